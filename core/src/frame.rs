@@ -1,0 +1,187 @@
+//! The messages between a worker's slot and its child process, and their framing: a length (four
+//! bytes, little-endian) and that many bytes of MessagePack. Both children, `belljar-python` and
+//! `belljar-jar`, speak it on one socket; the end of the stream asks a child to leave.
+
+use std::io::{self, Read, Write};
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::{FailureKind, Phases};
+use crate::task::CodeHash;
+
+/// The descriptor on which a child finds its socket.
+pub const CHILD_FD: i32 = 3;
+
+/// The longest message: a length above it means that the peer has lost its place in the stream.
+pub const MAX_FRAME_BYTES: usize = 1 << 30;
+
+/// A message that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The stream failed or ended inside a message.
+    #[error("the frame stream failed")]
+    Stream(#[from] io::Error),
+    /// The peer claims a message longer than [`MAX_FRAME_BYTES`].
+    #[error("a frame of {0} bytes is longer than {MAX_FRAME_BYTES}")]
+    TooLong(usize),
+    /// The bytes are no message of the expected kind.
+    #[error("the frame is malformed")]
+    Malformed(#[from] rmp_serde::decode::Error),
+}
+
+/// What a slot asks of its child: one call. The next is sent only after its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// Names the function's bytes.
+    pub hash: CodeHash,
+    /// Those bytes, unless this child has been sent them before.
+    pub code: Option<Bytes>,
+    /// Whether the child shall first forget all the functions it was sent.
+    pub forget: bool,
+    /// The pickled `(args, kwargs)`.
+    pub args: Bytes,
+    /// The memory limit of this call, in MiB.
+    pub memory_mb: u32,
+}
+
+/// What a child says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The interpreter is up and takes calls.
+    Ready(Ready),
+    /// The call ended.
+    Done(Done),
+}
+
+/// A child's first word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// The interpreter's full version, such as `3.11.2`.
+    pub python: String,
+    /// The version of dill that encodes and decodes.
+    pub dill: String,
+}
+
+/// The end of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The pickled return value, or what was raised.
+    pub result: Result<Bytes, Raised>,
+    /// Where the time went.
+    pub phases: Phases,
+    /// The most memory held, in bytes.
+    pub peak_memory_bytes: u64,
+    /// What the call left behind that the next must not meet (a thread, a child process, a changed
+    /// directory): the child asks to be replaced.
+    pub left_behind: Option<String>,
+}
+
+/// An exception on its way out of a child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Raised {
+    /// Why, for programs.
+    pub kind: FailureKind,
+    /// The pickled exception.
+    pub exception: Bytes,
+    /// The exception in one line.
+    pub message: String,
+    /// The formatted traceback.
+    pub traceback: String,
+}
+
+/// `message` as one frame, its length in front.
+///
+/// # Errors
+/// The message is longer than [`MAX_FRAME_BYTES`].
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
+    let mut frame = vec![0; 4];
+    #[expect(clippy::expect_used, reason = "our own types into memory")]
+    rmp_serde::encode::write(&mut frame, message).expect("messages are serializable");
+    let length = frame.len() - 4;
+    let prefix = u32::try_from(length).ok().filter(|_| length <= MAX_FRAME_BYTES);
+    let prefix = prefix.ok_or(FrameError::TooLong(length))?;
+    frame[..4].copy_from_slice(&prefix.to_le_bytes());
+    Ok(frame)
+}
+
+/// The length that a frame's first four bytes claim.
+///
+/// # Errors
+/// It is above [`MAX_FRAME_BYTES`].
+pub fn length(prefix: [u8; 4]) -> Result<usize, FrameError> {
+    let length = u32::from_le_bytes(prefix) as usize;
+    if length > MAX_FRAME_BYTES {
+        return Err(FrameError::TooLong(length));
+    }
+    Ok(length)
+}
+
+/// The message in a frame's body, the bytes after its length.
+///
+/// # Errors
+/// The bytes are no such message.
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, FrameError> {
+    Ok(rmp_serde::from_slice(body)?)
+}
+
+/// Reads one message, for children: they have nothing else to wait for. `None` at the stream's end.
+///
+/// # Errors
+/// The stream fails or ends inside a frame, or the frame is no such message.
+pub fn read<T: DeserializeOwned>(stream: &mut impl Read) -> Result<Option<T>, FrameError> {
+    let mut prefix = [0; 4];
+    if let Err(error) = stream.read_exact(&mut prefix) {
+        return match error.kind() {
+            io::ErrorKind::UnexpectedEof => Ok(None),
+            _ => Err(error.into()),
+        };
+    }
+    let mut body = Vec::new();
+    let length = length(prefix)?;
+    // Grows with what arrives: a claimed length alone allocates nothing.
+    stream.take(length as u64).read_to_end(&mut body)?;
+    if body.len() < length {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    decode(&body).map(Some)
+}
+
+/// Writes one message.
+///
+/// # Errors
+/// The message is too long, or the stream fails.
+pub fn write<T: Serialize>(stream: &mut impl Write, message: &T) -> Result<(), FrameError> {
+    Ok(stream.write_all(&encode(message)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call() -> Call {
+        Call {
+            hash: CodeHash::of(b"code"),
+            code: Some(Bytes::from_static(b"code")),
+            forget: false,
+            args: Bytes::from(vec![7; 300]),
+            memory_mb: 64,
+        }
+    }
+
+    #[test]
+    fn a_message_comes_back() {
+        let frame = encode(&call()).expect("short");
+        assert_eq!(read::<Call>(&mut frame.as_slice()).expect("whole"), Some(call()));
+        assert_eq!(read::<Call>(&mut [].as_slice()).expect("the end"), None);
+    }
+
+    #[test]
+    fn a_cut_or_absurd_frame_is_an_error() {
+        let frame = encode(&call()).expect("short");
+        assert!(matches!(read::<Call>(&mut &frame[..20]), Err(FrameError::Stream(_))));
+        assert!(matches!(read::<Call>(&mut [0xff; 8].as_slice()), Err(FrameError::TooLong(_))));
+        assert!(matches!(read::<Reply>(&mut frame.as_slice()), Err(FrameError::Malformed(_))));
+    }
+}

@@ -1,0 +1,18 @@
+//! The vocabulary of belljar: what a task is, which moves its status may make, what an executor
+//! answers, and the bytes that travel between processes. No I/O and no clock.
+//!
+//! # Layout
+//!
+//! * [`id`]: task, function, dispatcher and worker ids.
+//! * [`task`]: status and its legal moves, runtime, Python version, class, priority, limits, spec.
+//! * [`outcome`]: what a call came to: verdict, failure kinds, phases, output tails.
+//! * [`payload`]: the base64 text form of serialized objects.
+//! * [`pickle`]: reads pickles statically and writes the few that the platform itself makes.
+//! * [`frame`]: length-prefixed messages between a worker's slot and its child process.
+
+pub mod frame;
+pub mod id;
+pub mod outcome;
+pub mod payload;
+pub mod pickle;
+pub mod task;

@@ -1,0 +1,201 @@
+//! What a call came to. Whatever a function did is data here, never an error of ours.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::id::TaskId;
+use crate::pickle;
+use crate::task::{Attempt, TaskStatus};
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// The function returned; the pickled value.
+    Completed(Bytes),
+    /// The function raised, or the platform ended it.
+    Failed(Failure),
+    /// A client cancelled it and the code has stopped.
+    Cancelled,
+}
+
+impl Verdict {
+    /// The status that a task with this verdict ends in.
+    #[must_use]
+    pub const fn status(&self) -> TaskStatus {
+        match self {
+            Self::Completed(_) => TaskStatus::Completed,
+            Self::Failed(_) => TaskStatus::Failed,
+            Self::Cancelled => TaskStatus::Cancelled,
+        }
+    }
+
+    /// The pickle that the result route gives out; empty for a cancelled task.
+    #[must_use]
+    pub fn pickle(&self) -> Bytes {
+        match self {
+            Self::Completed(value) => value.clone(),
+            Self::Failed(failure) => failure.exception.clone(),
+            Self::Cancelled => Bytes::new(),
+        }
+    }
+}
+
+/// Why a call failed, in the terms a program can branch on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The function raised.
+    Exception,
+    /// The function or its arguments could not be unpickled, or do not fit together.
+    Decode,
+    /// The return value cannot be pickled.
+    Encode,
+    /// The deadline passed.
+    Timeout,
+    /// The memory limit was reached.
+    Memory,
+    /// The stack limit was reached.
+    Recursion,
+    /// Another limit was reached, such as the size of a result.
+    Limit,
+    /// The call asked for something that the sandbox does not grant.
+    Denied,
+    /// The executor died under the call: by signal, by exit, or by breaking its protocol.
+    ExecutorDied,
+    /// The worker or its dispatcher disappeared.
+    WorkerLost,
+}
+
+impl FailureKind {
+    /// Whether the attempt was lost rather than answered, so that another may be made.
+    #[must_use]
+    pub const fn is_lost(self) -> bool {
+        matches!(self, Self::ExecutorDied | Self::WorkerLost)
+    }
+
+    /// The word in HTTP and in the store.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exception => "exception",
+            Self::Decode => "decode",
+            Self::Encode => "encode",
+            Self::Timeout => "timeout",
+            Self::Memory => "memory",
+            Self::Recursion => "recursion",
+            Self::Limit => "limit",
+            Self::Denied => "denied",
+            Self::ExecutorDied => "executor_died",
+            Self::WorkerLost => "worker_lost",
+        }
+    }
+
+    /// The builtin exception that stands for this kind where the original cannot be had. Builtin, so
+    /// that any client can unpickle it.
+    #[must_use]
+    pub const fn builtin_exception(self) -> &'static str {
+        match self {
+            Self::Exception | Self::ExecutorDied | Self::WorkerLost | Self::Limit => "RuntimeError",
+            Self::Decode | Self::Encode => "ValueError",
+            Self::Timeout => "TimeoutError",
+            Self::Memory => "MemoryError",
+            Self::Recursion => "RecursionError",
+            Self::Denied => "PermissionError",
+        }
+    }
+}
+
+/// A failure: for programs, for Python clients, and for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Why, for programs.
+    pub kind: FailureKind,
+    /// The pickled exception object that the client raises.
+    pub exception: Bytes,
+    /// The exception in one line: `ZeroDivisionError: division by zero`.
+    pub message: String,
+    /// The traceback where the code ran; empty where the platform ended the call.
+    pub traceback: String,
+}
+
+impl Failure {
+    /// A failure that the platform found: the exception is a builtin with `message` as its text.
+    #[must_use]
+    pub fn by_platform(kind: FailureKind, message: String) -> Self {
+        let exception = Bytes::from(pickle::exception(kind.builtin_exception(), &message));
+        let message = format!("{}: {message}", kind.builtin_exception());
+        Self { kind, exception, message, traceback: String::new() }
+    }
+}
+
+/// Where the time of one attempt went inside the executor, in microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phases {
+    /// Getting a fresh interpreter ready; 0 where one stood by, and always in native.
+    pub instance_us: u64,
+    /// Unpickling the function and its arguments.
+    pub decode_us: u64,
+    /// Running the function.
+    pub call_us: u64,
+    /// Pickling the result.
+    pub encode_us: u64,
+}
+
+/// The end of what a call wrote to standard output or standard error.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputTail {
+    /// The last bytes written, at most [`OutputTail::KEPT_BYTES`].
+    pub bytes: Bytes,
+    /// How many bytes were written in all.
+    pub total_bytes: u64,
+}
+
+impl OutputTail {
+    /// How much of each stream of a call is kept.
+    pub const KEPT_BYTES: usize = 16 * 1024;
+}
+
+/// Everything that is known of one attempt once it has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Where its time went.
+    pub phases: Phases,
+    /// Wall-clock time in the worker's slot, in microseconds.
+    pub elapsed_us: u64,
+    /// The most memory the executor held, in bytes; 0 where it is not known.
+    pub peak_memory_bytes: u64,
+    /// The end of standard output.
+    pub stdout: OutputTail,
+    /// The end of standard error.
+    pub stderr: OutputTail,
+}
+
+impl Outcome {
+    /// An outcome of which no more than the verdict is known.
+    #[must_use]
+    pub fn bare(verdict: Verdict, elapsed: Duration) -> Self {
+        Self {
+            verdict,
+            phases: Phases::default(),
+            elapsed_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+            peak_memory_bytes: 0,
+            stdout: OutputTail::default(),
+            stderr: OutputTail::default(),
+        }
+    }
+}
+
+/// A worker's word on one attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The task.
+    pub task_id: TaskId,
+    /// The attempt that ended: the fence.
+    pub attempt: Attempt,
+    /// How it ended.
+    pub outcome: Outcome,
+}

@@ -1,0 +1,3 @@
+//! Pickles, read without executing anything, and the few that the platform itself writes.
+mod write;
+pub use write::exception;

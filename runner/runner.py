@@ -1,0 +1,132 @@
+"""Runs one call: decode, call, encode.
+
+Both executors run this file, the native interpreter and the sandbox's guest, so that a function means
+the same in both. It holds no state between calls and knows nothing of processes, limits or wasm; its
+host calls `run` and gives the answer on.
+"""
+
+import builtins
+import pickle
+import sys
+import traceback
+from time import perf_counter_ns
+
+import dill
+
+# dill's own default. Readable by every Python 3 that belljar serves.
+PROTOCOL = 4
+
+# dill resolves the globals of a function of the client's `__main__` to the namespace of ours.
+_main = sys.modules["__main__"].__dict__
+_main_at_rest = {"__name__": "__main__", "__doc__": None, "__builtins__": builtins}
+
+_KINDS = ((MemoryError, "memory"), (RecursionError, "recursion"))
+
+
+def run(code, args):
+    """Calls the function pickled in `code` with the `(args, kwargs)` pickled in `args`.
+
+    Returns `(ok, pickle, kind, message, traceback, decode_us, call_us, encode_us)`. Where `ok`, the
+    pickle is the return value and the three texts are empty; else it is the exception, `kind` one of
+    belljar's failure kinds, `message` the exception in one line.
+    """
+    _main.clear()
+    _main.update(_main_at_rest)
+    start = perf_counter_ns()
+    called = ended = None
+    kind = "decode"
+    try:
+        function = dill.loads(code)
+        positional, keyword = _arguments(dill.loads(args))
+        if not callable(function):
+            raise TypeError(f"the function unpickled to a {type(function).__name__}, which cannot be called")
+        kind = "exception"
+        called = perf_counter_ns()
+        value = function(*positional, **keyword)
+        ended = perf_counter_ns()
+        kind = "encode"
+        answer = (True, _encode_value(value), "", "", "")
+    except BaseException as error:  # Whatever the function raises is its outcome, SystemExit too.
+        if called is not None and ended is None:
+            ended = perf_counter_ns()
+        answer = (False, *_describe(error, kind))
+    done = perf_counter_ns()
+    called = called or done
+    ended = ended or done
+    return (*answer, (called - start) // 1000, (ended - called) // 1000, (done - ended) // 1000)
+
+
+def _arguments(pair):
+    if isinstance(pair, tuple) and len(pair) == 2:
+        positional, keyword = pair
+        if isinstance(positional, (tuple, list)) and isinstance(keyword, dict):
+            return positional, keyword
+    raise TypeError(
+        f"the arguments must be a pickled pair (args, kwargs) of a tuple and a dict, not {_shorten(repr(pair), 200)}"
+    )
+
+
+def _encode_value(value):
+    try:
+        # The C pickler writes what dill would, ten times as fast, and refuses what only dill can do.
+        return pickle.dumps(value, PROTOCOL)
+    except Exception:
+        pass
+    try:
+        return dill.dumps(value, PROTOCOL)
+    except Exception as error:
+        hint = "; return a list of its items instead" if hasattr(value, "__next__") else ""
+        raise ValueError(
+            f"the return value of type `{type(value).__name__}` cannot be serialized: {error}{hint}"
+        ) from None
+
+
+def _describe(error, kind):
+    """`(pickle, kind, message, traceback)` of an exception."""
+    # The first frame is `run` itself, which tells a user nothing.
+    frames = error.__traceback__.tb_next if error.__traceback__ else None
+    text = _text(error)
+    try:
+        remote = "".join(traceback.format_exception(type(error), error, frames))
+    except BaseException as failure:  # Its own __str__ or __repr__ may raise.
+        remote = f"{type(error).__name__}: (the traceback cannot be formatted: {type(failure).__name__})\n"
+    if kind == "exception":
+        kind = next((name for cls, name in _KINDS if isinstance(error, cls)), kind)
+    message = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return _encode_exception(error, text, remote), kind, _shorten(message, 2000), remote
+
+
+def _text(error):
+    try:
+        return str(error)
+    except BaseException as failure:
+        return f"(its text cannot be had: {type(failure).__name__})"
+
+
+def _shorten(text, limit):
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _encode_exception(error, text, remote):
+    """The exception itself where it survives the way there and back, else a builtin of its kind."""
+    note = f"Remote traceback:\n{remote}"
+    try:
+        error.__traceback__ = None
+        if hasattr(error, "add_note"):
+            error.add_note(note)
+        pickled = dill.dumps(error, PROTOCOL)
+        if type(dill.loads(pickled)).__name__ == type(error).__name__:
+            return pickled
+    except BaseException:
+        pass
+    for cls in type(error).__mro__:
+        if cls.__module__ != "builtins" or not issubclass(cls, BaseException):
+            continue
+        try:
+            substitute = cls(text if cls is not KeyError else text[1:-1])
+            if hasattr(substitute, "add_note"):
+                substitute.add_note(note)
+            return pickle.dumps(substitute, PROTOCOL)
+        except Exception:  # UnicodeDecodeError and its like want more than a text.
+            continue
+    return pickle.dumps(RuntimeError(text), PROTOCOL)
