@@ -1,0 +1,55 @@
+//! What can go wrong between belljar and Redis.
+
+use belljar_core::id::TaskId;
+
+/// Why the store did not do what was asked. Nothing is half-done: each operation is one script.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Redis cannot be reached, is loading, or did not answer in time. Try again.
+    #[error("the store is unreachable")]
+    Unreachable(#[source] redis::RedisError),
+    /// Redis refuses writes: it is out of memory, or a read-only replica.
+    #[error("the store refuses writes")]
+    RefusesWrites(#[source] redis::RedisError),
+    /// The queue holds as many tasks as the deployment allows.
+    #[error("the queue is full: {queued} tasks are waiting and {limit} are allowed")]
+    QueueFull {
+        /// How many are waiting.
+        queued: u64,
+        /// How many may.
+        limit: u64,
+    },
+    /// The key was used before with another body.
+    #[error("the idempotency key `{key}` was used with another body, for task {task_id}")]
+    IdempotencyConflict {
+        /// The client's key.
+        key: String,
+        /// The task accepted under it.
+        task_id: TaskId,
+    },
+    /// The server's configuration would lose accepted tasks.
+    #[error("Redis at `{url}` cannot be used: {why}")]
+    Unsuitable {
+        /// The server.
+        url: String,
+        /// What is wrong with it, and the way out.
+        why: String,
+    },
+    /// The server was reached and refused a command, or a record makes no sense.
+    #[error("the store answered unexpectedly to {what}")]
+    Unexpected {
+        /// What was asked.
+        what: &'static str,
+        /// The server's answer.
+        #[source]
+        source: redis::RedisError,
+    },
+    /// A record cannot be read: another version wrote it, or it was changed by hand.
+    #[error("the record of {what} cannot be read: {why}")]
+    Corrupt {
+        /// Which record.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
