@@ -1,3 +1,35 @@
 //! Pickles, read without executing anything, and the few that the platform itself writes.
+//!
+//! [`inspect`] walks the opcodes of a pickle the way Python's unpickler does, with a kind in place
+//! of each object: it tells whether the bytes are one whole pickle, whether what they make may be
+//! callable, which globals and modules they name, and which Pythons can run the bytecode in them.
+//! It is no judge of what is safe to load: nothing is, outside of an executor's process.
+//!
+//! # Layout
+//!
+//! * `inspect`: the walk over the opcodes and its result.
+//! * `opcode`, `reader`, `text`: opcodes, their arguments, and the texts in these.
+//! * `machine`, `value`: the stack, the marks and the memo, and what stands there for an object.
+//! * `names`, `shapes`: globals and modules; tuples whose contents matter.
+//! * `bytecode`, `python_hint`: which Python compiled a code object.
+//! * `error`: what can be wrong with a pickle.
+//! * `write`: pickles of builtin exceptions.
+
+mod bytecode;
+mod error;
+mod inspect;
+mod machine;
+mod names;
+mod opcode;
+mod python_hint;
+mod reader;
+mod shapes;
+mod text;
+mod value;
 mod write;
+
+pub use error::PickleError;
+pub use inspect::{Inspection, TopObject, inspect};
+pub use names::Global;
+pub use python_hint::PythonHint;
 pub use write::exception;
