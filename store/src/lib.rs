@@ -14,7 +14,7 @@ pub mod record;
 use std::time::Duration;
 
 use belljar_core::id::{DispatcherId, FunctionId, TaskId};
-use belljar_core::task::{Attempt, CodeHash, TaskClass};
+use belljar_core::task::{CodeHash, TaskClass};
 use bytes::Bytes;
 
 pub use error::StoreError;
@@ -150,11 +150,8 @@ impl Store {
     }
     /// The attempts that the dispatcher holds by the store's books. After each [`Notice::Connected`],
     /// and after a [`Store::claim`] that failed (its answer may have been lost on the way), give back
-    /// those that it knows nothing of.
-    pub async fn held(
-        &self,
-        dispatcher: DispatcherId,
-    ) -> Result<Vec<(TaskId, Attempt)>, StoreError> {
+    /// those that it knows nothing of, and stop those that a client cancelled unheard.
+    pub async fn held(&self, dispatcher: DispatcherId) -> Result<Vec<Held>, StoreError> {
         todo!()
     }
     /// Leaves: whatever the dispatcher still holds is queued again at once.

@@ -200,6 +200,17 @@ pub struct ClaimedTask {
     pub args: Bytes,
 }
 
+/// An attempt that a dispatcher holds by the store's books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// The task.
+    pub id: TaskId,
+    /// The attempt that is open.
+    pub attempt: Attempt,
+    /// Whether a client wished it cancelled.
+    pub cancelling: bool,
+}
+
 /// The end of a task as its dispatcher reports it.
 #[derive(Debug, Clone)]
 pub struct Finished {
@@ -227,7 +238,8 @@ pub struct Requeued {
 /// Why an attempt is given back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Returned {
-    /// It never began: the attempt does not count.
+    /// It never began: the attempt counts neither as a death nor against the most attempts that a
+    /// task may have; its number is used up all the same.
     Unstarted,
     /// Its executor or worker died; the evidence.
     Died(String),
