@@ -1,1 +1,105 @@
-//! placeholder
+//! Hands stored tasks to workers and settles what comes back.
+//!
+//! One task owns everything: the scheduler's state, the transport to the workers, and at most one
+//! request of each kind to the store. What arrives while a request is under way forms the next batch,
+//! so batches grow with the load and an idle dispatcher answers at once.
+//!
+//! # Layout
+//!
+//! * [`config`]: what a dispatcher is told. * [`event`]: what the scheduler hears and answers.
+//! * [`scheduler`]: decides, purely. `fleet`: the workers and the choice among them.
+//! * `desk`: carries actions out: claims, results and heartbeats to and from the store.
+//! * `functions`: the code of functions, cached. `retry`: patience with the store.
+//! * `transport`: the way to workers.
+
+pub mod config;
+mod desk;
+pub mod error;
+pub mod event;
+mod fleet;
+mod functions;
+mod retry;
+pub mod scheduler;
+mod transport;
+
+use std::time::{Duration, Instant};
+
+use belljar_core::id::DispatcherId;
+use belljar_store::Store;
+use belljar_store::{Notice, Topic};
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+use desk::Desk;
+pub use error::DispatcherError;
+use event::{Action, Event};
+use scheduler::Scheduler;
+use transport::local::Local;
+
+/// How long the last results may take on their way to the store, after the drain.
+const SETTLE_TIME: Duration = Duration::from_secs(5);
+
+/// Runs a dispatcher until `shutdown`, then lets running calls finish for as long as the
+/// configuration allows, gives the rest back, and leaves.
+///
+/// # Errors
+/// The store cannot be subscribed to at the start. Later failures are waited out.
+pub async fn run(
+    config: Config,
+    store: Store,
+    shutdown: CancellationToken,
+) -> Result<(), DispatcherError> {
+    let id = DispatcherId::random();
+    let mut notices = store.subscribe(&[Topic::Work, Topic::Cancel]).await?;
+    let mut local = Local::start(config.pool);
+    let mut desk = Desk::new(id, store, config.host);
+    let mut scheduler = Scheduler::new();
+    tracing::info!(dispatcher_id = %id, "dispatching");
+
+    let mut drain_deadline = None;
+    while drain_deadline.is_none() || !(scheduler.is_idle() && desk.is_idle()) {
+        desk.beat_if_due(&local);
+        let events = tokio::select! {
+            events = local.events() => events,
+            event = desk.answer() => vec![event],
+            notice = notices.next() => desk.hear(notice),
+            () = shutdown.cancelled(), if drain_deadline.is_none() => {
+                tracing::info!(held = scheduler.held(), "draining");
+                local.drain(config.drain_timeout);
+                drain_deadline = Some(tokio::time::Instant::now() + config.drain_timeout + SETTLE_TIME);
+                vec![Event::DrainBegun]
+            }
+            () = expired(drain_deadline) => break,
+        };
+        let now = Instant::now();
+        for event in events {
+            for action in scheduler.handle(event, now) {
+                match action {
+                    Action::Send { invocations, .. } => local.send(invocations),
+                    Action::Stop { task_id, attempt, .. } => local.stop(task_id, attempt),
+                    action => desk.take(action),
+                }
+            }
+        }
+    }
+    desk.retire().await;
+    tracing::info!(dispatcher_id = %id, given_back = scheduler.held(), "left");
+    Ok(())
+}
+
+async fn expired(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a notice means to the scheduler; the heartbeat's notices mean nothing to it.
+fn event_of(notice: &Notice) -> Option<Event> {
+    match notice {
+        Notice::Work => Some(Event::WorkArrived),
+        Notice::Cancel(task_id) => Some(Event::CancelWanted(*task_id)),
+        Notice::Connected => Some(Event::Reconnected),
+        Notice::Delayed | Notice::Ended(_) => None,
+    }
+}

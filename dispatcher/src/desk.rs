@@ -1,0 +1,195 @@
+//! Carries the scheduler's words to the store and brings its answers back.
+//!
+//! At most one request of a kind is under way: one claim or comparison, one batch of results, one
+//! heartbeat. Results and returns that come up meanwhile wait for the next batch; there can be no more
+//! of them than calls in the hands of workers.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use belljar_core::id::{DispatcherId, TaskId};
+use belljar_core::task::Attempt;
+use belljar_store::record::{Beat, Finished, Requeued, Want};
+use belljar_store::{Notice, Store, StoreError};
+use tokio::time::Instant;
+
+use crate::event::{Action, Event};
+use crate::functions::Functions;
+use crate::transport::local::Local;
+use crate::{event_of, retry};
+
+/// How often a dispatcher shows that it lives: three times within the store's patience.
+const BEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause after a claim that failed.
+const CLAIM_PAUSE: Duration = Duration::from_millis(100);
+
+type Request<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
+
+pub(crate) struct Desk {
+    id: DispatcherId,
+    store: Store,
+    host: String,
+    functions: Functions,
+    intake: Request<(Event, Vec<Finished>)>,
+    settling: Request<Vec<(TaskId, Attempt)>>,
+    beating: Request<Result<Beat, StoreError>>,
+    next_beat: Instant,
+    finished: Vec<Finished>,
+    requeued: Vec<Requeued>,
+}
+
+impl Desk {
+    pub(crate) fn new(id: DispatcherId, store: Store, host: String) -> Self {
+        Self {
+            id,
+            store,
+            host,
+            functions: Functions::new(),
+            intake: None,
+            settling: None,
+            beating: None,
+            next_beat: Instant::now(),
+            finished: Vec::new(),
+            requeued: Vec::new(),
+        }
+    }
+
+    /// Whether nothing waits for the store.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.settling.is_none() && self.finished.is_empty() && self.requeued.is_empty()
+    }
+
+    /// Takes on an action that concerns the store.
+    pub(crate) fn take(&mut self, action: Action) {
+        let store = self.store.clone();
+        let id = self.id;
+        match action {
+            Action::Claim(wants) => {
+                self.intake = Some(Box::pin(claim(store, id, wants, self.functions.clone())));
+            }
+            Action::Reconcile => {
+                self.intake = Some(Box::pin(async move {
+                    let held = retry::until_ok("compare", || store.held(id)).await;
+                    (Event::Held(held), Vec::new())
+                }));
+            }
+            Action::Finish(finished) => self.finished.push(finished),
+            Action::Requeue(requeued) => self.requeued.push(requeued),
+            Action::Send { .. } | Action::Stop { .. } => {}
+        }
+    }
+
+    /// What a notice means; some ask for a heartbeat out of turn.
+    pub(crate) fn hear(&mut self, notice: Notice) -> Vec<Event> {
+        if matches!(notice, Notice::Delayed | Notice::Connected) {
+            self.next_beat = Instant::now();
+        }
+        event_of(&notice).into_iter().collect()
+    }
+
+    /// Waits for the next answer of the store. Cancel safe.
+    pub(crate) async fn answer(&mut self) -> Event {
+        loop {
+            self.start_settling();
+            tokio::select! {
+                (event, ended) = answered(&mut self.intake) => {
+                    self.finished.extend(ended);
+                    return event;
+                }
+                settled = answered(&mut self.settling) => return Event::Settled(settled),
+                beat = answered(&mut self.beating) => {
+                    if let Some(event) = self.handle_beat(beat) {
+                        return event;
+                    }
+                }
+                () = tokio::time::sleep_until(self.next_beat), if self.beating.is_none() => {
+                    return Event::Tick;
+                }
+            }
+        }
+    }
+
+    /// Gives back what is still held and signs off. A store that is away finds out by itself.
+    pub(crate) async fn retire(self) {
+        if let Err(error) = self.store.retire(self.id).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "left without signing off");
+        }
+    }
+
+    fn start_settling(&mut self) {
+        if self.settling.is_some() || (self.finished.is_empty() && self.requeued.is_empty()) {
+            return;
+        }
+        let finished = std::mem::take(&mut self.finished);
+        let requeued = std::mem::take(&mut self.requeued);
+        self.settling = Some(Box::pin(settle(self.store.clone(), finished, requeued)));
+    }
+
+    /// Shows the store that this dispatcher lives, when it is time.
+    pub(crate) fn beat_if_due(&mut self, local: &Local) {
+        if self.beating.is_some() || Instant::now() < self.next_beat {
+            return;
+        }
+        let (store, id) = (self.store.clone(), self.id);
+        let (classes, workers) = (local.classes().to_vec(), local.workers(id, &self.host));
+        self.next_beat = Instant::now() + BEAT_INTERVAL;
+        self.beating = Some(Box::pin(async move { store.beat(id, &classes, &workers).await }));
+    }
+
+    fn handle_beat(&mut self, beat: Result<Beat, StoreError>) -> Option<Event> {
+        let Ok(beat) = beat else { return None };
+        if let Some(due_ms) = beat.next_due_ms {
+            let due = Instant::now() + Duration::from_millis(due_ms);
+            self.next_beat = self.next_beat.min(due);
+        }
+        if beat.recovered > 0 {
+            tracing::warn!(tasks = beat.recovered, "took over from a vanished dispatcher");
+            return Some(Event::WorkArrived);
+        }
+        None
+    }
+}
+
+/// The answer of a request that is under way; never where there is none.
+async fn answered<T>(request: &mut Request<T>) -> T {
+    let Some(pending) = request else { return std::future::pending().await };
+    let answer = pending.await;
+    *request = None;
+    answer
+}
+
+async fn claim(
+    store: Store,
+    id: DispatcherId,
+    wants: Vec<Want>,
+    functions: Functions,
+) -> (Event, Vec<Finished>) {
+    match store.claim(id, &wants).await {
+        Ok(tasks) => {
+            let (assignments, ended) = functions.attach(&store, tasks).await;
+            (Event::Claimed(assignments), ended)
+        }
+        Err(error) => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "claim failed");
+            tokio::time::sleep(CLAIM_PAUSE).await;
+            // Whether the store gave tasks out before the answer was lost is found by comparing.
+            (Event::IntakeFailed, Vec::new())
+        }
+    }
+}
+
+async fn settle(
+    store: Store,
+    finished: Vec<Finished>,
+    requeued: Vec<Requeued>,
+) -> Vec<(TaskId, Attempt)> {
+    if !finished.is_empty() {
+        retry::until_ok("publish results", || store.finish(&finished)).await;
+    }
+    if !requeued.is_empty() {
+        retry::until_ok("give tasks back", || store.requeue(&requeued)).await;
+    }
+    let ends = finished.iter().map(|finished| (finished.id, finished.attempt));
+    ends.chain(requeued.iter().map(|requeued| (requeued.id, requeued.attempt))).collect()
+}

@@ -1,0 +1,116 @@
+//! What the scheduler hears and what it answers.
+
+use std::time::Duration;
+
+use belljar_core::id::{TaskId, WorkerId};
+use belljar_core::invocation::Invocation;
+use belljar_core::outcome::Report;
+use belljar_core::task::{Attempt, TaskClass};
+use belljar_store::record::{Finished, Held, Requeued, Want};
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A worker is there and takes calls.
+    Joined(NewWorker),
+    /// A worker takes another number of calls at once than before.
+    Resized {
+        /// The worker.
+        worker: WorkerId,
+        /// How many it takes now.
+        window: usize,
+    },
+    /// A worker is gone; whatever it ran is lost.
+    Left {
+        /// The worker.
+        worker: WorkerId,
+        /// How that was noticed: the evidence of its tasks' lost attempts.
+        reason: String,
+    },
+    /// A worker ended calls.
+    Reported {
+        /// The worker.
+        worker: WorkerId,
+        /// How they ended.
+        reports: Vec<Report>,
+    },
+    /// A worker gives back calls that it has not begun.
+    Returned {
+        /// The worker.
+        worker: WorkerId,
+        /// The attempts given back.
+        tasks: Vec<(TaskId, Attempt)>,
+    },
+    /// The answer to [`Action::Claim`].
+    Claimed(Vec<Assignment>),
+    /// [`Action::Claim`] or [`Action::Reconcile`] could not be carried out.
+    IntakeFailed,
+    /// Tasks were queued since the last claim found too few.
+    WorkArrived,
+    /// The connection to the store was lost and is back: claims may have been made whose answers
+    /// never arrived.
+    Reconnected,
+    /// The answer to [`Action::Reconcile`]: what the store counts as being in this dispatcher's
+    /// hands.
+    Held(Vec<Held>),
+    /// The store has taken what was said of these tasks.
+    Settled(Vec<(TaskId, Attempt)>),
+    /// A client wants this task stopped.
+    CancelWanted(TaskId),
+    /// Time has passed.
+    Tick,
+    /// Take no more work.
+    DrainBegun,
+}
+
+/// A worker that joins.
+#[derive(Debug, Clone)]
+pub struct NewWorker {
+    /// Names it.
+    pub id: WorkerId,
+    /// What it can run.
+    pub classes: Vec<TaskClass>,
+    /// How many calls it takes at once, waiting ones included.
+    pub window: usize,
+}
+
+/// A claimed task, ready to be sent.
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    /// What to run.
+    pub invocation: Invocation,
+    /// How many attempts ended in a death before this one.
+    pub deaths: u32,
+}
+
+/// Something to be done.
+#[derive(Debug)]
+pub enum Action {
+    /// Claim tasks; at most one claim is under way.
+    Claim(Vec<Want>),
+    /// Ask the store what it counts as being in this dispatcher's hands. Never beside a claim.
+    Reconcile,
+    /// Send calls to a worker.
+    Send {
+        /// The worker.
+        worker: WorkerId,
+        /// The calls.
+        invocations: Vec<Invocation>,
+    },
+    /// Tell a worker to stop a call.
+    Stop {
+        /// The worker.
+        worker: WorkerId,
+        /// The task.
+        task_id: TaskId,
+        /// The attempt.
+        attempt: Attempt,
+    },
+    /// Publish how a task ended.
+    Finish(Finished),
+    /// Queue a task again.
+    Requeue(Requeued),
+}
+
+/// How long after its deadline a call that its worker has not ended is given up for it.
+pub const DEADLINE_GRACE: Duration = Duration::from_secs(5);

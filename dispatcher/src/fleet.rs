@@ -1,0 +1,217 @@
+//! The workers, and the choice among them in constant time.
+//!
+//! Workers that can run the same classes form a group; in each group they are kept by the number of
+//! calls they can still take, so that the least loaded is found without looking at the others.
+
+use std::collections::{BTreeMap, HashMap};
+
+use belljar_core::id::WorkerId;
+use belljar_core::task::TaskClass;
+use belljar_store::record::Want;
+
+use crate::event::NewWorker;
+
+/// The workers of one dispatcher.
+#[derive(Debug, Default)]
+pub(crate) struct Fleet {
+    workers: HashMap<WorkerId, Worker>,
+    groups: Vec<Group>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    group: usize,
+    window: usize,
+    running: usize,
+    /// Where it stands in its bucket.
+    position: usize,
+}
+
+impl Worker {
+    fn free(&self) -> usize {
+        self.window.saturating_sub(self.running)
+    }
+}
+
+#[derive(Debug)]
+struct Group {
+    classes: Vec<TaskClass>,
+    /// Workers by how many calls they can still take; none that can take none.
+    by_free: BTreeMap<usize, Vec<WorkerId>>,
+    free: usize,
+}
+
+impl Fleet {
+    /// Takes a worker in. One that is known already may have other classes now; its calls go on.
+    pub(crate) fn join(&mut self, worker: &NewWorker) {
+        self.exit(worker.id);
+        let running = self.workers.get(&worker.id).map_or(0, |known| known.running);
+        let mut classes = worker.classes.clone();
+        classes.sort_unstable();
+        let group = self.groups.iter().position(|group| group.classes == classes);
+        let group = group.unwrap_or_else(|| {
+            self.groups.push(Group { classes, by_free: BTreeMap::new(), free: 0 });
+            self.groups.len() - 1
+        });
+        self.workers
+            .insert(worker.id, Worker { group, window: worker.window, running, position: 0 });
+        self.enter(worker.id);
+    }
+
+    /// Forgets a worker.
+    pub(crate) fn leave(&mut self, id: WorkerId) {
+        self.exit(id);
+        self.workers.remove(&id);
+    }
+
+    /// Changes how many calls a worker takes.
+    pub(crate) fn resize(&mut self, id: WorkerId, window: usize) {
+        self.change(id, |worker| worker.window = window);
+    }
+
+    /// A worker ended or gave back one call.
+    pub(crate) fn release(&mut self, id: WorkerId) {
+        self.change(id, |worker| worker.running = worker.running.saturating_sub(1));
+    }
+
+    /// The least loaded worker that can run `class`, which now has one call more; `None` where every
+    /// worker is full or none fits.
+    pub(crate) fn assign(&mut self, class: TaskClass) -> Option<WorkerId> {
+        let fitting = self.groups.iter().filter(|group| group.classes.contains(&class));
+        let (_, bucket) = fitting
+            .filter_map(|group| group.by_free.last_key_value())
+            .max_by_key(|(free, _)| **free)?;
+        let id = *bucket.last()?;
+        self.change(id, |worker| worker.running += 1);
+        Some(id)
+    }
+
+    /// How many calls could be placed now, by the classes that would fit.
+    pub(crate) fn wants(&self) -> Vec<Want> {
+        let free = self.groups.iter().filter(|group| group.free > 0);
+        free.map(|group| Want { classes: group.classes.clone(), count: group.free }).collect()
+    }
+
+    fn change(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker)) {
+        self.exit(id);
+        if let Some(worker) = self.workers.get_mut(&id) {
+            change(worker);
+        }
+        self.enter(id);
+    }
+
+    fn enter(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let free = worker.free();
+        if free == 0 {
+            return;
+        }
+        let group = &mut self.groups[worker.group];
+        let bucket = group.by_free.entry(free).or_default();
+        worker.position = bucket.len();
+        bucket.push(id);
+        group.free += free;
+    }
+
+    fn exit(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let (free, position) = (worker.free(), worker.position);
+        if free == 0 {
+            return;
+        }
+        let group = &mut self.groups[worker.group];
+        group.free -= free;
+        let Some(bucket) = group.by_free.get_mut(&free) else { return };
+        bucket.swap_remove(position);
+        let moved = bucket.get(position).copied();
+        if bucket.is_empty() {
+            group.by_free.remove(&free);
+        }
+        if let Some(moved) = moved.and_then(|id| self.workers.get_mut(&id)) {
+            moved.position = position;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn class(text: &str) -> TaskClass {
+        text.parse().expect("a class")
+    }
+
+    fn worker(classes: &[&str], window: usize) -> NewWorker {
+        let classes = classes.iter().map(|text| class(text)).collect();
+        NewWorker { id: WorkerId::random(), classes, window }
+    }
+
+    #[test]
+    fn the_least_loaded_fitting_worker_is_chosen() {
+        let mut fleet = Fleet::default();
+        let (small, large) = (worker(&["native:3.11"], 1), worker(&["native:3.11"], 3));
+        let jar = worker(&["sandbox:3.11"], 9);
+        for new in [&small, &large, &jar] {
+            fleet.join(new);
+        }
+        let native = class("native:3.11");
+        let chosen: Vec<_> = (0..5).map(|_| fleet.assign(native)).collect();
+        assert_eq!(chosen.iter().filter(|id| **id == Some(large.id)).count(), 3);
+        assert_eq!(chosen.iter().filter(|id| **id == Some(small.id)).count(), 1);
+        assert_eq!(chosen[4], None);
+        fleet.release(small.id);
+        assert_eq!(fleet.assign(native), Some(small.id));
+    }
+
+    #[test]
+    fn wants_are_the_free_places_by_what_fits() {
+        let mut fleet = Fleet::default();
+        let both = worker(&["sandbox:3.11", "native:3.11"], 2);
+        fleet.join(&both);
+        fleet.join(&worker(&["native:3.11"], 4));
+        fleet.assign(class("sandbox:3.11"));
+        let mut counts: Vec<_> = fleet.wants().iter().map(|w| (w.classes.len(), w.count)).collect();
+        counts.sort_unstable();
+        assert_eq!(counts, [(1, 4), (2, 1)]);
+        fleet.leave(both.id);
+        assert_eq!(fleet.wants().len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn free_places_are_never_miscounted(steps: Vec<(u8, u8, u8)>) {
+            let mut fleet = Fleet::default();
+            let ids: Vec<_> = (0..4).map(|_| worker(&["native:3.11"], 0).id).collect();
+            let mut model: HashMap<WorkerId, (usize, usize)> = HashMap::new();
+            for (what, who, size) in steps {
+                let id = ids[who as usize % ids.len()];
+                let window = size as usize % 5;
+                match what % 5 {
+                    0 if !model.contains_key(&id) => {
+                        fleet.join(&NewWorker { id, classes: vec![class("native:3.11")], window });
+                        model.insert(id, (window, 0));
+                    }
+                    1 => { fleet.leave(id); model.remove(&id); }
+                    2 => { fleet.resize(id, window); if let Some(w) = model.get_mut(&id) { w.0 = window; } }
+                    3 => { fleet.release(id); if let Some(w) = model.get_mut(&id) { w.1 = w.1.saturating_sub(1); } }
+                    _ => {
+                        let most = model.values().map(|w| w.0.saturating_sub(w.1)).max().unwrap_or(0);
+                        match fleet.assign(class("native:3.11")) {
+                            Some(chosen) => {
+                                let w = model.get_mut(&chosen).expect("a known worker");
+                                prop_assert_eq!(w.0.saturating_sub(w.1), most);
+                                w.1 += 1;
+                            }
+                            None => prop_assert_eq!(most, 0),
+                        }
+                    }
+                }
+                let free: usize = model.values().map(|w| w.0.saturating_sub(w.1)).sum();
+                let counted: usize = fleet.wants().iter().map(|want| want.count).sum();
+                prop_assert_eq!(counted, free);
+            }
+        }
+    }
+}

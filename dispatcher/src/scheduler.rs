@@ -1,0 +1,295 @@
+//! Decides: which worker runs what, what becomes of a lost attempt, when to claim. Pure: an event and
+//! the time go in, actions come out. It does no I/O and reads no clock, so that a test can play any
+//! story to it.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use belljar_core::id::{TaskId, WorkerId};
+use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, Verdict};
+use belljar_core::task::{Attempt, Limits};
+use belljar_store::record::{Finished, Held, Requeued, Returned};
+
+use crate::event::{Action, Assignment, DEADLINE_GRACE, Event};
+use crate::fleet::Fleet;
+
+/// The state of one dispatcher.
+#[derive(Debug, Default)]
+pub struct Scheduler {
+    fleet: Fleet,
+    held: HashMap<TaskId, Task>,
+    intake: Intake,
+    draining: bool,
+    actions: Vec<Action>,
+}
+
+/// A task in this dispatcher's hands.
+#[derive(Debug)]
+struct Task {
+    attempt: Attempt,
+    worker: WorkerId,
+    deaths: u32,
+    limits: Limits,
+    deadline: Instant,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// A worker has it.
+    Running,
+    /// Its end, or its return, is on the way to the store.
+    Settling,
+}
+
+/// What is known of the queue. At most one request to it is under way.
+#[derive(Debug, Default)]
+struct Intake {
+    busy: bool,
+    /// Whether a claim may find something.
+    promising: bool,
+    /// Whether what the store counts as held must be compared with what is.
+    doubtful: bool,
+    /// Tasks that a client cancelled while they may be on their way here.
+    cancelled: HashSet<TaskId>,
+}
+
+impl Intake {
+    fn begin(&mut self) {
+        self.busy = true;
+        self.cancelled.clear();
+    }
+}
+
+impl Scheduler {
+    /// A dispatcher without workers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether nothing is in its hands and no claim is under way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.held.is_empty() && !self.intake.busy
+    }
+
+    /// How many tasks are in its hands.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Takes one event and says what shall be done about it, in order.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        match event {
+            Event::Joined(worker) => {
+                self.fleet.join(&worker);
+                self.intake.promising = true;
+            }
+            Event::Resized { worker, window } => self.fleet.resize(worker, window),
+            Event::Left { worker, reason } => self.handle_left(worker, &reason, now),
+            Event::Reported { worker, reports } => {
+                reports.into_iter().for_each(|report| self.handle_report(worker, report));
+            }
+            Event::Returned { worker, tasks } => {
+                tasks.into_iter().for_each(|task| self.handle_returned(worker, task));
+            }
+            Event::Claimed(assignments) => self.handle_claimed(assignments, now),
+            Event::IntakeFailed => {
+                self.intake.busy = false;
+                self.intake.promising = true;
+                self.intake.doubtful = true;
+            }
+            Event::WorkArrived => self.intake.promising = true,
+            Event::Reconnected => {
+                self.intake.promising = true;
+                self.intake.doubtful = true;
+            }
+            Event::Held(held) => self.handle_held(held),
+            Event::Settled(settled) => self.handle_settled(&settled),
+            Event::CancelWanted(task_id) => self.handle_cancel(task_id),
+            Event::Tick => self.handle_tick(now),
+            Event::DrainBegun => self.draining = true,
+        }
+        self.look_for_work();
+        std::mem::take(&mut self.actions)
+    }
+
+    fn look_for_work(&mut self) {
+        if self.intake.busy || self.draining {
+            return;
+        }
+        if self.intake.doubtful {
+            self.intake.begin();
+            self.intake.doubtful = false;
+            self.actions.push(Action::Reconcile);
+        } else if self.intake.promising {
+            let wants = self.fleet.wants();
+            if !wants.is_empty() {
+                self.intake.begin();
+                self.intake.promising = false;
+                self.actions.push(Action::Claim(wants));
+            }
+        }
+    }
+
+    fn handle_claimed(&mut self, assignments: Vec<Assignment>, now: Instant) {
+        self.intake.busy = false;
+        // An empty answer has made the store remember that we are hungry; after any other there may
+        // be more.
+        self.intake.promising |= !assignments.is_empty();
+        let mut batches: HashMap<WorkerId, Vec<_>> = HashMap::new();
+        for Assignment { invocation, deaths } in assignments {
+            let (id, attempt, limits) = (invocation.task_id, invocation.attempt, invocation.limits);
+            let cancelled = self.intake.cancelled.contains(&id);
+            let idle = self.draining || cancelled;
+            let worker = if idle { None } else { self.fleet.assign(invocation.class) };
+            let (stage, deadline) = match worker {
+                Some(_) => (Stage::Running, now + limits.timeout()),
+                None => (Stage::Settling, now),
+            };
+            let task = Task {
+                attempt,
+                worker: worker.unwrap_or(NO_WORKER),
+                deaths,
+                limits,
+                deadline,
+                stage,
+            };
+            self.held.insert(id, task);
+            match worker {
+                Some(worker) => batches.entry(worker).or_default().push(invocation),
+                None if cancelled => {
+                    let outcome = Outcome::bare(Verdict::Cancelled, Duration::ZERO);
+                    self.finish(id, attempt, NO_WORKER, outcome);
+                }
+                // Its worker left while the claim was under way.
+                None => self.give_back(id, attempt, Returned::Unstarted),
+            }
+        }
+        let sends = batches.into_iter();
+        self.actions
+            .extend(sends.map(|(worker, invocations)| Action::Send { worker, invocations }));
+    }
+
+    fn handle_report(&mut self, worker: WorkerId, report: Report) {
+        let Report { task_id, attempt, outcome } = report;
+        let Some(held) = self.held.get_mut(&task_id).filter(|held| held.attempt == attempt) else {
+            // Resent, or from before a restart of ours: the store's fence decides.
+            return self.finish(task_id, attempt, worker, outcome);
+        };
+        if held.stage == Stage::Settling {
+            return;
+        }
+        held.stage = Stage::Settling;
+        let (deaths, limits) = (held.deaths, held.limits);
+        self.fleet.release(held.worker);
+        match &outcome.verdict {
+            Verdict::Failed(failure) if failure.kind.is_lost() && deaths < limits.max_retries => {
+                let evidence = failure.message.clone();
+                self.give_back(task_id, attempt, Returned::Died(evidence));
+            }
+            Verdict::Failed(failure) if failure.kind.is_lost() && deaths > 0 => {
+                let outcome = exhausted(failure, deaths + 1, &outcome);
+                self.finish(task_id, attempt, worker, outcome);
+            }
+            _ => self.finish(task_id, attempt, worker, outcome),
+        }
+    }
+
+    fn handle_returned(&mut self, worker: WorkerId, (task_id, attempt): (TaskId, Attempt)) {
+        let Some(held) = self.held.get_mut(&task_id) else { return };
+        if held.attempt != attempt || held.stage == Stage::Settling {
+            return;
+        }
+        held.stage = Stage::Settling;
+        self.fleet.release(worker);
+        self.give_back(task_id, attempt, Returned::Unstarted);
+    }
+
+    fn handle_left(&mut self, worker: WorkerId, reason: &str, now: Instant) {
+        self.fleet.leave(worker);
+        let running = self.held.iter().filter(|(_, held)| held.is_running_on(worker));
+        let lost: Vec<_> = running.map(|(id, held)| (*id, held.attempt, held.deadline)).collect();
+        for (task_id, attempt, deadline) in lost {
+            let kind = if now >= deadline { FailureKind::Timeout } else { FailureKind::WorkerLost };
+            let failure = Failure::by_platform(kind, format!("the worker was lost: {reason}"));
+            let outcome = Outcome::bare(Verdict::Failed(failure), Duration::ZERO);
+            self.handle_report(worker, Report { task_id, attempt, outcome });
+        }
+    }
+
+    fn handle_held(&mut self, stored: Vec<Held>) {
+        self.intake.busy = false;
+        for Held { id, attempt, cancelling } in stored {
+            if !self.held.contains_key(&id) {
+                self.give_back(id, attempt, Returned::Unstarted);
+            } else if cancelling {
+                self.handle_cancel(id);
+            }
+        }
+    }
+
+    fn handle_settled(&mut self, settled: &[(TaskId, Attempt)]) {
+        for (task_id, attempt) in settled {
+            if self.held.get(task_id).is_some_and(|held| held.attempt == *attempt) {
+                self.held.remove(task_id);
+            }
+        }
+    }
+
+    fn handle_cancel(&mut self, task_id: TaskId) {
+        let Some(held) = self.held.get(&task_id) else {
+            if self.intake.busy {
+                self.intake.cancelled.insert(task_id);
+            }
+            return;
+        };
+        if held.stage == Stage::Running {
+            let (worker, attempt) = (held.worker, held.attempt);
+            self.actions.push(Action::Stop { worker, task_id, attempt });
+        }
+    }
+
+    /// The worker enforces deadlines; a call that is far beyond its own is ended here for a worker
+    /// that does not.
+    fn handle_tick(&mut self, now: Instant) {
+        let overdue = self.held.iter().filter(|(_, held)| {
+            held.stage == Stage::Running && now >= held.deadline + DEADLINE_GRACE
+        });
+        let overdue: Vec<_> = overdue.map(|(id, held)| (*id, held.attempt, held.worker)).collect();
+        for (task_id, attempt, worker) in overdue {
+            let text = "the deadline passed and the worker did not end the call".to_owned();
+            let failure = Failure::by_platform(FailureKind::Timeout, text);
+            let outcome = Outcome::bare(Verdict::Failed(failure), Duration::ZERO);
+            self.actions.push(Action::Stop { worker, task_id, attempt });
+            self.handle_report(worker, Report { task_id, attempt, outcome });
+        }
+    }
+
+    fn finish(&mut self, id: TaskId, attempt: Attempt, worker: WorkerId, outcome: Outcome) {
+        self.actions.push(Action::Finish(Finished { id, attempt, worker, outcome }));
+    }
+
+    fn give_back(&mut self, id: TaskId, attempt: Attempt, reason: Returned) {
+        self.actions.push(Action::Requeue(Requeued { id, attempt, reason }));
+    }
+}
+
+/// Stands for the worker of a task that was never sent to one.
+pub(crate) const NO_WORKER: WorkerId = WorkerId::from_bytes([0; 16]);
+
+impl Task {
+    fn is_running_on(&self, worker: WorkerId) -> bool {
+        self.stage == Stage::Running && self.worker == worker
+    }
+}
+
+/// The end of a task whose last permitted attempt was lost as well.
+fn exhausted(last: &Failure, attempts: u32, outcome: &Outcome) -> Outcome {
+    let text = last.message.split_once(": ").map_or(last.message.as_str(), |(_, text)| text);
+    let failure =
+        Failure::by_platform(last.kind, format!("{text} (attempt {attempts} of {attempts})"));
+    Outcome { verdict: Verdict::Failed(failure), ..outcome.clone() }
+}

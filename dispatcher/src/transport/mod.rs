@@ -1,0 +1,3 @@
+//! The ways to workers.
+
+pub(crate) mod local;

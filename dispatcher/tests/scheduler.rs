@@ -1,0 +1,309 @@
+//! Plays stories to the scheduler: random ones under invariants, and the particular ones that matter.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use belljar_core::id::{TaskId, WorkerId};
+use belljar_core::invocation::{Function, Invocation};
+use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, Verdict};
+use belljar_core::task::{Attempt, CodeHash, Limits, TaskClass};
+use belljar_dispatcher::event::{Action, Assignment, DEADLINE_GRACE, Event, NewWorker};
+use belljar_dispatcher::scheduler::Scheduler;
+use belljar_store::record::{Held, Returned};
+use bytes::Bytes;
+use proptest::prelude::*;
+
+fn class() -> TaskClass {
+    "native:3.11".parse().expect("a class")
+}
+
+fn assignment(task_id: TaskId, attempt: u32, deaths: u32) -> Assignment {
+    let function = Function { hash: CodeHash::of(b"f"), code: Bytes::from_static(b"f") };
+    let limits = Limits { timeout_ms: 1000, memory_mb: 64, max_retries: 2 };
+    let attempt = Attempt(attempt);
+    let args = Bytes::new();
+    let invocation = Invocation { task_id, attempt, class: class(), limits, function, args };
+    Assignment { invocation, deaths }
+}
+
+fn completed(task_id: TaskId, attempt: u32) -> Report {
+    let outcome = Outcome::bare(Verdict::Completed(Bytes::from_static(b"v")), Duration::ZERO);
+    Report { task_id, attempt: Attempt(attempt), outcome }
+}
+
+fn died(task_id: TaskId, attempt: u32) -> Report {
+    let failure = Failure::by_platform(FailureKind::ExecutorDied, "killed by signal 11".to_owned());
+    let outcome = Outcome::bare(Verdict::Failed(failure), Duration::ZERO);
+    Report { task_id, attempt: Attempt(attempt), outcome }
+}
+
+/// A scheduler with one worker that takes `window` calls, its first claim under way.
+fn started(window: usize) -> (Scheduler, WorkerId, Instant) {
+    let (mut scheduler, id, now) = (Scheduler::new(), WorkerId::random(), Instant::now());
+    let joined = Event::Joined(NewWorker { id, classes: vec![class()], window });
+    let actions = scheduler.handle(joined, now);
+    assert!(matches!(&actions[..], [Action::Claim(wants)] if wants[0].count == window));
+    (scheduler, id, now)
+}
+
+fn returned(actions: &[Action]) -> Vec<&Returned> {
+    let reason = |action| match action {
+        &Action::Requeue(ref requeued) => Some(&requeued.reason),
+        _ => None,
+    };
+    actions.iter().filter_map(reason).collect()
+}
+
+fn finished(actions: &[Action]) -> Vec<&Verdict> {
+    let verdict = |action| match action {
+        &Action::Finish(ref finished) => Some(&finished.outcome.verdict),
+        _ => None,
+    };
+    actions.iter().filter_map(verdict).collect()
+}
+
+#[test]
+fn an_empty_answer_waits_for_word_of_new_work() {
+    let (mut scheduler, _, now) = started(1);
+    assert!(scheduler.handle(Event::Claimed(Vec::new()), now).is_empty());
+    assert!(scheduler.handle(Event::Tick, now).is_empty());
+    assert!(matches!(scheduler.handle(Event::WorkArrived, now)[..], [Action::Claim(_)]));
+}
+
+#[test]
+fn word_of_work_that_comes_during_a_claim_is_not_forgotten() {
+    let (mut scheduler, _, now) = started(1);
+    assert!(scheduler.handle(Event::WorkArrived, now).is_empty());
+    assert!(matches!(scheduler.handle(Event::Claimed(Vec::new()), now)[..], [Action::Claim(_)]));
+}
+
+#[test]
+fn an_executor_that_dies_is_retried_until_the_limit_then_failed_with_the_evidence() {
+    for (deaths, retried) in [(0, true), (1, true), (2, false)] {
+        let (mut scheduler, worker, now) = started(1);
+        let task_id = TaskId::random();
+        scheduler.handle(Event::Claimed(vec![assignment(task_id, 3, deaths)]), now);
+        let reports = vec![died(task_id, 3)];
+        let actions = scheduler.handle(Event::Reported { worker, reports }, now);
+        if retried {
+            let [Returned::Died(evidence)] = &returned(&actions)[..] else { panic!("{actions:?}") };
+            assert!(evidence.contains("signal 11"), "{evidence}");
+        } else {
+            let [Verdict::Failed(failure)] = &finished(&actions)[..] else { panic!("{actions:?}") };
+            assert_eq!(failure.kind, FailureKind::ExecutorDied);
+            assert!(failure.message.contains("signal 11"), "{}", failure.message);
+            assert!(failure.message.contains("attempt 3 of 3"), "{}", failure.message);
+        }
+    }
+}
+
+#[test]
+fn a_lost_worker_s_tasks_are_queued_again_before_their_deadline_and_failed_after() {
+    for (late, expected) in [(Duration::ZERO, 1), (Duration::from_secs(2), 0)] {
+        let (mut scheduler, worker, now) = started(1);
+        scheduler.handle(Event::Claimed(vec![assignment(TaskId::random(), 1, 0)]), now);
+        let reason = "silent".to_owned();
+        let actions = scheduler.handle(Event::Left { worker, reason }, now + late);
+        assert_eq!(returned(&actions).len(), expected, "{actions:?}");
+        assert_eq!(finished(&actions).len(), 1 - expected, "{actions:?}");
+    }
+}
+
+#[test]
+fn a_call_far_beyond_its_deadline_is_ended_for_its_worker() {
+    let (mut scheduler, _, now) = started(1);
+    scheduler.handle(Event::Claimed(vec![assignment(TaskId::random(), 1, 0)]), now);
+    let deadline = now + Duration::from_secs(1);
+    assert!(finished(&scheduler.handle(Event::Tick, deadline)).is_empty());
+    let actions = scheduler.handle(Event::Tick, deadline + DEADLINE_GRACE);
+    assert!(matches!(actions[0], Action::Stop { .. }));
+    let [Verdict::Failed(failure)] = &finished(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(failure.kind, FailureKind::Timeout);
+}
+
+#[test]
+fn a_cancel_that_overtakes_the_claim_s_answer_still_counts() {
+    let (mut scheduler, _, now) = started(1);
+    let task_id = TaskId::random();
+    assert!(scheduler.handle(Event::CancelWanted(task_id), now).is_empty());
+    let actions = scheduler.handle(Event::Claimed(vec![assignment(task_id, 1, 0)]), now);
+    assert_eq!(finished(&actions), [&Verdict::Cancelled]);
+    assert!(!actions.iter().any(|action| matches!(action, Action::Send { .. })));
+}
+
+#[test]
+fn after_a_reconnect_unknown_attempts_are_given_back_and_known_ones_kept() {
+    let (mut scheduler, _, now) = started(2);
+    let known = TaskId::random();
+    scheduler.handle(Event::Claimed(vec![assignment(known, 1, 0)]), now);
+    scheduler.handle(Event::Reconnected, now);
+    let actions = scheduler.handle(Event::Claimed(Vec::new()), now);
+    assert!(matches!(actions[..], [Action::Reconcile]), "{actions:?}");
+    let held = |id| Held { id, attempt: Attempt(1), cancelling: false };
+    let stored = vec![held(known), held(TaskId::random())];
+    assert_eq!(returned(&scheduler.handle(Event::Held(stored), now)), [&Returned::Unstarted]);
+}
+
+#[test]
+fn while_draining_nothing_is_claimed_and_what_arrives_is_given_back() {
+    let (mut scheduler, _, now) = started(2);
+    scheduler.handle(Event::DrainBegun, now);
+    let (task_id, attempt) = (TaskId::random(), Attempt(1));
+    let actions = scheduler.handle(Event::Claimed(vec![assignment(task_id, 1, 0)]), now);
+    assert_eq!(returned(&actions), [&Returned::Unstarted]);
+    assert!(!scheduler.is_idle());
+    scheduler.handle(Event::Settled(vec![(task_id, attempt)]), now);
+    assert!(scheduler.is_idle());
+}
+
+/// The world around a scheduler: what the store and the workers would do, in any order.
+struct World {
+    scheduler: Scheduler,
+    now: Instant,
+    windows: HashMap<WorkerId, usize>,
+    running: HashMap<(TaskId, u32), WorkerId>,
+    settling: Vec<(TaskId, Attempt)>,
+    opened: HashSet<(TaskId, u32)>,
+    ended: HashSet<(TaskId, u32)>,
+    wanted: Option<usize>,
+    reconciling: bool,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            scheduler: Scheduler::new(),
+            now: Instant::now(),
+            windows: HashMap::new(),
+            running: HashMap::new(),
+            settling: Vec::new(),
+            opened: HashSet::new(),
+            ended: HashSet::new(),
+            wanted: None,
+            reconciling: false,
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        for action in self.scheduler.handle(event, self.now) {
+            match action {
+                Action::Claim(wants) => {
+                    assert!(self.wanted.is_none() && !self.reconciling, "one request at a time");
+                    self.wanted = Some(wants.iter().map(|want| want.count).sum());
+                }
+                Action::Reconcile => {
+                    assert!(self.wanted.is_none() && !self.reconciling, "one request at a time");
+                    self.reconciling = true;
+                }
+                Action::Send { worker, invocations } => {
+                    for sent in invocations {
+                        self.running.insert((sent.task_id, sent.attempt.0), worker);
+                    }
+                    let load = self.running.values().filter(|on| **on == worker).count();
+                    assert!(load <= self.windows[&worker], "more than the window");
+                }
+                Action::Stop { task_id, attempt, .. } => {
+                    self.running.remove(&(task_id, attempt.0));
+                }
+                Action::Finish(finished) => self.end(finished.id, finished.attempt),
+                Action::Requeue(requeued) => self.end(requeued.id, requeued.attempt),
+            }
+        }
+    }
+
+    fn end(&mut self, id: TaskId, attempt: Attempt) {
+        assert!(self.opened.contains(&(id, attempt.0)), "an attempt that was never opened");
+        assert!(self.ended.insert((id, attempt.0)), "an attempt that ends twice");
+        self.settling.push((id, attempt));
+    }
+
+    fn pick(&self, at: usize) -> Option<((TaskId, u32), WorkerId)> {
+        let mut all: Vec<_> = self.running.iter().map(|(task, worker)| (*task, *worker)).collect();
+        all.sort_unstable();
+        (!all.is_empty()).then(|| all[at % all.len()])
+    }
+
+    fn step(&mut self, what: u8, at: usize) {
+        match what % 10 {
+            0 if self.windows.len() < 4 => {
+                let (id, window) = (WorkerId::random(), at % 4);
+                self.windows.insert(id, window);
+                self.handle(Event::Joined(NewWorker { id, classes: vec![class()], window }));
+            }
+            1 if at.is_multiple_of(4) => {
+                let Some(worker) = self.windows.keys().next().copied() else { return };
+                self.windows.remove(&worker);
+                self.running.retain(|_, on| *on != worker);
+                self.handle(Event::Left { worker, reason: "gone".to_owned() });
+            }
+            2 | 3 => {
+                let Some(wanted) = self.wanted.take() else { return };
+                let count = if wanted == 0 { 0 } else { at % (wanted + 1) };
+                let claimed: Vec<_> =
+                    (0..count).map(|_| assignment(TaskId::random(), 1, (at % 4) as u32)).collect();
+                self.opened.extend(claimed.iter().map(|task| (task.invocation.task_id, 1)));
+                self.handle(Event::Claimed(claimed));
+            }
+            4 | 5 => {
+                let Some(((task_id, attempt), worker)) = self.pick(at) else { return };
+                self.running.remove(&(task_id, attempt));
+                let report =
+                    if what == 4 { completed(task_id, attempt) } else { died(task_id, attempt) };
+                self.handle(Event::Reported { worker, reports: vec![report] });
+            }
+            6 => {
+                let Some(((task_id, attempt), worker)) = self.pick(at) else { return };
+                self.running.remove(&(task_id, attempt));
+                let tasks = vec![(task_id, Attempt(attempt))];
+                self.handle(Event::Returned { worker, tasks });
+            }
+            7 => {
+                let settled = std::mem::take(&mut self.settling);
+                self.handle(Event::Settled(settled));
+            }
+            8 => {
+                self.now += Duration::from_millis(at as u64 % 3000);
+                self.handle(Event::Tick);
+                self.handle(if at.is_multiple_of(2) {
+                    Event::WorkArrived
+                } else {
+                    Event::Reconnected
+                });
+            }
+            _ => {
+                if std::mem::take(&mut self.reconciling) {
+                    self.handle(Event::Held(Vec::new()));
+                } else if let Some(((task_id, _), _)) = self.pick(at) {
+                    self.handle(Event::CancelWanted(task_id));
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_opened_attempt_ends_exactly_once(steps in prop::collection::vec((any::<u8>(), any::<u16>()), 0..300)) {
+        let mut world = World::new();
+        for (what, at) in steps {
+            world.step(what, at as usize);
+        }
+        // Then everything comes to rest: the workers leave, the store answers.
+        world.handle(Event::DrainBegun);
+        for worker in std::mem::take(&mut world.windows).into_keys() {
+            world.handle(Event::Left { worker, reason: "the end".to_owned() });
+        }
+        if world.wanted.take().is_some() {
+            world.handle(Event::Claimed(Vec::new()));
+        }
+        if std::mem::take(&mut world.reconciling) {
+            world.handle(Event::Held(Vec::new()));
+        }
+        let settled = std::mem::take(&mut world.settling);
+        world.handle(Event::Settled(settled));
+        prop_assert_eq!(&world.opened, &world.ended);
+        prop_assert!(world.scheduler.is_idle());
+    }
+}
