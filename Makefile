@@ -1,0 +1,43 @@
+# belljar. `make up` starts everything, `make test` runs every test; both install what is missing.
+# `make help` lists the rest.
+
+BUILD_PYTHON := /usr/bin/python3.11
+VENV := .belljar/venv
+export PYO3_PYTHON ?= $(BUILD_PYTHON)
+export BELLJAR_TEST_PYTHON ?= $(CURDIR)/$(VENV)/bin/python
+NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
+
+.PHONY: help up build test check setup doctor clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: build ## Start the whole service on this machine; Ctrl-C ends it.
+	@target/release/belljar up $(ARGS)
+
+build: setup ## Build everything, into target/release.
+	cargo build --release --locked
+
+test: setup ## Run every test: unit, store, contract, end to end.
+	cargo build --workspace --locked --bins
+ifeq ($(NEXTEST),yes)
+	cargo nextest run --workspace --locked
+else
+	cargo test --workspace --locked
+endif
+	cargo test --workspace --locked --doc
+	cd runner && $(CURDIR)/$(VENV)/bin/python -m unittest -q
+
+check: setup ## The fast part of CI: format, lints, unit tests.
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo test --workspace --locked --lib --bins
+
+setup: ## Install what is missing: packages of the system, and a venv with dill.
+	@scripts/setup.sh
+
+doctor: build ## Show what is installed and what is missing.
+	@target/release/belljar doctor
+
+clean: ## Remove what was built; the data of `make up` stays in .belljar/data.
+	cargo clean

@@ -1,0 +1,53 @@
+#!/bin/sh
+# Installs what building and running belljar needs on Debian 12 and is not there yet. Quick when
+# nothing is missing; safe to run again. On another system, install the counterparts by hand: this
+# script then only makes the venv.
+set -eu
+cd "$(dirname "$0")/.."
+
+PYTHON=/usr/bin/python3.11
+VENV=.belljar/venv
+
+need=""
+want() { # want COMMAND-OR-FILE PACKAGE...
+    probe=$1
+    shift
+    case $probe in
+        /*) [ -e "$probe" ] || need="$need $*" ;;
+        *) command -v "$probe" >/dev/null 2>&1 || need="$need $*" ;;
+    esac
+}
+want redis-server redis-server
+want cc gcc libc6-dev
+want $PYTHON python3.11
+want /usr/include/python3.11/Python.h libpython3.11-dev
+want /usr/lib/python3.11/ensurepip python3.11-venv
+
+if [ -n "$need" ]; then
+    command -v apt-get >/dev/null 2>&1 || {
+        echo "setup: missing, and there is no apt-get to install them:$need" >&2
+        exit 1
+    }
+    as_root=""
+    [ "$(id -u)" = 0 ] || as_root="sudo"
+    echo "setup: installing$need"
+    $as_root apt-get -qq update
+    # shellcheck disable=SC2086 # a list of words
+    DEBIAN_FRONTEND=noninteractive $as_root apt-get -qq install -y --no-install-recommends $need >/dev/null
+fi
+
+command -v cargo >/dev/null 2>&1 || {
+    echo "setup: cargo is missing; install Rust as https://rustup.rs says" >&2
+    exit 1
+}
+
+# The venv is made anew when its interpreter or the pinned packages change.
+stamp=$VENV/.made-from
+if ! { cat requirements.txt && $PYTHON --version; } | cmp -s - "$stamp" 2>/dev/null; then
+    echo "setup: making $VENV"
+    rm -rf "$VENV"
+    mkdir -p .belljar
+    $PYTHON -m venv "$VENV"
+    "$VENV/bin/python" -m pip --quiet --disable-pip-version-check install -r requirements.txt
+    { cat requirements.txt && $PYTHON --version; } >"$stamp"
+fi
