@@ -7,7 +7,8 @@
 //!
 //! # Layout
 //!
-//! * `inspect`: the walk over the opcodes and its result.
+//! * `walk`, `calls`: the walk over the opcodes; those that name globals and call things.
+//! * `inspection`: what the walk finds out.
 //! * `opcode`, `reader`, `text`: opcodes, their arguments, and the texts in these.
 //! * `machine`, `value`: the stack, the marks and the memo, and what stands there for an object.
 //! * `names`, `shapes`: globals and modules; tuples whose contents matter.
@@ -16,8 +17,9 @@
 //! * `write`: pickles of builtin exceptions.
 
 mod bytecode;
+mod calls;
 mod error;
-mod inspect;
+mod inspection;
 mod machine;
 mod names;
 mod opcode;
@@ -26,10 +28,12 @@ mod reader;
 mod shapes;
 mod text;
 mod value;
+mod walk;
 mod write;
 
 pub use error::PickleError;
-pub use inspect::{Inspection, TopObject, inspect};
+pub use inspection::{Inspection, TopObject};
 pub use names::Global;
 pub use python_hint::PythonHint;
+pub use walk::inspect;
 pub use write::exception;

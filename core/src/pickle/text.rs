@@ -46,15 +46,21 @@ pub(super) fn is_quoted(bytes: &[u8]) -> bool {
     matches!(bytes, [b'\'', .., b'\''] | [b'"', .., b'"'])
 }
 
-/// Whether `bytes` are an integer literal for `INT` (decimal, or with a prefix) or `LONG` (which
-/// may end in `L`). Digits are not counted: a long number costs its length and nothing more.
+/// Whether `bytes` are an integer for `INT` or `LONG`: decimal or with a prefix; an `L` may end it.
+/// A leading zero is fine, for it once meant octal. However long it is, it costs one look.
 pub(super) fn is_integer(bytes: &[u8]) -> bool {
-    let digits = match bytes.trim_ascii() {
+    let unsigned = match bytes.trim_ascii() {
         [b'+' | b'-', digits @ ..] => digits,
         digits => digits,
     };
-    digits.first().is_some_and(u8::is_ascii_digit)
-        && digits.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+    let unsigned = unsigned.strip_suffix(b"L").unwrap_or(unsigned);
+    let (digits, is_digit): (&[u8], fn(&u8) -> bool) = match unsigned {
+        [b'0', b'x' | b'X', digits @ ..] => (digits, u8::is_ascii_hexdigit),
+        [b'0', b'o' | b'O' | b'b' | b'B', digits @ ..] => (digits, u8::is_ascii_digit),
+        digits => (digits, u8::is_ascii_digit),
+    };
+    digits.first().is_some_and(is_digit)
+        && digits.iter().all(|byte| *byte == b'_' || is_digit(byte))
 }
 
 /// Whether `bytes` are a number for `FLOAT`.
@@ -95,7 +101,7 @@ mod tests {
         for fine in [&b"0"[..], b"-12", b"01", b"12L", b"0x1f", b"1_000"] {
             assert!(is_integer(fine), "{fine:?}");
         }
-        for broken in [&b""[..], b"-", b"L", b"1.5", b"one"] {
+        for broken in [&b""[..], b"-", b"L", b"1.5", b"one", b"1a", b"0x"] {
             assert!(!is_integer(broken), "{broken:?}");
         }
         for fine in [&b"1.5"[..], b"-1e-300", b"inf", b"-inf", b"nan", b"3"] {

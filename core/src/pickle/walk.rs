@@ -1,67 +1,18 @@
-//! Walks a pickle opcode by opcode and says what it is.
+//! Walks a pickle opcode by opcode.
 
-use super::bytecode;
 use super::error::PickleError;
+use super::inspection::{Inspection, TopObject};
 use super::machine::Machine;
-use super::names::{Global, Names, Role};
+use super::names::Names;
 use super::opcode as op;
 use super::python_hint::PythonHint;
-use super::reader::{Reader, block_at, text_at};
-use super::shapes::{Shape, Shapes};
+use super::reader::Reader;
+use super::shapes::Shapes;
 use super::text;
 use super::value::{Kind, Value};
 
 /// The newest protocol that exists.
 const NEWEST_PROTOCOL: u8 = 5;
-
-/// What a pickle is, as far as can be said without loading it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inspection {
-    /// The protocol that it declares; 0 for protocols 0 and 1, which declare none.
-    pub protocol: u8,
-    /// What loading it gives.
-    pub top: TopObject,
-    /// The globals that it names, each once, in order of appearance; at most 1,024.
-    pub globals: Vec<Global>,
-    /// The modules that it names, each once: those of the globals, the module objects in it, and
-    /// what its functions import. With dots where they were given so; at most 1,024.
-    pub modules: Vec<String>,
-    /// The Pythons that can run the bytecode in it.
-    pub python: PythonHint,
-}
-
-impl Inspection {
-    /// Whether loading the pickle may give something that can be called.
-    #[must_use]
-    pub const fn may_be_callable(&self) -> bool {
-        !matches!(self.top, TopObject::Plain(_))
-    }
-}
-
-/// What loading a pickle gives. Its text reads after "the payload is".
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TopObject {
-    /// An object of a builtin type whose objects cannot be called; its name with an article.
-    Plain(&'static str),
-    /// A class, function or other object by reference.
-    Global(Global),
-    /// What calling something made: any object. What was called, where it has a name.
-    Made(Option<Global>),
-    /// Nothing can be said.
-    Unknown,
-}
-
-impl std::fmt::Display for TopObject {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Plain(name) => f.write_str(name),
-            Self::Global(global) => write!(f, "`{global}`"),
-            Self::Made(Some(global)) => write!(f, "what `{global}` makes"),
-            Self::Made(None) => f.write_str("what a call makes"),
-            Self::Unknown => f.write_str("an unknown object"),
-        }
-    }
-}
 
 /// Reads a pickle of protocol 0 to 5 without loading it.
 ///
@@ -89,17 +40,18 @@ enum Progress {
     Stopped,
 }
 
-struct Walker<'a> {
-    reader: Reader<'a>,
-    machine: Machine,
-    names: Names,
-    shapes: Shapes,
-    python: PythonHint,
+/// A pickle on its way to an inspection. What calls and names do is in `calls`.
+pub(super) struct Walker<'a> {
+    pub(super) reader: Reader<'a>,
+    pub(super) machine: Machine,
+    pub(super) names: Names,
+    pub(super) shapes: Shapes,
+    pub(super) python: PythonHint,
     protocol: u8,
     frame_end: Option<usize>,
     /// Bytes of names and bytecode that may still be looked at a second time. Each is looked at
     /// once in a genuine pickle; without a bound, a short one could refer to a long one many times.
-    looks: usize,
+    pub(super) looks: usize,
 }
 
 impl<'a> Walker<'a> {
@@ -355,152 +307,6 @@ impl<'a> Walker<'a> {
         }
         self.machine.push(Value::of(Kind::Unknown));
         Ok(())
-    }
-
-    fn global(&mut self, code: u8) -> Result<(), PickleError> {
-        let value = if code == op::GLOBAL {
-            self.named_by_lines()?
-        } else {
-            let name = self.machine.pop(&self.reader)?;
-            let module = self.machine.pop(&self.reader)?;
-            self.insist(module, Kind::Text, "str")?;
-            self.insist(name, Kind::Text, "str")?;
-            self.named_by_texts(module, name)
-        };
-        self.machine.push(value);
-        Ok(())
-    }
-
-    fn named_by_lines(&mut self) -> Result<Value, PickleError> {
-        let (module, name) = (self.reader.line()?, self.reader.line()?);
-        match (std::str::from_utf8(module), std::str::from_utf8(name)) {
-            (Ok(module), Ok(name)) => Ok(self.named(module, name)),
-            _ => {
-                let (at, opcode) = (self.reader.at(), self.reader.name());
-                Err(PickleError::Text { at, opcode, what: "not UTF-8" })
-            }
-        }
-    }
-
-    fn named_by_texts(&mut self, module: Value, name: Value) -> Value {
-        match (self.look_at_text(module), self.look_at_text(name)) {
-            (Some(module), Some(name)) => self.named(module, name),
-            _ => Value::of(Kind::Global),
-        }
-    }
-
-    fn named(&mut self, module: &str, name: &str) -> Value {
-        match self.names.global(module, name) {
-            Some(index) => Value::with(Kind::Global, index),
-            None => Value::of(Kind::Global),
-        }
-    }
-
-    fn look_at_text(&mut self, text: Value) -> Option<&'a str> {
-        self.text_at(text.detail_of(Kind::Text)?)
-    }
-
-    fn text_at(&mut self, position: usize) -> Option<&'a str> {
-        let text = text_at(self.reader.data(), position)?;
-        self.looks = self.looks.checked_sub(text.len())?;
-        Some(text)
-    }
-
-    /// Refuses an object that surely is of another kind.
-    fn insist(&self, value: Value, kind: Kind, need: &'static str) -> Result<(), PickleError> {
-        match value.kind().plain_name() {
-            Some(found) if value.kind() != kind => {
-                let (at, opcode) = (self.reader.at(), self.reader.name());
-                Err(PickleError::WrongType { at, opcode, need, found })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Opcodes that call something.
-    fn call(&mut self, code: u8) -> Result<(), PickleError> {
-        let (callee, arguments) = match code {
-            op::INST => {
-                let callee = self.named_by_lines()?;
-                let height = self.machine.take_mark(&self.reader)?;
-                self.machine.cut(height);
-                (callee, None)
-            }
-            op::OBJ => {
-                let height = self.machine.take_mark(&self.reader)?;
-                let callee = self.machine.above(height).first().copied();
-                self.machine.cut(height);
-                match callee {
-                    Some(callee) => (callee, None),
-                    None => return Err(self.machine.underflow(1, &self.reader)),
-                }
-            }
-            _ => {
-                if code == op::NEWOBJ_EX {
-                    let keywords = self.machine.pop(&self.reader)?;
-                    self.insist(keywords, Kind::Dict, "dict")?;
-                }
-                let arguments = self.machine.pop(&self.reader)?;
-                self.insist(arguments, Kind::Tuple, "tuple")?;
-                (self.machine.pop(&self.reader)?, Some(arguments))
-            }
-        };
-        self.insist(callee, Kind::Unknown, "callable")?;
-        let made = self.made_by(callee, arguments);
-        self.machine.push(made);
-        Ok(())
-    }
-
-    /// What calling `callee` gives, and what that tells.
-    fn made_by(&mut self, callee: Value, arguments: Option<Value>) -> Value {
-        if callee.kind() == Kind::CodeType {
-            self.note_code(arguments);
-        }
-        let Some(index) = callee.detail_of(Kind::Global) else { return Value::of(Kind::Made) };
-        match self.names.role(index) {
-            Role::Gives(kind) => return Value::of(kind),
-            Role::MakesCode => self.note_code(arguments),
-            Role::Imports => {
-                if let Some(module) = self.argument(arguments)
-                    && !module.starts_with("__runtime__.")
-                {
-                    self.names.module(module);
-                }
-            }
-            Role::FindsType if self.argument(arguments) == Some("CodeType") => {
-                return Value::of(Kind::CodeType);
-            }
-            Role::FindsType | Role::Other => {}
-        }
-        Value::with(Kind::Made, index)
-    }
-
-    /// The first argument of a call, where it is a text.
-    fn argument(&mut self, arguments: Option<Value>) -> Option<&'a str> {
-        let position = self.shapes.first_text(arguments?)?;
-        self.text_at(position)
-    }
-
-    /// Learns from the arguments of a code object.
-    fn note_code(&mut self, arguments: Option<Value>) {
-        let Some(Shape::Code(arguments)) = arguments.and_then(|tuple| self.shapes.shape(tuple))
-        else {
-            return;
-        };
-        let code = arguments.code.and_then(|at| block_at(self.reader.data(), at));
-        let code = code.unwrap_or_default();
-        let Some(looks) = self.looks.checked_sub(code.len()) else { return };
-        self.looks = looks;
-        let python = arguments.python(code);
-        self.python = self.python.and(python);
-        let Some(names) = arguments.names else { return };
-        for index in bytecode::imports(code, python) {
-            let position = self.shapes.positions(names).get(index).map(|&at| at as usize);
-            match position.and_then(|position| self.text_at(position)) {
-                Some(module) if !module.is_empty() => self.names.module(module),
-                _ => {}
-            }
-        }
     }
 
     fn stop(&mut self) -> Result<(), PickleError> {

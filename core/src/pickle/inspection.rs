@@ -1,0 +1,53 @@
+//! What the walk over a pickle finds out.
+
+use super::names::Global;
+use super::python_hint::PythonHint;
+
+/// What a pickle is, as far as can be said without loading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// The protocol that it declares; 0 for protocols 0 and 1, which declare none.
+    pub protocol: u8,
+    /// What loading it gives.
+    pub top: TopObject,
+    /// The globals that it names, each once, in order of appearance; at most 1,024.
+    pub globals: Vec<Global>,
+    /// The modules that it names, each once: those of the globals, the module objects in it, and
+    /// what its functions import. With dots where they were given so; at most 1,024.
+    pub modules: Vec<String>,
+    /// The Pythons that can run the bytecode in it.
+    pub python: PythonHint,
+}
+
+impl Inspection {
+    /// Whether loading the pickle may give something that can be called.
+    #[must_use]
+    pub const fn may_be_callable(&self) -> bool {
+        !matches!(self.top, TopObject::Plain(_))
+    }
+}
+
+/// What loading a pickle gives. Its text reads after "the payload is".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TopObject {
+    /// An object of a builtin type whose objects cannot be called; its name with an article.
+    Plain(&'static str),
+    /// A class, function or other object by reference.
+    Global(Global),
+    /// What calling something made: any object. What was called, where it has a name.
+    Made(Option<Global>),
+    /// Nothing can be said.
+    Unknown,
+}
+
+impl std::fmt::Display for TopObject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Plain(name) => f.write_str(name),
+            Self::Global(global) => write!(f, "`{global}`"),
+            Self::Made(Some(global)) => write!(f, "what `{global}` makes"),
+            Self::Made(None) => f.write_str("what a call makes"),
+            Self::Unknown => f.write_str("an unknown object"),
+        }
+    }
+}
