@@ -1,0 +1,5 @@
+//! Lets the binary find the libpython that it was linked with, also outside the system's directories.
+
+fn main() {
+    pyo3_build_config::add_libpython_rpath_link_args();
+}

@@ -1,0 +1,130 @@
+//! The loop: a call in, its end out, until the worker hangs up.
+
+use std::collections::HashMap;
+use std::io::{self, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+
+use belljar_core::frame::{self, Call, Done, FrameError, Raised, Ready, Reply};
+use belljar_core::outcome::{Failure, FailureKind, Phases};
+use belljar_core::task::CodeHash;
+use bytes::Bytes;
+use pyo3::exceptions::PyMemoryError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::memory::Memory;
+use crate::python::Interpreter;
+use crate::rest::AtRest;
+use crate::sys;
+
+/// The worker broke the protocol, such as by naming code that it never sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    /// The socket failed or what came over it is no call.
+    #[error("failed to exchange frames with the worker: {0}")]
+    Frame(#[from] FrameError),
+    /// A call by a hash of which the code was never sent.
+    #[error("the worker never sent the code {0}")]
+    UnknownCode(CodeHash),
+    /// The process cannot be measured or limited.
+    #[error("failed to limit memory: {0}")]
+    Memory(#[from] io::Error),
+}
+
+/// One interpreter at the worker's service.
+pub(crate) struct Server {
+    pub(crate) socket: UnixStream,
+    pub(crate) interpreter: Interpreter,
+    pub(crate) memory: Memory,
+    pub(crate) rest: AtRest,
+}
+
+/// What `runner.run` returns: whether it went well, the pickle, the failure's kind, message and
+/// traceback, and the microseconds of decoding, calling and encoding.
+type Answer<'py> = (bool, Bound<'py, PyBytes>, String, String, String, u64, u64, u64);
+
+impl Server {
+    /// Serves until the worker hangs up.
+    pub(crate) fn run(mut self, py: Python<'_>) -> Result<(), ServeError> {
+        let process = sys::pid();
+        let mut codes: HashMap<CodeHash, Py<PyBytes>> = HashMap::new();
+        let mut reader = BufReader::with_capacity(64 << 10, self.socket.try_clone()?);
+        let ready = Ready {
+            python: self.interpreter.python.clone(),
+            dill: self.interpreter.dill.clone(),
+        };
+        frame::write(&mut self.socket, &Reply::Ready(ready))?;
+        while let Some(call) = frame::read::<Call>(&mut reader)? {
+            if call.forget {
+                codes.clear();
+            }
+            if let Some(code) = &call.code {
+                codes.insert(call.hash, PyBytes::new(py, code).unbind());
+            }
+            let code = codes.get(&call.hash).ok_or(ServeError::UnknownCode(call.hash))?;
+            let done = self.call(py, code.bind(py), &call)?;
+            if sys::pid() != process {
+                // The function forked and this copy came back too: its answer is nobody's.
+                sys::exit(0);
+            }
+            let reply = Reply::Done(done);
+            self.socket.write_all(&frame::encode(&reply)?).map_err(FrameError::Stream)?;
+        }
+        Ok(())
+    }
+
+    fn call(
+        &mut self,
+        py: Python<'_>,
+        code: &Bound<'_, PyBytes>,
+        call: &Call,
+    ) -> Result<Done, ServeError> {
+        let args = PyBytes::new(py, &call.args);
+        self.memory.limit(call.memory_mb)?;
+        let answer = self.interpreter.run.bind(py).call1((code, args));
+        let used = self.memory.release()?;
+        let (result, phases) = match answer.and_then(|answer| answer.extract::<Answer<'_>>()) {
+            Ok((ok, pickle, kind, message, traceback, decode_us, call_us, encode_us)) => {
+                let pickle = Bytes::copy_from_slice(pickle.as_bytes());
+                let phases = Phases { instance_us: 0, decode_us, call_us, encode_us };
+                let raised =
+                    |exception| Raised { kind: kind_of(&kind), exception, message, traceback };
+                (if ok { Ok(pickle) } else { Err(raised(pickle)) }, phases)
+            }
+            Err(error) => (Err(beyond_runner(py, &error)), Phases::default()),
+        };
+        let tidied = self.interpreter.tidy.bind(py).call0();
+        let inside = match tidied.and_then(|left| left.extract::<Option<String>>()) {
+            Ok(left) => left,
+            Err(error) => Some(format!("a broken interpreter: {error}")),
+        };
+        let left_behind = inside.or_else(|| self.rest.restore()).or(used.kept);
+        Ok(Done { result, phases, peak_memory_bytes: used.peak, left_behind })
+    }
+}
+
+fn kind_of(word: &str) -> FailureKind {
+    match word {
+        "decode" => FailureKind::Decode,
+        "encode" => FailureKind::Encode,
+        "memory" => FailureKind::Memory,
+        "recursion" => FailureKind::Recursion,
+        _ => FailureKind::Exception,
+    }
+}
+
+/// An exception that the runner could not treat: there was no memory left to do so, or a signal
+/// handler of the function raised while it did.
+fn beyond_runner(py: Python<'_>, error: &PyErr) -> Raised {
+    let kind = match error.is_instance_of::<PyMemoryError>(py) {
+        true => FailureKind::Memory,
+        false => FailureKind::Exception,
+    };
+    let failure = Failure::by_platform(kind, error.to_string());
+    Raised {
+        kind,
+        exception: failure.exception,
+        message: failure.message,
+        traceback: String::new(),
+    }
+}
