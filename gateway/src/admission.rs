@@ -1,0 +1,165 @@
+//! Which requests are answered at all: those under a name of this gateway, and no changes from web
+//! pages of others.
+//!
+//! A web page elsewhere can make a browser send requests to a service on loopback. With a name that
+//! resolves to loopback (DNS rebinding) it could read the answers too: hence the check of `Host`.
+//! Without, it can still post blindly: hence the check of `Origin`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, Version, header};
+
+use crate::error::ApiError;
+
+/// The names under which a gateway answers.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    listen: IpAddr,
+    names: Vec<String>,
+    is_open: bool,
+}
+
+impl Admission {
+    /// The rules of a gateway that listens at `listen` and has further `names`.
+    pub(crate) fn new(listen: SocketAddr, names: &[String]) -> Self {
+        Self {
+            listen: listen.ip().to_canonical(),
+            names: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            is_open: names.iter().any(|name| name == "*"),
+        }
+    }
+
+    /// Whether a request may go on to its handler.
+    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), ApiError> {
+        self.check_host(request)?;
+        if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+            return Ok(());
+        }
+        check_origin(request.headers(), authority(request))
+    }
+
+    fn check_host<B>(&self, request: &Request<B>) -> Result<(), ApiError> {
+        let in_header = host_header(request.headers());
+        let in_target = request.uri().authority().map(Authority::as_str);
+        if in_header.is_none() && in_target.is_none() {
+            // Before 1.1 there was no Host, and no browser of today speaks that.
+            return if request.version() <= Version::HTTP_10 {
+                Ok(())
+            } else {
+                Err(ApiError::NoHost)
+            };
+        }
+        for host in [in_header, in_target].into_iter().flatten() {
+            if !self.is_ours(host) {
+                return Err(ApiError::Host(shown(host)));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_ours(&self, host: &str) -> bool {
+        if self.is_open {
+            return true;
+        }
+        let Ok(authority) = host.parse::<Authority>() else { return false };
+        let name = authority.host().trim_matches(['[', ']']);
+        if let Ok(address) = name.parse::<IpAddr>() {
+            // An address cannot be rebound; which ones lead to a wildcard listener is not known.
+            let address = address.to_canonical();
+            return address.is_loopback()
+                || address == self.listen
+                || self.listen.is_unspecified()
+                || self.names.iter().any(|ours| ours == name);
+        }
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        name == "localhost" || name.ends_with(".localhost") || self.names.contains(&name)
+    }
+}
+
+fn host_header(headers: &HeaderMap) -> Option<&str> {
+    // A Host that is no text is no name of ours: the empty one is refused.
+    headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default())
+}
+
+fn authority<B>(request: &Request<B>) -> &str {
+    let in_target = request.uri().authority().map(Authority::as_str);
+    in_target.or_else(|| host_header(request.headers())).unwrap_or_default()
+}
+
+/// A browser names the page that sends; programs do not. Only our own pages may change something.
+fn check_origin(headers: &HeaderMap, host: &str) -> Result<(), ApiError> {
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        let origin = origin.to_str().unwrap_or("null");
+        let page = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        if !page.is_some_and(|page| page.eq_ignore_ascii_case(host)) {
+            return Err(ApiError::Origin(shown(origin)));
+        }
+    }
+    match headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes) {
+        Some(b"cross-site" | b"same-site") => Err(ApiError::Origin("another site".to_owned())),
+        _ => Ok(()),
+    }
+}
+
+/// As much of a client's text as an error repeats.
+fn shown(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: Method, headers: &[(&str, &str)]) -> Request<()> {
+        let mut builder = Request::builder().method(method).uri("/status/x");
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(()).expect("valid")
+    }
+
+    fn admission(listen: &str, names: &[&str]) -> Admission {
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        Admission::new(listen.parse().expect("an address"), &names)
+    }
+
+    #[test]
+    fn only_our_names_are_answered() {
+        let loopback = admission("127.0.0.1:8000", &["faas.example"]);
+        for host in [
+            "127.0.0.1:8000",
+            "localhost",
+            "LOCALHOST:1",
+            "[::1]:8000",
+            "a.localhost",
+            "faas.example:80",
+        ] {
+            assert!(loopback.check(&request(Method::GET, &[("host", host)])).is_ok(), "{host}");
+        }
+        for host in
+            ["evil.example", "localhost.evil.example", "10.0.0.1", "", "a b", "x@127.0.0.2.evil"]
+        {
+            assert!(loopback.check(&request(Method::GET, &[("host", host)])).is_err(), "{host}");
+        }
+        assert!(loopback.check(&request(Method::GET, &[])).is_err(), "no host at all");
+        let wildcard = admission("0.0.0.0:8000", &[]);
+        assert!(wildcard.check(&request(Method::GET, &[("host", "10.0.0.1")])).is_ok());
+        assert!(wildcard.check(&request(Method::GET, &[("host", "evil.example")])).is_err());
+        let open = admission("0.0.0.0:8000", &["*"]);
+        assert!(open.check(&request(Method::GET, &[("host", "evil.example")])).is_ok());
+    }
+
+    #[test]
+    fn pages_of_others_change_nothing() {
+        let ours = admission("127.0.0.1:8000", &[]);
+        let host = ("host", "127.0.0.1:8000");
+        let with = |method, extra| ours.check(&request(method, &[host, extra]));
+        assert!(with(Method::POST, ("origin", "http://127.0.0.1:8000")).is_ok());
+        assert!(with(Method::POST, ("origin", "http://localhost:3000")).is_err());
+        assert!(with(Method::POST, ("origin", "null")).is_err());
+        assert!(with(Method::POST, ("sec-fetch-site", "cross-site")).is_err());
+        assert!(with(Method::POST, ("sec-fetch-site", "same-origin")).is_ok());
+        assert!(with(Method::GET, ("origin", "https://evil.example")).is_ok(), "cannot be read");
+    }
+}

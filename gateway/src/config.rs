@@ -1,0 +1,63 @@
+//! What a gateway needs to be told; whoever fills it in knows flags and the environment.
+
+use std::time::Duration;
+
+use belljar_core::task::{Limits, TaskClass};
+
+/// How a gateway behaves.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where a function runs that names no runtime, and the Python of one that shows none.
+    pub default_class: TaskClass,
+    /// What a function gets that names no limits.
+    pub default_limits: Limits,
+    /// The widest limits that a function may be registered with.
+    pub max_limits: Limits,
+    /// Host names, beside loopback and the listen address, under which clients reach this gateway.
+    /// `*` stands for every name and gives up the guard against DNS rebinding.
+    pub allowed_hosts: Vec<String>,
+    /// The largest request body in bytes.
+    pub max_body_bytes: usize,
+    /// How many bytes of bodies may be in memory at once, over all requests.
+    pub max_buffered_bytes: usize,
+    /// How many connections are served at once; the others wait in the listen queue.
+    pub max_connections: usize,
+    /// How many tasks may be waited for at once, over all long polls.
+    pub max_waiters: usize,
+    /// How long a client may take from its first byte to the end of the headers, and from the
+    /// start of its connection to the first byte.
+    pub header_timeout: Duration,
+    /// How long a client may pause within a body; slower than 16 KiB/s on the whole is refused too.
+    pub body_timeout: Duration,
+    /// How long a connection may stay open between two requests.
+    pub idle_timeout: Duration,
+    /// How long a client may refuse to take bytes of a response.
+    pub write_timeout: Duration,
+    /// How long a cancel waits for the code to have stopped before it answers 202.
+    pub cancel_wait: Duration,
+    /// How long open requests may take at shutdown before they are cut.
+    pub drain_timeout: Duration,
+}
+
+impl Config {
+    /// The defaults of a deployment whose functions run in `default_class`.
+    #[must_use]
+    pub fn new(default_class: TaskClass) -> Self {
+        Self {
+            default_class,
+            default_limits: Limits::DEFAULT,
+            max_limits: Limits { timeout_ms: 86_400_000, memory_mb: 65_536, max_retries: 10 },
+            allowed_hosts: Vec::new(),
+            max_body_bytes: 32 << 20,
+            max_buffered_bytes: 512 << 20,
+            max_connections: 4_096,
+            max_waiters: 200_000,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
+            cancel_wait: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! One connection: its bytes are watched, so that a peer that stalls is cut wherever it stalls:
+//! before its first byte, within its headers, between requests, or taking the answer. (Within a
+//! body it is `body.rs` that waits.) One clock serves for all of these, at no cost per request.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::config::Config;
+
+/// What is known of a connection's progress. Times are milliseconds since it was taken.
+pub(crate) struct Progress {
+    start: Instant,
+    /// Requests being answered.
+    open: AtomicU32,
+    /// Since when no request is open.
+    idle_since: AtomicU64,
+    /// Since when there are bytes of a request that has not begun; [`NEVER`] when there are none.
+    reading_since: AtomicU64,
+    /// Since when the peer takes no bytes; [`NEVER`] when it does.
+    blocked_since: AtomicU64,
+}
+
+const NEVER: u64 = u64::MAX;
+
+/// Counts a request as open until it is dropped.
+pub(crate) struct OpenRequest(Arc<Progress>);
+
+impl Progress {
+    /// A connection that was just taken: its first request is due at once.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            start: Instant::now(),
+            open: AtomicU32::new(0),
+            idle_since: AtomicU64::new(0),
+            reading_since: AtomicU64::new(0),
+            blocked_since: AtomicU64::new(NEVER),
+        })
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(NEVER - 1)
+    }
+
+    /// A request's headers are complete.
+    pub(crate) fn request(self: &Arc<Self>) -> OpenRequest {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.reading_since.store(NEVER, Ordering::Relaxed);
+        OpenRequest(Arc::clone(self))
+    }
+
+    /// Why the connection should be cut now, if it should.
+    pub(crate) fn stall(&self, config: &Config) -> Option<&'static str> {
+        let now = self.now();
+        let is_over = |since: &AtomicU64, limit: Duration| {
+            let since = since.load(Ordering::Relaxed);
+            since != NEVER && Duration::from_millis(now.saturating_sub(since)) >= limit
+        };
+        if is_over(&self.blocked_since, config.write_timeout) {
+            return Some("the peer takes no bytes");
+        }
+        if self.open.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        if is_over(&self.reading_since, config.header_timeout) {
+            return Some("no whole request came");
+        }
+        is_over(&self.idle_since, config.idle_timeout).then_some("idle")
+    }
+
+    fn read(&self) {
+        if self.open.load(Ordering::Relaxed) == 0
+            && self.reading_since.load(Ordering::Relaxed) == NEVER
+        {
+            self.reading_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    fn wrote<T>(&self, result: &Poll<T>) {
+        if result.is_ready() {
+            if self.blocked_since.load(Ordering::Relaxed) != NEVER {
+                self.blocked_since.store(NEVER, Ordering::Relaxed);
+            }
+        } else if self.blocked_since.load(Ordering::Relaxed) == NEVER {
+            self.blocked_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.0.idle_since.store(self.0.now(), Ordering::Relaxed);
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A stream that notes its progress.
+pub(crate) struct Watched<S> {
+    stream: S,
+    progress: Arc<Progress>,
+}
+
+impl<S> Watched<S> {
+    /// Watches `stream`.
+    pub(crate) const fn new(stream: S, progress: Arc<Progress>) -> Self {
+        Self { stream, progress }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.progress.read();
+        }
+        result
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.progress.wrote(&result);
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.progress.wrote(&result);
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use belljar_core::task::{PythonVersion, Runtime, TaskClass};
+
+    use super::*;
+
+    fn config() -> Config {
+        let python = PythonVersion { major: 3, minor: 11 };
+        Config {
+            header_timeout: Duration::ZERO,
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::ZERO,
+            ..Config::new(TaskClass { runtime: Runtime::Native, python })
+        }
+    }
+
+    #[test]
+    fn a_peer_is_cut_where_it_stalls() {
+        let (config, progress) = (config(), Progress::new());
+        assert_eq!(progress.stall(&config), Some("no whole request came"), "no first byte");
+        let request = progress.request();
+        assert_eq!(progress.stall(&config), None);
+        progress.wrote(&Poll::<()>::Pending);
+        assert_eq!(progress.stall(&config), Some("the peer takes no bytes"));
+        progress.wrote(&Poll::Ready(()));
+        drop(request);
+        assert_eq!(progress.stall(&config), None, "idle, not yet for long");
+        let impatient = Config { idle_timeout: Duration::ZERO, ..config.clone() };
+        assert_eq!(progress.stall(&impatient), Some("idle"));
+        progress.read();
+        assert_eq!(progress.stall(&config), Some("no whole request came"));
+    }
+}

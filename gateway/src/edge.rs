@@ -1,0 +1,148 @@
+//! What surrounds every handler: the request's id, admission, caught panics, timing, metrics.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use tower::Service as _;
+
+use crate::app::App;
+use crate::error::{ApiError, Fault};
+use crate::timing::Notes;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// The longest request id that is taken over from a client.
+const MAX_REQUEST_ID: usize = 128;
+
+/// Answers requests; a cheap clone.
+#[derive(Clone)]
+pub(crate) struct Edge {
+    app: Arc<App>,
+    router: Router,
+    ids: Arc<RequestIds>,
+}
+
+impl Edge {
+    /// Surrounds `router`.
+    pub(crate) fn new(app: Arc<App>, router: Router) -> Self {
+        Self { app, router, ids: Arc::new(RequestIds::new()) }
+    }
+
+    /// Answers one request, whatever it is.
+    pub(crate) async fn answer(&self, mut request: Request<Body>) -> Response {
+        let started = Instant::now();
+        let id = self.ids.of(request.headers());
+        let method = request.method().clone();
+        let notes = Arc::new(Notes::default());
+        let response = match self.app.admission.check(&request) {
+            Err(refused) => refused.into_response(),
+            Ok(()) => {
+                request.extensions_mut().insert(Arc::clone(&notes));
+                self.route(request).await
+            }
+        };
+        let response = finish(response, &id, &notes, started);
+        self.report(&response, &id, &notes);
+        let code = response.status().as_u16();
+        self.app.metrics.answered(notes.route(), &method, code, started.elapsed());
+        response
+    }
+
+    async fn route(&self, request: Request<Body>) -> Response {
+        let mut router = self.router.clone();
+        match AssertUnwindSafe(router.call(request)).catch_unwind().await {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            // The panic itself was printed with its place by the panic hook.
+            Err(_) => ApiError::Internal("a handler panicked".into()).into_response(),
+        }
+    }
+
+    /// Logs what is not the client's fault: a defect each time, an outage once at its start and end.
+    fn report(&self, response: &Response, id: &HeaderValue, notes: &Notes) {
+        let request_id = id.to_str().unwrap_or_default();
+        let is_down = &self.app.is_store_down;
+        match response.extensions().get::<Fault>() {
+            Some(Fault(why)) if response.status() == StatusCode::INTERNAL_SERVER_ERROR => {
+                tracing::error!(request_id, route = notes.route(), "request failed: {why}");
+            }
+            Some(Fault(why)) => {
+                if !is_down.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(request_id, "requests are being refused: {why}");
+                }
+            }
+            None if is_down.load(Ordering::Relaxed) && response.status().is_success() => {
+                if is_down.swap(false, Ordering::Relaxed) {
+                    tracing::info!("requests are being served again");
+                }
+            }
+            None => {}
+        }
+    }
+}
+
+fn finish(mut response: Response, id: &HeaderValue, notes: &Notes, started: Instant) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id.clone());
+    if let Ok(timing) = HeaderValue::from_maybe_shared(bytes::Bytes::from(notes.header(started))) {
+        headers.insert(SERVER_TIMING, timing);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+/// Gives ids to requests that bring none: a random part for the process, then a number.
+struct RequestIds {
+    process: u32,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    fn new() -> Self {
+        let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
+        Self { process: u32::from_be_bytes([a, b, c, d]), next: AtomicU64::new(1) }
+    }
+
+    fn of(&self, headers: &HeaderMap) -> HeaderValue {
+        let given = headers.get(REQUEST_ID).filter(|id| {
+            (1..=MAX_REQUEST_ID).contains(&id.len())
+                && id.as_bytes().iter().all(u8::is_ascii_graphic)
+        });
+        given.cloned().unwrap_or_else(|| {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let text = format!("{:08x}-{number:x}", self.process);
+            HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
+                .unwrap_or(HeaderValue::from_static("-"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_taken_over_when_it_is_plain() {
+        let ids = RequestIds::new();
+        let of = |given: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_bytes(given).expect("a value"));
+            ids.of(&headers)
+        };
+        assert_eq!(of(b"abc-123"), "abc-123");
+        for odd in [&b"with space"[..], b"", &[b'a'; 129], b"\xff"] {
+            assert_ne!(of(odd).as_bytes(), odd);
+        }
+        assert_ne!(ids.of(&HeaderMap::new()), ids.of(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,247 @@
+//! What can go wrong, and the only place that knows HTTP status codes.
+//!
+//! [`GatewayError`] ends the gateway. [`ApiError`] answers one request: `{"detail", "code"}`, where
+//! `detail` of a 422 is a list of [`Problem`]s and else one sentence, and `code` never changes its
+//! meaning. Internal detail is logged, not sent.
+
+use std::borrow::Cow;
+
+use axum::response::{IntoResponse, Response};
+use belljar_core::id::{FunctionId, TaskId};
+use belljar_core::task::TaskStatus;
+use belljar_store::StoreError;
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use crate::validate::Problem;
+
+/// Why a gateway ended.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The listening socket is unusable.
+    #[error("the listening socket failed")]
+    Listener(#[source] std::io::Error),
+    /// A task of the gateway itself ended early: a defect.
+    #[error("the gateway's {0} ended early")]
+    TaskEnded(&'static str),
+}
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error("the request is invalid")]
+    Invalid(Vec<Problem>),
+    #[error("{0}")]
+    Payload(String),
+    #[error("no function has the id `{0}`: register it, and use the id from that answer")]
+    UnknownFunction(FunctionId),
+    #[error(
+        "no task has the id `{0}`: it was never given out, or its result was kept past its expiry"
+    )]
+    UnknownTask(TaskId),
+    #[error("there is nothing at `{0}`: /docs lists the routes")]
+    UnknownRoute(String),
+    #[error("`{method}` is not allowed at `{path}`: the header `Allow` names the methods that are")]
+    Method { method: String, path: String },
+    #[error(
+        "the body has more than the {limit} bytes that are allowed: store large data elsewhere and pass a reference, or raise the gateway's body limit"
+    )]
+    TooLarge { limit: usize },
+    #[error("the body is encoded as `{0}`: send it without a Content-Encoding")]
+    Encoding(String),
+    #[error("the body did not arrive in time: send it faster, or in smaller parts")]
+    SlowBody,
+    #[error("the body ended early: {0}")]
+    BrokenBody(String),
+    #[error(
+        "requests for the host `{0}` are not answered here: use the address that the gateway listens on, or add the name to its allowed hosts"
+    )]
+    Host(String),
+    #[error("the request has no Host header: HTTP/1.1 requires one")]
+    NoHost,
+    #[error("web pages of `{0}` may not change anything here: call the gateway from a program")]
+    Origin(String),
+    #[error(
+        "the idempotency key `{key}` was used before with another request, for task {task_id}: use a new key for a new request"
+    )]
+    IdempotencyConflict { key: String, task_id: TaskId },
+    #[error("task {id} has already ended as {status}")]
+    TaskEnded { id: TaskId, status: TaskStatus },
+    #[error("{0} are being waited for already, as many as are allowed: try again later")]
+    TooManyWaiters(usize),
+    #[error("too many large requests are open: try again later")]
+    Overloaded,
+    #[error("the gateway is shutting down: try again later")]
+    ShuttingDown,
+    #[error("not ready: {0}")]
+    NotReady(String),
+    #[error("{}", store_sentence(.0))]
+    Store(#[from] StoreError),
+    #[error(
+        "the gateway failed to answer: the request id in the header `x-request-id` finds the reason in its log"
+    )]
+    Internal(Cow<'static, str>),
+}
+
+fn store_sentence(error: &StoreError) -> Cow<'static, str> {
+    match error {
+        StoreError::Unreachable(_) => {
+            "the store is unreachable: nothing was changed, try again later".into()
+        }
+        StoreError::RefusesWrites(_) => {
+            "the store takes no writes now (out of memory or read-only): nothing was changed, try \
+             again later"
+                .into()
+        }
+        StoreError::QueueFull { queued, limit } => format!(
+            "the queue is full: {queued} tasks wait and {limit} are allowed; nothing was accepted, \
+             try again later"
+        )
+        .into(),
+        _ => "the store answered unexpectedly: the request id in the header `x-request-id` finds \
+              the reason in the gateway's log"
+            .into(),
+    }
+}
+
+impl ApiError {
+    /// A 422 with one problem.
+    pub(crate) fn invalid(problem: Problem) -> Self {
+        Self::Invalid(vec![problem])
+    }
+
+    /// The HTTP status and the word for programs.
+    pub(crate) const fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_request"),
+            Self::Payload(_) => (StatusCode::BAD_REQUEST, "invalid_payload"),
+            Self::UnknownFunction(_) => (StatusCode::NOT_FOUND, "unknown_function"),
+            Self::UnknownTask(_) => (StatusCode::NOT_FOUND, "unknown_task"),
+            Self::UnknownRoute(_) => (StatusCode::NOT_FOUND, "unknown_route"),
+            Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::Encoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding"),
+            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "body_timeout"),
+            Self::BrokenBody(_) => (StatusCode::BAD_REQUEST, "body_incomplete"),
+            Self::Host(_) => (StatusCode::MISDIRECTED_REQUEST, "unknown_host"),
+            Self::NoHost => (StatusCode::BAD_REQUEST, "host_missing"),
+            Self::Origin(_) => (StatusCode::FORBIDDEN, "foreign_origin"),
+            Self::IdempotencyConflict { .. } => (StatusCode::CONFLICT, "idempotency_conflict"),
+            Self::TaskEnded { .. } => (StatusCode::CONFLICT, "task_ended"),
+            Self::TooManyWaiters(_) => (StatusCode::SERVICE_UNAVAILABLE, "too_many_waiters"),
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+            Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
+            Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            Self::Store(error) => Self::of_store(error),
+        }
+    }
+
+    const fn of_store(error: &StoreError) -> (StatusCode, &'static str) {
+        match error {
+            StoreError::Unreachable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unreachable"),
+            StoreError::RefusesWrites(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "store_refuses_writes")
+            }
+            StoreError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
+            StoreError::IdempotencyConflict { .. } => {
+                (StatusCode::CONFLICT, "idempotency_conflict")
+            }
+            StoreError::Unsuitable { .. }
+            | StoreError::Unexpected { .. }
+            | StoreError::Corrupt { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+
+    /// Seconds after which another try makes sense.
+    const fn retry_after(&self) -> Option<HeaderValue> {
+        match self.status_and_code().0 {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                Some(HeaderValue::from_static("1"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the connection cannot be used again: part of a body may still be under way.
+    const fn closes(&self) -> bool {
+        matches!(
+            self,
+            Self::TooLarge { .. }
+                | Self::SlowBody
+                | Self::BrokenBody(_)
+                | Self::Encoding(_)
+                | Self::Overloaded
+                | Self::ShuttingDown
+        )
+    }
+}
+
+/// The body of every error.
+#[derive(Serialize)]
+struct Body<'a> {
+    detail: Detail<'a>,
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<TaskStatus>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Detail<'a> {
+    List(&'a [Problem]),
+    Sentence(String),
+}
+
+/// What the log should know about an error that is not the client's; travels with the response.
+#[derive(Debug, Clone)]
+pub(crate) struct Fault(pub(crate) String);
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, code) = self.status_and_code();
+        let detail = match &self {
+            Self::Invalid(problems) => Detail::List(problems),
+            error => Detail::Sentence(error.to_string()),
+        };
+        let task_status = match &self {
+            Self::TaskEnded { status, .. } => Some(*status),
+            _ => None,
+        };
+        let body = serde_json::to_vec(&Body { detail, code, status: task_status });
+        let mut response = Response::new(body.unwrap_or_default().into());
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, seconds);
+        }
+        if self.closes() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if status.is_server_error() {
+            response.extensions_mut().insert(Fault(chain(&self)));
+        }
+        response
+    }
+}
+
+/// The error and its causes in one line, for the log.
+fn chain(error: &ApiError) -> String {
+    use std::error::Error as _;
+    let mut text = match error {
+        ApiError::Store(error) => error.to_string(),
+        ApiError::Internal(what) => what.to_string(),
+        error => error.to_string(),
+    };
+    let mut cause = error.source();
+    if let ApiError::Store(_) = error {
+        cause = cause.and_then(std::error::Error::source);
+    }
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,303 @@
+//! Registering functions.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use belljar_core::id::FunctionId;
+use belljar_core::payload;
+use belljar_core::pickle::{self, PythonHint};
+use belljar_core::task::{CodeHash, Limits, PythonVersion, Runtime, TaskClass};
+use belljar_store::record::{FunctionRecord, Timestamp};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::body::{Input, offload, parse};
+use crate::error::ApiError;
+use crate::known::pythons;
+use crate::reply;
+use crate::timing::{Phase, Scope};
+use crate::validate::{Field, Kind, Problem};
+
+/// The longest name and the longest description, in bytes.
+const MAX_NAME: usize = 1_024;
+const MAX_DESCRIPTION: usize = 16 * 1_024;
+
+const FIELDS: &[Field] = &[
+    Field::required("name", Kind::Text),
+    Field::required("payload", Kind::Text),
+    Field::optional("runtime", Kind::Text),
+    Field::optional("python", Kind::Text),
+    Field::optional("timeout_s", Kind::Number),
+    Field::optional("memory_mb", Kind::Count),
+    Field::optional("max_retries", Kind::Count),
+    Field::optional("description", Kind::Text),
+];
+
+#[derive(Deserialize)]
+struct Register<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    payload: Cow<'a, str>,
+    runtime: Option<Cow<'a, str>>,
+    python: Option<Cow<'a, str>>,
+    timeout_s: Option<f64>,
+    memory_mb: Option<u32>,
+    max_retries: Option<u32>,
+    description: Option<Cow<'a, str>>,
+}
+
+#[derive(Serialize)]
+struct Registered {
+    function_id: FunctionId,
+}
+
+/// A function as a client sent it, read and checked.
+struct Registration {
+    name: String,
+    description: String,
+    code: Bytes,
+    hash: CodeHash,
+    hint: PythonHint,
+    runtime: Option<Runtime>,
+    python: Option<PythonVersion>,
+    limits: Limits,
+}
+
+/// `POST /register_function`
+pub(crate) async fn register(
+    State(app): State<Arc<App>>,
+    Scope(notes): Scope,
+    input: Input,
+) -> Result<Response, ApiError> {
+    let (bytes, shared) = (input.bytes.clone(), Arc::clone(&app));
+    let read = move || read(&bytes, &shared);
+    let sent = notes.time(Phase::Read, offload(input.bytes.len(), read)).await?;
+    let served = notes.time(Phase::Store, app.served.get(&app.store)).await?;
+    let class = resolve(&sent, app.config.default_class, &served).map_err(ApiError::invalid)?;
+    let record = FunctionRecord {
+        id: FunctionId::random(),
+        name: sent.name,
+        description: sent.description,
+        class,
+        limits: sent.limits,
+        code: sent.hash,
+        code_bytes: sent.code.len() as u64,
+        registered_at: Timestamp::default(),
+    };
+    let record = notes.time(Phase::Store, app.store.put_function(record, sent.code)).await?;
+    let function_id = record.id;
+    app.known.insert(Arc::new(record));
+    reply::json(&Registered { function_id })
+}
+
+fn read(bytes: &[u8], app: &App) -> Result<Registration, ApiError> {
+    let body: Register<'_> = parse(bytes, FIELDS)?;
+    let mut problems = Vec::new();
+    let runtime = word(body.runtime.as_deref(), "runtime", &mut problems);
+    let python = word(body.python.as_deref(), "python", &mut problems);
+    let limits = limits(&body, &app.config.default_limits, &app.config.max_limits, &mut problems);
+    let texts = [
+        ("name", &*body.name, MAX_NAME),
+        ("description", body.description.as_deref().unwrap_or_default(), MAX_DESCRIPTION),
+    ];
+    for (field, text, limit) in texts {
+        if text.len() > limit {
+            let msg = format!("Input should have at most {limit} bytes, not {}", text.len());
+            problems.push(Problem::body("string_too_long", field, msg));
+        }
+    }
+    if !problems.is_empty() {
+        return Err(ApiError::Invalid(problems));
+    }
+    let code = payload::decode(&body.payload).map_err(|error| {
+        ApiError::Payload(format!(
+            "the payload is not base64: {error}; send codecs.encode(dill.dumps(function), \"base64\")"
+        ))
+    })?;
+    let found = pickle::inspect(&code).map_err(|error| {
+        ApiError::Payload(format!(
+            "the payload is not a pickle: {error}; send codecs.encode(dill.dumps(function), \"base64\")"
+        ))
+    })?;
+    if !found.may_be_callable() {
+        return Err(ApiError::Payload(format!(
+            "the payload is {}, which cannot be called: serialize the function itself",
+            found.top
+        )));
+    }
+    Ok(Registration {
+        name: body.name.into_owned(),
+        description: body.description.map_or_else(String::new, Cow::into_owned),
+        hash: CodeHash::of(&code),
+        code: code.into(),
+        hint: found.python,
+        runtime,
+        python,
+        limits,
+    })
+}
+
+/// A field that holds one of some words.
+pub(super) fn word<T: std::str::FromStr<Err: std::fmt::Display>>(
+    text: Option<&str>,
+    field: &'static str,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    let parsed = text?.parse();
+    parsed
+        .map_err(|error: T::Err| {
+            let msg = format!("Input should be valid: {error}");
+            problems.push(Problem::body("enum", field, msg));
+        })
+        .ok()
+}
+
+fn limits(
+    body: &Register<'_>,
+    default: &Limits,
+    widest: &Limits,
+    problems: &mut Vec<Problem>,
+) -> Limits {
+    let whose = "this deployment allows";
+    let timeout_ms = body
+        .timeout_s
+        .and_then(|seconds| timeout_ms(seconds, widest.timeout_ms, whose, problems))
+        .unwrap_or(default.timeout_ms);
+    let mut count = |given: Option<u32>, field, least, most, default| {
+        let Some(given) = given else { return default };
+        if !(least..=most).contains(&given) {
+            let kind = if given < least { "greater_than_equal" } else { "less_than_equal" };
+            let msg = format!("Input should be from {least} to {most}, as {whose}, not {given}");
+            problems.push(Problem::body(kind, field, msg));
+        }
+        given
+    };
+    let memory_mb = count(body.memory_mb, "memory_mb", 1, widest.memory_mb, default.memory_mb);
+    let max_retries =
+        count(body.max_retries, "max_retries", 0, widest.max_retries, default.max_retries);
+    Limits { timeout_ms, memory_mb, max_retries }
+}
+
+/// A time limit in milliseconds; a problem if it is none, or wider than `widest`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "the range is checked, and exact below 2^53 milliseconds"
+)]
+pub(super) fn timeout_ms(
+    seconds: f64,
+    widest: u64,
+    whose: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<u64> {
+    let ms = (seconds * 1_000.0).ceil();
+    if seconds > 0.0 && ms <= widest as f64 {
+        return Some(ms as u64);
+    }
+    let kind = if seconds > 0.0 { "less_than_equal" } else { "greater_than" };
+    let most = widest as f64 / 1_000.0;
+    let msg = format!(
+        "Input should be more than 0 and at most {most} seconds, as {whose}, not {seconds}"
+    );
+    problems.push(Problem::body(kind, "timeout_s", msg));
+    None
+}
+
+/// Where a function will run: as it says, as its bytecode shows, else as the deployment has it.
+fn resolve(
+    sent: &Registration,
+    default: TaskClass,
+    served: &[TaskClass],
+) -> Result<TaskClass, Problem> {
+    let runtime = sent.runtime.unwrap_or(default.runtime);
+    let offered = pythons(served, runtime);
+    let shown = || {
+        if sent.hint.allows(default.python) {
+            return Some(default.python);
+        }
+        let fits = offered.iter().rev().find(|python| sent.hint.allows(**python)).copied();
+        fits.or(sent.hint.certain())
+    };
+    match sent.python.or_else(shown) {
+        Some(python) if served.is_empty() || offered.contains(&python) => {
+            Ok(TaskClass { runtime, python })
+        }
+        // Nobody is there to say what will be served: the queue waits.
+        None if served.is_empty() => Ok(TaskClass { runtime, python: default.python }),
+        Some(python) => Err(unserved(runtime, &format!("Python {python}"), &offered)),
+        None => Err(unserved(runtime, &sent.hint.to_string(), &offered)),
+    }
+}
+
+/// Nobody can run this: a sentence with both versions.
+pub(super) fn unserved(runtime: Runtime, wanted: &str, offered: &[PythonVersion]) -> Problem {
+    if offered.is_empty() {
+        let msg = format!(
+            "Input should be a runtime that is served, and no worker serves `{runtime}` now: start \
+             a worker with `--runtime {runtime}`, or use the other runtime"
+        );
+        return Problem::body("runtime_unserved", "runtime", msg);
+    }
+    let list = offered.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+    let msg = format!(
+        "Input should be a function for a Python that is served: this one needs {wanted}, and the \
+         {runtime} workers run Python {list}. Register it from Python {list}, or start a worker \
+         with {wanted}"
+    );
+    Problem::body("python_unserved", "python", msg)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(runtime: Option<&str>, python: Option<&str>) -> Registration {
+        Registration {
+            name: String::new(),
+            description: String::new(),
+            code: Bytes::new(),
+            hash: CodeHash::of(b""),
+            hint: PythonHint::UNKNOWN,
+            runtime: runtime.map(|text| text.parse().expect("a runtime")),
+            python: python.map(|text| text.parse().expect("a version")),
+            limits: Limits::DEFAULT,
+        }
+    }
+
+    fn class(text: &str) -> TaskClass {
+        text.parse().expect("a class")
+    }
+
+    #[test]
+    fn a_function_goes_where_it_can_run() {
+        let default = class("native:3.11");
+        let served = [class("native:3.11"), class("sandbox:3.13")];
+        let of = |runtime, python| {
+            resolve(&sent(runtime, python), default, &served).map(|class| class.to_string())
+        };
+        assert_eq!(of(None, None).as_deref(), Ok("native:3.11"));
+        assert_eq!(of(Some("sandbox"), Some("3.13")).as_deref(), Ok("sandbox:3.13"));
+        let refused = of(None, Some("3.12")).expect_err("nobody has 3.12");
+        assert!(refused.msg.contains("3.12") && refused.msg.contains("3.11"), "{}", refused.msg);
+        let asleep = resolve(&sent(Some("sandbox"), Some("3.9")), default, &[]);
+        assert_eq!(asleep.map(|class| class.to_string()).as_deref(), Ok("sandbox:3.9"));
+        let refused = resolve(&sent(Some("sandbox"), None), default, &[default]);
+        assert_eq!(refused.expect_err("nobody").kind, "runtime_unserved");
+    }
+
+    #[test]
+    fn time_limits_are_bounded() {
+        let mut problems = Vec::new();
+        assert_eq!(timeout_ms(1.5, 2_000, "", &mut problems), Some(1_500));
+        assert_eq!(timeout_ms(0.000_01, 2_000, "", &mut problems), Some(1));
+        for bad in [0.0, -1.0, 2.1, 1e300] {
+            assert_eq!(timeout_ms(bad, 2_000, "", &mut problems), None, "{bad}");
+        }
+        assert_eq!(problems.len(), 4);
+    }
+}

@@ -1,0 +1,306 @@
+//! Status and result of tasks, at once or as soon as they end.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use belljar_core::id::TaskId;
+use belljar_core::payload;
+use belljar_core::task::TaskStatus;
+use belljar_store::record::{TaskResult, Timestamp};
+use http::HeaderValue;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout_at};
+
+use crate::app::App;
+use crate::body::{Input, offload, parse};
+use crate::error::ApiError;
+use crate::extract::{InPath, Query, not_a_uuid, wait};
+use crate::reply;
+use crate::timing::{Notes, Phase, Scope};
+use crate::validate::{Field, Kind, Problem};
+use crate::waiters::{Heard, WaitGuard};
+
+/// The most tasks that one request may ask for.
+const MAX_IDS: usize = 10_000;
+/// How many results one read of the store takes; results may be large.
+const CHUNK: usize = 256;
+/// An answer with results is not made longer than this; the client asks again for the others.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+/// Who waits for many tasks is answered this much after the first end: with all that end meanwhile,
+/// where an answer for each would cost more than the tasks.
+const LINGER: Duration = Duration::from_millis(2);
+/// Beginning with so many tasks.
+const LINGER_FROM: usize = 16;
+
+const FIELDS: &[Field] =
+    &[Field::required("task_ids", Kind::Ids), Field::optional("wait", Kind::Number)];
+
+#[derive(Serialize)]
+struct StatusReply {
+    task_id: TaskId,
+    status: TaskStatus,
+}
+
+#[derive(Serialize)]
+struct ResultReply {
+    task_id: TaskId,
+    status: TaskStatus,
+    result: String,
+}
+
+#[derive(Deserialize)]
+struct Ask<'a> {
+    #[serde(borrow)]
+    task_ids: Vec<Cow<'a, str>>,
+    wait: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct ResultsReply {
+    results: Vec<FinishedReply>,
+}
+
+#[derive(Serialize)]
+struct FinishedReply {
+    task_id: TaskId,
+    status: TaskStatus,
+    result: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+}
+
+/// `GET /status/{task_id}`
+pub(crate) async fn status(
+    State(app): State<Arc<App>>,
+    Scope(notes): Scope,
+    InPath(task_id): InPath<TaskId>,
+    query: Query,
+) -> Result<Response, ApiError> {
+    let found = look(&app, &notes, task_id, query.wait()?).await?;
+    let response = reply::json(&StatusReply { task_id, status: found.status })?;
+    Ok(with_expiry(response, found.expires_at))
+}
+
+/// `GET /result/{task_id}`
+pub(crate) async fn result(
+    State(app): State<Arc<App>>,
+    Scope(notes): Scope,
+    InPath(task_id): InPath<TaskId>,
+    query: Query,
+) -> Result<Response, ApiError> {
+    let found = look(&app, &notes, task_id, query.wait()?).await?;
+    let (status, pickle, expires_at) = (found.status, found.result, found.expires_at);
+    let size = pickle.len();
+    let write = move || {
+        let result = payload::encode(&pickle);
+        let room = result.len() + result.len() / 64 + 128;
+        reply::json_with_room(&ResultReply { task_id, status, result }, room)
+    };
+    Ok(with_expiry(offload(size, write).await?, expires_at))
+}
+
+/// `POST /v1/results`
+pub(crate) async fn results(
+    State(app): State<Arc<App>>,
+    Scope(notes): Scope,
+    input: Input,
+) -> Result<Response, ApiError> {
+    let (ids, wait) = read(&input.bytes)?;
+    drop(input);
+    let mut finished = Finished::default();
+    finished.read(&app, &notes, &ids).await?;
+    if finished.is_empty() && !wait.is_zero() && !ids.is_empty() {
+        finished = first_ends(&app, &notes, &ids, wait).await?;
+    }
+    let size = finished.bytes;
+    offload(size, move || {
+        let results = finished.results.into_iter().map(finished_reply).collect();
+        reply::json_with_room(&ResultsReply { results }, size * 3 / 2 + 256)
+    })
+    .await
+}
+
+fn read(bytes: &[u8]) -> Result<(Vec<TaskId>, Duration), ApiError> {
+    let body: Ask<'_> = parse(bytes, FIELDS)?;
+    let mut problems = Vec::new();
+    if body.task_ids.len() > MAX_IDS {
+        let msg = format!(
+            "Input should have at most {MAX_IDS} elements, not {}: ask in several requests",
+            body.task_ids.len()
+        );
+        problems.push(Problem::body("too_long", "task_ids", msg));
+    }
+    let wait = wait(body.wait.unwrap_or_default()).unwrap_or_else(|(kind, msg)| {
+        problems.push(Problem::body(kind, "wait", msg));
+        Duration::ZERO
+    });
+    let mut ids = Vec::with_capacity(body.task_ids.len().min(MAX_IDS));
+    for (index, text) in body.task_ids.iter().take(MAX_IDS).enumerate() {
+        match text.parse() {
+            Ok(id) => ids.push(id),
+            Err(_) => {
+                let problem = Problem::body("uuid_parsing", "task_ids", not_a_uuid(text));
+                problems.push(problem.at(index));
+                break;
+            }
+        }
+    }
+    if problems.is_empty() { Ok((ids, wait)) } else { Err(ApiError::Invalid(problems)) }
+}
+
+/// Where a task stands, once it has ended or `wait` is over.
+pub(super) async fn look(
+    app: &App,
+    notes: &Notes,
+    id: TaskId,
+    wait: Duration,
+) -> Result<TaskResult, ApiError> {
+    if wait.is_zero() {
+        return read_one(app, notes, id).await;
+    }
+    let guard = app.hub.waiters.register(vec![id])?;
+    let found = read_one(app, notes, id).await?;
+    if found.status.is_terminal() {
+        return Ok(found);
+    }
+    until_end(app, notes, &guard, id, Instant::now() + wait).await
+}
+
+/// Waits for the end of one task; after the deadline, or at shutdown, tells how it stands then.
+pub(super) async fn until_end(
+    app: &App,
+    notes: &Notes,
+    guard: &WaitGuard<'_>,
+    id: TaskId,
+    deadline: Instant,
+) -> Result<TaskResult, ApiError> {
+    loop {
+        match notes.time(Phase::Wait, hear(app, guard, deadline)).await {
+            Some(Heard::Ended(ended)) => {
+                if let Some((_, result)) = ended.into_iter().next() {
+                    return Ok(result);
+                }
+            }
+            Some(Heard::Reread) => {
+                let found = read_one(app, notes, id).await?;
+                if found.status.is_terminal() {
+                    return Ok(found);
+                }
+            }
+            None => return read_one(app, notes, id).await,
+        }
+    }
+}
+
+/// The next thing heard; `None` after the deadline and at shutdown.
+async fn hear(app: &App, guard: &WaitGuard<'_>, deadline: Instant) -> Option<Heard> {
+    tokio::select! {
+        biased;
+        heard = timeout_at(deadline, guard.heard()) => heard.ok(),
+        () = app.draining.cancelled() => None,
+    }
+}
+
+async fn read_one(app: &App, notes: &Notes, id: TaskId) -> Result<TaskResult, ApiError> {
+    let results = notes.time(Phase::Store, app.store.results(&[id])).await?;
+    results.into_iter().next().flatten().ok_or(ApiError::UnknownTask(id))
+}
+
+/// Ended tasks, as many as fit into one answer.
+#[derive(Default)]
+struct Finished {
+    results: Vec<(TaskId, TaskResult)>,
+    seen: HashSet<TaskId>,
+    bytes: usize,
+}
+
+impl Finished {
+    fn is_empty(&self) -> bool {
+        self.results.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= MAX_ANSWER_BYTES
+    }
+
+    fn push(&mut self, id: TaskId, result: TaskResult) {
+        if self.seen.insert(id) {
+            self.bytes += result.result.len() + 160;
+            self.results.push((id, result));
+        }
+    }
+
+    /// Adds those of `ids` that have ended.
+    async fn read(&mut self, app: &App, notes: &Notes, ids: &[TaskId]) -> Result<(), ApiError> {
+        for chunk in ids.chunks(CHUNK) {
+            if self.is_full() {
+                break;
+            }
+            let results = notes.time(Phase::Store, app.store.results(chunk)).await?;
+            for (&id, result) in chunk.iter().zip(results) {
+                let result = result.ok_or(ApiError::UnknownTask(id))?;
+                if result.status.is_terminal() && !self.is_full() {
+                    self.push(id, result);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits until at least one of `ids` has ended.
+async fn first_ends(
+    app: &App,
+    notes: &Notes,
+    ids: &[TaskId],
+    wait: Duration,
+) -> Result<Finished, ApiError> {
+    let mut deadline = Instant::now() + wait;
+    let guard = app.hub.waiters.register(ids.to_vec())?;
+    let mut finished = Finished::default();
+    // One may have ended between the first look and the registration.
+    finished.read(app, notes, ids).await?;
+    let mut is_lingering = !finished.is_empty();
+    loop {
+        if is_lingering && (ids.len() < LINGER_FROM || finished.is_full()) {
+            return Ok(finished);
+        }
+        match notes.time(Phase::Wait, hear(app, &guard, deadline)).await {
+            None => return Ok(finished),
+            Some(Heard::Reread) => {
+                finished = Finished::default();
+                finished.read(app, notes, ids).await?;
+            }
+            Some(Heard::Ended(ended)) => {
+                for (id, result) in ended {
+                    finished.push(id, result);
+                }
+            }
+        }
+        if !is_lingering && !finished.is_empty() {
+            is_lingering = true;
+            deadline = deadline.min(Instant::now() + LINGER);
+        }
+    }
+}
+
+fn finished_reply((task_id, found): (TaskId, TaskResult)) -> FinishedReply {
+    FinishedReply {
+        task_id,
+        status: found.status,
+        result: payload::encode(&found.result),
+        expires_at: found.expires_at.map(reply::rfc3339),
+    }
+}
+
+fn with_expiry(mut response: Response, expires_at: Option<Timestamp>) -> Response {
+    let value = expires_at.and_then(|time| HeaderValue::try_from(reply::rfc3339(time)).ok());
+    if let Some(value) = value {
+        response.headers_mut().insert(reply::RESULT_EXPIRES, value);
+    }
+    response
+}

@@ -1,0 +1,213 @@
+//! Who waits for which task: requests that a notice of the store wakes, without any polling.
+//!
+//! A waiter is registered *before* the task's state is read, so that an end between the two is not
+//! missed. Dropping the guard, also because the client went away, takes the waiter out.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use belljar_core::id::TaskId;
+use belljar_store::record::TaskResult;
+use tokio::sync::Notify;
+
+use crate::error::ApiError;
+
+/// So many locks share the waiters, by the last byte of the task's id: ids are random.
+const SHARDS: usize = 16;
+
+type Shard = HashMap<TaskId, Vec<Arc<Waiter>>>;
+
+/// All waiters of a gateway.
+pub(crate) struct Waiters {
+    shards: [Mutex<Shard>; SHARDS],
+    registered: AtomicUsize,
+    limit: usize,
+}
+
+/// What a waiter was told.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// These tasks have ended so.
+    Ended(Vec<(TaskId, TaskResult)>),
+    /// Something may have been missed: look at the store.
+    Reread,
+}
+
+#[derive(Default)]
+struct Waiter {
+    inbox: Mutex<Inbox>,
+    arrival: Notify,
+}
+
+#[derive(Default)]
+struct Inbox {
+    ended: Vec<(TaskId, TaskResult)>,
+    reread: bool,
+}
+
+/// The registration of one request for some tasks; ends when dropped.
+pub(crate) struct WaitGuard<'a> {
+    waiters: &'a Waiters,
+    ids: Vec<TaskId>,
+    waiter: Arc<Waiter>,
+}
+
+/// A poisoned lock only means that a panic was caught elsewhere; each change here is one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Waiters {
+    /// Room for `limit` registrations.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { shards: Default::default(), registered: AtomicUsize::new(0), limit }
+    }
+
+    fn shard(&self, id: TaskId) -> MutexGuard<'_, Shard> {
+        let [.., last] = id.as_bytes();
+        lock(&self.shards[usize::from(*last) % SHARDS])
+    }
+
+    /// Registers one waiter for all of `ids`.
+    pub(crate) fn register(&self, mut ids: Vec<TaskId>) -> Result<WaitGuard<'_>, ApiError> {
+        if ids.len() > 1 {
+            ids.sort_unstable();
+            ids.dedup();
+        }
+        let before = self.registered.fetch_add(ids.len(), Ordering::Relaxed);
+        if before + ids.len() > self.limit {
+            self.registered.fetch_sub(ids.len(), Ordering::Relaxed);
+            return Err(ApiError::TooManyWaiters(before));
+        }
+        let waiter = Arc::new(Waiter::default());
+        for &id in &ids {
+            self.shard(id).entry(id).or_default().push(Arc::clone(&waiter));
+        }
+        Ok(WaitGuard { waiters: self, ids, waiter })
+    }
+
+    /// How many registrations there are.
+    pub(crate) fn len(&self) -> usize {
+        self.registered.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody waits for `id`.
+    pub(crate) fn is_awaited(&self, id: TaskId) -> bool {
+        self.shard(id).contains_key(&id)
+    }
+
+    /// Tells those who wait for `id` how it ended.
+    pub(crate) fn ended(&self, id: TaskId, result: &TaskResult) {
+        let waiting = self.shard(id).get(&id).cloned().unwrap_or_default();
+        for waiter in waiting {
+            lock(&waiter.inbox).ended.push((id, result.clone()));
+            waiter.arrival.notify_one();
+        }
+    }
+
+    /// Asks those who wait for `id` to look at the store.
+    pub(crate) fn reread(&self, id: TaskId) {
+        for waiter in self.shard(id).get(&id).cloned().unwrap_or_default() {
+            waiter.tell_reread();
+        }
+    }
+
+    /// Asks everybody to look at the store.
+    pub(crate) fn reread_all(&self) {
+        for shard in &self.shards {
+            lock(shard).values().flatten().for_each(|waiter| waiter.tell_reread());
+        }
+    }
+}
+
+impl Waiter {
+    fn tell_reread(&self) {
+        lock(&self.inbox).reread = true;
+        self.arrival.notify_one();
+    }
+}
+
+impl WaitGuard<'_> {
+    /// The next that this waiter is told. Cancel safe.
+    pub(crate) async fn heard(&self) -> Heard {
+        loop {
+            {
+                let mut inbox = lock(&self.waiter.inbox);
+                if std::mem::take(&mut inbox.reread) {
+                    inbox.ended.clear();
+                    return Heard::Reread;
+                }
+                if !inbox.ended.is_empty() {
+                    return Heard::Ended(std::mem::take(&mut inbox.ended));
+                }
+            }
+            self.waiter.arrival.notified().await;
+        }
+    }
+}
+
+impl Drop for WaitGuard<'_> {
+    fn drop(&mut self) {
+        for &id in &self.ids {
+            let mut shard = self.waiters.shard(id);
+            let is_last = shard.get_mut(&id).is_some_and(|waiting| {
+                waiting.retain(|waiter| !Arc::ptr_eq(waiter, &self.waiter));
+                waiting.is_empty()
+            });
+            if is_last {
+                shard.remove(&id);
+            }
+        }
+        self.waiters.registered.fetch_sub(self.ids.len(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use belljar_core::task::TaskStatus;
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn result() -> TaskResult {
+        TaskResult { status: TaskStatus::Completed, result: Bytes::new(), expires_at: None }
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_for_a_task_hear_its_end() {
+        let waiters = Waiters::new(10);
+        let (id, other) = (TaskId::random(), TaskId::random());
+        let one = waiters.register(vec![id]).expect("room");
+        let both = waiters.register(vec![other, id, id]).expect("room");
+        assert_eq!(waiters.len(), 3);
+        waiters.ended(id, &result());
+        for guard in [&one, &both] {
+            let Heard::Ended(ended) = guard.heard().await else { panic!("not an end") };
+            assert_eq!(ended, [(id, result())]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reread_outweighs_what_was_heard() {
+        let waiters = Waiters::new(10);
+        let id = TaskId::random();
+        let guard = waiters.register(vec![id]).expect("room");
+        waiters.ended(id, &result());
+        waiters.reread_all();
+        assert!(matches!(guard.heard().await, Heard::Reread));
+    }
+
+    #[test]
+    fn nothing_stays_behind() {
+        let waiters = Waiters::new(2);
+        let (id, other) = (TaskId::random(), TaskId::random());
+        let guard = waiters.register(vec![id, other]).expect("room");
+        assert!(waiters.register(vec![id]).is_err(), "the limit is two");
+        assert!(waiters.is_awaited(id) && waiters.is_awaited(other));
+        drop(guard);
+        assert!(!waiters.is_awaited(id) && !waiters.is_awaited(other));
+        assert_eq!(waiters.len(), 0);
+        assert!(waiters.register(vec![id]).is_ok());
+    }
+}
