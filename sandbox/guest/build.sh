@@ -1,0 +1,151 @@
+#!/bin/sh
+# Builds the guest: CPython for WASI, its library, the image that every sandboxed call starts from.
+#
+# usage: sandbox/guest/build.sh [MINOR]      3.11 unless said otherwise
+#
+# The guest appears as $BELLJAR_GUEST_DIR/MINOR (default: ${XDG_CACHE_HOME:-~/.cache}/belljar/MINOR), a
+# link to a folder named after the hash of everything that went into it; what is there already is not
+# built again. Below `work/` the slow steps are kept, each by the hash of its own inputs:
+#
+#   sources/   tarballs, pinned by hash. BELLJAR_SOURCES names a folder or URL that holds them;
+#              else they come from the distribution's source packages.
+#   python-*/  CPython and zlib as libraries for wasm32-wasi (three minutes)
+#   linked-*/  those and the shim, one module (three minutes)
+#
+# Missing tools are installed with apt, for which it must be root.
+set -eu
+MINOR=${1:-3.11}
+HERE=$(dirname "$(realpath "$0")")
+ROOT=$(realpath "$HERE/../..")
+CACHE=${BELLJAR_GUEST_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/belljar}
+mkdir -p "$CACHE/work/sources"
+CACHE=$(realpath "$CACHE")
+WORK=$CACHE/work
+. "$HERE/minors.sh"
+. "$HERE/toolchain.sh"
+"minor_$(echo "$MINOR" | tr . _)"
+
+say() { echo "guest $MINOR: $*" >&2; }
+die() { say "$*"; exit 1; }
+hash_of() { cat "$@" | sha256sum | cut -c1-16; }
+
+# One build at a time: the steps share folders.
+exec 9>"$WORK/lock"
+flock 9
+
+install_missing() {
+    missing=
+    for package in $TOOL_PACKAGES $BUILD_PACKAGES; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+    done
+    [ -z "$missing" ] && return
+    say "installing$missing"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >/dev/null
+}
+
+# Fetches a source package's tarball. Source packages need an entry of their own in apt's lists: it is
+# made in a file that nothing else uses, of the binary entries, and goes away again.
+fetch_packaged() {
+    lists=$(mktemp -d)
+    trap 'rm -rf "$lists"' EXIT
+    mkdir -p "$lists/state/lists/partial" "$lists/parts"
+    for entry in /etc/apt/sources.list.d/*.sources; do
+        [ -e "$entry" ] && sed 's/^Types:.*/Types: deb-src/' "$entry" >"$lists/parts/$(basename "$entry")"
+    done
+    [ -e /etc/apt/sources.list ] && sed 's/^deb /deb-src /' /etc/apt/sources.list >"$lists/sources.list"
+    touch "$lists/sources.list"
+    options="-o Dir::Etc::sourcelist=$lists/sources.list -o Dir::Etc::sourceparts=$lists/parts -o Dir::State::lists=$lists/state/lists"
+    apt-get $options update -qq
+    (cd "$WORK/sources" && apt-get $options source -qq --download-only --tar-only "$1" >/dev/null)
+    rm -rf "$lists"
+    trap - EXIT
+}
+
+# usage: fetch PACKAGE TARBALL SHA256
+fetch() {
+    target=$WORK/sources/$2
+    if ! [ -e "$target" ]; then
+        say "fetching $2"
+        case ${BELLJAR_SOURCES:-} in
+            "") fetch_packaged "$1" ;;
+            *://*) python3 -c 'import sys, urllib.request as r; r.urlretrieve(*sys.argv[1:])' "$BELLJAR_SOURCES/$2" "$target" ;;
+            *) cp "$BELLJAR_SOURCES/$2" "$target" ;;
+        esac
+    fi
+    echo "$3  $target" | sha256sum --check --quiet || { rm -f "$target"; die "$2 is not the pinned file"; }
+}
+
+# Compiles the guest's shim against the libraries in $1, into $2.
+link() {
+    cd "$1/build"
+    $CC $CFLAGS $CPPFLAGS -I"$1/src/Include" -I"$1/build" -mexec-model=reactor "$HERE/shim.c" \
+        "libpython$MINOR.a" $EXTRA_LIBRARIES "$1/zlib/libz.a" $EMULATED -lm \
+        -Wl,-z,stack-size=8388608 -Wl,--stack-first -Wl,--initial-memory=41943040 \
+        -Wl,--export=__stack_pointer -Wl,--lto-O3 -Wl,--strip-all -o "$2.raw"
+    wasm-opt -O3 --enable-bulk-memory --enable-sign-ext --enable-nontrapping-float-to-int \
+        --enable-mutable-globals --strip-debug "$2.raw" -o "$2"
+    rm "$2.raw"
+}
+
+# The standard library and the added packages, compiled ahead. Without what needs modules that the guest
+# has not, tests, and the tools of development.
+library() {
+    mkdir -p "$1/lib" "$1/site"
+    (cd "$PYTHON/src/Lib" && tar -cf - --exclude='test' --exclude='tests' --exclude='idlelib' --exclude='lib2to3' \
+        --exclude='tkinter' --exclude='turtledemo' --exclude='turtle.py' --exclude='ensurepip' --exclude='distutils' \
+        --exclude='multiprocessing' --exclude='curses' --exclude='dbm' --exclude='msilib' --exclude='venv' \
+        --exclude='__pycache__' --exclude='*.exe' .) | tar -xf - -C "$1/lib"
+    sysconfig=$(ls "$PYTHON"/build/build/lib.*/_sysconfigdata_*.py 2>/dev/null | head -1)
+    [ -z "$sysconfig" ] || cp "$sysconfig" "$1/lib/"
+    [ -x "$WORK/pip-$MINOR/bin/pip" ] || "$BUILD_PYTHON" -m venv "$WORK/pip-$MINOR"
+    "$WORK/pip-$MINOR/bin/pip" install --quiet --no-compile --no-deps --require-hashes \
+        --target "$1/site" -r "$HERE/requirements.txt"
+    cp "$HERE"/site/*.py "$ROOT/runner/runner.py" "$1/site/"
+    # The hash of the source is not checked at import: the folder does not change.
+    "$BUILD_PYTHON" -I -m compileall -q --invalidation-mode unchecked-hash -s "$1" "$1/lib" "$1/site" || die "compileall"
+}
+
+[ "$(id -u)" -ne 0 ] || install_missing
+fetch "$SOURCE_PACKAGE" "$SOURCE_TARBALL" "$SOURCE_SHA256"
+fetch "$ZLIB_PACKAGE" "$ZLIB_TARBALL" "$ZLIB_SHA256"
+
+python_hash=$( (cat "$HERE/python.sh" "$HERE/minors.sh" "$HERE/toolchain.sh"; find "$HERE/patches" -name '*.patch' | sort | xargs -r cat; ${CC%% *} --version) | sha256sum | cut -c1-16)
+PYTHON=$WORK/python-$MINOR-$python_hash
+if ! [ -d "$PYTHON" ]; then
+    say "compiling CPython $VERSION"
+    rm -rf "$PYTHON.new"
+    "$HERE/python.sh" "$MINOR" "$WORK/sources" "$PYTHON.new"
+    mv "$PYTHON.new" "$PYTHON"
+fi
+
+link_hash=$(echo "$python_hash" | cat - "$HERE/shim.c" "$HERE/build.sh" | sha256sum | cut -c1-16)
+LINKED=$WORK/linked-$MINOR-$link_hash.wasm
+if ! [ -e "$LINKED" ]; then
+    say "linking"
+    link "$PYTHON" "$LINKED.new"
+    mv "$LINKED.new" "$LINKED"
+fi
+
+# Compiled code is for one CPU and one version of wasmtime.
+cargo build --quiet --release --manifest-path "$ROOT/Cargo.toml" -p belljar-sandbox --bin belljar-bake
+BAKE=$(cargo metadata --no-deps --format-version 1 --manifest-path "$ROOT/Cargo.toml" |
+    sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/belljar-bake
+cpu=$(grep -m1 '^flags' /proc/cpuinfo || uname -m)
+guest_hash=$( (echo "$link_hash $cpu"; cat "$HERE"/site/*.py "$ROOT/runner/runner.py" "$HERE/requirements.txt" "$BAKE") | sha256sum | cut -c1-16)
+GUEST=$CACHE/$MINOR-$guest_hash
+if ! [ -d "$GUEST" ]; then
+    say "making the image"
+    rm -rf "$GUEST.new"
+    library "$GUEST.new"
+    dill=$(sed -n 's/^dill==\([^ ]*\).*/\1/p' "$HERE/requirements.txt")
+    "$BAKE" "$LINKED" "$GUEST.new" "$VERSION" "$dill"
+    mv "$GUEST.new" "$GUEST"
+fi
+ln -sfn "$(basename "$GUEST")" "$CACHE/$MINOR.new"
+mv -T "$CACHE/$MINOR.new" "$CACHE/$MINOR"
+# Guests of earlier inputs: nothing links to them any more.
+for old in "$CACHE/$MINOR"-*; do
+    [ "$old" = "$GUEST" ] || rm -rf "$old"
+done
+echo "$CACHE/$MINOR"

@@ -1,0 +1,31 @@
+//! `belljar-bake LINKED DIR PYTHON DILL`: the last step of the guest's build.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use belljar_sandbox::bake::bake;
+
+fn main() -> ExitCode {
+    let arguments = std::env::args().skip(1).collect::<Vec<_>>();
+    let [linked, dir, python, dill] = arguments.as_slice() else {
+        return fail(&"usage: belljar-bake LINKED DIR PYTHON DILL");
+    };
+    match bake(Path::new(linked), Path::new(dir), python, dill) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut text = error.to_string();
+            let mut source = std::error::Error::source(&error);
+            while let Some(error) = source {
+                text = format!("{text}: {error}");
+                source = error.source();
+            }
+            fail(&text)
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a tool's way to speak")]
+fn fail(text: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("belljar-bake: {text}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,126 @@
+//! `belljar-jar`: the child process of a worker's slot that runs sandboxed functions.
+//!
+//! It loads the guest, builds the second wall around itself, and answers calls on descriptor 3 until
+//! that ends. Deadlines are its parent's business: it is killed.
+
+mod serve;
+mod wall;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use belljar_sandbox::image::default_dir;
+use belljar_sandbox::{EngineConfig, Flavour, Grants, Image, Output, Sandbox};
+
+/// What a process ends with: the parent tells a guest that cannot be had from a crash.
+mod exit {
+    /// Descriptor 3 ended: all is well.
+    pub(crate) const DONE: u8 = 0;
+    /// The arguments make no sense.
+    pub(crate) const USAGE: u8 = 64;
+    /// The guest cannot be loaded, or the wall cannot be built.
+    pub(crate) const NO_GUEST: u8 = 69;
+    /// The parent's messages make no sense, or no interpreter can be started any more.
+    pub(crate) const BROKEN: u8 = 70;
+}
+
+/// The stack of the thread that runs the guest, and the guest's part of it. Python's own limit of a
+/// thousand nested calls needs less; a guest that raises it meets the end of this, not of the process.
+const THREAD_STACK_BYTES: usize = 24 << 20;
+const GUEST_STACK_BYTES: usize = 16 << 20;
+
+struct Arguments {
+    guest: PathBuf,
+    python_path: Vec<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let arguments = match arguments(std::env::args_os().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(text) => {
+            report(&text);
+            report(&"usage: belljar-jar [--guest PATH] [--python-path DIR]...");
+            return ExitCode::from(exit::USAGE);
+        }
+    };
+    wall::close_strangers();
+    let sandbox = match load(&arguments) {
+        Ok(sandbox) => sandbox,
+        Err(error) => return fail(exit::NO_GUEST, error.as_ref()),
+    };
+    if let Err(error) = wall::before_threads() {
+        return fail(exit::NO_GUEST, &error);
+    }
+    let thread = std::thread::Builder::new().stack_size(THREAD_STACK_BYTES);
+    let served = thread.spawn(move || serve::run(sandbox)).map(std::thread::JoinHandle::join);
+    match served {
+        Ok(Ok(Ok(()))) => ExitCode::from(exit::DONE),
+        Ok(Ok(Err(error))) => fail(exit::BROKEN, &error),
+        Ok(Err(_panic)) => ExitCode::from(exit::BROKEN),
+        Err(error) => fail(exit::NO_GUEST, &error),
+    }
+}
+
+fn arguments(mut given: impl Iterator<Item = std::ffi::OsString>) -> Result<Arguments, String> {
+    let mut arguments = Arguments { guest: default_dir("3.11"), python_path: Vec::new() };
+    while let Some(name) = given.next() {
+        let value = || format!("`{}` needs a value", name.display());
+        match name.to_str() {
+            Some("--guest") => arguments.guest = given.next().ok_or_else(value)?.into(),
+            Some("--python-path") => {
+                arguments.python_path.push(given.next().ok_or_else(value)?.into());
+            }
+            _ => return Err(format!("`{}` is no option", name.display())),
+        }
+    }
+    Ok(arguments)
+}
+
+fn load(arguments: &Arguments) -> Result<Sandbox, Box<dyn std::error::Error>> {
+    let config = EngineConfig { flavour: Flavour::Killed, stack_bytes: GUEST_STACK_BYTES };
+    let image = Image::load(&arguments.guest, &config)?;
+    let mut grants = Grants::none();
+    for dir in &arguments.python_path {
+        grants = grants.python_path(dir)?;
+    }
+    Ok(Sandbox::new(&image, &grants, Output::Inherit)?)
+}
+
+fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    report(&text);
+    ExitCode::from(code)
+}
+
+#[expect(clippy::print_stderr, reason = "standard error is where the parent looks for last words")]
+fn report(text: &dyn std::fmt::Display) {
+    eprintln!("belljar-jar: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Arguments, String> {
+        arguments(words.iter().map(std::ffi::OsString::from))
+    }
+
+    #[test]
+    fn paths_keep_their_order() {
+        let parsed = parse(&["--python-path", "a", "--guest", "g", "--python-path", "b"]);
+        let parsed = parsed.expect("valid");
+        assert_eq!(parsed.guest, PathBuf::from("g"));
+        assert_eq!(parsed.python_path, [PathBuf::from("a"), PathBuf::from("b")]);
+    }
+
+    #[test]
+    fn unknown_and_cut_options_are_refused() {
+        assert!(parse(&["--network"]).is_err());
+        assert!(parse(&["--guest"]).is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! Answers calls, one at a time, until the parent has no more.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::os::fd::FromRawFd;
+
+use belljar_core::frame::{self, CHILD_FD, Call, Done, FrameError, Ready, Reply};
+use belljar_core::task::CodeHash;
+use belljar_sandbox::{Error, Limits, Sandbox};
+use bytes::Bytes;
+
+use crate::wall;
+
+/// Why this process cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    /// The channel to the parent.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] Error),
+    /// The second wall.
+    #[error(transparent)]
+    Wall(#[from] wall::Error),
+    /// The parent names a function that it never sent.
+    #[error("a call names a function that was not sent")]
+    UnknownFunction,
+}
+
+/// Serves `sandbox` on [`CHILD_FD`].
+pub(crate) fn run(mut sandbox: Sandbox) -> Result<(), Broken> {
+    #[expect(unsafe_code, reason = "the one descriptor that the parent hands over by number")]
+    // SAFETY: nothing else in this process owns it; `main` closed all but 0 to 3.
+    let channel = unsafe { File::from_raw_fd(CHILD_FD) };
+    let mut replies = channel.try_clone().map_err(FrameError::from)?;
+    let mut calls = BufReader::with_capacity(64 << 10, channel);
+    wall::around_all_threads()?;
+
+    let description = sandbox.description();
+    let (python, dill) = (description.python.clone(), description.dill.clone());
+    frame::write(&mut replies, &Reply::Ready(Ready { python, dill }))?;
+    let mut functions: HashMap<CodeHash, Bytes> = HashMap::new();
+    while let Some(call) = frame::read::<Call>(&mut calls)? {
+        if call.forget {
+            functions.clear();
+        }
+        if let Some(code) = call.code {
+            functions.insert(call.hash, code);
+        }
+        let code = functions.get(&call.hash).ok_or(Broken::UnknownFunction)?;
+        let limits = Limits { memory_bytes: (call.memory_mb as usize) << 20, time: None };
+        let answer = sandbox.call(code, &call.args, &limits)?;
+        let done = Done {
+            result: answer.result,
+            phases: answer.phases,
+            peak_memory_bytes: answer.peak_memory_bytes,
+            left_behind: None,
+        };
+        frame::write(&mut replies, &Reply::Done(done))?;
+        // While the parent is busy with the answer.
+        sandbox.prepare()?;
+    }
+    Ok(())
+}

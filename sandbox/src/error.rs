@@ -1,0 +1,54 @@
+//! What can go wrong with the sandbox itself. What a function did is never an error: that is an
+//! [`Answer`](crate::Answer).
+//!
+//! ```text
+//! Error
+//! ├── Read, Describe     the guest's files are missing or unreadable: build the guest
+//! ├── Engine             wasmtime refuses: another version, another CPU, a broken artefact
+//! ├── Grant              a directory to be granted cannot be opened
+//! └── Instance           a fresh interpreter cannot be had: this sandbox is of no more use
+//! ```
+
+use std::io;
+use std::path::PathBuf;
+
+/// The sandbox cannot do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of the guest cannot be read.
+    #[error("the guest's file `{path}` cannot be read; `sandbox/guest/build.sh` builds the guest", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The guest's description is not what this version writes.
+    #[error("the guest's description is malformed; `sandbox/guest/build.sh` builds the guest")]
+    Describe(#[source] serde_json::Error),
+    /// wasmtime refuses the guest.
+    #[error(
+        "the guest does not fit this machine or version; `sandbox/guest/build.sh` builds the guest"
+    )]
+    Engine(#[source] wasmtime::Error),
+    /// A directory cannot be granted.
+    #[error("the directory `{path}` cannot be granted", path = path.display())]
+    Grant {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A fresh instance cannot be made.
+    #[error("no fresh interpreter can be started")]
+    Instance(#[source] wasmtime::Error),
+}
+
+impl Error {
+    /// For `map_err`: reading `path` failed.
+    pub(crate) fn read(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Read { path: path.into(), source }
+    }
+}

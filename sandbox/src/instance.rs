@@ -1,0 +1,212 @@
+//! One fresh interpreter per call.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use belljar_core::frame::Raised;
+use belljar_core::outcome::Phases;
+use bytes::Bytes;
+use wasmtime::{Global, Instance, Memory, Store, TypedFunc, Val};
+
+use crate::answer::{self, Answer};
+use crate::engine::{Flavour, TICK};
+use crate::error::Error;
+use crate::grants::{Grants, Mount};
+use crate::image::{Description, Image};
+use crate::limits::{Account, Limits};
+use crate::wasi::{Output, Wasi};
+
+/// What an instance's host functions work on.
+pub(crate) struct Host {
+    pub(crate) wasi: Wasi,
+    pub(crate) account: Account,
+    pub(crate) memory: Option<Memory>,
+}
+
+/// Runs Python functions, each call in an interpreter of its own that nothing was ever run in.
+///
+/// One call at a time; a process may have several. After a call, [`prepare`](Self::prepare) makes the
+/// next interpreter while nobody waits; a call finds none makes its own.
+#[derive(Debug)]
+pub struct Sandbox {
+    image: Image,
+    mounts: Arc<[Mount]>,
+    paths: u32,
+    output: Output,
+    standby: Option<Ready>,
+}
+
+/// An interpreter that waits for its one call.
+struct Ready {
+    store: Store<Host>,
+    memory: Memory,
+    stack_pointer: Global,
+    allocate: TypedFunc<u32, u32>,
+    run: TypedFunc<(u32, u32, u32, u32), u32>,
+    answer: TypedFunc<(), u32>,
+}
+
+impl std::fmt::Debug for Ready {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ready").finish_non_exhaustive()
+    }
+}
+
+impl Sandbox {
+    /// A sandbox of `image` that may reach what `grants` says. Has one interpreter standing by.
+    ///
+    /// # Errors
+    /// No interpreter can be started.
+    pub fn new(image: &Image, grants: &Grants, output: Output) -> Result<Self, Error> {
+        let mut sandbox = Self {
+            image: image.clone(),
+            mounts: grants.mounts(&image.mounts),
+            paths: u32::try_from(grants.len()).unwrap_or(u32::MAX),
+            output,
+            standby: None,
+        };
+        sandbox.prepare()?;
+        Ok(sandbox)
+    }
+
+    /// What the guest is.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        self.image.description()
+    }
+
+    /// Makes the next call's interpreter, unless one stands by.
+    ///
+    /// # Errors
+    /// No interpreter can be started.
+    pub fn prepare(&mut self) -> Result<(), Error> {
+        if self.standby.is_none() {
+            self.standby = Some(self.fresh().map_err(Error::Instance)?);
+        }
+        Ok(())
+    }
+
+    /// Calls the function pickled in `code` with the `(args, kwargs)` pickled in `args`.
+    ///
+    /// Whatever the function does is an [`Answer`].
+    ///
+    /// # Errors
+    /// No interpreter can be started.
+    pub fn call(&mut self, code: &[u8], args: &[u8], limits: &Limits) -> Result<Answer, Error> {
+        let start = Instant::now();
+        let mut instance_us = 0;
+        let mut ready = match self.standby.take() {
+            Some(ready) => ready,
+            None => {
+                let ready = self.fresh().map_err(Error::Instance)?;
+                instance_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+                ready
+            }
+        };
+        ready.limit(limits, self.image.memories.minimum(), self.image.config.flavour);
+        let (result, mut phases) = ready.call(code, args);
+        phases.instance_us = instance_us;
+        let host = ready.store.data_mut();
+        Ok(Answer {
+            result,
+            phases,
+            peak_memory_bytes: host.account.peak as u64,
+            stdout: std::mem::take(&mut host.wasi.sinks.stdout),
+            stderr: std::mem::take(&mut host.wasi.sinks.stderr),
+        })
+    }
+
+    fn fresh(&self) -> wasmtime::Result<Ready> {
+        let wasi = Wasi::new(Arc::clone(&self.mounts), self.output);
+        let host = Host { wasi, account: Account::new(usize::MAX), memory: None };
+        let pre = &self.image.pre;
+        let mut store = Store::new(pre.module().engine(), host);
+        store.limiter(|host| &mut host.account);
+        if self.image.config.flavour == Flavour::Epoch {
+            store.set_epoch_deadline(u64::MAX >> 1);
+        }
+        let instance = pre.instantiate(&mut store)?;
+        let mut ready = Ready::new(store, &instance)?;
+        ready.prepare(&instance, self.paths)?;
+        Ok(ready)
+    }
+}
+
+impl Ready {
+    fn new(mut store: Store<Host>, instance: &Instance) -> wasmtime::Result<Self> {
+        let missing = |name| wasmtime::Error::msg(format!("the guest has no `{name}`"));
+        let memory = instance.get_memory(&mut store, "memory").ok_or_else(|| missing("memory"))?;
+        let stack_pointer = instance.get_global(&mut store, "__stack_pointer");
+        let stack_pointer = stack_pointer.ok_or_else(|| missing("__stack_pointer"))?;
+        let allocate = instance.get_typed_func(&mut store, "belljar_alloc")?;
+        let run = instance.get_typed_func(&mut store, "belljar_run")?;
+        let answer = instance.get_typed_func(&mut store, "belljar_answer")?;
+        store.data_mut().memory = Some(memory);
+        Ok(Self { store, memory, stack_pointer, allocate, run, answer })
+    }
+
+    /// What must differ between calls: randomness; and between sandboxes: `sys.path`.
+    fn prepare(&mut self, instance: &Instance, paths: u32) -> wasmtime::Result<()> {
+        let prepare = instance.get_typed_func::<u32, i32>(&mut self.store, "belljar_prepare")?;
+        match prepare.call(&mut self.store, paths)? {
+            0 => Ok(()),
+            _ => Err(wasmtime::Error::msg("the interpreter could not be seeded")),
+        }
+    }
+
+    fn limit(&mut self, limits: &Limits, minimum: usize, flavour: Flavour) {
+        /// What a call needs for itself at least, whatever its limit says.
+        const HEADROOM: usize = 8 << 20;
+        let host = self.store.data_mut();
+        host.account.memory_limit = limits.memory_bytes.max(minimum + HEADROOM);
+        if let (Flavour::Epoch, Some(time)) = (flavour, limits.time) {
+            host.wasi.deadline = Instant::now().checked_add(time);
+            let ticks = time.as_nanos().div_ceil(TICK.as_nanos());
+            self.store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX >> 1).max(1));
+        }
+    }
+
+    fn call(&mut self, code: &[u8], args: &[u8]) -> (Result<Bytes, Raised>, Phases) {
+        match self.run(code, args) {
+            Ok(answer) => answer,
+            Err(error) => {
+                let stack_pointer = match self.stack_pointer.get(&mut self.store) {
+                    Val::I32(value) => value,
+                    _ => i32::MAX,
+                };
+                let account = &self.store.data().account;
+                (Err(answer::ended(&error, account, stack_pointer)), Phases::default())
+            }
+        }
+    }
+
+    fn run(
+        &mut self,
+        code: &[u8],
+        args: &[u8],
+    ) -> wasmtime::Result<(Result<Bytes, Raised>, Phases)> {
+        let (Some(code), Some(args)) = (self.give(code)?, self.give(args)?) else {
+            let refusal = answer::unanswered(answer::OUT_OF_MEMORY, &self.store.data().account);
+            return Ok((Err(refusal), Phases::default()));
+        };
+        let word = self.run.call(&mut self.store, (code.0, code.1, args.0, args.1))?;
+        if word != answer::ANSWERED {
+            let refusal = answer::unanswered(word, &self.store.data().account);
+            return Ok((Err(refusal), Phases::default()));
+        }
+        let at = self.answer.call(&mut self.store, ())?;
+        let answer = answer::read(self.memory.data(&self.store), at as usize);
+        answer.ok_or_else(|| wasmtime::Error::msg("its answer is no answer"))
+    }
+
+    /// Copies `bytes` into the guest; `None` where it has no room.
+    fn give(&mut self, bytes: &[u8]) -> wasmtime::Result<Option<(u32, u32)>> {
+        let Ok(length) = u32::try_from(bytes.len()) else { return Ok(None) };
+        let at = self.allocate.call(&mut self.store, length.max(1))?;
+        if at == 0 {
+            return Ok(None);
+        }
+        self.memory.write(&mut self.store, at as usize, bytes)?;
+        Ok(Some((at, length)))
+    }
+}

@@ -1,0 +1,33 @@
+//! The jar: Python functions in a WASI build of CPython inside wasmtime, a fresh interpreter for every
+//! call. Usable alone; the binary `belljar-jar` puts it into a child process behind a second wall.
+//!
+//! # Layout
+//!
+//! * [`image`]: the guest as it was built. [`bake`]: makes it of a linked module.
+//! * [`engine`]: how wasmtime is set up, in two flavours.
+//! * [`instance`]: the sandbox: a fresh interpreter, one call, the answer.
+//! * `memory`, `pagemap`: linear memories that become the image again after a call.
+//! * `wasi`: the guest's only way out. [`grants`]: the directories that it may read.
+//! * [`limits`]: memory and time of a call. [`answer`]: what it came to.
+//! * [`error`]: what can go wrong with the sandbox itself.
+
+pub mod answer;
+pub mod bake;
+pub mod engine;
+pub mod error;
+pub mod grants;
+pub mod image;
+pub mod instance;
+pub mod limits;
+mod memory;
+mod pagemap;
+mod wasi;
+
+pub use answer::Answer;
+pub use engine::{EngineConfig, Flavour};
+pub use error::Error;
+pub use grants::Grants;
+pub use image::Image;
+pub use instance::Sandbox;
+pub use limits::Limits;
+pub use wasi::{Captured, Output};

@@ -1,0 +1,290 @@
+//! Linear memories that start as the guest's image, and become it again after every call.
+//!
+//! wasmtime's own copy-on-write images are given back to the kernel page by page: every call then
+//! pays some 300 page faults, most of its time. Here a mapping is kept, and after a call exactly the
+//! pages that it wrote (the kernel knows them) are copied from the image again. A page of
+//! another call can therefore never be seen, and a call finds the pages that it writes mapped already.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::ptr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
+use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
+
+use crate::pagemap::{PAGE, Pagemap};
+
+/// Written pages that a memory keeps between calls: 3 MiB. Beyond, it gives all pages back and starts
+/// with those that every call writes, so that one hungry call does not make the following ones slow.
+const KEPT_PAGES: usize = 768;
+
+/// Memories kept for the next instance: one running, one standing by.
+const KEPT_SLOTS: usize = 2;
+
+/// Makes the memories of one guest. See the module's text.
+pub(crate) struct Memories {
+    image: File,
+    /// The image as it is, to copy from.
+    pristine: Mapping,
+    minimum: usize,
+    pagemap: Option<Pagemap>,
+    pool: Mutex<Pool>,
+}
+
+#[derive(Default)]
+struct Pool {
+    free: Vec<Slot>,
+    /// Offsets of what every call writes, as the first call showed.
+    hot: Vec<Range<usize>>,
+}
+
+/// Address space for one linear memory: the image, zeros up to `minimum`, then inaccessible.
+struct Slot(Mapping);
+
+/// A mapping that is undone when dropped.
+struct Mapping {
+    base: *mut u8,
+    length: usize,
+}
+
+#[expect(unsafe_code, reason = "a mapping is owned memory, like a Box")]
+// SAFETY: nothing in it belongs to a thread.
+unsafe impl Send for Mapping {}
+#[expect(unsafe_code, reason = "a mapping is owned memory, like a Box")]
+// SAFETY: shared access is only ever reading.
+unsafe impl Sync for Mapping {}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        #[expect(unsafe_code, reason = "unmapping what this value owns")]
+        // SAFETY: nothing borrows from a mapping beyond its life.
+        let _ = unsafe { rustix::mm::munmap(self.base.cast(), self.length) };
+    }
+}
+
+impl Mapping {
+    /// Address space without access or backing.
+    fn reserve(length: usize) -> io::Result<Self> {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        #[expect(unsafe_code, reason = "a new mapping where the kernel likes")]
+        // SAFETY: no address is asked for, so nothing existing is touched.
+        let base = unsafe {
+            rustix::mm::mmap_anonymous(ptr::null_mut(), length, ProtFlags::empty(), flags)?
+        };
+        Ok(Self { base: base.cast(), length })
+    }
+
+    /// The whole of `file`, read-only.
+    fn read_only(file: impl AsFd, length: usize) -> io::Result<Self> {
+        #[expect(unsafe_code, reason = "a new mapping where the kernel likes")]
+        // SAFETY: no address is asked for. The artefact is not written once it is installed.
+        let base = unsafe {
+            rustix::mm::mmap(ptr::null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, file, 0)?
+        };
+        Ok(Self { base: base.cast(), length })
+    }
+
+    fn protect(&self, range: Range<usize>, flags: MprotectFlags) -> io::Result<()> {
+        assert!(range.start <= range.end && range.end <= self.length, "a range within the mapping");
+        #[expect(unsafe_code, reason = "changes access within this mapping only")]
+        // SAFETY: the range is within the mapping.
+        unsafe {
+            rustix::mm::mprotect(self.base.add(range.start).cast(), range.len(), flags)?;
+        }
+        Ok(())
+    }
+
+    fn advise(&self, range: Range<usize>, advice: Advice) -> io::Result<()> {
+        assert!(range.start <= range.end && range.end <= self.length, "a range within the mapping");
+        #[expect(unsafe_code, reason = "gives back or populates pages of this mapping only")]
+        // SAFETY: the range is within the mapping, and no reference into it is alive.
+        unsafe {
+            rustix::mm::madvise(self.base.add(range.start).cast(), range.len(), advice)?;
+        }
+        Ok(())
+    }
+}
+
+impl Memories {
+    /// For instances whose memory starts as `image` and has at least `minimum` bytes.
+    pub(crate) fn new(image: File, minimum: usize) -> io::Result<Arc<Self>> {
+        let length = usize::try_from(image.metadata()?.len()).map_err(io::Error::other)?;
+        if length == 0 || !length.is_multiple_of(PAGE) || length > minimum {
+            return Err(io::Error::other("the memory image has an impossible length"));
+        }
+        let pristine = Mapping::read_only(&image, length)?;
+        let pagemap = Pagemap::open();
+        Ok(Arc::new(Self { image, pristine, minimum, pagemap, pool: Mutex::default() }))
+    }
+
+    /// Bytes that every instance has from its start.
+    pub(crate) const fn minimum(&self) -> usize {
+        self.minimum
+    }
+
+    fn new_slot(&self, length: usize) -> io::Result<Slot> {
+        let slot = Mapping::reserve(length)?;
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        #[expect(unsafe_code, reason = "replaces the start of our own reservation by the image")]
+        // SAFETY: `reserve` made the range, and the image is not longer than it.
+        unsafe {
+            let (base, image) = (slot.base.cast(), self.pristine.length);
+            rustix::mm::mmap(base, image, access, flags, &self.image, 0)?;
+        }
+        let zeros = self.pristine.length..self.minimum;
+        slot.protect(zeros, MprotectFlags::READ | MprotectFlags::WRITE)?;
+        Ok(Slot(slot))
+    }
+
+    fn take(&self, length: usize) -> io::Result<Slot> {
+        let hot = {
+            let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(slot) = pool.free.pop() {
+                return Ok(slot);
+            }
+            pool.hot.clone()
+        };
+        let slot = self.new_slot(length)?;
+        populate(&slot, &hot);
+        Ok(slot)
+    }
+
+    /// Makes `slot` the image again and keeps it, or drops it where that fails.
+    fn put_back(&self, slot: Slot, size: usize) {
+        let mut written = Vec::with_capacity(512);
+        if self.restore(&slot, size, &mut written).is_err() {
+            return;
+        }
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if pool.hot.is_empty() {
+            pool.hot = written;
+        }
+        if pool.free.len() < KEPT_SLOTS {
+            pool.free.push(slot);
+        }
+    }
+
+    /// Restores `slot`, of which the guest had `size` bytes; leaves in `written` the offsets that the
+    /// call wrote, where known.
+    fn restore(&self, slot: &Slot, size: usize, written: &mut Vec<Range<usize>>) -> io::Result<()> {
+        if size > self.minimum {
+            slot.0.advise(self.minimum..size, Advice::LinuxDontNeed)?;
+            slot.0.protect(self.minimum..size, MprotectFlags::empty())?;
+        }
+        let base = slot.0.base as usize;
+        let known = match &self.pagemap {
+            Some(pagemap) => pagemap.written(base..base + self.minimum, written).is_ok(),
+            None => false,
+        };
+        for range in written.iter_mut() {
+            *range = range.start - base..range.end - base;
+        }
+        let pages = written.iter().map(Range::len).sum::<usize>() / PAGE;
+        if !known || pages > KEPT_PAGES {
+            written.clear();
+            slot.0.advise(0..self.minimum, Advice::LinuxDontNeed)?;
+            let hot = self.pool.lock().unwrap_or_else(PoisonError::into_inner).hot.clone();
+            populate(slot, &hot);
+            return Ok(());
+        }
+        for range in written.iter() {
+            self.copy(slot, range.clone());
+        }
+        Ok(())
+    }
+
+    /// Copies `range` of the image over that of `slot`; beyond the image there are zeros.
+    fn copy(&self, slot: &Slot, range: Range<usize>) {
+        assert!(range.start <= range.end && range.end <= self.minimum, "a range of the memory");
+        let imaged = range.end.min(self.pristine.length).saturating_sub(range.start);
+        #[expect(unsafe_code, reason = "writes a memory that no instance has at the moment")]
+        // SAFETY: `imaged` ends within the image, `range` within the accessible part of the slot.
+        unsafe {
+            let target = slot.0.base.add(range.start);
+            if imaged > 0 {
+                ptr::copy_nonoverlapping(self.pristine.base.add(range.start), target, imaged);
+            }
+            ptr::write_bytes(target.add(imaged), 0, range.len() - imaged);
+        }
+    }
+}
+
+/// Maps the pages of `hot` for writing, in few calls instead of one fault each. Only a matter of speed.
+fn populate(slot: &Slot, hot: &[Range<usize>]) {
+    for range in hot {
+        if slot.0.advise(range.clone(), Advice::LinuxPopulateWrite).is_err() {
+            return;
+        }
+    }
+}
+
+/// Hands [`Memories`] to wasmtime.
+pub(crate) struct Creator(pub(crate) Arc<Memories>);
+
+#[expect(unsafe_code, reason = "wasmtime trusts the memory that it is given")]
+// SAFETY: slots are reserved with the guard asked for, and zero beyond the image, which stands for
+// the data segments that the build took out of the module.
+unsafe impl MemoryCreator for Creator {
+    fn new_memory(
+        &self,
+        _: MemoryType,
+        minimum: usize,
+        _: Option<usize>,
+        reserved: Option<usize>,
+        guard: usize,
+    ) -> Result<Box<dyn LinearMemory>, String> {
+        let reserved = reserved.ok_or("the engine must reserve its memories")?;
+        if minimum != self.0.minimum || reserved < minimum {
+            return Err(format!("the module asks for {minimum} bytes, the image has another size"));
+        }
+        let slot = self.0.take(reserved + guard).map_err(|error| error.to_string())?;
+        let memories = Arc::clone(&self.0);
+        Ok(Box::new(ImageMemory { slot: Some(slot), size: minimum, reserved, memories }))
+    }
+}
+
+/// The memory of one instance.
+struct ImageMemory {
+    /// There until it is dropped.
+    slot: Option<Slot>,
+    size: usize,
+    reserved: usize,
+    memories: Arc<Memories>,
+}
+
+#[expect(unsafe_code, reason = "wasmtime trusts the memory that it is given")]
+// SAFETY: the base never moves and `size` bytes are accessible.
+unsafe impl LinearMemory for ImageMemory {
+    fn byte_size(&self) -> usize {
+        self.size
+    }
+
+    fn byte_capacity(&self) -> usize {
+        self.reserved
+    }
+
+    fn grow_to(&mut self, new_size: usize) -> wasmtime::Result<()> {
+        let Some(slot) = self.slot.as_ref().filter(|_| new_size <= self.reserved) else {
+            return Err(wasmtime::Error::msg("beyond the reservation"));
+        };
+        slot.0.protect(self.size..new_size, MprotectFlags::READ | MprotectFlags::WRITE)?;
+        self.size = new_size;
+        Ok(())
+    }
+
+    fn as_ptr(&self) -> *mut u8 {
+        self.slot.as_ref().map_or(ptr::null_mut(), |slot| slot.0.base)
+    }
+}
+
+impl Drop for ImageMemory {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            self.memories.put_back(slot, self.size);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The error numbers of WASI.
+
+use rustix::io::Errno as Host;
+
+/// An error number of `wasi_snapshot_preview1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Errno(u16);
+
+impl Errno {
+    pub(crate) const ACCES: Self = Self(2);
+    pub(crate) const BADF: Self = Self(8);
+    pub(crate) const FAULT: Self = Self(21);
+    pub(crate) const INVAL: Self = Self(28);
+    pub(crate) const IO: Self = Self(29);
+    pub(crate) const ISDIR: Self = Self(31);
+    pub(crate) const LOOP: Self = Self(32);
+    pub(crate) const MFILE: Self = Self(33);
+    pub(crate) const NAMETOOLONG: Self = Self(37);
+    pub(crate) const NOENT: Self = Self(44);
+    pub(crate) const NOTDIR: Self = Self(54);
+    pub(crate) const NOTSUP: Self = Self(58);
+    pub(crate) const PIPE: Self = Self(64);
+    pub(crate) const SPIPE: Self = Self(70);
+
+    /// What a guest function returns.
+    pub(crate) fn code(result: Result<(), Self>) -> i32 {
+        result.err().map_or(0, |errno| i32::from(errno.0))
+    }
+}
+
+impl From<Host> for Errno {
+    fn from(host: Host) -> Self {
+        match host {
+            Host::NOENT => Self::NOENT,
+            Host::NOTDIR => Self::NOTDIR,
+            Host::ISDIR => Self::ISDIR,
+            Host::LOOP => Self::LOOP,
+            Host::NAMETOOLONG => Self::NAMETOOLONG,
+            Host::INVAL => Self::INVAL,
+            Host::BADF => Self::BADF,
+            Host::MFILE | Host::NFILE => Self::MFILE,
+            Host::PIPE => Self::PIPE,
+            Host::SPIPE => Self::SPIPE,
+            // EXDEV is the kernel's word for a path that leads out of the granted directory.
+            Host::XDEV | Host::ACCESS | Host::PERM | Host::ROFS => Self::ACCES,
+            _ => Self::IO,
+        }
+    }
+}
