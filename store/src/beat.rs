@@ -1,0 +1,124 @@
+//! The life of dispatchers: heartbeats, recovery of what vanished ones held, leaving.
+
+use belljar_core::id::DispatcherId;
+use belljar_core::outcome::{Failure, FailureKind, Outcome, Verdict};
+use belljar_core::task::TaskClass;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::Store;
+use crate::card;
+use crate::config::MAX_ATTEMPTS;
+use crate::error::StoreError;
+use crate::record::{Beat, WorkerRecord};
+use crate::script::{BEAT, OFFERS, RETIRE};
+
+/// How many tasks one script call takes back or queues: a bound on how long others wait for it.
+const MOVED_AT_ONCE: u64 = 1000;
+
+/// What a dispatcher has to give.
+#[derive(Debug, Serialize, Deserialize)]
+struct Offer {
+    classes: Vec<TaskClass>,
+    workers: Vec<WorkerRecord>,
+}
+
+/// How a task ends whose dispatchers kept vanishing.
+pub(crate) struct LostTooOften {
+    ending: Vec<u8>,
+    result: Bytes,
+}
+
+impl LostTooOften {
+    pub(crate) fn new() -> Self {
+        let text = format!("{MAX_ATTEMPTS} attempts were lost with the dispatchers that made them");
+        let failure = Failure::by_platform(FailureKind::WorkerLost, text);
+        let outcome = Outcome::bare(Verdict::Failed(failure), std::time::Duration::ZERO);
+        let (_, ending, result) = card::ending(None, &outcome);
+        Self { ending, result }
+    }
+}
+
+impl Store {
+    /// Shows that the dispatcher lives (for [`crate::DISPATCHER_TTL`]), publishes its workers, queues
+    /// due delayed tasks, and queues again what vanished dispatchers held. Call it every second: a
+    /// dispatcher judges others only once it has beaten for that long without a gap.
+    ///
+    /// # Errors
+    /// Redis cannot be had.
+    pub async fn beat(
+        &self,
+        dispatcher: DispatcherId,
+        classes: &[TaskClass],
+        workers: &[WorkerRecord],
+    ) -> Result<Beat, StoreError> {
+        let offer = Offer { classes: classes.to_vec(), workers: workers.to_vec() };
+        #[expect(clippy::expect_used, reason = "our own types into memory")]
+        let offer = rmp_serde::to_vec_named(&offer).expect("offers are serializable");
+        let mut recovered = 0;
+        loop {
+            let mut call = BEAT.call(9, offer.len() + 1024);
+            call.arg(dispatcher.to_string())
+                .arg(&offer)
+                .number(self.dispatcher_ttl_ms())
+                .number(MOVED_AT_ONCE)
+                .number(self.result_ttl_ms())
+                .arg(&*self.cancelled_ending)
+                .number(MAX_ATTEMPTS)
+                .arg(&self.lost_too_often.ending)
+                .arg(&self.lost_too_often.result);
+            let (taken, more, due): (usize, u8, i64) = call.run(self).await?;
+            recovered += taken;
+            if more == 0 {
+                return Ok(Beat { recovered, next_due_ms: u64::try_from(due).ok() });
+            }
+        }
+    }
+
+    /// Leaves: whatever the dispatcher still holds is queued again at once.
+    ///
+    /// # Errors
+    /// Redis cannot be had; what is left is recovered once the dispatcher counts as vanished.
+    pub async fn retire(&self, dispatcher: DispatcherId) -> Result<(), StoreError> {
+        loop {
+            let mut call = RETIRE.call(4, 256);
+            call.arg(dispatcher.to_string()).number(MOVED_AT_ONCE).number(self.result_ttl_ms());
+            let more: u8 = call.arg(&*self.cancelled_ending).run(self).await?;
+            if more == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Workers of live dispatchers.
+    ///
+    /// # Errors
+    /// Redis cannot be had.
+    pub async fn workers(&self) -> Result<Vec<WorkerRecord>, StoreError> {
+        Ok(self.offers().await?.into_iter().flat_map(|offer| offer.workers).collect())
+    }
+
+    /// The classes that live dispatchers serve.
+    ///
+    /// # Errors
+    /// Redis cannot be had.
+    pub async fn served_classes(&self) -> Result<Vec<TaskClass>, StoreError> {
+        let offers = self.offers().await?;
+        let mut classes: Vec<_> = offers.into_iter().flat_map(|offer| offer.classes).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        Ok(classes)
+    }
+
+    async fn offers(&self) -> Result<Vec<Offer>, StoreError> {
+        let offers: Vec<Bytes> =
+            OFFERS.call(1, 8).number(self.dispatcher_ttl_ms()).run(self).await?;
+        let offers = offers.iter().map(|offer| {
+            rmp_serde::from_slice(offer).map_err(|error| StoreError::Corrupt {
+                what: "a dispatcher's offer".to_owned(),
+                why: error.to_string(),
+            })
+        });
+        offers.collect()
+    }
+}

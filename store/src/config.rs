@@ -1,0 +1,45 @@
+//! How to reach Redis and what to keep there.
+
+use std::time::Duration;
+
+/// How long a silent dispatcher counts as alive.
+pub const DISPATCHER_TTL: Duration = Duration::from_secs(3);
+
+/// How long an idempotency key is remembered.
+pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many of the newest tasks [`crate::Store::tasks`] lists.
+pub const RECENT_TASKS: usize = 100_000;
+
+/// How many attempts a task may have whose dispatchers keep vanishing, before it fails.
+pub const MAX_ATTEMPTS: u32 = 20;
+
+/// How to reach Redis and what to keep there.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// `redis://HOST:PORT/DB` or `redis+unix:///PATH`.
+    pub url: String,
+    /// How long the record of a terminal task is kept.
+    pub result_ttl: Duration,
+    /// How many tasks may wait before submissions are refused.
+    pub max_queued: u64,
+    /// How long one command may take before the store counts as unreachable.
+    pub timeout: Duration,
+    /// How long a silent dispatcher counts as alive; the same in all processes of a deployment.
+    pub dispatcher_ttl: Duration,
+}
+
+impl StoreConfig {
+    /// What a deployment that sets nothing but the server has: results are kept for a day, a million
+    /// tasks may wait, a command may take five seconds.
+    #[must_use]
+    pub const fn new(url: String) -> Self {
+        Self {
+            url,
+            result_ttl: Duration::from_secs(24 * 60 * 60),
+            max_queued: 1_000_000,
+            timeout: Duration::from_secs(5),
+            dispatcher_ttl: DISPATCHER_TTL,
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! One multiplexed connection that mends itself.
+//!
+//! Not the client's own `ConnectionManager`: that one keeps a half-open connection after a timeout and
+//! a replica after a failover, and its callers wait for its whole backoff. Here every command has one
+//! deadline, a connection that timed out or turned read-only is replaced, and whether a command may be
+//! repeated is said where it is made.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::error::StoreError;
+
+/// The pauses between tries grow from the first to the last.
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// Short, so that a server that is back is found at once.
+pub(crate) const LAST_PAUSE: Duration = Duration::from_millis(250);
+
+/// How many commands may wait for the writing task before callers do.
+const WRITE_QUEUE: usize = 1024;
+
+/// Whether a command may be sent again when its answer was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// Its second run answers as the first did, and changes nothing.
+    Safe,
+    /// It would be done twice: sent again only where the server surely did not run it.
+    Unsafe,
+}
+
+/// What a failed command says about the way on.
+enum Failed {
+    /// The server did not run it and may soon: it loads, fails over, or is not there.
+    NotRun,
+    /// It may have run.
+    Unknown,
+    /// The script is not in the server's cache.
+    NoScript,
+    /// Trying again is of no use.
+    Final,
+}
+
+/// The connection, shared by all handles of a store.
+pub(crate) struct Link {
+    client: redis::Client,
+    timeout: Duration,
+    current: Mutex<Current>,
+    opening: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Current {
+    connection: Option<MultiplexedConnection>,
+    /// Counts connections: a late failure of an old one must not close its successor.
+    generation: u64,
+    /// When opening failed last and why: a thousand waiting commands try once, not in turn.
+    failure: Option<(Instant, RedisError)>,
+}
+
+impl Link {
+    pub(crate) fn new(client: redis::Client, timeout: Duration) -> Self {
+        let opening = tokio::sync::Mutex::new(());
+        Self { client, timeout, current: Mutex::default(), opening }
+    }
+
+    /// Sends a command until it is answered or the deadline has passed. `script` is loaded where the
+    /// server does not know it.
+    pub(crate) async fn query(
+        &self,
+        command: &Cmd,
+        script: Option<&redis::Script>,
+        repeat: Repeat,
+    ) -> Result<Value, RedisError> {
+        let deadline = Instant::now() + self.timeout;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let (generation, error) = match timeout_at(deadline, self.connection()).await {
+                Ok(Ok((generation, mut connection))) => {
+                    match timeout_at(deadline, connection.send_packed_command(command)).await {
+                        Ok(Ok(answer)) => match answer.extract_error() {
+                            Ok(answer) => return Ok(answer),
+                            Err(error) => (Some(generation), error),
+                        },
+                        Ok(Err(error)) => (Some(generation), error),
+                        Err(_) => (Some(generation), timed_out()),
+                    }
+                }
+                Ok(Err(error)) => (None, error),
+                Err(_) => return Err(timed_out()),
+            };
+            let failed = classify(&error, generation.is_some());
+            if let (Some(generation), true) = (generation, breaks_connection(&error)) {
+                self.drop_connection(generation);
+            }
+            match (failed, script) {
+                (Failed::NoScript, Some(script)) => {
+                    self.load(script, deadline).await?;
+                    continue;
+                }
+                (Failed::NoScript | Failed::Final, _) => return Err(error),
+                (Failed::Unknown, _) if repeat == Repeat::Unsafe => return Err(error),
+                (Failed::NotRun | Failed::Unknown, _) => {}
+            }
+            if Instant::now() + pause >= deadline {
+                return Err(error);
+            }
+            sleep_until(Instant::now() + pause).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    async fn load(&self, script: &redis::Script, deadline: Instant) -> Result<(), RedisError> {
+        let (_, mut connection) =
+            timeout_at(deadline, self.connection()).await.map_err(|_| timed_out())??;
+        let load = script.load_async(&mut connection);
+        timeout_at(deadline, load).await.map_err(|_| timed_out())??;
+        Ok(())
+    }
+
+    /// The open connection, or a new one.
+    async fn connection(&self) -> Result<(u64, MultiplexedConnection), RedisError> {
+        if let Some(open) = self.open_connection() {
+            return Ok(open);
+        }
+        let _one_at_a_time = self.opening.lock().await;
+        if let Some(open) = self.open_connection() {
+            return Ok(open);
+        }
+        if let Some((at, error)) = &self.current().failure
+            && at.elapsed() < FIRST_PAUSE
+        {
+            return Err(error.clone());
+        }
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.timeout))
+            .set_response_timeout(Some(self.timeout))
+            .set_pipeline_buffer_size(WRITE_QUEUE);
+        let opened = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        let mut current = self.current();
+        match opened {
+            Ok(connection) => {
+                current.generation += 1;
+                current.failure = None;
+                current.connection = Some(connection.clone());
+                Ok((current.generation, connection))
+            }
+            Err(error) => {
+                current.failure = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    fn open_connection(&self) -> Option<(u64, MultiplexedConnection)> {
+        let current = self.current();
+        current.connection.clone().map(|connection| (current.generation, connection))
+    }
+
+    fn drop_connection(&self, generation: u64) {
+        let mut current = self.current();
+        if current.generation == generation {
+            current.connection = None;
+        }
+    }
+
+    fn current(&self) -> std::sync::MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) const fn client(&self) -> &redis::Client {
+        &self.client
+    }
+}
+
+/// What the caller of a failed command is told.
+pub(crate) fn to_store_error(what: &'static str, error: RedisError) -> StoreError {
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => StoreError::RefusesWrites(error),
+        ErrorKind::Extension
+            if matches!(error.code(), Some("OOM" | "MISCONF" | "NOREPLICAS" | "NOSPACE")) =>
+        {
+            StoreError::RefusesWrites(error)
+        }
+        ErrorKind::Extension if error.code() == Some("BUSY") => StoreError::Unreachable(error),
+        ErrorKind::Io
+        | ErrorKind::Parse
+        | ErrorKind::AuthenticationFailed
+        | ErrorKind::Server(
+            ServerErrorKind::BusyLoading
+            | ServerErrorKind::MasterDown
+            | ServerErrorKind::ClusterDown
+            | ServerErrorKind::TryAgain,
+        ) => StoreError::Unreachable(error),
+        _ => StoreError::Unexpected { what, source: error },
+    }
+}
+
+fn classify(error: &RedisError, sent: bool) -> Failed {
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::NoScript) => Failed::NoScript,
+        ErrorKind::Server(
+            ServerErrorKind::BusyLoading
+            | ServerErrorKind::MasterDown
+            | ServerErrorKind::ClusterDown
+            | ServerErrorKind::TryAgain
+            | ServerErrorKind::ReadOnly,
+        ) => Failed::NotRun,
+        ErrorKind::Extension if error.code() == Some("BUSY") => Failed::NotRun,
+        ErrorKind::Io | ErrorKind::Parse if sent => Failed::Unknown,
+        ErrorKind::Io => Failed::NotRun,
+        _ => Failed::Final,
+    }
+}
+
+/// Whether the connection is of no use any more: cut, silent, out of step, or to a replica.
+fn breaks_connection(error: &RedisError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Io | ErrorKind::Parse | ErrorKind::Server(ServerErrorKind::ReadOnly)
+    )
+}
+
+fn timed_out() -> RedisError {
+    RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))
+}

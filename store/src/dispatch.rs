@@ -1,0 +1,128 @@
+//! Opening and settling attempts, for dispatchers.
+
+use std::iter::zip;
+
+use belljar_core::id::{DispatcherId, TaskId};
+use belljar_core::task::Attempt;
+use bytes::Bytes;
+
+use crate::Store;
+use crate::card::{self, Card};
+use crate::error::StoreError;
+use crate::record::{ClaimedTask, Finished, Held, Requeued, Returned, Settled, Want};
+use crate::reply::{parse_id, unexpected};
+use crate::script::{CLAIM, FINISH, HELD, REQUEUE};
+
+/// How many attempts one script call settles: enough that calls cost little, few enough that a call
+/// does not keep others waiting.
+const SETTLED_AT_ONCE: usize = 500;
+
+/// How many due delayed tasks a claim queues first.
+const DUE_AT_ONCE: u64 = 1000;
+
+impl Store {
+    /// Opens attempts at queued tasks: for each want up to its count, by priority, requeued ones
+    /// first, its classes in the order given. Where fewer were there, the dispatcher is woken
+    /// ([`crate::Notice::Work`]) when more come.
+    ///
+    /// # Errors
+    /// Redis cannot be had. The answer may have been lost after attempts were opened: see
+    /// [`Store::held`].
+    pub async fn claim(
+        &self,
+        dispatcher: DispatcherId,
+        wants: &[Want],
+    ) -> Result<Vec<ClaimedTask>, StoreError> {
+        let mut call = CLAIM.call(2 + 4 * wants.len(), 64 * (1 + wants.len()));
+        call.arg(dispatcher.to_string()).number(DUE_AT_ONCE);
+        for want in wants {
+            call.number(want.count as u64).number(want.classes.len() as u64);
+            for class in &want.classes {
+                call.arg(class.to_string());
+            }
+        }
+        let rows: Vec<(String, u32, u32, Bytes, Bytes)> = call.run(self).await?;
+        let tasks = rows.into_iter().map(|(id, attempt, deaths, card, args)| {
+            let id = parse_id(&id)?;
+            let (_, body) = Card::read(id, card)?.accepted(id)?;
+            Ok(ClaimedTask { id, attempt: Attempt(attempt), deaths, spec: body.spec, args })
+        });
+        tasks.collect()
+    }
+
+    /// Publishes results, each under its fence; answers in the same order. A repeated word on an
+    /// attempt that was ended in the same way is accepted again.
+    ///
+    /// # Errors
+    /// Redis cannot be had. Say it again: what was taken stays taken.
+    pub async fn finish(&self, finished: &[Finished]) -> Result<Vec<Settled>, StoreError> {
+        let mut settled = Vec::with_capacity(finished.len());
+        for part in finished.chunks(SETTLED_AT_ONCE) {
+            let rows: Vec<_> =
+                part.iter().map(|one| card::ending(Some(one.worker), &one.outcome)).collect();
+            let bytes = rows.iter().map(|(_, ending, result)| 64 + ending.len() + result.len());
+            let mut call = FINISH.call(2 + 5 * part.len(), bytes.sum());
+            call.number(self.result_ttl_ms()).arg(&*self.cancelled_ending);
+            for (one, (letter, ending, result)) in zip(part, &rows) {
+                call.arg(one.id.to_string()).arg(fence(one.attempt)).arg(letter);
+                call.arg(ending).arg(result);
+            }
+            settled.extend(read_letters("finish", call.run(self).await?, part.len())?);
+        }
+        Ok(settled)
+    }
+
+    /// Queues given-back attempts again, each under its fence, at the front of their class.
+    ///
+    /// # Errors
+    /// Redis cannot be had. Say it again: what was taken back answers [`Settled::Stale`] then.
+    pub async fn requeue(&self, requeued: &[Requeued]) -> Result<Vec<Settled>, StoreError> {
+        let mut settled = Vec::with_capacity(requeued.len());
+        for part in requeued.chunks(SETTLED_AT_ONCE) {
+            let mut call = REQUEUE.call(2 + 4 * part.len(), 128 * part.len());
+            call.number(self.result_ttl_ms()).arg(&*self.cancelled_ending);
+            for one in part {
+                call.arg(one.id.to_string()).arg(fence(one.attempt));
+                match &one.reason {
+                    Returned::Unstarted => call.arg("U").arg(""),
+                    Returned::Died(text) => call.arg("D").arg(card::evidence(text)),
+                };
+            }
+            settled.extend(read_letters("requeue", call.run(self).await?, part.len())?);
+        }
+        Ok(settled)
+    }
+
+    /// The attempts that the dispatcher holds by the store's books. After each
+    /// [`crate::Notice::Connected`], and after a [`Store::claim`] that failed (its answer may have been
+    /// lost on the way), give back those that it knows nothing of, and stop those that a client
+    /// cancelled unheard.
+    ///
+    /// # Errors
+    /// Redis cannot be had.
+    pub async fn held(&self, dispatcher: DispatcherId) -> Result<Vec<Held>, StoreError> {
+        let mut call = HELD.call(1, 36);
+        let rows: Vec<(String, u32, String)> = call.arg(dispatcher.to_string()).run(self).await?;
+        let held = rows.into_iter().map(|(id, attempt, flag)| {
+            let id: TaskId = parse_id(&id)?;
+            Ok(Held { id, attempt: Attempt(attempt), cancelling: flag == "X" })
+        });
+        held.collect()
+    }
+}
+
+/// An attempt's number as it stands in the state of its task.
+fn fence(attempt: Attempt) -> String {
+    format!(" {attempt} ")
+}
+
+fn read_letters(what: &'static str, letters: Bytes, n: usize) -> Result<Vec<Settled>, StoreError> {
+    let settled = letters.iter().map(|letter| match letter {
+        b'A' => Ok(Settled::Accepted),
+        b'C' => Ok(Settled::Cancelled),
+        b'S' => Ok(Settled::Stale),
+        _ => Err(unexpected(what)),
+    });
+    let settled: Vec<_> = settled.collect::<Result<_, _>>()?;
+    if settled.len() == n { Ok(settled) } else { Err(unexpected(what)) }
+}

@@ -1,0 +1,245 @@
+//! Hearing of changes: one subscription on a connection of its own that mends itself.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use belljar_core::id::TaskId;
+use futures_util::StreamExt;
+use futures_util::future::{Either, select};
+use redis::{Msg, RedisError};
+use std::pin::pin;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{debug, info, warn};
+
+use crate::Store;
+use crate::connection::{FIRST_PAUSE, LAST_PAUSE};
+use crate::error::StoreError;
+
+/// How often a silent subscription is asked whether it is still there.
+const PING_EVERY: Duration = Duration::from_secs(2);
+
+/// How many notices wait for a slow reader before they are dropped for one [`Notice::Connected`].
+const WAITING_NOTICES: usize = 1024;
+
+/// The length of a task id in a message.
+const ID_BYTES: usize = 36;
+
+/// What can be subscribed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// [`Notice::Ended`], for gateways.
+    Ended,
+    /// [`Notice::Work`] and [`Notice::Delayed`], for dispatchers.
+    Work,
+    /// [`Notice::Cancel`], for dispatchers.
+    Cancel,
+}
+
+impl Topic {
+    const fn channel(self) -> &'static str {
+        match self {
+            Self::Ended => "belljar:ended",
+            Self::Work => "belljar:work",
+            Self::Cancel => "belljar:cancel",
+        }
+    }
+}
+
+/// What a subscriber hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// These tasks became terminal.
+    Ended(Vec<TaskId>),
+    /// There is work of these classes for dispatchers that claimed less than they wanted.
+    Work,
+    /// A delayed task was accepted that is due earlier than all others: beat now to hear when.
+    Delayed,
+    /// A running task shall be stopped.
+    Cancel(TaskId),
+    /// The connection was lost and is back (also sent once at the start), or notices came faster than
+    /// they were read: some went unheard, so look at the store.
+    Connected,
+}
+
+/// A stream of [`Notice`]s; ends only when it is dropped.
+pub struct Notices {
+    receiver: mpsc::Receiver<Notice>,
+    _stop: DropGuard,
+}
+
+impl Notices {
+    /// The next notice. Cancel safe.
+    pub async fn next(&mut self) -> Notice {
+        match self.receiver.recv().await {
+            Some(notice) => notice,
+            // The other end only leaves when the runtime does.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Store {
+    /// Starts one subscription on a connection of its own that mends itself; see [`Notice`]. Returns
+    /// once it is up.
+    ///
+    /// # Errors
+    /// Redis cannot be had.
+    pub async fn subscribe(&self, topics: &[Topic]) -> Result<Notices, StoreError> {
+        self.ping().await?;
+        let (sender, receiver) = mpsc::channel(WAITING_NOTICES);
+        let stop = CancellationToken::new();
+        let channels = topics.iter().map(|topic| topic.channel()).collect();
+        let listener = Listener {
+            client: self.link.client().clone(),
+            timeout: self.config.timeout,
+            channels,
+            outbox: Outbox { sender, waiting: VecDeque::new() },
+        };
+        let stopped = stop.clone();
+        tokio::spawn(async move { stopped.run_until_cancelled(listener.run()).await });
+        Ok(Notices { receiver, _stop: stop.drop_guard() })
+    }
+}
+
+struct Listener {
+    client: redis::Client,
+    timeout: Duration,
+    channels: Vec<&'static str>,
+    outbox: Outbox,
+}
+
+impl Listener {
+    /// Listens, again and again, until it is dropped.
+    async fn run(mut self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let began = Instant::now();
+            let error = self.listen().await;
+            if began.elapsed() > LAST_PAUSE {
+                info!(%error, "the subscription broke off and is renewed");
+                pause = FIRST_PAUSE;
+            } else {
+                debug!(%error, "the subscription cannot be renewed yet");
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    /// Subscribes and passes messages on until the connection fails or falls silent.
+    async fn listen(&mut self) -> RedisError {
+        match self.try_listen().await {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    async fn try_listen(&mut self) -> Result<std::convert::Infallible, RedisError> {
+        let connecting = self.client.get_async_pubsub();
+        let (mut sink, mut messages) =
+            timeout(self.timeout, connecting).await.map_err(|_| silent())??.split();
+        timeout(self.timeout, sink.subscribe(&self.channels)).await.map_err(|_| silent())??;
+        self.outbox.collapse();
+        loop {
+            // A ping runs beside the messages, whose reading must never wait: they would pile up.
+            let patience = self.timeout;
+            let mut ping_sink = sink.clone();
+            let mut ping = pin!(async move {
+                sleep(PING_EVERY).await;
+                timeout(patience, ping_sink.ping::<redis::Value>()).await.map_err(|_| silent())?
+            });
+            loop {
+                self.outbox.flush();
+                let event = {
+                    let message = pin!(messages.next());
+                    let room = pin!(self.outbox.room());
+                    match select(select(ping.as_mut(), message), room).await {
+                        Either::Left((Either::Left((pong, _)), _)) => Event::Pong(pong),
+                        Either::Left((Either::Right((message, _)), _)) => Event::Message(message),
+                        Either::Right(_) => Event::Room,
+                    }
+                };
+                match event {
+                    Event::Pong(pong) => {
+                        pong?;
+                        break;
+                    }
+                    Event::Message(Some(message)) => {
+                        if let Some(notice) = read(&message) {
+                            self.outbox.push(notice);
+                        }
+                    }
+                    Event::Message(None) => return Err(silent()),
+                    Event::Room => {}
+                }
+            }
+        }
+    }
+}
+
+enum Event {
+    Pong(Result<redis::Value, RedisError>),
+    Message(Option<Msg>),
+    Room,
+}
+
+/// Notices on their way to the reader: bounded, and reading never waits for it.
+struct Outbox {
+    sender: mpsc::Sender<Notice>,
+    waiting: VecDeque<Notice>,
+}
+
+impl Outbox {
+    fn push(&mut self, notice: Notice) {
+        if self.waiting.len() >= WAITING_NOTICES {
+            warn!(
+                "notices come faster than they are read: the reader is told to look at the store"
+            );
+            self.collapse();
+        } else {
+            self.waiting.push_back(notice);
+        }
+    }
+
+    /// Replaces all that waits by the word to look at the store.
+    fn collapse(&mut self) {
+        self.waiting.clear();
+        self.waiting.push_back(Notice::Connected);
+    }
+
+    fn flush(&mut self) {
+        while let Some(notice) = self.waiting.pop_front() {
+            if let Err(error) = self.sender.try_send(notice) {
+                self.waiting.push_front(error.into_inner());
+                return;
+            }
+        }
+    }
+
+    /// Waits until something that waits can be sent.
+    async fn room(&self) {
+        if self.waiting.is_empty() || self.sender.reserve().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn read(message: &Msg) -> Option<Notice> {
+    let payload = message.get_payload_bytes();
+    let id = |bytes: &[u8]| std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok());
+    match (message.get_channel_name(), payload) {
+        ("belljar:ended", ids) => {
+            Some(Notice::Ended(ids.chunks_exact(ID_BYTES).filter_map(id).collect()))
+        }
+        ("belljar:work", b"delayed") => Some(Notice::Delayed),
+        ("belljar:work", _) => Some(Notice::Work),
+        ("belljar:cancel", bytes) => id(bytes).map(Notice::Cancel),
+        _ => None,
+    }
+}
+
+fn silent() -> RedisError {
+    RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))
+}

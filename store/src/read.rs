@@ -1,0 +1,164 @@
+//! Looking at tasks.
+
+use belljar_core::id::TaskId;
+use belljar_core::task::TaskStatus;
+use bytes::Bytes;
+use redis::Value;
+
+use crate::Store;
+use crate::card::{Attempts, Card};
+use crate::config::RECENT_TASKS;
+use crate::error::StoreError;
+use crate::record::{Page, TaskFilter, TaskRecord, TaskResult, TaskSummary, Timestamp};
+use crate::reply::{self, parse_id};
+use crate::script::{RECENT, RESULTS, TASK};
+
+/// How many tasks one script call looks up.
+const READ_AT_ONCE: usize = 1000;
+
+/// How many tasks one page looks at in search of those that its filter lets through.
+const SCANNED_AT_MOST: usize = 5000;
+
+/// How much of a card a list reads: the front of an ended card and the live card fit in it.
+const CARD_HEAD_BYTES: u64 = 512;
+
+impl Store {
+    /// Status and result of each; `None` for an unknown id.
+    ///
+    /// # Errors
+    /// Redis cannot be had.
+    pub async fn results(&self, ids: &[TaskId]) -> Result<Vec<Option<TaskResult>>, StoreError> {
+        let mut results = Vec::with_capacity(ids.len());
+        for part in ids.chunks(READ_AT_ONCE) {
+            let mut call = RESULTS.call(part.len(), 48 * part.len());
+            for id in part {
+                call.arg(id.to_string());
+            }
+            let answers: Vec<Option<Bytes>> = call.run(self).await?;
+            for (id, answer) in part.iter().zip(answers) {
+                results.push(answer.map(|answer| task_result(*id, answer)).transpose()?);
+            }
+        }
+        Ok(results)
+    }
+
+    /// The whole record.
+    ///
+    /// # Errors
+    /// Redis cannot be had.
+    pub async fn task(&self, id: TaskId) -> Result<Option<TaskRecord>, StoreError> {
+        let (card, state): (Option<Bytes>, Option<Bytes>) =
+            TASK.call(1, 36).arg(id.to_string()).run(self).await?;
+        let Some(card) = card else { return Ok(None) };
+        let card = Card::read(id, card)?;
+        let (accepted_at, body) = card.accepted(id)?;
+        let state = if card.end.is_some() { card.state() } else { state.unwrap_or_default() };
+        let attempts = Attempts::read(id, &state)?;
+        let end = card.end.as_ref();
+        let (worker, ending) = card.ending(id)?.unzip();
+        let status = status(&card, attempts.open);
+        let was_opened = attempts.open || end.is_some();
+        Ok(Some(TaskRecord {
+            id,
+            spec: body.spec,
+            status,
+            attempts: attempts.opened,
+            deaths: attempts.deaths,
+            accepted_at,
+            due_at: (body.delay_ms > 0).then(|| Timestamp(accepted_at.0 + 1000 * body.delay_ms)),
+            started_at: attempts.started_at.filter(|_| was_opened),
+            finished_at: end.map(|end| end.finished_at),
+            expires_at: end.map(|end| end.expires_at),
+            dispatcher: attempts.dispatcher.filter(|_| was_opened),
+            worker: worker.flatten(),
+            ending,
+            losses: attempts.losses,
+            args_bytes: body.args_bytes,
+            result_bytes: card.result().len() as u64,
+        }))
+    }
+
+    /// Tasks, newest first, among the newest [`RECENT_TASKS`]. A page may hold fewer than `limit`
+    /// though more follow: only so many tasks are looked at for one.
+    ///
+    /// # Errors
+    /// Redis cannot be had.
+    pub async fn tasks(
+        &self,
+        filter: TaskFilter,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<TaskSummary>, StoreError> {
+        let mut page = Page { items: Vec::new(), next: cursor.map(str::to_owned) };
+        let mut scanned = 0;
+        while page.items.len() < limit && scanned < SCANNED_AT_MOST {
+            let wanted = (limit - page.items.len()).clamp(1, READ_AT_ONCE);
+            let mut call = RECENT.call(3, 32);
+            call.arg(page.next.as_deref().unwrap_or_default());
+            call.number(wanted as u64).number(CARD_HEAD_BYTES);
+            let mut rows = call.run::<Vec<Value>>(self).await?.into_iter();
+            let first: u64 = reply::next(&mut rows, "recent")?;
+            let found = rows.len() / 3;
+            for _ in 0..found {
+                page.items.extend(read_summary(&mut rows, filter)?);
+            }
+            scanned += wanted;
+            let next = first.saturating_sub(found as u64);
+            page.next = (found == wanted && next > 0).then(|| next.to_string());
+            if page.next.is_none() {
+                break;
+            }
+        }
+        Ok(page)
+    }
+}
+
+const _: () = assert!(SCANNED_AT_MOST < RECENT_TASKS, "a page is a part of the list");
+
+fn task_result(id: TaskId, answer: Bytes) -> Result<TaskResult, StoreError> {
+    let unfinished = match &*answer {
+        b"Q" => Some(TaskStatus::Queued),
+        b"R" => Some(TaskStatus::Running),
+        _ => None,
+    };
+    if let Some(status) = unfinished {
+        return Ok(TaskResult { status, result: Bytes::new(), expires_at: None });
+    }
+    let card = Card::read(id, answer)?;
+    let expires_at = card.end.as_ref().map(|end| end.expires_at);
+    Ok(TaskResult { status: status(&card, false), result: card.result(), expires_at })
+}
+
+/// The next task of a list, if it is still known and the filter lets it through.
+fn read_summary(
+    rows: &mut std::vec::IntoIter<Value>,
+    filter: TaskFilter,
+) -> Result<Option<TaskSummary>, StoreError> {
+    let id = parse_id(&reply::next::<String>(rows, "recent")?)?;
+    let head: Bytes = reply::next(rows, "recent")?;
+    let state: String = reply::next(rows, "recent")?;
+    if head.is_empty() {
+        return Ok(None);
+    }
+    let card = Card::read(id, head)?;
+    let (accepted_at, body) = card.accepted(id)?;
+    let summary = TaskSummary {
+        id,
+        function_id: body.spec.function_id,
+        status: status(&card, matches!(state.as_str(), "R" | "X")),
+        class: body.spec.class,
+        priority: body.spec.priority,
+        accepted_at,
+    };
+    let fits = filter.status.is_none_or(|status| status == summary.status)
+        && filter.function_id.is_none_or(|function| function == summary.function_id);
+    Ok(fits.then_some(summary))
+}
+
+fn status(card: &Card, open: bool) -> TaskStatus {
+    match &card.end {
+        Some(end) => end.status,
+        None if open => TaskStatus::Running,
+        None => TaskStatus::Queued,
+    }
+}

@@ -1,0 +1,14 @@
+//! What the store takes and gives out.
+//!
+//! # Layout
+//!
+//! * [`task`]: functions and tasks as clients see them. * [`dispatch`]: what passes between the store
+//!   and dispatchers. * [`audit`]: counters and queue lengths.
+
+pub mod audit;
+pub mod dispatch;
+pub mod task;
+
+pub use audit::*;
+pub use dispatch::*;
+pub use task::*;

@@ -1,0 +1,153 @@
+//! Functions and tasks as clients see them.
+
+use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
+use belljar_core::outcome::{FailureKind, Outcome};
+use belljar_core::task::{CodeHash, Limits, Priority, TaskClass, TaskSpec, TaskStatus};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// A point in time by the Redis server's clock: microseconds since the Unix epoch. Every time in a
+/// record is read from that one clock, so that they compare.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Timestamp(pub u64);
+
+/// A registered function, without its code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionRecord {
+    /// Names it.
+    pub id: FunctionId,
+    /// The client's name for it; not unique.
+    pub name: String,
+    /// What it is for, in the client's words.
+    pub description: String,
+    /// Where it runs, and in which Python.
+    pub class: TaskClass,
+    /// The widest limits that a call of it may have.
+    pub limits: Limits,
+    /// Names its code.
+    pub code: CodeHash,
+    /// The size of its code in bytes.
+    pub code_bytes: u64,
+    /// When it was registered.
+    pub registered_at: Timestamp,
+}
+
+/// A task about to be accepted.
+#[derive(Debug, Clone)]
+pub struct NewTask {
+    /// The id it will have.
+    pub id: TaskId,
+    /// What is fixed from now on.
+    pub spec: TaskSpec,
+    /// The pickled `(args, kwargs)`.
+    pub args: Bytes,
+    /// How long it is held back before it is queued, in milliseconds.
+    pub delay_ms: u64,
+    /// Makes a repeated submission answer with the first one's task.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// A client's key for one submission, and what was submitted under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The client's key.
+    pub key: String,
+    /// A hash of everything the client sent: the same key with another is a conflict.
+    pub body: CodeHash,
+}
+
+/// What the status and result routes need of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskResult {
+    /// Where it stands.
+    pub status: TaskStatus,
+    /// The pickled value or exception once terminal; empty before, and for a cancelled task.
+    pub result: Bytes,
+    /// When a terminal task's record will be forgotten.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The whole record of a task.
+#[derive(Debug, Clone)]
+pub struct TaskRecord {
+    /// Names it.
+    pub id: TaskId,
+    /// What was fixed when it was accepted.
+    pub spec: TaskSpec,
+    /// Where it stands.
+    pub status: TaskStatus,
+    /// How many attempts were opened.
+    pub attempts: u32,
+    /// How many of those ended by the death of their executor or worker.
+    pub deaths: u32,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// When it may first be queued, for a delayed task.
+    pub due_at: Option<Timestamp>,
+    /// When the current attempt was opened.
+    pub started_at: Option<Timestamp>,
+    /// When it became terminal.
+    pub finished_at: Option<Timestamp>,
+    /// When its record will be forgotten.
+    pub expires_at: Option<Timestamp>,
+    /// The dispatcher that opened the current attempt.
+    pub dispatcher: Option<DispatcherId>,
+    /// The worker that ran the attempt which ended it.
+    pub worker: Option<WorkerId>,
+    /// How that attempt ended, without the pickles.
+    pub ending: Option<Ending>,
+    /// What became of lost attempts, oldest first: `attempt 1: killed by signal 11 (SIGSEGV)`.
+    pub losses: Vec<String>,
+    /// The size of the pickled arguments in bytes.
+    pub args_bytes: u64,
+    /// The size of the pickled result in bytes; 0 while there is none.
+    pub result_bytes: u64,
+}
+
+/// An [`Outcome`] as the record keeps it: the pickles are stored beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// Why it failed, if it did.
+    pub failure: Option<FailureKind>,
+    /// The exception in one line.
+    pub message: String,
+    /// The traceback where the code ran.
+    pub traceback: String,
+    /// The outcome with its pickles taken out.
+    pub outcome: Outcome,
+}
+
+/// One task of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskSummary {
+    /// Names it.
+    pub id: TaskId,
+    /// The function it calls.
+    pub function_id: FunctionId,
+    /// Where it stands.
+    pub status: TaskStatus,
+    /// What a slot must offer.
+    pub class: TaskClass,
+    /// Which tasks of the class go first.
+    pub priority: Priority,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+}
+
+/// Which tasks a list shows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TaskFilter {
+    /// Only tasks in this status.
+    pub status: Option<TaskStatus>,
+    /// Only calls of this function.
+    pub function_id: Option<FunctionId>,
+}
+
+/// A part of a list and where the next part begins.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    /// The entries, newest first.
+    pub items: Vec<T>,
+    /// Gives the next page; `None` at the end. Opaque to clients.
+    pub next: Option<String>,
+}

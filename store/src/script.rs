@@ -1,0 +1,104 @@
+//! The scripts, one file each in `scripts/`, and how they are called.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, FromRedisValue, Script};
+
+use crate::Store;
+use crate::connection::{Repeat, to_store_error};
+use crate::error::StoreError;
+
+const SHARED: &str = include_str!("scripts/shared.lua");
+
+/// What the server may let a script do.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Brings new data: refused when the server's memory is full.
+    Accepts,
+    /// Moves or ends what was accepted: must go on when memory is full, since it is what frees it.
+    Settles,
+    /// Only reads.
+    Reads,
+}
+
+/// A script and its name for errors.
+pub(crate) struct Named {
+    what: &'static str,
+    script: Script,
+    repeat: Repeat,
+}
+
+impl Named {
+    fn new(what: &'static str, kind: Kind, repeat: Repeat, body: &str) -> Self {
+        let flags = match kind {
+            Kind::Accepts => "",
+            Kind::Settles => " flags=allow-oom",
+            Kind::Reads => " flags=no-writes",
+        };
+        Self { what, script: Script::new(&format!("#!lua{flags}\n{SHARED}\n{body}")), repeat }
+    }
+
+    /// Begins a call with room for `args` arguments of `bytes` in all.
+    pub(crate) fn call(&'static self, args: usize, bytes: usize) -> Call {
+        let mut command = Cmd::with_capacity(args + 3, bytes + 64);
+        command.arg("EVALSHA").arg(self.script.get_hash()).arg(0);
+        Call { named: self, command }
+    }
+}
+
+/// A call of a script in the making.
+pub(crate) struct Call {
+    named: &'static Named,
+    command: Cmd,
+}
+
+impl Call {
+    /// Appends an argument.
+    pub(crate) fn arg(&mut self, value: impl AsRef<[u8]>) -> &mut Self {
+        self.command.arg(value.as_ref());
+        self
+    }
+
+    /// Appends a number.
+    pub(crate) fn number(&mut self, value: impl Into<u64>) -> &mut Self {
+        self.command.arg(value.into());
+        self
+    }
+
+    /// Runs the script and reads its answer.
+    pub(crate) async fn run<T: FromRedisValue>(&self, store: &Store) -> Result<T, StoreError> {
+        let Named { what, script, repeat } = self.named;
+        let answer = store.link.query(&self.command, Some(script), *repeat).await;
+        answer
+            .and_then(|value| Ok(redis::from_redis_value(value)?))
+            .map_err(|error| to_store_error(what, error))
+    }
+}
+
+macro_rules! scripts {
+    ($($name:ident = $file:literal, $kind:ident, $repeat:ident;)*) => {
+        $(pub(crate) static $name: LazyLock<Named> = LazyLock::new(|| {
+            let body = include_str!(concat!("scripts/", $file, ".lua"));
+            Named::new($file, Kind::$kind, Repeat::$repeat, body)
+        });)*
+    };
+}
+
+scripts! {
+    AUDIT = "audit", Reads, Safe;
+    BEAT = "beat", Settles, Safe;
+    CANCEL = "cancel", Settles, Safe;
+    // A lost answer leaves attempts open that `held` finds; a second run would open as many again.
+    CLAIM = "claim", Settles, Unsafe;
+    FINISH = "finish", Settles, Safe;
+    HELD = "held", Reads, Safe;
+    OFFERS = "offers", Reads, Safe;
+    QUEUES = "queues", Reads, Safe;
+    RECENT = "recent", Reads, Safe;
+    REGISTER = "register", Accepts, Safe;
+    REQUEUE = "requeue", Settles, Safe;
+    RESULTS = "results", Reads, Safe;
+    RETIRE = "retire", Settles, Safe;
+    SUBMIT = "submit", Accepts, Safe;
+    TASK = "task", Reads, Safe;
+}

@@ -1,0 +1,16 @@
+-- The counters beside what is really there.
+--
+-- Returns: accepted, queued, delayed, running, completed, failed, cancelled by the counters; then the
+-- lengths of the queues, of the delayed set, and of what dispatchers hold.
+local answer = redis.call('HMGET', COUNTS,
+  'accepted', 'queued', 'delayed', 'running', 'completed', 'failed', 'cancelled')
+for i = 1, 7 do answer[i] = tonumber(answer[i] or 0) end
+local queued, held = 0, 0
+for _, class in ipairs(redis.call('SMEMBERS', CLASSES)) do
+  queued = queued + redis.call('ZCARD', QUEUE .. class)
+end
+for _, dispatcher in ipairs(redis.call('ZRANGE', DISPATCHERS, 0, -1)) do
+  held = held + redis.call('SCARD', HELD .. dispatcher)
+end
+answer[8], answer[9], answer[10] = queued, redis.call('ZCARD', DELAYED), held
+return answer

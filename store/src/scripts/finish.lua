@@ -1,0 +1,48 @@
+-- Ends attempts, each under its fence, and publishes the ids of the tasks that ended.
+--
+-- ARGV: lifetime of results in ms; the ending of cancelled tasks; for each attempt the task's id, its
+-- fence ` <attempt> `, the letter of its status, its ending and its result.
+-- Returns a text with a letter for each: A accepted, C accepted as the end of a cancelled task, S stale.
+-- An attempt that was ended before in the same way is answered as it was then: the answer was lost.
+local us, ms = clock()
+local ends = open_end(us, ms, ARGV[1])
+local total = (#ARGV - 2) / 5
+local ids = {}
+for i = 1, total do ids[i] = ARGV[5 * i - 2] end
+local states = read_all('HMGET', ATTEMPTS, ids)
+local cards = cards_of(ids)
+
+-- What is answered for an attempt that is not open.
+local function late(card, fence, letter, result)
+  local ended, card_bytes, state_bytes, body =
+    string.match(card or '', '^([CFX])%d+ %d+ (%d+) (%d+) %d+\n()')
+  if not ended then return 'S' end
+  local state = string.sub(card, body + card_bytes, body + card_bytes + state_bytes - 1)
+  if not is_open(state, fence) then return 'S' end
+  if ended == 'X' then return 'C' end
+  if ended == letter and string.sub(card, #card - #result + 1) == result then return 'A' end
+  return 'S'
+end
+
+local answers, seen = {}, {}
+for i, id in ipairs(ids) do
+  local at = 5 * i - 2
+  local state, card, fence, letter = states[i], cards[i], ARGV[at + 1], ARGV[at + 2]
+  if seen[id] then
+    answers[i] = 'S'
+  elseif not card or not is_open(state, fence) then
+    answers[i] = late(card, fence, letter, ARGV[at + 4])
+  else
+    seen[id] = true
+    let_go(ends, id, state)
+    if letter == 'X' or string.sub(state, 1, 1) == 'X' then
+      seal(ends, id, 'X', card, state, ARGV[2], '')
+      answers[i] = letter == 'X' and 'A' or 'C'
+    else
+      seal(ends, id, letter, card, state, ARGV[at + 3], ARGV[at + 4])
+      answers[i] = 'A'
+    end
+  end
+end
+publish_ended(ends)
+return table.concat(answers)

@@ -1,0 +1,19 @@
+-- A part of the list of accepted tasks, newest first.
+--
+-- ARGV: the number of the first task wanted, counted from the first ever accepted, or nothing for the
+-- newest; how many; how much of each card.
+-- Returns: the number of the first task given, and for each task its id, the head of its card (empty
+-- once it was forgotten) and the first letter of its state.
+local newest = tonumber(redis.call('HGET', COUNTS, 'accepted') or 0)
+local first = math.min(tonumber(ARGV[1]) or newest, newest)
+local from = newest - first
+local ids = redis.call('LRANGE', RECENT, from, from + ARGV[2] - 1)
+local states = read_all('HMGET', ATTEMPTS, ids)
+local answer = { first }
+for i, id in ipairs(ids) do
+  local n = #answer
+  answer[n + 1] = id
+  answer[n + 2] = redis.call('GETRANGE', TASK .. id, 0, ARGV[3] - 1)
+  answer[n + 3] = states[i] and string.sub(states[i], 1, 1) or ''
+end
+return answer

@@ -1,0 +1,15 @@
+-- Stores a function and its code; equal code is stored once, and a known id is not stored again.
+--
+-- ARGV: function id, its record, the name of its code, its code.
+-- Returns the record with the time of registration in front, 16 digits; times differ, so that lists
+-- have an order.
+local id = ARGV[1]
+local known = redis.call('GET', 'belljar:function:' .. id)
+if known then return known end
+local us = clock()
+local last = redis.call('ZRANGE', 'belljar:functions', -1, -1, 'WITHSCORES')[2]
+if last and tonumber(last) >= tonumber(us) then us = string.format('%.0f', last + 1) end
+redis.call('SETNX', 'belljar:code:' .. ARGV[3], ARGV[4])
+redis.call('SET', 'belljar:function:' .. id, us .. ARGV[2])
+redis.call('ZADD', 'belljar:functions', us, id)
+return us .. ARGV[2]

@@ -1,0 +1,234 @@
+-- Stands in front of every other script: the keys, and the moves that several scripts make.
+--
+-- A task is one string, its card. While it lives: `L<accepted us> <class> <lane>\n<body>`. Once it
+-- has ended: `<C|F|X><finished us> <expires ms> <#card> <#state> <#ending>\n` and the live card, the
+-- state, the ending and the result. Its arguments and its state stand in two hashes while it lives.
+-- The state exists from the first attempt on:
+-- `<R|X|Q><dispatcher><started us> <attempt> <uncounted> <deaths>` and a \30 before each loss, where
+-- R runs, X runs and shall be stopped, Q waits for another attempt.
+--
+-- Hashes and whole-list commands instead of one key for each thing: a command costs more than the
+-- entry it writes, so a batch is few commands with many entries. docs/store.md has the figures.
+local TASK = 'belljar:task:'             -- + task id: its card
+local ARGS = 'belljar:args'              -- hash: task id -> pickled arguments
+local ATTEMPTS = 'belljar:attempts'      -- hash: task id -> state
+local QUEUE = 'belljar:queue:'           -- + class: sorted set of task ids by lane, then sequence
+local DELAYED = 'belljar:delayed'        -- sorted set of task ids by due time in ms
+local CLASSES = 'belljar:classes'        -- set of the classes that have a queue
+local HUNGRY = 'belljar:hungry'          -- set of the classes that a dispatcher waits for
+local COUNTS = 'belljar:counts'          -- hash of the conservation counters, and the sequence
+local RECENT = 'belljar:recent'          -- list of the newest accepted task ids
+local KEY = 'belljar:key:'               -- + idempotency key: task id and hash of the body
+local DISPATCHERS = 'belljar:dispatchers' -- sorted set of dispatchers by last beat in ms
+local WATCHING = 'belljar:watching'      -- hash: dispatcher -> since when it has beaten without a gap
+local OFFERS = 'belljar:offers'          -- hash: dispatcher -> its classes and workers
+local HELD = 'belljar:held:'             -- + dispatcher: set of the task ids that it holds
+local TOPIC_ENDED, TOPIC_WORK, TOPIC_CANCEL = 'belljar:ended', 'belljar:work', 'belljar:cancel'
+
+local LANE_WIDTH = 1e13 -- sequence numbers of one lane; lane * width prints exactly below 1e14
+local RETRY_LANE = 0
+local FENCE_AT = 54     -- where ` <attempt> ` stands in a state
+local CHUNK = 4000      -- most values that one command gets: Lua's stack ends at 8,000
+local MOST_STATE_BYTES = 65536
+
+-- The time in microseconds, as text, and in milliseconds, as a number.
+local function clock()
+  local t = redis.call('TIME')
+  local us = t[1] .. string.format('%06d', t[2])
+  return us, tonumber(string.sub(us, 1, 13))
+end
+
+-- Gives `items` to a command that writes any number of them, after `key` where it has one.
+local function write_all(command, key, items)
+  for from = 1, #items, CHUNK do
+    local to = math.min(from + CHUNK - 1, #items)
+    if key then
+      redis.call(command, key, unpack(items, from, to))
+    else
+      redis.call(command, unpack(items, from, to))
+    end
+  end
+end
+
+-- The answers of a command that reads any number of `items`, in their order.
+local function read_all(command, key, items)
+  local answers = {}
+  for from = 1, #items, CHUNK do
+    local to = math.min(from + CHUNK - 1, #items)
+    local part
+    if key then
+      part = redis.call(command, key, unpack(items, from, to))
+    else
+      part = redis.call(command, unpack(items, from, to))
+    end
+    if from == 1 and to == #items then return part end
+    for i = 1, to - from + 1 do answers[from + i - 1] = part[i] end
+  end
+  return answers
+end
+
+local function cards_of(ids)
+  local keys = {}
+  for i, id in ipairs(ids) do keys[i] = TASK .. id end
+  return read_all('MGET', nil, keys)
+end
+
+-- The table `map[name]`, made where it is missing.
+local function list_in(map, name)
+  local list = map[name]
+  if not list then
+    list = {}
+    map[name] = list
+  end
+  return list
+end
+
+local function count(changes)
+  for name, change in pairs(changes) do
+    if change ~= 0 then redis.call('HINCRBY', COUNTS, name, change) end
+  end
+end
+
+-- Queues ids: `queues` maps a class to scores and ids in turn. Wakes hungry dispatchers.
+local function enqueue(queues)
+  local wake = false
+  for class, items in pairs(queues) do
+    write_all('ZADD', QUEUE .. class, items)
+    redis.call('SADD', CLASSES, class)
+    if redis.call('SREM', HUNGRY, class) == 1 then wake = true end
+  end
+  if wake then redis.call('PUBLISH', TOPIC_WORK, 'work') end
+end
+
+-- Queues delayed tasks that are due, at most `most`.
+local function queue_due(ms, most)
+  local ids = redis.call('ZRANGE', DELAYED, '-inf', ms, 'BYSCORE', 'LIMIT', 0, most)
+  if #ids == 0 then return end
+  local last = redis.call('HINCRBY', COUNTS, 'sequence', #ids)
+  local queues, moved = {}, 0
+  local cards = cards_of(ids)
+  for i = 1, #ids do
+    local card = cards[i]
+    local class, lane = string.match(card or '', '^L%d+ (%S+) (%d)\n')
+    if class then
+      local items = list_in(queues, class)
+      items[#items + 1] = lane * LANE_WIDTH + last - #ids + i .. ''
+      items[#items + 1] = ids[i]
+      moved = moved + 1
+    end
+  end
+  write_all('ZREM', DELAYED, ids)
+  enqueue(queues)
+  count({ delayed = -#ids, queued = moved })
+end
+
+-- Collects the ends of tasks; `publish_ended` writes what they have in common.
+local function open_end(us, ms, ttl_ms)
+  return {
+    us = us, expires = string.format('%.0f', ms + ttl_ms),
+    ended = {}, held = {}, counts = { running = 0, completed = 0, failed = 0, cancelled = 0 },
+  }
+end
+
+local STATUS_OF = { C = 'completed', F = 'failed', X = 'cancelled' }
+
+-- Writes the last card of a task, which then expires.
+local function seal(ends, id, letter, card, state, ending, result)
+  redis.call('SET', TASK .. id,
+    letter .. ends.us .. ' ' .. ends.expires .. ' ' .. #card .. ' ' .. #state .. ' ' .. #ending .. '\n'
+      .. card .. state .. ending .. result,
+    'PXAT', ends.expires)
+  ends.ended[#ends.ended + 1] = id
+  local status = STATUS_OF[letter]
+  ends.counts[status] = ends.counts[status] + 1
+end
+
+-- Notes that the dispatcher of `state` holds the task no longer.
+local function let_go(ends, id, state)
+  local ids = list_in(ends.held, string.sub(state, 2, 37))
+  ids[#ids + 1] = id
+  ends.counts.running = ends.counts.running - 1
+end
+
+local function publish_ended(ends)
+  for dispatcher, ids in pairs(ends.held) do write_all('SREM', HELD .. dispatcher, ids) end
+  if #ends.ended > 0 then
+    write_all('HDEL', ATTEMPTS, ends.ended)
+    write_all('HDEL', ARGS, ends.ended)
+    redis.call('PUBLISH', TOPIC_ENDED, table.concat(ends.ended))
+  end
+  count(ends.counts)
+end
+
+-- Whether `state` is of a running attempt with this fence, ` <attempt> `.
+local function is_open(state, fence)
+  return state and string.sub(state, 1, 1) ~= 'Q'
+    and string.sub(state, FENCE_AT, FENCE_AT + #fence - 1) == fence
+end
+
+-- Takes running attempts back from dispatchers. `given` holds for each: id, state, kind (U unstarted,
+-- D died, V its dispatcher vanished) and evidence. A task that a client cancelled ends; one that lost
+-- too many dispatchers fails; the others are queued in front. `final` holds the ending of cancelled
+-- ones, the most attempts, and ending and result of those that fail. Returns a letter for each: A
+-- taken back, C ended as cancelled.
+local function take_back(ends, given, final)
+  local ids, answers, queues, states, queued = {}, {}, {}, {}, 0
+  for i, task in ipairs(given) do ids[i] = task.id end
+  local cards = cards_of(ids)
+  local sequence = redis.call('HINCRBY', COUNTS, 'sequence', #ids) - #ids
+  for i, task in ipairs(given) do
+    local attempt, uncounted, deaths, losses =
+      string.match(task.state, '^ (%d+) (%d+) (%d+)(.*)$', FENCE_AT)
+    if task.kind == 'U' then
+      uncounted = uncounted + 1
+    elseif #task.state < MOST_STATE_BYTES then
+      losses = losses .. '\30attempt ' .. attempt .. ': ' .. task.evidence
+    end
+    if task.kind == 'D' then deaths = deaths + 1 end
+    let_go(ends, task.id, task.state)
+    local state = 'Q' .. string.sub(task.state, 2, FENCE_AT) .. attempt .. ' ' .. uncounted .. ' '
+      .. deaths .. losses
+    local class = string.match(cards[i] or '', '^L%d+ (%S+) ')
+    answers[i] = 'A'
+    if string.sub(task.state, 1, 1) == 'X' then
+      seal(ends, task.id, 'X', cards[i], state, final.cancelled, '')
+      answers[i] = 'C'
+    elseif task.kind == 'V' and attempt - uncounted >= final.most then
+      seal(ends, task.id, 'F', cards[i], state, final.ending, final.result)
+    elseif class then
+      local items = list_in(queues, class)
+      items[#items + 1] = RETRY_LANE * LANE_WIDTH + sequence + i .. ''
+      items[#items + 1] = task.id
+      states[#states + 1] = task.id
+      states[#states + 1] = state
+      queued = queued + 1
+    end
+  end
+  write_all('HSET', ATTEMPTS, states)
+  enqueue(queues)
+  count({ queued = queued })
+  return answers
+end
+
+-- Takes back at most `most` of what a dispatcher holds; returns how many. Forgets the dispatcher once
+-- nothing is left.
+local function take_from(ends, dispatcher, most, kind, final)
+  local ids = redis.call('SRANDMEMBER', HELD .. dispatcher, most)
+  local given, unknown = {}, {}
+  for i, state in ipairs(read_all('HMGET', ATTEMPTS, ids)) do
+    if state then
+      given[#given + 1] = { id = ids[i], state = state, kind = kind, evidence = 'its dispatcher vanished' }
+    else
+      unknown[#unknown + 1] = ids[i]
+    end
+  end
+  if #given > 0 then take_back(ends, given, final) end
+  write_all('SREM', HELD .. dispatcher, unknown)
+  publish_ended(ends)
+  if #ids < most then
+    redis.call('ZREM', DISPATCHERS, dispatcher)
+    redis.call('HDEL', WATCHING, dispatcher)
+    redis.call('HDEL', OFFERS, dispatcher)
+  end
+  return #ids
+end

@@ -1,0 +1,96 @@
+-- Accepts tasks: all of them or none.
+--
+-- ARGV: most queued tasks, most recent ids, lifetime of idempotency keys in seconds, number of groups;
+-- for each group its class and lane; for each task its id, the card after the time, its arguments,
+-- its group, and either nothing or `<delay ms> <body hash> <idempotency key>`.
+-- A task whose id is known was accepted before and its answer lost: it is passed over.
+-- Returns: 'accepted' and, for each task that has an older one's id, its place and that id; or
+-- 'conflict', the key and its task; or 'full' and how many are queued.
+local groups_from = 4
+local tasks_from = groups_from + 2 * ARGV[4]
+local total = (#ARGV - tasks_from) / 5
+
+local older, keys_new, fresh, card_keys, extras = { 'accepted' }, {}, {}, {}, {}
+for i = 1, total do
+  local at = tasks_from + 5 * (i - 1)
+  local id, extra, known = ARGV[at + 1], ARGV[at + 5], nil
+  if extra ~= '' then
+    local delay, body, key = string.match(extra, '^(%d+) (%x*) (.*)$')
+    if body ~= '' then
+      known = keys_new[key] or redis.call('GET', KEY .. key)
+      if known and not keys_new[key] and redis.call('EXISTS', TASK .. string.sub(known, 1, 36)) == 0 then
+        known = nil
+      end
+      if known and string.sub(known, 37) ~= body then
+        return { 'conflict', key, string.sub(known, 1, 36) }
+      end
+      if not known then keys_new[key] = id .. body end
+    end
+    extras[i] = tonumber(delay)
+  end
+  if known and string.sub(known, 1, 36) ~= id then
+    older[#older + 1] = i
+    older[#older + 1] = string.sub(known, 1, 36)
+  else
+    fresh[#fresh + 1] = i
+    card_keys[#card_keys + 1] = TASK .. id
+  end
+end
+if #fresh == 0 then return older end
+
+local found = 0
+for from = 1, #card_keys, CHUNK do
+  found = found + redis.call('EXISTS', unpack(card_keys, from, math.min(from + CHUNK - 1, #card_keys)))
+end
+if found > 0 then
+  local missing = {}
+  for n, i in ipairs(fresh) do
+    if redis.call('EXISTS', card_keys[n]) == 0 then missing[#missing + 1] = i end
+  end
+  fresh = missing
+  if #fresh == 0 then return older end
+end
+
+local counts = redis.call('HMGET', COUNTS, 'queued', 'delayed')
+local waiting = (counts[1] or 0) + (counts[2] or 0)
+if waiting + #fresh > tonumber(ARGV[1]) then return { 'full', waiting } end
+
+local us, ms = clock()
+local sequence = redis.call('HINCRBY', COUNTS, 'sequence', #fresh) - #fresh
+local cards, args, ids, delayed, queues, lists, first = {}, {}, {}, {}, {}, {}, {}
+for g = 1, ARGV[4] do
+  local class, lane = ARGV[groups_from + 2 * g - 1], ARGV[groups_from + 2 * g]
+  first[g], lists[g] = lane * LANE_WIDTH + sequence, class
+end
+local prefix = 'L' .. us .. ' '
+for n, i in ipairs(fresh) do
+  local at = tasks_from + 5 * (i - 1)
+  local id, group, delay = ARGV[at + 1], tonumber(ARGV[at + 4]), extras[i]
+  ids[n] = id
+  cards[2 * n - 1], cards[2 * n] = TASK .. id, prefix .. ARGV[at + 2]
+  args[2 * n - 1], args[2 * n] = id, ARGV[at + 3]
+  local items, score
+  if delay and delay > 0 then
+    items, score = delayed, ms + delay
+  else
+    items, score = list_in(queues, lists[group]), first[group] + n
+  end
+  items[#items + 1] = score .. ''
+  items[#items + 1] = id
+end
+write_all('MSET', nil, cards)
+write_all('HSET', ARGS, args)
+for key, value in pairs(keys_new) do redis.call('SET', KEY .. key, value, 'EX', ARGV[3]) end
+if #delayed > 0 then
+  local earliest = redis.call('ZRANGE', DELAYED, 0, 0)[1]
+  write_all('ZADD', DELAYED, delayed)
+  if redis.call('ZRANGE', DELAYED, 0, 0)[1] ~= earliest then
+    redis.call('PUBLISH', TOPIC_WORK, 'delayed')
+  end
+end
+enqueue(queues)
+write_all('LPUSH', RECENT, ids)
+-- Trimmed in strides: a trim for every task would cost as much as the push.
+if redis.call('LLEN', RECENT) > ARGV[2] + 1000 then redis.call('LTRIM', RECENT, 0, ARGV[2] - 1) end
+count({ accepted = #fresh, delayed = #delayed / 2, queued = #fresh - #delayed / 2 })
+return older

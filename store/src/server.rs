@@ -1,0 +1,68 @@
+//! Whether a server is fit to hold tasks.
+
+use redis::InfoDict;
+use tracing::warn;
+
+use crate::Store;
+use crate::error::StoreError;
+
+/// The oldest release whose scripts have flags. Debian 12 brings it.
+const OLDEST: (u64, u64) = (7, 0);
+
+/// Refuses a server that would lose or cannot run what we rely on, and warns of one that forgets.
+pub(crate) async fn check(store: &Store) -> Result<(), StoreError> {
+    let info: InfoDict = store.ask("INFO", &redis::cmd("INFO")).await?;
+    let unsuitable =
+        |why: String| StoreError::Unsuitable { url: shown_url(&store.config.url), why };
+
+    let version: String = info.get("redis_version").unwrap_or_default();
+    let mut numbers = version.split('.').map(|number| number.parse::<u64>().unwrap_or(0));
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if found < OLDEST {
+        let (major, minor) = OLDEST;
+        return Err(unsuitable(format!(
+            "its version is {version}, and {major}.{minor} is the oldest that will do: upgrade it"
+        )));
+    }
+    if info.get::<String>("redis_mode").as_deref() == Some("cluster") {
+        return Err(unsuitable(
+            "it is a cluster, whose parts cannot change together: use a single server".to_owned(),
+        ));
+    }
+    match info.get::<String>("maxmemory_policy").as_deref() {
+        Some("noeviction") => {}
+        Some(policy) => {
+            return Err(unsuitable(format!(
+                "its eviction policy is `{policy}`, which throws accepted tasks away when memory is \
+                 full: set `maxmemory-policy noeviction`"
+            )));
+        }
+        None => warn!("the server does not tell its eviction policy: make sure it is noeviction"),
+    }
+    if info.get::<u8>("aof_enabled") != Some(1) {
+        warn!(
+            "the server keeps no append-only file: a crash of it loses accepted tasks (set \
+             `appendonly yes`)"
+        );
+    }
+    Ok(())
+}
+
+/// The address without its password.
+pub(crate) fn shown_url(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        assert_eq!(shown_url("redis://u:secret@h:1/0"), "redis://h:1/0");
+        assert_eq!(shown_url("redis://h:1/0"), "redis://h:1/0");
+    }
+}

@@ -1,0 +1,118 @@
+//! Accepting and cancelling tasks.
+
+use std::fmt::Write as _;
+
+use belljar_core::id::TaskId;
+use belljar_core::task::TaskStatus;
+use redis::Value;
+
+use crate::card;
+use crate::config::{IDEMPOTENCY_TTL, RECENT_TASKS};
+use crate::error::StoreError;
+use crate::record::{Cancel, NewTask};
+use crate::reply::{parse_id, unexpected};
+use crate::script::{CANCEL, SUBMIT};
+use crate::{Store, reply};
+
+impl Store {
+    /// Accepts all of `tasks` or none. Answers with the ids in the same order: a task with a known
+    /// idempotency key has the id of the first submission.
+    ///
+    /// # Errors
+    /// The queue is full, a key was used with another body, or Redis cannot be had; nothing was
+    /// accepted then. After [`StoreError::Unreachable`] it is not known whether it was: submit the same
+    /// tasks, under the same ids, again.
+    pub async fn submit(&self, tasks: Vec<NewTask>) -> Result<Vec<TaskId>, StoreError> {
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut groups: Vec<(String, u64)> = Vec::new();
+        let mut parts = Vec::with_capacity(tasks.len());
+        for task in &tasks {
+            let group = (task.spec.class.to_string(), card::lane(task.spec.priority));
+            let place = groups.iter().position(|known| *known == group).unwrap_or_else(|| {
+                groups.push(group);
+                groups.len() - 1
+            });
+            parts.push((card::body(task), place + 1, extra(task)));
+        }
+        let bytes: usize =
+            tasks.iter().zip(&parts).map(|(task, part)| 80 + task.args.len() + part.0.len()).sum();
+        let mut call = SUBMIT.call(4 + 2 * groups.len() + 5 * tasks.len(), bytes);
+        call.number(self.config.max_queued)
+            .number(RECENT_TASKS as u64)
+            .number(IDEMPOTENCY_TTL.as_secs())
+            .number(groups.len() as u64);
+        for (class, lane) in groups {
+            call.arg(class).number(lane);
+        }
+        for (task, (card, group, extra)) in tasks.iter().zip(parts) {
+            call.arg(task.id.to_string()).arg(card).arg(&task.args);
+            call.number(group as u64).arg(extra);
+        }
+        self.read_submission(tasks.iter().map(|task| task.id).collect(), call.run(self).await?)
+    }
+
+    fn read_submission(
+        &self,
+        mut ids: Vec<TaskId>,
+        answer: Vec<Value>,
+    ) -> Result<Vec<TaskId>, StoreError> {
+        let mut answer = answer.into_iter();
+        let verdict: String = reply::next(&mut answer, "submit")?;
+        match verdict.as_str() {
+            "accepted" => {
+                while answer.len() > 0 {
+                    let place: usize = reply::next(&mut answer, "submit")?;
+                    let older: String = reply::next(&mut answer, "submit")?;
+                    let place = place.checked_sub(1).and_then(|place| ids.get_mut(place));
+                    *place.ok_or_else(|| unexpected("submit"))? = parse_id(&older)?;
+                }
+                Ok(ids)
+            }
+            "conflict" => {
+                let key = reply::next(&mut answer, "submit")?;
+                let first: String = reply::next(&mut answer, "submit")?;
+                Err(StoreError::IdempotencyConflict { key, task_id: parse_id(&first)? })
+            }
+            _ => {
+                let queued = reply::next(&mut answer, "submit")?;
+                Err(StoreError::QueueFull { queued, limit: self.config.max_queued })
+            }
+        }
+    }
+
+    /// Cancels; `None` for an unknown id. A queued task has ended when this returns, a running one
+    /// ends once its code has stopped, and neither ever shows a result.
+    ///
+    /// # Errors
+    /// Redis cannot be had.
+    pub async fn cancel(&self, id: TaskId) -> Result<Option<Cancel>, StoreError> {
+        let mut call = CANCEL.call(3, 200);
+        call.arg(id.to_string()).number(self.result_ttl_ms()).arg(&*self.cancelled_ending);
+        let answer: Option<String> = call.run(self).await?;
+        Ok(match answer.as_deref() {
+            None => None,
+            Some("cancelled") => Some(Cancel::Cancelled),
+            Some("stopping") => Some(Cancel::Stopping),
+            Some("C") => Some(Cancel::Ended(TaskStatus::Completed)),
+            Some("F") => Some(Cancel::Ended(TaskStatus::Failed)),
+            Some("X") => Some(Cancel::Ended(TaskStatus::Cancelled)),
+            Some(_) => return Err(unexpected("cancel")),
+        })
+    }
+}
+
+/// A task's delay and idempotency key; nothing for most tasks.
+fn extra(task: &NewTask) -> String {
+    let mut extra = String::new();
+    if task.delay_ms > 0 || task.idempotency.is_some() {
+        let delay = task.delay_ms;
+        // Writing to a string cannot fail.
+        let _ = match &task.idempotency {
+            Some(given) => write!(extra, "{delay} {} {}", given.body, given.key),
+            None => write!(extra, "{delay}  "),
+        };
+    }
+    extra
+}
