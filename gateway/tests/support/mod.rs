@@ -1,0 +1,212 @@
+//! A gateway over a Redis server of its own, a client that sees every byte, and a played dispatcher.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+pub(crate) mod http;
+
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use belljar_core::id::{DispatcherId, TaskId, WorkerId};
+use belljar_core::outcome::{Outcome, Verdict};
+use belljar_core::task::TaskClass;
+use belljar_gateway::{Config, GatewayError, Stopped};
+use belljar_store::record::{ClaimedTask, Finished, Timestamp, Want, WorkerRecord};
+use belljar_store::{Store, StoreConfig};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use http::Client;
+
+/// `serialize(((2,), {}))`
+pub(crate) const ARGS: &str = "gASVCQAAAAAAAABLAoWUfZSGlC4=\n";
+/// `builtins.len`, by reference.
+pub(crate) const FUNCTION: &str = "gASVFAAAAAAAAACMCGJ1aWx0aW5zlIwDbGVulJOULg==\n";
+
+/// A Redis server on a unix socket, ended with its value.
+pub(crate) struct Redis {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Redis {
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut redis = Self { child: Self::spawn(&folder), folder };
+        redis.wait();
+        redis
+    }
+
+    fn spawn(folder: &TempDir) -> Child {
+        Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket", "redis.sock"])
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed")
+    }
+
+    fn wait(&mut self) {
+        let socket = self.folder.path().join("redis.sock");
+        for _ in 0..500 {
+            if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        panic!("redis-server did not start");
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a child");
+        self.child.wait().expect("an end");
+    }
+
+    pub(crate) fn restart(&mut self) {
+        self.child = Self::spawn(&self.folder);
+        self.wait();
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis+unix://{}/redis.sock", self.folder.path().display())
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running gateway.
+pub(crate) struct Gateway {
+    pub(crate) redis: Redis,
+    pub(crate) store: Store,
+    pub(crate) address: SocketAddr,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) run: JoinHandle<Result<Stopped, GatewayError>>,
+}
+
+pub(crate) fn class() -> TaskClass {
+    "native:3.11".parse().expect("a class")
+}
+
+impl Gateway {
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| {}, |_| {}).await
+    }
+
+    pub(crate) async fn with(
+        configure: impl FnOnce(&mut Config),
+        configure_store: impl FnOnce(&mut StoreConfig),
+    ) -> Self {
+        let redis = Redis::start();
+        let mut config = Config::new(class());
+        configure(&mut config);
+        let mut store_config = StoreConfig::new(redis.url());
+        store_config.timeout = Duration::from_secs(2);
+        configure_store(&mut store_config);
+        let store = Store::connect(store_config).await.expect("a store");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let shutdown = CancellationToken::new();
+        let run = belljar_gateway::run(config, listener, store.clone(), shutdown.clone());
+        let run = tokio::spawn(run);
+        Self { redis, store, address, shutdown, run }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// Registers a function and gives its id.
+    pub(crate) async fn register(&self) -> String {
+        self.register_with(json!({"name": "len", "payload": FUNCTION})).await
+    }
+
+    pub(crate) async fn register_with(&self, body: Value) -> String {
+        let reply = self.client().post("/register_function", &body).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.text_at("function_id")
+    }
+
+    /// Submits a call and gives its task's id.
+    pub(crate) async fn execute(&self, function_id: &str) -> String {
+        let body = json!({"function_id": function_id, "payload": ARGS});
+        let reply = self.client().post("/execute_function", &body).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.text_at("task_id")
+    }
+}
+
+/// Does what a dispatcher does, by hand.
+pub(crate) struct Dispatcher {
+    store: Store,
+    pub(crate) id: DispatcherId,
+    worker: WorkerId,
+    classes: Vec<TaskClass>,
+}
+
+impl Dispatcher {
+    pub(crate) async fn start(store: &Store, classes: &[&str]) -> Self {
+        let classes = classes.iter().map(|class| class.parse().expect("a class")).collect();
+        let ids = (DispatcherId::random(), WorkerId::random());
+        let dispatcher = Self { store: store.clone(), id: ids.0, worker: ids.1, classes };
+        dispatcher.beat().await;
+        dispatcher
+    }
+
+    pub(crate) async fn beat(&self) {
+        let worker = WorkerRecord {
+            id: self.worker,
+            dispatcher: self.id,
+            mode: "local".to_owned(),
+            host: "here".to_owned(),
+            pid: 1,
+            slots: 2,
+            busy: 0,
+            classes: self.classes.clone(),
+            since: Timestamp(1),
+        };
+        self.store.beat(self.id, &self.classes, &[worker]).await.expect("a beat");
+    }
+
+    pub(crate) async fn claim(&self, count: usize) -> Vec<ClaimedTask> {
+        let want = Want { classes: self.classes.clone(), count };
+        self.store.claim(self.id, &[want]).await.expect("a claim")
+    }
+
+    pub(crate) async fn finish(&self, task: &ClaimedTask, verdict: Verdict) {
+        let outcome = Outcome::bare(verdict, Duration::from_millis(3));
+        self.finish_with(task, outcome).await;
+    }
+
+    pub(crate) async fn finish_with(&self, task: &ClaimedTask, outcome: Outcome) {
+        let (id, attempt, worker) = (task.id, task.attempt, self.worker);
+        let finished = Finished { id, attempt, worker, outcome };
+        self.store.finish(&[finished]).await.expect("a finish");
+    }
+
+    /// Claims one task and completes it with `value`.
+    pub(crate) async fn complete_one(&self, value: &'static [u8]) -> TaskId {
+        let task = self.claim(1).await.pop().expect("a task is queued");
+        self.finish(&task, Verdict::Completed(Bytes::from_static(value))).await;
+        task.id
+    }
+}
+
+/// Waits until `fact` holds, looking often, for at most five seconds.
+pub(crate) async fn until(what: &str, mut fact: impl AsyncFnMut() -> bool) {
+    for _ in 0..1_000 {
+        if fact().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{what}: not within five seconds");
+}
