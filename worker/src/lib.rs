@@ -4,9 +4,16 @@
 //! # Layout
 //!
 //! * [`pool`]: N slots over one small backlog; the entry for a dispatcher or a transport.
-//! * [`config`]: what a pool is made of, and the limits that have names.
+//! * `slot`: runs one job after the other. * `backlog`: what runs, waits and is free; pure.
+//! * `executor`: the interface, and the one implementation over a child process and its spares.
+//! * `child`: a process that answers calls: start, exchange, output, death.
+//! * [`config`]: what a pool is made of.
 //! * [`error`]: what can go wrong that is not the function's doing.
 
+mod backlog;
+mod child;
 pub mod config;
 pub mod error;
+mod executor;
 pub mod pool;
+mod slot;

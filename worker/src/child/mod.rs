@@ -1,0 +1,226 @@
+//! A child process that answers calls over a framed socket: `belljar-python` and `belljar-jar`
+//! alike. Started by one thread, watched by its slot, and never outliving either.
+//!
+//! # Layout
+//!
+//! * [`spawn`]: the thread that starts and buries.
+//! * [`output`]: what a child writes, kept to its tail.
+//! * [`death`]: how a child ended, and the words for it.
+
+pub(crate) mod death;
+pub(crate) mod output;
+pub(crate) mod spawn;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use belljar_core::frame::{self, FrameError, Ready, Reply};
+use bytes::{Buf as _, BytesMut};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::config::ExecutorConfig;
+use crate::error::StartError;
+use death::{Death, Ending};
+use output::{Output, Streams};
+
+/// How long a child that closed its socket may take to end by itself, which tells why it did.
+const OWN_END: Duration = Duration::from_millis(200);
+/// How long a child may take to end once it is asked to: its guardian kills a whole family first.
+const ASKED_END: Duration = Duration::from_secs(6);
+/// How long the kernel may take to end a child that it was told to kill.
+const KILLED_END: Duration = Duration::from_secs(2);
+/// A reply's first buffer. Bigger replies grow it as they arrive.
+const INBOX_BYTES: usize = 16 << 10;
+/// An inbox that grew beyond this is not kept for the next reply.
+const KEPT_INBOX_BYTES: usize = 1 << 20;
+
+/// What a child's socket had instead of a reply.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Lost {
+    /// The child has closed it, or died.
+    #[error("it closed its socket")]
+    Closed,
+    /// The socket failed.
+    #[error("its socket failed")]
+    Socket(#[from] io::Error),
+    /// The child does not speak the protocol.
+    #[error("it sent what is no reply")]
+    Protocol(#[from] FrameError),
+}
+
+/// A running child.
+#[derive(Debug)]
+pub(crate) struct Child {
+    /// Not collected before [`Child::end`], so the number stays its own.
+    pid: Pid,
+    pidfd: AsyncFd<OwnedFd>,
+    link: Link,
+    streams: Streams,
+    collected: bool,
+}
+
+/// The two things that a call waits for, apart so that both can be waited for at once.
+#[derive(Debug)]
+pub(crate) struct Link {
+    socket: UnixStream,
+    inbox: BytesMut,
+}
+
+impl Child {
+    /// Starts a child and waits until it is ready.
+    pub(crate) async fn start(config: &ExecutorConfig) -> Result<(Self, Ready), StartError> {
+        let deadline = Instant::now() + config.start_timeout;
+        let failed = |source| StartError::Spawn { program: config.program.clone(), source };
+        let spawned = spawn::spawn(config).await.map_err(failed)?;
+        let mut child = Self::adopt(spawned).map_err(failed)?;
+        let reply = {
+            let (link, streams) = child.parts();
+            timeout_at(deadline, streams.while_pumping(link.receive())).await
+        };
+        match reply {
+            Ok(Ok(Reply::Ready(ready))) => {
+                child.take_output();
+                Ok((child, ready))
+            }
+            Ok(answer) => {
+                let death = child.end_by_itself().await;
+                let output = child.take_output();
+                let evidence = death.describe(&output);
+                let problem = match answer {
+                    Err(Lost::Closed | Lost::Socket(_)) => String::new(),
+                    Err(lost) => format!("{lost}; "),
+                    Ok(_) => "it did not say that it is ready; ".to_owned(),
+                };
+                Err(StartError::Died { evidence: format!("{problem}{evidence}") })
+            }
+            Err(_) => {
+                child.end().await;
+                let evidence = child.take_output().last_words();
+                Err(StartError::Slow { limit: config.start_timeout, evidence })
+            }
+        }
+    }
+
+    #[expect(unsafe_code, reason = "the runtime must be told that a descriptor stays open")]
+    fn adopt(spawned: spawn::Spawned) -> io::Result<Self> {
+        let spawn::Spawned { pid, pidfd, socket, stdout, stderr } = spawned;
+        // SAFETY: an `OwnedFd` names one open descriptor until it is dropped.
+        let pidfd = unsafe { AsyncFd::register(pidfd) }?;
+        Ok(Self {
+            pid,
+            pidfd,
+            link: Link {
+                socket: UnixStream::from_std(socket)?,
+                inbox: BytesMut::with_capacity(INBOX_BYTES),
+            },
+            streams: Streams::new(stdout, stderr)?,
+            collected: false,
+        })
+    }
+
+    /// The socket and the output, to be waited for together.
+    pub(crate) fn parts(&mut self) -> (&mut Link, &mut Streams) {
+        (&mut self.link, &mut self.streams)
+    }
+
+    /// Everything written since the last time, complete up to now.
+    pub(crate) fn take_output(&mut self) -> Output {
+        self.streams.take()
+    }
+
+    /// Whether the child is known to have died or babbled while nobody asked it anything. Costs
+    /// nothing; what it does not know yet, the call finds out.
+    pub(crate) fn is_stale(&self) -> bool {
+        !self.link.inbox.is_empty()
+            || !matches!(
+                self.link.socket.try_read(&mut [0]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock
+            )
+    }
+
+    /// Ends the child and all that it started, and says how it ended.
+    pub(crate) async fn end(&mut self) -> Death {
+        self.signal(Signal::TERM);
+        // The guardian also takes the socket's end for the word to leave.
+        let _ = self.link.socket.shutdown().await;
+        self.await_end(ASKED_END).await
+    }
+
+    /// Like [`Child::end`], for a child that seems to have ended by itself.
+    pub(crate) async fn end_by_itself(&mut self) -> Death {
+        if timeout(OWN_END, self.pidfd.readable()).await.is_err() {
+            return self.end().await;
+        }
+        self.await_end(KILLED_END).await
+    }
+
+    async fn await_end(&mut self, patience: Duration) -> Death {
+        if timeout(patience, self.streams.while_pumping(self.pidfd.readable())).await.is_err() {
+            self.signal(Signal::KILL);
+            let _ = timeout(KILLED_END, self.pidfd.readable()).await;
+        }
+        match death::collect(self.pid) {
+            Some(death) => {
+                self.collected = true;
+                death
+            }
+            // Stuck in the kernel: the undertaker sees to it.
+            None => Death { ending: Ending::Unknown, peak_memory_bytes: 0 },
+        }
+    }
+
+    /// The child leads a group, of which a guardian is the only member: it passes on what it is told.
+    fn signal(&self, signal: Signal) {
+        if !self.collected {
+            let _ = kill_process_group(self.pid, signal);
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.collected {
+            self.signal(Signal::TERM);
+            spawn::bury(self.pid);
+        }
+    }
+}
+
+impl Link {
+    /// Sends a frame and waits for the reply to it.
+    pub(crate) async fn exchange(&mut self, frame: &[u8]) -> Result<Reply, Lost> {
+        self.socket.write_all(frame).await?;
+        self.receive().await
+    }
+
+    /// Waits for a reply.
+    async fn receive(&mut self) -> Result<Reply, Lost> {
+        loop {
+            if let Some(prefix) = self.inbox.first_chunk::<4>() {
+                let length = frame::length(*prefix)?;
+                if let Some(body) = self.inbox.get(4..4 + length) {
+                    let reply = frame::decode(body)?;
+                    self.inbox.advance(4 + length);
+                    self.reset_inbox();
+                    return Ok(reply);
+                }
+            }
+            // Grows with what arrives: a claimed length alone allocates nothing.
+            self.inbox.reserve(INBOX_BYTES);
+            if self.socket.read_buf(&mut self.inbox).await? == 0 {
+                return Err(Lost::Closed);
+            }
+        }
+    }
+
+    fn reset_inbox(&mut self) {
+        if self.inbox.is_empty() && self.inbox.capacity() > KEPT_INBOX_BYTES {
+            self.inbox = BytesMut::with_capacity(INBOX_BYTES);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! What every test of the pool needs: pickles made by a real Python, a pool of real children, and a
+//! look into the process table.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
+
+use belljar_core::id::TaskId;
+use belljar_core::invocation::{Function, Invocation};
+use belljar_core::outcome::{Failure, FailureKind, Outcome, Verdict};
+use belljar_core::payload;
+use belljar_core::task::{Attempt, CodeHash, Limits, TaskClass};
+use belljar_worker::config::{ExecutorConfig, PoolConfig};
+use belljar_worker::pool::{Pool, PoolEvent};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// Longer than anything here takes on a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
+
+/// The Python that makes pickles: of the minor that `belljar-python` embeds, with dill.
+fn test_python() -> PathBuf {
+    std::env::var_os("BELLJAR_TEST_PYTHON")
+        .map_or_else(|| root().join(".belljar/venv/bin/python"), PathBuf::from)
+}
+
+/// Beside the test binary's directory, where `cargo build -p belljar-interpreter` leaves it.
+pub fn belljar_python() -> PathBuf {
+    let test = std::env::current_exe().expect("a test binary");
+    let directory = test.ancestors().nth(2).expect("target/debug");
+    let program = directory.join("belljar-python");
+    assert!(program.exists(), "run `cargo build -p belljar-interpreter` first");
+    program
+}
+
+pub fn native() -> TaskClass {
+    "native:3.11".parse().expect("a class")
+}
+
+pub fn executor() -> ExecutorConfig {
+    let mut config = ExecutorConfig::new(native(), belljar_python());
+    let python = test_python();
+    let venv = python.ancestors().nth(2).expect("a virtual environment");
+    config.args = vec!["--site".into(), venv.join("lib/python3.11/site-packages").into()];
+    config
+}
+
+/// A Python process that pickles: one for all tests of a binary.
+struct Pickler {
+    _process: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    known: HashMap<String, Bytes>,
+}
+
+const PICKLER: &str = r#"
+import sys, base64, json, pickle, dill, cloudpickle
+import __main__
+for line in sys.stdin:
+    how, source, what = json.loads(line)
+    space = __main__.__dict__
+    exec(source, space)
+    value = eval(what, space)
+    data = {"dill": dill, "pickle": pickle, "cloudpickle": cloudpickle}[how].dumps(value)
+    print(base64.b64encode(data).decode(), flush=True)
+"#;
+
+static PICKLER_PROCESS: LazyLock<Mutex<Pickler>> = LazyLock::new(|| {
+    let mut process = Command::new(test_python())
+        .args(["-c", PICKLER])
+        .env("PYTHONPATH", root().join("worker/tests/support"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the Python of .belljar/venv; see the Makefile");
+    let input = process.stdin.take().expect("piped");
+    let output = BufReader::new(process.stdout.take().expect("piped"));
+    Mutex::new(Pickler { _process: process, input, output, known: HashMap::new() })
+});
+
+/// The pickle by `how` (dill, cloudpickle, pickle) of the expression `what` after `source` ran.
+pub fn pickle_by(how: &str, source: &str, what: &str) -> Bytes {
+    let mut pickler = PICKLER_PROCESS.lock().expect("unpoisoned");
+    let request = serde_json::to_string(&(how, source, what)).expect("text");
+    if let Some(known) = pickler.known.get(&request) {
+        return known.clone();
+    }
+    writeln!(pickler.input, "{request}").expect("a pipe");
+    let mut line = String::new();
+    pickler.output.read_line(&mut line).expect("a pipe");
+    let bytes = Bytes::from(payload::decode(&line).expect("base64"));
+    assert!(!bytes.is_empty(), "Python could not pickle {what}");
+    pickler.known.insert(request, bytes.clone());
+    bytes
+}
+
+/// The function `f` of `source`, by dill.
+pub fn function(source: &str) -> Bytes {
+    pickle_by("dill", source, "f")
+}
+
+/// The dill of a Python expression.
+pub fn value(expression: &str) -> Bytes {
+    pickle_by("dill", "", expression)
+}
+
+/// A call of `f` in `source` with the given arguments, an expression such as `((1,), {})`.
+pub fn call(source: &str, args: &str) -> Invocation {
+    invocation(function(source), value(args))
+}
+
+pub fn invocation(code: Bytes, args: Bytes) -> Invocation {
+    let function = Function { hash: CodeHash::of(&code), code };
+    let limits = Limits { timeout_ms: 20_000, ..Limits::DEFAULT };
+    let (task_id, attempt) = (TaskId::random(), Attempt(1));
+    Invocation { task_id, attempt, class: native(), limits, function, args }
+}
+
+pub fn within(milliseconds: u64, mut invocation: Invocation) -> Invocation {
+    invocation.limits.timeout_ms = milliseconds;
+    invocation
+}
+
+pub fn with_memory(mebibytes: u32, mut invocation: Invocation) -> Invocation {
+    invocation.limits.memory_mb = mebibytes;
+    invocation
+}
+
+/// A pool and its events.
+pub struct Rig {
+    pub pool: Pool,
+    pub events: mpsc::Receiver<PoolEvent>,
+}
+
+impl Rig {
+    pub fn new(slots: usize) -> Self {
+        Self::with(slots, executor())
+    }
+
+    pub fn with(slots: usize, executor: ExecutorConfig) -> Self {
+        let (pool, events) = Pool::start(PoolConfig { slots, executors: vec![executor] });
+        Self { pool, events }
+    }
+
+    pub async fn event(&mut self) -> PoolEvent {
+        timeout(PATIENCE, self.events.recv()).await.expect("an event in time").expect("an event")
+    }
+
+    /// The next end of a call, whichever it is.
+    pub async fn finished(&mut self) -> (TaskId, Outcome) {
+        loop {
+            match self.event().await {
+                PoolEvent::Finished(report) => return (report.task_id, report.outcome),
+                PoolEvent::ExecutorUp(_) => {}
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+    }
+
+    pub async fn run(&mut self, invocation: Invocation) -> Outcome {
+        let task_id = invocation.task_id;
+        self.pool.submit(invocation).expect("taken");
+        let (id, outcome) = self.finished().await;
+        assert_eq!(id, task_id);
+        outcome
+    }
+
+    pub async fn returns(&mut self, invocation: Invocation, expected: &str) {
+        let outcome = self.run(invocation).await;
+        assert_eq!(completed(&outcome), value(expected), "{outcome:?}");
+    }
+
+    pub async fn fails(&mut self, invocation: Invocation, kind: FailureKind) -> Failure {
+        let outcome = self.run(invocation).await;
+        let failure = failed(&outcome);
+        assert_eq!(failure.kind, kind, "{outcome:?}");
+        failure
+    }
+
+    /// The slot is as good as new.
+    pub async fn is_sound(&mut self) {
+        let probe = "
+def f():
+    import os, signal, sys, threading
+    print('sound')
+    return (os.environ.get('LEFT'), threading.active_count(), signal.getsignal(signal.SIGTERM),
+            sys.stdin.read(), 2 + 2)
+";
+        let outcome = self.run(call(probe, "((), {})")).await;
+        let expected = pickle_by("pickle", "", "(None, 1, __import__('signal').SIG_DFL, '', 4)");
+        assert_eq!(completed(&outcome)[2..], expected[2..], "{outcome:?}");
+        assert_eq!(outcome.stdout.bytes, "sound\n", "{outcome:?}");
+    }
+
+    /// Ends the pool and looks whether anything is left of it.
+    pub async fn end(mut self) {
+        let drain = self.pool.drain(Duration::ZERO);
+        let read = async { while self.events.recv().await.is_some() {} };
+        timeout(PATIENCE, async { tokio::join!(drain, read) }).await.expect("an end");
+        assert_eq!(descendants(std::process::id(), &["belljar", "sleep"]), Vec::<String>::new());
+    }
+}
+
+pub fn completed(outcome: &Outcome) -> Bytes {
+    match &outcome.verdict {
+        Verdict::Completed(value) => value.clone(),
+        other => panic!("not completed: {other:?} stderr: {:?}", outcome.stderr.bytes),
+    }
+}
+
+pub fn failed(outcome: &Outcome) -> Failure {
+    match &outcome.verdict {
+        Verdict::Failed(failure) => failure.clone(),
+        other => panic!("not failed: {other:?}"),
+    }
+}
+
+/// Processes below `root` of which the command line holds one of `names`, as `pid: command line`.
+pub fn descendants(root: u32, names: &[&str]) -> Vec<String> {
+    let mut parents = Vec::new();
+    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
+        let Some(parent) = rest.split_ascii_whitespace().nth(1) else { continue };
+        parents.push((pid, parent.parse::<u32>().unwrap_or(0)));
+    }
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    found[1..].iter().filter_map(|&pid| named(pid, names)).collect()
+}
+
+/// All processes of which the command line holds `mark`.
+pub fn marked(mark: &str) -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|&pid| pid != std::process::id()).filter_map(|pid| named(pid, &[mark])).collect()
+}
+
+fn named(pid: u32, names: &[&str]) -> Option<String> {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    names.iter().any(|name| line.contains(name)).then(|| format!("{pid}: {line}"))
+}
