@@ -9,11 +9,13 @@
 //! * [`payload`]: the base64 text form of serialized objects.
 //! * [`pickle`]: reads pickles statically and writes the few that the platform itself makes.
 //! * [`invocation`]: a task on its way to a slot.
+//! * [`message`]: what dispatchers and workers tell each other.
 //! * [`frame`]: length-prefixed messages between a worker's slot and its child process.
 
 pub mod frame;
 pub mod id;
 pub mod invocation;
+pub mod message;
 pub mod outcome;
 pub mod payload;
 pub mod pickle;

@@ -1,0 +1,261 @@
+//! The protocol between dispatchers and workers: what each tells the other, as MessagePack.
+//! `docs/protocol.md` shows the bytes and the order of things.
+//!
+//! One ZeroMQ message carries a batch: an array of the messages below, to be treated in order. So a
+//! request that must also carry results, or a reply that must also acknowledge them, is two small
+//! messages and not a third kind.
+//!
+//! # Layout
+//!
+//! * `secret`: the proof that the other side holds the shared secret.
+//! * `assigned`: an invocation on the wire, whose code may be left out.
+
+mod assigned;
+mod secret;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub use assigned::{Assigned, CodeMissing};
+pub use secret::{Nonce, Proof, Secret, SecretTooShort, accepts};
+
+use crate::id::{DispatcherId, TaskId, WorkerId};
+use crate::outcome::Report;
+use crate::task::{Attempt, CodeHash, TaskClass};
+
+/// The version of this protocol. Both sides must speak the same; `Hello`, `Challenge` and `Refused`
+/// keep their form in all versions, so that a difference can be said.
+pub const VERSION: u16 = 1;
+
+/// Names the time in which a dispatcher remembers a worker: what it sent there, and which code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SessionId(Uuid);
+
+impl SessionId {
+    /// A new session, which cannot be guessed.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// The session that these bytes name.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// How tasks get to a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The worker asks (REQ) and the reply waits until there is work.
+    Pull,
+    /// The dispatcher sends (DEALER), as far as the worker's window allows.
+    Push,
+}
+
+impl Mode {
+    /// The word in commands and in logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "push",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One attempt at one task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TaskAttempt {
+    /// The task.
+    pub task_id: TaskId,
+    /// The attempt: the fence.
+    pub attempt: Attempt,
+}
+
+/// What a worker says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// The process.
+    pub worker: WorkerId,
+    /// The session that it still has with this dispatcher, if any.
+    pub session: Option<SessionId>,
+    /// How it wants its tasks.
+    pub mode: Mode,
+    /// How many calls run at once.
+    pub slots: u32,
+    /// How many invocations it wants to have at once, running and waiting.
+    pub window: u32,
+    /// What it can run.
+    pub classes: Vec<TaskClass>,
+    /// The attempts that it has, running, waiting, or ended and not acknowledged. What the
+    /// dispatcher sent in the same session and is not among them never arrived.
+    pub held: Vec<TaskAttempt>,
+    /// The host's name, for people.
+    pub host: String,
+    /// The process number, for people.
+    pub pid: u32,
+    /// The version of belljar, for people.
+    pub belljar: String,
+    /// For the dispatcher's own proof.
+    pub nonce: Nonce,
+}
+
+/// What a worker tells a dispatcher.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromWorker {
+    /// The first word on every connection; `Challenge` or `Refused` answers it.
+    Hello {
+        /// The worker's [`VERSION`].
+        version: u16,
+    },
+    /// The second; `Welcome` or `Refused` answers it.
+    Register {
+        /// Who this is.
+        registration: Registration,
+        /// That it holds the secret; absent where the worker was given none.
+        proof: Option<Proof>,
+    },
+    /// Calls ended. Sent again on each new connection until acknowledged.
+    Reports {
+        /// Numbers the batch, for `Ack`.
+        sequence: u64,
+        /// How they ended.
+        reports: Vec<Report>,
+    },
+    /// Calls that were not begun and will not be: others may have them. Sent again until
+    /// acknowledged, numbered in one row with the reports.
+    Returned {
+        /// Numbers the batch, for `Ack`.
+        sequence: u64,
+        /// The attempts not made.
+        tasks: Vec<TaskAttempt>,
+    },
+    /// The worker wants another number of invocations at once than it said before.
+    Window(u32),
+    /// The worker can run other classes than it said before; all are listed.
+    Classes(Vec<TaskClass>),
+    /// The worker has dropped code that it was sent: what still needs it must bring it along.
+    Forgot(Vec<CodeHash>),
+    /// Pull only, and last in its batch: the one message that waits for a reply. At most `free`
+    /// invocations come with it.
+    Request {
+        /// How many more invocations the worker takes.
+        free: u32,
+    },
+    /// Said in silence only, to be known alive.
+    Heartbeat,
+    /// The worker takes no more tasks; it still reports what it runs.
+    Draining,
+    /// The worker has nothing left and goes.
+    Bye,
+}
+
+/// What a dispatcher tells a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromDispatcher {
+    /// Answers `Hello`.
+    Challenge {
+        /// The dispatcher's [`VERSION`].
+        version: u16,
+        /// The run of a dispatcher that this is.
+        dispatcher: DispatcherId,
+        /// What the worker's proof must be made for; new for every connection.
+        nonce: Nonce,
+    },
+    /// Answers `Register`: the worker is in.
+    Welcome {
+        /// The session from now on. Where it is not the one that the worker named, all code sent
+        /// before is to be forgotten.
+        session: SessionId,
+        /// After how much silence each side says `Heartbeat`, in milliseconds. Three times as much
+        /// without any message, and the other side counts as lost.
+        heartbeat_ms: u32,
+        /// That the dispatcher holds the secret too; absent where it was given none.
+        proof: Option<Proof>,
+    },
+    /// The worker is not, or no longer, in.
+    Refused {
+        /// Why, for programs.
+        reason: Refusal,
+        /// Why, for people.
+        text: String,
+    },
+    /// Calls to make.
+    Tasks(Vec<Assigned>),
+    /// Stop a call; its end is reported as that of any other.
+    Stop(TaskAttempt),
+    /// These batches of reports and returned tasks are stored and need not be sent again.
+    Ack(Vec<u64>),
+    /// Said in silence only, to be known alive; in pull also the reply that ends a wait without work.
+    Heartbeat,
+    /// Take the worker out of service: finish, report, say `Bye`.
+    Drain,
+}
+
+/// Why a worker is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The versions differ: trying again is of no use until one side is replaced.
+    Version,
+    /// No proof, or one made with another secret.
+    Secret,
+    /// This dispatcher serves the other mode.
+    Mode,
+    /// The dispatcher does not, or no longer, know the session: register again.
+    Session,
+    /// The dispatcher is leaving or full: try another, or later.
+    Unavailable,
+    /// The bytes or their order are against the protocol.
+    Malformed,
+}
+
+/// Bytes that are no batch of messages.
+#[derive(Debug, thiserror::Error)]
+#[error("the message is malformed")]
+pub struct Malformed(#[from] rmp_serde::decode::Error);
+
+/// A batch as it travels.
+#[must_use]
+pub fn encode<T: Serialize>(batch: &[T]) -> Bytes {
+    #[expect(clippy::expect_used, reason = "our own types into memory")]
+    let bytes = rmp_serde::to_vec(batch).expect("messages are serializable");
+    Bytes::from(bytes)
+}
+
+/// The batch in `bytes`.
+///
+/// # Errors
+/// They are no batch of such messages.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<Vec<T>, Malformed> {
+    Ok(rmp_serde::from_slice(bytes)?)
+}

@@ -1,0 +1,1 @@
+//! What the bytes of the protocol must keep to.

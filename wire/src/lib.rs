@@ -1,0 +1,30 @@
+//! ZeroMQ as belljar uses it; knows nothing of tasks.
+//!
+//! The zeromq crate 0.7 believes what a peer sends: a frame header that claims a terabyte ends the
+//! process, parts of one message are collected without end, a peer may take another's name, and one
+//! full queue can hold up all others. So it never meets a peer. Its sockets live on unix sockets in
+//! private directories, and a guard of ours stands between them and the network: it makes the
+//! handshake with each side, checks the head of every frame in both directions before a byte goes on,
+//! names the peers, counts what waits for each, and speaks TLS where that is configured.
+//!
+//! # Layout
+//!
+//! * [`config`]: endpoints, limits and deadlines. [`error`]: what can go wrong.
+//! * [`router`]: the dispatcher's socket, for REQ and DEALER peers. [`client`]: the worker's two.
+//! * [`backoff`]: how long to wait before connecting again.
+//! * `zmtp`: greeting, READY and frame heads, as pure functions. `handshake`: the two first.
+//! * `pump`: copies checked frames. `guard`: listens for peers. `link`: connects to a router.
+//! * `peers`: who is connected, and what waits for them. `tls`: keys, certificates, keep-alive.
+
+pub mod backoff;
+pub mod client;
+pub mod config;
+pub mod error;
+pub mod router;
+mod tls;
+
+pub use backoff::Backoff;
+pub use client::{Dealer, Req};
+pub use config::{Callers, ConnectConfig, Endpoint, Limits, ListenConfig, TlsFiles};
+pub use error::{Broken, ConnectError, ListenError, SendError};
+pub use router::{Incoming, PeerId, Router, RouterSender};

@@ -1,0 +1,1 @@
+//! TLS with mutual authentication.
