@@ -4,10 +4,13 @@ use super::bytecode;
 use super::error::PickleError;
 use super::names::Role;
 use super::opcode as op;
-use super::reader::{block_at, text_at};
+use super::reader::{block_at, name_in};
 use super::shapes::Shape;
 use super::value::{Kind, Value};
 use super::walk::Walker;
+
+/// What an import costs in looks, besides its name.
+const IMPORT_COST: usize = 24;
 
 impl<'a> Walker<'a> {
     pub(super) fn global(&mut self, code: u8) -> Result<(), PickleError> {
@@ -53,9 +56,16 @@ impl<'a> Walker<'a> {
     }
 
     fn text_at(&mut self, position: usize) -> Option<&'a str> {
-        let text = text_at(self.reader.data(), position)?;
-        self.looks = self.looks.checked_sub(text.len())?;
-        Some(text)
+        self.look(0)?;
+        let block = block_at(self.reader.data(), position)?;
+        self.look(block.len())?;
+        name_in(block, self.reader.data().get(position).copied()?)
+    }
+
+    /// Pays for a second look at `cost` bytes, as long as there is something left to pay with.
+    fn look(&mut self, cost: usize) -> Option<()> {
+        self.looks = self.looks.saturating_sub(cost);
+        (self.looks > 0).then_some(())
     }
 
     /// Refuses an object that surely is of another kind.
@@ -141,12 +151,16 @@ impl<'a> Walker<'a> {
         };
         let code = arguments.code.and_then(|at| block_at(self.reader.data(), at));
         let code = code.unwrap_or_default();
-        let Some(looks) = self.looks.checked_sub(code.len()) else { return };
-        self.looks = looks;
+        if self.look(code.len()).is_none() {
+            return;
+        }
         let python = arguments.python(code);
         self.python = self.python.and(python);
         let Some(names) = arguments.names else { return };
         for index in bytecode::imports(code, python) {
+            if self.look(IMPORT_COST).is_none() {
+                return;
+            }
             let position = self.shapes.positions(names).get(index).map(|&at| at as usize);
             match position.and_then(|position| self.text_at(position)) {
                 Some(module) if !module.is_empty() => self.names.module(module),

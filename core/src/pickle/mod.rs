@@ -7,7 +7,8 @@
 //!
 //! # Layout
 //!
-//! * `walk`, `calls`: the walk over the opcodes; those that name globals and call things.
+//! * `walk`, `containers`, `calls`: the walk over the opcodes; those that make and fill containers;
+//!   those that name globals and call things.
 //! * `inspection`: what the walk finds out.
 //! * `opcode`, `reader`, `text`: opcodes, their arguments, and the texts in these.
 //! * `machine`, `value`: the stack, the marks and the memo, and what stands there for an object.
@@ -18,6 +19,7 @@
 
 mod bytecode;
 mod calls;
+mod containers;
 mod error;
 mod inspection;
 mod machine;

@@ -137,18 +137,14 @@ pub(super) fn block_at(data: &[u8], position: usize) -> Option<&[u8]> {
     reader.block(code).ok()?
 }
 
-/// The text of the opcode at `position`, when it is worth naming: UTF-8 of moderate length without
-/// the escapes that only protocol 0 has.
-pub(super) fn text_at(data: &[u8], position: usize) -> Option<&str> {
+/// The text in the argument `block` of the opcode `code`, when it is worth naming: UTF-8 of moderate
+/// length, without what protocol 0 writes otherwise.
+pub(super) fn name_in(block: &[u8], code: u8) -> Option<&str> {
     const LONGEST_NAME: usize = 1024;
-    let block = block_at(data, position)?;
-    let escapes = matches!(data.get(position), Some(&(opcode::UNICODE | opcode::STRING)));
-    if block.len() > LONGEST_NAME || (escapes && block.contains(&b'\\')) {
+    let line = matches!(code, opcode::UNICODE | opcode::STRING);
+    if block.len() > LONGEST_NAME || (line && (!block.is_ascii() || block.contains(&b'\\'))) {
         return None;
     }
     let text = std::str::from_utf8(block).ok()?;
-    if data.get(position) == Some(&opcode::STRING) {
-        return text.get(1..text.len().checked_sub(1)?);
-    }
-    Some(text)
+    if code == opcode::STRING { text.get(1..text.len().checked_sub(1)?) } else { Some(text) }
 }

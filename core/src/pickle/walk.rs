@@ -40,7 +40,8 @@ enum Progress {
     Stopped,
 }
 
-/// A pickle on its way to an inspection. What calls and names do is in `calls`.
+/// A pickle on its way to an inspection. What fills containers is in `containers`,
+/// what names and calls is in `calls`.
 pub(super) struct Walker<'a> {
     pub(super) reader: Reader<'a>,
     pub(super) machine: Machine,
@@ -234,65 +235,6 @@ impl<'a> Walker<'a> {
             _ => self.reader.u32()?.into(),
         };
         self.machine.get(index, &self.reader)
-    }
-
-    fn tuple(&mut self, code: u8) -> Result<(), PickleError> {
-        let height = match code {
-            op::TUPLE => self.machine.take_mark(&self.reader)?,
-            _ => {
-                let count = usize::from(code - op::TUPLE1) + 1;
-                self.machine.need(count, &self.reader)?;
-                self.machine.height() - count
-            }
-        };
-        let tuple = self.shapes.tuple(self.machine.above(height));
-        self.machine.cut(height);
-        self.machine.push(tuple);
-        Ok(())
-    }
-
-    /// Lists, dicts and frozensets made of all that lies above the mark.
-    fn collect(&mut self, code: u8) -> Result<(), PickleError> {
-        let height = self.machine.take_mark(&self.reader)?;
-        let kind = match code {
-            op::LIST => Kind::List,
-            op::FROZENSET => Kind::Frozenset,
-            _ => {
-                self.check_pairs(height)?;
-                Kind::Dict
-            }
-        };
-        self.machine.cut(height);
-        self.machine.push(Value::of(kind));
-        Ok(())
-    }
-
-    fn check_pairs(&self, height: usize) -> Result<(), PickleError> {
-        let found = self.machine.height() - height;
-        if found.is_multiple_of(2) {
-            return Ok(());
-        }
-        Err(PickleError::OddItems { at: self.reader.at(), opcode: self.reader.name(), found })
-    }
-
-    /// Opcodes that put something into the object below, which stays what it is.
-    fn fill(&mut self, code: u8) -> Result<(), PickleError> {
-        let height = match code {
-            op::APPEND | op::BUILD => {
-                self.machine.need(2, &self.reader)?;
-                self.machine.height() - 1
-            }
-            op::SETITEM => {
-                self.machine.need(3, &self.reader)?;
-                self.machine.height() - 2
-            }
-            _ => self.machine.take_mark(&self.reader)?,
-        };
-        if code == op::SETITEMS {
-            self.check_pairs(height)?;
-        }
-        self.machine.cut(height);
-        self.machine.need(1, &self.reader)
     }
 
     fn extension(&mut self, code: u8) -> Result<(), PickleError> {
