@@ -68,9 +68,11 @@ pub(super) fn is_float(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes.trim_ascii()).is_ok_and(|text| text.parse::<f64>().is_ok())
 }
 
-/// The memo index of `GET` and `PUT`.
+/// The memo index of `GET` and `PUT`: a number as Python reads one, with `_` between its digits.
 pub(super) fn index(bytes: &[u8]) -> Option<u64> {
-    std::str::from_utf8(bytes.trim_ascii()).ok()?.parse().ok()
+    let text = std::str::from_utf8(bytes.trim_ascii()).ok()?;
+    let plain = text.parse().ok();
+    plain.or_else(|| is_integer(bytes).then(|| text.replace('_', "").parse().ok()).flatten())
 }
 
 #[cfg(test)]
@@ -108,6 +110,7 @@ mod tests {
             assert!(is_float(fine), "{fine:?}");
         }
         assert!(!is_float(b"") && !is_float(b"x"));
+        assert_eq!(index(b"1_0"), Some(10));
         assert_eq!((index(b"7"), index(b"-7"), index(b"")), (Some(7), None, None));
     }
 }
