@@ -161,6 +161,10 @@ impl Dispatcher {
         dispatcher
     }
 
+    pub(crate) const fn store(&self) -> &Store {
+        &self.store
+    }
+
     pub(crate) async fn beat(&self) {
         let worker = WorkerRecord {
             id: self.worker,
