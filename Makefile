@@ -7,10 +7,10 @@ export PYO3_PYTHON ?= $(BUILD_PYTHON)
 export BELLJAR_TEST_PYTHON ?= $(CURDIR)/$(VENV)/bin/python
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build test check setup doctor clean
+.PHONY: help up build test check bench-client setup doctor clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: build ## Start the whole service on this machine; Ctrl-C ends it.
 	@target/release/belljar up $(ARGS)
@@ -32,6 +32,9 @@ check: setup ## The fast part of CI: format, lints, unit tests.
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --workspace --locked --lib --bins
+
+bench-client: build ## Speed with a Python client, beside ProcessPoolExecutor in the same run.
+	@$(VENV)/bin/python bench/python_client.py $(ARGS)
 
 setup: ## Install what is missing: packages of the system, and a venv with dill.
 	@scripts/setup.sh

@@ -1,2 +1,29 @@
-//! placeholder
-fn main() {}
+//! The `belljar` command. Parses, runs, prints one error; everything else is in the crates.
+
+mod args;
+mod doctor;
+mod exit;
+mod install;
+mod logging;
+mod serve;
+mod up;
+
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(cli.log.as_deref(), &cli.command);
+    let ended = match cli.command {
+        Command::Gateway(args) => serve::gateway(args),
+        Command::Dispatcher(args) => serve::dispatcher(args),
+        Command::Up(args) => up::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+    };
+    exit::report(ended)
+}

@@ -1,1 +1,16 @@
-//! placeholder
+//! What the end-to-end tests share: a whole service on a free port over its own Redis, a client for its
+//! REST interface, and a Python that serializes as clients do.
+//!
+//! # Layout
+//!
+//! * [`service`]: `belljar up`, started, watched, killed. * [`client`]: REST and JSON.
+//! * [`python`]: dill, cloudpickle and pickle in a real interpreter. * [`process`]: the process table.
+
+pub mod client;
+pub mod process;
+pub mod python;
+pub mod service;
+
+pub use client::Client;
+pub use python::Python;
+pub use service::Service;

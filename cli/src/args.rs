@@ -1,0 +1,227 @@
+//! The command line. Every option has an environment variable; no other file reads the environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use belljar_core::task::{Limits, PythonVersion, Runtime};
+use belljar_store::StoreConfig;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs Python functions that arrive over REST: natively, or isolated under a WebAssembly jar.
+#[derive(Debug, Parser)]
+#[command(name = "belljar", version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// What to log, as `error`, `warn`, `info`, `debug` or a filter such as `belljar_store=debug`.
+    #[arg(long, global = true, env = "BELLJAR_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start everything on this machine: Redis, gateway, dispatcher, workers.
+    Up(UpArgs),
+    /// Serve the REST interface.
+    Gateway(GatewayArgs),
+    /// Hand stored tasks to workers.
+    Dispatcher(DispatcherArgs),
+    /// Show what is installed, what is missing, and how to install it.
+    Doctor(DoctorArgs),
+}
+
+/// How workers and dispatcher work together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// A pool of slots inside the dispatcher.
+    Local,
+}
+
+/// Which runtimes a worker serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Runtimes {
+    Native,
+    Sandbox,
+    Both,
+}
+
+impl Runtimes {
+    pub(crate) fn contains(self, runtime: Runtime) -> bool {
+        match self {
+            Self::Native => runtime == Runtime::Native,
+            Self::Sandbox => runtime == Runtime::Sandbox,
+            Self::Both => true,
+        }
+    }
+}
+
+/// What the gateway and the dispatcher keep in Redis, and where that is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StoreArgs {
+    /// The Redis server: `redis://HOST:PORT/DB` or `redis+unix:///PATH`.
+    #[arg(
+        long,
+        env = "BELLJAR_REDIS",
+        value_name = "URL",
+        default_value = "redis://127.0.0.1:6379/0"
+    )]
+    pub(crate) redis: String,
+    #[command(flatten)]
+    pub(crate) keeping: KeepingArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct KeepingArgs {
+    /// How long the result of an ended task is kept, in seconds.
+    #[arg(long, env = "BELLJAR_RESULT_TTL", value_name = "SECONDS", default_value_t = 86_400)]
+    pub(crate) result_ttl: u64,
+    /// How many tasks may wait before submissions are refused.
+    #[arg(long, env = "BELLJAR_MAX_QUEUED", value_name = "TASKS", default_value_t = 2_000_000)]
+    pub(crate) max_queued: u64,
+}
+
+impl KeepingArgs {
+    pub(crate) fn store_config(&self, url: &str) -> StoreConfig {
+        StoreConfig {
+            result_ttl: Duration::from_secs(self.result_ttl),
+            max_queued: self.max_queued,
+            ..StoreConfig::new(url.to_owned())
+        }
+    }
+}
+
+/// What a worker needs to run Python.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ExecutorArgs {
+    /// A directory that functions may import from, before the standard library is asked; repeatable.
+    #[arg(long, env = "BELLJAR_PYTHON_PATH", value_name = "DIR", value_delimiter = ':')]
+    pub(crate) python_path: Vec<PathBuf>,
+    /// The directory that holds dill and cloudpickle for the native interpreter.
+    #[arg(long, env = "BELLJAR_SITE", value_name = "DIR")]
+    pub(crate) site: Option<PathBuf>,
+    /// How long running calls may go on after the first Ctrl-C or SIGTERM, in seconds.
+    #[arg(long, env = "BELLJAR_DRAIN_TIMEOUT", value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) drain_timeout: u64,
+}
+
+/// What functions get that say nothing themselves.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DefaultsArgs {
+    /// The time limit of a call whose function sets none, in seconds.
+    #[arg(long, env = "BELLJAR_TIMEOUT", value_name = "SECONDS", default_value_t = Limits::DEFAULT.timeout_ms / 1000)]
+    pub(crate) timeout: u64,
+    /// The memory limit of a call whose function sets none, in MiB.
+    #[arg(long, env = "BELLJAR_MEMORY_MB", value_name = "MIB", default_value_t = Limits::DEFAULT.memory_mb)]
+    pub(crate) memory_mb: u32,
+    /// How often a call is tried again whose executor or worker died.
+    #[arg(long, env = "BELLJAR_MAX_RETRIES", value_name = "N", default_value_t = Limits::DEFAULT.max_retries)]
+    pub(crate) max_retries: u32,
+    /// The Python of functions that neither name nor show one.
+    #[arg(long, env = "BELLJAR_PYTHON_VERSION", value_name = "X.Y", default_value = "3.11")]
+    pub(crate) python_version: PythonVersion,
+    /// The largest request body, in MiB.
+    #[arg(long, env = "BELLJAR_MAX_BODY_MB", value_name = "MIB", default_value_t = 32)]
+    pub(crate) max_body_mb: usize,
+    /// How many connections the gateway holds at once.
+    #[arg(long, env = "BELLJAR_MAX_CONNECTIONS", value_name = "N", default_value_t = 4096)]
+    pub(crate) max_connections: usize,
+    /// A further name under which clients reach the gateway, as in their Host header; repeatable.
+    #[arg(long, env = "BELLJAR_ALLOWED_HOST", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) allowed_host: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GatewayArgs {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, env = "BELLJAR_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8000")]
+    pub(crate) listen: SocketAddr,
+    /// Where functions run that name no runtime.
+    #[arg(long, env = "BELLJAR_RUNTIME", value_name = "RUNTIME", default_value = "native")]
+    pub(crate) runtime: Runtime,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    #[command(flatten)]
+    pub(crate) defaults: DefaultsArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DispatcherArgs {
+    /// How tasks reach workers.
+    #[arg(short, long, env = "BELLJAR_MODE", value_enum, default_value_t = Mode::Local)]
+    pub(crate) mode: Mode,
+    /// How many tasks run at once, each in a process of its own; one per processor unless given.
+    #[arg(short = 'w', long, env = "BELLJAR_SLOTS", value_name = "N")]
+    pub(crate) slots: Option<usize>,
+    /// Which runtimes to serve.
+    #[arg(long, env = "BELLJAR_RUNTIMES", value_enum, default_value_t = Runtimes::Both)]
+    pub(crate) runtime: Runtimes,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    #[command(flatten)]
+    pub(crate) executors: ExecutorArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// How tasks reach workers.
+    #[arg(short, long, env = "BELLJAR_MODE", value_enum, default_value_t = Mode::Local)]
+    pub(crate) mode: Mode,
+    /// How many tasks a worker runs at once, each in a process of its own; one per processor unless
+    /// given.
+    #[arg(short = 'w', long, env = "BELLJAR_SLOTS", value_name = "N")]
+    pub(crate) slots: Option<usize>,
+    /// Where functions run that name no runtime.
+    #[arg(long, env = "BELLJAR_RUNTIME", value_name = "RUNTIME", default_value = "native")]
+    pub(crate) runtime: Runtime,
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, env = "BELLJAR_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8000")]
+    pub(crate) listen: SocketAddr,
+    /// Where the private Redis keeps its files.
+    #[arg(long, env = "BELLJAR_DATA", value_name = "DIR", default_value = ".belljar/data")]
+    pub(crate) data: PathBuf,
+    /// Use this Redis server instead of a private one.
+    #[arg(long, env = "BELLJAR_REDIS", value_name = "URL")]
+    pub(crate) redis: Option<String>,
+    #[command(flatten)]
+    pub(crate) keeping: KeepingArgs,
+    #[command(flatten)]
+    pub(crate) defaults: DefaultsArgs,
+    #[command(flatten)]
+    pub(crate) executors: ExecutorArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) executors: ExecutorArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_an_environment_variable() {
+        for command in Cli::command().get_subcommands() {
+            let options = command.get_arguments().filter(|arg| arg.get_long().is_some());
+            for option in options.filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version"))
+            {
+                let variable = option.get_env().unwrap_or_default().to_string_lossy();
+                assert!(
+                    variable.starts_with("BELLJAR_"),
+                    "{} {}",
+                    command.get_name(),
+                    option.get_id()
+                );
+            }
+        }
+    }
+}

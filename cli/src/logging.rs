@@ -1,0 +1,19 @@
+//! Logs go to standard error; standard output carries only what a script may read.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::args::Command;
+
+/// Starts logging at `filter`, else at what suits the command: `up` speaks to a person at a terminal
+/// and stays quiet unless something needs attention.
+pub(crate) fn start(filter: Option<&str>, command: &Command) {
+    let filter = filter.unwrap_or(match command {
+        Command::Up(_) | Command::Doctor(_) => "warn",
+        Command::Gateway(_) | Command::Dispatcher(_) => "info",
+    });
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+}

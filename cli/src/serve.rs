@@ -1,0 +1,140 @@
+//! `belljar gateway` and `belljar dispatcher`: one service in this process, until a signal.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use belljar_core::task::{Limits, PythonVersion, Runtime, TaskClass};
+use belljar_store::Store;
+use belljar_worker::config::{ExecutorConfig, PoolConfig};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{DispatcherArgs, ExecutorArgs, GatewayArgs, Mode, Runtimes};
+use crate::{exit, install};
+
+/// The Python that this build's native interpreter embeds.
+const NATIVE_PYTHON: PythonVersion = PythonVersion { major: 3, minor: 11 };
+
+/// Begins the line by which `up` and scripts learn the address.
+pub(crate) const LISTENING: &str = "belljar gateway listens at ";
+
+pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
+    runtime()?.block_on(async {
+        let listener = TcpListener::bind(args.listen).await.with_context(|| {
+            format!(
+                "cannot listen on {}\n  hint: --listen 127.0.0.1:0 takes a free port",
+                args.listen
+            )
+        })?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        let store = Store::connect(args.store.keeping.store_config(&args.store.redis)).await?;
+        announce(&format!("{LISTENING}http://{address}"));
+        let defaults = args.defaults;
+        let class = TaskClass { runtime: args.runtime, python: defaults.python_version };
+        let config = belljar_gateway::Config {
+            default_limits: Limits {
+                timeout_ms: defaults.timeout * 1000,
+                memory_mb: defaults.memory_mb,
+                max_retries: defaults.max_retries,
+            },
+            max_body_bytes: defaults.max_body_mb << 20,
+            max_connections: defaults.max_connections,
+            allowed_hosts: defaults.allowed_host,
+            ..belljar_gateway::Config::new(class)
+        };
+        belljar_gateway::run(config, listener, store, until_signal()?).await?;
+        Ok(())
+    })
+}
+
+pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
+    let Mode::Local = args.mode;
+    runtime()?.block_on(async {
+        let store = Store::connect(args.store.keeping.store_config(&args.store.redis)).await?;
+        let config = belljar_dispatcher::Config {
+            pool: pool_config(args.slots, args.runtime, &args.executors)?,
+            host: host(),
+            drain_timeout: Duration::from_secs(args.executors.drain_timeout),
+        };
+        belljar_dispatcher::run(config, store, until_signal()?).await?;
+        Ok(())
+    })
+}
+
+/// A pool with an executor for each runtime that is wanted and installed.
+fn pool_config(
+    slots: Option<usize>,
+    runtimes: Runtimes,
+    args: &ExecutorArgs,
+) -> Result<PoolConfig> {
+    let slots = match slots {
+        Some(slots) => slots,
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let mut executors = Vec::new();
+    if runtimes.contains(Runtime::Native) {
+        executors.push(native(args)?);
+    }
+    Ok(PoolConfig { slots, executors })
+}
+
+fn native(args: &ExecutorArgs) -> Result<ExecutorConfig> {
+    let class = TaskClass { runtime: Runtime::Native, python: NATIVE_PYTHON };
+    let mut config = ExecutorConfig::new(class, install::sibling("belljar-python")?);
+    config.args.extend(["--site".into(), install::site(args)?.into()]);
+    for dir in python_path(args)? {
+        config.args.extend(["--python-path".into(), dir.into()]);
+    }
+    Ok(config)
+}
+
+/// The directories that functions may import from, absolute: children run elsewhere.
+fn python_path(args: &ExecutorArgs) -> Result<Vec<PathBuf>> {
+    let absolute = |dir: &PathBuf| {
+        std::fs::canonicalize(dir).with_context(|| format!("--python-path `{}`", dir.display()))
+    };
+    args.python_path.iter().map(absolute).collect()
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the async runtime cannot start")
+}
+
+/// A token that the first SIGINT or SIGTERM cancels. The second ends the process at once.
+pub(crate) fn until_signal() -> Result<CancellationToken> {
+    let token = CancellationToken::new();
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot hear SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot hear SIGTERM")?;
+    let asked = token.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if asked.is_cancelled() {
+                std::process::exit(exit::FAILED.into());
+            }
+            asked.cancel();
+        }
+    });
+    Ok(token)
+}
+
+/// One line on standard output, for people and scripts.
+pub(crate) fn announce(line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    // A reader that has left does not stop the service.
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}

@@ -1,0 +1,151 @@
+//! `belljar up`: everything on this machine from one command.
+//!
+//! Starts a private Redis unless one is named, the gateway and the dispatcher, each a process of its
+//! own that is started again should it die; runs a call through all of them; says that it is ready.
+//! The first Ctrl-C drains, the second cuts. Whatever this process started ends with it, also when it
+//! is killed: each child has asked the kernel for that.
+
+mod redis;
+mod selfcheck;
+mod service;
+mod welcome;
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::UpArgs;
+use crate::install;
+use crate::serve::{self, LISTENING};
+use redis::Redis;
+use service::{Service, Supervised};
+
+/// How long each part may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the gateway and Redis may take to stop, after the dispatcher has drained.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(crate) fn run(args: &UpArgs) -> Result<()> {
+    // One thread, the main one: children are told when the thread that started them ends.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("the async runtime cannot start")?.block_on(up(args))
+}
+
+async fn up(args: &UpArgs) -> Result<()> {
+    let shutdown = serve::until_signal()?;
+    let mut redis = match &args.redis {
+        Some(_) => None,
+        None => Some(Redis::start(&args.data).await?),
+    };
+    let url = redis.as_ref().map(Redis::url).or(args.redis.clone()).unwrap_or_default();
+
+    let mut gateway = Service::start("gateway", gateway_command(args, &url)?).await?;
+    let address = gateway.first_line(START_TIMEOUT).await?;
+    let Some(address) = address.strip_prefix(LISTENING).map(str::to_owned) else {
+        bail!("the gateway said `{address}` instead of its address");
+    };
+    gateway.replace_option("--listen", address.trim_start_matches("http://"));
+    let mut dispatcher = Service::start("dispatcher", dispatcher_command(args, &url)?).await?;
+
+    let ready = tokio::select! {
+        checked = selfcheck::run(address.clone(), START_TIMEOUT) => {
+            checked.context("the service does not run calls")?;
+            true
+        }
+        ended = dispatcher.ended() => bail!("the dispatcher {ended}"),
+        ended = gateway.ended() => bail!("the gateway {ended}"),
+        () = shutdown.cancelled() => false,
+    };
+    if ready {
+        welcome::print(&address, args);
+        supervise(&mut redis, &mut gateway, &mut dispatcher, &shutdown).await;
+    }
+    let drain = Duration::from_secs(args.executors.drain_timeout) + STOP_TIMEOUT;
+    dispatcher.stop(drain).await;
+    gateway.stop(STOP_TIMEOUT).await;
+    if let Some(redis) = &mut redis {
+        redis.stop(STOP_TIMEOUT).await;
+    }
+    Ok(())
+}
+
+/// Starts again whatever dies, until it is time to stop.
+async fn supervise(
+    redis: &mut Option<Redis>,
+    gateway: &mut Service,
+    dispatcher: &mut Service,
+    shutdown: &CancellationToken,
+) {
+    loop {
+        let died: &mut dyn Supervised = tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = redis_ended(redis) => match redis {
+                Some(redis) => redis,
+                None => return,
+            },
+            ended = gateway.ended() => { gateway.tell(&ended); gateway }
+            ended = dispatcher.ended() => { dispatcher.tell(&ended); dispatcher }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = died.start_again() => {}
+        }
+    }
+}
+
+async fn redis_ended(redis: &mut Option<Redis>) {
+    match redis {
+        Some(redis) => redis.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn gateway_command(args: &UpArgs, url: &str) -> Result<Vec<OsString>> {
+    let defaults = &args.defaults;
+    let mut command = Words::new("gateway")?;
+    command.option("--listen", args.listen).option("--runtime", args.runtime);
+    command.option("--redis", url).option("--result-ttl", args.keeping.result_ttl);
+    command.option("--max-queued", args.keeping.max_queued);
+    command.option("--timeout", defaults.timeout).option("--memory-mb", defaults.memory_mb);
+    command.option("--max-retries", defaults.max_retries);
+    command.option("--python-version", defaults.python_version);
+    command.option("--max-body-mb", defaults.max_body_mb);
+    command.option("--max-connections", defaults.max_connections);
+    for host in &defaults.allowed_host {
+        command.option("--allowed-host", host);
+    }
+    Ok(command.0)
+}
+
+fn dispatcher_command(args: &UpArgs, url: &str) -> Result<Vec<OsString>> {
+    let mut command = Words::new("dispatcher")?;
+    command.option("--mode", "local").option("--redis", url);
+    command.option("--result-ttl", args.keeping.result_ttl);
+    command.option("--drain-timeout", args.executors.drain_timeout);
+    if let Some(slots) = args.slots {
+        command.option("--slots", slots);
+    }
+    for dir in &args.executors.python_path {
+        command.option("--python-path", dir.display());
+    }
+    if let Some(site) = &args.executors.site {
+        command.option("--site", site.display());
+    }
+    Ok(command.0)
+}
+
+/// A command line of this program.
+struct Words(Vec<OsString>);
+
+impl Words {
+    fn new(subcommand: &str) -> Result<Self> {
+        Ok(Self(vec![install::own_binary()?.into(), subcommand.into()]))
+    }
+
+    fn option(&mut self, name: &str, value: impl std::fmt::Display) -> &mut Self {
+        self.0.extend([name.into(), value.to_string().into()]);
+        self
+    }
+}

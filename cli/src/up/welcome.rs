@@ -1,0 +1,36 @@
+//! What `up` says when it is ready: the address, and a first function to paste.
+
+use crate::args::UpArgs;
+use crate::install;
+use crate::serve::announce;
+
+pub(crate) fn print(address: &str, args: &UpArgs) {
+    announce(&format!("belljar is ready at {address}"));
+    // The interpreter of the environment that the site belongs to has all that the snippet needs.
+    let site = install::site(&args.executors).unwrap_or_default();
+    let python = site.ancestors().map(|dir| dir.join("bin/python")).find(|path| path.is_file());
+    let python = python.map_or("python3.11".to_owned(), |path| path.display().to_string());
+    announce(&format!(
+        r#"
+A first function, to paste into another terminal (any Python 3.11 with dill and requests will do):
+
+{python} - <<'EOF'
+import codecs, dill, requests
+
+BELLJAR = "{address}"
+serialize = lambda value: codecs.encode(dill.dumps(value), "base64").decode()
+deserialize = lambda text: dill.loads(codecs.decode(text.encode(), "base64"))
+
+def double(x):
+    return 2 * x
+
+function = requests.post(BELLJAR + "/register_function", json={{"name": "double", "payload": serialize(double)}}).json()
+task = requests.post(BELLJAR + "/execute_function", json={{"function_id": function["function_id"], "payload": serialize(((21,), {{}}))}}).json()
+result = requests.get(BELLJAR + "/result/" + task["task_id"], params={{"wait": 10}}).json()
+print(result["status"], deserialize(result["result"]))
+EOF
+
+Documentation of every route: {address}/docs
+Ctrl-C stops: running calls may finish. Ctrl-C twice stops at once."#
+    ));
+}

@@ -1,0 +1,115 @@
+//! A client of the REST interface.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+/// A reply: its status and its JSON.
+pub type Reply = (u16, Value);
+
+/// A client of one service; clones share connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    base: String,
+    agent: ureq::Agent,
+}
+
+impl Client {
+    /// A client of the service at `base`.
+    #[must_use]
+    pub fn new(base: &str) -> Self {
+        let config = ureq::Agent::config_builder();
+        let config = config.timeout_global(Some(Duration::from_secs(90)));
+        let config = config.http_status_as_error(false).proxy(None).build();
+        Self { base: base.to_owned(), agent: ureq::Agent::new_with_config(config) }
+    }
+
+    /// Where the service is.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// A GET.
+    ///
+    /// # Errors
+    /// No answer, or no JSON.
+    pub fn get(&self, path: &str) -> Result<Reply> {
+        let mut response = self.agent.get(format!("{}{path}", self.base)).call()?;
+        Ok((response.status().as_u16(), response.body_mut().read_json()?))
+    }
+
+    /// A POST.
+    ///
+    /// # Errors
+    /// No answer, or no JSON.
+    pub fn post(&self, path: &str, body: &Value) -> Result<Reply> {
+        let request = self.agent.post(format!("{}{path}", self.base));
+        let mut response = request.send_json(body)?;
+        let status = response.status().as_u16();
+        let body = response.body_mut().with_config().limit(1 << 30).read_json()?;
+        Ok((status, body))
+    }
+
+    /// Registers a function; `more` adds fields.
+    ///
+    /// # Errors
+    /// It was refused.
+    pub fn register(&self, payload: &str, more: Value) -> Result<String> {
+        let mut body = json!({"name": "test", "payload": payload});
+        merge(&mut body, more);
+        let (status, reply) = self.post("/register_function", &body)?;
+        let id = reply["function_id"].as_str();
+        Ok(id.with_context(|| format!("{status}: {reply}"))?.to_owned())
+    }
+
+    /// Submits a call; `more` adds fields.
+    ///
+    /// # Errors
+    /// It was refused.
+    pub fn submit(&self, function_id: &str, args: &str, more: Value) -> Result<String> {
+        let mut body = json!({"function_id": function_id, "payload": args});
+        merge(&mut body, more);
+        let (status, reply) = self.post("/execute_function", &body)?;
+        let id = reply["task_id"].as_str();
+        Ok(id.with_context(|| format!("{status}: {reply}"))?.to_owned())
+    }
+
+    /// Submits many calls of one function.
+    ///
+    /// # Errors
+    /// They were refused.
+    pub fn submit_batch(&self, function_id: &str, args: &[String]) -> Result<Vec<String>> {
+        let body = json!({"function_id": function_id, "payloads": args});
+        let (status, reply) = self.post("/v1/tasks", &body)?;
+        let ids = reply["task_ids"].as_array();
+        let ids = ids.with_context(|| format!("{status}: {reply}"))?.iter();
+        Ok(ids.map(|id| id.as_str().unwrap_or_default().to_owned()).collect())
+    }
+
+    /// Waits for a task to end: its status and its result.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn wait(&self, task_id: &str, seconds: u64) -> Result<(String, String)> {
+        let (status, reply) = self.get(&format!("/result/{task_id}?wait={seconds}"))?;
+        let text = |name: &str| reply[name].as_str().map(str::to_owned);
+        let both = text("status").zip(text("result"));
+        both.with_context(|| format!("{status}: {reply}"))
+    }
+
+    /// The whole record of a task.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn record(&self, task_id: &str) -> Result<Value> {
+        Ok(self.get(&format!("/v1/tasks/{task_id}"))?.1)
+    }
+}
+
+fn merge(body: &mut Value, more: Value) {
+    if let (Value::Object(body), Value::Object(more)) = (body, more) {
+        body.extend(more);
+    }
+}

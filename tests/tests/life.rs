@@ -1,0 +1,119 @@
+//! The life of a service: ready, a first function by its own snippet, drain, cut, and no process left.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use belljar_tests::process::{self, Process};
+use belljar_tests::{Service, python};
+use rustix::process::Signal;
+use serde_json::json;
+
+const SLEEP: &str = "import time\ndef f(s):\n  time.sleep(s)\n  return 'slept'";
+
+fn submit_sleep(service: &Service, seconds: f64) -> Result<String> {
+    let function = service.client.register(&service.python.dumps(SLEEP, "f")?, json!({}))?;
+    let args = service.python.dumps("", &format!("(({seconds},), {{}})"))?;
+    let task = service.client.submit(&function, &args, json!({}))?;
+    let running = process::eventually(Duration::from_secs(10), || {
+        service.client.get(&format!("/status/{task}")).is_ok_and(|(_, r)| r["status"] == "RUNNING")
+    });
+    ensure!(running, "it does not run");
+    Ok(task)
+}
+
+fn all_gone(processes: &[Process], within: Duration) -> Result<()> {
+    let alive = || -> Vec<Process> {
+        process::all()
+            .into_iter()
+            .filter(|p| processes.iter().any(|was| was.pid == p.pid && was.command == p.command))
+            .collect()
+    };
+    ensure!(process::eventually(within, || alive().is_empty()), "still there: {:?}", alive());
+    Ok(())
+}
+
+#[test]
+fn the_printed_snippet_runs_as_it_is() -> Result<()> {
+    let service = Service::start(&[])?;
+    let welcome = service.welcome();
+    let (_, snippet) = welcome.split_once("<<'EOF'\n").context(welcome.clone())?;
+    let (snippet, _) = snippet.split_once("\nEOF\n").context(welcome.clone())?;
+    let mut command = Command::new(python::interpreter());
+    let mut child = command.arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    child.stdin.take().context("stdin")?.write_all(snippet.as_bytes())?;
+    let said = String::from_utf8(child.wait_with_output()?.stdout)?;
+    ensure!(said.trim() == "COMPLETED 42", "{said}");
+    Ok(())
+}
+
+#[test]
+fn the_first_ctrl_c_lets_running_calls_finish() -> Result<()> {
+    let mut service = Service::start(&["-w", "1"])?;
+    let processes = service.processes();
+    let task = submit_sleep(&service, 1.0)?;
+    let waiting = service.client.clone();
+    let waiter = std::thread::spawn(move || waiting.wait(&task, 30));
+    service.signal(Signal::INT);
+    let (status, _) = waiter.join().map_err(|_| anyhow::anyhow!("the waiter panicked"))??;
+    ensure!(status == "COMPLETED", "{status}");
+    ensure!(service.ended(Duration::from_secs(15))? == Some(0));
+    all_gone(&processes, Duration::from_secs(2))
+}
+
+#[test]
+fn the_second_ctrl_c_cuts_and_the_call_runs_again_next_time() -> Result<()> {
+    let kept = tempfile::tempdir()?;
+    let data = kept.path().join("data");
+    let mut service = Service::start_over(data.clone(), &["-w", "1"])?;
+    let processes = service.processes();
+    let task = submit_sleep(&service, 2.0)?;
+    service.signal(Signal::INT);
+    let draining = service.process("dispatcher")?;
+    ensure!(draining.pid > 0);
+    std::thread::sleep(Duration::from_millis(50)); // Two signals of one kind at once are one.
+    let cut = Instant::now();
+    service.signal(Signal::INT);
+    ensure!(service.ended(Duration::from_secs(5))? == Some(1));
+    ensure!(cut.elapsed() < Duration::from_secs(1), "{:?}", cut.elapsed());
+    all_gone(&processes, Duration::from_secs(5))?;
+    drop(service);
+    let again = Service::start_over(data, &["-w", "1"])?;
+    let (status, _) = again.client.wait(&task, 30)?;
+    ensure!(status == "COMPLETED", "{status}");
+    ensure!(again.client.record(&task)?["attempts"] == 2);
+    Ok(())
+}
+
+#[test]
+fn kill_9_of_up_leaves_no_process_behind() -> Result<()> {
+    let mut service = Service::start(&["-w", "2"])?;
+    // A call that spins, and one that has started a daemon of its own.
+    let daemon = "import subprocess, time\ndef f(s):\n  subprocess.Popen(['sleep', '4321'], start_new_session=True)\n  time.sleep(s)";
+    submit_sleep(&service, 100.0)?;
+    let function = service.client.register(&service.python.dumps(daemon, "f")?, json!({}))?;
+    let args = service.python.dumps("", "((100,), {})")?;
+    service.client.submit(&function, &args, json!({}))?;
+    service.process("sleep 4321")?;
+    let processes = service.processes();
+    ensure!(processes.iter().any(|p| p.command.contains("redis-server")), "{processes:?}");
+    service.signal(Signal::KILL);
+    service.ended(Duration::from_secs(5))?;
+    all_gone(&processes, Duration::from_secs(5))
+}
+
+#[test]
+fn a_taken_port_and_a_taken_directory_are_clear_errors() -> Result<()> {
+    let service = Service::start(&[])?;
+    let port = service.client.base().rsplit(':').next().context("a port")?.to_owned();
+    let program = belljar_tests::service::binary("belljar");
+    let other = tempfile::tempdir()?;
+    let mut up = Command::new(program);
+    up.args(["up", "--listen", &format!("127.0.0.1:{port}"), "--data"]).arg(other.path());
+    let output = up.output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.code() == Some(1), "{:?}", output.status);
+    ensure!(said.contains("cannot listen on") && said.contains("hint:"), "{said}");
+    Ok(())
+}
