@@ -38,16 +38,19 @@ local function clock()
   return us, tonumber(string.sub(us, 1, 13))
 end
 
--- Gives `items` to a command that writes any number of them, after `key` where it has one.
+-- Gives `items` to a command that writes any number of them, after `key` where it has one. Returns
+-- the command's last answer.
 local function write_all(command, key, items)
+  local answer
   for from = 1, #items, CHUNK do
     local to = math.min(from + CHUNK - 1, #items)
     if key then
-      redis.call(command, key, unpack(items, from, to))
+      answer = redis.call(command, key, unpack(items, from, to))
     else
-      redis.call(command, unpack(items, from, to))
+      answer = redis.call(command, unpack(items, from, to))
     end
   end
+  return answer
 end
 
 -- The answers of a command that reads any number of `items`, in their order.

@@ -51,12 +51,13 @@ if found > 0 then
   if #fresh == 0 then return older end
 end
 
-local counts = redis.call('HMGET', COUNTS, 'queued', 'delayed')
-local waiting = (counts[1] or 0) + (counts[2] or 0)
+local counts = redis.call('HMGET', COUNTS, 'accepted', 'queued', 'delayed', 'sequence')
+for i = 1, 4 do counts[i] = tonumber(counts[i] or 0) end
+local accepted, queued_now, delayed_now, sequence = unpack(counts)
+local waiting = queued_now + delayed_now
 if waiting + #fresh > tonumber(ARGV[1]) then return { 'full', waiting } end
 
 local us, ms = clock()
-local sequence = redis.call('HINCRBY', COUNTS, 'sequence', #fresh) - #fresh
 local cards, args, ids, delayed, queues, lists, first = {}, {}, {}, {}, {}, {}, {}
 for g = 1, ARGV[4] do
   local class, lane = ARGV[groups_from + 2 * g - 1], ARGV[groups_from + 2 * g]
@@ -71,7 +72,8 @@ for n, i in ipairs(fresh) do
   args[2 * n - 1], args[2 * n] = id, ARGV[at + 3]
   local items, score
   if delay and delay > 0 then
-    items, score = delayed, ms + delay
+    -- One more: the time was cut to whole milliseconds, and no task may come early.
+    items, score = delayed, ms + delay + 1
   else
     items, score = list_in(queues, lists[group]), first[group] + n
   end
@@ -89,8 +91,8 @@ if #delayed > 0 then
   end
 end
 enqueue(queues)
-write_all('LPUSH', RECENT, ids)
 -- Trimmed in strides: a trim for every task would cost as much as the push.
-if redis.call('LLEN', RECENT) > ARGV[2] + 1000 then redis.call('LTRIM', RECENT, 0, ARGV[2] - 1) end
-count({ accepted = #fresh, delayed = #delayed / 2, queued = #fresh - #delayed / 2 })
+if write_all('LPUSH', RECENT, ids) > ARGV[2] + 1000 then redis.call('LTRIM', RECENT, 0, ARGV[2] - 1) end
+redis.call('HSET', COUNTS, 'accepted', accepted + #fresh, 'sequence', sequence + #fresh,
+  'queued', queued_now + #fresh - #delayed / 2, 'delayed', delayed_now + #delayed / 2)
 return older

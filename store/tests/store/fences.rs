@@ -1,0 +1,193 @@
+//! Late, double and stale words on attempts, and cancelled tasks.
+
+use belljar_core::id::DispatcherId;
+use belljar_core::outcome::{FailureKind, Verdict};
+use belljar_core::task::{Attempt, TaskStatus};
+use belljar_store::record::{Cancel, Settled};
+
+use crate::harness::{
+    Redis, audit, claim_one, completed, died, failed, finished, submit_one, tasks, unstarted, want,
+};
+
+#[tokio::test]
+async fn a_published_result_never_changes() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    submit_one(&store).await;
+    let task = claim_one(&store, DispatcherId::random()).await;
+    let first = completed(task.id, task.attempt, b"first");
+    assert_eq!(
+        store.finish(std::slice::from_ref(&first)).await.expect("said"),
+        [Settled::Accepted]
+    );
+    let repeated = store.finish(&[first]).await.expect("said");
+    assert_eq!(repeated, [Settled::Accepted], "the answer may have been lost");
+    let other = [
+        completed(task.id, task.attempt, b"other"),
+        failed(task.id, task.attempt, "other"),
+        finished(task.id, task.attempt, Verdict::Cancelled),
+        completed(task.id, Attempt(2), b"first"),
+    ];
+    assert_eq!(store.finish(&other).await.expect("said"), [Settled::Stale; 4]);
+    let requeued = store.requeue(&[unstarted(task.id, task.attempt)]).await.expect("said");
+    assert_eq!(requeued, [Settled::Stale]);
+    let result = store.results(&[task.id]).await.expect("read")[0].clone().expect("known");
+    assert_eq!((result.status, &*result.result), (TaskStatus::Completed, &b"first"[..]));
+    assert_eq!(audit(&store).await.counts.completed, 1);
+}
+
+#[tokio::test]
+async fn a_late_result_of_a_requeued_attempt_is_stale() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let [one, two] = [DispatcherId::random(), DispatcherId::random()];
+    submit_one(&store).await;
+    let first = claim_one(&store, one).await;
+    let evidence = died(first.id, first.attempt, "killed by signal 11 (SIGSEGV)");
+    assert_eq!(store.requeue(&[evidence]).await.expect("said"), [Settled::Accepted]);
+    let late = completed(first.id, first.attempt, b"late");
+    let settled = store.finish(std::slice::from_ref(&late)).await.expect("said");
+    assert_eq!(settled, [Settled::Stale], "it waits for its next attempt");
+
+    let second = claim_one(&store, two).await;
+    assert_eq!((second.attempt, second.deaths), (Attempt(2), 1));
+    assert_eq!(store.finish(&[late]).await.expect("said"), [Settled::Stale]);
+    let right = completed(first.id, second.attempt, b"right");
+    assert_eq!(store.finish(&[right]).await.expect("said"), [Settled::Accepted]);
+    let record = store.task(first.id).await.expect("read").expect("known");
+    assert_eq!((record.attempts, record.deaths), (2, 1));
+    assert_eq!(record.losses, ["attempt 1: killed by signal 11 (SIGSEGV)"]);
+    assert_eq!(record.dispatcher, Some(two));
+    assert_eq!(audit(&store).await.counts.completed, 1);
+}
+
+#[tokio::test]
+async fn an_unstarted_attempt_uses_up_its_number_only() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    submit_one(&store).await;
+    let dispatcher = DispatcherId::random();
+    let first = claim_one(&store, dispatcher).await;
+    store.requeue(&[unstarted(first.id, first.attempt)]).await.expect("said");
+    let record = store.task(first.id).await.expect("read").expect("known");
+    assert_eq!((record.status, record.started_at), (TaskStatus::Queued, None));
+    let second = claim_one(&store, dispatcher).await;
+    assert_eq!((second.attempt, second.deaths), (Attempt(2), 0));
+    let record = store.task(first.id).await.expect("read").expect("known");
+    assert!(record.losses.is_empty());
+}
+
+#[tokio::test]
+async fn a_batch_settles_each_under_its_own_fence() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    store.submit(tasks(1200)).await.expect("accepted");
+    let claimed = store.claim(DispatcherId::random(), &want(1200)).await.expect("claimed");
+    let mut ends: Vec<_> = claimed.iter().map(|t| completed(t.id, t.attempt, b"v")).collect();
+    ends[7].attempt = Attempt(9);
+    ends.push(ends[3].clone());
+    ends.push(completed(belljar_core::id::TaskId::random(), Attempt(1), b"v"));
+    let twice = ends[0].clone();
+    ends.insert(1, twice);
+    let settled = store.finish(&ends).await.expect("said");
+    assert_eq!(settled.len(), ends.len());
+    assert_eq!((settled[1], settled[8]), (Settled::Stale, Settled::Stale));
+    assert_eq!(settled.iter().filter(|one| **one == Settled::Accepted).count(), 1200);
+    let counts = audit(&store).await.counts;
+    assert_eq!((counts.completed, counts.running), (1199, 1));
+}
+
+#[tokio::test]
+async fn a_failure_is_kept_for_programs_and_people() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    submit_one(&store).await;
+    let task = claim_one(&store, DispatcherId::random()).await;
+    let end = failed(task.id, task.attempt, "it broke");
+    let Verdict::Failed(failure) = end.outcome.verdict.clone() else { unreachable!() };
+    store.finish(&[end]).await.expect("said");
+    let record = store.task(task.id).await.expect("read").expect("known");
+    let ending = record.ending.expect("it ended");
+    assert_eq!(ending.failure, Some(FailureKind::Exception));
+    assert_eq!(ending.message, failure.message);
+    assert_eq!(ending.outcome.elapsed_us, 1000);
+    let result = store.results(&[task.id]).await.expect("read")[0].clone().expect("known");
+    assert_eq!((result.status, result.result), (TaskStatus::Failed, failure.exception));
+}
+
+#[tokio::test]
+async fn a_cancelled_queued_task_never_runs() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let id = submit_one(&store).await;
+    assert_eq!(store.cancel(id).await.expect("said"), Some(Cancel::Cancelled));
+    let again = store.cancel(id).await.expect("said");
+    assert_eq!(again, Some(Cancel::Ended(TaskStatus::Cancelled)));
+    let claimed = store.claim(DispatcherId::random(), &want(1)).await.expect("claimed");
+    assert!(claimed.is_empty());
+    let record = store.task(id).await.expect("read").expect("known");
+    assert_eq!(record.status, TaskStatus::Cancelled);
+    assert_eq!((record.attempts, record.result_bytes), (0, 0));
+    assert_eq!(audit(&store).await.counts.cancelled, 1);
+}
+
+#[tokio::test]
+async fn a_cancelled_running_task_never_shows_a_result() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let dispatcher = DispatcherId::random();
+    submit_one(&store).await;
+    let task = claim_one(&store, dispatcher).await;
+    for _ in 0..2 {
+        assert_eq!(store.cancel(task.id).await.expect("said"), Some(Cancel::Stopping));
+    }
+    let held = store.held(dispatcher).await.expect("read");
+    assert_eq!((held[0].id, held[0].attempt, held[0].cancelling), (task.id, task.attempt, true));
+    let running = store.results(&[task.id]).await.expect("read")[0].clone().expect("known");
+    assert_eq!(running.status, TaskStatus::Running, "the code has not stopped yet");
+
+    let zombie = completed(task.id, task.attempt, b"value");
+    for _ in 0..2 {
+        let settled = store.finish(std::slice::from_ref(&zombie)).await.expect("said");
+        assert_eq!(settled, [Settled::Cancelled]);
+    }
+    let result = store.results(&[task.id]).await.expect("read")[0].clone().expect("known");
+    assert_eq!((result.status, &*result.result), (TaskStatus::Cancelled, &b""[..]));
+    assert_eq!(store.held(dispatcher).await.expect("read"), []);
+    assert_eq!(audit(&store).await.counts.cancelled, 1);
+}
+
+#[tokio::test]
+async fn a_cancelled_attempt_is_not_made_again() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let dispatcher = DispatcherId::random();
+    submit_one(&store).await;
+    let task = claim_one(&store, dispatcher).await;
+    store.cancel(task.id).await.expect("said");
+    let settled = store.requeue(&[died(task.id, task.attempt, "gone")]).await.expect("said");
+    assert_eq!(settled, [Settled::Cancelled]);
+    assert!(store.claim(dispatcher, &want(1)).await.expect("claimed").is_empty());
+    let record = store.task(task.id).await.expect("read").expect("known");
+    assert_eq!(record.status, TaskStatus::Cancelled);
+    assert_eq!(record.losses, ["attempt 1: gone"]);
+    audit(&store).await;
+}
+
+#[tokio::test]
+async fn an_ended_task_cannot_be_cancelled() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let dispatcher = DispatcherId::random();
+    for (value, status) in [(true, TaskStatus::Completed), (false, TaskStatus::Failed)] {
+        submit_one(&store).await;
+        let task = claim_one(&store, dispatcher).await;
+        let end = if value {
+            completed(task.id, task.attempt, b"v")
+        } else {
+            failed(task.id, task.attempt, "e")
+        };
+        store.finish(&[end]).await.expect("said");
+        assert_eq!(store.cancel(task.id).await.expect("said"), Some(Cancel::Ended(status)));
+    }
+}

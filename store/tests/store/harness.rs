@@ -1,0 +1,208 @@
+//! A private Redis for a test, and tasks to put into it.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
+use belljar_core::outcome::{Failure, FailureKind, Outcome, Verdict};
+use belljar_core::task::{Attempt, CodeHash, Limits, Priority, TaskClass, TaskSpec};
+use belljar_store::record::{Audit, ClaimedTask, Finished, NewTask, Requeued, Returned, Want};
+use belljar_store::{Notice, Notices, Store, StoreConfig};
+use bytes::Bytes;
+use redis::{FromRedisValue, ToRedisArgs};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long anything may take that is expected to happen.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Options of a server that has every accepted task on disk before it answers.
+pub(crate) const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
+
+/// A `redis-server` on a unix socket in a directory of its own; killed when dropped.
+pub(crate) struct Redis {
+    dir: TempDir,
+    options: Vec<String>,
+    child: Child,
+}
+
+impl Redis {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    pub(crate) async fn start_with(options: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
+        let child = spawn(&dir, &options);
+        let redis = Self { dir, options, child };
+        redis.answers().await;
+        redis
+    }
+
+    /// Ends the server as a power cut would, as far as it can tell.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.expect("it runs");
+    }
+
+    /// Starts it again on the same files.
+    pub(crate) async fn revive(&mut self) {
+        let _ = std::fs::remove_file(self.socket());
+        self.child = spawn(&self.dir, &self.options);
+        self.answers().await;
+    }
+
+    async fn answers(&self) {
+        eventually("redis-server answers", async || {
+            let mut connection = self.connection().await.ok()?;
+            redis::cmd("PING").query_async::<()>(&mut connection).await.ok()
+        })
+        .await;
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("redis.sock")
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket().display())
+    }
+
+    async fn connection(&self) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
+        redis::Client::open(self.url())?.get_multiplexed_async_connection().await
+    }
+
+    /// Sends a command past the store.
+    pub(crate) async fn command<T: FromRedisValue>(&self, parts: &[impl ToRedisArgs]) -> T {
+        let mut connection = self.connection().await.expect("it runs");
+        let mut command = redis::Cmd::new();
+        for part in parts {
+            command.arg(part);
+        }
+        command.query_async(&mut connection).await.expect("the command is answered")
+    }
+
+    pub(crate) fn config(&self) -> StoreConfig {
+        StoreConfig { timeout: Duration::from_secs(10), ..StoreConfig::new(self.url()) }
+    }
+
+    pub(crate) async fn store(&self) -> Store {
+        Store::connect(self.config()).await.expect("the server is fit")
+    }
+
+    /// Makes it look as if `dead` had been silent for long, and `judge` had watched all the time.
+    pub(crate) async fn age(&self, dead: DispatcherId, judge: DispatcherId) {
+        let [dead, judge] = [dead.to_string(), judge.to_string()];
+        self.command::<()>(&["ZADD", "belljar:dispatchers", "1", &dead]).await;
+        self.command::<()>(&["HSET", "belljar:watching", &judge, "1"]).await;
+    }
+}
+
+fn spawn(dir: &TempDir, options: &[String]) -> Child {
+    let mut command = Command::new("redis-server");
+    command.args(["--port", "0", "--save", "", "--unixsocket", "redis.sock"]).args(options);
+    command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null());
+    command.kill_on_drop(true).spawn().expect("redis-server is installed")
+}
+
+/// Asks until there is an answer. For what cannot be awaited otherwise.
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(begin.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// The next notice, in time.
+pub(crate) async fn heard(notices: &mut Notices) -> Notice {
+    timeout(DEADLINE, notices.next()).await.expect("a notice in time")
+}
+
+pub(crate) fn native() -> TaskClass {
+    "native:3.11".parse().expect("a class")
+}
+
+pub(crate) fn sandbox() -> TaskClass {
+    "sandbox:3.11".parse().expect("a class")
+}
+
+pub(crate) fn task() -> NewTask {
+    NewTask {
+        id: TaskId::random(),
+        spec: TaskSpec {
+            function_id: FunctionId::from_bytes([7; 16]),
+            code: CodeHash::of(b"code"),
+            class: native(),
+            limits: Limits::DEFAULT,
+            priority: Priority::Normal,
+        },
+        args: Bytes::from_static(b"\x80\x04\x95args"),
+        delay_ms: 0,
+        idempotency: None,
+    }
+}
+
+pub(crate) fn tasks(n: usize) -> Vec<NewTask> {
+    (0..n).map(|_| task()).collect()
+}
+
+pub(crate) fn with_priority(priority: Priority) -> NewTask {
+    let task = task();
+    NewTask { spec: TaskSpec { priority, ..task.spec.clone() }, ..task }
+}
+
+pub(crate) fn of_class(class: TaskClass) -> NewTask {
+    let task = task();
+    NewTask { spec: TaskSpec { class, ..task.spec.clone() }, ..task }
+}
+
+pub(crate) fn want(count: usize) -> Vec<Want> {
+    vec![Want { classes: vec![native()], count }]
+}
+
+pub(crate) async fn submit_one(store: &Store) -> TaskId {
+    store.submit(vec![task()]).await.expect("accepted")[0]
+}
+
+/// Claims the one task that there is.
+pub(crate) async fn claim_one(store: &Store, dispatcher: DispatcherId) -> ClaimedTask {
+    let mut claimed = store.claim(dispatcher, &want(1)).await.expect("claimed");
+    assert_eq!(claimed.len(), 1, "one task is queued");
+    claimed.remove(0)
+}
+
+pub(crate) fn completed(id: TaskId, attempt: Attempt, value: &[u8]) -> Finished {
+    let verdict = Verdict::Completed(Bytes::copy_from_slice(value));
+    finished(id, attempt, verdict)
+}
+
+pub(crate) fn failed(id: TaskId, attempt: Attempt, text: &str) -> Finished {
+    let failure = Failure::by_platform(FailureKind::Exception, text.to_owned());
+    finished(id, attempt, Verdict::Failed(failure))
+}
+
+pub(crate) fn finished(id: TaskId, attempt: Attempt, verdict: Verdict) -> Finished {
+    let outcome = Outcome::bare(verdict, Duration::from_millis(1));
+    Finished { id, attempt, worker: WorkerId::random(), outcome }
+}
+
+pub(crate) fn unstarted(id: TaskId, attempt: Attempt) -> Requeued {
+    Requeued { id, attempt, reason: Returned::Unstarted }
+}
+
+pub(crate) fn died(id: TaskId, attempt: Attempt, evidence: &str) -> Requeued {
+    Requeued { id, attempt, reason: Returned::Died(evidence.to_owned()) }
+}
+
+/// The audit, which must be consistent whenever it is asked for.
+pub(crate) async fn audit(store: &Store) -> Audit {
+    let audit = store.audit().await.expect("an audit");
+    assert!(audit.is_consistent(), "{audit:?}");
+    audit
+}

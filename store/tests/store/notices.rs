@@ -1,0 +1,171 @@
+//! What subscribers hear, and that they miss nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use belljar_core::id::DispatcherId;
+use belljar_store::record::NewTask;
+use belljar_store::{Notice, Notices, Store, Topic};
+use tokio::time::timeout;
+
+use crate::harness::{
+    DEADLINE, Redis, audit, claim_one, completed, heard, native, submit_one, task, tasks,
+    unstarted, want,
+};
+
+async fn listen(store: &Store, topics: &[Topic]) -> Notices {
+    let mut notices = store.subscribe(topics).await.expect("subscribed");
+    assert_eq!(heard(&mut notices).await, Notice::Connected);
+    notices
+}
+
+#[tokio::test]
+async fn ended_tasks_are_published_in_one_message() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let mut notices = listen(&store, &[Topic::Ended]).await;
+    let ids = store.submit(tasks(50)).await.expect("accepted");
+    let claimed = store.claim(DispatcherId::random(), &want(49)).await.expect("claimed");
+    let ends: Vec<_> = claimed.iter().map(|t| completed(t.id, t.attempt, b"v")).collect();
+    store.finish(&ends).await.expect("said");
+    assert_eq!(heard(&mut notices).await, Notice::Ended(ids[..49].to_vec()));
+    store.finish(&ends).await.expect("said again, without an echo");
+    store.cancel(ids[49]).await.expect("said");
+    assert_eq!(heard(&mut notices).await, Notice::Ended(vec![ids[49]]));
+}
+
+#[tokio::test]
+async fn a_running_task_s_dispatcher_hears_of_its_cancel() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let mut notices = listen(&store, &[Topic::Cancel]).await;
+    submit_one(&store).await;
+    let task = claim_one(&store, DispatcherId::random()).await;
+    store.cancel(task.id).await.expect("said");
+    assert_eq!(heard(&mut notices).await, Notice::Cancel(task.id));
+}
+
+#[tokio::test]
+async fn work_is_announced_to_the_hungry_only() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let mut notices = listen(&store, &[Topic::Work]).await;
+    let dispatcher = DispatcherId::random();
+    store.submit(tasks(2)).await.expect("accepted: nobody is hungry yet");
+    store.claim(dispatcher, &want(2)).await.expect("claimed: nothing is missing");
+    store.submit(tasks(1)).await.expect("accepted: nobody is hungry yet");
+    let claimed = store.claim(dispatcher, &want(2)).await.expect("one is missing");
+    store.submit(tasks(1)).await.expect("accepted and announced");
+    store.submit(tasks(1)).await.expect("accepted: it was announced");
+    assert_eq!(heard(&mut notices).await, Notice::Work);
+    store.claim(dispatcher, &want(5)).await.expect("three are missing");
+    store.requeue(&[unstarted(claimed[0].id, claimed[0].attempt)]).await.expect("announced");
+    assert_eq!(heard(&mut notices).await, Notice::Work);
+    // A mark behind all that was said: nothing else was announced before it.
+    redis.command::<()>(&["PUBLISH", "belljar:work", "delayed"]).await;
+    assert_eq!(heard(&mut notices).await, Notice::Delayed);
+}
+
+#[tokio::test]
+async fn an_earlier_delayed_task_is_announced() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let mut notices = listen(&store, &[Topic::Work]).await;
+    for delay_ms in [50_000, 60_000, 40_000] {
+        store.submit(vec![NewTask { delay_ms, ..task() }]).await.expect("accepted");
+    }
+    redis.command::<()>(&["PUBLISH", "belljar:work", "work"]).await;
+    let said = [heard(&mut notices).await, heard(&mut notices).await, heard(&mut notices).await];
+    assert_eq!(said, [Notice::Delayed, Notice::Delayed, Notice::Work]);
+}
+
+/// A dispatcher that claims only when woken, against clients that submit as they please: if one wake
+/// were lost, it would wait for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_wake_is_lost() {
+    const CLIENTS: usize = 4;
+    const EACH: usize = 300;
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let done = Arc::new(AtomicUsize::new(0));
+    let dispatchers: Vec<_> = (0..2)
+        .map(|_| {
+            let (store, done) = (store.clone(), Arc::clone(&done));
+            tokio::spawn(async move {
+                let me = DispatcherId::random();
+                let mut notices = store.subscribe(&[Topic::Work]).await.expect("subscribed");
+                while done.load(Ordering::SeqCst) < CLIENTS * EACH {
+                    notices.next().await;
+                    loop {
+                        let claimed = store.claim(me, &want(3)).await.expect("claimed");
+                        let ends: Vec<_> =
+                            claimed.iter().map(|t| completed(t.id, t.attempt, b"v")).collect();
+                        store.finish(&ends).await.expect("said");
+                        done.fetch_add(ends.len(), Ordering::SeqCst);
+                        if ends.len() < 3 {
+                            break;
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for _ in 0..EACH {
+                    submit_one(&store).await;
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.expect("it submitted all");
+    }
+    let all = async {
+        while done.load(Ordering::SeqCst) < CLIENTS * EACH {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(DEADLINE, all).await.expect("every task was heard of");
+    for dispatcher in dispatchers {
+        dispatcher.abort();
+    }
+    assert_eq!(audit(&store).await.counts.completed, (CLIENTS * EACH) as u64);
+}
+
+#[tokio::test]
+async fn a_subscription_returns_after_a_restart() {
+    let mut redis = Redis::start().await;
+    let store = redis.store().await;
+    let mut notices = listen(&store, &[Topic::Ended]).await;
+    for _ in 0..3 {
+        redis.kill().await;
+        redis.revive().await;
+        assert_eq!(heard(&mut notices).await, Notice::Connected);
+    }
+    let id = submit_one(&store).await;
+    store.cancel(id).await.expect("said");
+    assert_eq!(heard(&mut notices).await, Notice::Ended(vec![id]));
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_told_to_look_at_the_store() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let mut notices = listen(&store, &[Topic::Cancel]).await;
+    submit_one(&store).await;
+    let task = claim_one(&store, DispatcherId::random()).await;
+    for _ in 0..50 {
+        let cancels = (0..100).map(|_| store.cancel(task.id));
+        futures_util::future::join_all(cancels).await;
+    }
+    let mut rest = 0;
+    while heard(&mut notices).await != Notice::Connected {
+        rest += 1;
+    }
+    assert!(rest <= 2048, "what waits is bounded: {rest}");
+    store.beat(DispatcherId::random(), &[native()], &[]).await.expect("beaten");
+}

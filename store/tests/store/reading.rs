@@ -1,0 +1,107 @@
+//! Lists of tasks, and how long results are kept.
+
+use std::time::Duration;
+
+use belljar_core::id::{DispatcherId, FunctionId, TaskId};
+use belljar_core::task::TaskStatus;
+use belljar_store::record::{NewTask, TaskFilter};
+use belljar_store::{RECENT_TASKS, Store, StoreConfig};
+
+use crate::harness::{
+    Redis, audit, claim_one, completed, eventually, submit_one, task, tasks, want,
+};
+
+async fn list(store: &Store, filter: TaskFilter, limit: usize) -> Vec<TaskId> {
+    let (mut ids, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = store.tasks(filter, cursor.as_deref(), limit).await.expect("read");
+        assert!(page.items.len() <= limit);
+        ids.extend(page.items.iter().map(|task| task.id));
+        cursor = page.next;
+        if cursor.is_none() {
+            return ids;
+        }
+    }
+}
+
+#[tokio::test]
+async fn tasks_are_listed_newest_first_in_pages_that_newer_ones_do_not_shift() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let mut expected = store.submit(tasks(25)).await.expect("accepted");
+    expected.reverse();
+    assert_eq!(list(&store, TaskFilter::default(), 10).await, expected);
+    assert_eq!(list(&store, TaskFilter::default(), 25).await, expected);
+    let first = store.tasks(TaskFilter::default(), None, 10).await.expect("read");
+    store.submit(tasks(5)).await.expect("accepted");
+    let second = store.tasks(TaskFilter::default(), first.next.as_deref(), 10).await.expect("read");
+    let ids: Vec<_> = second.items.iter().map(|task| task.id).collect();
+    assert_eq!(ids, expected[10..20]);
+}
+
+#[tokio::test]
+async fn lists_filter_by_status_and_function() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let ids = store.submit(tasks(30)).await.expect("accepted");
+    let mut other = task();
+    other.spec.function_id = FunctionId::random();
+    store.submit(vec![other.clone()]).await.expect("accepted");
+    let claimed = store.claim(DispatcherId::random(), &want(3)).await.expect("claimed");
+    store.finish(&[completed(ids[0], claimed[0].attempt, b"v")]).await.expect("said");
+
+    let with = |status| TaskFilter { status: Some(status), ..TaskFilter::default() };
+    assert_eq!(list(&store, with(TaskStatus::Completed), 2).await, [ids[0]]);
+    assert_eq!(list(&store, with(TaskStatus::Running), 2).await, [ids[2], ids[1]]);
+    assert_eq!(list(&store, with(TaskStatus::Queued), 4).await.len(), 28);
+    let function_id = Some(other.spec.function_id);
+    let calls = TaskFilter { function_id, ..TaskFilter::default() };
+    assert_eq!(list(&store, calls, 3).await, [other.id]);
+}
+
+#[tokio::test]
+async fn the_list_is_bounded_and_the_queue_is_not() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let total = RECENT_TASKS + 2000;
+    for _ in 0..total / 10_200 {
+        store.submit(tasks(10_200)).await.expect("accepted");
+    }
+    let listed: usize = redis.command(&["LLEN", "belljar:recent"]).await;
+    assert!((RECENT_TASKS..=RECENT_TASKS + 1000).contains(&listed), "{listed}");
+    assert_eq!(audit(&store).await.counts.queued, total as u64);
+}
+
+#[tokio::test]
+async fn results_are_forgotten_after_their_time_and_waiting_tasks_never() {
+    let redis = Redis::start().await;
+    let result_ttl = Duration::from_millis(50);
+    let store = Store::connect(StoreConfig { result_ttl, ..redis.config() }).await.expect("up");
+    let id = submit_one(&store).await;
+    let claimed = claim_one(&store, DispatcherId::random()).await;
+    let waiting = submit_one(&store).await;
+    store.finish(&[completed(id, claimed.attempt, b"v")]).await.expect("said");
+    eventually("the result is forgotten", async || {
+        store.results(&[id]).await.expect("read")[0].is_none().then_some(())
+    })
+    .await;
+    assert!(store.task(id).await.expect("read").is_none());
+    let time_to_live: i64 = redis.command(&["TTL", &format!("belljar:task:{waiting}")]).await;
+    assert_eq!(time_to_live, -1);
+    assert_eq!(list(&store, TaskFilter::default(), 10).await, [waiting]);
+    assert_eq!(audit(&store).await.counts.completed, 1, "it was counted");
+}
+
+#[tokio::test]
+async fn a_result_states_when_it_will_be_forgotten() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let new = NewTask { delay_ms: 0, ..task() };
+    store.submit(vec![new.clone()]).await.expect("accepted");
+    let claimed = claim_one(&store, DispatcherId::random()).await;
+    store.finish(&[completed(new.id, claimed.attempt, b"v")]).await.expect("said");
+    let record = store.task(new.id).await.expect("read").expect("known");
+    let kept =
+        record.expires_at.expect("ended").0 / 1000 - record.finished_at.expect("ended").0 / 1000;
+    assert_eq!(kept, 24 * 60 * 60 * 1000);
+}
