@@ -94,10 +94,8 @@ library() {
     mkdir -p "$1/lib" "$1/site"
     (cd "$PYTHON/src/Lib" && tar -cf - --exclude='test' --exclude='tests' --exclude='idlelib' --exclude='lib2to3' \
         --exclude='tkinter' --exclude='turtledemo' --exclude='turtle.py' --exclude='ensurepip' --exclude='distutils' \
-        --exclude='multiprocessing' --exclude='curses' --exclude='dbm' --exclude='msilib' --exclude='venv' \
+        --exclude='curses' --exclude='dbm' --exclude='msilib' --exclude='venv' \
         --exclude='__pycache__' --exclude='*.exe' .) | tar -xf - -C "$1/lib"
-    sysconfig=$(ls "$PYTHON"/build/build/lib.*/_sysconfigdata_*.py 2>/dev/null | head -1)
-    [ -z "$sysconfig" ] || cp "$sysconfig" "$1/lib/"
     [ -x "$WORK/pip-$MINOR/bin/pip" ] || "$BUILD_PYTHON" -m venv "$WORK/pip-$MINOR"
     "$WORK/pip-$MINOR/bin/pip" install --quiet --no-compile --no-deps --require-hashes \
         --target "$1/site" -r "$HERE/requirements.txt"

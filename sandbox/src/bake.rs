@@ -70,7 +70,7 @@ fn importable_modules(dir: &Path) -> Result<Vec<u8>, Error> {
 /// The memory of the module's instance after its start.
 fn snapshot(wasm: &[u8], dir: &Path) -> wasmtime::Result<Vec<u8>> {
     let mut settings = settings(Flavour::Killed);
-    settings.max_wasm_stack(4 << 20);
+    settings.max_wasm_stack(2 << 20);
     let engine = wasmtime::Engine::new(&settings)?;
     let module = Module::from_binary(&engine, wasm)?;
     let mut linker = Linker::new(&engine);

@@ -70,7 +70,11 @@ pub(crate) fn engine(
     memories: Arc<Memories>,
 ) -> Result<wasmtime::Engine, Error> {
     let mut settings = settings(config.flavour);
-    settings.max_wasm_stack(config.stack_bytes).with_host_memory(Arc::new(Creator(memories)));
+    settings
+        .max_wasm_stack(config.stack_bytes)
+        // Never used, but it must not be the smaller of the two.
+        .async_stack_size(config.stack_bytes)
+        .with_host_memory(Arc::new(Creator(memories)));
     let engine = wasmtime::Engine::new(&settings).map_err(Error::Engine)?;
     if config.flavour == Flavour::Epoch {
         tick(&engine);

@@ -1,5 +1,6 @@
 //! One fresh interpreter per call.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -73,6 +74,11 @@ impl Sandbox {
     #[must_use]
     pub fn description(&self) -> &Description {
         self.image.description()
+    }
+
+    /// The directories that the guest may read, for who restricts this process to them.
+    pub fn directories(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.mounts.iter().map(|mount| mount.dir.as_fd())
     }
 
     /// Makes the next call's interpreter, unless one stands by.

@@ -9,6 +9,7 @@
 //! * `memory`, `pagemap`: linear memories that become the image again after a call.
 //! * `wasi`: the guest's only way out. [`grants`]: the directories that it may read.
 //! * [`limits`]: memory and time of a call. [`answer`]: what it came to.
+//! * [`source`]: calls without any Python on the host's side.
 //! * [`error`]: what can go wrong with the sandbox itself.
 
 pub mod answer;
@@ -21,6 +22,7 @@ pub mod instance;
 pub mod limits;
 mod memory;
 mod pagemap;
+pub mod source;
 mod wasi;
 
 pub use answer::Answer;

@@ -5,15 +5,22 @@ The shim takes `run` and `seed` from it and calls `freeze` last.
 
 import sys
 
+# dill takes modules below these for installed ones and pickles them by name, others with all they hold.
+sys.prefix = sys.base_prefix = sys.exec_prefix = sys.base_exec_prefix = "/lib"
+sys.real_prefix = "/site"
+
 # What functions commonly use, so that a call finds it imported: a module read from files costs
 # milliseconds. What is missing here still imports.
-import abc, ast, base64, binascii, bisect, calendar, codecs, collections.abc, colorsys, contextlib
+import abc, ast, base64, binascii, bisect, builtins, calendar, codecs, collections.abc, colorsys, contextlib
 import copy, copyreg, csv, dataclasses, datetime, decimal, difflib, dis, enum, fractions, functools
 import gc, graphlib, gzip, hashlib, heapq, hmac, html, inspect, io, itertools, json, keyword, logging
 import marshal, math, numbers, operator, os, pathlib, pickle, platform, pprint, queue, random, re
 import secrets, shlex, statistics, string, struct, tempfile, textwrap, threading, time, timeit
 import tokenize, traceback, types, typing, unicodedata, urllib.parse, uuid, warnings, weakref, zlib
 import email.message, html.parser, xml.etree.ElementTree, zipfile, zoneinfo
+
+# dill asks for a folder for temporary files at import. There is none that could be written to.
+tempfile.tempdir = "/tmp"
 
 import cloudpickle
 import dill
@@ -52,9 +59,12 @@ calls = [
 def _rehearse():
     """Runs calls until caches are filled and the interpreter has specialised the code they take."""
     main = sys.modules["__main__"].__dict__
+    # As bare as the runner leaves it: dill may pickle all of it along with a function.
+    main.clear()
+    main.update(__name__="__main__", __doc__=None, __builtins__=builtins)
     exec(_CALLS, main)
     pickled = []
-    for function, args in main["calls"]:
+    for function, args in main.pop("calls"):
         args = dill.dumps(args)
         pickled.append((dill.dumps(function, recurse=True), args))
         pickled.append((dill.dumps(function, recurse=False), args))

@@ -335,7 +335,11 @@ fn write(
 }
 
 fn seek(entry: &Entry, by: i64, whence: u32) -> Result<u64, Errno> {
-    let Entry::File(file) = entry else { return Err(Errno::SPIPE) };
+    let file = match entry {
+        Entry::File(file) => file,
+        Entry::Null => return Ok(0),
+        _ => return Err(Errno::SPIPE),
+    };
     let place = match whence {
         0 => SeekFrom::Start(u64::try_from(by).map_err(|_| Errno::INVAL)?),
         1 => SeekFrom::Current(by),

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Ok(sandbox) => sandbox,
         Err(error) => return fail(exit::NO_GUEST, error.as_ref()),
     };
-    if let Err(error) = wall::before_threads() {
+    if let Err(error) = wall::before_threads(sandbox.directories()) {
         return fail(exit::NO_GUEST, &error);
     }
     let thread = std::thread::Builder::new().stack_size(THREAD_STACK_BYTES);

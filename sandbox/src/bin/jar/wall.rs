@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::io;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetError,
-    Scope,
+    ABI, Access, AccessFs, AccessNet, PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetError, Scope,
 };
+use rustix::fd::BorrowedFd;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use seccompiler::{BackendError, SeccompAction, SeccompFilter};
 
@@ -40,8 +41,11 @@ pub(crate) fn close_strangers() {
     }
 }
 
-/// What threads inherit: resource limits, no new privileges, no path of the file system.
-pub(crate) fn before_threads() -> Result<(), Error> {
+/// What threads inherit: resource limits, no new privileges, and of the file system only what is below
+/// `granted`, to be read.
+pub(crate) fn before_threads<'fd>(
+    granted: impl Iterator<Item = BorrowedFd<'fd>>,
+) -> Result<(), Error> {
     for (resource, most) in
         [(Resource::Core, 0), (Resource::Fsize, 0), (Resource::Nofile, 512), (Resource::Memlock, 0)]
     {
@@ -49,8 +53,22 @@ pub(crate) fn before_threads() -> Result<(), Error> {
             .map_err(io::Error::from)?;
     }
     rustix::thread::set_no_new_privs(true).map_err(io::Error::from)?;
-    // Everything that this kernel can forbid: descriptors opened before stay open, and what is opened
-    // relative to them is checked as well, so the granted directories need their rule.
+    restrict_files(granted)
+}
+
+/// Forbids all that this kernel's landlock can forbid; on a kernel without it, nothing.
+fn restrict_files<'fd>(granted: impl Iterator<Item = BorrowedFd<'fd>>) -> Result<(), Error> {
+    const NEWEST: ABI = ABI::V6;
+    let rules = granted.map(|dir| {
+        Ok::<_, RulesetError>(PathBeneath::new(dir, AccessFs::from_read(NEWEST)))
+    });
+    Ruleset::default()
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(AccessNet::from_all(NEWEST))?
+        .scope(Scope::from_all(NEWEST))?
+        .create()?
+        .add_rules(rules)?
+        .restrict_self()?;
     Ok(())
 }
 

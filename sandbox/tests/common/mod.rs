@@ -1,0 +1,96 @@
+//! A jar and its parent's end of the channel.
+
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use belljar_core::frame::{self, Call, Done, Ready, Reply};
+use belljar_core::task::CodeHash;
+use belljar_sandbox::image::default_dir;
+use belljar_sandbox::source;
+use bytes::Bytes;
+
+/// A running `belljar-jar`.
+pub struct Jar {
+    child: Child,
+    channel: UnixStream,
+    ready: Ready,
+}
+
+impl Jar {
+    /// Starts one; `paths` are its `--python-path`.
+    pub fn start(paths: &[&std::path::Path]) -> Self {
+        let (ours, theirs) = UnixStream::pair().expect("a socket pair");
+        ours.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_belljar-jar"));
+        command.arg("--guest").arg(default_dir("3.11"));
+        for path in paths {
+            command.arg("--python-path").arg(path);
+        }
+        command.env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+        let fd = theirs.as_raw_fd();
+        #[expect(unsafe_code, reason = "dup2 is the way to hand over a descriptor by number")]
+        // SAFETY: only dup2, which is safe between fork and exec.
+        unsafe {
+            command.pre_exec(move || match libc::dup2(fd, frame::CHILD_FD) {
+                -1 => Err(std::io::Error::last_os_error()),
+                _ => Ok(()),
+            });
+        }
+        let child = command.spawn().expect("the jar starts");
+        drop(theirs);
+        let mut channel = ours;
+        match frame::read(&mut channel).expect("a frame") {
+            Some(Reply::Ready(ready)) => Self { child, channel, ready },
+            other => panic!("{other:?} is not Ready"),
+        }
+    }
+
+    /// What it said first.
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// Calls `f` of `source` with the JSON list `arguments`, at most `memory_mb` MiB.
+    pub fn call_within(&mut self, source: &str, arguments: &str, memory_mb: u32) -> Done {
+        let code = Bytes::from(source::function(source, "f"));
+        let call = Call {
+            hash: CodeHash::of(&code),
+            code: Some(code),
+            forget: true,
+            args: source::arguments(arguments).into(),
+            memory_mb,
+        };
+        frame::write(&mut self.channel, &call).expect("written");
+        match frame::read(&mut self.channel).expect("a frame") {
+            Some(Reply::Done(done)) => done,
+            other => panic!("{other:?} is not Done"),
+        }
+    }
+
+    /// Calls `f` of `source` without arguments.
+    pub fn call(&mut self, source: &str) -> Done {
+        self.call_within(source, "[]", 256)
+    }
+
+    /// What `f` of `source` returns, as JSON.
+    pub fn value(&mut self, source: &str) -> String {
+        let done = self.call(source);
+        let pickle = done.result.unwrap_or_else(|raised| panic!("{}", raised.traceback));
+        source::json(&pickle).expect("JSON").to_owned()
+    }
+
+    /// Asserts that the next call is right.
+    pub fn is_right(&mut self) {
+        assert_eq!(self.value("def f(): return [len('abc'), 6 * 7]"), "[3, 42]");
+    }
+}
+
+impl Drop for Jar {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
