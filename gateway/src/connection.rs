@@ -6,10 +6,11 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
 
 use crate::config::Config;
 
@@ -99,66 +100,122 @@ impl Drop for OpenRequest {
     }
 }
 
-/// A stream that notes its progress.
-pub(crate) struct Watched<S> {
-    stream: S,
+/// What is read and thrown away at the end at most, and for how long.
+const LINGER_BYTES: usize = 4 << 20;
+const LINGER_TIME: Duration = Duration::from_millis(500);
+
+/// A stream that notes its progress. It is shared, so that it can be ended in order when the HTTP
+/// machinery is done with it.
+pub(crate) struct Watched {
+    stream: Arc<TcpStream>,
     progress: Arc<Progress>,
 }
 
-impl<S> Watched<S> {
+impl Watched {
     /// Watches `stream`.
-    pub(crate) const fn new(stream: S, progress: Arc<Progress>) -> Self {
+    pub(crate) const fn new(stream: Arc<TcpStream>, progress: Arc<Progress>) -> Self {
         Self { stream, progress }
+    }
+
+    fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let result = loop {
+            match self.stream.poll_write_ready(cx) {
+                Poll::Pending => break Poll::Pending,
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) => {}
+            }
+            match write(&self.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => break Poll::Ready(result),
+            }
+        };
+        self.progress.wrote(&result);
+        result
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl AsyncRead for Watched {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.progress.read();
+        loop {
+            ready!(self.stream.poll_read_ready(cx))?;
+            match self.stream.try_read_buf(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(count) => {
+                    if count > 0 {
+                        self.progress.read();
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+            }
         }
-        result
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl AsyncWrite for Watched {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.progress.wrote(&result);
-        result
+        self.poll_write_with(cx, |stream| stream.try_write(bytes))
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.progress.wrote(&result);
-        result
+        self.poll_write_with(cx, |stream| stream.try_write_vectored(slices))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    /// The end is [`hang_up`]'s.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
+}
+
+/// Ends a connection. Where the peer is still sending, what it sends is read for a while: a socket
+/// that is closed over unread bytes takes from the peer the last answer, which says why.
+pub(crate) async fn hang_up(mut stream: TcpStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut scratch = vec![0; 16 * 1024];
+    let mut thrown = 0;
+    let reading = async {
+        while thrown < LINGER_BYTES {
+            match stream.try_read(&mut scratch) {
+                Ok(0) => return,
+                Ok(count) => thrown += count,
+                // Who was not sending is not waited for.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && thrown > 0 => {
+                    if stream.readable().await.is_err() {
+                        return;
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    };
+    // Either way the peer has had its chance.
+    let _ = tokio::time::timeout(LINGER_TIME, reading).await;
 }
 
 #[cfg(test)]

@@ -70,20 +70,16 @@ impl Edge {
         let request_id = id.to_str().unwrap_or_default();
         let is_down = &self.app.is_store_down;
         match response.extensions().get::<Fault>() {
-            Some(Fault(why)) if response.status() == StatusCode::INTERNAL_SERVER_ERROR => {
+            Some(Fault { why, .. }) if response.status() == StatusCode::INTERNAL_SERVER_ERROR => {
                 tracing::error!(request_id, route = notes.route(), "request failed: {why}");
             }
-            Some(Fault(why)) => {
-                if !is_down.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(request_id, "requests are being refused: {why}");
-                }
+            Some(Fault { why, is_of_store: true }) if !is_down.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(request_id, "requests are refused: {why}");
             }
-            None if is_down.load(Ordering::Relaxed) && response.status().is_success() => {
-                if is_down.swap(false, Ordering::Relaxed) {
-                    tracing::info!("requests are being served again");
-                }
+            None if notes.asked_store() && is_down.swap(false, Ordering::Relaxed) => {
+                tracing::info!("the store answers again");
             }
-            None => {}
+            _ => {}
         }
     }
 }

@@ -195,7 +195,12 @@ enum Detail<'a> {
 
 /// What the log should know about an error that is not the client's; travels with the response.
 #[derive(Debug, Clone)]
-pub(crate) struct Fault(pub(crate) String);
+pub(crate) struct Fault {
+    /// The error and its causes.
+    pub(crate) why: String,
+    /// Whether the store is the reason.
+    pub(crate) is_of_store: bool,
+}
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
@@ -220,7 +225,8 @@ impl IntoResponse for ApiError {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if status.is_server_error() {
-            response.extensions_mut().insert(Fault(chain(&self)));
+            let is_of_store = matches!(self, Self::Store(_));
+            response.extensions_mut().insert(Fault { why: chain(&self), is_of_store });
         }
         response
     }

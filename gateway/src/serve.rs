@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
-use crate::connection::{OpenRequest, Progress, Watched};
+use crate::connection::{OpenRequest, Progress, Watched, hang_up};
 use crate::edge::Edge;
 
 /// Headers of one request together may have so many bytes.
@@ -110,11 +110,8 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 fn http() -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     // `Watched` knows when headers are late; hyper's own timer would also cut idle connections.
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(None)
-        .pipeline_flush(true)
-        .max_buf_size(HEADER_BYTES);
+    // No `pipeline_flush`: with it hyper's own answers to broken requests are never sent.
+    http.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEADER_BYTES);
     http.http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(PING)
@@ -128,14 +125,18 @@ impl Server {
     async fn connection(self: Arc<Self>, stream: TcpStream, permit: OwnedSemaphorePermit) {
         self.app.metrics.accepted.inc();
         self.app.metrics.connections.inc();
-        self.talk(stream).await;
+        // Small answers leave at once; where that cannot be set they are only slower.
+        let _ = stream.set_nodelay(true);
+        let stream = Arc::new(stream);
+        self.talk(Arc::clone(&stream)).await;
+        if let Some(stream) = Arc::into_inner(stream) {
+            hang_up(stream).await;
+        }
         self.app.metrics.connections.dec();
         drop(permit);
     }
 
-    async fn talk(&self, stream: TcpStream) {
-        // Small answers leave at once; where that cannot be set they are only slower.
-        let _ = stream.set_nodelay(true);
+    async fn talk(&self, stream: Arc<TcpStream>) {
         let progress = Progress::new();
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&progress)));
         let service = service_fn(|request: Request<Incoming>| {

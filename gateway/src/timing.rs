@@ -51,6 +51,11 @@ impl Notes {
         }
     }
 
+    /// Whether the request took the store any time.
+    pub(crate) fn asked_store(&self) -> bool {
+        self.store_us.load(Ordering::Relaxed) > 0
+    }
+
     /// The pattern of the route, `none` where there was none.
     pub(crate) fn route(&self) -> &str {
         self.route.get().map_or("none", MatchedPath::as_str)

@@ -1,7 +1,6 @@
 //! Whether the service lives, is ready, and what it has counted.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -55,7 +54,6 @@ pub(crate) async fn readyz(
     }
     let work = async { tokio::try_join!(app.store.served_classes(), app.store.workers()) };
     let (classes, workers) = notes.time(Phase::Store, work).await?;
-    app.is_store_down.store(false, Ordering::Relaxed);
     if classes.is_empty() {
         return Err(ApiError::NotReady(
             "no dispatcher is alive: start one with `belljar dispatcher`".to_owned(),
@@ -89,12 +87,9 @@ pub(crate) async fn audit(
 }
 
 /// `GET /metrics`: also without a store, whose part is then left out.
-pub(crate) async fn metrics(
-    State(app): State<Arc<App>>,
-    Scope(notes): Scope,
-) -> Result<Response, ApiError> {
+pub(crate) async fn metrics(State(app): State<Arc<App>>, _: Scope) -> Result<Response, ApiError> {
     let work = async { tokio::try_join!(app.store.audit(), app.store.queue_lengths()) };
-    let store = notes.time(Phase::Store, work).await.ok();
+    let store = work.await.ok();
     let text = app.metrics.text(app.hub.waiters.len(), app.hub.streams(), store);
     let text = text.map_err(|_| ApiError::Internal("cannot write the metrics".into()))?;
     Ok(reply::of("application/openmetrics-text; version=1.0.0; charset=utf-8", text))

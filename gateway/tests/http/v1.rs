@@ -1,14 +1,12 @@
 //! The further fields and routes.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{ARGS, Dispatcher, FUNCTION, Gateway};
 use belljar_core::outcome::{Failure, FailureKind, Outcome, OutputTail, Phases, Verdict};
 use belljar_core::payload;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use support::{ARGS, Dispatcher, FUNCTION, Gateway};
 
 #[tokio::test]
 async fn a_function_says_how_it_wants_to_run() {

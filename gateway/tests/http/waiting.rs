@@ -1,14 +1,12 @@
 //! Waiting for tasks: long polls, batches, events, cancel.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{ARGS, Dispatcher, Gateway, until};
 use belljar_core::outcome::Verdict;
 use belljar_gateway::Stopped;
 use belljar_store::record::{Requeued, Returned};
 use serde_json::{Value, json};
-use support::{ARGS, Dispatcher, Gateway, until};
 
 async fn waiters(gateway: &Gateway) -> String {
     let text = gateway.client().get("/metrics").await.text();
@@ -90,7 +88,7 @@ async fn who_hangs_up_waits_no_longer() {
     let task_id = gateway.execute(&gateway.register().await).await;
     let mut connection = gateway.client().connect().await;
     let path = format!("/result/{task_id}?wait=30");
-    connection.write(&support::http::request("GET", &path, &[], b"")).await;
+    connection.write(&crate::support::client::request("GET", &path, &[], b"")).await;
     until("it waits", async || waiters(&gateway).await == "1").await;
     drop(connection);
     until("it is forgotten", async || waiters(&gateway).await == "0").await;
@@ -117,7 +115,7 @@ async fn waiters_hear_of_ends_across_a_lost_connection() {
     gateway.redis.restart();
     // The server forgot all (it keeps nothing here): the gateway works on with what is new.
     let function_id =
-        gateway.register_with(json!({"name": "a", "payload": support::FUNCTION})).await;
+        gateway.register_with(json!({"name": "a", "payload": crate::support::FUNCTION})).await;
     let task_id = gateway.execute(&function_id).await;
     let client = gateway.client();
     let poll = tokio::spawn(async move { client.get(&format!("/result/{task_id}?wait=30")).await });
@@ -134,7 +132,7 @@ async fn the_drain_answers_those_who_wait() {
     let path = format!("/result/{task_id}?wait=30");
     let poll = tokio::spawn(async move { client.get(&path).await });
     let mut events = gateway.client().connect().await;
-    events.write(&support::http::request("GET", "/v1/events", &[], b"")).await;
+    events.write(&crate::support::client::request("GET", "/v1/events", &[], b"")).await;
     events.until(": connected").await;
     until("it waits", async || waiters(&gateway).await == "1").await;
     gateway.shutdown.cancel();
@@ -237,7 +235,8 @@ async fn a_lost_attempt_wakes_nobody() {
 async fn events_tell_of_ends() {
     let gateway = Gateway::start().await;
     let function_id = gateway.register().await;
-    let other = gateway.register_with(json!({"name": "b", "payload": support::FUNCTION})).await;
+    let other =
+        gateway.register_with(json!({"name": "b", "payload": crate::support::FUNCTION})).await;
     let early = gateway.execute(&function_id).await;
     let dispatcher = Dispatcher::start(&gateway.store, &["native:3.11"]).await;
     dispatcher.complete_one(b"N.").await;
@@ -246,7 +245,7 @@ async fn events_tell_of_ends() {
     for query in [String::new(), format!("?function_id={other}"), format!("?task_id={early}")] {
         let mut stream = gateway.client().connect().await;
         let path = format!("/v1/events{query}");
-        stream.write(&support::http::request("GET", &path, &[], b"")).await;
+        stream.write(&crate::support::client::request("GET", &path, &[], b"")).await;
         stream.until(": connected").await;
         streams.push(stream);
     }

@@ -1,14 +1,12 @@
 //! What hostile and broken clients send: a 4xx in the one shape, never a 5xx, never a hang, and
 //! others are served meanwhile.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::client::request;
+use crate::support::{ARGS, FUNCTION, Gateway, until};
 use belljar_gateway::Config;
 use serde_json::json;
-use support::http::request;
-use support::{ARGS, FUNCTION, Gateway, until};
 
 const SHORT: Duration = Duration::from_millis(150);
 

@@ -1,11 +1,9 @@
 //! The four classic routes, row by row of the contract.
 
-mod support;
-
+use crate::support::{ARGS, Dispatcher, FUNCTION, Gateway};
 use belljar_core::outcome::{Failure, FailureKind, Verdict};
 use belljar_core::payload;
 use serde_json::json;
-use support::{ARGS, Dispatcher, FUNCTION, Gateway};
 
 #[tokio::test]
 async fn a_function_is_registered_called_and_its_result_read() {
@@ -183,7 +181,7 @@ async fn a_store_that_is_gone_is_503_and_comes_back() {
     assert_eq!(client.get("/healthz").await.status, 200);
     assert_eq!(client.get("/metrics").await.status, 200);
     gateway.redis.restart();
-    support::until("the store is back", async || {
+    crate::support::until("the store is back", async || {
         client.post("/register_function", &register).await.status == 200
     })
     .await;

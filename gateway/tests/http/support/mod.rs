@@ -1,7 +1,6 @@
 //! A gateway over a Redis server of its own, a client that sees every byte, and a played dispatcher.
-#![allow(dead_code, reason = "each test file uses its own part")]
 
-pub(crate) mod http;
+pub(crate) mod client;
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -20,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use http::Client;
+use client::Client;
 
 /// `serialize(((2,), {}))`
 pub(crate) const ARGS: &str = "gASVCQAAAAAAAABLAoWUfZSGlC4=\n";

@@ -1,0 +1,8 @@
+//! The gateway over real sockets and a real Redis server; the dispatcher is played.
+#![expect(clippy::expect_used, reason = "a test may fail where it stands")]
+
+mod abuse;
+mod classic;
+mod support;
+mod v1;
+mod waiting;
