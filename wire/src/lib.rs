@@ -12,19 +12,28 @@
 //! * [`config`]: endpoints, limits and deadlines. [`error`]: what can go wrong.
 //! * [`router`]: the dispatcher's socket, for REQ and DEALER peers. [`client`]: the worker's two.
 //! * [`backoff`]: how long to wait before connecting again.
-//! * `zmtp`: greeting, READY and frame heads, as pure functions. `handshake`: the two first.
-//! * `pump`: copies checked frames. `guard`: listens for peers. `link`: connects to a router.
-//! * `peers`: who is connected, and what waits for them. `tls`: keys, certificates, keep-alive.
+//! * `zmtp`: greeting, READY and frame heads, as pure functions. `handshake`: uses the first two.
+//! * `guard`: listens for peers. `link`: connects to a router. `bridge`: copies checked frames for both.
+//! * `peers`: who is connected. `queue`: what waits for each. `tls`: the network side of connections.
+//! * `private`: the unix sockets.
 
 pub mod backoff;
+mod bridge;
 pub mod client;
 pub mod config;
 pub mod error;
+mod guard;
+mod handshake;
+mod link;
+mod peers;
+mod private;
+mod queue;
 pub mod router;
 mod tls;
+mod zmtp;
 
 pub use backoff::Backoff;
 pub use client::{Dealer, Req};
 pub use config::{Callers, ConnectConfig, Endpoint, Limits, ListenConfig, TlsFiles};
-pub use error::{Broken, ConnectError, ListenError, SendError};
+pub use error::{Broken, ConnectError, ListenError, SendError, TlsError};
 pub use router::{Incoming, PeerId, Router, RouterSender};

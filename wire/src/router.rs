@@ -1,12 +1,32 @@
-//! The dispatcher's socket: one ROUTER for REQ and DEALER peers alike.
+//! The dispatcher's socket: one ROUTER for REQ and DEALER peers alike. One task reads it, one writes
+//! it, everyone else has a bounded channel.
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use zeromq::{RouterRecvHalf, RouterSendHalf, Socket, SocketRecv, SocketSend, ZmqMessage};
 
-use crate::config::ListenConfig;
+use crate::bridge::Stop;
+use crate::config::{Limits, ListenConfig};
 use crate::error::{Broken, ListenError, SendError};
+use crate::guard::{self, Guard};
+use crate::peers::{Peer, Peers};
+use crate::private;
+use crate::zmtp::Kind;
+
+/// How many messages wait to be received, at most; their bytes have a limit of their own.
+const INBOX_MESSAGES: usize = 1024;
+/// How many messages wait for the task that writes, at most.
+const OUTBOX_MESSAGES: usize = 4096;
+/// How many of them it takes at once.
+const WRITTEN_AT_ONCE: usize = 128;
 
 /// Names one connection of one peer; never used again. A peer that connects again is a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,39 +47,87 @@ pub enum Incoming {
     Gone(PeerId, Broken),
 }
 
-/// A ROUTER behind its guard. When it is dropped, the port is closed and all peers are cut.
+/// Something that waits to be received, and the room that it takes meanwhile.
 #[derive(Debug)]
-pub struct Router {}
+pub(crate) struct Arrived {
+    incoming: Incoming,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Arrived {
+    pub(crate) const fn unpaid(incoming: Incoming) -> Self {
+        Self { incoming, _room: None }
+    }
+}
+
+/// A message on its way to the task that writes.
+type Outgoing = (Arc<Peer>, Bytes);
+
+/// A ROUTER behind its guard. When it is dropped, the port is closed, and the peers are cut as soon as
+/// they have what was sent to them.
+#[derive(Debug)]
+pub struct Router {
+    address: SocketAddr,
+    inbox: mpsc::Receiver<Arrived>,
+    sender: RouterSender,
+    _closing: DropGuard,
+    _directory: TempDir,
+}
 
 /// Sends to the peers of a [`Router`]; clones are cheap.
 #[derive(Debug, Clone)]
-pub struct RouterSender {}
+pub struct RouterSender {
+    peers: Arc<Peers>,
+    outbox: mpsc::Sender<Outgoing>,
+    patience: Duration,
+}
 
 impl Router {
     /// Opens the port.
     ///
     /// # Errors
     /// The port cannot be had, must not be opened without a secret, or TLS cannot be set up.
-    pub async fn bind(_config: ListenConfig) -> Result<Self, ListenError> {
-        todo!()
+    pub async fn bind(config: ListenConfig) -> Result<Self, ListenError> {
+        let limits = config.limits;
+        let closing = CancellationToken::new();
+        let peers = Arc::new(Peers::new(limits, closing.clone()));
+        let (to_inbox, inbox) = mpsc::channel(INBOX_MESSAGES);
+        let (outbox, from_outbox) = mpsc::channel(OUTBOX_MESSAGES);
+
+        let (directory, path, unix) = private::listen().map_err(ListenError::Private)?;
+        let guard = Guard::new(&config, peers.clone(), path, to_inbox.clone())?;
+        let listener = guard::listen(&config).await?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| ListenError::Bind(config.endpoint.clone(), error))?;
+        let mut socket = zeromq::RouterSocket::new();
+        socket.bind_listener(unix).await.map_err(ListenError::Zeromq)?;
+        let (send_half, recv_half) = socket.split();
+
+        tokio::spawn(read(recv_half, to_inbox, limits, closing.clone()));
+        tokio::spawn(write(send_half, from_outbox, closing.clone()));
+        tokio::spawn(Arc::new(guard).serve(listener));
+        let sender = RouterSender { peers, outbox, patience: limits.send };
+        let _closing = closing.drop_guard();
+        Ok(Self { address, inbox, sender, _closing, _directory: directory })
     }
 
     /// The address that it listens on, with the port that the system chose for port 0.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        todo!()
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
     }
 
     /// A sender for this router.
     #[must_use]
     pub fn sender(&self) -> RouterSender {
-        todo!()
+        self.sender.clone()
     }
 
     /// Waits for the next message, or the end of a peer. Cancel safe. `None` once the socket has
     /// failed, which nothing in the network can cause.
     pub async fn recv(&mut self) -> Option<Incoming> {
-        todo!()
+        self.inbox.recv().await.map(|arrived| arrived.incoming)
     }
 }
 
@@ -69,35 +137,120 @@ impl RouterSender {
     ///
     /// # Errors
     /// The peer is gone, its queue is full, or the message is too long. Other peers do not matter.
-    pub fn try_send(&self, _peer: PeerId, _message: Bytes) -> Result<(), SendError> {
-        todo!()
+    pub fn try_send(&self, peer: PeerId, message: Bytes) -> Result<(), SendError> {
+        let peer = self.peers.find(peer)?;
+        peer.queue.try_take(message.len())?;
+        self.outbox.try_send((peer, message)).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full((peer, message)) => {
+                peer.queue.give(1, message.len());
+                SendError::Full
+            }
+            mpsc::error::TrySendError::Closed(_) => SendError::Gone,
+        })
     }
 
     /// Like `try_send`, but waits for room in the peer's queue for as long as `Limits::send` allows.
     ///
     /// # Errors
     /// As `try_send`; `Full` after the deadline.
-    pub async fn send(&self, _peer: PeerId, _message: Bytes) -> Result<(), SendError> {
-        todo!()
+    pub async fn send(&self, peer: PeerId, message: Bytes) -> Result<(), SendError> {
+        let peer = self.peers.find(peer)?;
+        let length = message.len();
+        let room = timeout(self.patience, peer.queue.take(length));
+        room.await.map_err(|_| SendError::Full)??;
+        let Ok(place) = timeout(self.patience, self.outbox.reserve()).await else {
+            peer.queue.give(1, length);
+            return Err(SendError::Full);
+        };
+        let place = place.map_err(|_| SendError::Gone)?;
+        place.send((peer, message));
+        Ok(())
     }
 
     /// Lets a peer stay, and send messages of full length: to be called once it has shown who it is.
     ///
     /// # Errors
     /// `Gone` where it has left; `Full` where there are as many peers as there may be.
-    pub fn admit(&self, _peer: PeerId) -> Result<(), SendError> {
-        todo!()
+    pub fn admit(&self, peer: PeerId) -> Result<(), SendError> {
+        self.peers.admit(peer)
     }
 
     /// Ends a peer's connection, after what waits for it has been sent or `Limits::send` has passed.
-    /// Nothing more is received from it but `Gone`.
-    pub fn disconnect(&self, _peer: PeerId) {
-        todo!()
+    /// What it had sent before may still be received, then `Gone`.
+    pub fn disconnect(&self, peer: PeerId) {
+        if let Ok(peer) = self.peers.find(peer) {
+            peer.end(Broken::Ended, Stop::Gently);
+        }
     }
 
     /// How many peers are connected, admitted or not.
     #[must_use]
     pub fn peer_count(&self) -> usize {
-        todo!()
+        self.peers.count()
+    }
+}
+
+/// The task that reads. Waits while too much is not received: the peers then wait too.
+async fn read(
+    mut socket: RouterRecvHalf,
+    inbox: mpsc::Sender<Arrived>,
+    limits: Limits,
+    closing: CancellationToken,
+) {
+    let room = Arc::new(Semaphore::new(limits.inbox_bytes.min(Semaphore::MAX_PERMITS)));
+    let most = u32::try_from(limits.inbox_bytes).unwrap_or(u32::MAX);
+    loop {
+        let received = tokio::select! {
+            received = socket.recv() => received,
+            () = closing.cancelled() => return,
+        };
+        let mut frames = match received {
+            Ok(message) => message.into_vecdeque(),
+            Err(error) => {
+                tracing::error!(%error, "the ZeroMQ socket has failed");
+                return;
+            }
+        };
+        let (Some(identity), Some(message)) = (frames.pop_front(), frames.pop_back()) else {
+            continue;
+        };
+        let Ok(id) = <[u8; 8]>::try_from(&*identity) else { continue };
+        let cost = u32::try_from(message.len()).unwrap_or(u32::MAX).min(most);
+        let arrive = async {
+            let room = room.clone().acquire_many_owned(cost).await.ok()?;
+            let incoming = Incoming::Message(PeerId(u64::from_be_bytes(id)), message);
+            inbox.send(Arrived { incoming, _room: Some(room) }).await.ok()
+        };
+        tokio::select! {
+            arrived = arrive => if arrived.is_none() { return },
+            () = closing.cancelled() => return,
+        }
+    }
+}
+
+/// The task that writes. Never waits for a peer: no queue of the zeromq crate is ever full.
+async fn write(
+    mut socket: RouterSendHalf,
+    mut outbox: mpsc::Receiver<Outgoing>,
+    closing: CancellationToken,
+) {
+    let mut batch = Vec::with_capacity(WRITTEN_AT_ONCE);
+    loop {
+        tokio::select! {
+            taken = outbox.recv_many(&mut batch, WRITTEN_AT_ONCE) => if taken == 0 { return },
+            // What is queued already is still written.
+            () = closing.cancelled(), if !outbox.is_closed() => outbox.close(),
+        }
+        for (peer, message) in batch.drain(..) {
+            let mut frames = vec![peer.identity.clone()];
+            if peer.kind.get() == Some(&Kind::Req) {
+                frames.push(Bytes::new());
+            }
+            frames.push(message);
+            let Ok(message) = ZmqMessage::try_from(frames) else { continue };
+            if let Err(error) = socket.send(message).await {
+                tracing::debug!(peer = %peer.id, %error, "a message found its peer gone");
+            }
+        }
     }
 }

@@ -1,0 +1,134 @@
+//! TLS with mutual authentication: who is signed by the authority gets in, and nobody else.
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use belljar_wire::{
+    ConnectConfig, ConnectError, Dealer, ListenError, Req, Router, TlsError, TlsFiles,
+};
+use bytes::Bytes;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use support::{Echo, connect, listen, within};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+/// An authority and one certificate by it, in files.
+fn identity(directory: &Path, name: &str, authority: &Authority) -> TlsFiles {
+    let path = |end: &str| directory.join(format!("{name}-{end}.pem"));
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("valid");
+    let certificate = params.signed_by(&key, &authority.issuer).expect("signed");
+    let files = TlsFiles { authority: path("ca"), certificate: path("cert"), key: path("key") };
+    std::fs::write(&files.authority, &authority.pem).expect("written");
+    std::fs::write(&files.certificate, certificate.pem()).expect("written");
+    std::fs::write(&files.key, key.serialize_pem()).expect("written");
+    files
+}
+
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+fn authority() -> Authority {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(Vec::new()).expect("valid");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let pem = params.self_signed(&key).expect("signed").pem();
+    Authority { issuer: Issuer::new(params, key), pem }
+}
+
+async fn echo(directory: &TempDir, ours: &Authority) -> Echo {
+    let mut config = listen();
+    config.tls = Some(identity(directory.path(), "server", ours));
+    Echo::start(config).await
+}
+
+fn with_tls(echo: &Echo, files: TlsFiles) -> ConnectConfig {
+    ConnectConfig { tls: Some(files), ..connect(echo.address) }
+}
+
+#[tokio::test]
+async fn both_sides_signed_by_the_authority_understand_each_other() {
+    let (directory, ours) = (TempDir::new().expect("made"), authority());
+    let echo = echo(&directory, &ours).await;
+    let config = with_tls(&echo, identity(directory.path(), "client", &ours));
+    let long = Bytes::from(support::Noise(3).bytes(3 << 20));
+    let mut dealer = within(Dealer::connect(&config)).await.expect("connected");
+    within(dealer.send(Bytes::from_static(b"hello"))).await.expect("sent");
+    within(dealer.recv()).await.expect("admitted");
+    within(dealer.send(long.clone())).await.expect("sent");
+    assert!(within(dealer.recv()).await == Ok(long));
+    let mut req = within(Req::connect(&config)).await.expect("connected");
+    let patience = std::time::Duration::from_secs(10);
+    assert!(within(req.exchange(Bytes::from_static(b"hello"), patience)).await.is_ok());
+}
+
+#[tokio::test]
+async fn strangers_are_refused_on_both_sides() {
+    let (directory, ours, theirs) = (TempDir::new().expect("made"), authority(), authority());
+    let echo = echo(&directory, &ours).await;
+
+    // Another authority: neither believes the other.
+    let config = with_tls(&echo, identity(directory.path(), "stranger", &theirs));
+    let refused = within(Dealer::connect(&config)).await;
+    assert!(matches!(refused, Err(ConnectError::Unreachable(..))), "{refused:?}");
+
+    // Believes the server, but is signed by another authority.
+    let mut files = identity(directory.path(), "impostor", &theirs);
+    std::fs::write(&files.authority, &ours.pem).expect("written");
+    let refused = within(Dealer::connect(&with_tls(&echo, files.clone()))).await;
+    assert!(refused.is_err(), "{refused:?}");
+
+    // No TLS at all, and TLS where there is none.
+    let refused = within(Dealer::connect(&connect(echo.address))).await;
+    assert!(refused.is_err(), "{refused:?}");
+    let plain = Echo::start(listen()).await;
+    files = identity(directory.path(), "client", &ours);
+    let refused = within(Dealer::connect(&with_tls(&plain, files))).await;
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(echo.sender.peer_count(), 0);
+}
+
+#[tokio::test]
+async fn a_client_without_a_certificate_is_refused() {
+    let (directory, ours) = (TempDir::new().expect("made"), authority());
+    let echo = echo(&directory, &ours).await;
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ours.pem.as_bytes()).expect("valid")).expect("added");
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(echo.address).await.expect("connected");
+    let name = ServerName::try_from("127.0.0.1").expect("valid");
+    // The server's refusal comes after the client believes that all is well.
+    let mut stream =
+        within(TlsConnector::from(Arc::new(config)).connect(name, stream)).await.expect("half way");
+    let _ = stream.write_all(&support::greeting()).await;
+    let mut bytes = [0; 64];
+    let answer = within(stream.read_exact(&mut bytes)).await;
+    assert!(answer.is_err(), "no greeting for those without a certificate");
+}
+
+#[tokio::test]
+async fn files_that_do_not_fit_are_named() {
+    let (directory, ours) = (TempDir::new().expect("made"), authority());
+    let mut config = listen();
+    let mut files = identity(directory.path(), "server", &ours);
+    files.key = directory.path().join("missing.pem");
+    config.tls = Some(files);
+    let refused = Router::bind(config).await;
+    let Err(ListenError::Tls(TlsError::File { path, .. })) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(path.ends_with("missing.pem"));
+}
