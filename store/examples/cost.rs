@@ -1,6 +1,6 @@
 //! What a task costs the server: CPU time of a private `redis-server` (append-only file on, fsync every
 //! second) for submit, claim and finish of no-ops, in batches of several sizes, beside the time that
-//! the client spends. `cargo run --release -p belljar-store --example cost [TASKS]`.
+//! the client spends. `cargo run --release -p belljar-store --example cost [TASKS [BATCH...]]`.
 #![expect(clippy::print_stdout, reason = "it is a report")]
 
 use std::error::Error;
@@ -18,7 +18,10 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    let total = std::env::args().nth(1).map_or(Ok(50_000), |text| text.parse())?;
+    let mut numbers = std::env::args().skip(1).map(|text| text.parse());
+    let total = numbers.next().unwrap_or(Ok(50_000))?;
+    let batches: Vec<usize> = numbers.collect::<std::result::Result<_, _>>()?;
+    let batches = if batches.is_empty() { vec![1, 10, 100, 500] } else { batches };
     let dir = tempfile::tempdir()?;
     let mut server = Command::new("redis-server")
         .args(["--port", "0", "--save", "", "--unixsocket", "redis.sock", "--appendonly", "yes"])
@@ -26,13 +29,13 @@ async fn main() -> Result<()> {
         .stdout(Stdio::null())
         .spawn()?;
     let url = format!("redis+unix://{}/redis.sock", dir.path().display());
-    let report = report(&url, total).await;
+    let report = report(&url, total, &batches).await;
     server.kill()?;
     server.wait()?;
     report
 }
 
-async fn report(url: &str, total: usize) -> Result<()> {
+async fn report(url: &str, total: usize, batches: &[usize]) -> Result<()> {
     let store = Store::connect(StoreConfig::new(url.to_owned())).await?;
     let plain = plain_set(url, total.min(20_000)).await?;
     println!("us of server CPU a task (us of wall clock in brackets), {total} tasks");
@@ -41,7 +44,7 @@ async fn report(url: &str, total: usize) -> Result<()> {
         "{:>6} {:>16} | queue as deep as there are tasks: {:>14} {:>14} {:>14}",
         "batch", "steady, all", "submit", "claim", "finish"
     );
-    for batch in [1, 10, 100, 500] {
+    for &batch in batches {
         let rounds = (total / batch).clamp(1, 10_000);
         let steady = steady(&store, url, batch, rounds).await?;
         let [submit, claim, finish] = phases(&store, url, batch, rounds).await?;

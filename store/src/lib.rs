@@ -10,7 +10,7 @@
 //!   given out. * [`error`]: what can go wrong. * [`notify`]: hearing of changes.
 //! * `submit`, `dispatch`, `beat`, `read`, `function`, `audit`: the operations of [`Store`].
 //! * `scripts/*.lua` behind `script`: the operations where they happen; `scripts/shared.lua` describes
-//!   the keys. * `card`: the bytes of a record. * `reply`: reading what scripts answer.
+//!   the keys and the forms of values. * `card`: the bytes of a record. * `reply`: reading what scripts answer.
 //! * `connection`: one connection that mends itself. * `server`: whether a server is fit.
 
 mod audit;

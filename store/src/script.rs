@@ -8,15 +8,21 @@ use crate::Store;
 use crate::connection::{Repeat, to_store_error};
 use crate::error::StoreError;
 
+/// What stands in front of every script.
 const SHARED: &str = include_str!("scripts/shared.lua");
+
+/// What stands, after that, in front of the scripts that end attempts.
+const ENDING: &str = include_str!("scripts/ending.lua");
 
 /// What the server may let a script do.
 #[derive(Clone, Copy)]
 enum Kind {
     /// Brings new data: refused when the server's memory is full.
     Accepts,
-    /// Moves or ends what was accepted: must go on when memory is full, since it is what frees it.
-    Settles,
+    /// Hands out what was accepted: goes on when memory is full, since it leads to what frees it.
+    Opens,
+    /// Ends attempts: goes on when memory is full, since it is what frees it.
+    Ends,
     /// Only reads.
     Reads,
 }
@@ -30,12 +36,14 @@ pub(crate) struct Named {
 
 impl Named {
     fn new(what: &'static str, kind: Kind, repeat: Repeat, body: &str) -> Self {
-        let flags = match kind {
-            Kind::Accepts => "",
-            Kind::Settles => " flags=allow-oom",
-            Kind::Reads => " flags=no-writes",
+        let (flags, ending) = match kind {
+            Kind::Accepts => ("", ""),
+            Kind::Opens => (" flags=allow-oom", ""),
+            Kind::Ends => (" flags=allow-oom", ENDING),
+            Kind::Reads => (" flags=no-writes", ""),
         };
-        Self { what, script: Script::new(&format!("#!lua{flags}\n{SHARED}\n{body}")), repeat }
+        let script = Script::new(&format!("#!lua{flags}\n{SHARED}\n{ending}\n{body}"));
+        Self { what, script, repeat }
     }
 
     /// Begins a call with room for `args` arguments of `bytes` in all.
@@ -86,19 +94,19 @@ macro_rules! scripts {
 
 scripts! {
     AUDIT = "audit", Reads, Safe;
-    BEAT = "beat", Settles, Safe;
-    CANCEL = "cancel", Settles, Safe;
+    BEAT = "beat", Ends, Safe;
+    CANCEL = "cancel", Ends, Safe;
     // A lost answer leaves attempts open that `held` finds; a second run would open as many again.
-    CLAIM = "claim", Settles, Unsafe;
-    FINISH = "finish", Settles, Safe;
+    CLAIM = "claim", Opens, Unsafe;
+    FINISH = "finish", Ends, Safe;
     HELD = "held", Reads, Safe;
     OFFERS = "offers", Reads, Safe;
     QUEUES = "queues", Reads, Safe;
     RECENT = "recent", Reads, Safe;
     REGISTER = "register", Accepts, Safe;
-    REQUEUE = "requeue", Settles, Safe;
+    REQUEUE = "requeue", Ends, Safe;
     RESULTS = "results", Reads, Safe;
-    RETIRE = "retire", Settles, Safe;
+    RETIRE = "retire", Ends, Safe;
     SUBMIT = "submit", Accepts, Safe;
     TASK = "task", Reads, Safe;
 }

@@ -1,0 +1,113 @@
+-- Stands, after shared.lua, in front of the scripts that end attempts. Apart from it since a function
+-- that a script does not need still costs it time.
+
+-- Collects the ends of tasks; `publish_ended` writes what they have in common.
+local function open_end(us, ms, ttl_ms)
+  return {
+    us = us, expires = string.format('%.0f', ms + ttl_ms),
+    ended = {}, held = {}, counts = { running = 0, completed = 0, failed = 0, cancelled = 0 },
+  }
+end
+
+local STATUS_OF = { C = 'completed', F = 'failed', X = 'cancelled' }
+
+-- Writes the last card of a task, which then expires.
+local function seal(ends, id, letter, card, state, ending, result)
+  redis.call('SET', TASK .. id,
+    letter .. ends.us .. ' ' .. ends.expires .. ' ' .. #card .. ' ' .. #state .. ' ' .. #ending .. '\n'
+      .. card .. state .. ending .. result,
+    'PXAT', ends.expires)
+  ends.ended[#ends.ended + 1] = id
+  local status = STATUS_OF[letter]
+  ends.counts[status] = ends.counts[status] + 1
+end
+
+-- Notes that the dispatcher of `state` holds the task no longer.
+local function let_go(ends, id, state)
+  local ids = list_in(ends.held, string.sub(state, 2, 37))
+  ids[#ids + 1] = id
+  ends.counts.running = ends.counts.running - 1
+end
+
+local function publish_ended(ends)
+  for dispatcher, ids in pairs(ends.held) do write_all('SREM', HELD .. dispatcher, ids) end
+  if #ends.ended > 0 then
+    write_all('HDEL', ATTEMPTS, ends.ended)
+    write_all('HDEL', ARGS, ends.ended)
+    redis.call('PUBLISH', TOPIC_ENDED, table.concat(ends.ended))
+  end
+  count(ends.counts)
+end
+
+-- Whether `state` is of a running attempt with this fence, ` <attempt> `.
+local function is_open(state, fence)
+  return state and string.sub(state, 1, 1) ~= 'Q'
+    and string.sub(state, FENCE_AT, FENCE_AT + #fence - 1) == fence
+end
+
+-- Takes running attempts back from dispatchers. `given` holds for each: id, state, kind (U unstarted,
+-- D died, V its dispatcher vanished) and evidence. A task that a client cancelled ends; one that lost
+-- too many dispatchers fails; the others are queued in front. `final` holds the ending of cancelled
+-- ones, the most attempts, and ending and result of those that fail. Returns a letter for each: A
+-- taken back, C ended as cancelled.
+local function take_back(ends, given, final)
+  local ids, answers, queues, states, queued = {}, {}, {}, {}, 0
+  for i, task in ipairs(given) do ids[i] = task.id end
+  local cards = cards_of(ids)
+  local sequence = redis.call('HINCRBY', COUNTS, 'sequence', #ids) - #ids
+  for i, task in ipairs(given) do
+    local attempt, uncounted, deaths, losses =
+      string.match(task.state, '^ (%d+) (%d+) (%d+)(.*)$', FENCE_AT)
+    if task.kind == 'U' then
+      uncounted = uncounted + 1
+    elseif #task.state < MOST_STATE_BYTES then
+      losses = losses .. '\30attempt ' .. attempt .. ': ' .. task.evidence
+    end
+    if task.kind == 'D' then deaths = deaths + 1 end
+    let_go(ends, task.id, task.state)
+    local state = 'Q' .. string.sub(task.state, 2, FENCE_AT) .. attempt .. ' ' .. uncounted .. ' '
+      .. deaths .. losses
+    local class = string.match(cards[i] or '', '^L%d+ (%S+) ')
+    answers[i] = 'A'
+    if string.sub(task.state, 1, 1) == 'X' then
+      seal(ends, task.id, 'X', cards[i], state, final.cancelled, '')
+      answers[i] = 'C'
+    elseif task.kind == 'V' and attempt - uncounted >= final.most then
+      seal(ends, task.id, 'F', cards[i], state, final.ending, final.result)
+    elseif class then
+      local items = list_in(queues, class)
+      items[#items + 1] = RETRY_LANE * LANE_WIDTH + sequence + i .. ''
+      items[#items + 1] = task.id
+      states[#states + 1] = task.id
+      states[#states + 1] = state
+      queued = queued + 1
+    end
+  end
+  write_all('HSET', ATTEMPTS, states)
+  enqueue(queues)
+  count({ queued = queued })
+  return answers
+end
+
+-- Takes back at most `most` of what a dispatcher holds; returns how many. Forgets the dispatcher once
+-- nothing is left.
+local function take_from(ends, dispatcher, most, kind, final)
+  local ids = redis.call('SRANDMEMBER', HELD .. dispatcher, most)
+  local given, unknown = {}, {}
+  for i, state in ipairs(read_all('HMGET', ATTEMPTS, ids)) do
+    if state then
+      given[#given + 1] = { id = ids[i], state = state, kind = kind, evidence = 'its dispatcher vanished' }
+    else
+      unknown[#unknown + 1] = ids[i]
+    end
+  end
+  if #given > 0 then take_back(ends, given, final) end
+  write_all('SREM', HELD .. dispatcher, unknown)
+  publish_ended(ends)
+  if #ids < most then
+    redis.call('ZREM', DISPATCHERS, dispatcher)
+    redis.call('HDEL', WATCHING, dispatcher)
+    redis.call('HDEL', OFFERS, dispatcher)
+  end
+  return #ids
+end
