@@ -24,7 +24,7 @@ pub fn json(pickle: &[u8]) -> Option<&str> {
         rest = framed.get(8..)?;
     }
     let (start, length) = match *rest.first()? {
-        SHORT_TEXT => (2, usize::from(*rest.get(1)?)),
+        SHORT_TEXT => (2_usize, usize::from(*rest.get(1)?)),
         TEXT => (5, u32::from_le_bytes(rest.get(1..5)?.try_into().ok()?) as usize),
         _ => return None,
     };

@@ -13,7 +13,7 @@ use belljar_sandbox::source;
 use bytes::Bytes;
 
 /// A running `belljar-jar`.
-pub struct Jar {
+pub(crate) struct Jar {
     child: Child,
     channel: UnixStream,
     ready: Ready,
@@ -21,7 +21,7 @@ pub struct Jar {
 
 impl Jar {
     /// Starts one; `paths` are its `--python-path`.
-    pub fn start(paths: &[&std::path::Path]) -> Self {
+    pub(crate) fn start(paths: &[&std::path::Path]) -> Self {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
         ours.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
         let mut command = Command::new(env!("CARGO_BIN_EXE_belljar-jar"));
@@ -49,12 +49,12 @@ impl Jar {
     }
 
     /// What it said first.
-    pub fn ready(&self) -> &Ready {
+    pub(crate) fn ready(&self) -> &Ready {
         &self.ready
     }
 
     /// Calls `f` of `source` with the JSON list `arguments`, at most `memory_mb` MiB.
-    pub fn call_within(&mut self, source: &str, arguments: &str, memory_mb: u32) -> Done {
+    pub(crate) fn call_within(&mut self, source: &str, arguments: &str, memory_mb: u32) -> Done {
         let code = Bytes::from(source::function(source, "f"));
         let call = Call {
             hash: CodeHash::of(&code),
@@ -71,19 +71,19 @@ impl Jar {
     }
 
     /// Calls `f` of `source` without arguments.
-    pub fn call(&mut self, source: &str) -> Done {
+    pub(crate) fn call(&mut self, source: &str) -> Done {
         self.call_within(source, "[]", 256)
     }
 
     /// What `f` of `source` returns, as JSON.
-    pub fn value(&mut self, source: &str) -> String {
+    pub(crate) fn value(&mut self, source: &str) -> String {
         let done = self.call(source);
         let pickle = done.result.unwrap_or_else(|raised| panic!("{}", raised.traceback));
         source::json(&pickle).expect("JSON").to_owned()
     }
 
     /// Asserts that the next call is right.
-    pub fn is_right(&mut self) {
+    pub(crate) fn is_right(&mut self) {
         assert_eq!(self.value("def f(): return [len('abc'), 6 * 7]"), "[3, 42]");
     }
 }
