@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::InPath;
 use crate::reply;
-use crate::routes::results::until_end;
+use crate::routes::look::until_end;
 use crate::timing::{Phase, Scope};
 
 #[derive(Serialize)]

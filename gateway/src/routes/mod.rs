@@ -1,10 +1,12 @@
 //! The routes, one file for each family.
 
+mod call;
 mod cancel;
 mod events;
 mod functions;
 mod health;
 mod lists;
+mod look;
 mod pages;
 mod results;
 mod submit;
