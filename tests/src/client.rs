@@ -5,6 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+/// The longest reply that is read.
+const MAX_BODY_BYTES: u64 = 1 << 30;
+
 /// A reply: its status and its JSON.
 pub type Reply = (u16, Value);
 
@@ -37,7 +40,8 @@ impl Client {
     /// No answer, or no JSON.
     pub fn get(&self, path: &str) -> Result<Reply> {
         let mut response = self.agent.get(format!("{}{path}", self.base)).call()?;
-        Ok((response.status().as_u16(), response.body_mut().read_json()?))
+        let status = response.status().as_u16();
+        Ok((status, response.body_mut().with_config().limit(MAX_BODY_BYTES).read_json()?))
     }
 
     /// A POST.
@@ -48,7 +52,7 @@ impl Client {
         let request = self.agent.post(format!("{}{path}", self.base));
         let mut response = request.send_json(body)?;
         let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(1 << 30).read_json()?;
+        let body = response.body_mut().with_config().limit(MAX_BODY_BYTES).read_json()?;
         Ok((status, body))
     }
 

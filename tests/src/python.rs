@@ -33,6 +33,14 @@ pub fn interpreter() -> PathBuf {
     std::env::var_os("BELLJAR_TEST_PYTHON").map_or_else(made, PathBuf::from)
 }
 
+/// The packages of that interpreter, for the native runtime.
+#[must_use]
+pub fn site() -> PathBuf {
+    let python = interpreter();
+    let venv = python.ancestors().nth(2).map(PathBuf::from).unwrap_or_default();
+    venv.join("lib/python3.11/site-packages")
+}
+
 impl Python {
     /// Starts the interpreter.
     ///

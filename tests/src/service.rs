@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::process::{self, Process};
-use crate::{Client, Python};
+use crate::{Client, Python, python};
 
 /// How long a service may take to be ready; CI machines are slow.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -63,6 +63,7 @@ impl Service {
         let mut command = Command::new(&program);
         command.args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(&data).args(options);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).env("BELLJAR_LOG", "info");
+        command.env("BELLJAR_SITE", python::site());
         let mut child = command.spawn().with_context(|| {
             format!("cannot start `{}`: `cargo build` first", program.display())
         })?;

@@ -49,11 +49,11 @@ fn balanced(service: &Service) -> Result<()> {
     let mut audit = Value::Null;
     let balanced = process::eventually(Duration::from_secs(10), || {
         audit = service.client.get("/v1/audit").map(|(_, audit)| audit).unwrap_or_default();
-        audit["consistent"] == true && audit["counts"]["running"] == 0
+        audit["consistent"] == true && audit["running"] == 0
     });
     ensure!(balanced, "{audit}");
     // The self-check of `up` is a task as well.
-    let ended = audit["counts"]["completed"].as_u64();
+    let ended = audit["completed"].as_u64();
     ensure!(ended == Some(TASKS as u64 + 1), "{audit}");
     Ok(())
 }

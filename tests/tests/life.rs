@@ -10,16 +10,16 @@ use belljar_tests::{Service, python};
 use rustix::process::Signal;
 use serde_json::json;
 
-const SLEEP: &str = "import time\ndef f(s):\n  time.sleep(s)\n  return 'slept'";
+const SLEEP: &str =
+    "import time\ndef f(started, s):\n  open(started, 'w').close()\n  time.sleep(s)";
 
-fn submit_sleep(service: &Service, seconds: f64) -> Result<String> {
+/// Submits a call that sleeps, and waits until its code runs.
+fn submit_sleep(service: &Service, seconds: u32) -> Result<String> {
+    let started = service.data.join("started");
     let function = service.client.register(&service.python.dumps(SLEEP, "f")?, json!({}))?;
-    let args = service.python.dumps("", &format!("(({seconds},), {{}})"))?;
+    let args = service.python.dumps("", &format!("(({started:?}, {seconds}), {{}})"))?;
     let task = service.client.submit(&function, &args, json!({}))?;
-    let running = process::eventually(Duration::from_secs(10), || {
-        service.client.get(&format!("/status/{task}")).is_ok_and(|(_, r)| r["status"] == "RUNNING")
-    });
-    ensure!(running, "it does not run");
+    ensure!(process::eventually(Duration::from_secs(10), || started.exists()), "it does not run");
     Ok(task)
 }
 
@@ -52,7 +52,7 @@ fn the_printed_snippet_runs_as_it_is() -> Result<()> {
 fn the_first_ctrl_c_lets_running_calls_finish() -> Result<()> {
     let mut service = Service::start(&["-w", "1"])?;
     let processes = service.processes();
-    let task = submit_sleep(&service, 1.0)?;
+    let task = submit_sleep(&service, 1)?;
     let waiting = service.client.clone();
     let waiter = std::thread::spawn(move || waiting.wait(&task, 30));
     service.signal(Signal::INT);
@@ -68,7 +68,7 @@ fn the_second_ctrl_c_cuts_and_the_call_runs_again_next_time() -> Result<()> {
     let data = kept.path().join("data");
     let mut service = Service::start_over(data.clone(), &["-w", "1"])?;
     let processes = service.processes();
-    let task = submit_sleep(&service, 2.0)?;
+    let task = submit_sleep(&service, 2)?;
     service.signal(Signal::INT);
     let draining = service.process("dispatcher")?;
     ensure!(draining.pid > 0);
@@ -91,7 +91,7 @@ fn kill_9_of_up_leaves_no_process_behind() -> Result<()> {
     let mut service = Service::start(&["-w", "2"])?;
     // A call that spins, and one that has started a daemon of its own.
     let daemon = "import subprocess, time\ndef f(s):\n  subprocess.Popen(['sleep', '4321'], start_new_session=True)\n  time.sleep(s)";
-    submit_sleep(&service, 100.0)?;
+    submit_sleep(&service, 100)?;
     let function = service.client.register(&service.python.dumps(daemon, "f")?, json!({}))?;
     let args = service.python.dumps("", "((100,), {})")?;
     service.client.submit(&function, &args, json!({}))?;

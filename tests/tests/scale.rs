@@ -48,7 +48,7 @@ fn a_long_queue_drains_and_a_thousand_polls_are_answered() -> Result<()> {
     let mut audit = Value::Null;
     let drained = process::eventually(Duration::from_secs(60), || {
         audit = service.client.get("/v1/audit").map(|(_, audit)| audit).unwrap_or_default();
-        audit["counts"]["completed"] == TASKS as u64 + 1
+        audit["completed"] == TASKS as u64 + 1
     });
     ensure!(drained && audit["consistent"] == true, "{audit}");
     Ok(())
@@ -60,11 +60,16 @@ fn an_idle_service_uses_next_to_nothing() -> Result<()> {
     let gateway = service.process("belljar gateway")?;
     let kilobytes = memory_kb(gateway.pid);
     ensure!(kilobytes < 50 << 10, "the gateway holds {kilobytes} kB");
-    let (before, started) = (cpu_ticks(&service), Instant::now());
-    std::thread::sleep(Duration::from_secs(5)); // What is measured is the passing of time.
-    let used = Duration::from_millis((cpu_ticks(&service) - before) * 10);
-    let share = used.as_secs_f64() / started.elapsed().as_secs_f64();
-    ensure!(share < 0.01, "{:.1} % of a processor while idle", share * 100.0);
+    // The first seconds may still see a spare interpreter start.
+    let mut share = 1.0;
+    let idle = process::eventually(Duration::from_secs(20), || {
+        let (before, started) = (cpu_ticks(&service), Instant::now());
+        std::thread::sleep(Duration::from_secs(4)); // What is measured is the passing of time.
+        let used = Duration::from_millis((cpu_ticks(&service) - before) * 10);
+        share = used.as_secs_f64() / started.elapsed().as_secs_f64();
+        share < 0.01
+    });
+    ensure!(idle, "{:.1} % of a processor while idle", share * 100.0);
     Ok(())
 }
 
