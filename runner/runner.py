@@ -10,6 +10,7 @@ import pickle
 import sys
 import traceback
 from time import perf_counter_ns
+from types import FunctionType
 
 import dill
 
@@ -40,6 +41,9 @@ def run(code, args):
         positional, keyword = _arguments(dill.loads(args))
         if not callable(function):
             raise TypeError(f"the function unpickled to a {type(function).__name__}, which cannot be called")
+        if type(function) is FunctionType and function.__globals__ is _main:
+            # dill sends a function of `__main__` without the names beside it; its own it needs to recur.
+            _main.setdefault(function.__name__, function)
         kind = "exception"
         called = perf_counter_ns()
         value = function(*positional, **keyword)
@@ -66,14 +70,21 @@ def _arguments(pair):
     )
 
 
-def _encode_value(value):
+def _dumps(value):
     try:
         # The C pickler writes what dill would, ten times as fast, and refuses what only dill can do.
-        return pickle.dumps(value, PROTOCOL)
+        pickled = pickle.dumps(value, PROTOCOL)
+        # Except for what lives in `__main__`: to others a reference to ours means nothing.
+        if b"__main__" not in pickled:
+            return pickled
     except Exception:
         pass
+    return dill.dumps(value, PROTOCOL)
+
+
+def _encode_value(value):
     try:
-        return dill.dumps(value, PROTOCOL)
+        return _dumps(value)
     except Exception as error:
         hint = "; return a list of its items instead" if hasattr(value, "__next__") else ""
         raise ValueError(
@@ -114,7 +125,7 @@ def _encode_exception(error, text, remote):
         error.__traceback__ = None
         if hasattr(error, "add_note"):
             error.add_note(note)
-        pickled = dill.dumps(error, PROTOCOL)
+        pickled = _dumps(error)
         if type(dill.loads(pickled)).__name__ == type(error).__name__:
             return pickled
     except BaseException:

@@ -62,7 +62,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     let interpreter = python::start(&args)?;
     let memory = memory::Memory::start(own(File::open("/proc/self/statm")?)?)?;
     let rest = rest::AtRest::now(guardian)?;
-    let server = Server { socket, interpreter, memory, rest };
+    // Never dropped: a function may have closed any descriptor, and closing it again would abort.
+    let server = Box::leak(Box::new(Server::new(socket, interpreter, memory, rest)?));
     Python::attach(|py| server.run(py))?;
     Ok(())
 }

@@ -21,7 +21,9 @@ pub(crate) enum StartError {
     #[error("failed to initialise CPython: {0}")]
     Initialise(String),
     /// It came up, but what it runs did not.
-    #[error("failed to prepare the interpreter (are dill and cloudpickle in the --site directory?)")]
+    #[error(
+        "failed to prepare the interpreter (are dill and cloudpickle in the --site directory?)"
+    )]
     Prepare(#[from] PyErr),
 }
 
@@ -49,13 +51,13 @@ fn prepare(py: Python<'_>, args: &Args) -> PyResult<Interpreter> {
     if let Some(site) = &args.site {
         if let Some(python) = python_of(site) {
             // What `subprocess` and `multiprocessing` start where a function says "this Python".
-            sys.setattr("executable", python)?;
+            sys.setattr("executable", python.as_os_str())?;
         }
         let site_module = py.import("site")?;
         // `exit`, `quit` and `help` exist in every Python that a function was written in.
         site_module.call_method0("setquit")?;
         site_module.call_method0("sethelper")?;
-        site_module.call_method1("addsitedir", (site,))?;
+        site_module.call_method1("addsitedir", (site.as_os_str(),))?;
     }
     let runner = PyModule::from_code(py, &source(RUNNER), c"runner.py", c"runner")?;
     let dill = py.import("dill")?.getattr("__version__")?.extract()?;
@@ -63,7 +65,7 @@ fn prepare(py: Python<'_>, args: &Args) -> PyResult<Interpreter> {
     // As PYTHONPATH would: before the standard library. Only now, so that no module there can stand
     // in for one that belljar itself needs.
     for (index, directory) in args.python_path.iter().enumerate() {
-        path.insert(index, directory)?;
+        path.insert(index, directory.as_os_str())?;
     }
     // Last: it takes what it finds for the state at rest.
     let tidy = PyModule::from_code(py, &source(TIDY), c"tidy.py", c"belljar_tidy")?;

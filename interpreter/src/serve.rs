@@ -14,7 +14,7 @@ use pyo3::types::PyBytes;
 
 use crate::memory::Memory;
 use crate::python::Interpreter;
-use crate::rest::AtRest;
+use crate::rest::{AtRest, move_up};
 use crate::sys;
 
 /// The worker broke the protocol, such as by naming code that it never sent.
@@ -31,12 +31,17 @@ pub(crate) enum ServeError {
     Memory(#[from] io::Error),
 }
 
+/// One read of the socket: a usual call in one piece.
+const INBOX_BYTES: usize = 64 << 10;
+
 /// One interpreter at the worker's service.
 pub(crate) struct Server {
-    pub(crate) socket: UnixStream,
-    pub(crate) interpreter: Interpreter,
-    pub(crate) memory: Memory,
-    pub(crate) rest: AtRest,
+    socket: UnixStream,
+    reader: BufReader<UnixStream>,
+    interpreter: Interpreter,
+    memory: Memory,
+    rest: AtRest,
+    codes: HashMap<CodeHash, Py<PyBytes>>,
 }
 
 /// What `runner.run` returns: whether it went well, the pickle, the failure's kind, message and
@@ -44,25 +49,34 @@ pub(crate) struct Server {
 type Answer<'py> = (bool, Bound<'py, PyBytes>, String, String, String, u64, u64, u64);
 
 impl Server {
+    /// A server of the worker at the other end of `socket`.
+    pub(crate) fn new(
+        socket: UnixStream,
+        interpreter: Interpreter,
+        memory: Memory,
+        rest: AtRest,
+    ) -> io::Result<Self> {
+        let reader = UnixStream::from(move_up(&socket)?);
+        let reader = BufReader::with_capacity(INBOX_BYTES, reader);
+        Ok(Self { socket, reader, interpreter, memory, rest, codes: HashMap::new() })
+    }
+
     /// Serves until the worker hangs up.
-    pub(crate) fn run(mut self, py: Python<'_>) -> Result<(), ServeError> {
+    pub(crate) fn run(&mut self, py: Python<'_>) -> Result<(), ServeError> {
         let process = sys::pid();
-        let mut codes: HashMap<CodeHash, Py<PyBytes>> = HashMap::new();
-        let mut reader = BufReader::with_capacity(64 << 10, self.socket.try_clone()?);
-        let ready = Ready {
-            python: self.interpreter.python.clone(),
-            dill: self.interpreter.dill.clone(),
-        };
+        let ready =
+            Ready { python: self.interpreter.python.clone(), dill: self.interpreter.dill.clone() };
         frame::write(&mut self.socket, &Reply::Ready(ready))?;
-        while let Some(call) = frame::read::<Call>(&mut reader)? {
+        while let Some(call) = frame::read::<Call>(&mut self.reader)? {
             if call.forget {
-                codes.clear();
+                self.codes.clear();
             }
             if let Some(code) = &call.code {
-                codes.insert(call.hash, PyBytes::new(py, code).unbind());
+                self.codes.insert(call.hash, PyBytes::new(py, code).unbind());
             }
-            let code = codes.get(&call.hash).ok_or(ServeError::UnknownCode(call.hash))?;
-            let done = self.call(py, code.bind(py), &call)?;
+            let code = self.codes.get(&call.hash).ok_or(ServeError::UnknownCode(call.hash))?;
+            let code = code.clone_ref(py).into_bound(py);
+            let done = self.call(py, &code, &call)?;
             if sys::pid() != process {
                 // The function forked and this copy came back too: its answer is nobody's.
                 sys::exit(0);

@@ -149,7 +149,9 @@ pub(crate) fn end_like(status: i32) -> ! {
         // SAFETY: the default action and an unblocked signal; nothing of ours runs afterwards.
         unsafe {
             libc::signal(signal, libc::SIG_DFL);
-            let _ = unblock_signals();
+            // Only this one: a SIGTERM that waits must not get in before it.
+            let set = signal_set(&[signal]);
+            libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
             libc::kill(libc::getpid(), signal);
         }
         exit(128 + signal);
@@ -191,15 +193,16 @@ pub(crate) fn flush_c_streams() {
     unsafe { libc::fflush(std::ptr::null_mut()) };
 }
 
-/// Keeps the allocator from reserving 128 MiB of address space for each thread, which would count
-/// against a call's memory limit.
+/// Keeps the allocator at one arena. Each further one reserves 64 MiB of address space, which would
+/// count against a call's memory limit; and at the limit every small allocation would fail in the
+/// first before it succeeds in the second, so that a memory bomb takes seconds to go off.
 pub(crate) fn limit_arenas() {
-    const M_ARENA_MAX: i32 = -8;
-    // SAFETY: takes integers only; called before any thread exists.
     #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::mallopt(M_ARENA_MAX, 2)
-    };
+    {
+        const M_ARENA_MAX: i32 = -8;
+        // SAFETY: takes integers only; called before any thread exists.
+        unsafe { libc::mallopt(M_ARENA_MAX, 1) };
+    }
 }
 
 /// The path of the shared library that holds the function at `symbol`.

@@ -13,11 +13,19 @@ import sys
 import threading
 from time import sleep
 
-# Whole lines leave at once, so that a call that is cut short has said what it said.
-for _stream in (sys.stdout, sys.stderr):
-    _stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
-_streams = (sys.stdin, sys.stdout, sys.stderr)
+
+def _open_streams():
+    global _streams, _stdout, _stderr
+    text = {"encoding": "utf-8", "errors": "backslashreplace", "closefd": False}
+    # Whole lines leave at once, so that a call that is cut short has said what it said.
+    _streams = (open(0, **text), open(1, "w", buffering=1, **text), open(2, "w", buffering=1, **text))
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = _streams
+    sys.stdin, sys.stdout, sys.stderr = _streams
+    _, _stdout, _stderr = _streams
+
+
+_open_streams()
 _environ = os.environ
 _variables = dict(os.environ._data)
 _path = list(sys.path)
@@ -47,8 +55,10 @@ def check():
     try:
         if (sys.stdin, sys.stdout, sys.stderr) != _streams:
             sys.stdin, sys.stdout, sys.stderr = _streams
-        _streams[1].flush()
-        _streams[2].flush()
+        if _streams[0].closed or _stdout.closed or _stderr.closed:
+            _open_streams()  # `exit()` closes standard input.
+        _stdout.flush()
+        _stderr.flush()
         if sys.path != _path or sys.path is not _path_list:
             sys.path = _path_list
             sys.path[:] = _path

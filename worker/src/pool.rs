@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backlog::{Backlog, Cancelled, Job, Placed};
+use crate::child::spawn::all_buried;
 use crate::config::PoolConfig;
 use crate::error::{Refused, RefusedReason};
 use crate::executor::process::ProcessExecutor;
@@ -304,6 +305,7 @@ impl Pool {
         for supply in &shared.supplies {
             supply.end().await;
         }
+        all_buried().await;
     }
 
     /// Like `drain` without waiting for running calls.

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use belljar_core::frame::{self, FrameError, Ready, Reply};
 use bytes::{Buf as _, BytesMut};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -56,12 +56,10 @@ pub(crate) enum Lost {
 /// A running child.
 #[derive(Debug)]
 pub(crate) struct Child {
-    /// Not collected before [`Child::end`], so the number stays its own.
-    pid: Pid,
+    process: spawn::Process,
     pidfd: AsyncFd<OwnedFd>,
     link: Link,
     streams: Streams,
-    collected: bool,
 }
 
 /// The two things that a call waits for, apart so that both can be waited for at once.
@@ -108,18 +106,17 @@ impl Child {
 
     #[expect(unsafe_code, reason = "the runtime must be told that a descriptor stays open")]
     fn adopt(spawned: spawn::Spawned) -> io::Result<Self> {
-        let spawn::Spawned { pid, pidfd, socket, stdout, stderr } = spawned;
+        let spawn::Spawned { process, pidfd, socket, stdout, stderr } = spawned;
         // SAFETY: an `OwnedFd` names one open descriptor until it is dropped.
         let pidfd = unsafe { AsyncFd::register(pidfd) }?;
         Ok(Self {
-            pid,
+            process,
             pidfd,
             link: Link {
                 socket: UnixStream::from_std(socket)?,
                 inbox: BytesMut::with_capacity(INBOX_BYTES),
             },
             streams: Streams::new(stdout, stderr)?,
-            collected: false,
         })
     }
 
@@ -145,7 +142,7 @@ impl Child {
 
     /// Ends the child and all that it started, and says how it ended.
     pub(crate) async fn end(&mut self) -> Death {
-        self.signal(Signal::TERM);
+        self.process.signal(Signal::TERM);
         // The guardian also takes the socket's end for the word to leave.
         let _ = self.link.socket.shutdown().await;
         self.await_end(ASKED_END).await
@@ -161,33 +158,12 @@ impl Child {
 
     async fn await_end(&mut self, patience: Duration) -> Death {
         if timeout(patience, self.streams.while_pumping(self.pidfd.readable())).await.is_err() {
-            self.signal(Signal::KILL);
+            self.process.signal(Signal::KILL);
             let _ = timeout(KILLED_END, self.pidfd.readable()).await;
         }
-        match death::collect(self.pid) {
-            Some(death) => {
-                self.collected = true;
-                death
-            }
-            // Stuck in the kernel: the undertaker sees to it.
-            None => Death { ending: Ending::Unknown, peak_memory_bytes: 0 },
-        }
-    }
-
-    /// The child leads a group, of which a guardian is the only member: it passes on what it is told.
-    fn signal(&self, signal: Signal) {
-        if !self.collected {
-            let _ = kill_process_group(self.pid, signal);
-        }
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        if !self.collected {
-            self.signal(Signal::TERM);
-            spawn::bury(self.pid);
-        }
+        // Stuck in the kernel: then the undertaker sees to it.
+        let unknown = Death { ending: Ending::Unknown, peak_memory_bytes: 0 };
+        self.process.collect().unwrap_or(unknown)
     }
 }
 

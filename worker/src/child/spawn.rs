@@ -16,7 +16,7 @@ use belljar_core::frame::CHILD_FD;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tokio::sync::oneshot;
 
-use super::death;
+use super::death::{self, Death};
 use crate::config::ExecutorConfig;
 
 /// How often the dead are looked for, while any are due.
@@ -24,9 +24,52 @@ const BURIAL_TURN: Duration = Duration::from_millis(20);
 /// How long one that was asked to end may take before it is killed.
 const PATIENCE: Duration = Duration::from_secs(8);
 
+/// A child's process: ended and collected in any case, at the latest after this is dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    /// Not collected as long as this lives, so the number stays its own.
+    pid: Pid,
+    collected: bool,
+}
+
+impl Process {
+    /// Signals the group that the process leads. A guardian is the only member of its own: it does
+    /// what it is told to all the others.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if !self.collected {
+            let _ = kill_process_group(self.pid, signal);
+        }
+    }
+
+    /// Asks the process to end; the caller sees to it.
+    fn let_go(mut self) -> Pid {
+        self.signal(Signal::TERM);
+        self.collected = true;
+        self.pid
+    }
+
+    /// Collects the process if it has ended; `None` while it runs.
+    pub(crate) fn collect(&mut self) -> Option<Death> {
+        let death = death::collect(self.pid);
+        self.collected |= death.is_some();
+        death
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.collected {
+            self.signal(Signal::TERM);
+            if let Ok(thread) = THREAD.as_ref() {
+                let _ = thread.send(Job::Bury(self.pid));
+            }
+        }
+    }
+}
+
 /// A child that was just started, not yet known to the runtime.
 pub(crate) struct Spawned {
-    pub(crate) pid: Pid,
+    pub(crate) process: Process,
     pub(crate) pidfd: OwnedFd,
     pub(crate) socket: UnixStream,
     pub(crate) stdout: OwnedFd,
@@ -36,6 +79,7 @@ pub(crate) struct Spawned {
 enum Job {
     Spawn(Box<ExecutorConfig>, oneshot::Sender<io::Result<Spawned>>),
     Bury(Pid),
+    Settle(oneshot::Sender<()>),
 }
 
 /// Requests are bounded by the slots: each waits for its answer.
@@ -54,15 +98,19 @@ pub(crate) async fn spawn(config: &ExecutorConfig) -> io::Result<Spawned> {
     answered.await.map_err(|_| gone())?
 }
 
-/// Collects a child that was asked to end, once it has.
-pub(crate) fn bury(pid: Pid) {
-    if let Ok(thread) = THREAD.as_ref() {
-        let _ = thread.send(Job::Bury(pid));
+/// Returns once every child that was let go of has ended.
+pub(crate) async fn all_buried() {
+    let (answer, answered) = oneshot::channel();
+    if let Ok(thread) = THREAD.as_ref()
+        && thread.send(Job::Settle(answer)).is_ok()
+    {
+        let _ = answered.await;
     }
 }
 
 fn serve(jobs: &Receiver<Job>) {
     let mut dying: Vec<(Pid, Instant)> = Vec::new();
+    let mut mourners: Vec<oneshot::Sender<()>> = Vec::new();
     loop {
         let job = match dying.is_empty() {
             true => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -70,13 +118,13 @@ fn serve(jobs: &Receiver<Job>) {
         };
         match job {
             Ok(Job::Spawn(config, answer)) => {
-                // Nobody waits any more: what was started goes as the descriptors close.
+                // Nobody waits any more. Noted here and now, before a `Settle` that may follow.
                 if let Err(Ok(unwanted)) = answer.send(start(&config)) {
-                    let _ = kill_process_group(unwanted.pid, Signal::TERM);
-                    dying.push((unwanted.pid, Instant::now()));
+                    dying.push((unwanted.process.let_go(), Instant::now()));
                 }
             }
             Ok(Job::Bury(pid)) => dying.push((pid, Instant::now())),
+            Ok(Job::Settle(answer)) => mourners.push(answer),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -86,6 +134,11 @@ fn serve(jobs: &Receiver<Job>) {
             }
             death::collect(pid).is_none()
         });
+        if dying.is_empty() {
+            for mourner in mourners.drain(..) {
+                let _ = mourner.send(());
+            }
+        }
     }
 }
 
@@ -101,6 +154,7 @@ fn start(config: &ExecutorConfig) -> io::Result<Spawned> {
     let mut child = command.spawn()?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::other("a process id out of range"))?;
+    let process = Process { pid, collected: false };
     let pipe = |pipe: Option<OwnedFd>| pipe.ok_or_else(|| io::Error::other("a pipe is missing"));
     let stdout = pipe(child.stdout.take().map(OwnedFd::from))?;
     let stderr = pipe(child.stderr.take().map(OwnedFd::from))?;
@@ -109,7 +163,7 @@ fn start(config: &ExecutorConfig) -> io::Result<Spawned> {
     }
     socket.set_nonblocking(true)?;
     let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
-    Ok(Spawned { pid, pidfd, socket, stdout, stderr })
+    Ok(Spawned { process, pidfd, socket, stdout, stderr })
 }
 
 /// What happens between fork and exec: a session of its own, so that no terminal's Ctrl-C and no

@@ -21,9 +21,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// Longer than anything here takes on a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
 }
 
@@ -34,7 +34,7 @@ fn test_python() -> PathBuf {
 }
 
 /// Beside the test binary's directory, where `cargo build -p belljar-interpreter` leaves it.
-pub fn belljar_python() -> PathBuf {
+pub(crate) fn belljar_python() -> PathBuf {
     let test = std::env::current_exe().expect("a test binary");
     let directory = test.ancestors().nth(2).expect("target/debug");
     let program = directory.join("belljar-python");
@@ -42,11 +42,11 @@ pub fn belljar_python() -> PathBuf {
     program
 }
 
-pub fn native() -> TaskClass {
+pub(crate) fn native() -> TaskClass {
     "native:3.11".parse().expect("a class")
 }
 
-pub fn executor() -> ExecutorConfig {
+pub(crate) fn executor() -> ExecutorConfig {
     let mut config = ExecutorConfig::new(native(), belljar_python());
     let python = test_python();
     let venv = python.ancestors().nth(2).expect("a virtual environment");
@@ -65,12 +65,16 @@ struct Pickler {
 const PICKLER: &str = r#"
 import sys, base64, json, pickle, dill, cloudpickle
 import __main__
+globals_of = {"dill": dill, "pickle": pickle, "cloudpickle": cloudpickle}
 for line in sys.stdin:
     how, source, what = json.loads(line)
     space = __main__.__dict__
-    exec(source, space)
-    value = eval(what, space)
-    data = {"dill": dill, "pickle": pickle, "cloudpickle": cloudpickle}[how].dumps(value)
+    if how == "read":
+        data = repr(dill.loads(base64.b64decode(what))).encode()
+    else:
+        exec(source, space)
+        value = eval(what, space)
+        data = dill.dumps(value, recurse=True) if how == "recurse" else globals_of[how].dumps(value)
     print(base64.b64encode(data).decode(), flush=True)
 "#;
 
@@ -88,7 +92,7 @@ static PICKLER_PROCESS: LazyLock<Mutex<Pickler>> = LazyLock::new(|| {
 });
 
 /// The pickle by `how` (dill, cloudpickle, pickle) of the expression `what` after `source` ran.
-pub fn pickle_by(how: &str, source: &str, what: &str) -> Bytes {
+pub(crate) fn pickle_by(how: &str, source: &str, what: &str) -> Bytes {
     let mut pickler = PICKLER_PROCESS.lock().expect("unpoisoned");
     let request = serde_json::to_string(&(how, source, what)).expect("text");
     if let Some(known) = pickler.known.get(&request) {
@@ -103,60 +107,71 @@ pub fn pickle_by(how: &str, source: &str, what: &str) -> Bytes {
     bytes
 }
 
+/// The `repr` of what is pickled.
+pub(crate) fn read(pickle: &[u8]) -> String {
+    let text = payload::encode(pickle);
+    String::from_utf8(pickle_by("read", "", &text).to_vec()).expect("text")
+}
+
 /// The function `f` of `source`, by dill.
-pub fn function(source: &str) -> Bytes {
+pub(crate) fn function(source: &str) -> Bytes {
     pickle_by("dill", source, "f")
 }
 
+/// A call of `f` that takes along the globals that it uses, as `dill.settings["recurse"]` has it.
+pub(crate) fn call_with_globals(source: &str, args: &str) -> Invocation {
+    invocation(pickle_by("recurse", source, "f"), value(args))
+}
+
 /// The dill of a Python expression.
-pub fn value(expression: &str) -> Bytes {
+pub(crate) fn value(expression: &str) -> Bytes {
     pickle_by("dill", "", expression)
 }
 
 /// A call of `f` in `source` with the given arguments, an expression such as `((1,), {})`.
-pub fn call(source: &str, args: &str) -> Invocation {
+pub(crate) fn call(source: &str, args: &str) -> Invocation {
     invocation(function(source), value(args))
 }
 
-pub fn invocation(code: Bytes, args: Bytes) -> Invocation {
+pub(crate) fn invocation(code: Bytes, args: Bytes) -> Invocation {
     let function = Function { hash: CodeHash::of(&code), code };
     let limits = Limits { timeout_ms: 20_000, ..Limits::DEFAULT };
     let (task_id, attempt) = (TaskId::random(), Attempt(1));
     Invocation { task_id, attempt, class: native(), limits, function, args }
 }
 
-pub fn within(milliseconds: u64, mut invocation: Invocation) -> Invocation {
+pub(crate) fn within(milliseconds: u64, mut invocation: Invocation) -> Invocation {
     invocation.limits.timeout_ms = milliseconds;
     invocation
 }
 
-pub fn with_memory(mebibytes: u32, mut invocation: Invocation) -> Invocation {
+pub(crate) fn with_memory(mebibytes: u32, mut invocation: Invocation) -> Invocation {
     invocation.limits.memory_mb = mebibytes;
     invocation
 }
 
 /// A pool and its events.
-pub struct Rig {
-    pub pool: Pool,
-    pub events: mpsc::Receiver<PoolEvent>,
+pub(crate) struct Rig {
+    pub(crate) pool: Pool,
+    pub(crate) events: mpsc::Receiver<PoolEvent>,
 }
 
 impl Rig {
-    pub fn new(slots: usize) -> Self {
+    pub(crate) fn new(slots: usize) -> Self {
         Self::with(slots, executor())
     }
 
-    pub fn with(slots: usize, executor: ExecutorConfig) -> Self {
+    pub(crate) fn with(slots: usize, executor: ExecutorConfig) -> Self {
         let (pool, events) = Pool::start(PoolConfig { slots, executors: vec![executor] });
         Self { pool, events }
     }
 
-    pub async fn event(&mut self) -> PoolEvent {
+    pub(crate) async fn event(&mut self) -> PoolEvent {
         timeout(PATIENCE, self.events.recv()).await.expect("an event in time").expect("an event")
     }
 
     /// The next end of a call, whichever it is.
-    pub async fn finished(&mut self) -> (TaskId, Outcome) {
+    pub(crate) async fn finished(&mut self) -> (TaskId, Outcome) {
         loop {
             match self.event().await {
                 PoolEvent::Finished(report) => return (report.task_id, report.outcome),
@@ -166,7 +181,7 @@ impl Rig {
         }
     }
 
-    pub async fn run(&mut self, invocation: Invocation) -> Outcome {
+    pub(crate) async fn run(&mut self, invocation: Invocation) -> Outcome {
         let task_id = invocation.task_id;
         self.pool.submit(invocation).expect("taken");
         let (id, outcome) = self.finished().await;
@@ -174,12 +189,12 @@ impl Rig {
         outcome
     }
 
-    pub async fn returns(&mut self, invocation: Invocation, expected: &str) {
+    pub(crate) async fn returns(&mut self, invocation: Invocation, expected: &str) {
         let outcome = self.run(invocation).await;
-        assert_eq!(completed(&outcome), value(expected), "{outcome:?}");
+        assert_eq!(read(&completed(&outcome)), expected, "{outcome:?}");
     }
 
-    pub async fn fails(&mut self, invocation: Invocation, kind: FailureKind) -> Failure {
+    pub(crate) async fn fails(&mut self, invocation: Invocation, kind: FailureKind) -> Failure {
         let outcome = self.run(invocation).await;
         let failure = failed(&outcome);
         assert_eq!(failure.kind, kind, "{outcome:?}");
@@ -187,7 +202,7 @@ impl Rig {
     }
 
     /// The slot is as good as new.
-    pub async fn is_sound(&mut self) {
+    pub(crate) async fn is_sound(&mut self) {
         let probe = "
 def f():
     import os, signal, sys, threading
@@ -196,28 +211,31 @@ def f():
             sys.stdin.read(), 2 + 2)
 ";
         let outcome = self.run(call(probe, "((), {})")).await;
-        let expected = pickle_by("pickle", "", "(None, 1, __import__('signal').SIG_DFL, '', 4)");
-        assert_eq!(completed(&outcome)[2..], expected[2..], "{outcome:?}");
+        let expected = "(None, 1, <Handlers.SIG_DFL: 0>, '', 4)";
+        assert_eq!(read(&completed(&outcome)), expected, "{outcome:?}");
         assert_eq!(outcome.stdout.bytes, "sound\n", "{outcome:?}");
     }
 
     /// Ends the pool and looks whether anything is left of it.
-    pub async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         let drain = self.pool.drain(Duration::ZERO);
         let read = async { while self.events.recv().await.is_some() {} };
         timeout(PATIENCE, async { tokio::join!(drain, read) }).await.expect("an end");
-        assert_eq!(descendants(std::process::id(), &["belljar", "sleep"]), Vec::<String>::new());
+        assert_eq!(
+            descendants(std::process::id(), &["belljar-python", "sleep"]),
+            Vec::<String>::new()
+        );
     }
 }
 
-pub fn completed(outcome: &Outcome) -> Bytes {
+pub(crate) fn completed(outcome: &Outcome) -> Bytes {
     match &outcome.verdict {
         Verdict::Completed(value) => value.clone(),
         other => panic!("not completed: {other:?} stderr: {:?}", outcome.stderr.bytes),
     }
 }
 
-pub fn failed(outcome: &Outcome) -> Failure {
+pub(crate) fn failed(outcome: &Outcome) -> Failure {
     match &outcome.verdict {
         Verdict::Failed(failure) => failure.clone(),
         other => panic!("not failed: {other:?}"),
@@ -225,7 +243,7 @@ pub fn failed(outcome: &Outcome) -> Failure {
 }
 
 /// Processes below `root` of which the command line holds one of `names`, as `pid: command line`.
-pub fn descendants(root: u32, names: &[&str]) -> Vec<String> {
+pub(crate) fn descendants(root: u32, names: &[&str]) -> Vec<String> {
     let mut parents = Vec::new();
     for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
@@ -246,7 +264,7 @@ pub fn descendants(root: u32, names: &[&str]) -> Vec<String> {
 }
 
 /// All processes of which the command line holds `mark`.
-pub fn marked(mark: &str) -> Vec<String> {
+pub(crate) fn marked(mark: &str) -> Vec<String> {
     let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter(|&pid| pid != std::process::id()).filter_map(|pid| named(pid, &[mark])).collect()
