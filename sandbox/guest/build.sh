@@ -76,18 +76,6 @@ fetch() {
     echo "$3  $target" | sha256sum --check --quiet || { rm -f "$target"; die "$2 is not the pinned file"; }
 }
 
-# Compiles the guest's shim against the libraries in $1, into $2.
-link() {
-    cd "$1/build"
-    $CC $CFLAGS $CPPFLAGS -I"$1/src/Include" -I"$1/build" -mexec-model=reactor "$HERE/shim.c" \
-        "libpython$MINOR.a" $EXTRA_LIBRARIES "$1/zlib/libz.a" $EMULATED -lm \
-        -Wl,-z,stack-size=8388608 -Wl,--stack-first -Wl,--initial-memory=41943040 \
-        -Wl,--export=__stack_pointer -Wl,--lto-O3 -Wl,--strip-all -o "$2.raw"
-    wasm-opt -O3 --enable-bulk-memory --enable-sign-ext --enable-nontrapping-float-to-int \
-        --enable-mutable-globals --strip-debug "$2.raw" -o "$2"
-    rm "$2.raw"
-}
-
 # The standard library and the added packages, compiled ahead. Without what needs modules that the guest
 # has not, tests, and the tools of development.
 library() {
@@ -117,11 +105,11 @@ if ! [ -d "$PYTHON" ]; then
     mv "$PYTHON.new" "$PYTHON"
 fi
 
-link_hash=$(echo "$python_hash" | cat - "$HERE/shim.c" "$HERE/build.sh" | sha256sum | cut -c1-16)
+link_hash=$(echo "$python_hash" | cat - "$HERE/shim.c" "$HERE/link.sh" | sha256sum | cut -c1-16)
 LINKED=$WORK/linked-$MINOR-$link_hash.wasm
 if ! [ -e "$LINKED" ]; then
     say "linking"
-    link "$PYTHON" "$LINKED.new"
+    "$HERE/link.sh" "$MINOR" "$PYTHON" "$LINKED.new"
     mv "$LINKED.new" "$LINKED"
 fi
 

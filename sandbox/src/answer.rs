@@ -107,7 +107,7 @@ pub(crate) fn ended(error: &wasmtime::Error, account: &Account, stack_pointer: i
         Some(Trap::StackOverflow) => too_deep(),
         Some(Trap::MemoryOutOfBounds) if stack_pointer < STACK_MARGIN => too_deep(),
         Some(Trap::Interrupt) => raised(FailureKind::Timeout, "the call reached its deadline"),
-        _ if account.refused => out_of_memory(account),
+        _ if account.refusals > 0 => out_of_memory(account),
         Some(Trap::UnreachableCodeReached) => {
             raised(FailureKind::ExecutorDied, "the function aborted its interpreter")
         }

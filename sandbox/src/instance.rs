@@ -216,3 +216,42 @@ impl Ready {
         Ok(Some((at, length)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::EngineConfig;
+    use crate::source;
+
+    /// Bytes of `ready`'s whole memory that differ from those of an interpreter that never ran a call.
+    fn differing(ready: &Ready, untouched: &Ready) -> usize {
+        let pair = (ready.memory.data(&ready.store), untouched.memory.data(&untouched.store));
+        assert_eq!(pair.0.len(), pair.1.len());
+        pair.0.iter().zip(pair.1).filter(|(a, b)| a != b).count()
+    }
+
+    #[test]
+    fn nothing_of_a_call_is_left_in_any_byte_of_the_next_memory() {
+        let image = Image::load(crate::image::default_dir("3.11"), &EngineConfig::default());
+        let image = image.expect("a guest");
+        let sandbox = || Sandbox::new(&image, &Grants::none(), Output::Inherit).expect("starts");
+        let (mut used, untouched) = (sandbox(), sandbox());
+        // The one fills little, the other all that is kept, the third grows the memory, the fourth traps.
+        for body in [
+            "return b'secret' * 3",
+            "return len([b'secret%d' % i for i in range(50_000)])",
+            "return len(bytearray(b'secret') * 10_000_000)",
+            "import os; kept = [b'secret%d' % i for i in range(1000)]; os.abort()",
+        ] {
+            let code = source::function(&format!("def f(): {body}"), "f");
+            let _ = used.call(&code, &source::arguments("[]"), &Limits::default()).expect("runs");
+            used.prepare().expect("starts again");
+            let pair = (used.standby.as_ref(), untouched.standby.as_ref());
+            let (Some(ready), Some(untouched)) = pair else { panic!("both stand by") };
+            let memory = ready.memory.data(&ready.store);
+            assert!(!memory.windows(9).any(|bytes| bytes == b"secret123"), "{body}");
+            // Their seeds differ: the state of `random`, and the bytes on their way there.
+            assert!(differing(ready, untouched) < 4000, "{body}");
+        }
+    }
+}

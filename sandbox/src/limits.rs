@@ -30,13 +30,17 @@ pub(crate) struct Account {
     pub(crate) memory_limit: usize,
     /// The most memory granted.
     pub(crate) peak: usize,
-    /// Whether anything was refused.
-    pub(crate) refused: bool,
+    /// How often memory was refused.
+    pub(crate) refusals: u32,
 }
+
+/// Refusals after which a call ends. Python makes a `MemoryError` of the first, which a function may
+/// well survive; but one whose heap is full of small objects could grind on at its limit for minutes.
+const REFUSALS: u32 = 1000;
 
 impl Account {
     pub(crate) const fn new(memory_limit: usize) -> Self {
-        Self { memory_limit, peak: 0, refused: false }
+        Self { memory_limit, peak: 0, refusals: 0 }
     }
 }
 
@@ -51,7 +55,10 @@ impl ResourceLimiter for Account {
         if granted {
             self.peak = self.peak.max(desired);
         } else {
-            self.refused = true;
+            self.refusals += 1;
+            if self.refusals > REFUSALS {
+                return Err(wasmtime::Error::msg("the memory limit was reached too often"));
+            }
         }
         Ok(granted)
     }

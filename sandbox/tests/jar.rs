@@ -40,7 +40,8 @@ fn a_call_sees_nothing_of_the_one_before() {
     assert_eq!(jar.value(look), "[false, true, false]");
 }
 
-/// Looks through all of its own memory, by way of a bytes object whose length it has forged.
+/// Looks through all objects that it can find and through fresh heap; the whole memory is looked through
+/// from outside, in the crate's own tests.
 const SCAN: &str = "
 def f(secret):
     # The needle must not lie in memory in one piece.
@@ -138,6 +139,8 @@ fn granted_directories_can_be_imported_from_and_only_read() {
     std::fs::write(dir.path().join("mine.py"), "def double(x): return 2 * x").expect("written");
     std::os::unix::fs::symlink("/etc", dir.path().join("etc")).expect("linked");
     let mut jar = Jar::start(&[dir.path()]);
+    let seen = jar.value("import sys, os\ndef f(): return [sys.path, sorted(os.listdir('/path/0'))]");
+    assert_eq!(seen, r#"[["/path/0", "/lib", "/site"], ["etc", "mine.py"]]"#);
     assert_eq!(jar.value("def f():\n    import mine; return mine.double(4)"), "8");
     let escape = "def f():\n    try: open('/path/0/etc/passwd')\n    except PermissionError: return 'refused'";
     assert_eq!(jar.value(escape), "\"refused\"");
@@ -170,10 +173,6 @@ fn the_stack_is_bounded() {
         );
         fails(&mut jar, FailureKind::Recursion, &raised);
     }
-    let delete = "import sys\ndef f():\n    sys.setrecursionlimit(10**9)\n    class A:\n        def __del__(self): A()\n    A()";
-    let answer = jar.call(delete);
-    assert!(answer.result.is_ok() || answer.result.is_err());
-    jar.is_right();
 }
 
 #[test]

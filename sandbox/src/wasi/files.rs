@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{FileType, Mode, OFlags, RawDir, ResolveFlags, SeekFrom, Stat};
 
 use super::errno::Errno;
 use crate::grants::Mount;
@@ -223,16 +223,22 @@ impl Entry {
     }
 }
 
+/// Reads with `getdents64` alone: the convenient way opens the directory once more, by a call that the
+/// second wall forbids.
 fn list(dir: &OwnedFd) -> Result<Vec<DirEntry>, Errno> {
-    let entries = Dir::read_from(dir.as_fd())?.map(|entry| {
+    rustix::fs::seek(dir, SeekFrom::Start(0))?;
+    let mut buffer = Vec::with_capacity(8 << 10);
+    let mut names = RawDir::new(dir.as_fd(), buffer.spare_capacity_mut());
+    let mut entries = Vec::new();
+    while let Some(entry) = names.next() {
         let entry = entry?;
-        Ok(DirEntry {
+        entries.push(DirEntry {
             name: entry.file_name().to_bytes().to_vec(),
             inode: entry.ino(),
             kind: entry.file_type(),
-        })
-    });
-    entries.collect()
+        });
+    }
+    Ok(entries)
 }
 
 /// Fills `buffer` with the kernel's randomness.
