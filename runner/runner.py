@@ -21,6 +21,11 @@ PROTOCOL = 4
 _main = sys.modules["__main__"].__dict__
 _main_at_rest = {"__name__": "__main__", "__doc__": None, "__builtins__": builtins}
 
+# Given up when memory runs out, so that there is some to say so with. CPython needs it: where it cannot
+# allocate a small integer on the way into a handler, it tries again for ever.
+_RESERVE_BYTES = 1 << 20
+_reserve = [bytearray(_RESERVE_BYTES)]
+
 _KINDS = ((MemoryError, "memory"), (RecursionError, "recursion"))
 
 
@@ -31,6 +36,8 @@ def run(code, args):
     pickle is the return value and the three texts are empty; else it is the exception, `kind` one of
     belljar's failure kinds, `message` the exception in one line.
     """
+    if not _reserve:
+        _reserve.append(bytearray(_RESERVE_BYTES))
     _main.clear()
     _main.update(_main_at_rest)
     start = perf_counter_ns()
@@ -51,6 +58,8 @@ def run(code, args):
         kind = "encode"
         answer = (True, _encode_value(value), "", "", "")
     except BaseException as error:  # Whatever the function raises is its outcome, SystemExit too.
+        if isinstance(error, MemoryError):
+            _make_room(error.__traceback__)
         if called is not None and ended is None:
             ended = perf_counter_ns()
         answer = (False, *_describe(error, kind))
@@ -58,6 +67,18 @@ def run(code, args):
     called = called or done
     ended = ended or done
     return (*answer, (called - start) // 1000, (ended - called) // 1000, (done - ended) // 1000)
+
+
+def _make_room(trace):
+    _reserve.clear()
+    # The first frame is `run`; those of the function hold what filled the memory.
+    trace = trace.tb_next
+    while trace is not None:
+        try:
+            trace.tb_frame.clear()
+        except RuntimeError:  # It still runs: a generator's.
+            pass
+        trace = trace.tb_next
 
 
 def _arguments(pair):

@@ -1,0 +1,262 @@
+//! The pool: backlog, cancel, drain, children that do not start, and owners that are killed.
+
+mod support;
+
+use std::io::BufRead as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use belljar_core::outcome::{FailureKind, Verdict};
+use belljar_core::task::Attempt;
+use belljar_worker::config::ExecutorConfig;
+use belljar_worker::error::RefusedReason;
+use belljar_worker::pool::PoolEvent;
+use support::{PATIENCE, Rig, call, completed, descendants, failed, marked, native, within};
+
+const NO_OP: &str = "def f(): return None";
+const NAP: &str = "def f(s):\n  import time\n  time.sleep(s)";
+
+#[tokio::test]
+async fn executors_describe_themselves() {
+    let mut rig = Rig::new(1);
+    let PoolEvent::ExecutorUp(info) = rig.event().await else { panic!("an executor") };
+    assert_eq!(info.class, native());
+    assert!(info.python.starts_with("3.11."), "{info:?}");
+    assert_eq!(info.dill, "0.4.1");
+    assert_eq!(rig.pool.describe(), [info]);
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_calls_end_once_each() {
+    let mut rig = Rig::new(2);
+    let (mut submitted, mut ended) = (0, std::collections::HashSet::new());
+    let template = call("def f(x): return x", "((1,), {})");
+    while ended.len() < 2000 {
+        while submitted < 2000 && rig.pool.in_flight() < rig.pool.window() {
+            let mut invocation = template.clone();
+            invocation.task_id = belljar_core::id::TaskId::random();
+            match rig.pool.submit(invocation) {
+                Ok(()) => submitted += 1,
+                Err(refused) => assert_eq!(refused.reason, RefusedReason::Full),
+            }
+        }
+        match rig.event().await {
+            PoolEvent::Finished(report) => {
+                completed(&report.outcome);
+                assert!(ended.insert(report.task_id));
+            }
+            // On a loaded machine some may wait too long.
+            PoolEvent::Returned { .. } => submitted -= 1,
+            PoolEvent::ExecutorUp(_) => {}
+            other @ PoolEvent::ExecutorDown { .. } => panic!("{other:?}"),
+        }
+    }
+    assert!(rig.pool.window() > 2, "short calls are held ahead");
+    assert_eq!(rig.pool.in_flight(), 0);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn what_waits_behind_a_long_call_is_given_back() {
+    let mut rig = Rig::new(1);
+    rig.is_sound().await;
+    let (long, short) = (call(NAP, "((1.0,), {})"), call(NO_OP, "((), {})"));
+    let (long_id, short_id) = (long.task_id, short.task_id);
+    let start = Instant::now();
+    rig.pool.submit(long).expect("taken");
+    rig.pool.submit(short).expect("taken");
+    assert_eq!(rig.event().await, PoolEvent::Returned { task_id: short_id, attempt: Attempt(1) });
+    assert!(start.elapsed() >= Duration::from_millis(100));
+    assert!(start.elapsed() < Duration::from_millis(400), "{:?}", start.elapsed());
+    assert_eq!(rig.pool.window(), 1);
+    assert_eq!(rig.finished().await.0, long_id);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn cancel_stops_what_runs_and_what_waits() {
+    let mut rig = Rig::new(1);
+    rig.is_sound().await;
+    let running = call("def f():\n  while True: pass", "((), {})");
+    let waiting = call(NO_OP, "((), {})");
+    let ids = [running.task_id, waiting.task_id];
+    rig.pool.submit(running).expect("taken");
+    rig.pool.submit(waiting).expect("taken");
+    assert!(rig.pool.cancel(ids[1], Attempt(1)));
+    let (id, outcome) = rig.finished().await;
+    assert_eq!((id, outcome.verdict), (ids[1], Verdict::Cancelled));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let start = Instant::now();
+    assert!(!rig.pool.cancel(ids[0], Attempt(2)), "another attempt");
+    assert!(rig.pool.cancel(ids[0], Attempt(1)));
+    let (id, outcome) = rig.finished().await;
+    assert_eq!((id, outcome.verdict), (ids[0], Verdict::Cancelled));
+    assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
+    assert!(!rig.pool.cancel(ids[0], Attempt(1)), "it has ended");
+    rig.is_sound().await;
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_drain_lets_calls_end_and_gives_the_rest_back() {
+    let mut rig = Rig::new(1);
+    rig.is_sound().await;
+    let (running, waiting) = (call(NAP, "((0.3,), {})"), call(NO_OP, "((), {})"));
+    let ids = [running.task_id, waiting.task_id];
+    rig.pool.submit(running).expect("taken");
+    rig.pool.submit(waiting).expect("taken");
+    let drain = {
+        let pool = rig.pool.clone();
+        tokio::spawn(async move { pool.drain(PATIENCE).await })
+    };
+    assert_eq!(rig.event().await, PoolEvent::Returned { task_id: ids[1], attempt: Attempt(1) });
+    let refused = rig.pool.submit(call(NO_OP, "((), {})")).expect_err("stopping");
+    assert_eq!(refused.reason, RefusedReason::Stopping);
+    let (id, outcome) = rig.finished().await;
+    assert_eq!(id, ids[0]);
+    completed(&outcome);
+    drain.await.expect("drained");
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_kill_cuts_calls_and_says_so() {
+    let mut rig = Rig::new(1);
+    rig.is_sound().await;
+    rig.pool.submit(call(NAP, "((60,), {})")).expect("taken");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let pool = rig.pool.clone();
+    let kill = tokio::spawn(async move { pool.kill().await });
+    let (_, outcome) = rig.finished().await;
+    assert_eq!(failed(&outcome).kind, FailureKind::WorkerLost);
+    kill.await.expect("killed");
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_dropped_pool_leaves_nothing() {
+    let mut rig = Rig::new(2);
+    rig.is_sound().await;
+    rig.pool
+        .submit(call("def f():\n  import os\n  os.execvp('sleep', ['sleep', '1118'])", "((), {})"))
+        .expect("taken");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(marked("1118").len(), 1);
+    let Rig { pool, mut events } = rig;
+    drop(pool);
+    while events.recv().await.is_some() {}
+    let gone = async {
+        while !descendants(std::process::id(), &["belljar-python", "sleep"]).is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.expect("all gone");
+}
+
+#[tokio::test]
+async fn children_that_do_not_start_are_reported() {
+    let script = "echo no luck >&2; exit 9";
+    let mut config = ExecutorConfig::new(native(), "/bin/sh".into());
+    config.args = vec!["-c".into(), script.into()];
+    let mut rig = Rig::with(1, config);
+    let invocation = call(NO_OP, "((), {})");
+    let task_id = invocation.task_id;
+    rig.pool.submit(invocation).expect("taken: nothing is known yet");
+    let mut events = [rig.event().await, rig.event().await];
+    if matches!(events[0], PoolEvent::Returned { .. }) {
+        events.reverse();
+    }
+    let [PoolEvent::ExecutorDown { class, reason }, returned] = events else { panic!("down") };
+    assert_eq!(class, native());
+    assert!(reason.contains("exited with code 9") && reason.contains("no luck"), "{reason}");
+    assert_eq!(returned, PoolEvent::Returned { task_id, attempt: Attempt(1) });
+    let refused = rig.pool.submit(call(NO_OP, "((), {})")).expect_err("down");
+    assert_eq!(refused.reason, RefusedReason::Down);
+    rig.end().await;
+
+    let mut rig = Rig::with(1, ExecutorConfig::new(native(), "/nowhere/belljar-python".into()));
+    let PoolEvent::ExecutorDown { reason, .. } = rig.event().await else { panic!("down") };
+    assert!(reason.contains("/nowhere/belljar-python"), "{reason}");
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_child_killed_while_idle_costs_nothing() {
+    let mut rig = Rig::new(1);
+    rig.is_sound().await;
+    for _ in 0..3 {
+        let pids = descendants(std::process::id(), &["belljar-python"]);
+        for pid in pids.iter().map(|line| line.split(':').next().expect("a pid")) {
+            let _ = Command::new("kill").args(["-9", pid]).status();
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        rig.is_sound().await;
+    }
+    rig.end().await;
+}
+
+/// Not a test of its own: the process that [`no_orphan_survives_its_owner`] kills.
+#[tokio::test]
+async fn owner_to_be_killed() {
+    if std::env::var_os("BELLJAR_TEST_OWNER").is_none() {
+        return;
+    }
+    let mut rig = Rig::new(2);
+    rig.is_sound().await;
+    let family = "
+def f():
+    import os, subprocess, time
+    subprocess.Popen(['sleep', '1119'], start_new_session=True)
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.execvp('sleep', ['sleep', '1119'])
+        os._exit(0)
+    os.execvp('sleep', ['sleep', '1119'])
+";
+    rig.pool.submit(call(family, "((), {})")).expect("taken");
+    while marked("1119").len() < 3 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    println!("ready");
+    std::future::pending::<()>().await;
+}
+
+#[test]
+fn no_orphan_survives_its_owner() {
+    let mut owner = Command::new(std::env::current_exe().expect("this test"))
+        .args(["owner_to_be_killed", "--exact", "--nocapture"])
+        .env("BELLJAR_TEST_OWNER", "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this test again");
+    let output = std::io::BufReader::new(owner.stdout.take().expect("piped"));
+    assert!(output.lines().map_while(Result::ok).any(|line| line == "ready"), "it got ready");
+    let mut family = descendants(owner.id(), &["belljar-python"]);
+    family.extend(marked("1119"));
+    // Two guardians, an interpreter, three sleepers; perhaps the spare.
+    assert!(family.len() >= 6, "{family:?}");
+    owner.kill().expect("kill -9");
+    owner.wait().expect("dead");
+    let start = Instant::now();
+    let alive = || {
+        let is_alive = |line: &&String| {
+            let pid = line.split(':').next().expect("a pid");
+            std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+        };
+        family.iter().filter(is_alive).cloned().collect::<Vec<_>>()
+    };
+    while !alive().is_empty() && start.elapsed() < Duration::from_secs(3) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(alive(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_deadline_counts_the_call_only() {
+    // The first call waits for the child to start, which takes longer than its limit.
+    let mut rig = Rig::new(1);
+    completed(&rig.run(within(60, call(NO_OP, "((), {})"))).await);
+    rig.end().await;
+}
