@@ -147,7 +147,7 @@ async fn pump(
     (from, to): (&mut (impl AsyncRead + Unpin), &mut (impl AsyncWrite + Unpin)),
     mut scanner: Scanner,
     limit: impl Fn() -> usize,
-    passed: impl Fn(Scanned),
+    passed: impl Fn(&Scanned),
 ) -> PumpEnd {
     let mut chunk = *CHUNK_BYTES.start();
     let mut bytes = BytesMut::new();
@@ -162,10 +162,7 @@ async fn pump(
         if bytes.len() - had >= chunk {
             chunk = (chunk * 2).min(*CHUNK_BYTES.end());
         }
-        let scanned = match scanner.scan(&bytes, limit()) {
-            Ok(scanned) => scanned,
-            Err(broken) => return PumpEnd::Source(broken),
-        };
+        let scanned = scanner.scan(&bytes, limit());
         let write = async {
             to.write_all(&bytes[..scanned.pass]).await?;
             to.flush().await
@@ -175,7 +172,10 @@ async fn pump(
         }
         bytes.advance(scanned.pass);
         if scanned.messages > 0 {
-            passed(scanned);
+            passed(&scanned);
+        }
+        if let Some(broken) = scanned.broken {
+            return PumpEnd::Source(broken);
         }
     }
 }

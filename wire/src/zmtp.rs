@@ -121,6 +121,8 @@ pub(crate) struct Scanned {
     pub(crate) messages: usize,
     /// The length of those messages together.
     pub(crate) bytes: usize,
+    /// What is wrong with the head that follows them. Nothing may be passed on any more.
+    pub(crate) broken: Option<Broken>,
 }
 
 impl Scanner {
@@ -129,20 +131,26 @@ impl Scanner {
     }
 
     /// Scans what was read and not passed on yet. No payload may be longer than `limit`.
-    pub(crate) fn scan(&mut self, bytes: &[u8], limit: usize) -> Result<Scanned, Broken> {
+    pub(crate) fn scan(&mut self, bytes: &[u8], limit: usize) -> Scanned {
         let mut scanned = Scanned::default();
         loop {
             let rest = &bytes[scanned.pass..];
             match self.body {
-                None => {
-                    let Some((head, body)) = self.head(rest, limit)? else { return Ok(scanned) };
-                    scanned.pass += head;
-                    self.body = body;
-                }
+                None => match self.head(rest, limit) {
+                    Ok(Some((head, body))) => {
+                        scanned.pass += head;
+                        self.body = body;
+                    }
+                    Ok(None) => return scanned,
+                    Err(broken) => {
+                        scanned.broken = Some(broken);
+                        return scanned;
+                    }
+                },
                 Some(body) if body.left > rest.len() => {
                     self.body = Some(Body { left: body.left - rest.len(), ..body });
                     scanned.pass = bytes.len();
-                    return Ok(scanned);
+                    return scanned;
                 }
                 Some(body) => {
                     scanned.pass += body.left;
@@ -210,7 +218,10 @@ mod tests {
         let (mut held, mut passed, mut messages, mut bytes) = (Vec::new(), Vec::new(), 0, 0);
         for byte in stream {
             held.push(*byte);
-            let scanned = scanner.scan(&held, limit)?;
+            let scanned = scanner.scan(&held, limit);
+            if let Some(broken) = scanned.broken {
+                return Err(broken);
+            }
             passed.extend(held.drain(..scanned.pass));
             messages += scanned.messages;
             bytes += scanned.bytes;
@@ -227,8 +238,8 @@ mod tests {
         let mut dealer = b"\x00\x03abc\x00\x00".to_vec();
         dealer.extend(long(300));
         dealer.extend([7; 300]);
-        let whole = Scanned { pass: dealer.len(), messages: 3, bytes: 303 };
-        assert_eq!(Scanner::new(Kind::Dealer).scan(&dealer, 300), Ok(whole));
+        let whole = Scanned { pass: dealer.len(), messages: 3, bytes: 303, broken: None };
+        assert_eq!(Scanner::new(Kind::Dealer).scan(&dealer, 300), whole);
         assert_eq!(drip(Kind::Dealer, &dealer, 300), Ok((dealer.clone(), 3, 303)));
 
         let req = b"\x01\x00\x00\x02ab\x01\x00\x00\x00";
@@ -236,23 +247,25 @@ mod tests {
     }
 
     #[test]
-    fn no_byte_of_a_bad_head_passes() {
-        let bad = |kind, stream: &[u8]| {
-            let mut scanner = Scanner::new(kind);
-            assert!(scanner.scan(stream, 300).is_err(), "{stream:?}");
+    fn no_byte_of_a_bad_head_passes_and_all_before_it_does() {
+        let bad = |kind, good: &[u8], head: &[u8]| {
+            let scanned = Scanner::new(kind).scan(&[good, head].concat(), 300);
+            assert_eq!(scanned.pass, good.len(), "{head:?}");
+            scanned.broken.expect("broken")
         };
-        bad(Kind::Dealer, &long(1 << 40));
-        bad(Kind::Dealer, &long(u64::MAX));
-        bad(Kind::Dealer, &long(301));
-        bad(Kind::Dealer, b"\x01\x00\x00\x00");
-        bad(Kind::Dealer, b"\x04\x05READY");
-        bad(Kind::Dealer, b"\x08");
-        bad(Kind::Req, b"\x00\x02ab");
-        bad(Kind::Req, b"\x01\x01a");
-        bad(Kind::Req, b"\x01\x00\x01\x00");
-        let too_long = Scanner::new(Kind::Dealer).scan(&long(301), 300);
-        assert_eq!(too_long, Err(Broken::TooLong { bytes: 301, limit: 300 }));
-        let first = Scanner::new(Kind::Dealer).scan(&long(1 << 40)[..5], 300);
-        assert_eq!(first, Ok(Scanned::default()));
+        for good in [&[][..], b"\x00\x03abc\x00\x00"] {
+            bad(Kind::Dealer, good, &long(1 << 40));
+            bad(Kind::Dealer, good, &long(u64::MAX));
+            bad(Kind::Dealer, good, b"\x01\x00\x00\x00");
+            bad(Kind::Dealer, good, b"\x04\x05READY");
+            bad(Kind::Dealer, good, b"\x08");
+            let too_long = Broken::TooLong { bytes: 301, limit: 300 };
+            assert_eq!(bad(Kind::Dealer, good, &long(301)), too_long);
+        }
+        bad(Kind::Req, b"", b"\x00\x02ab");
+        bad(Kind::Req, b"", b"\x01\x01a");
+        bad(Kind::Req, b"\x01\x00", b"\x01\x00");
+        let part = Scanner::new(Kind::Dealer).scan(&long(1 << 40)[..5], 300);
+        assert_eq!(part, Scanned::default());
     }
 }

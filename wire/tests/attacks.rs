@@ -1,6 +1,9 @@
 //! Peers that do not speak ZeroMQ, or speak it to do harm. One test, so that the memory measured is
 //! that of these attacks.
 
+#![expect(clippy::expect_used, reason = "tests end at the first surprise")]
+#![expect(clippy::print_stdout, reason = "the figures are worth seeing")]
+
 mod support;
 
 use std::collections::VecDeque;

@@ -1,5 +1,7 @@
 //! Nothing is lost over many connections, as long as what was not acknowledged is sent again.
 
+#![expect(clippy::expect_used, reason = "tests end at the first surprise")]
+
 mod support;
 
 use std::collections::VecDeque;

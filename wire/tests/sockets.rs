@@ -1,5 +1,7 @@
 //! What the sockets promise to well-behaved peers, and about peers that come and go.
 
+#![expect(clippy::expect_used, reason = "tests end at the first surprise")]
+
 mod support;
 
 use std::time::{Duration, Instant};

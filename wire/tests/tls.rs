@@ -1,5 +1,7 @@
 //! TLS with mutual authentication: who is signed by the authority gets in, and nobody else.
 
+#![expect(clippy::expect_used, reason = "tests end at the first surprise")]
+
 mod support;
 
 use std::path::Path;

@@ -13,37 +13,37 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 /// What a test waits for, with an end to its patience.
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     within_seconds(20, future).await
 }
 
 /// The same for what takes longer.
-pub async fn within_seconds<T>(seconds: u64, future: impl Future<Output = T>) -> T {
+pub(crate) async fn within_seconds<T>(seconds: u64, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(seconds), future).await.expect("in time")
 }
 
 /// A router's configuration on a port of loopback that the system chooses.
-pub fn listen() -> ListenConfig {
+pub(crate) fn listen() -> ListenConfig {
     ListenConfig::new(Endpoint::new("127.0.0.1", 0), Callers::Anyone)
 }
 
 /// A client's configuration for this address.
-pub fn connect(address: SocketAddr) -> ConnectConfig {
+pub(crate) fn connect(address: SocketAddr) -> ConnectConfig {
     ConnectConfig::new(Endpoint::new(address.ip().to_string(), address.port()))
 }
 
 /// A router that admits all and sends everything back.
-pub struct Echo {
+pub(crate) struct Echo {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// To count its peers.
-    pub sender: RouterSender,
+    pub(crate) sender: RouterSender,
     task: JoinHandle<()>,
 }
 
 impl Echo {
     /// Starts one.
-    pub async fn start(config: ListenConfig) -> Self {
+    pub(crate) async fn start(config: ListenConfig) -> Self {
         let mut router = within(Router::bind(config)).await.expect("bound");
         let (address, sender) = (router.local_addr(), router.sender());
         let back = sender.clone();
@@ -59,14 +59,14 @@ impl Echo {
     }
 
     /// Ends it, with its port closed.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.task.abort();
         let _ = self.task.await;
     }
 }
 
 /// A greeting by hand.
-pub fn greeting() -> Vec<u8> {
+pub(crate) fn greeting() -> Vec<u8> {
     let mut bytes = vec![0; 64];
     (bytes[0], bytes[9], bytes[10]) = (0xff, 0x7f, 3);
     bytes[12..16].copy_from_slice(b"NULL");
@@ -74,16 +74,16 @@ pub fn greeting() -> Vec<u8> {
 }
 
 /// The READY of a DEALER by hand, with another peer's name in it.
-pub const READY: &[u8] =
-    b"\x04\x2f\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\x04evil";
+pub(crate) const READY: &[u8] =
+    b"\x04\x2d\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\x04evil";
 
 /// The head of a frame that claims this length.
-pub fn long_frame(flags: u8, length: u64) -> Vec<u8> {
+pub(crate) fn long_frame(flags: u8, length: u64) -> Vec<u8> {
     [&[flags | 2][..], &length.to_be_bytes()].concat()
 }
 
 /// A DEALER by hand, after its handshake.
-pub async fn raw_dealer(address: SocketAddr) -> TcpStream {
+pub(crate) async fn raw_dealer(address: SocketAddr) -> TcpStream {
     let mut stream = within(TcpStream::connect(address)).await.expect("connected");
     stream.write_all(&greeting()).await.expect("greeted");
     stream.write_all(READY).await.expect("ready");
@@ -95,17 +95,17 @@ pub async fn raw_dealer(address: SocketAddr) -> TcpStream {
 }
 
 /// Reads until the other side has closed, by whatever means.
-pub async fn until_closed(stream: &mut TcpStream) {
+pub(crate) async fn until_closed(stream: &mut TcpStream) {
     let mut bytes = [0; 4096];
     while let Ok(1..) = within(stream.read(&mut bytes)).await {}
 }
 
 /// A cheap and repeatable source of noise.
-pub struct Noise(pub u64);
+pub(crate) struct Noise(pub(crate) u64);
 
 impl Noise {
     /// So many bytes of it.
-    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut next = || {
             self.0 = self
                 .0
