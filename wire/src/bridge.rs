@@ -31,6 +31,8 @@ pub(crate) trait Watch {
     fn outer_ended(&self, reason: Broken);
     /// Resolves once the owner wants the end, with what waits in the queue sent first or not.
     fn stopped(&self) -> impl Future<Output = Stop> + Send;
+    /// Resolves once nobody reads the inner side any more, so that it would never see the end.
+    fn abandoned(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// How a bridge is to end.
@@ -115,7 +117,10 @@ pub(crate) async fn carry(
     // The inner side reads what it was given, sees the end, and ends as well.
     let leave_inner = async {
         let _ = inner_write.shutdown().await;
-        discard(&mut inner_read).await;
+        tokio::select! {
+            () = discard(&mut inner_read) => {}
+            () = watch.abandoned() => {}
+        }
     };
     tokio::join!(leave_outer, leave_inner);
 }

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use crate::bridge::{self, Watch};
 use crate::config::{Callers, Limits, ListenConfig};
 use crate::error::{Broken, ListenError};
 use crate::handshake;
+use crate::inner::Inners;
 use crate::peers::{Peer, Peers, Place};
 use crate::router::{Arrived, Incoming};
 use crate::tls::{self, Outer};
@@ -33,8 +33,7 @@ pub(crate) struct Guard {
     pub(crate) peers: Arc<Peers>,
     pub(crate) limits: Limits,
     pub(crate) tls: Option<TlsAcceptor>,
-    /// The router's unix socket.
-    pub(crate) inner: PathBuf,
+    pub(crate) inners: Inners,
     pub(crate) inbox: mpsc::Sender<Arrived>,
     introductions: Semaphore,
 }
@@ -59,12 +58,12 @@ impl Guard {
     pub(crate) fn new(
         config: &ListenConfig,
         peers: Arc<Peers>,
-        inner: PathBuf,
+        inners: Inners,
         inbox: mpsc::Sender<Arrived>,
     ) -> Result<Self, ListenError> {
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let introductions = Semaphore::new(INTRODUCED_AT_ONCE);
-        Ok(Self { peers, limits: config.limits, tls, inner, inbox, introductions })
+        Ok(Self { peers, limits: config.limits, tls, inners, inbox, introductions })
     }
 
     /// Accepts until the router is dropped.
@@ -136,11 +135,12 @@ impl Guard {
             Some(tls) => Box::new(tls.accept(stream).await?),
         };
         let kind = handshake::accept(&mut outer).await?;
-        let _ = peer.kind.set(kind);
         let Ok(_introduction) = self.introductions.acquire().await else {
             return Err(Broken::Ended);
         };
-        let mut inner = UnixStream::connect(&self.inner).await?;
+        let socket = self.inners.for_a_peer().await;
+        let mut inner = UnixStream::connect(socket.path()).await?;
+        let _ = peer.introduced.set((kind, socket));
         handshake::connect(&mut inner, kind, &peer.identity).await?;
         Ok((outer, inner, kind))
     }

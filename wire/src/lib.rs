@@ -15,7 +15,7 @@
 //! * `zmtp`: greeting, READY and frame heads, as pure functions. `handshake`: uses the first two.
 //! * `guard`: listens for peers. `link`: connects to a router. `bridge`: copies checked frames for both.
 //! * `peers`: who is connected. `queue`: what waits for each. `tls`: the network side of connections.
-//! * `private`: the unix sockets.
+//! * `inner`: the zeromq crate's ROUTER, replaced from time to time. `private`: unix sockets.
 
 pub mod backoff;
 mod bridge;
@@ -24,6 +24,7 @@ pub mod config;
 pub mod error;
 mod guard;
 mod handshake;
+mod inner;
 mod link;
 mod peers;
 mod private;

@@ -81,6 +81,11 @@ impl Watch for State {
         self.left.cancelled().await;
         Stop::Gently
     }
+
+    async fn abandoned(&self) {
+        // What is left of the zeromq socket ends by itself.
+        std::future::pending().await
+    }
 }
 
 impl Drop for Link {

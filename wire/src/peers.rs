@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bridge::{Stop, Watch};
 use crate::config::Limits;
 use crate::error::{Broken, SendError};
+use crate::inner::Inner;
 use crate::queue::Queue;
 use crate::router::PeerId;
 use crate::zmtp::Kind;
@@ -21,8 +22,8 @@ pub(crate) struct Peer {
     pub(crate) id: PeerId,
     /// Its name inside the zeromq crate.
     pub(crate) identity: Bytes,
-    /// Known once it has shaken hands.
-    pub(crate) kind: OnceLock<Kind>,
+    /// Its kind, and the socket that it was introduced to, once it has shaken hands.
+    pub(crate) introduced: OnceLock<(Kind, Arc<Inner>)>,
     pub(crate) queue: Queue,
     limits: Limits,
     admitted: AtomicBool,
@@ -83,6 +84,10 @@ impl Watch for Peer {
             () = self.closing.cancelled() => Stop::Gently,
         }
     }
+
+    async fn abandoned(&self) {
+        self.closing.cancelled().await;
+    }
 }
 
 /// Everyone connected to a router.
@@ -131,7 +136,7 @@ impl Peers {
         let peer = Arc::new(Peer {
             id,
             identity: Bytes::copy_from_slice(&id.0.to_be_bytes()),
-            kind: OnceLock::new(),
+            introduced: OnceLock::new(),
             queue: Queue::new(&self.limits),
             limits: self.limits,
             admitted: AtomicBool::new(false),

@@ -7,18 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tempfile::TempDir;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use zeromq::{RouterRecvHalf, RouterSendHalf, Socket, SocketRecv, SocketSend, ZmqMessage};
+use zeromq::{SocketSend, ZmqMessage};
 
 use crate::bridge::Stop;
-use crate::config::{Limits, ListenConfig};
+use crate::config::ListenConfig;
 use crate::error::{Broken, ListenError, SendError};
 use crate::guard::{self, Guard};
+use crate::inner::Inners;
 use crate::peers::{Peer, Peers};
-use crate::private;
 use crate::zmtp::Kind;
 
 /// How many messages wait to be received, at most; their bytes have a limit of their own.
@@ -55,6 +54,10 @@ pub(crate) struct Arrived {
 }
 
 impl Arrived {
+    pub(crate) const fn paid(incoming: Incoming, room: OwnedSemaphorePermit) -> Self {
+        Self { incoming, _room: Some(room) }
+    }
+
     pub(crate) const fn unpaid(incoming: Incoming) -> Self {
         Self { incoming, _room: None }
     }
@@ -71,7 +74,6 @@ pub struct Router {
     inbox: mpsc::Receiver<Arrived>,
     sender: RouterSender,
     _closing: DropGuard,
-    _directory: TempDir,
 }
 
 /// Sends to the peers of a [`Router`]; clones are cheap.
@@ -94,22 +96,17 @@ impl Router {
         let (to_inbox, inbox) = mpsc::channel(INBOX_MESSAGES);
         let (outbox, from_outbox) = mpsc::channel(OUTBOX_MESSAGES);
 
-        let (directory, path, unix) = private::listen().map_err(ListenError::Private)?;
-        let guard = Guard::new(&config, peers.clone(), path, to_inbox.clone())?;
+        let inners = Inners::start(&limits, to_inbox.clone(), closing.clone()).await?;
+        let guard = Guard::new(&config, peers.clone(), inners, to_inbox)?;
         let listener = guard::listen(&config).await?;
         let address = listener
             .local_addr()
             .map_err(|error| ListenError::Bind(config.endpoint.clone(), error))?;
-        let mut socket = zeromq::RouterSocket::new();
-        socket.bind_listener(unix).await.map_err(ListenError::Zeromq)?;
-        let (send_half, recv_half) = socket.split();
-
-        tokio::spawn(read(recv_half, to_inbox, limits, closing.clone()));
-        tokio::spawn(write(send_half, from_outbox, closing.clone()));
+        tokio::spawn(write(from_outbox, closing.clone()));
         tokio::spawn(Arc::new(guard).serve(listener));
         let sender = RouterSender { peers, outbox, patience: limits.send };
         let _closing = closing.drop_guard();
-        Ok(Self { address, inbox, sender, _closing, _directory: directory })
+        Ok(Self { address, inbox, sender, _closing })
     }
 
     /// The address that it listens on, with the port that the system chose for port 0.
@@ -190,50 +187,8 @@ impl RouterSender {
     }
 }
 
-/// The task that reads. Waits while too much is not received: the peers then wait too.
-async fn read(
-    mut socket: RouterRecvHalf,
-    inbox: mpsc::Sender<Arrived>,
-    limits: Limits,
-    closing: CancellationToken,
-) {
-    let room = Arc::new(Semaphore::new(limits.inbox_bytes.min(Semaphore::MAX_PERMITS)));
-    let most = u32::try_from(limits.inbox_bytes).unwrap_or(u32::MAX);
-    loop {
-        let received = tokio::select! {
-            received = socket.recv() => received,
-            () = closing.cancelled() => return,
-        };
-        let mut frames = match received {
-            Ok(message) => message.into_vecdeque(),
-            Err(error) => {
-                tracing::error!(%error, "the ZeroMQ socket has failed");
-                return;
-            }
-        };
-        let (Some(identity), Some(message)) = (frames.pop_front(), frames.pop_back()) else {
-            continue;
-        };
-        let Ok(id) = <[u8; 8]>::try_from(&*identity) else { continue };
-        let cost = u32::try_from(message.len()).unwrap_or(u32::MAX).min(most);
-        let arrive = async {
-            let room = room.clone().acquire_many_owned(cost).await.ok()?;
-            let incoming = Incoming::Message(PeerId(u64::from_be_bytes(id)), message);
-            inbox.send(Arrived { incoming, _room: Some(room) }).await.ok()
-        };
-        tokio::select! {
-            arrived = arrive => if arrived.is_none() { return },
-            () = closing.cancelled() => return,
-        }
-    }
-}
-
 /// The task that writes. Never waits for a peer: no queue of the zeromq crate is ever full.
-async fn write(
-    mut socket: RouterSendHalf,
-    mut outbox: mpsc::Receiver<Outgoing>,
-    closing: CancellationToken,
-) {
+async fn write(mut outbox: mpsc::Receiver<Outgoing>, closing: CancellationToken) {
     let mut batch = Vec::with_capacity(WRITTEN_AT_ONCE);
     loop {
         tokio::select! {
@@ -243,12 +198,13 @@ async fn write(
         }
         for (peer, message) in batch.drain(..) {
             let mut frames = vec![peer.identity.clone()];
-            if peer.kind.get() == Some(&Kind::Req) {
+            let Some((kind, inner)) = peer.introduced.get() else { continue };
+            if *kind == Kind::Req {
                 frames.push(Bytes::new());
             }
             frames.push(message);
             let Ok(message) = ZmqMessage::try_from(frames) else { continue };
-            if let Err(error) = socket.send(message).await {
+            if let Err(error) = inner.send_half().send(message).await {
                 tracing::debug!(peer = %peer.id, %error, "a message found its peer gone");
             }
         }

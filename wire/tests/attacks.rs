@@ -121,8 +121,8 @@ async fn attacks_change_nothing_for_the_process_and_for_good_peers() {
     within_seconds(60, connects(address, 10_000, b"")).await;
     good.check("10,000 connects", &echo, before).await;
 
-    within_seconds(60, handshakes(address, 10_000)).await;
-    good.check("10,000 handshakes", &echo, before).await;
+    within_seconds(60, handshakes(address, 20_000)).await;
+    good.check("20,000 handshakes", &echo, before).await;
 
     good.stop.store(true, Ordering::Relaxed);
     within(good.task).await.expect("the good peer saw no error");
