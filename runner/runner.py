@@ -9,8 +9,9 @@ import builtins
 import pickle
 import sys
 import traceback
+from io import BytesIO
 from time import perf_counter_ns
-from types import FunctionType
+from types import CodeType, FunctionType
 
 import dill
 
@@ -29,6 +30,40 @@ _reserve = [bytearray(_RESERVE_BYTES)]
 _KINDS = ((MemoryError, "memory"), (RecursionError, "recursion"))
 
 
+class _Unpickler(dill.Unpickler):
+    """dill's, without what it does anew for each object: reading settings and finding its own functions.
+
+    Nor does it look for the object's class in `__main__`, which `run` has just emptied.
+    """
+
+    _main = sys.modules["__main__"]
+    _ignore = dill.settings["ignore"]
+    __init__ = pickle.Unpickler.__init__
+    load = pickle.Unpickler.load
+
+    def find_class(self, module, name):
+        if module == "dill._dill" and name in _dill_names:
+            return _dill_names[name]
+        return dill.Unpickler.find_class(self, module, name)
+
+
+def _create_code(*args):
+    # The line table of Python 3.10, then the fields of 3.11 in the order of their constructor: what
+    # dill writes in 3.11, and works out again from the number and types of the arguments.
+    if len(args) == 19 and {type(args[7]), type(args[15]), type(args[16])} == {bytes}:
+        return CodeType(*args[1:])
+    return dill._dill._create_code(*args)
+
+
+_dill_names = dict(vars(dill._dill))
+if sys.version_info[:2] == (3, 11):
+    _dill_names["_create_code"] = _create_code
+
+
+def _loads(data):
+    return _Unpickler(BytesIO(data)).load()
+
+
 def run(code, args):
     """Calls the function pickled in `code` with the `(args, kwargs)` pickled in `args`.
 
@@ -44,8 +79,8 @@ def run(code, args):
     called = ended = None
     kind = "decode"
     try:
-        function = dill.loads(code)
-        positional, keyword = _arguments(dill.loads(args))
+        function = _loads(code)
+        positional, keyword = _arguments(_loads(args))
         if not callable(function):
             raise TypeError(f"the function unpickled to a {type(function).__name__}, which cannot be called")
         if type(function) is FunctionType and function.__globals__ is _main:
@@ -147,7 +182,7 @@ def _encode_exception(error, text, remote):
         if hasattr(error, "add_note"):
             error.add_note(note)
         pickled = _dumps(error)
-        if type(dill.loads(pickled)).__name__ == type(error).__name__:
+        if type(_loads(pickled)).__name__ == type(error).__name__:
             return pickled
     except BaseException:
         pass

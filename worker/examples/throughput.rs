@@ -29,8 +29,11 @@ async fn main() {
     let mut executor = ExecutorConfig::new("native:3.11".parse().unwrap(), program);
     let site = python.ancestors().nth(2).unwrap().join("lib/python3.11/site-packages");
     executor.args = vec!["--site".into(), site.into()];
+    let start = Instant::now();
     let (pool, mut events) = Pool::start(PoolConfig { slots, executors: vec![executor] });
 
+    let up = events.recv().await;
+    println!("{up:?} after {:?}", start.elapsed());
     let no_op = invocation(&python, "def f(): return None", "((), {})");
     let add = invocation(&python, "def f(x, y=1): return x + y", "((1,), {'y': 2})");
     for (name, invocation) in [("no-op", no_op), ("add", add)] {
@@ -101,7 +104,6 @@ async fn finished(events: &mut Receiver<PoolEvent>) -> Outcome {
                 assert!(matches!(report.outcome.verdict, Verdict::Completed(_)), "{report:?}");
                 return report.outcome;
             }
-            PoolEvent::ExecutorUp(info) => println!("{info:?}"),
             other => panic!("{other:?}"),
         }
     }

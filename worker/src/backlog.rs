@@ -170,9 +170,9 @@ impl Backlog {
 
     /// Stops an attempt.
     pub(crate) fn cancel(&mut self, task_id: TaskId, attempt: Attempt) -> Cancelled {
-        let running = self.running.iter().flatten();
-        for running in running.filter(|it| (it.task_id, it.attempt) == (task_id, attempt)) {
-            running.cancel.cancel();
+        let mut running = self.running.iter().flatten();
+        if let Some(it) = running.find(|it| (it.task_id, it.attempt) == (task_id, attempt)) {
+            it.cancel.cancel();
             return Cancelled::Running;
         }
         let is_it =

@@ -4,7 +4,9 @@
 //! # Layout
 //!
 //! * [`pool`]: N slots over one small backlog; the entry for a dispatcher or a transport.
+//! * [`event`]: what a pool tells its owner.
 //! * `slot`: runs one job after the other. * `backlog`: what runs, waits and is free; pure.
+//! * `shared`: what slots and handles share.
 //! * `executor`: the interface, and the one implementation over a child process and its spares.
 //! * `child`: a process that answers calls: start, exchange, output, death.
 //! * [`config`]: what a pool is made of.
@@ -14,6 +16,8 @@ mod backlog;
 mod child;
 pub mod config;
 pub mod error;
+pub mod event;
 mod executor;
 pub mod pool;
+mod shared;
 mod slot;

@@ -1,64 +1,30 @@
 //! N slots over one small backlog.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use belljar_core::id::TaskId;
 use belljar_core::invocation::Invocation;
 use belljar_core::outcome::{Outcome, Report, Verdict};
-use belljar_core::task::{Attempt, TaskClass};
+use belljar_core::task::Attempt;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backlog::{Backlog, Cancelled, Job, Placed};
+use crate::backlog::{Backlog, Cancelled, Placed};
 use crate::child::spawn::all_buried;
 use crate::config::PoolConfig;
 use crate::error::{Refused, RefusedReason};
 use crate::executor::process::ProcessExecutor;
 use crate::executor::supply::Supply;
+use crate::shared::{Shared, State};
 use crate::slot::Slot;
+
+pub use crate::event::{ExecutorInfo, PoolEvent};
 
 /// Events that may wait for the owner. With more the slots wait, and so does the work.
 const EVENTS: usize = 256;
-
-/// What a pool tells its owner. For every invocation that was taken there is exactly one
-/// `Finished` or `Returned`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PoolEvent {
-    /// An attempt has ended, whatever it came to.
-    Finished(Report),
-    /// An invocation that never started: another worker may have it.
-    Returned {
-        /// The task.
-        task_id: TaskId,
-        /// The attempt that was not made.
-        attempt: Attempt,
-    },
-    /// Children of a class are there: tasks of it can run. Comes once after the start, and again
-    /// after each `ExecutorDown`.
-    ExecutorUp(ExecutorInfo),
-    /// Children of a class do not start. The pool tries again by itself, ever more slowly; until
-    /// then it gives invocations of that class back.
-    ExecutorDown {
-        /// The class.
-        class: TaskClass,
-        /// What the last attempt to start one came to, with its last lines of standard error.
-        reason: String,
-    },
-}
-
-/// What an executor says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExecutorInfo {
-    /// The class of tasks that it runs.
-    pub class: TaskClass,
-    /// The full version of its Python, such as `3.11.2`.
-    pub python: String,
-    /// The version of its dill.
-    pub dill: String,
-}
 
 /// A handle to a running pool; clones are cheap. When the last is dropped, the pool stops at once.
 #[derive(Debug, Clone)]
@@ -72,93 +38,6 @@ struct Owner {
     shared: Arc<Shared>,
     slots: TaskTracker,
     helpers: TaskTracker,
-}
-
-/// What slots and handles share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    state: Mutex<State>,
-    /// The classes, in the order of each slot's executors.
-    pub(crate) classes: Vec<TaskClass>,
-    supplies: Vec<Supply>,
-    /// Running calls are cut.
-    pub(crate) cut: CancellationToken,
-    /// The keeper and the supplies end.
-    stop: CancellationToken,
-    /// Something for the keeper to do.
-    keeper: Notify,
-}
-
-// A std mutex: it is held for a few instructions and never across an await.
-#[derive(Debug)]
-struct State {
-    backlog: Backlog,
-    /// One for each slot; empty once the pool takes nothing more.
-    mailboxes: Vec<mpsc::Sender<Job>>,
-    /// What the keeper has to tell, since `submit` and `cancel` never wait.
-    outbox: Vec<PoolEvent>,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing under the lock panics halfway through a change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What a slot does after a call that took so long.
-    pub(crate) fn next(&self, slot: usize, took: Option<Duration>) -> Option<Job> {
-        self.lock().backlog.next(slot, took)
-    }
-
-    /// Takes no more, gives back what waits, and lets free slots end.
-    fn close(&self) {
-        let mut state = self.lock();
-        state.mailboxes.clear();
-        let waiting = state.backlog.take_waiting();
-        state.outbox.extend(waiting.iter().map(returned));
-        drop(state);
-        self.keeper.notify_one();
-    }
-
-    /// Stops what runs.
-    fn cut(&self) {
-        self.cut.cancel();
-        self.lock().backlog.cancel_running();
-    }
-
-    /// Tells what others left to be told, and gives back what has waited too long.
-    async fn keep(&self, events: mpsc::Sender<PoolEvent>) {
-        loop {
-            let stopping = self.stop.is_cancelled();
-            let (told, wake) = {
-                let mut state = self.lock();
-                let late = state.backlog.overdue(Instant::now());
-                state.outbox.extend(late.iter().map(returned));
-                (std::mem::take(&mut state.outbox), state.backlog.next_overdue())
-            };
-            for event in told {
-                let _ = events.send(event).await;
-            }
-            if stopping {
-                return;
-            }
-            let sleep = async {
-                match wake {
-                    Some(wake) => sleep_until(wake).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = self.keeper.notified() => {}
-                () = self.stop.cancelled() => {}
-                () = sleep => {}
-            }
-        }
-    }
-}
-
-fn returned(invocation: &Invocation) -> PoolEvent {
-    PoolEvent::Returned { task_id: invocation.task_id, attempt: invocation.attempt }
 }
 
 impl Pool {

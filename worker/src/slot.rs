@@ -9,9 +9,10 @@ use belljar_core::outcome::{Failure, FailureKind, Report, Verdict};
 use tokio::sync::mpsc;
 
 use crate::backlog::Job;
+use crate::event::PoolEvent;
 use crate::executor::Executor as _;
 use crate::executor::process::ProcessExecutor;
-use crate::pool::{PoolEvent, Shared};
+use crate::shared::Shared;
 
 /// One slot of a pool.
 pub(crate) struct Slot {

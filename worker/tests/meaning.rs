@@ -9,59 +9,61 @@ use support::{
     value,
 };
 
+/// Source of `f`, its arguments, and the `repr` of what it returns; empty where any will do.
+const FUNCTIONS: &[(&str, &str, &str)] = &[
+    ("def f(x, y=1): return x * y", "((6,), {'y': 7})", "42"),
+    ("f = lambda *a, **k: (a, k)", "((1,), {'b': 2})", "((1,), {'b': 2})"),
+    ("def f(n): return 1 if n < 2 else n * f(n - 1)", "((10,), {})", "3628800"),
+    ("def make(n):\n  def g(x): return x + n\n  return g\nf = make(5)", "((1,), {})", "6"),
+    ("import math\ndef f(x): return math.sqrt(x)", "((9,), {})", "3.0"),
+    ("g = 3\ndef f(x): return x + g", "((1,), {})", "4"),
+    ("import functools, operator\nf = functools.partial(operator.add, 3)", "((4,), {})", "7"),
+    ("f = len", "(([1, 2],), {})", "2"),
+    (
+        "class C:\n  def __init__(self, n): self.n = n\n  def __call__(self, x): return x * self.n\nf = C(3)",
+        "((5,), {})",
+        "15",
+    ),
+    (
+        "class C:\n  def __init__(self, n): self.n = n\n  def get(self): return self.n\nf = lambda n: C(n).get()",
+        "((8,), {})",
+        "8",
+    ),
+    (
+        "def f(): return {'a': [1, (2, 3)], 'b': {4}, 'c': b'5', 'd': None, 'e': 'é'}",
+        "((), {})",
+        "{'a': [1, (2, 3)], 'b': {4}, 'c': b'5', 'd': None, 'e': 'é'}",
+    ),
+    ("def f(): return (lambda x: x + 1)", "((), {})", ""),
+    (
+        "async def g(): return 9\ndef f():\n  import asyncio\n  return asyncio.run(g())",
+        "((), {})",
+        "9",
+    ),
+    (
+        "def f():\n  from multiprocessing import Pool\n  with Pool(2) as p: return p.map(abs, [-1, -2])",
+        "((), {})",
+        "[1, 2]",
+    ),
+    (
+        "def f():\n  import subprocess\n  return subprocess.run(['echo', 'hi'], capture_output=True).stdout",
+        "((), {})",
+        "b'hi\\n'",
+    ),
+    (
+        "def f():\n  import sys, subprocess\n  return subprocess.check_output([sys.executable, '-c', 'import dill; print(1)'])",
+        "((), {})",
+        "b'1\\n'",
+    ),
+];
+
 #[tokio::test]
 async fn functions_of_every_kind_return() {
     let mut rig = Rig::new(1);
-    let cases = [
-        ("def f(x, y=1): return x * y", "((6,), {'y': 7})", "42"),
-        ("f = lambda *a, **k: (a, k)", "((1,), {'b': 2})", "((1,), {'b': 2})"),
-        ("def f(n): return 1 if n < 2 else n * f(n - 1)", "((10,), {})", "3628800"),
-        ("def make(n):\n  def g(x): return x + n\n  return g\nf = make(5)", "((1,), {})", "6"),
-        ("import math\ndef f(x): return math.sqrt(x)", "((9,), {})", "3.0"),
-        ("g = 3\ndef f(x): return x + g", "((1,), {})", "4"),
-        ("import functools, operator\nf = functools.partial(operator.add, 3)", "((4,), {})", "7"),
-        ("f = len", "(([1, 2],), {})", "2"),
-        (
-            "class C:\n  def __init__(self, n): self.n = n\n  def __call__(self, x): return x * self.n\nf = C(3)",
-            "((5,), {})",
-            "15",
-        ),
-        (
-            "class C:\n  def __init__(self, n): self.n = n\n  def get(self): return self.n\nf = lambda n: C(n).get()",
-            "((8,), {})",
-            "8",
-        ),
-        (
-            "def f(): return {'a': [1, (2, 3)], 'b': {4}, 'c': b'5', 'd': None, 'e': 'é'}",
-            "((), {})",
-            "{'a': [1, (2, 3)], 'b': {4}, 'c': b'5', 'd': None, 'e': 'é'}",
-        ),
-        ("def f(): return (lambda x: x + 1)", "((), {})", ""),
-        (
-            "async def g(): return 9\ndef f():\n  import asyncio\n  return asyncio.run(g())",
-            "((), {})",
-            "9",
-        ),
-        (
-            "def f():\n  from multiprocessing import Pool\n  with Pool(2) as p: return p.map(abs, [-1, -2])",
-            "((), {})",
-            "[1, 2]",
-        ),
-        (
-            "def f():\n  import subprocess\n  return subprocess.run(['echo', 'hi'], capture_output=True).stdout",
-            "((), {})",
-            "b'hi\\n'",
-        ),
-        (
-            "def f():\n  import sys, subprocess\n  return subprocess.check_output([sys.executable, '-c', 'import dill; print(1)'])",
-            "((), {})",
-            "b'1\\n'",
-        ),
-    ];
-    for (source, args, expected) in cases {
+    for (source, args, expected) in FUNCTIONS {
         let outcome = rig.run(call_with_globals(source, args)).await;
         let text = read(&completed(&outcome));
-        assert!(text == expected || expected.is_empty(), "{source}: {text}");
+        assert!(text == *expected || expected.is_empty(), "{source}: {text}");
     }
     // What belongs to `__main__` comes back by value, or nobody else could read it.
     let outcome = rig.run(call("def f(): return [f]", "((), {})")).await;

@@ -143,11 +143,11 @@ async fn a_dropped_pool_leaves_nothing() {
         .expect("taken");
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(marked("1118").len(), 1);
-    let Rig { pool, mut events } = rig;
+    let Rig { pool, mut events, mark } = rig;
     drop(pool);
     while events.recv().await.is_some() {}
     let gone = async {
-        while !descendants(std::process::id(), &["belljar-python", "sleep"]).is_empty() {
+        while !marked(&mark).is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -186,7 +186,7 @@ async fn a_child_killed_while_idle_costs_nothing() {
     let mut rig = Rig::new(1);
     rig.is_sound().await;
     for _ in 0..3 {
-        let pids = descendants(std::process::id(), &["belljar-python"]);
+        let pids = marked(&rig.mark);
         for pid in pids.iter().map(|line| line.split(':').next().expect("a pid")) {
             let _ = Command::new("kill").args(["-9", pid]).status();
         }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::child::Child;
 use crate::config::ExecutorConfig;
 use crate::error::{ExecutorBroken, StartError};
-use crate::pool::{ExecutorInfo, PoolEvent};
+use crate::event::{ExecutorInfo, PoolEvent};
 
 /// Failed starts in a row after which the class is reported down. One may fail for the moment's sake.
 const FAILURES_TO_DOWN: u32 = 3;

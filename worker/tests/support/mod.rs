@@ -1,6 +1,7 @@
 //! What every test of the pool needs: pickles made by a real Python, a pool of real children, and a
 //! look into the process table.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![expect(clippy::expect_used, reason = "a test that cannot go on shall stop")]
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -154,6 +155,8 @@ pub(crate) fn with_memory(mebibytes: u32, mut invocation: Invocation) -> Invocat
 pub(crate) struct Rig {
     pub(crate) pool: Pool,
     pub(crate) events: mpsc::Receiver<PoolEvent>,
+    /// In the environment of its children and of all that they start, by which they are found.
+    pub(crate) mark: String,
 }
 
 impl Rig {
@@ -161,9 +164,11 @@ impl Rig {
         Self::with(slots, executor())
     }
 
-    pub(crate) fn with(slots: usize, executor: ExecutorConfig) -> Self {
+    pub(crate) fn with(slots: usize, mut executor: ExecutorConfig) -> Self {
+        let mark = TaskId::random().to_string();
+        executor.env.push(("BELLJAR_TEST_RIG".into(), mark.clone().into()));
         let (pool, events) = Pool::start(PoolConfig { slots, executors: vec![executor] });
-        Self { pool, events }
+        Self { pool, events, mark }
     }
 
     pub(crate) async fn event(&mut self) -> PoolEvent {
@@ -263,15 +268,23 @@ pub(crate) fn descendants(root: u32, names: &[&str]) -> Vec<String> {
     found[1..].iter().filter_map(|&pid| named(pid, names)).collect()
 }
 
-/// All processes of which the command line holds `mark`.
+/// All processes that have `mark` in their command line or in the environment that they started
+/// with, as `pid: command line`.
 pub(crate) fn marked(mark: &str) -> Vec<String> {
     let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|&pid| pid != std::process::id()).filter_map(|pid| named(pid, &[mark])).collect()
+    let is_marked = |pid: &u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        String::from_utf8_lossy(&environment).contains(mark) || named(*pid, &[mark]).is_some()
+    };
+    let others = pids.filter(|&pid| pid != std::process::id());
+    others.filter(is_marked).filter_map(|pid| named(pid, &[""])).collect()
 }
 
 fn named(pid: u32, names: &[&str]) -> Option<String> {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let line = String::from_utf8_lossy(&line).replace('\0', " ");
-    names.iter().any(|name| line.contains(name)).then(|| format!("{pid}: {line}"))
+    // A process that has ended and was not collected has none.
+    let is_alive = !line.is_empty();
+    (is_alive && names.iter().any(|name| line.contains(name))).then(|| format!("{pid}: {line}"))
 }

@@ -1,0 +1,113 @@
+"""Tests of `runner.run`, without a process around it: `python -m unittest` in this folder."""
+
+import pickle
+import sys
+import unittest
+
+import cloudpickle
+import dill
+
+import runner
+
+NOTHING = dill.dumps(((), {}))
+
+
+def dumped(source, recurse=True, name="f"):
+    """The dill of what `source` calls `f`, as a client's script would send it."""
+    main = sys.modules["__main__"].__dict__
+    exec(source, main)
+    main[name].__module__ = "__main__"
+    return dill.dumps(main[name], recurse=recurse)
+
+
+def call(code, args=NOTHING):
+    ok, pickled, kind, message, traceback, *times = runner.run(code, args)
+    assert all(isinstance(time, int) and time >= 0 for time in times) and len(times) == 3
+    return ok, dill.loads(pickled), kind, message, traceback
+
+
+class Returns(unittest.TestCase):
+    def test_arguments_arrive(self):
+        code = dumped("def f(x, *rest, y=1, **more): return x, rest, y, more")
+        args = dill.dumps(((1, 2), {"y": 3, "z": 4}))
+        self.assertEqual(call(code, args)[:2], (True, (1, (2,), 3, {"z": 4})))
+
+    def test_every_pickler(self):
+        self.assertEqual(call(cloudpickle.dumps(lambda: 1))[1], 1)
+        for protocol in range(6):
+            code, args = pickle.dumps(len, protocol), pickle.dumps((([1, 2],), {}), protocol)
+            self.assertEqual(call(code, args)[1], 2)
+
+    def test_a_function_of_main_knows_itself_only(self):
+        self.assertEqual(call(dumped("def f(n=4): return n and n + f(n - 1)", recurse=False))[1], 10)
+        ok, error, *_ = call(dumped("import math\ndef f(): return math", recurse=False))
+        self.assertIsInstance(error, NameError)
+
+    def test_main_is_empty_for_every_call(self):
+        call(dumped("def f():\n  global left\n  left = 1", recurse=False))
+        self.assertEqual(call(dumped("def f(): return 'left' in globals()", recurse=False))[1], False)
+
+    def test_what_lives_in_main_comes_back_by_value(self):
+        ok, value, *_ = call(dumped("def f(): return f", recurse=False))
+        self.assertEqual(value.__name__, "f")
+
+    def test_our_own_code_reader_reads_as_dill_does(self):
+        source = "def f(a, /, b, *c, d=2, **e):\n  try:\n    return [a for g in b]\n  finally:\n    del e"
+        code = dumped(source)
+        ours, dills = runner._loads(code), dill.loads(code)
+        self.assertEqual(ours.__code__, dills.__code__)
+        for name in dir(dills.__code__):
+            if name.startswith("co_") and not callable(getattr(dills.__code__, name)):
+                self.assertEqual(getattr(ours.__code__, name), getattr(dills.__code__, name), name)
+
+
+class Raises(unittest.TestCase):
+    def fails(self, source, kind, cls):
+        ok, error, found, message, traceback = call(dumped(source))
+        self.assertEqual((ok, found, type(error).__name__), (False, kind, cls))
+        self.assertIn(cls, message)
+        self.assertIn("Remote traceback", error.__notes__[0])
+        return error
+
+    def test_the_exception_comes_back(self):
+        error = self.fails("def f(): raise KeyError('k')", "exception", "KeyError")
+        self.assertEqual(error.args, ("k",))
+        self.fails("class E(Exception): pass\ndef f(): raise E(1)", "exception", "E")
+
+    def test_one_that_cannot_come_back_is_replaced_by_its_kind(self):
+        source = "class E(OSError):\n  def __init__(self, a, b): super().__init__('t')\ndef f(): raise E(1, 2)"
+        ok, error, *_ = call(dumped(source))
+        self.assertIsInstance(error, OSError)
+        self.assertEqual(str(error), "t")
+
+    def test_limits_have_kinds(self):
+        self.fails("def f(): return f()", "recursion", "RecursionError")
+        self.fails("def f(): raise MemoryError('m')", "memory", "MemoryError")
+
+    def test_endings_are_outcomes(self):
+        self.fails("def f(): raise SystemExit(3)", "exception", "SystemExit")
+        self.fails("def f(): raise KeyboardInterrupt", "exception", "KeyboardInterrupt")
+
+    def test_what_cannot_be_pickled_names_its_type(self):
+        ok, error, kind, message, _ = call(dumped("def f(): return (i for i in [])"))
+        self.assertEqual(kind, "encode")
+        self.assertIn("`generator`", message)
+        self.assertIn("return a list", message)
+
+    def test_what_is_no_call_fails_to_decode(self):
+        good = dumped("def f(): return 1")
+        for code, args in [
+            (b"", NOTHING), (b"junk", NOTHING), (dill.dumps(42), NOTHING),
+            (good, b""), (good, dill.dumps(1)), (good, dill.dumps(((), []))), (good, dill.dumps([(), {}])),
+        ]:
+            self.assertEqual(call(code, args)[2], "decode")
+
+    def test_an_exception_that_breaks_when_looked_at(self):
+        source = "class E(Exception):\n  def __str__(self): raise ValueError\nE.__repr__ = E.__str__\ndef f(): raise E"
+        ok, error, kind, message, _ = call(dumped(source))
+        self.assertEqual((ok, kind), (False, "exception"))
+        self.assertIn("cannot be had", message)
+
+
+if __name__ == "__main__":
+    unittest.main()

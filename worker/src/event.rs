@@ -1,0 +1,42 @@
+//! What a pool tells its owner.
+
+use belljar_core::id::TaskId;
+use belljar_core::outcome::Report;
+use belljar_core::task::{Attempt, TaskClass};
+
+/// What a pool tells its owner. For every invocation that was taken there is exactly one
+/// `Finished` or `Returned`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PoolEvent {
+    /// An attempt has ended, whatever it came to.
+    Finished(Report),
+    /// An invocation that never started: another worker may have it.
+    Returned {
+        /// The task.
+        task_id: TaskId,
+        /// The attempt that was not made.
+        attempt: Attempt,
+    },
+    /// Children of a class are there: tasks of it can run. Comes once after the start, and again
+    /// after each `ExecutorDown`.
+    ExecutorUp(ExecutorInfo),
+    /// Children of a class do not start. The pool tries again by itself, ever more slowly; until
+    /// then it gives invocations of that class back.
+    ExecutorDown {
+        /// The class.
+        class: TaskClass,
+        /// What the last attempt to start one came to, with its last lines of standard error.
+        reason: String,
+    },
+}
+
+/// What an executor says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecutorInfo {
+    /// The class of tasks that it runs.
+    pub class: TaskClass,
+    /// The full version of its Python, such as `3.11.2`.
+    pub python: String,
+    /// The version of its dill.
+    pub dill: String,
+}
