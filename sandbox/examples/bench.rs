@@ -1,78 +1,145 @@
-//! Measures the jar: `cargo run --release -p belljar-sandbox --example bench [GUEST]`.
+//! Measures the jar: `cargo run --release -p belljar-sandbox --example bench`.
+//!
+//! A call is: an interpreter in which nothing was ever run, a small function as dill sends it,
+//! its result, the interpreter's end and the preparation of the next one.
 
 #![expect(clippy::print_stdout, reason = "examples speak to people")]
+#![expect(clippy::cast_precision_loss, reason = "counts of calls and bytes, to be read by people")]
 
-use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use belljar_sandbox::image::default_dir;
-use belljar_sandbox::{EngineConfig, Grants, Image, Limits, Output, Sandbox};
-
-/// `lambda: None`-like no-op as dill sends it: see `guest/site/belljar_boot.py`, which keeps one.
-const IMPORTABLE: &[u8] = b"\x80\x04cbelljar_boot\n_ordinary\n.";
-const NOOP: &[u8] = b"\x80\x04cbuiltins\nlen\n.";
-const EMPTY: &[u8] = b"\x80\x04]\x85}\x86.";
+use belljar_sandbox::{EngineConfig, Grants, Image, Limits, Output, Sandbox, source};
 
 type Failure = Box<dyn std::error::Error>;
 
+const SECONDS: f64 = 3.0;
+
 fn main() -> Result<(), Failure> {
-    let mut words = std::env::args().skip(1);
-    let guest = words.next().map_or_else(|| default_dir("3.11"), Into::into);
-    match words.next().as_deref() {
-        Some("child") => {
-            let seconds = words.next().and_then(|s| s.parse().ok()).unwrap_or(3.0);
-            println!("{}", run(&guest, seconds)?.len());
-            Ok(())
-        }
-        _ => report(&guest),
+    if std::env::args().nth(1).as_deref() == Some("child") {
+        println!("{}", calls()?.len());
+        return Ok(());
     }
+    loading()?;
+    one_process()?;
+    let alone = |count: usize| -> Result<f64, Failure> {
+        let start = |_| {
+            let program = std::env::current_exe()?;
+            Command::new(program).arg("child").stdout(Stdio::piped()).spawn()
+        };
+        let children = (0..count).map(start).collect::<Result<Vec<_>, _>>()?;
+        let mut total = 0.0;
+        for child in children {
+            let output = child.wait_with_output()?;
+            total += String::from_utf8(output.stdout)?.trim().parse::<f64>()?;
+        }
+        Ok(total / SECONDS)
+    };
+    println!("two processes: {:.0} calls/s together", alone(2)?);
+    suite()
 }
 
-fn report(guest: &Path) -> Result<(), Failure> {
-    let _ = IMPORTABLE;
+fn loading() -> Result<(), Failure> {
     let start = Instant::now();
-    let image = Image::load(guest, &EngineConfig::default())?;
+    let image = Image::load(default_dir("3.11"), &EngineConfig::default())?;
     let loaded = start.elapsed();
-    let sandbox = Sandbox::new(&image, &Grants::none(), Output::Inherit)?;
+    let _sandbox = Sandbox::new(&image, &Grants::none(), Output::Inherit)?;
     println!("load {loaded:.1?}, first interpreter {:.1?}", start.elapsed() - loaded);
-    drop(sandbox);
-    drop(image);
-    let before = faults();
-    let mut times = run(guest, 3.0)?;
-    let after = faults();
+    Ok(())
+}
+
+fn one_process() -> Result<(), Failure> {
+    let before = usage();
+    let mut times = calls()?;
+    let after = usage();
     times.sort();
-    let count = u64::try_from(times.len())?;
+    let total = times.iter().map(|(whole, _)| *whole).sum::<Duration>();
+    let (median, slowest) = (times[times.len() / 2].0, times[times.len() * 99 / 100].0);
+    let mut answers = times.iter().map(|(_, answer)| *answer).collect::<Vec<_>>();
+    answers.sort();
     println!(
-        "no-op, fresh interpreter: median {:.1?}, p99 {:.1?}, {:.0}/s, {} page faults a call",
-        times[times.len() / 2],
-        times[times.len() * 99 / 100],
-        times.len() as f64 / times.iter().sum::<Duration>().as_secs_f64(),
-        (after - before) / count,
+        "no-op: median {median:.0?}, p99 {slowest:.0?}; until its answer, median {:.0?}",
+        answers[answers.len() / 2]
+    );
+    println!(
+        "one process: {:.0} calls/s ({:.0} per second of processor time), {:.1} page faults a call, {} KiB private",
+        times.len() as f64 / total.as_secs_f64(),
+        times.len() as f64 / (after.1 - before.1),
+        (after.0 - before.0) as f64 / times.len() as f64,
+        private_kib(),
     );
     Ok(())
 }
 
-fn run(guest: &Path, seconds: f64) -> Result<Vec<Duration>, Failure> {
-    let image = Image::load(guest, &EngineConfig::default())?;
+/// Whole times, and times until the answer, of calls for [`SECONDS`].
+fn calls() -> Result<Vec<(Duration, Duration)>, Failure> {
+    let image = Image::load(default_dir("3.11"), &EngineConfig::default())?;
     let mut sandbox = Sandbox::new(&image, &Grants::none(), Output::Inherit)?;
     let limits = Limits::default();
-    for _ in 0..20 {
-        sandbox.call(NOOP, EMPTY, &limits)?.result.map_err(|raised| raised.traceback)?;
-        sandbox.prepare()?;
-    }
-    let start = Instant::now();
+    let ask = source::function("from belljar_boot import ordinary as f", "f");
+    let pickles = sandbox.call(&ask, &source::arguments("[]"), &limits)?;
+    let pickles = pickles.result.map_err(|raised| raised.traceback)?;
+    let pickles = source::json(&pickles).ok_or("no text")?.trim_matches('"').to_owned();
+    let (code, args) = pickles.split_once(' ').ok_or("no pair")?;
+    let (code, args) = (unhex(code)?, unhex(args)?);
     let mut times = Vec::new();
-    while start.elapsed().as_secs_f64() < seconds {
-        let start = Instant::now();
-        sandbox.call(NOOP, EMPTY, &limits)?.result.map_err(|raised| raised.traceback)?;
+    let begin = Instant::now();
+    while begin.elapsed().as_secs_f64() < SECONDS {
         sandbox.prepare()?;
-        times.push(start.elapsed());
+        let start = Instant::now();
+        let answer = sandbox.call(&code, &args, &limits)?;
+        let answered = start.elapsed();
+        answer.result.map_err(|raised| raised.traceback)?;
+        sandbox.prepare()?;
+        times.push((start.elapsed(), answered));
     }
     Ok(times)
 }
 
-fn faults() -> u64 {
+fn suite() -> Result<(), Failure> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/suite.py");
+    let native = Command::new("/usr/bin/python3.11").args(["-I", path]).output()?;
+    let native = String::from_utf8(native.stdout)?;
+    let image = Image::load(default_dir("3.11"), &EngineConfig::default())?;
+    let mut sandbox = Sandbox::new(&image, &Grants::none(), Output::Inherit)?;
+    let code = source::function(&std::fs::read_to_string(path)?, "f");
+    let answer = sandbox.call(&code, &source::arguments("[]"), &Limits::default())?;
+    let answer = answer.result.map_err(|raised| raised.traceback)?;
+    let jailed: serde_json::Value = serde_json::from_str(source::json(&answer).ok_or("no text")?)?;
+    let native: serde_json::Value = serde_json::from_str(native.trim())?;
+    let mut product = 1.0;
+    let native = native.as_object().ok_or("no table")?;
+    for (name, seconds) in native {
+        let (native, jailed) = (seconds.as_f64().ok_or("?")?, jailed[name].as_f64().ok_or("?")?);
+        println!(
+            "{name:8} native {:6.2} ms, sandbox {:6.2} ms, {:.2}x",
+            native * 1e3,
+            jailed * 1e3,
+            jailed / native
+        );
+        product *= jailed / native;
+    }
+    println!("geometric mean {:.2}x", f64::powf(product, 1.0 / native.len() as f64));
+    Ok(())
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>, Failure> {
+    let pairs = (0..text.len() / 2).map(|i| Ok(u8::from_str_radix(&text[2 * i..2 * i + 2], 16)?));
+    pairs.collect()
+}
+
+/// Page faults and seconds of processor time of this process so far.
+fn usage() -> (u64, f64) {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    after.split(' ').nth(7).and_then(|text| text.parse().ok()).unwrap_or(0)
+    let fields = after.split(' ').map(|text| text.parse().unwrap_or(0)).collect::<Vec<u64>>();
+    let field = |index: usize| fields.get(index).copied().unwrap_or(0);
+    (field(7), (field(11) + field(12)) as f64 / 100.0)
+}
+
+fn private_kib() -> u64 {
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }

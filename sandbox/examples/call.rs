@@ -20,12 +20,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut sandbox = Sandbox::new(&image, &grants, Output::Inherit)?;
     let limits = Limits { memory_bytes: mebibytes << 20, time: None };
     let start = Instant::now();
-    let answer =
-        sandbox.call(&source::function(&text, "f"), &source::arguments(&list), &limits)?;
+    let answer = sandbox.call(&source::function(&text, "f"), &source::arguments(&list), &limits)?;
     match answer.result {
         Ok(value) => println!("{}", source::json(&value).unwrap_or("?")),
         Err(raised) => println!("{:?}: {}\n{}", raised.kind, raised.message, raised.traceback),
     }
-    println!("{:.1?}, {} MiB, {:?}", start.elapsed(), answer.peak_memory_bytes >> 20, answer.phases);
+    println!(
+        "{:.1?}, {} MiB, {:?}",
+        start.elapsed(),
+        answer.peak_memory_bytes >> 20,
+        answer.phases
+    );
     Ok(())
 }

@@ -113,19 +113,22 @@ if ! [ -e "$LINKED" ]; then
     mv "$LINKED.new" "$LINKED"
 fi
 
-# Compiled code is for one CPU and one version of wasmtime.
-cargo build --quiet --release --manifest-path "$ROOT/Cargo.toml" -p belljar-sandbox --bin belljar-bake
-BAKE=$(cargo metadata --no-deps --format-version 1 --manifest-path "$ROOT/Cargo.toml" |
-    sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/belljar-bake
+# Compiled code is for one CPU, one version of wasmtime and its settings.
 cpu=$(grep -m1 '^flags' /proc/cpuinfo || uname -m)
-guest_hash=$( (echo "$link_hash $cpu"; cat "$HERE"/site/*.py "$ROOT/runner/runner.py" "$HERE/requirements.txt" "$BAKE") | sha256sum | cut -c1-16)
+guest_hash=$( (echo "$link_hash $cpu"; grep -A1 '^name = "wasmtime"$' "$ROOT/Cargo.lock"
+    cat "$HERE"/site/*.py "$ROOT/runner/runner.py" "$HERE/requirements.txt" "$HERE/build.sh" \
+        "$ROOT/sandbox/src/bake.rs" "$ROOT/sandbox/src/engine.rs") | sha256sum | cut -c1-16)
 GUEST=$CACHE/$MINOR-$guest_hash
 if ! [ -d "$GUEST" ]; then
     say "making the image"
     rm -rf "$GUEST.new"
     library "$GUEST.new"
+    # Unoptimised itself, which costs a second; its dependencies are optimised in every profile.
+    cargo build --quiet --manifest-path "$ROOT/Cargo.toml" -p belljar-sandbox --bin belljar-bake
+    target=$(cargo metadata --no-deps --format-version 1 --manifest-path "$ROOT/Cargo.toml" |
+        sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
     dill=$(sed -n 's/^dill==\([^ ]*\).*/\1/p' "$HERE/requirements.txt")
-    "$BAKE" "$LINKED" "$GUEST.new" "$VERSION" "$dill"
+    "$target/debug/belljar-bake" "$LINKED" "$GUEST.new" "$VERSION" "$dill"
     mv "$GUEST.new" "$GUEST"
 fi
 ln -sfn "$(basename "$GUEST")" "$CACHE/$MINOR.new"

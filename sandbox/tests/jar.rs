@@ -6,6 +6,7 @@ use belljar_core::outcome::FailureKind;
 use common::Jar;
 
 #[track_caller]
+#[expect(clippy::expect_used, reason = "what does not fail here fails the test")]
 fn fails(jar: &mut Jar, kind: FailureKind, source: &str) {
     let raised = jar.call(source).result.expect_err(source);
     assert_eq!(raised.kind, kind, "{source}: {}", raised.message);
@@ -139,12 +140,14 @@ fn granted_directories_can_be_imported_from_and_only_read() {
     std::fs::write(dir.path().join("mine.py"), "def double(x): return 2 * x").expect("written");
     std::os::unix::fs::symlink("/etc", dir.path().join("etc")).expect("linked");
     let mut jar = Jar::start(&[dir.path()]);
-    let seen = jar.value("import sys, os\ndef f(): return [sys.path, sorted(os.listdir('/path/0'))]");
+    let seen =
+        jar.value("import sys, os\ndef f(): return [sys.path, sorted(os.listdir('/path/0'))]");
     assert_eq!(seen, r#"[["/path/0", "/lib", "/site"], ["etc", "mine.py"]]"#);
     assert_eq!(jar.value("def f():\n    import mine; return mine.double(4)"), "8");
     let escape = "def f():\n    try: open('/path/0/etc/passwd')\n    except PermissionError: return 'refused'";
     assert_eq!(jar.value(escape), "\"refused\"");
-    let write = "def f():\n    try: open('/path/0/new', 'w')\n    except PermissionError: return 'refused'";
+    let write =
+        "def f():\n    try: open('/path/0/new', 'w')\n    except PermissionError: return 'refused'";
     assert_eq!(jar.value(write), "\"refused\"");
 }
 
@@ -155,7 +158,11 @@ fn memory_is_bounded() {
     fails(&mut jar, FailureKind::Memory, "def f(): return len('ab' * 10**9)");
     let grow = "def f():\n    kept = []\n    while True: kept.append(bytearray(1 << 20))";
     fails(&mut jar, FailureKind::Memory, grow);
-    fails(&mut jar, FailureKind::Memory, "def f():\n    kept = []\n    while True: kept.append([kept])");
+    fails(
+        &mut jar,
+        FailureKind::Memory,
+        "def f():\n    kept = []\n    while True: kept.append([kept])",
+    );
 }
 
 #[test]

@@ -168,7 +168,6 @@ impl Status {
 
     #[expect(
         clippy::cast_sign_loss,
-        clippy::allow_attributes,
         reason = "sizes are not negative; a time before 1970 only looks odd to the guest"
     )]
     pub(crate) fn of(stat: &Stat) -> Self {
@@ -176,11 +175,11 @@ impl Status {
             device: stat.st_dev,
             inode: stat.st_ino,
             kind: FileType::from_raw_mode(stat.st_mode),
-            links: stat.st_nlink as u64,
+            links: stat.st_nlink,
             size: stat.st_size as u64,
             modified_ns: (stat.st_mtime as u64)
                 .wrapping_mul(1_000_000_000)
-                .wrapping_add(stat.st_mtime_nsec as u64),
+                .wrapping_add(stat.st_mtime_nsec),
         }
     }
 }

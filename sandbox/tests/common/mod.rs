@@ -1,5 +1,7 @@
 //! A jar and its parent's end of the channel.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
+
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;

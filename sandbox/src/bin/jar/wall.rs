@@ -59,9 +59,8 @@ pub(crate) fn before_threads<'fd>(
 /// Forbids all that this kernel's landlock can forbid; on a kernel without it, nothing.
 fn restrict_files<'fd>(granted: impl Iterator<Item = BorrowedFd<'fd>>) -> Result<(), Error> {
     const NEWEST: ABI = ABI::V6;
-    let rules = granted.map(|dir| {
-        Ok::<_, RulesetError>(PathBeneath::new(dir, AccessFs::from_read(NEWEST)))
-    });
+    let rules = granted
+        .map(|dir| Ok::<_, RulesetError>(PathBeneath::new(dir, AccessFs::from_read(NEWEST))));
     Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(AccessNet::from_all(NEWEST))?
@@ -78,8 +77,12 @@ pub(crate) fn around_all_threads() -> Result<(), Error> {
         ALLOWED.iter().map(|&call| (call, Vec::new())).collect();
     // What is not on the list fails: a process that dies of it would tell less than one that goes on.
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    let filter =
-        SeccompFilter::new(rules, refuse, SeccompAction::Allow, std::env::consts::ARCH.try_into()?)?;
+    let filter = SeccompFilter::new(
+        rules,
+        refuse,
+        SeccompAction::Allow,
+        std::env::consts::ARCH.try_into()?,
+    )?;
     let program: seccompiler::BpfProgram = filter.try_into()?;
     seccompiler::apply_filter_all_threads(&program)?;
     Ok(())
