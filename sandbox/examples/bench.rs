@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "examples speak to people")]
 #![expect(clippy::cast_precision_loss, reason = "counts of calls and bytes, to be read by people")]
 
+use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -97,30 +98,37 @@ fn calls() -> Result<Vec<(Duration, Duration)>, Failure> {
     Ok(times)
 }
 
+/// The best times of both, measured in turns: what else the machine does then meets both.
 fn suite() -> Result<(), Failure> {
+    const TURNS: usize = 6;
+    const NATIVELY: &str =
+        "import json, runpy, sys; print(json.dumps(runpy.run_path(sys.argv[1])['f']()))";
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/suite.py");
-    let native = Command::new("/usr/bin/python3.11").args(["-I", path]).output()?;
-    let native = String::from_utf8(native.stdout)?;
     let image = Image::load(default_dir("3.11"), &EngineConfig::default())?;
     let mut sandbox = Sandbox::new(&image, &Grants::none(), Output::Inherit)?;
     let code = source::function(&std::fs::read_to_string(path)?, "f");
-    let answer = sandbox.call(&code, &source::arguments("[]"), &Limits::default())?;
-    let answer = answer.result.map_err(|raised| raised.traceback)?;
-    let jailed: serde_json::Value = serde_json::from_str(source::json(&answer).ok_or("no text")?)?;
-    let native: serde_json::Value = serde_json::from_str(native.trim())?;
-    let mut product = 1.0;
-    let native = native.as_object().ok_or("no table")?;
-    for (name, seconds) in native {
-        let (native, jailed) = (seconds.as_f64().ok_or("?")?, jailed[name].as_f64().ok_or("?")?);
-        println!(
-            "{name:8} native {:6.2} ms, sandbox {:6.2} ms, {:.2}x",
-            native * 1e3,
-            jailed * 1e3,
-            jailed / native
-        );
-        product *= jailed / native;
+    let mut best = BTreeMap::<String, [f64; 2]>::new();
+    for _ in 0..TURNS {
+        let output =
+            Command::new("/usr/bin/python3.11").args(["-I", "-c", NATIVELY, path]).output()?;
+        let answer = sandbox.call(&code, &source::arguments("[]"), &Limits::default())?;
+        let answer = answer.result.map_err(|raised| raised.traceback)?;
+        let texts = [std::str::from_utf8(&output.stdout)?, source::json(&answer).ok_or("no text")?];
+        for (side, text) in texts.into_iter().enumerate() {
+            for (name, seconds) in serde_json::from_str::<BTreeMap<String, f64>>(text)? {
+                let fastest = &mut best.entry(name).or_insert([f64::MAX; 2])[side];
+                *fastest = fastest.min(seconds);
+            }
+        }
     }
-    println!("geometric mean {:.2}x", f64::powf(product, 1.0 / native.len() as f64));
+    let mut product = 1.0;
+    for (name, [native, jailed]) in &best {
+        let ratio = jailed / native;
+        let (native, jailed) = (native * 1e3, jailed * 1e3);
+        println!("{name:8} native {native:6.2} ms, sandbox {jailed:6.2} ms, {ratio:.2}x");
+        product *= ratio;
+    }
+    println!("geometric mean {:.2}x", f64::powf(product, 1.0 / best.len() as f64));
     Ok(())
 }
 

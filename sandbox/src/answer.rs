@@ -89,6 +89,8 @@ pub(crate) fn unanswered(word: u32, account: &Account) -> Raised {
     match word {
         OUT_OF_MEMORY => out_of_memory(account),
         TOO_DEEP => too_deep(),
+        // With no memory left, CPython may fail without an exception or with one of another kind.
+        _ if account.refusals > 0 => out_of_memory(account),
         _ => raised(FailureKind::ExecutorDied, "the sandbox's interpreter was left unusable"),
     }
 }
