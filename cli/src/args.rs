@@ -100,6 +100,10 @@ pub(crate) struct ExecutorArgs {
     /// The directory that holds dill and cloudpickle for the native interpreter.
     #[arg(long, env = "BELLJAR_SITE", value_name = "DIR")]
     pub(crate) site: Option<PathBuf>,
+    /// The directory that holds the sandbox's guests, one below it for each Python; the user's cache
+    /// unless given.
+    #[arg(long, env = "BELLJAR_GUEST_DIR", value_name = "DIR")]
+    pub(crate) guest_dir: Option<PathBuf>,
     /// How long running calls may go on after the first Ctrl-C or SIGTERM, in seconds.
     #[arg(long, env = "BELLJAR_DRAIN_TIMEOUT", value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain_timeout: u64,

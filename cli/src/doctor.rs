@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::args::DoctorArgs;
 use crate::install;
-use crate::serve::announce;
+use crate::serve::{PYTHON, announce};
 
 /// One thing that belljar needs.
 struct Finding {
@@ -33,6 +33,16 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<()> {
             what: "site with dill",
             state: install::site(&args.executors).map(|path| path.display().to_string()),
             remedy: "make setup",
+        },
+        Finding {
+            what: "belljar-jar (sandbox runtime)",
+            state: install::sibling("belljar-jar").map(|path| path.display().to_string()),
+            remedy: "make build",
+        },
+        Finding {
+            what: "guest: CPython for WASI, with dill",
+            state: install::guest(&args.executors, PYTHON).map(|path| path.display().to_string()),
+            remedy: "make guest",
         },
         Finding { what: "native interpreter", state: native(args), remedy: "make setup build" },
     ];

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use belljar_core::task::PythonVersion;
+
 use crate::args::ExecutorArgs;
 
 /// The file that shows a directory to be the native interpreter's site.
@@ -48,4 +50,20 @@ pub(crate) fn site(args: &ExecutorArgs) -> Result<PathBuf> {
         "no directory with dill for the native interpreter was found\n  \
          hint: `make setup` makes one, or name one with --site DIR",
     )
+}
+
+/// The guest of one Python: below the given directory, else where `make guest` leaves it.
+pub(crate) fn guest(args: &ExecutorArgs, python: PythonVersion) -> Result<PathBuf> {
+    let cache = || {
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let home = || variable("HOME").map(|home| PathBuf::from(home).join(".cache"));
+        let cache = variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+        cache.map(|dir| dir.join("belljar"))
+    };
+    let dir = args.guest_dir.clone().or_else(cache).context("no HOME, and no --guest-dir")?;
+    let guest = dir.join(python.to_string());
+    // Children run elsewhere, and the link may be moved to a newer guest while they do.
+    std::fs::canonicalize(&guest).with_context(|| {
+        format!("no guest at `{}`\n  hint: `make guest` builds it", guest.display())
+    })
 }

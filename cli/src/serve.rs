@@ -4,10 +4,11 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use belljar_core::task::{Limits, PythonVersion, Runtime, TaskClass};
 use belljar_store::Store;
 use belljar_worker::config::{ExecutorConfig, PoolConfig};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -15,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 use crate::args::{DispatcherArgs, ExecutorArgs, GatewayArgs, Mode, Runtimes};
 use crate::{exit, install};
 
-/// The Python that this build's native interpreter embeds.
-const NATIVE_PYTHON: PythonVersion = PythonVersion { major: 3, minor: 11 };
+/// The Python that this build runs: the native interpreter embeds it, the guest is of the same.
+pub(crate) const PYTHON: PythonVersion = PythonVersion { major: 3, minor: 11 };
 
 /// Begins the line by which `up` and scripts learn the address.
 pub(crate) const LISTENING: &str = "belljar gateway listens at ";
 
 pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
+    raise_descriptor_limit();
     runtime()?.block_on(async {
         let listener = TcpListener::bind(args.listen).await.with_context(|| {
             format!(
@@ -64,7 +66,8 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
     })
 }
 
-/// A pool with an executor for each runtime that is wanted and installed.
+/// A pool with an executor for each runtime that is wanted. Where both would do, one that is not
+/// installed is left out with a warning.
 fn pool_config(
     slots: Option<usize>,
     runtimes: Runtimes,
@@ -75,16 +78,32 @@ fn pool_config(
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
     let mut executors = Vec::new();
-    if runtimes.contains(Runtime::Native) {
-        executors.push(native(args)?);
+    for runtime in [Runtime::Native, Runtime::Sandbox] {
+        if !runtimes.contains(runtime) {
+            continue;
+        }
+        match executor(runtime, args) {
+            Ok(executor) => executors.push(executor),
+            Err(error) if runtimes == Runtimes::Both => {
+                tracing::warn!("functions for runtime `{runtime}` will wait: {error:#}");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if executors.is_empty() {
+        bail!("no runtime is installed\n  hint: `belljar doctor` says what is missing");
     }
     Ok(PoolConfig { slots, executors })
 }
 
-fn native(args: &ExecutorArgs) -> Result<ExecutorConfig> {
-    let class = TaskClass { runtime: Runtime::Native, python: NATIVE_PYTHON };
-    let mut config = ExecutorConfig::new(class, install::sibling("belljar-python")?);
-    config.args.extend(["--site".into(), install::site(args)?.into()]);
+fn executor(runtime: Runtime, args: &ExecutorArgs) -> Result<ExecutorConfig> {
+    let class = TaskClass { runtime, python: PYTHON };
+    let (program, option, dir) = match runtime {
+        Runtime::Native => ("belljar-python", "--site", install::site(args)?),
+        Runtime::Sandbox => ("belljar-jar", "--guest", install::guest(args, PYTHON)?),
+    };
+    let mut config = ExecutorConfig::new(class, install::sibling(program)?);
+    config.args.extend([option.into(), dir.into()]);
     for dir in python_path(args)? {
         config.args.extend(["--python-path".into(), dir.into()]);
     }
@@ -97,6 +116,14 @@ fn python_path(args: &ExecutorArgs) -> Result<Vec<PathBuf>> {
         std::fs::canonicalize(dir).with_context(|| format!("--python-path `{}`", dir.display()))
     };
     args.python_path.iter().map(absolute).collect()
+}
+
+/// Takes all the descriptors that the system allows: a connection is one, and the usual soft limit of
+/// 1,024 stands for programs that use `select`.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // The soft limit may always be raised to the hard one.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn host() -> String {

@@ -132,7 +132,7 @@ impl Desk {
             return;
         }
         let (store, id) = (self.store.clone(), self.id);
-        let (classes, workers) = (local.classes().to_vec(), local.workers(id, &self.host));
+        let (classes, workers) = (local.served().to_vec(), local.workers(id, &self.host));
         self.next_beat = Instant::now() + BEAT_INTERVAL;
         self.beating = Some(Box::pin(async move { store.beat(id, &classes, &workers).await }));
     }

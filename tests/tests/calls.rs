@@ -249,6 +249,11 @@ fn local_native() -> Result<()> {
 }
 
 #[test]
+fn local_sandbox() -> Result<()> {
+    every_case(&["-m", "local", "--runtime", "sandbox"])
+}
+
+#[test]
 fn a_function_of_an_importable_module_travels_by_reference() -> Result<()> {
     let modules = tempfile::tempdir()?;
     std::fs::write(modules.path().join("shop.py"), "def price(n): return n * 7\n")?;

@@ -130,6 +130,9 @@ fn dispatcher_command(args: &UpArgs, url: &str) -> Result<Vec<OsString>> {
     for dir in &args.executors.python_path {
         command.option("--python-path", dir.display());
     }
+    if let Some(dir) = &args.executors.guest_dir {
+        command.option("--guest-dir", dir.display());
+    }
     if let Some(site) = &args.executors.site {
         command.option("--site", site.display());
     }

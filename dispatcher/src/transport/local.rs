@@ -21,21 +21,26 @@ pub(crate) struct Local {
     pool: Pool,
     from_pool: mpsc::Receiver<PoolEvent>,
     window: usize,
+    /// What runs now.
     classes: Vec<TaskClass>,
+    /// What is meant to run: a class whose executors are still starting is served, its calls wait.
+    configured: Vec<TaskClass>,
     /// Calls that the pool did not take.
     refused: Vec<(TaskId, Attempt)>,
 }
 
 impl Local {
     pub(crate) fn start(config: PoolConfig) -> Self {
+        let configured = config.executors.iter().map(|executor| executor.class).collect();
         let (pool, from_pool) = Pool::start(config);
         let window = pool.window();
         let id = WorkerId::random();
-        Self { id, pool, from_pool, window, classes: Vec::new(), refused: Vec::new() }
+        Self { id, pool, from_pool, window, classes: Vec::new(), configured, refused: Vec::new() }
     }
 
-    pub(crate) fn classes(&self) -> &[TaskClass] {
-        &self.classes
+    /// What is served: submissions for anything else are refused.
+    pub(crate) fn served(&self) -> &[TaskClass] {
+        &self.configured
     }
 
     /// Waits for something to happen. Cancel safe.

@@ -1,0 +1,171 @@
+//! What a client can do about a call, and what the platform does: limits, cancel, retries, order, output.
+//! Over both runtimes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use belljar_tests::{Service, process};
+use serde_json::{Value, json};
+
+/// A submitted call of a function that is defined by `source` and named `f`.
+fn submit(service: &Service, source: &str, args: &str, more: Value) -> Result<String> {
+    let function = service.client.register(&service.python.dumps(source, "f")?, json!({}))?;
+    service.client.submit(&function, &service.python.dumps("", args)?, more)
+}
+
+fn wait_until_running(service: &Service, task: &str) -> Result<()> {
+    let running = process::eventually(Duration::from_secs(10), || {
+        service.client.record(task).is_ok_and(|record| record["status"] == "RUNNING")
+    });
+    ensure!(running, "it does not run");
+    Ok(())
+}
+
+const SPIN: &str = "def f():\n  while True: pass";
+const SLEEP: &str = "import time\ndef f(s): time.sleep(s)";
+
+fn a_deadline_ends_a_call(service: &Service) -> Result<()> {
+    for (source, args) in [(SPIN, "((), {})"), (SLEEP, "((30,), {})")] {
+        let task = submit(service, source, args, json!({"timeout_s": 0.5}))?;
+        let (status, result) = service.client.wait(&task, 30)?;
+        let error = service.python.loads(&result)?;
+        ensure!((status.as_str(), error.class.as_str()) == ("FAILED", "TimeoutError"), "{error:?}");
+        ensure!(error.repr.contains("500ms"), "{}", error.repr);
+        let run_ms = service.client.record(&task)?["durations_ms"]["run"].as_f64();
+        ensure!(run_ms.is_some_and(|ms| (500.0..1500.0).contains(&ms)), "{run_ms:?}");
+    }
+    Ok(())
+}
+
+fn a_running_call_is_cancelled(service: &Service) -> Result<()> {
+    let task = submit(service, SPIN, "((), {})", json!({}))?;
+    wait_until_running(service, &task)?;
+    let asked = Instant::now();
+    let (status, reply) = service.client.post(&format!("/v1/tasks/{task}/cancel"), &json!({}))?;
+    ensure!((status, &reply["status"]) == (200, &json!("CANCELLED")), "{status} {reply}");
+    ensure!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    ensure!(service.client.wait(&task, 1)? == ("CANCELLED".to_owned(), String::new()));
+    let (status, _) = service.client.post(&format!("/v1/tasks/{task}/cancel"), &json!({}))?;
+    ensure!(status == 409, "{status}");
+    Ok(())
+}
+
+fn a_queued_call_never_runs_once_cancelled(service: &Service) -> Result<()> {
+    let blocker = submit(service, SLEEP, "((1,), {})", json!({}))?;
+    wait_until_running(service, &blocker)?;
+    let task = submit(service, "def f(): return 1", "((), {})", json!({"priority": "low"}))?;
+    let (status, reply) = service.client.post(&format!("/v1/tasks/{task}/cancel"), &json!({}))?;
+    ensure!((status, &reply["status"]) == (200, &json!("CANCELLED")), "{status} {reply}");
+    service.client.wait(&blocker, 30)?;
+    ensure!(service.client.record(&task)?["attempts"] == 0, "it ran");
+    Ok(())
+}
+
+fn high_priority_overtakes_low(service: &Service) -> Result<()> {
+    let blocker = submit(service, SLEEP, "((0.5,), {})", json!({}))?;
+    wait_until_running(service, &blocker)?;
+    let submit =
+        |priority| submit(service, "def f(): pass", "((), {})", json!({"priority": priority}));
+    let (low, high) = (submit("low")?, submit("high")?);
+    service.client.wait(&low, 30)?;
+    service.client.wait(&high, 30)?;
+    let started = |task: &str| -> Result<String> {
+        let record = service.client.record(task)?;
+        Ok(record["started_at"].as_str().with_context(|| record.to_string())?.to_owned())
+    };
+    ensure!(started(&high)? < started(&low)?, "{} {}", started(&high)?, started(&low)?);
+    Ok(())
+}
+
+fn a_delay_holds_a_call_back(service: &Service) -> Result<()> {
+    let submitted = Instant::now();
+    let task = submit(service, "def f(): return 1", "((), {})", json!({"delay_s": 0.7}))?;
+    let (status, _) = service.client.wait(&task, 30)?;
+    let took = submitted.elapsed();
+    ensure!(status == "COMPLETED", "{status}");
+    ensure!(took >= Duration::from_millis(700) && took < Duration::from_secs(3), "{took:?}");
+    Ok(())
+}
+
+fn output_is_kept_in_the_record(service: &Service) -> Result<()> {
+    let source = "import sys\ndef f():\n  print('out ü')\n  print('err', file=sys.stderr)";
+    let task = submit(service, source, "((), {})", json!({}))?;
+    service.client.wait(&task, 30)?;
+    let record = service.client.record(&task)?;
+    ensure!(record["stdout"]["text"] == "out ü\n", "{record}");
+    ensure!(record["stderr"]["text"] == "err\n", "{record}");
+    Ok(())
+}
+
+fn a_memory_bomb_is_a_memory_error(service: &Service) -> Result<()> {
+    let source = "def f():\n  data = []\n  while True: data.append(bytearray(1 << 20))";
+    let bytes = service.python.dumps(source, "f")?;
+    let function = service.client.register(&bytes, json!({"memory_mb": 128}))?;
+    let args = service.python.dumps("", "((), {})")?;
+    let task = service.client.submit(&function, &args, json!({}))?;
+    let (status, result) = service.client.wait(&task, 60)?;
+    let error = service.python.loads(&result)?;
+    ensure!((status.as_str(), error.class.as_str()) == ("FAILED", "MemoryError"), "{error:?}");
+    Ok(())
+}
+
+fn the_same_key_is_the_same_task(service: &Service) -> Result<()> {
+    let function = service.client.register(&service.python.dumps("", "abs")?, json!({}))?;
+    let args = service.python.dumps("", "((-3,), {})")?;
+    let key = json!({"idempotency_key": format!("key of {function}")});
+    let first = service.client.submit(&function, &args, key.clone())?;
+    ensure!(service.client.submit(&function, &args, key.clone())? == first);
+    let other = service.python.dumps("", "((-4,), {})")?;
+    let refused = service.client.submit(&function, &other, key);
+    ensure!(refused.is_err_and(|error| error.to_string().starts_with("409")));
+    Ok(())
+}
+
+fn every_check(options: &[&str]) -> Result<()> {
+    let service = Service::start(options)?;
+    let checks: &[(&str, fn(&Service) -> Result<()>)] = &[
+        ("deadline", a_deadline_ends_a_call),
+        ("cancel running", a_running_call_is_cancelled),
+        ("cancel queued", a_queued_call_never_runs_once_cancelled),
+        ("priority", high_priority_overtakes_low),
+        ("delay", a_delay_holds_a_call_back),
+        ("output", output_is_kept_in_the_record),
+        ("memory", a_memory_bomb_is_a_memory_error),
+        ("idempotency", the_same_key_is_the_same_task),
+    ];
+    let wrong: Vec<_> = checks
+        .iter()
+        .filter_map(|(name, check)| check(&service).err().map(|why| format!("{name}: {why:#}")))
+        .collect();
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn local_native() -> Result<()> {
+    every_check(&["-m", "local", "-w", "1", "--runtime", "native"])
+}
+
+#[test]
+fn local_sandbox() -> Result<()> {
+    every_check(&["-m", "local", "-w", "1", "--runtime", "sandbox"])
+}
+
+#[test]
+fn a_call_that_kills_its_executor_three_times_fails_with_the_evidence() -> Result<()> {
+    let service = Service::start(&["-w", "1"])?;
+    let deadly = "import ctypes\ndef f(): ctypes.string_at(0)";
+    let task = submit(&service, deadly, "((), {})", json!({}))?;
+    let (status, result) = service.client.wait(&task, 60)?;
+    let error = service.python.loads(&result)?;
+    ensure!((status.as_str(), error.class.as_str()) == ("FAILED", "RuntimeError"), "{error:?}");
+    ensure!(error.repr.contains("SIGSEGV") && error.repr.contains("attempt 3 of 3"), "{error:?}");
+    let record = service.client.record(&task)?;
+    ensure!(
+        record["attempts"] == 3 && record["losses"].as_array().is_some_and(|l| l.len() == 2),
+        "{record}"
+    );
+    let after = submit(&service, "def f(): return 'fine'", "((), {})", json!({}))?;
+    ensure!(service.client.wait(&after, 30)?.0 == "COMPLETED");
+    Ok(())
+}
