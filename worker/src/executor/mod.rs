@@ -1,5 +1,6 @@
 //! What runs an invocation.
 
+pub(crate) mod deadline;
 pub(crate) mod process;
 pub(crate) mod supply;
 

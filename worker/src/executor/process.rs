@@ -8,10 +8,11 @@ use belljar_core::invocation::{Function, Invocation};
 use belljar_core::outcome::{Failure, FailureKind, Outcome, Verdict};
 use belljar_core::task::CodeHash;
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Executor;
+use super::deadline::Deadline;
 use super::supply::Supply;
 use crate::child::output::Output;
 use crate::child::{Child, Lost};
@@ -31,6 +32,7 @@ pub(crate) struct ProcessExecutor {
     child: Option<Child>,
     sent: Sent,
     calls: u64,
+    timer: Deadline,
 }
 
 /// How an exchange with a child went.
@@ -43,7 +45,7 @@ enum Exchange {
 impl ProcessExecutor {
     /// An executor that takes its children from `supply`, the first when it is first needed.
     pub(crate) fn new(supply: Supply) -> Self {
-        Self { supply, child: None, sent: Sent::default(), calls: 0 }
+        Self { supply, child: None, sent: Sent::default(), calls: 0, timer: Deadline::default() }
     }
 
     /// Takes a child ahead of the first call.
@@ -84,7 +86,8 @@ impl Executor for ProcessExecutor {
                 return Ok(Outcome::bare(Verdict::Failed(failure), started.elapsed()));
             }
         };
-        let exchange = exchange(&mut child, &frame, started + invocation.limits.timeout(), cancel);
+        let deadline = self.timer.passed(started + invocation.limits.timeout());
+        let exchange = exchange(&mut child, &frame, deadline, cancel);
         let mut outcome = match exchange.await {
             Exchange::Replied(Ok(Reply::Done(done))) => {
                 let output = child.take_output();
@@ -130,7 +133,7 @@ impl Executor for ProcessExecutor {
 async fn exchange(
     child: &mut Child,
     frame: &[u8],
-    deadline: Instant,
+    deadline: impl Future<Output = ()>,
     cancel: &CancellationToken,
 ) -> Exchange {
     let (link, streams) = child.parts();
@@ -138,7 +141,7 @@ async fn exchange(
         tokio::select! {
             biased;
             reply = link.exchange(frame) => Exchange::Replied(reply),
-            () = sleep_until(deadline) => Exchange::DeadlinePassed,
+            () = deadline => Exchange::DeadlinePassed,
             () = cancel.cancelled() => Exchange::Cancelled,
         }
     };
