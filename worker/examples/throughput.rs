@@ -113,14 +113,12 @@ async fn burst(pool: &Pool, events: &mut Receiver<PoolEvent>, invocation: &Invoc
 }
 
 async fn finished(events: &mut Receiver<PoolEvent>) -> Outcome {
-    loop {
-        match events.recv().await.unwrap() {
-            PoolEvent::Finished(report) => {
-                assert!(matches!(report.outcome.verdict, Verdict::Completed(_)), "{report:?}");
-                return report.outcome;
-            }
-            other => panic!("{other:?}"),
+    match events.recv().await.unwrap() {
+        PoolEvent::Finished(report) => {
+            assert!(matches!(report.outcome.verdict, Verdict::Completed(_)), "{report:?}");
+            report.outcome
         }
+        other => panic!("{other:?}"),
     }
 }
 
