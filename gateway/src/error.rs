@@ -31,6 +31,8 @@ pub enum GatewayError {
 pub(crate) enum ApiError {
     #[error("the request is invalid")]
     Invalid(Vec<Problem>),
+    #[error("the function cannot run in the sandbox")]
+    NotInSandbox(Vec<Problem>),
     #[error("{0}")]
     Payload(String),
     #[error("no function has the id `{0}`: register it, and use the id from that answer")]
@@ -114,6 +116,7 @@ impl ApiError {
     pub(crate) const fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_request"),
+            Self::NotInSandbox(_) => (StatusCode::UNPROCESSABLE_ENTITY, "not_in_sandbox"),
             Self::Payload(_) => (StatusCode::BAD_REQUEST, "invalid_payload"),
             Self::UnknownFunction(_) => (StatusCode::NOT_FOUND, "unknown_function"),
             Self::UnknownTask(_) => (StatusCode::NOT_FOUND, "unknown_task"),
@@ -206,7 +209,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
         let detail = match &self {
-            Self::Invalid(problems) => Detail::List(problems),
+            Self::Invalid(problems) | Self::NotInSandbox(problems) => Detail::List(problems),
             error => Detail::Sentence(error.to_string()),
         };
         let task_status = match &self {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::body::{Input, offload, parse};
 use crate::error::ApiError;
+use crate::guest_modules;
 use crate::known::pythons;
 use crate::reply;
 use crate::timing::{Phase, Scope};
@@ -62,6 +63,7 @@ struct Registration {
     code: Bytes,
     hash: CodeHash,
     hint: PythonHint,
+    modules: Vec<String>,
     runtime: Option<Runtime>,
     python: Option<PythonVersion>,
     limits: Limits,
@@ -78,6 +80,9 @@ pub(crate) async fn register(
     let sent = notes.time(Phase::Read, offload(input.bytes.len(), read)).await?;
     let served = notes.time(Phase::Store, app.served.get(&app.store)).await?;
     let class = resolve(&sent, app.config.default_class, &served).map_err(ApiError::invalid)?;
+    if class.runtime == Runtime::Sandbox {
+        guest_modules::check(class.python, &sent.modules)?;
+    }
     let record = FunctionRecord {
         id: FunctionId::random(),
         name: sent.name,
@@ -135,6 +140,7 @@ fn read(bytes: &[u8], app: &App) -> Result<Registration, ApiError> {
         hash: CodeHash::of(&code),
         code: code.into(),
         hint: found.python,
+        modules: found.modules,
         runtime,
         python,
         limits,
@@ -263,6 +269,7 @@ mod tests {
             code: Bytes::new(),
             hash: CodeHash::of(b""),
             hint: PythonHint::UNKNOWN,
+            modules: Vec::new(),
             runtime: runtime.map(|text| text.parse().expect("a runtime")),
             python: python.map(|text| text.parse().expect("a version")),
             limits: Limits::DEFAULT,

@@ -72,6 +72,9 @@ struct FailureView {
     kind: FailureKind,
     message: String,
     traceback: String,
+    /// A way out, where one is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -114,7 +117,8 @@ fn view(record: TaskRecord) -> TaskView {
         None => (None, None),
         Some(ending) => {
             let (message, traceback) = (ending.message, ending.traceback);
-            let view = |kind| FailureView { kind, message, traceback };
+            let hint = hint(record.spec.class.runtime, &message);
+            let view = |kind| FailureView { kind, message, traceback, hint };
             (ending.failure.map(view), Some(ending.outcome))
         }
     };
@@ -150,6 +154,17 @@ fn view(record: TaskRecord) -> TaskView {
     }
 }
 
+/// The way out for a function that found a module missing in the sandbox: what a reading before
+/// the call cannot see, such as an import within an import.
+fn hint(runtime: Runtime, message: &str) -> Option<&'static str> {
+    const IMPORTS: [&str; 2] = ["ModuleNotFoundError", "ImportError"];
+    let raised = message.split_once(':').map_or(message, |(class, _)| class);
+    (runtime == Runtime::Sandbox && IMPORTS.contains(&raised)).then_some(
+        "not available in the sandbox: register the function with \"runtime\": \"native\", or put \
+         pure Python on the worker's --python-path",
+    )
+}
+
 fn durations(record: &TaskRecord) -> DurationsView {
     let outcome = record.ending.as_ref().map(|ending| &ending.outcome);
     let phase = |us: fn(&belljar_core::outcome::Phases) -> u64| {
@@ -164,5 +179,18 @@ fn durations(record: &TaskRecord) -> DurationsView {
         decode: phase(|phases| phases.decode_us),
         call: phase(|phases| phases.call_us),
         encode: phase(|phases| phases.encode_us),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_missing_in_the_sandbox_comes_with_the_way_out() {
+        let said = "ModuleNotFoundError: No module named 'numpy'";
+        assert!(hint(Runtime::Sandbox, said).is_some_and(|hint| hint.contains("native")));
+        assert_eq!(hint(Runtime::Native, said), None);
+        assert_eq!(hint(Runtime::Sandbox, "ValueError: ImportError"), None);
     }
 }

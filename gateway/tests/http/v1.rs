@@ -46,6 +46,26 @@ async fn a_function_says_how_it_wants_to_run() {
 }
 
 #[tokio::test]
+async fn a_module_that_cannot_work_in_the_sandbox_is_told_at_registration() {
+    let gateway = Gateway::start().await;
+    let client = gateway.client();
+    for name in ["numpy", "sqlite3", "json"] {
+        let pickle = [b"\x80\x04c", name.as_bytes(), b"\nf\n."].concat();
+        let mut body = json!({"name": "f", "payload": payload::encode(&pickle)});
+        assert_eq!(client.post("/register_function", &body).await.status, 200, "{name}");
+        body["runtime"] = json!("sandbox");
+        let reply = client.post("/register_function", &body).await;
+        if name == "json" {
+            assert_eq!(reply.status, 200);
+            continue;
+        }
+        reply.is_error(422, "not_in_sandbox");
+        let msg = reply.json()["detail"][0]["msg"].to_string();
+        assert!(msg.contains(name) && msg.contains("native"), "{msg}");
+    }
+}
+
+#[tokio::test]
 async fn a_class_that_nobody_serves_is_refused_with_both_versions() {
     let gateway = Gateway::start().await;
     let _dispatcher = Dispatcher::start(&gateway.store, &["native:3.11"]).await;
