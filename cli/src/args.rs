@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Dispatcher(DispatcherArgs),
     /// Show what is installed, what is missing, and how to install it.
     Doctor(DoctorArgs),
+    /// Show, check and build the sandbox's Pythons.
+    Guest(GuestArgs),
 }
 
 /// How workers and dispatcher work together.
@@ -201,6 +203,34 @@ pub(crate) struct DoctorArgs {
     pub(crate) executors: ExecutorArgs,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct GuestArgs {
+    /// The directory that holds the guests, one below it for each Python; the user's cache unless
+    /// given.
+    #[arg(long, global = true, env = "BELLJAR_GUEST_DIR", value_name = "DIR")]
+    pub(crate) guest_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) action: GuestAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GuestAction {
+    /// Show which guests there are.
+    List,
+    /// Start each guest and run a call in it.
+    Check {
+        /// Only the guest of this Python.
+        #[arg(value_name = "X.Y")]
+        python: Option<PythonVersion>,
+    },
+    /// Build a guest from the checkout of this binary, unless it is there: some ten minutes.
+    Build {
+        /// The guest's Python.
+        #[arg(value_name = "X.Y", default_value = "3.11")]
+        python: PythonVersion,
+    },
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -214,18 +244,16 @@ mod tests {
 
     #[test]
     fn every_option_has_an_environment_variable() {
-        for command in Cli::command().get_subcommands() {
-            let options = command.get_arguments().filter(|arg| arg.get_long().is_some());
-            for option in options.filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version"))
-            {
-                let variable = option.get_env().unwrap_or_default().to_string_lossy();
-                assert!(
-                    variable.starts_with("BELLJAR_"),
-                    "{} {}",
-                    command.get_name(),
-                    option.get_id()
-                );
-            }
+        check_options(&Cli::command());
+    }
+
+    fn check_options(command: &clap::Command) {
+        let options = command.get_arguments().filter(|arg| arg.get_long().is_some());
+        for option in options.filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version")) {
+            let variable = option.get_env().unwrap_or_default().to_string_lossy();
+            let (name, id) = (command.get_name(), option.get_id());
+            assert!(variable.starts_with("BELLJAR_"), "{name} {id}");
         }
+        command.get_subcommands().for_each(check_options);
     }
 }

@@ -54,16 +54,20 @@ pub(crate) fn site(args: &ExecutorArgs) -> Result<PathBuf> {
 
 /// The guest of one Python: below the given directory, else where `make guest` leaves it.
 pub(crate) fn guest(args: &ExecutorArgs, python: PythonVersion) -> Result<PathBuf> {
+    let guest = guest_dir(args.guest_dir.as_deref())?.join(python.to_string());
+    // Children run elsewhere, and the link may be moved to a newer guest while they do.
+    std::fs::canonicalize(&guest).with_context(|| {
+        format!("no guest at `{}`\n  hint: `make guest` builds it", guest.display())
+    })
+}
+
+/// The directory of the guests: given, else in the user's cache.
+pub(crate) fn guest_dir(given: Option<&Path>) -> Result<PathBuf> {
     let cache = || {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let home = || variable("HOME").map(|home| PathBuf::from(home).join(".cache"));
         let cache = variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
         cache.map(|dir| dir.join("belljar"))
     };
-    let dir = args.guest_dir.clone().or_else(cache).context("no HOME, and no --guest-dir")?;
-    let guest = dir.join(python.to_string());
-    // Children run elsewhere, and the link may be moved to a newer guest while they do.
-    std::fs::canonicalize(&guest).with_context(|| {
-        format!("no guest at `{}`\n  hint: `make guest` builds it", guest.display())
-    })
+    given.map(Path::to_path_buf).or_else(cache).context("no HOME, and no --guest-dir")
 }

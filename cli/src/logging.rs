@@ -8,7 +8,7 @@ use crate::args::Command;
 /// and stays quiet unless something needs attention.
 pub(crate) fn start(filter: Option<&str>, command: &Command) {
     let filter = filter.unwrap_or(match command {
-        Command::Up(_) | Command::Doctor(_) => "warn",
+        Command::Up(_) | Command::Doctor(_) | Command::Guest(_) => "warn",
         Command::Gateway(_) | Command::Dispatcher(_) => "info",
     });
     tracing_subscriber::fmt()

@@ -3,6 +3,7 @@
 mod args;
 mod doctor;
 mod exit;
+mod guest;
 mod install;
 mod logging;
 mod serve;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Command::Dispatcher(args) => serve::dispatcher(args),
         Command::Up(args) => up::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Guest(args) => guest::run(&args),
     };
     exit::report(ended)
 }

@@ -6,7 +6,7 @@
 //! is killed: each child has asked the kernel for that.
 
 mod redis;
-mod selfcheck;
+pub(crate) mod selfcheck;
 mod service;
 mod welcome;
 

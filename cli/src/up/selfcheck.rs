@@ -7,11 +7,11 @@ use belljar_core::payload;
 use serde_json::{Value, json};
 
 /// `pickle.dumps(len, 4)`: a builtin by reference, which every Python of every runtime knows.
-const LEN: &[u8] = b"\x80\x04\x8c\x08builtins\x8c\x03len\x93.";
+pub(crate) const LEN: &[u8] = b"\x80\x04\x8c\x08builtins\x8c\x03len\x93.";
 /// `pickle.dumps((("belljar",), {}), 4)`, without memo.
-const ARGS: &[u8] = b"\x80\x04\x8c\x07belljar\x85}\x86.";
+pub(crate) const ARGS: &[u8] = b"\x80\x04\x8c\x07belljar\x85}\x86.";
 /// `pickle.dumps(7, 4)`.
-const SEVEN: &[u8] = b"\x80\x04K\x07.";
+pub(crate) const SEVEN: &[u8] = b"\x80\x04K\x07.";
 
 /// Registers `len`, calls it with the word `belljar` and waits for the 7.
 pub(crate) async fn run(base: String, timeout: Duration) -> Result<()> {
