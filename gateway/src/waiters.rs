@@ -129,6 +129,11 @@ impl Waiter {
 }
 
 impl WaitGuard<'_> {
+    /// For how many tasks it waits, each counted once.
+    pub(crate) fn awaited(&self) -> usize {
+        self.ids.len()
+    }
+
     /// The next that this waiter is told. Cancel safe.
     pub(crate) async fn heard(&self) -> Heard {
         loop {

@@ -31,9 +31,9 @@ const MAX_IDS: usize = 10_000;
 const CHUNK: usize = 256;
 /// An answer with results is not made longer than this; the client asks again for the others.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
-/// Who waits for many tasks is answered this much after the first end: with all that end meanwhile,
-/// where an answer for each would cost more than the tasks.
-const LINGER: Duration = Duration::from_millis(2);
+/// Who waits for many tasks is answered this much after the first end for each of them: with all that
+/// end meanwhile, where an answer for each would cost more than the tasks.
+const LINGER_PER_ID: Duration = Duration::from_micros(20);
 /// Beginning with so many tasks.
 const LINGER_FROM: usize = 16;
 
@@ -112,11 +112,11 @@ pub(crate) async fn results(
 ) -> Result<Response, ApiError> {
     let (ids, wait) = read(&input.bytes)?;
     drop(input);
-    let mut finished = Finished::default();
-    finished.read(&app, &notes, &ids).await?;
-    if finished.is_empty() && !wait.is_zero() && !ids.is_empty() {
-        finished = first_ends(&app, &notes, &ids, wait).await?;
-    }
+    let finished = if wait.is_zero() || ids.is_empty() {
+        Finished::of(&app, &notes, &ids).await?
+    } else {
+        first_ends(&app, &notes, &ids, wait).await?
+    };
     let size = finished.bytes;
     offload(size, move || {
         let results = finished.results.into_iter().map(finished_reply).collect();
@@ -177,6 +177,13 @@ impl Finished {
         }
     }
 
+    /// Those of `ids` that have ended.
+    async fn of(app: &App, notes: &Notes, ids: &[TaskId]) -> Result<Self, ApiError> {
+        let mut finished = Self::default();
+        finished.read(app, notes, ids).await?;
+        Ok(finished)
+    }
+
     /// Adds those of `ids` that have ended.
     async fn read(&mut self, app: &App, notes: &Notes, ids: &[TaskId]) -> Result<(), ApiError> {
         for chunk in ids.chunks(CHUNK) {
@@ -195,39 +202,64 @@ impl Finished {
     }
 }
 
-/// Waits until at least one of `ids` has ended.
+/// Waits until at least one of `ids` has ended, and with many ids a moment longer: each answer costs
+/// the client another request with all that are left.
 async fn first_ends(
     app: &App,
     notes: &Notes,
     ids: &[TaskId],
     wait: Duration,
 ) -> Result<Finished, ApiError> {
-    let mut deadline = Instant::now() + wait;
-    let guard = app.hub.waiters.register(ids.to_vec())?;
-    let mut finished = Finished::default();
-    // One may have ended between the first look and the registration.
-    finished.read(app, notes, ids).await?;
-    let mut is_lingering = !finished.is_empty();
-    loop {
-        if is_lingering && (ids.len() < LINGER_FROM || finished.is_full()) {
+    let mut patience = Patience::new(Instant::now(), wait, ids.len());
+    if ids.len() < LINGER_FROM {
+        let finished = Finished::of(app, notes, ids).await?;
+        if !finished.is_empty() {
             return Ok(finished);
         }
+    }
+    // Registered before the look, so that an end between the two is not missed.
+    let guard = app.hub.waiters.register(ids.to_vec())?;
+    let mut finished = Finished::of(app, notes, ids).await?;
+    loop {
+        if finished.is_full() || finished.results.len() == guard.awaited() {
+            return Ok(finished);
+        }
+        let deadline = patience.deadline(Instant::now(), !finished.is_empty());
         match notes.time(Phase::Wait, hear(app, &guard, deadline)).await {
             None => return Ok(finished),
-            Some(Heard::Reread) => {
-                finished = Finished::default();
-                finished.read(app, notes, ids).await?;
-            }
+            Some(Heard::Reread) => finished = Finished::of(app, notes, ids).await?,
             Some(Heard::Ended(ended)) => {
                 for (id, result) in ended {
                     finished.push(id, result);
                 }
             }
         }
-        if !is_lingering && !finished.is_empty() {
-            is_lingering = true;
-            deadline = deadline.min(Instant::now() + LINGER);
+    }
+}
+
+/// How long a request waits: for the first end as long as the client said, from then on for the time
+/// that the number of its ids makes worth while.
+struct Patience {
+    deadline: Instant,
+    linger: Duration,
+    has_found: bool,
+}
+
+impl Patience {
+    fn new(now: Instant, wait: Duration, ids: usize) -> Self {
+        let linger = match u32::try_from(ids) {
+            Ok(ids) if ids as usize >= LINGER_FROM => LINGER_PER_ID * ids,
+            _ => Duration::ZERO,
+        };
+        Self { deadline: now + wait, linger, has_found: false }
+    }
+
+    fn deadline(&mut self, now: Instant, has_found: bool) -> Instant {
+        if has_found && !self.has_found {
+            self.has_found = true;
+            self.deadline = self.deadline.min(now + self.linger);
         }
+        self.deadline
     }
 }
 
@@ -246,4 +278,29 @@ fn with_expiry(mut response: Response, expires_at: Option<Timestamp>) -> Respons
         response.headers_mut().insert(reply::RESULT_EXPIRES, value);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn what_the_first_look_found_shortens_the_wait() {
+        let now = Instant::now();
+        let mut patience = Patience::new(now, WAIT, 5_000);
+        let deadline = patience.deadline(now, true);
+        assert_eq!(deadline, now + LINGER_PER_ID * 5_000);
+        let later = now + Duration::from_millis(1);
+        assert_eq!(patience.deadline(later, true), deadline, "not prolonged by what comes then");
+    }
+
+    #[tokio::test]
+    async fn few_ids_are_answered_at_once_and_none_found_waits_to_the_end() {
+        let now = Instant::now();
+        let mut patience = Patience::new(now, WAIT, LINGER_FROM - 1);
+        assert_eq!(patience.deadline(now, false), now + WAIT);
+        assert_eq!(patience.deadline(now, true), now);
+    }
 }
