@@ -1,0 +1,12 @@
+"""Sends a datagram.
+
+args: ((), {})
+native: unsafe
+sandbox: raises OSError containing Not supported
+"""
+
+
+def send_udp():
+    import socket
+
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"hello", ("127.0.0.1", 53))

@@ -1,0 +1,13 @@
+"""Starts worker processes.
+
+args: ((), {})
+native: unsafe
+sandbox: raises ModuleNotFoundError containing _multiprocessing
+"""
+
+
+def start_multiprocessing():
+    import multiprocessing
+
+    with multiprocessing.Pool(2) as pool:
+        return pool.map(abs, [-1, -2])
