@@ -85,6 +85,7 @@ pub struct Assignment {
 
 /// Something to be done.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "under load nearly every action is the large one")]
 pub enum Action {
     /// Claim tasks; at most one claim is under way.
     Claim(Vec<Want>),
