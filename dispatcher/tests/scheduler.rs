@@ -1,5 +1,7 @@
 //! Plays stories to the scheduler: random ones under invariants, and the particular ones that matter.
 
+#![expect(clippy::expect_used, reason = "in a test, a broken expectation is the failure")]
+
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -47,18 +49,16 @@ fn started(window: usize) -> (Scheduler, WorkerId, Instant) {
 }
 
 fn returned(actions: &[Action]) -> Vec<&Returned> {
-    let reason = |action| match action {
-        &Action::Requeue(ref requeued) => Some(&requeued.reason),
-        _ => None,
-    };
+    fn reason(action: &Action) -> Option<&Returned> {
+        if let Action::Requeue(requeued) = action { Some(&requeued.reason) } else { None }
+    }
     actions.iter().filter_map(reason).collect()
 }
 
 fn finished(actions: &[Action]) -> Vec<&Verdict> {
-    let verdict = |action| match action {
-        &Action::Finish(ref finished) => Some(&finished.outcome.verdict),
-        _ => None,
-    };
+    fn verdict(action: &Action) -> Option<&Verdict> {
+        if let Action::Finish(finished) = action { Some(&finished.outcome.verdict) } else { None }
+    }
     actions.iter().filter_map(verdict).collect()
 }
 
