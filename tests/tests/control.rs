@@ -121,9 +121,11 @@ fn the_same_key_is_the_same_task(service: &Service) -> Result<()> {
     Ok(())
 }
 
+type Check = fn(&Service) -> Result<()>;
+
 fn every_check(options: &[&str]) -> Result<()> {
     let service = Service::start(options)?;
-    let checks: &[(&str, fn(&Service) -> Result<()>)] = &[
+    let checks: &[(&str, Check)] = &[
         ("deadline", a_deadline_ends_a_call),
         ("cancel running", a_running_call_is_cancelled),
         ("cancel queued", a_queued_call_never_runs_once_cancelled),
