@@ -106,8 +106,9 @@ def run(code, args):
 
 def _make_room(trace):
     _reserve.clear()
-    # The first frame is `run`; those of the function hold what filled the memory.
-    trace = trace.tb_next
+    # The first frame is `run`; those of the function hold what filled the memory. There is none at all
+    # where the memory did not even suffice for a traceback.
+    trace = trace and trace.tb_next
     while trace is not None:
         try:
             trace.tb_frame.clear()

@@ -84,6 +84,10 @@ class Raises(unittest.TestCase):
         self.fails("def f(): return f()", "recursion", "RecursionError")
         self.fails("def f(): raise MemoryError('m')", "memory", "MemoryError")
 
+    def test_no_memory_even_for_a_traceback_is_a_memory_error_all_the_same(self):
+        # CPython keeps such exceptions ready and raises them without a frame to look at.
+        runner._make_room(None)
+
     def test_endings_are_outcomes(self):
         self.fails("def f(): raise SystemExit(3)", "exception", "SystemExit")
         self.fails("def f(): raise KeyboardInterrupt", "exception", "KeyboardInterrupt")

@@ -127,13 +127,6 @@ fn compare(expected: &Expected, (got, said): (Expected, String)) -> Result<()> {
 /// How late a call may end, submission and answer included.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What goes wrong natively at times and is not put right yet: an example, and what it then says.
-const KNOWN: &[(&str, &str)] = &[
-    // A `MemoryError` without a traceback: the runner looks for its first frame all the same.
-    ("allocate_many_objects", "has no attribute 'tb_next'"),
-    ("grow_table", "has no attribute 'tb_next'"),
-];
-
 /// Runs an example, unless it is unsafe there.
 fn run(service: &Service, example: &Example, runtime: &str) -> Result<()> {
     let expected = if runtime == "native" { &example.native } else { &example.sandbox };
@@ -148,8 +141,7 @@ fn run(service: &Service, example: &Example, runtime: &str) -> Result<()> {
     let start = Instant::now();
     let got = outcome(service, &function, &args, more)?;
     ensure!(start.elapsed() < limit + GRACE, "{:?} of {limit:?}", start.elapsed());
-    let known = KNOWN.iter().any(|(name, text)| *name == example.name && got.1.contains(text));
-    if known && runtime == "native" { Ok(()) } else { compare(expected, got) }
+    compare(expected, got)
 }
 
 /// What an earlier call could have left behind, and work that must come out right.
