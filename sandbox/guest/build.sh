@@ -96,7 +96,7 @@ library() {
 fetch "$SOURCE_PACKAGE" "$SOURCE_TARBALL" "$SOURCE_SHA256"
 fetch "$ZLIB_PACKAGE" "$ZLIB_TARBALL" "$ZLIB_SHA256"
 
-python_hash=$( (cat "$HERE/python.sh" "$HERE/minors.sh" "$HERE/toolchain.sh"; find "$HERE/patches" -name '*.patch' | sort | xargs -r cat; ${CC%% *} --version) | sha256sum | cut -c1-16)
+python_hash=$( (cat "$HERE/python.sh" "$HERE/minors.sh" "$HERE/toolchain.sh"; find "$HERE/patches" -name '*.patch' 2>/dev/null | sort | xargs -r cat; ${CC%% *} --version) | sha256sum | cut -c1-16)
 PYTHON=$WORK/python-$MINOR-$python_hash
 if ! [ -d "$PYTHON" ]; then
     say "compiling CPython $VERSION"
