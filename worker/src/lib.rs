@@ -9,6 +9,7 @@
 //! * `shared`: what slots and handles share.
 //! * `executor`: the interface, and the one implementation over a child process and its spares.
 //! * `child`: a process that answers calls: start, exchange, output, death.
+//! * [`transport`]: serves a remote dispatcher with a pool; the entry for a worker process.
 //! * [`config`]: what a pool is made of.
 //! * [`error`]: what can go wrong that is not the function's doing.
 
@@ -21,3 +22,4 @@ mod executor;
 pub mod pool;
 mod shared;
 mod slot;
+pub mod transport;

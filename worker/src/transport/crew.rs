@@ -1,0 +1,135 @@
+//! The pool of a worker process and its session: what happens in the pool is noted in the session,
+//! what the dispatcher wants is done in the pool.
+
+use belljar_core::id::WorkerId;
+use belljar_core::message::{FromDispatcher, FromWorker, Registration, SessionId, TaskAttempt};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::WorkerConfig;
+use super::link::{Ended, refused};
+use super::session::{About, Order, Session};
+use crate::event::PoolEvent;
+use crate::pool::Pool;
+
+/// How many of the pool's events are taken at once.
+const EVENTS_AT_ONCE: usize = 256;
+
+/// A pool that serves a dispatcher.
+pub(crate) struct Crew {
+    pool: Pool,
+    events: mpsc::Receiver<PoolEvent>,
+    /// The pool has ended: nothing more will happen in it.
+    is_over: bool,
+    session: Session,
+    shutdown: CancellationToken,
+    drain_timeout: std::time::Duration,
+}
+
+impl Crew {
+    pub(crate) fn start(
+        worker: WorkerId,
+        config: &WorkerConfig,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let (pool, events) = Pool::start(config.pool.clone());
+        let session = Session::new(About {
+            worker,
+            mode: config.mode,
+            slots: config.pool.slots,
+            host: config.host.clone(),
+            version: config.version.clone(),
+        });
+        let drain_timeout = config.drain_timeout;
+        Self { pool, events, is_over: false, session, shutdown, drain_timeout }
+    }
+
+    /// Whether all is finished and everybody knows it.
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_over && self.session.outbox.is_empty()
+    }
+
+    /// Waits until something has happened in the pool, or shutdown is asked for. Cancel safe.
+    pub(crate) async fn changes(&mut self) {
+        let mut heard = Vec::new();
+        tokio::select! {
+            count = self.events.recv_many(&mut heard, EVENTS_AT_ONCE), if !self.is_over => {
+                self.is_over = count == 0;
+                heard.into_iter().for_each(|event| self.session.take(event));
+            }
+            () = self.shutdown.cancelled(), if !self.session.is_draining() => self.drain(),
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Does `work` while the pool goes on.
+    pub(crate) async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                result = &mut work => return result,
+                () = self.changes() => {}
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        if self.session.is_draining() {
+            return;
+        }
+        tracing::info!(calls = self.pool.in_flight(), "draining");
+        self.session.drain();
+        let (pool, deadline) = (self.pool.clone(), self.drain_timeout);
+        tokio::spawn(async move { pool.drain(deadline).await });
+    }
+
+    pub(crate) fn registration(&self) -> Registration {
+        self.session.registration(self.pool.window())
+    }
+
+    pub(crate) fn welcomed(&mut self, session: SessionId, said: &Registration) {
+        self.session.welcomed(session, said);
+    }
+
+    pub(crate) fn messages(&mut self) -> Vec<FromWorker> {
+        self.session.messages(self.pool.window())
+    }
+
+    pub(crate) fn is_pressing(&self) -> bool {
+        self.session.is_pressing()
+    }
+
+    pub(crate) fn free(&self) -> u32 {
+        self.session.free(self.pool.window())
+    }
+
+    /// Does what the dispatcher says.
+    pub(crate) fn heed(&mut self, message: &Bytes) -> Result<(), Ended> {
+        let batch = belljar_core::message::decode::<FromDispatcher>(message)
+            .map_err(|error| Ended::broken(format!("the dispatcher sent nonsense: {error}")))?;
+        for message in batch {
+            let orders = self.session.heed(message);
+            let orders = orders.map_err(|parted| refused(parted.reason, parted.text))?;
+            orders.into_iter().for_each(|order| self.obey(order));
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Submit(invocation) => {
+                let task = TaskAttempt { task_id: invocation.task_id, attempt: invocation.attempt };
+                if let Err(refused) = self.pool.submit(*invocation) {
+                    tracing::debug!(task_id = %task.task_id, reason = %refused.reason, "given back");
+                    self.session.give_back(task);
+                }
+            }
+            Order::Cancel(task) => {
+                // Where the pool no longer has it, its end is on the way.
+                let _ = self.pool.cancel(task.task_id, task.attempt);
+            }
+            Order::Drain => self.drain(),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What ends a worker process before its time.
+
+use belljar_core::message::Refusal;
+use belljar_wire::ConnectError;
+
+/// Why a worker cannot serve. A connection that breaks is none of these: it is made again.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The dispatcher will not have this worker, now or later.
+    #[error("the dispatcher refuses this worker: {text}{}", hint(*reason))]
+    Refused {
+        /// Why, for programs.
+        reason: Refusal,
+        /// Why, in the dispatcher's words.
+        text: String,
+    },
+    /// The dispatcher has not shown that it holds this worker's secret.
+    #[error("the dispatcher does not hold this worker's secret")]
+    Unproved,
+    /// TLS cannot be set up.
+    #[error("the worker cannot connect")]
+    Connect(#[source] ConnectError),
+}
+
+const fn hint(reason: Refusal) -> &'static str {
+    match reason {
+        Refusal::Version => " (run the same version of belljar on both sides)",
+        Refusal::Secret => " (give both sides the same secret)",
+        Refusal::Mode => " (start the worker in the dispatcher's mode)",
+        Refusal::Session | Refusal::Unavailable | Refusal::Malformed => "",
+    }
+}

@@ -1,0 +1,196 @@
+//! Reports and returned tasks until the dispatcher acknowledges them. Bounded by what the dispatcher
+//! sends: while nothing is acknowledged over a lost connection, nothing new comes in either.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use belljar_core::message::{FromWorker, TaskAttempt};
+use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, Verdict};
+
+/// Reports of more bytes than this go out in several messages.
+const MESSAGE_BYTES: usize = 16 << 20;
+/// A result of more bytes does not fit into a message, with what stands around it.
+const LARGEST_BYTES: usize = 63 << 20;
+
+/// What is to be said until it is acknowledged.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    reports: VecDeque<Report>,
+    returned: Vec<TaskAttempt>,
+    /// The number of the last batch.
+    last: u64,
+    sealed: BTreeMap<u64, Sealed>,
+    /// Those of `sealed` that were not said on this connection, in order.
+    unsaid: VecDeque<u64>,
+}
+
+#[derive(Debug, Clone)]
+enum Sealed {
+    Reports(Vec<Report>),
+    Returned(Vec<TaskAttempt>),
+}
+
+impl Outbox {
+    pub(crate) fn report(&mut self, mut report: Report) {
+        let bytes = size(&report.outcome);
+        if bytes > LARGEST_BYTES {
+            let text = format!("the result of {bytes} bytes is too large to be sent");
+            let failure = Failure::by_platform(FailureKind::Limit, text);
+            report.outcome.verdict = Verdict::Failed(failure);
+        }
+        self.reports.push_back(report);
+    }
+
+    pub(crate) fn give_back(&mut self, task: TaskAttempt) {
+        self.returned.push(task);
+    }
+
+    /// Whether everything was acknowledged.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.reports.is_empty() && self.returned.is_empty() && self.sealed.is_empty()
+    }
+
+    /// Whether there is something to be said.
+    pub(crate) fn is_pressing(&self) -> bool {
+        !(self.reports.is_empty() && self.returned.is_empty() && self.unsaid.is_empty())
+    }
+
+    /// The next batch to be said on this connection, and how many bytes it has about.
+    pub(crate) fn next(&mut self) -> Option<(FromWorker, usize)> {
+        if self.unsaid.is_empty() {
+            self.seal();
+        }
+        let sequence = self.unsaid.pop_front()?;
+        match self.sealed.get(&sequence)?.clone() {
+            Sealed::Reports(reports) => {
+                let bytes = reports.iter().map(|report| size(&report.outcome)).sum();
+                Some((FromWorker::Reports { sequence, reports }, bytes))
+            }
+            Sealed::Returned(tasks) => {
+                let bytes = 32 * tasks.len();
+                Some((FromWorker::Returned { sequence, tasks }, bytes))
+            }
+        }
+    }
+
+    fn seal(&mut self) {
+        if !self.returned.is_empty() {
+            let returned = Sealed::Returned(std::mem::take(&mut self.returned));
+            self.number(returned);
+        }
+        while !self.reports.is_empty() {
+            let mut bytes = 0;
+            let fits = self.reports.iter().take_while(|report| {
+                bytes += size(&report.outcome);
+                bytes <= MESSAGE_BYTES
+            });
+            // One that is too large for others goes alone.
+            let count = fits.count().max(1);
+            let reports = self.reports.drain(..count).collect();
+            self.number(Sealed::Reports(reports));
+        }
+    }
+
+    fn number(&mut self, sealed: Sealed) {
+        self.last += 1;
+        self.sealed.insert(self.last, sealed);
+        self.unsaid.push_back(self.last);
+    }
+
+    pub(crate) fn acknowledge(&mut self, sequences: &[u64]) {
+        sequences.iter().for_each(|sequence| {
+            self.sealed.remove(sequence);
+        });
+        self.unsaid.retain(|sequence| self.sealed.contains_key(sequence));
+    }
+
+    /// A new connection: everything is to be said again.
+    pub(crate) fn rewind(&mut self) {
+        self.unsaid = self.sealed.keys().copied().collect();
+    }
+
+    /// The attempts that ended or were given back, and are not acknowledged.
+    pub(crate) fn held(&self) -> Vec<TaskAttempt> {
+        let of = |report: &Report| TaskAttempt { task_id: report.task_id, attempt: report.attempt };
+        let mut held: Vec<_> = self.reports.iter().map(of).collect();
+        held.extend(&self.returned);
+        for sealed in self.sealed.values() {
+            match sealed {
+                Sealed::Reports(reports) => held.extend(reports.iter().map(of)),
+                Sealed::Returned(tasks) => held.extend(tasks),
+            }
+        }
+        held
+    }
+}
+
+/// About how many bytes an outcome has on its way.
+fn size(outcome: &Outcome) -> usize {
+    let verdict = match &outcome.verdict {
+        Verdict::Completed(value) => value.len(),
+        Verdict::Failed(failure) => {
+            failure.exception.len() + failure.message.len() + failure.traceback.len()
+        }
+        Verdict::Cancelled => 0,
+    };
+    128 + verdict + outcome.stdout.bytes.len() + outcome.stderr.bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use belljar_core::id::TaskId;
+    use belljar_core::task::Attempt;
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn report(bytes: usize) -> Report {
+        let value = Verdict::Completed(Bytes::from(vec![0; bytes]));
+        let outcome = Outcome::bare(value, Duration::ZERO);
+        Report { task_id: TaskId::random(), attempt: Attempt(1), outcome }
+    }
+
+    fn sequences(outbox: &mut Outbox) -> Vec<u64> {
+        let sequence = |(message, _)| match message {
+            FromWorker::Reports { sequence, .. } | FromWorker::Returned { sequence, .. } => {
+                sequence
+            }
+            other => panic!("{other:?}"),
+        };
+        std::iter::from_fn(|| outbox.next()).map(sequence).collect()
+    }
+
+    #[test]
+    fn everything_is_said_again_until_it_is_acknowledged() {
+        let mut outbox = Outbox::default();
+        let task = TaskAttempt { task_id: TaskId::random(), attempt: Attempt(3) };
+        outbox.report(report(1));
+        outbox.give_back(task);
+        assert_eq!(sequences(&mut outbox), [1, 2]);
+        assert!(!outbox.is_pressing() && !outbox.is_empty());
+        outbox.report(report(1));
+        assert_eq!(outbox.held().len(), 3);
+        outbox.rewind();
+        assert_eq!(sequences(&mut outbox), [1, 2, 3]);
+        outbox.acknowledge(&[1, 3, 9]);
+        outbox.rewind();
+        assert_eq!(sequences(&mut outbox), [2]);
+        outbox.acknowledge(&[2]);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn large_results_go_in_several_messages_and_huge_ones_fail() {
+        let mut outbox = Outbox::default();
+        (0..3).for_each(|_| outbox.report(report(10 << 20)));
+        outbox.report(report(64 << 20));
+        assert_eq!(sequences(&mut outbox).len(), 3);
+        let Sealed::Reports(last) = &outbox.sealed[&3] else { panic!("reports") };
+        let kind = |report: &Report| match &report.outcome.verdict {
+            Verdict::Failed(failure) => Some(failure.kind),
+            _ => None,
+        };
+        assert_eq!(last.last().and_then(kind), Some(FailureKind::Limit));
+    }
+}

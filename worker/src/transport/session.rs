@@ -1,0 +1,268 @@
+//! What passes between a pool and a dispatcher: turns what the pool tells into messages, and messages
+//! into orders for the pool. Pure: no socket, no clock.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use belljar_core::id::WorkerId;
+use belljar_core::invocation::Invocation;
+use belljar_core::message::{
+    Assigned, FromDispatcher, FromWorker, Mode, Nonce, Refusal, Registration, SessionId,
+    TaskAttempt,
+};
+use belljar_core::outcome::{Outcome, Report, Verdict};
+use belljar_core::task::{CodeHash, TaskClass};
+
+use super::codes::Codes;
+use super::outbox::Outbox;
+use crate::event::PoolEvent;
+
+/// A message is not filled beyond this.
+const MESSAGE_BYTES: usize = 16 << 20;
+/// How many wishes to stop are remembered that came before their task, on the other connection.
+const EARLY_STOPS: usize = 256;
+
+/// What the pool shall do.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Run this.
+    Submit(Box<Invocation>),
+    /// Stop this.
+    Cancel(TaskAttempt),
+    /// Take nothing more.
+    Drain,
+}
+
+/// The dispatcher has refused to go on.
+#[derive(Debug)]
+pub(crate) struct Parted {
+    pub(crate) reason: Refusal,
+    pub(crate) text: String,
+}
+
+/// What a worker says of itself that does not change.
+#[derive(Debug, Clone)]
+pub(crate) struct About {
+    pub(crate) worker: WorkerId,
+    pub(crate) mode: Mode,
+    pub(crate) slots: usize,
+    pub(crate) host: String,
+    pub(crate) version: String,
+}
+
+/// A worker's side of its sessions, one after the other.
+#[derive(Debug)]
+pub(crate) struct Session {
+    about: About,
+    id: Option<SessionId>,
+    /// What the pool has, and whether it came in this session.
+    in_flight: HashMap<TaskAttempt, bool>,
+    pub(crate) outbox: Outbox,
+    codes: Codes,
+    classes: Vec<TaskClass>,
+    forgot: Vec<CodeHash>,
+    early_stops: VecDeque<TaskAttempt>,
+    draining: bool,
+    told: Told,
+}
+
+/// What was said on this connection.
+#[derive(Debug, Default)]
+struct Told {
+    window: u32,
+    classes: Vec<TaskClass>,
+    draining: bool,
+}
+
+impl Session {
+    pub(crate) fn new(about: About) -> Self {
+        Self {
+            about,
+            id: None,
+            in_flight: HashMap::new(),
+            outbox: Outbox::default(),
+            codes: Codes::default(),
+            classes: Vec::new(),
+            forgot: Vec::new(),
+            early_stops: VecDeque::new(),
+            draining: false,
+            told: Told::default(),
+        }
+    }
+
+    /// What the pool has come to.
+    pub(crate) fn take(&mut self, event: PoolEvent) {
+        match event {
+            PoolEvent::Finished(report) => self.report(report),
+            PoolEvent::Returned { task_id, attempt } => {
+                self.give_back(TaskAttempt { task_id, attempt });
+            }
+            PoolEvent::ExecutorUp(info) => {
+                tracing::info!(class = %info.class, python = info.python, "executor is up");
+                self.classes.push(info.class);
+                self.classes.sort_unstable();
+                self.classes.dedup();
+            }
+            PoolEvent::ExecutorDown { class, reason } => {
+                tracing::error!(%class, reason, "executors do not start");
+                self.classes.retain(|known| *known != class);
+            }
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        self.in_flight.remove(&TaskAttempt { task_id: report.task_id, attempt: report.attempt });
+        self.outbox.report(report);
+    }
+
+    pub(crate) fn give_back(&mut self, task: TaskAttempt) {
+        self.in_flight.remove(&task);
+        self.outbox.give_back(task);
+    }
+
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    pub(crate) const fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// What is said of this worker on a new connection; `window` is the pool's.
+    pub(crate) fn registration(&self, window: usize) -> Registration {
+        let mut held: Vec<_> = self.in_flight.keys().copied().collect();
+        held.extend(self.outbox.held());
+        Registration {
+            worker: self.about.worker,
+            session: self.id,
+            mode: self.about.mode,
+            slots: count(self.about.slots),
+            window: self.window(window),
+            classes: self.classes.clone(),
+            held,
+            host: self.about.host.clone(),
+            pid: std::process::id(),
+            belljar: self.about.version.clone(),
+            nonce: Nonce::random(),
+        }
+    }
+
+    /// The dispatcher has taken the worker in, who had said this.
+    pub(crate) fn welcomed(&mut self, session: SessionId, said: &Registration) {
+        if self.id != Some(session) {
+            self.id = Some(session);
+            self.codes.clear();
+            self.forgot.clear();
+            self.in_flight.values_mut().for_each(|is_of_session| *is_of_session = false);
+        }
+        self.early_stops.clear();
+        self.outbox.rewind();
+        let classes = said.classes.clone();
+        self.told = Told { window: said.window, classes, draining: false };
+    }
+
+    /// How many invocations this session may bring at once: what came in others is not counted there.
+    fn window(&self, pool: usize) -> u32 {
+        let foreign = self.in_flight.values().filter(|is_of_session| !**is_of_session).count();
+        if self.draining { 0 } else { count(pool.saturating_sub(foreign)) }
+    }
+
+    /// How many more invocations there is room for.
+    pub(crate) fn free(&self, pool: usize) -> u32 {
+        if self.draining { 0 } else { count(pool.saturating_sub(self.in_flight.len())) }
+    }
+
+    /// Whether something should be said without waiting for an occasion.
+    pub(crate) fn is_pressing(&self) -> bool {
+        self.outbox.is_pressing()
+            || !self.forgot.is_empty()
+            || self.told.classes != self.classes
+            || self.told.draining != self.draining
+    }
+
+    /// What is to be said now: one message's worth.
+    pub(crate) fn messages(&mut self, pool: usize) -> Vec<FromWorker> {
+        let mut batch = Vec::new();
+        if self.draining && !self.told.draining {
+            self.told.draining = true;
+            batch.push(FromWorker::Draining);
+        }
+        if self.told.classes != self.classes {
+            self.told.classes.clone_from(&self.classes);
+            batch.push(FromWorker::Classes(self.classes.clone()));
+        }
+        let window = self.window(pool);
+        if self.told.window != window {
+            self.told.window = window;
+            batch.push(FromWorker::Window(window));
+        }
+        // Before the tasks that need it are given back: it must come along with them.
+        if !self.forgot.is_empty() {
+            batch.push(FromWorker::Forgot(std::mem::take(&mut self.forgot)));
+        }
+        let mut bytes = 0;
+        while bytes < MESSAGE_BYTES {
+            let Some((message, size)) = self.outbox.next() else { break };
+            bytes += size;
+            batch.push(message);
+        }
+        batch
+    }
+
+    /// What the dispatcher wants.
+    pub(crate) fn heed(&mut self, message: FromDispatcher) -> Result<Vec<Order>, Parted> {
+        match message {
+            FromDispatcher::Tasks(tasks) => {
+                return Ok(tasks.into_iter().filter_map(|task| self.accept(task)).collect());
+            }
+            FromDispatcher::Stop(task) if self.in_flight.contains_key(&task) => {
+                return Ok(vec![Order::Cancel(task)]);
+            }
+            FromDispatcher::Stop(task) => {
+                self.early_stops.truncate(EARLY_STOPS - 1);
+                self.early_stops.push_front(task);
+            }
+            FromDispatcher::Ack(sequences) => self.outbox.acknowledge(&sequences),
+            FromDispatcher::Heartbeat => {}
+            FromDispatcher::Drain => return Ok(vec![Order::Drain]),
+            FromDispatcher::Refused { reason, text } => return Err(Parted { reason, text }),
+            FromDispatcher::Challenge { .. } | FromDispatcher::Welcome { .. } => {
+                let text = "the dispatcher spoke out of turn".to_owned();
+                return Err(Parted { reason: Refusal::Malformed, text });
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    fn accept(&mut self, assigned: Assigned) -> Option<Order> {
+        let task = assigned.task();
+        if let Some(code) = assigned.code.clone() {
+            self.forgot.extend(self.codes.insert(assigned.hash, code));
+        }
+        if self.early_stops.contains(&task) {
+            let outcome = Outcome::bare(Verdict::Cancelled, Duration::ZERO);
+            let TaskAttempt { task_id, attempt } = task;
+            self.report(Report { task_id, attempt, outcome });
+            return None;
+        }
+        if self.draining {
+            self.give_back(task);
+            return None;
+        }
+        match assigned.into_invocation(|hash| self.codes.get(hash)) {
+            Ok(invocation) => {
+                self.in_flight.insert(task, true);
+                Some(Order::Submit(Box::new(invocation)))
+            }
+            Err(missing) => {
+                self.forgot.push(missing.hash);
+                self.give_back(task);
+                None
+            }
+        }
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
