@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::event::{Action, Event};
 use crate::functions::Functions;
-use crate::transport::local::Local;
+use crate::transport::Transport;
 use crate::{event_of, retry};
 
 /// How often a dispatcher shows that it lives: three times within the store's patience.
@@ -127,12 +127,12 @@ impl Desk {
     }
 
     /// Shows the store that this dispatcher lives, when it is time.
-    pub(crate) fn beat_if_due(&mut self, local: &Local) {
+    pub(crate) fn beat_if_due(&mut self, transport: &Transport) {
         if self.beating.is_some() || Instant::now() < self.next_beat {
             return;
         }
         let (store, id) = (self.store.clone(), self.id);
-        let (classes, workers) = (local.served().to_vec(), local.workers(id, &self.host));
+        let (classes, workers) = (transport.served(), transport.workers(id, &self.host));
         self.next_beat = Instant::now() + BEAT_INTERVAL;
         self.beating = Some(Box::pin(async move { store.beat(id, &classes, &workers).await }));
     }

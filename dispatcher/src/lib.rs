@@ -10,7 +10,7 @@
 //! * [`scheduler`]: decides, purely. `fleet`: the workers and the choice among them.
 //! * `desk`: carries actions out: claims, results and heartbeats to and from the store.
 //! * `functions`: the code of functions, cached. `retry`: patience with the store.
-//! * `transport`: the way to workers.
+//! * `transport`: the ways to workers: a pool in this process, or worker processes.
 
 pub mod config;
 mod desk;
@@ -29,12 +29,12 @@ use belljar_store::Store;
 use belljar_store::{Notice, Topic};
 use tokio_util::sync::CancellationToken;
 
-pub use config::Config;
+pub use config::{Config, RemoteConfig, Workers};
 use desk::Desk;
 pub use error::DispatcherError;
 use event::{Action, Event};
 use scheduler::Scheduler;
-use transport::local::Local;
+use transport::Transport;
 
 /// How long the last results may take on their way to the store, after the drain.
 const SETTLE_TIME: Duration = Duration::from_secs(5);
@@ -43,7 +43,8 @@ const SETTLE_TIME: Duration = Duration::from_secs(5);
 /// configuration allows, gives the rest back, and leaves.
 ///
 /// # Errors
-/// The store cannot be subscribed to at the start. Later failures are waited out.
+/// The store cannot be subscribed to, or the port for workers not opened. Later failures are waited
+/// out.
 pub async fn run(
     config: Config,
     store: Store,
@@ -51,21 +52,21 @@ pub async fn run(
 ) -> Result<(), DispatcherError> {
     let id = DispatcherId::random();
     let mut notices = store.subscribe(&[Topic::Work, Topic::Cancel]).await?;
-    let mut local = Local::start(config.pool);
+    let mut transport = Transport::start(id, config.workers).await?;
     let mut desk = Desk::new(id, store, config.host);
     let mut scheduler = Scheduler::new();
     tracing::info!(dispatcher_id = %id, "dispatching");
 
     let mut drain_deadline = None;
     while drain_deadline.is_none() || !(scheduler.is_idle() && desk.is_idle()) {
-        desk.beat_if_due(&local);
+        desk.beat_if_due(&transport);
         let events = tokio::select! {
-            events = local.events() => events,
+            events = transport.events() => events?,
             event = desk.answer() => vec![event],
             notice = notices.next() => desk.hear(notice),
             () = shutdown.cancelled(), if drain_deadline.is_none() => {
                 tracing::info!(held = scheduler.held(), "draining");
-                local.drain(config.drain_timeout);
+                transport.drain(config.drain_timeout);
                 drain_deadline = Some(tokio::time::Instant::now() + config.drain_timeout + SETTLE_TIME);
                 vec![Event::DrainBegun]
             }
@@ -73,14 +74,20 @@ pub async fn run(
         };
         let now = Instant::now();
         for event in events {
+            if let Event::Settled(settled) = &event {
+                transport.settled(settled);
+            }
             for action in scheduler.handle(event, now) {
                 match action {
-                    Action::Send { invocations, .. } => local.send(invocations),
-                    Action::Stop { task_id, attempt, .. } => local.stop(task_id, attempt),
+                    Action::Send { worker, invocations } => transport.send(worker, invocations),
+                    Action::Stop { worker, task_id, attempt } => {
+                        transport.stop(worker, task_id, attempt);
+                    }
                     action => desk.take(action),
                 }
             }
         }
+        transport.flush();
     }
     desk.retire().await;
     tracing::info!(dispatcher_id = %id, given_back = scheduler.held(), "left");

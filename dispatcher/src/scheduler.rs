@@ -92,8 +92,8 @@ impl Scheduler {
             Event::Reported { worker, reports } => {
                 reports.into_iter().for_each(|report| self.handle_report(worker, report));
             }
-            Event::Returned { worker, tasks } => {
-                tasks.into_iter().for_each(|task| self.handle_returned(worker, task));
+            Event::Returned { tasks, .. } => {
+                tasks.into_iter().for_each(|(id, attempt)| self.handle_returned(id, attempt));
             }
             Event::Claimed(assignments) => self.handle_claimed(assignments, now),
             Event::IntakeFailed => {
@@ -198,13 +198,15 @@ impl Scheduler {
         }
     }
 
-    fn handle_returned(&mut self, worker: WorkerId, (task_id, attempt): (TaskId, Attempt)) {
-        let Some(held) = self.held.get_mut(&task_id) else { return };
-        if held.attempt != attempt || held.stage == Stage::Settling {
-            return;
+    fn handle_returned(&mut self, task_id: TaskId, attempt: Attempt) {
+        if let Some(held) = self.held.get_mut(&task_id).filter(|held| held.attempt == attempt) {
+            if held.stage == Stage::Settling {
+                return;
+            }
+            held.stage = Stage::Settling;
+            self.fleet.release(held.worker);
         }
-        held.stage = Stage::Settling;
-        self.fleet.release(worker);
+        // Also where it is not known: resent, or from before a restart of ours, and the fence decides.
         self.give_back(task_id, attempt, Returned::Unstarted);
     }
 

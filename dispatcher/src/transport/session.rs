@@ -1,0 +1,301 @@
+//! What a dispatcher remembers of one worker: what it was sent and has not answered for, which code it
+//! has, and what it shall be told next. Pure: no socket, no clock.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use belljar_core::id::WorkerId;
+use belljar_core::invocation::Invocation;
+use belljar_core::message::{Assigned, FromDispatcher, Mode, Registration, SessionId, TaskAttempt};
+use belljar_core::task::{CodeHash, TaskClass};
+use belljar_wire::PeerId;
+
+use super::line::{Line, Reply};
+use crate::event::NewWorker;
+
+/// Tasks of more bytes than this go out in several messages.
+const MESSAGE_BYTES: usize = 16 << 20;
+/// The largest window that is believed.
+const MOST_AT_ONCE: u32 = 65_536;
+
+/// One worker.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) worker: WorkerId,
+    pub(crate) mode: Mode,
+    pub(crate) host: String,
+    pub(crate) pid: u32,
+    pub(crate) slots: u32,
+    pub(crate) classes: Vec<TaskClass>,
+    window: u32,
+    pub(crate) draining: bool,
+    /// Its connections, the oldest first.
+    pub(crate) lines: Vec<Line>,
+    pub(crate) heard: Instant,
+    said: Instant,
+    /// Since when there has been no connection.
+    pub(crate) parted: Option<Instant>,
+    /// What it has or will get, and has not answered for.
+    pub(crate) outstanding: HashSet<TaskAttempt>,
+    /// Those of `outstanding` that may have been lost with a connection.
+    doubtful: HashSet<TaskAttempt>,
+    /// Those of `outstanding` that it was told to stop.
+    stopped: HashSet<TaskAttempt>,
+    known: HashSet<CodeHash>,
+    /// Calls that are not on their way yet.
+    waiting: VecDeque<Invocation>,
+    stops: Vec<TaskAttempt>,
+    acks: Vec<u64>,
+    /// How many more calls a pull worker takes.
+    free: usize,
+    /// The batches of reports on their way to the store, and how many of each are not there yet.
+    pub(crate) settling: HashMap<u64, usize>,
+}
+
+impl Session {
+    pub(crate) fn new(registration: &Registration, now: Instant) -> Self {
+        Self {
+            id: SessionId::random(),
+            worker: registration.worker,
+            mode: registration.mode,
+            host: registration.host.clone(),
+            pid: registration.pid,
+            slots: registration.slots,
+            classes: Vec::new(),
+            window: 0,
+            draining: false,
+            lines: Vec::new(),
+            heard: now,
+            said: now,
+            parted: None,
+            outstanding: HashSet::new(),
+            doubtful: HashSet::new(),
+            stopped: HashSet::new(),
+            known: HashSet::new(),
+            waiting: VecDeque::new(),
+            stops: Vec::new(),
+            acks: Vec::new(),
+            free: 0,
+            settling: HashMap::new(),
+        }
+    }
+
+    /// As the scheduler is told of it: without a connection, without classes or when it leaves it
+    /// takes nothing.
+    pub(crate) fn as_worker(&self) -> NewWorker {
+        let takes_none = self.draining || self.lines.is_empty() || self.classes.is_empty();
+        let window = if takes_none { 0 } else { self.window as usize };
+        NewWorker { id: self.worker, classes: self.classes.clone(), window }
+    }
+
+    pub(crate) fn set_window(&mut self, window: u32) {
+        self.window = window.min(MOST_AT_ONCE);
+    }
+
+    /// Takes a registered connection in. Answers with the connections that it replaces and the tasks
+    /// that never arrived.
+    pub(crate) fn attach(
+        &mut self,
+        peer: PeerId,
+        registration: &Registration,
+        now: Instant,
+    ) -> (Vec<PeerId>, Vec<TaskAttempt>) {
+        let most = match self.mode {
+            Mode::Push => 1,
+            Mode::Pull => 2,
+        };
+        let mut replaced = Vec::new();
+        if registration.session != Some(self.id) {
+            // The worker has lost the session: its code is gone, and so are its connections.
+            self.id = SessionId::random();
+            self.known.clear();
+            replaced.extend(self.lines.iter().map(|line| line.peer));
+        } else {
+            let surplus = (self.lines.len() + 1).saturating_sub(most);
+            replaced.extend(self.lines.iter().take(surplus).map(|line| line.peer));
+        }
+        replaced.iter().for_each(|peer| self.detach(*peer, now));
+        let held: HashSet<_> = registration.held.iter().copied().collect();
+        let missing: Vec<_> = self.doubtful.drain().filter(|task| !held.contains(task)).collect();
+        missing.iter().for_each(|task| self.answered(*task));
+        // A wish to stop may have been lost as well.
+        self.stops = self.stopped.iter().copied().collect();
+        self.lines.push(Line::new(peer));
+        self.classes.clone_from(&registration.classes);
+        self.set_window(registration.window);
+        (self.heard, self.said, self.parted) = (now, now, None);
+        (replaced, missing)
+    }
+
+    /// A connection is no more; what was on it may not have arrived.
+    pub(crate) fn detach(&mut self, peer: PeerId, now: Instant) {
+        let Some(place) = self.lines.iter().position(|line| line.peer == peer) else { return };
+        let line = self.lines.remove(place);
+        let unconfirmed = line.unconfirmed.into_iter();
+        self.doubtful.extend(unconfirmed.filter(|task| self.outstanding.contains(task)));
+        if self.lines.is_empty() {
+            self.parted = Some(now);
+            self.waiting.clear();
+            self.doubtful.extend(&self.outstanding);
+        }
+    }
+
+    /// The worker has spoken on this connection.
+    pub(crate) fn hear(&mut self, peer: PeerId, now: Instant) {
+        self.heard = now;
+        if let Some(line) = self.lines.iter_mut().find(|line| line.peer == peer) {
+            line.unconfirmed.clear();
+        }
+    }
+
+    /// A pull worker waits for a reply on this connection: for work, if it says how many `free` slots
+    /// it has, or else for any answer. Answers with the tasks that it no longer has room for.
+    pub(crate) fn ask(
+        &mut self,
+        peer: PeerId,
+        free: Option<u32>,
+        now: Instant,
+    ) -> Vec<TaskAttempt> {
+        if let Some(line) = self.lines.iter_mut().find(|line| line.peer == peer) {
+            line.reply = if free.is_some() { Reply::Waits(now) } else { Reply::Now };
+        }
+        let Some(free) = free else { return Vec::new() };
+        self.free = free.min(MOST_AT_ONCE) as usize;
+        self.take_waiting(self.free)
+    }
+
+    /// The calls behind the first `keep` that are not on their way yet: they will not be.
+    pub(crate) fn take_waiting(&mut self, keep: usize) -> Vec<TaskAttempt> {
+        let surplus = self.waiting.split_off(keep.min(self.waiting.len()));
+        let surplus: Vec<_> = surplus.iter().map(task_of).collect();
+        surplus.iter().for_each(|task| self.answered(*task));
+        surplus
+    }
+
+    pub(crate) fn send(&mut self, invocations: Vec<Invocation>) {
+        self.outstanding.extend(invocations.iter().map(task_of));
+        if self.lines.is_empty() {
+            // Found missing when the worker registers again, or lost with it.
+            self.doubtful.extend(invocations.iter().map(task_of));
+        } else {
+            self.waiting.extend(invocations);
+        }
+    }
+
+    pub(crate) fn stop(&mut self, task: TaskAttempt) {
+        if self.outstanding.contains(&task) && self.stopped.insert(task) {
+            self.stops.push(task);
+        }
+    }
+
+    pub(crate) fn forget(&mut self, code: &[CodeHash]) {
+        code.iter().for_each(|hash| {
+            self.known.remove(hash);
+        });
+    }
+
+    /// The worker has said what became of a task, or never had it.
+    pub(crate) fn answered(&mut self, task: TaskAttempt) {
+        self.outstanding.remove(&task);
+        self.doubtful.remove(&task);
+        self.stopped.remove(&task);
+    }
+
+    pub(crate) fn acknowledge(&mut self, sequence: u64) {
+        self.settling.remove(&sequence);
+        self.acks.push(sequence);
+    }
+
+    /// What would be said now in any case.
+    pub(crate) fn take_acks(&mut self) -> Option<FromDispatcher> {
+        let acks = std::mem::take(&mut self.acks);
+        (!acks.is_empty()).then_some(FromDispatcher::Ack(acks))
+    }
+
+    /// Time has passed: whoever has waited or heard nothing for `heartbeat` shall hear something.
+    /// Answers whether there is something to be said.
+    pub(crate) fn tick(&mut self, heartbeat: Duration, now: Instant) -> bool {
+        match self.mode {
+            Mode::Push => now - self.said >= heartbeat,
+            Mode::Pull => {
+                // Each of them, not the first.
+                let late = self.lines.iter_mut().filter_map(|line| line.hurry(heartbeat, now));
+                late.count() > 0
+            }
+        }
+    }
+
+    /// The next message, and the connection for it; to be called until there is none.
+    pub(crate) fn next_message(
+        &mut self,
+        heartbeat: Duration,
+        now: Instant,
+    ) -> Option<(PeerId, Vec<FromDispatcher>)> {
+        let place = match self.mode {
+            Mode::Push => self.lines.len().checked_sub(1)?,
+            Mode::Pull => {
+                let urgent = self.lines.iter().position(|line| line.reply == Reply::Now);
+                urgent.or_else(|| self.longest_waiting())?
+            }
+        };
+        let must = match self.mode {
+            Mode::Push => now - self.said >= heartbeat,
+            Mode::Pull => self.lines[place].reply == Reply::Now,
+        };
+        let mut batch: Vec<_> = self.take_acks().into_iter().collect();
+        let room = if self.mode == Mode::Pull { self.free } else { usize::MAX };
+        let tasks = self.next_tasks(room);
+        self.free = self.free.saturating_sub(tasks.len());
+        let sent: Vec<_> = tasks.iter().map(Assigned::task).collect();
+        if !tasks.is_empty() {
+            batch.push(FromDispatcher::Tasks(tasks));
+        }
+        // Behind the tasks: one of them may be meant.
+        batch.extend(self.stops.drain(..).map(FromDispatcher::Stop));
+        if batch.is_empty() {
+            if !must {
+                return None;
+            }
+            batch.push(FromDispatcher::Heartbeat);
+        }
+        let line = &mut self.lines[place];
+        (line.reply, self.said) = (Reply::None, now);
+        if self.mode == Mode::Pull {
+            line.unconfirmed = sent;
+        }
+        Some((line.peer, batch))
+    }
+
+    fn longest_waiting(&self) -> Option<usize> {
+        let waits = self.lines.iter().enumerate().filter_map(|(place, line)| match line.reply {
+            Reply::Waits(since) => Some((since, place)),
+            Reply::None | Reply::Now => None,
+        });
+        waits.min().map(|(_, place)| place)
+    }
+
+    /// As many of the waiting calls as go into one message, their code left out where it is known.
+    fn next_tasks(&mut self, room: usize) -> Vec<Assigned> {
+        let (mut bytes, mut tasks) = (0, Vec::new());
+        while tasks.len() < room {
+            let Some(next) = self.waiting.front() else { break };
+            let is_known = self.known.contains(&next.function.hash);
+            bytes += next.args.len() + if is_known { 0 } else { next.function.code.len() };
+            if !tasks.is_empty() && bytes > MESSAGE_BYTES {
+                break;
+            }
+            let Some(next) = self.waiting.pop_front() else { break };
+            tasks.push(if self.known.insert(next.function.hash) {
+                Assigned::with_code(next)
+            } else {
+                Assigned::without_code(next)
+            });
+        }
+        tasks
+    }
+}
+
+pub(crate) const fn task_of(invocation: &Invocation) -> TaskAttempt {
+    TaskAttempt { task_id: invocation.task_id, attempt: invocation.attempt }
+}

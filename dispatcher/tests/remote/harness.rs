@@ -1,0 +1,257 @@
+//! A private Redis, dispatchers on free ports, workers with real children, and tasks that are heard
+//! of when they end.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use belljar_core::id::{FunctionId, TaskId};
+use belljar_core::message::{Mode, Secret};
+use belljar_core::task::{CodeHash, Limits, Priority, TaskSpec, TaskStatus};
+use belljar_dispatcher::{Config, DispatcherError, RemoteConfig, Workers};
+use belljar_store::record::{FunctionRecord, NewTask, TaskResult, Timestamp};
+use belljar_store::{Notices, Store, StoreConfig, Topic};
+use belljar_wire::{Callers, ConnectConfig, Endpoint, ListenConfig, ListenError};
+use belljar_worker::config::PoolConfig;
+use belljar_worker::transport::{WorkerConfig, WorkerError};
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{executor, function, native, value};
+
+/// Longer than anything here takes on a loaded machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A `redis-server` on a unix socket in a directory of its own; killed when dropped.
+pub(crate) struct Redis {
+    pub(crate) dir: TempDir,
+    child: Child,
+}
+
+impl Redis {
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut command = Command::new("redis-server");
+        command.args(["--port", "0", "--save", "", "--unixsocket", "redis.sock"]);
+        command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.spawn().expect("redis-server is installed");
+        Self { dir, child }
+    }
+
+    pub(crate) async fn store(&self) -> Store {
+        let url = format!("redis+unix://{}", self.dir.path().join("redis.sock").display());
+        let begin = Instant::now();
+        loop {
+            match Store::connect(StoreConfig::new(url.clone())).await {
+                Ok(store) => return store,
+                Err(error) => assert!(begin.elapsed() < PATIENCE, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A dispatcher in this process.
+pub(crate) struct Dispatcher {
+    pub(crate) address: SocketAddr,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) running: JoinHandle<Result<(), DispatcherError>>,
+}
+
+impl Dispatcher {
+    pub(crate) async fn start(redis: &Redis, mode: Mode) -> Self {
+        Self::start_at(redis, mode, 0, None).await
+    }
+
+    /// Waits for the port: the one before may just be leaving it.
+    pub(crate) async fn start_at(
+        redis: &Redis,
+        mode: Mode,
+        port: u16,
+        secret: Option<&str>,
+    ) -> Self {
+        let begin = Instant::now();
+        loop {
+            let listen = ListenConfig::new(Endpoint::new("127.0.0.1", port), Callers::Anyone);
+            let (listening, address) = oneshot::channel();
+            let secret = secret.map(|text| Secret::new(text).expect("long enough"));
+            let remote = RemoteConfig {
+                listening: Some(listening),
+                ..RemoteConfig::new(listen, mode, secret)
+            };
+            let config = Config {
+                workers: Workers::Remote(Box::new(remote)),
+                host: "here".to_owned(),
+                drain_timeout: Duration::from_secs(20),
+            };
+            let shutdown = CancellationToken::new();
+            let run = belljar_dispatcher::run(config, redis.store().await, shutdown.clone());
+            let running = tokio::spawn(run);
+            if let Ok(address) = timeout(PATIENCE, address).await.expect("a port in time") {
+                return Self { address, shutdown, running };
+            }
+            let ended = running.await.expect("no panic");
+            let is_taken = matches!(&ended, Err(DispatcherError::Listen(ListenError::Bind(..))));
+            assert!(is_taken && begin.elapsed() < PATIENCE, "{ended:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Ends it as `kill -9` would, as far as workers and store can tell.
+    pub(crate) async fn kill(self) {
+        self.running.abort();
+        let _ = self.running.await;
+    }
+}
+
+/// A worker in this process, its slots in others.
+pub(crate) struct Worker {
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) running: JoinHandle<Result<(), WorkerError>>,
+}
+
+impl Worker {
+    pub(crate) fn start(mode: Mode, slots: usize, address: SocketAddr) -> Self {
+        Self::start_with(mode, slots, address, None)
+    }
+
+    pub(crate) fn start_with(
+        mode: Mode,
+        slots: usize,
+        address: SocketAddr,
+        secret: Option<&str>,
+    ) -> Self {
+        let config = WorkerConfig {
+            endpoint: ConnectConfig::new(Endpoint::new(address.ip().to_string(), address.port())),
+            mode,
+            secret: secret.map(|text| Secret::new(text).expect("long enough")),
+            pool: PoolConfig { slots, executors: vec![executor()] },
+            host: "there".to_owned(),
+            version: "0".to_owned(),
+            drain_timeout: Duration::from_secs(20),
+        };
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn(belljar_worker::transport::run(config, shutdown.clone()));
+        Self { shutdown, running }
+    }
+
+    pub(crate) async fn kill(self) {
+        self.running.abort();
+        let _ = self.running.await;
+    }
+
+    /// Asks it to leave, and waits until it has.
+    pub(crate) async fn leave(self) {
+        self.shutdown.cancel();
+        let ended = timeout(PATIENCE, self.running).await.expect("in time").expect("no panic");
+        ended.expect("a good end");
+    }
+}
+
+/// A client of the store.
+pub(crate) struct Client {
+    pub(crate) store: Store,
+    notices: Notices,
+}
+
+impl Client {
+    pub(crate) async fn new(redis: &Redis) -> Self {
+        let store = redis.store().await;
+        let notices = store.subscribe(&[Topic::Ended]).await.expect("subscribed");
+        Self { store, notices }
+    }
+
+    /// Calls of `f` in `source`, each with one of `args`.
+    pub(crate) async fn submit(&self, source: &str, args: &[String]) -> Vec<TaskId> {
+        let code = function(source);
+        let limits = Limits { timeout_ms: 60_000, ..Limits::DEFAULT };
+        let (id, hash) = (FunctionId::random(), CodeHash::of(&code));
+        let record = FunctionRecord {
+            id,
+            name: "f".to_owned(),
+            description: String::new(),
+            class: native(),
+            limits,
+            code: hash,
+            code_bytes: code.len() as u64,
+            registered_at: Timestamp::default(),
+        };
+        self.store.put_function(record, code).await.expect("registered");
+        let spec = TaskSpec {
+            function_id: id,
+            code: hash,
+            class: native(),
+            limits,
+            priority: Priority::Normal,
+        };
+        let task = |args: &String| NewTask {
+            id: TaskId::random(),
+            spec: spec.clone(),
+            args: value(args),
+            delay_ms: 0,
+            idempotency: None,
+        };
+        self.store.submit(args.iter().map(task).collect()).await.expect("accepted")
+    }
+
+    /// Waits until all have ended.
+    pub(crate) async fn results(&mut self, ids: &[TaskId]) -> Vec<TaskResult> {
+        let waiting = async {
+            let mut ended = HashMap::new();
+            loop {
+                let results = self.store.results(ids).await.expect("read");
+                for (id, result) in ids.iter().zip(results.into_iter().flatten()) {
+                    if result.status.is_terminal() {
+                        ended.insert(*id, result);
+                    }
+                }
+                if ids.iter().all(|id| ended.contains_key(id)) {
+                    return ids.iter().map(|id| ended[id].clone()).collect();
+                }
+                self.notices.next().await;
+            }
+        };
+        timeout(PATIENCE, waiting).await.expect("ends in time")
+    }
+
+    /// The values that all of them must have come to.
+    pub(crate) async fn values(&mut self, ids: &[TaskId]) -> Vec<Bytes> {
+        let value = |result: TaskResult| {
+            let text = String::from_utf8_lossy(&result.result).into_owned();
+            assert_eq!(result.status, TaskStatus::Completed, "{text}");
+            result.result
+        };
+        self.results(ids).await.into_iter().map(value).collect()
+    }
+}
+
+/// Waits until a file is there with as many lines.
+pub(crate) async fn lines(file: &std::path::Path, count: usize) -> Vec<String> {
+    let begin = Instant::now();
+    loop {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        if lines.len() >= count {
+            return lines;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{count} lines in time: {lines:?}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
