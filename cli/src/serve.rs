@@ -57,11 +57,7 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
     runtime()?.block_on(async {
         let store = Store::connect(args.store.keeping.store_config(&args.store.redis)).await?;
         let config = belljar_dispatcher::Config {
-            workers: belljar_dispatcher::Workers::Local(pool_config(
-                args.slots,
-                args.runtime,
-                &args.executors,
-            )?),
+            pool: pool_config(args.slots, args.runtime, &args.executors)?,
             host: host(),
             drain_timeout: Duration::from_secs(args.executors.drain_timeout),
         };
@@ -134,9 +130,11 @@ fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
+/// One thread: a service spends a few microseconds on a task and much of the rest on waking others, and
+/// waking a thread of its own for it costs more than the work. More processors are used by more
+/// services; large bodies are handled on threads of their own anyway.
 fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the async runtime cannot start")
