@@ -57,7 +57,11 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
     runtime()?.block_on(async {
         let store = Store::connect(args.store.keeping.store_config(&args.store.redis)).await?;
         let config = belljar_dispatcher::Config {
-            pool: pool_config(args.slots, args.runtime, &args.executors)?,
+            workers: belljar_dispatcher::Workers::Local(pool_config(
+                args.slots,
+                args.runtime,
+                &args.executors,
+            )?),
             host: host(),
             drain_timeout: Duration::from_secs(args.executors.drain_timeout),
         };
