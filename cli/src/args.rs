@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Gateway(GatewayArgs),
     /// Hand stored tasks to workers.
     Dispatcher(DispatcherArgs),
+    /// Run the tasks of a dispatcher, here or on another machine.
+    Worker(WorkerArgs),
     /// Show what is installed, what is missing, and how to install it.
     Doctor(DoctorArgs),
     /// Show, check and build the sandbox's Pythons.
@@ -38,6 +40,38 @@ pub(crate) enum Command {
 pub(crate) enum Mode {
     /// A pool of slots inside the dispatcher.
     Local,
+    /// Workers ask for tasks, each as soon as it has room.
+    Pull,
+    /// The dispatcher sends tasks to the worker with most room.
+    Push,
+}
+
+impl Mode {
+    /// How worker processes are served; `None` where there are none.
+    pub(crate) const fn remote(self) -> Option<belljar_core::message::Mode> {
+        match self {
+            Self::Local => None,
+            Self::Pull => Some(belljar_core::message::Mode::Pull),
+            Self::Push => Some(belljar_core::message::Mode::Push),
+        }
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Pull => "pull",
+            Self::Push => "push",
+        }
+    }
+}
+
+/// How worker processes get their tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WorkerMode {
+    /// The worker asks for tasks.
+    Pull,
+    /// The dispatcher sends them.
+    Push,
 }
 
 /// Which runtimes a worker serves.
@@ -162,8 +196,44 @@ pub(crate) struct DispatcherArgs {
     /// Which runtimes to serve.
     #[arg(long, env = "BELLJAR_RUNTIMES", value_enum, default_value_t = Runtimes::Both)]
     pub(crate) runtime: Runtimes,
+    /// The port for workers (pull and push); 0 takes a free one.
+    #[arg(short, long, env = "BELLJAR_PORT", value_name = "PORT", default_value_t = 5555)]
+    pub(crate) port: u16,
+    /// The address for workers. Beyond loopback, a secret is needed.
+    #[arg(long, env = "BELLJAR_BIND", value_name = "ADDR", default_value = "127.0.0.1")]
+    pub(crate) bind: String,
+    #[command(flatten)]
+    pub(crate) secret: SecretArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
+    #[command(flatten)]
+    pub(crate) executors: ExecutorArgs,
+}
+
+/// What dispatchers and workers know each other by.
+#[derive(Debug, Args)]
+pub(crate) struct SecretArgs {
+    /// The secret that dispatcher and workers share, at least 16 characters. Other users of a machine
+    /// see options: prefer the variable.
+    #[arg(long, env = "BELLJAR_SECRET", value_name = "TEXT", hide_env_values = true)]
+    pub(crate) secret: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WorkerArgs {
+    /// How tasks get here; the dispatcher's mode.
+    #[arg(value_enum)]
+    pub(crate) mode: WorkerMode,
+    /// How many tasks run at once, each in a process of its own.
+    #[arg(value_name = "N")]
+    pub(crate) slots: usize,
+    /// The dispatcher, as `tcp://HOST:PORT`.
+    pub(crate) dispatcher: belljar_wire::Endpoint,
+    /// Which runtimes to serve.
+    #[arg(long, env = "BELLJAR_RUNTIMES", value_enum, default_value_t = Runtimes::Both)]
+    pub(crate) runtime: Runtimes,
+    #[command(flatten)]
+    pub(crate) secret: SecretArgs,
     #[command(flatten)]
     pub(crate) executors: ExecutorArgs,
 }
@@ -177,6 +247,9 @@ pub(crate) struct UpArgs {
     /// given.
     #[arg(short = 'w', long, env = "BELLJAR_SLOTS", value_name = "N")]
     pub(crate) slots: Option<usize>,
+    /// How many worker processes to start (pull and push).
+    #[arg(long, env = "BELLJAR_WORKERS", value_name = "K", default_value_t = 1)]
+    pub(crate) workers: usize,
     /// Where functions run that name no runtime.
     #[arg(long, env = "BELLJAR_RUNTIME", value_name = "RUNTIME", default_value = "native")]
     pub(crate) runtime: Runtime,

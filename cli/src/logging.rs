@@ -9,7 +9,7 @@ use crate::args::Command;
 pub(crate) fn start(filter: Option<&str>, command: &Command) {
     let filter = filter.unwrap_or(match command {
         Command::Up(_) | Command::Doctor(_) | Command::Guest(_) => "warn",
-        Command::Gateway(_) | Command::Dispatcher(_) => "info",
+        Command::Gateway(_) | Command::Dispatcher(_) | Command::Worker(_) => "info",
     });
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))

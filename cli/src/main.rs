@@ -23,6 +23,7 @@ fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Gateway(args) => serve::gateway(args),
         Command::Dispatcher(args) => serve::dispatcher(args),
+        Command::Worker(args) => serve::worker(args),
         Command::Up(args) => up::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Guest(args) => guest::run(&args),

@@ -5,15 +5,21 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use belljar_core::message::{Mode, Secret};
 use belljar_core::task::{Limits, PythonVersion, Runtime, TaskClass};
+use belljar_dispatcher::config::{RemoteConfig, Workers};
 use belljar_store::Store;
+use belljar_wire::{Callers, ConnectConfig, Endpoint, ListenConfig};
 use belljar_worker::config::{ExecutorConfig, PoolConfig};
+use belljar_worker::transport::WorkerConfig;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{DispatcherArgs, ExecutorArgs, GatewayArgs, Mode, Runtimes};
+use crate::args::{
+    DispatcherArgs, ExecutorArgs, GatewayArgs, Runtimes, SecretArgs, WorkerArgs, WorkerMode,
+};
 use crate::{exit, install};
 
 /// The Python that this build runs: the native interpreter embeds it, the guest is of the same.
@@ -21,6 +27,9 @@ pub(crate) const PYTHON: PythonVersion = PythonVersion { major: 3, minor: 11 };
 
 /// Begins the line by which `up` and scripts learn the address.
 pub(crate) const LISTENING: &str = "belljar gateway listens at ";
+
+/// Begins the line by which `up` and scripts learn where workers connect.
+pub(crate) const WORKERS_AT: &str = "belljar dispatcher takes workers at ";
 
 pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
     raise_descriptor_limit();
@@ -53,21 +62,58 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
 }
 
 pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
-    let Mode::Local = args.mode;
+    raise_descriptor_limit();
     runtime()?.block_on(async {
         let store = Store::connect(args.store.keeping.store_config(&args.store.redis)).await?;
-        let config = belljar_dispatcher::Config {
-            workers: belljar_dispatcher::Workers::Local(pool_config(
-                args.slots,
-                args.runtime,
-                &args.executors,
-            )?),
-            host: host(),
-            drain_timeout: Duration::from_secs(args.executors.drain_timeout),
+        let workers = match args.mode.remote() {
+            None => Workers::Local(pool_config(args.slots, args.runtime, &args.executors)?),
+            Some(mode) => Workers::Remote(Box::new(remote(&args, mode)?)),
         };
+        let drain_timeout = Duration::from_secs(args.executors.drain_timeout);
+        let config = belljar_dispatcher::Config { workers, host: host(), drain_timeout };
         belljar_dispatcher::run(config, store, until_signal()?).await?;
         Ok(())
     })
+}
+
+/// The port for workers, announced once it is open.
+fn remote(args: &DispatcherArgs, mode: Mode) -> Result<RemoteConfig> {
+    let endpoint = Endpoint::new(args.bind.clone(), args.port);
+    let secret = secret(&args.secret)?;
+    let callers = if secret.is_some() { Callers::WithSecret } else { Callers::Anyone };
+    let mut config = RemoteConfig::new(ListenConfig::new(endpoint, callers), mode, secret);
+    let (listening, address) = tokio::sync::oneshot::channel();
+    config.listening = Some(listening);
+    tokio::spawn(async move {
+        if let Ok(address) = address.await {
+            announce(&format!("{WORKERS_AT}tcp://{address}"));
+        }
+    });
+    Ok(config)
+}
+
+pub(crate) fn worker(args: WorkerArgs) -> Result<()> {
+    runtime()?.block_on(async {
+        let config = WorkerConfig {
+            endpoint: ConnectConfig::new(args.dispatcher),
+            mode: match args.mode {
+                WorkerMode::Pull => Mode::Pull,
+                WorkerMode::Push => Mode::Push,
+            },
+            secret: secret(&args.secret)?,
+            pool: pool_config(Some(args.slots), args.runtime, &args.executors)?,
+            host: host(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            drain_timeout: Duration::from_secs(args.executors.drain_timeout),
+        };
+        belljar_worker::transport::run(config, until_signal()?).await?;
+        Ok(())
+    })
+}
+
+fn secret(args: &SecretArgs) -> Result<Option<Secret>> {
+    let secret = args.secret.as_deref().map(Secret::new).transpose();
+    secret.context("--secret\n  hint: `openssl rand -hex 32` makes one")
 }
 
 /// A pool with an executor for each runtime that is wanted. Where both would do, one that is not

@@ -254,6 +254,26 @@ fn local_sandbox() -> Result<()> {
 }
 
 #[test]
+fn pull_native() -> Result<()> {
+    every_case(&["-m", "pull", "--workers", "2", "--runtime", "native"])
+}
+
+#[test]
+fn pull_sandbox() -> Result<()> {
+    every_case(&["-m", "pull", "--workers", "2", "--runtime", "sandbox"])
+}
+
+#[test]
+fn push_native() -> Result<()> {
+    every_case(&["-m", "push", "--workers", "2", "--runtime", "native"])
+}
+
+#[test]
+fn push_sandbox() -> Result<()> {
+    every_case(&["-m", "push", "--workers", "2", "--runtime", "sandbox"])
+}
+
+#[test]
 fn a_function_of_an_importable_module_travels_by_reference() -> Result<()> {
     let modules = tempfile::tempdir()?;
     std::fs::write(modules.path().join("shop.py"), "def price(n): return n * 7\n")?;

@@ -12,8 +12,8 @@ const WORK: &str = "import time\ndef f(n):\n  time.sleep(0.002)\n  return n * n"
 
 /// Submits a thousand calls, kills the process whose command line holds each of `victims` in turn
 /// while they run, and expects every result.
-fn survives(victims: &[&str]) -> Result<()> {
-    let service = Service::start(&["-w", "2"])?;
+fn survives(mode: &str, victims: &[&str]) -> Result<()> {
+    let service = Service::start(&["-m", mode, "-w", "2", "--workers", "2"])?;
     let function = service.client.register(&service.python.dumps(WORK, "f")?, json!({}))?;
     let args: Vec<String> = (0..TASKS)
         .map(|n| service.python.dumps("", &format!("(({n},), {{}})")))
@@ -60,25 +60,35 @@ fn balanced(service: &Service) -> Result<()> {
 
 #[test]
 fn nothing_is_lost_when_the_dispatcher_is_killed() -> Result<()> {
-    survives(&["belljar dispatcher", "belljar dispatcher"])
+    survives("local", &["belljar dispatcher", "belljar dispatcher"])
 }
 
 #[test]
 fn nothing_is_lost_when_the_gateway_is_killed() -> Result<()> {
-    survives(&["belljar gateway", "belljar gateway"])
+    survives("local", &["belljar gateway", "belljar gateway"])
 }
 
 #[test]
 fn nothing_is_lost_when_children_are_killed() -> Result<()> {
-    survives(&["belljar-python", "belljar-python"])
+    survives("local", &["belljar-python", "belljar-python"])
 }
 
 #[test]
 fn nothing_is_lost_when_redis_is_killed() -> Result<()> {
-    survives(&["redis-server", "redis-server"])
+    survives("local", &["redis-server", "redis-server"])
 }
 
 #[test]
 fn nothing_is_lost_when_everything_is_killed_in_turn() -> Result<()> {
-    survives(&["belljar-python", "redis-server", "belljar dispatcher", "belljar gateway"])
+    survives("local", &["belljar-python", "redis-server", "belljar dispatcher", "belljar gateway"])
+}
+
+#[test]
+fn nothing_is_lost_when_pull_workers_and_their_dispatcher_are_killed() -> Result<()> {
+    survives("pull", &["belljar worker", "belljar dispatcher", "belljar worker"])
+}
+
+#[test]
+fn nothing_is_lost_when_push_workers_and_their_dispatcher_are_killed() -> Result<()> {
+    survives("push", &["belljar worker", "belljar dispatcher", "belljar worker"])
 }

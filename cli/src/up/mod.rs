@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::UpArgs;
 use crate::install;
-use crate::serve::{self, LISTENING};
+use crate::serve::{self, LISTENING, WORKERS_AT};
 use redis::Redis;
 use service::{Service, Supervised};
 
@@ -48,6 +48,7 @@ async fn up(args: &UpArgs) -> Result<()> {
     };
     gateway.replace_option("--listen", address.trim_start_matches("http://"));
     let mut dispatcher = Service::start("dispatcher", dispatcher_command(args, &url)?).await?;
+    let mut workers = start_workers(args, &mut dispatcher).await?;
 
     let ready = tokio::select! {
         checked = selfcheck::run(address.clone(), START_TIMEOUT) => {
@@ -60,10 +61,13 @@ async fn up(args: &UpArgs) -> Result<()> {
     };
     if ready {
         welcome::print(&address, args);
-        supervise(&mut redis, &mut gateway, &mut dispatcher, &shutdown).await;
+        let services = Services { gateway: &mut gateway, dispatcher: &mut dispatcher };
+        supervise(&mut redis, services, &mut workers, &shutdown).await;
     }
     let drain = Duration::from_secs(args.executors.drain_timeout) + STOP_TIMEOUT;
     dispatcher.stop(drain).await;
+    futures_util::future::join_all(workers.iter_mut().map(|worker| worker.stop(STOP_TIMEOUT)))
+        .await;
     gateway.stop(STOP_TIMEOUT).await;
     if let Some(redis) = &mut redis {
         redis.stop(STOP_TIMEOUT).await;
@@ -71,11 +75,35 @@ async fn up(args: &UpArgs) -> Result<()> {
     Ok(())
 }
 
+/// The worker processes of pull and push, once the dispatcher has said where they are to connect.
+async fn start_workers(args: &UpArgs, dispatcher: &mut Service) -> Result<Vec<Service>> {
+    let mut workers = Vec::new();
+    if args.mode.remote().is_none() {
+        return Ok(workers);
+    }
+    let line = dispatcher.first_line(START_TIMEOUT).await?;
+    let Some((_, port)) =
+        line.strip_prefix(WORKERS_AT).and_then(|address| address.rsplit_once(':'))
+    else {
+        bail!("the dispatcher said `{line}` instead of its address");
+    };
+    dispatcher.replace_option("--port", port);
+    for _ in 0..args.workers.max(1) {
+        workers.push(Service::start("worker", worker_command(args, port)?).await?);
+    }
+    Ok(workers)
+}
+
+struct Services<'a> {
+    gateway: &'a mut Service,
+    dispatcher: &'a mut Service,
+}
+
 /// Starts again whatever dies, until it is time to stop.
 async fn supervise(
     redis: &mut Option<Redis>,
-    gateway: &mut Service,
-    dispatcher: &mut Service,
+    Services { gateway, dispatcher }: Services<'_>,
+    workers: &mut [Service],
     shutdown: &CancellationToken,
 ) {
     loop {
@@ -87,12 +115,22 @@ async fn supervise(
             },
             ended = gateway.ended() => { gateway.tell(&ended); gateway }
             ended = dispatcher.ended() => { dispatcher.tell(&ended); dispatcher }
+            (ended, index) = any_ended(workers) => { workers[index].tell(&ended); &mut workers[index] }
         };
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = died.start_again() => {}
         }
     }
+}
+
+async fn any_ended(workers: &mut [Service]) -> (String, usize) {
+    if workers.is_empty() {
+        return std::future::pending().await;
+    }
+    let endings = workers.iter_mut().map(|worker| Box::pin(worker.ended()));
+    let (ended, index, _) = futures_util::future::select_all(endings).await;
+    (ended, index)
 }
 
 async fn redis_ended(redis: &mut Option<Redis>) {
@@ -121,21 +159,22 @@ fn gateway_command(args: &UpArgs, url: &str) -> Result<Vec<OsString>> {
 
 fn dispatcher_command(args: &UpArgs, url: &str) -> Result<Vec<OsString>> {
     let mut command = Words::new("dispatcher")?;
-    command.option("--mode", "local").option("--redis", url);
-    command.option("--result-ttl", args.keeping.result_ttl);
-    command.option("--drain-timeout", args.executors.drain_timeout);
+    command.option("--mode", args.mode.as_str()).option("--redis", url);
+    command.option("--result-ttl", args.keeping.result_ttl).option("--port", 0);
     if let Some(slots) = args.slots {
         command.option("--slots", slots);
     }
-    for dir in &args.executors.python_path {
-        command.option("--python-path", dir.display());
-    }
-    if let Some(dir) = &args.executors.guest_dir {
-        command.option("--guest-dir", dir.display());
-    }
-    if let Some(site) = &args.executors.site {
-        command.option("--site", site.display());
-    }
+    command.executors(args);
+    Ok(command.0)
+}
+
+fn worker_command(args: &UpArgs, port: &str) -> Result<Vec<OsString>> {
+    let mut command = Words::new("worker")?;
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    let slots = args.slots.unwrap_or_else(processors);
+    let dispatcher = format!("tcp://127.0.0.1:{port}");
+    command.0.extend([args.mode.as_str().into(), slots.to_string().into(), dispatcher.into()]);
+    command.executors(args);
     Ok(command.0)
 }
 
@@ -150,5 +189,19 @@ impl Words {
     fn option(&mut self, name: &str, value: impl std::fmt::Display) -> &mut Self {
         self.0.extend([name.into(), value.to_string().into()]);
         self
+    }
+
+    /// The options that say how functions run.
+    fn executors(&mut self, args: &UpArgs) {
+        self.option("--drain-timeout", args.executors.drain_timeout);
+        for dir in &args.executors.python_path {
+            self.option("--python-path", dir.display());
+        }
+        if let Some(dir) = &args.executors.guest_dir {
+            self.option("--guest-dir", dir.display());
+        }
+        if let Some(site) = &args.executors.site {
+            self.option("--site", site.display());
+        }
     }
 }
