@@ -48,6 +48,15 @@ fn started(window: usize) -> (Scheduler, WorkerId, Instant) {
     (scheduler, id, now)
 }
 
+#[test]
+fn what_is_given_back_from_before_a_restart_is_for_the_store_to_judge() {
+    let (mut scheduler, worker, now) = started(1);
+    let tasks = vec![(TaskId::random(), Attempt(4))];
+    let actions = scheduler.handle(Event::Returned { worker, tasks }, now);
+    assert_eq!(returned(&actions), [&Returned::Unstarted]);
+    assert!(scheduler.held() == 0);
+}
+
 fn returned(actions: &[Action]) -> Vec<&Returned> {
     fn reason(action: &Action) -> Option<&Returned> {
         if let Action::Requeue(requeued) = action { Some(&requeued.reason) } else { None }

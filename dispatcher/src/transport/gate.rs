@@ -106,7 +106,8 @@ impl Sessions {
             let text = format!("this dispatcher serves {} workers", self.mode);
             return Err((Refusal::Mode, text));
         }
-        if self.draining {
+        // Who has work of ours may still say what it came to.
+        if self.draining && !self.sessions.contains_key(&registration.worker) {
             return Err((Refusal::Unavailable, "this dispatcher is leaving".to_owned()));
         }
         Ok(())

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use belljar_core::id::{DispatcherId, TaskId, WorkerId};
 use belljar_core::invocation::Invocation;
 use belljar_core::message::{Refusal, TaskAttempt, decode, encode};
+use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, Verdict};
 use belljar_core::task::{Attempt, TaskClass};
 use belljar_store::record::{Timestamp, WorkerRecord};
 use belljar_wire::{Callers, Incoming, ListenConfig, Router, RouterSender, SendError};
@@ -20,6 +21,9 @@ use crate::event::Event;
 const MESSAGES_AT_ONCE: usize = 256;
 /// How often silence is looked for within a heartbeat interval.
 const TICKS_PER_HEARTBEAT: u32 = 10;
+
+/// A call of more bytes does not fit into a message, with what stands around it.
+const LARGEST_BYTES: usize = 63 << 20;
 
 /// Worker processes.
 pub(crate) struct Remote {
@@ -112,7 +116,12 @@ impl Remote {
         events
     }
 
-    pub(crate) fn send(&mut self, worker: WorkerId, invocations: Vec<Invocation>) {
+    pub(crate) fn send(&mut self, worker: WorkerId, mut invocations: Vec<Invocation>) {
+        let reports: Vec<_> = invocations.iter().filter_map(too_large).collect();
+        if !reports.is_empty() {
+            invocations.retain(|invocation| too_large(invocation).is_none());
+            self.events.push(Event::Reported { worker, reports });
+        }
         self.sessions.send(worker, invocations);
     }
 
@@ -174,4 +183,17 @@ impl Remote {
     pub(crate) fn drain(&mut self) {
         self.events.extend(self.sessions.drain());
     }
+}
+
+/// How a call ends that no worker can be sent.
+fn too_large(invocation: &Invocation) -> Option<Report> {
+    let bytes = invocation.function.code.len() + invocation.args.len();
+    (bytes > LARGEST_BYTES).then(|| {
+        let text =
+            format!("the function and its arguments of {bytes} bytes are too large to be sent");
+        let failure = Failure::by_platform(FailureKind::Limit, text);
+        let outcome = Outcome::bare(Verdict::Failed(failure), Duration::ZERO);
+        let Invocation { task_id, attempt, .. } = *invocation;
+        Report { task_id, attempt, outcome }
+    })
 }

@@ -80,22 +80,28 @@ impl Dispatcher {
         Self::start_at(redis, mode, 0, None).await
     }
 
-    /// Waits for the port: the one before may just be leaving it.
     pub(crate) async fn start_at(
         redis: &Redis,
         mode: Mode,
         port: u16,
         secret: Option<&str>,
     ) -> Self {
+        let secret = secret.map(|text| Secret::new(text).expect("long enough"));
+        Self::start_with(redis, port, |listen| RemoteConfig::new(listen, mode, secret.clone()))
+            .await
+    }
+
+    /// Waits for the port: the one before may just be leaving it.
+    pub(crate) async fn start_with(
+        redis: &Redis,
+        port: u16,
+        config: impl Fn(ListenConfig) -> RemoteConfig,
+    ) -> Self {
         let begin = Instant::now();
         loop {
             let listen = ListenConfig::new(Endpoint::new("127.0.0.1", port), Callers::Anyone);
             let (listening, address) = oneshot::channel();
-            let secret = secret.map(|text| Secret::new(text).expect("long enough"));
-            let remote = RemoteConfig {
-                listening: Some(listening),
-                ..RemoteConfig::new(listen, mode, secret)
-            };
+            let remote = RemoteConfig { listening: Some(listening), ..config(listen) };
             let config = Config {
                 workers: Workers::Remote(Box::new(remote)),
                 host: "here".to_owned(),
@@ -118,6 +124,13 @@ impl Dispatcher {
     pub(crate) async fn kill(self) {
         self.running.abort();
         let _ = self.running.await;
+    }
+
+    /// Asks it to leave, and waits until it has.
+    pub(crate) async fn leave(self) {
+        self.shutdown.cancel();
+        let ended = timeout(PATIENCE, self.running).await.expect("in time").expect("no panic");
+        ended.expect("a good end");
     }
 }
 

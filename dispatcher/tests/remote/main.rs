@@ -3,6 +3,8 @@
 #![expect(clippy::print_stdout, reason = "figures for whoever asks for them by --nocapture")]
 
 mod harness;
+mod network;
+mod scripted;
 #[path = "../../../worker/tests/support/mod.rs"]
 mod support;
 
@@ -10,9 +12,12 @@ use std::time::{Duration, Instant};
 
 use belljar_core::message::{Mode, Refusal};
 use belljar_core::task::TaskStatus;
+use belljar_dispatcher::{Config, Workers};
+use belljar_worker::config::PoolConfig;
 use belljar_worker::transport::WorkerError;
 use harness::{Client, Dispatcher, PATIENCE, Redis, Worker, lines};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 const DOUBLE: &str = "def f(x): return x * 2";
 
@@ -39,7 +44,29 @@ async fn runs_many(mode: Mode) {
     let redis = Redis::start();
     let dispatcher = Dispatcher::start(&redis, mode).await;
     let worker = Worker::start(mode, 2, dispatcher.address);
-    let mut client = Client::new(&redis).await;
+    answers_many(mode.as_str(), &redis).await;
+    worker.leave().await;
+    dispatcher.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_local_pool_runs_many() {
+    let redis = Redis::start();
+    let shutdown = CancellationToken::new();
+    let config = Config {
+        workers: Workers::Local(PoolConfig { slots: 2, executors: vec![support::executor()] }),
+        host: "here".to_owned(),
+        drain_timeout: PATIENCE,
+    };
+    let run = belljar_dispatcher::run(config, redis.store().await, shutdown.clone());
+    let running = tokio::spawn(run);
+    answers_many("local", &redis).await;
+    shutdown.cancel();
+    timeout(PATIENCE, running).await.expect("in time").expect("no panic").expect("a good end");
+}
+
+async fn answers_many(mode: &str, redis: &Redis) {
+    let mut client = Client::new(redis).await;
     // The first call waits for the children.
     let first = client.submit(DOUBLE, &doubles(1)).await;
     client.values(&first).await;
@@ -59,10 +86,6 @@ async fn runs_many(mode: Mode) {
     }
     took.sort_unstable();
     println!("{mode}: one at a time, p50 {:?}, p99 {:?}", took[50], took[98]);
-    worker.leave().await;
-    dispatcher.shutdown.cancel();
-    let ended = timeout(PATIENCE, dispatcher.running).await.expect("in time").expect("no panic");
-    ended.expect("a good end");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

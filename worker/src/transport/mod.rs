@@ -23,7 +23,7 @@ use std::time::Duration;
 use belljar_core::id::WorkerId;
 use belljar_core::message::{Mode, Secret};
 use belljar_wire::{Backoff, ConnectConfig};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::PoolConfig;
@@ -33,6 +33,9 @@ use link::Ended;
 
 /// How long the last results may take on their way, after the drain.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A connection that lasted so long makes up for those that failed before it.
+const LASTING: Duration = Duration::from_secs(1);
 
 /// A worker process.
 #[derive(Debug, Clone)]
@@ -81,6 +84,7 @@ async fn serve(crew: &mut Crew, config: &WorkerConfig) -> Result<(), WorkerError
         if crew.is_done() {
             return Ok(());
         }
+        let begun = Instant::now();
         let ended = match config.mode {
             Mode::Push => push::serve(crew, config).await,
             Mode::Pull => pull::serve(crew, config).await,
@@ -89,7 +93,8 @@ async fn serve(crew: &mut Crew, config: &WorkerConfig) -> Result<(), WorkerError
             Ended::Done => return Ok(()),
             Ended::Fatal(error) => return Err(error),
             Ended::Broken { reason, served } => {
-                if served {
+                // One that ends at once is no success, however far it got.
+                if served && begun.elapsed() >= LASTING {
                     backoff.reset();
                     warned = false;
                 }

@@ -266,3 +266,103 @@ impl Session {
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use belljar_core::id::TaskId;
+    use belljar_core::invocation::Function;
+    use belljar_core::task::{Attempt, Limits};
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn session() -> Session {
+        let worker = WorkerId::random();
+        let (host, version) = (String::new(), String::new());
+        let mut session = Session::new(About { worker, mode: Mode::Push, slots: 2, host, version });
+        welcome(&mut session, SessionId::random());
+        session
+    }
+
+    fn welcome(session: &mut Session, id: SessionId) {
+        let said = session.registration(8);
+        session.welcomed(id, &said);
+    }
+
+    fn invocation() -> Invocation {
+        let code = Bytes::from_static(b"code");
+        Invocation {
+            task_id: TaskId::random(),
+            attempt: Attempt(1),
+            class: "native:3.11".parse().expect("a class"),
+            limits: Limits::DEFAULT,
+            function: Function { hash: CodeHash::of(&code), code },
+            args: Bytes::new(),
+        }
+    }
+
+    fn send(session: &mut Session, task: Assigned) -> Vec<Order> {
+        session.heed(FromDispatcher::Tasks(vec![task])).expect("taken")
+    }
+
+    #[test]
+    fn code_is_kept_for_a_session_and_missed_in_the_next() {
+        let mut session = session();
+        assert!(send(&mut session, Assigned::without_code(invocation())).is_empty());
+        let said = session.messages(8);
+        assert!(
+            matches!(&said[..], [FromWorker::Forgot(code), FromWorker::Returned { .. }]
+                if *code == [CodeHash::of(b"code")]),
+            "{said:?}"
+        );
+        assert_eq!(send(&mut session, Assigned::with_code(invocation())).len(), 1);
+        assert_eq!(send(&mut session, Assigned::without_code(invocation())).len(), 1);
+        let id = session.id.expect("welcomed");
+        welcome(&mut session, id);
+        assert_eq!(send(&mut session, Assigned::without_code(invocation())).len(), 1);
+        welcome(&mut session, SessionId::random());
+        assert!(send(&mut session, Assigned::without_code(invocation())).is_empty());
+    }
+
+    #[test]
+    fn what_another_session_brought_takes_room_and_is_named() {
+        let mut session = session();
+        let task = Assigned::with_code(invocation());
+        let held = task.task();
+        send(&mut session, task);
+        assert_eq!((session.window(8), session.free(8)), (8, 7));
+        welcome(&mut session, SessionId::random());
+        assert_eq!((session.window(8), session.free(8)), (7, 7));
+        assert_eq!(session.messages(8), [FromWorker::Window(7)]);
+        assert_eq!(session.registration(8).held, [held]);
+        let TaskAttempt { task_id, attempt } = held;
+        session.take(PoolEvent::Returned { task_id, attempt });
+        assert_eq!(session.registration(8).held, [held], "until it is acknowledged");
+        assert_eq!(session.messages(8).len(), 2, "the window, and the task");
+        session.heed(FromDispatcher::Ack(vec![1])).expect("taken");
+        assert!(session.registration(8).held.is_empty() && session.outbox.is_empty());
+    }
+
+    #[test]
+    fn a_stop_that_overtakes_its_task_counts() {
+        let mut session = session();
+        let task = Assigned::with_code(invocation());
+        assert!(session.heed(FromDispatcher::Stop(task.task())).expect("taken").is_empty());
+        assert!(send(&mut session, task.clone()).is_empty());
+        let said = session.messages(8);
+        let [FromWorker::Reports { reports, .. }] = &said[..] else { panic!("{said:?}") };
+        assert_eq!(reports[0].outcome.verdict, Verdict::Cancelled);
+    }
+
+    #[test]
+    fn who_leaves_says_so_and_takes_nothing() {
+        let mut session = session();
+        session.drain();
+        assert!(session.is_pressing());
+        let said = session.messages(8);
+        assert_eq!(said, [FromWorker::Draining, FromWorker::Window(0)]);
+        assert!(!session.is_pressing());
+        assert!(send(&mut session, Assigned::with_code(invocation())).is_empty());
+        assert!(matches!(&session.messages(8)[..], [FromWorker::Returned { .. }]));
+    }
+}

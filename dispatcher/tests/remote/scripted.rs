@@ -1,0 +1,253 @@
+//! A dispatcher and workers that say exactly what the test wants.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use belljar_core::id::WorkerId;
+use belljar_core::message::{
+    Assigned, FromDispatcher, FromWorker, Mode, Nonce, Refusal, Registration, SessionId,
+    TaskAttempt, VERSION, decode, encode,
+};
+use belljar_core::outcome::{Outcome, Report, Verdict};
+use belljar_core::task::Attempt;
+use belljar_dispatcher::RemoteConfig;
+use belljar_wire::{ConnectConfig, Dealer, Endpoint, Req};
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use crate::harness::{Client, Dispatcher, PATIENCE, Redis};
+use crate::support::native;
+use crate::{DOUBLE, doubles};
+
+const HEARTBEAT: Duration = Duration::from_millis(400);
+
+async fn quick(redis: &Redis, mode: Mode) -> Dispatcher {
+    let config =
+        |listen| RemoteConfig { heartbeat: HEARTBEAT, ..RemoteConfig::new(listen, mode, None) };
+    Dispatcher::start_with(redis, 0, config).await
+}
+
+fn registration(mode: Mode, window: u32) -> Registration {
+    Registration {
+        worker: WorkerId::random(),
+        session: None,
+        mode,
+        slots: window,
+        window,
+        classes: vec![native()],
+        held: Vec::new(),
+        host: "scripted".to_owned(),
+        pid: 1,
+        belljar: "0".to_owned(),
+        nonce: Nonce::random(),
+    }
+}
+
+fn endpoint(address: SocketAddr) -> ConnectConfig {
+    ConnectConfig::new(Endpoint::new(address.ip().to_string(), address.port()))
+}
+
+/// A push worker.
+struct Push(Dealer);
+
+impl Push {
+    async fn connect(address: SocketAddr) -> Self {
+        Self(Dealer::connect(&endpoint(address)).await.expect("connected"))
+    }
+
+    async fn say(&mut self, message: FromWorker) {
+        self.0.send(encode(&[message])).await.expect("sent");
+    }
+
+    /// The next that is no heartbeat.
+    async fn hear(&mut self) -> FromDispatcher {
+        loop {
+            let bytes = timeout(PATIENCE, self.0.recv()).await.expect("in time").expect("alive");
+            let mut batch = decode::<FromDispatcher>(&bytes).expect("messages");
+            assert_eq!(batch.len(), 1, "{batch:?}");
+            match batch.remove(0) {
+                FromDispatcher::Heartbeat => self.say(FromWorker::Heartbeat).await,
+                message => return message,
+            }
+        }
+    }
+
+    async fn join(address: SocketAddr, registration: &Registration) -> (Self, SessionId) {
+        let mut push = Self::connect(address).await;
+        push.say(FromWorker::Hello { version: VERSION }).await;
+        let FromDispatcher::Challenge { .. } = push.hear().await else { panic!("no challenge") };
+        let registration = registration.clone();
+        push.say(FromWorker::Register { registration, proof: None }).await;
+        match push.hear().await {
+            FromDispatcher::Welcome { session, .. } => (push, session),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn tasks(&mut self, count: usize) -> Vec<Assigned> {
+        let mut tasks = Vec::new();
+        while tasks.len() < count {
+            match self.hear().await {
+                FromDispatcher::Tasks(more) => tasks.extend(more),
+                other => panic!("{other:?}"),
+            }
+        }
+        tasks
+    }
+
+    async fn report(&mut self, sequence: u64, tasks: &[TaskAttempt], value: &'static [u8]) {
+        let reports = tasks.iter().map(|task| report(*task, value)).collect();
+        self.say(FromWorker::Reports { sequence, reports }).await;
+    }
+}
+
+fn report(task: TaskAttempt, value: &'static [u8]) -> Report {
+    let value = Verdict::Completed(Bytes::from_static(value));
+    let outcome = Outcome::bare(value, Duration::ZERO);
+    Report { task_id: task.task_id, attempt: task.attempt, outcome }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_never_arrived_is_sent_again_without_the_code() {
+    let redis = Redis::start();
+    let dispatcher = quick(&redis, Mode::Push).await;
+    let mut registration = registration(Mode::Push, 2);
+    let (mut push, session) = Push::join(dispatcher.address, &registration).await;
+    let mut client = Client::new(&redis).await;
+    let ids = client.submit(DOUBLE, &doubles(2)).await;
+    let first = push.tasks(2).await;
+    assert!(first[0].code.is_some() && first[1].code.is_none());
+
+    drop(push);
+    registration.session = Some(session);
+    registration.held = vec![first[0].task()];
+    let (mut push, again) = Push::join(dispatcher.address, &registration).await;
+    assert_eq!(again, session);
+    let second = push.tasks(1).await.remove(0);
+    assert_eq!((second.task_id, second.attempt), (first[1].task_id, Attempt(2)));
+    assert_eq!(second.code, None);
+
+    // Code that was dropped comes again.
+    push.say(FromWorker::Forgot(vec![second.hash])).await;
+    push.say(FromWorker::Returned { sequence: 1, tasks: vec![second.task()] }).await;
+    let mut third = None;
+    let mut acknowledged = Vec::new();
+    while third.is_none() || acknowledged.is_empty() {
+        match push.hear().await {
+            FromDispatcher::Tasks(mut tasks) => third = tasks.pop(),
+            FromDispatcher::Ack(sequences) => acknowledged = sequences,
+            other => panic!("{other:?}"),
+        }
+    }
+    let third = third.expect("seen");
+    assert!(third.attempt == Attempt(3) && third.code.is_some() && acknowledged == [1]);
+
+    push.report(2, &[first[0].task(), third.task()], b"v").await;
+    assert_eq!(push.hear().await, FromDispatcher::Ack(vec![2]));
+    assert_eq!(client.values(&ids).await, [&b"v"[..], b"v"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_repeats_himself_is_acknowledged_and_changes_nothing() {
+    let redis = Redis::start();
+    let dispatcher = quick(&redis, Mode::Push).await;
+    let (mut push, _) = Push::join(dispatcher.address, &registration(Mode::Push, 1)).await;
+    let mut client = Client::new(&redis).await;
+    let ids = client.submit(DOUBLE, &doubles(1)).await;
+    let task = push.tasks(1).await.remove(0).task();
+    push.report(1, &[task, task], b"first").await;
+    assert_eq!(push.hear().await, FromDispatcher::Ack(vec![1]));
+    push.report(1, &[task], b"second").await;
+    assert_eq!(push.hear().await, FromDispatcher::Ack(vec![1]));
+    push.report(2, &[], b"").await;
+    assert_eq!(push.hear().await, FromDispatcher::Ack(vec![2]));
+    assert_eq!(client.values(&ids).await, [&b"first"[..]]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_silent_are_lost_and_their_late_words_refused() {
+    let redis = Redis::start();
+    let dispatcher = quick(&redis, Mode::Push).await;
+    let registration = registration(Mode::Push, 1);
+    let (mut push, session) = Push::join(dispatcher.address, &registration).await;
+    let mut client = Client::new(&redis).await;
+    let ids = client.submit(DOUBLE, &doubles(1)).await;
+    let zombie = push.tasks(1).await.remove(0).task();
+    // The connection stands, and nothing is said on it.
+    let heir = self::registration(Mode::Push, 1);
+    let (mut other, _) = Push::join(dispatcher.address, &heir).await;
+    let second = other.tasks(1).await.remove(0);
+    assert_eq!((second.task_id, second.attempt), (zombie.task_id, Attempt(2)));
+
+    push.report(1, &[zombie], b"late").await;
+    let FromDispatcher::Refused { reason: Refusal::Session, .. } = push.hear().await else {
+        panic!("not refused")
+    };
+    let again = Registration { session: Some(session), held: vec![zombie], ..registration };
+    let (mut push, new) = Push::join(dispatcher.address, &again).await;
+    assert_ne!(new, session);
+    push.report(1, &[zombie], b"late").await;
+    assert_eq!(push.hear().await, FromDispatcher::Ack(vec![1]));
+    other.report(1, &[second.task()], b"good").await;
+    assert_eq!(client.values(&ids).await, [&b"good"[..]]);
+}
+
+async fn ask(req: &mut Req, batch: &[FromWorker]) -> Vec<FromDispatcher> {
+    let reply = req.exchange(encode(batch), PATIENCE).await.expect("a reply");
+    decode(&reply).expect("messages")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_waits_for_work_or_a_heartbeat_and_gets_no_more_than_it_asked_for() {
+    let redis = Redis::start();
+    let dispatcher = quick(&redis, Mode::Pull).await;
+    let mut req = Req::connect(&endpoint(dispatcher.address)).await.expect("connected");
+    ask(&mut req, &[FromWorker::Hello { version: VERSION }]).await;
+    let registration = registration(Mode::Pull, 3);
+    let register = FromWorker::Register { registration, proof: None };
+    assert!(matches!(ask(&mut req, &[register]).await[..], [FromDispatcher::Welcome { .. }]));
+    let nothing = ask(&mut req, &[FromWorker::Request { free: 3 }]).await;
+    assert_eq!(nothing, [FromDispatcher::Heartbeat]);
+    assert_eq!(ask(&mut req, &[FromWorker::Window(3)]).await, [FromDispatcher::Heartbeat]);
+
+    let mut client = Client::new(&redis).await;
+    let ids = client.submit(DOUBLE, &doubles(3)).await;
+    let mut tasks = Vec::new();
+    for free in [1, 2, 2, 2] {
+        if tasks.len() == 3 {
+            break;
+        }
+        for message in ask(&mut req, &[FromWorker::Request { free }]).await {
+            let FromDispatcher::Tasks(more) = message else { continue };
+            assert!(more.len() <= free as usize);
+            tasks.extend(more);
+        }
+    }
+    let reports = tasks.iter().map(|task| report(task.task(), b"v")).collect();
+    let reports = FromWorker::Reports { sequence: 1, reports };
+    let reply = ask(&mut req, &[reports, FromWorker::Request { free: 3 }]).await;
+    assert_eq!(reply, [FromDispatcher::Ack(vec![1])]);
+    client.values(&ids).await;
+    ask(&mut req, &[FromWorker::Bye]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nonsense_is_refused() {
+    let redis = Redis::start();
+    let dispatcher = quick(&redis, Mode::Push).await;
+    let refusal = async |bytes: Bytes| {
+        let mut push = Push::connect(dispatcher.address).await;
+        push.0.send(bytes).await.expect("sent");
+        match push.hear().await {
+            FromDispatcher::Refused { reason, .. } => reason,
+            other => panic!("{other:?}"),
+        }
+    };
+    let register = FromWorker::Register { registration: registration(Mode::Push, 1), proof: None };
+    assert_eq!(refusal(Bytes::from_static(b"nonsense")).await, Refusal::Malformed);
+    assert_eq!(refusal(encode(&[register])).await, Refusal::Malformed);
+    assert_eq!(refusal(encode::<FromWorker>(&[])).await, Refusal::Malformed);
+    assert_eq!(refusal(encode(&[FromWorker::Heartbeat])).await, Refusal::Session);
+    let hello = FromWorker::Hello { version: VERSION + 1 };
+    assert_eq!(refusal(encode(&[hello])).await, Refusal::Version);
+}
