@@ -33,7 +33,7 @@ endif
 	cargo test --workspace --locked --doc
 	cd runner && $(CURDIR)/$(VENV)/bin/python -m unittest -q
 
-check: setup ## The fast part of CI: format, lints, unit tests.
+check: setup guest ## The fast part of CI: format, lints, unit tests (one of which needs the guest).
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --workspace --locked --lib --bins
