@@ -1,5 +1,5 @@
-//! The gateway's one subscription: hears which tasks have ended, reads those that somebody here
-//! waits for, several at a time, and tells the waiters and the event streams.
+//! The gateway's one subscription: hears which tasks have ended and tells the waiters and the event
+//! streams. A long result is not in the notice: it is read, several at a time, if somebody here waits.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use belljar_core::id::TaskId;
 use belljar_core::task::TaskStatus;
-use belljar_store::{Notice, Notices, Store, Topic};
+use belljar_store::{Ended, Notice, Notices, Store, Topic};
 use tokio::sync::{Notify, broadcast};
 
 use crate::waiters::Waiters;
@@ -33,7 +33,7 @@ pub(crate) struct Hub {
     /// Who waits for what.
     pub(crate) waiters: Waiters,
     events: broadcast::Sender<Event>,
-    /// Ended tasks that are yet to be read; bounded by the waiters and [`EVENT_BUFFER`].
+    /// Ended tasks whose results are yet to be read; bounded by the waiters.
     pending: Mutex<HashSet<TaskId>>,
     arrival: Notify,
 }
@@ -61,7 +61,7 @@ impl Hub {
 
     fn take_in(&self, notice: Notice) {
         match notice {
-            Notice::Ended(ids) => self.keep(&ids),
+            Notice::Ended(ends) => self.tell(&ends),
             Notice::Connected => {
                 self.waiters.reread_all();
                 // An error only means that no stream is open.
@@ -71,18 +71,21 @@ impl Hub {
         }
     }
 
-    fn keep(&self, ids: &[TaskId]) {
+    fn tell(&self, ends: &[Ended]) {
         let is_watched = self.streams() > 0;
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        for &id in ids {
-            let is_for_stream = is_watched && pending.len() < EVENT_BUFFER;
-            if is_for_stream || self.waiters.is_awaited(id) {
-                pending.insert(id);
+        let mut unread = Vec::new();
+        for end in ends {
+            match &end.result {
+                Some(result) => self.waiters.ended(end.id, result),
+                None if self.waiters.is_awaited(end.id) => unread.push(end.id),
+                None => {}
+            }
+            if is_watched {
+                let _ = self.events.send(Event::Ended(end.id, end.status));
             }
         }
-        let has_work = !pending.is_empty();
-        drop(pending);
-        if has_work {
+        if !unread.is_empty() {
+            self.pending.lock().unwrap_or_else(PoisonError::into_inner).extend(unread);
             self.arrival.notify_one();
         }
     }
@@ -100,7 +103,6 @@ impl Hub {
                         continue;
                     };
                     self.waiters.ended(id, &result);
-                    let _ = self.events.send(Event::Ended(id, result.status));
                 }
             }
             // The waiters' own reads tell their clients about the store.
@@ -147,17 +149,37 @@ pub(crate) async fn deliver(hub: Arc<Hub>, store: Store) {
 
 #[cfg(test)]
 mod tests {
+    use belljar_store::record::TaskResult;
+
     use super::*;
+    use crate::waiters::Heard;
+
+    fn end(id: TaskId, result: Option<TaskResult>) -> Notice {
+        Notice::Ended(vec![Ended { id, status: TaskStatus::Completed, result }])
+    }
+
+    #[tokio::test]
+    async fn what_a_notice_tells_is_not_read_again() {
+        let hub = Hub::new(10);
+        let id = TaskId::random();
+        let result =
+            TaskResult { status: TaskStatus::Completed, result: "v".into(), expires_at: None };
+        let guard = hub.waiters.register(vec![id]).expect("room");
+        let mut events = hub.events();
+        hub.take_in(end(id, Some(result.clone())));
+        let Heard::Ended(ended) = guard.heard().await else { panic!("not an end") };
+        assert_eq!(ended, [(id, result)]);
+        assert_eq!(events.try_recv(), Ok(Event::Ended(id, TaskStatus::Completed)));
+        assert!(hub.take_pending().is_empty());
+    }
 
     #[test]
-    fn only_awaited_tasks_are_read() {
+    fn of_long_results_only_the_awaited_are_read() {
         let hub = Hub::new(10);
         let (awaited, other) = (TaskId::random(), TaskId::random());
         let _guard = hub.waiters.register(vec![awaited]).expect("room");
-        hub.take_in(Notice::Ended(vec![awaited, other]));
+        hub.take_in(end(awaited, None));
+        hub.take_in(end(other, None));
         assert_eq!(hub.take_pending(), [awaited]);
-        let _events = hub.events();
-        hub.take_in(Notice::Ended(vec![other]));
-        assert_eq!(hub.take_pending(), [other]);
     }
 }

@@ -153,12 +153,7 @@ impl Card {
 }
 
 fn read_end(bytes: &[u8]) -> Option<(usize, End)> {
-    let status = match bytes.first()? {
-        b'C' => TaskStatus::Completed,
-        b'F' => TaskStatus::Failed,
-        b'X' => TaskStatus::Cancelled,
-        _ => return None,
-    };
+    let status = status_of(*bytes.first()?)?;
     let start = bytes.iter().position(|&byte| byte == b'\n')? + 1;
     let mut numbers = bytes[1..start - 1].split(|&byte| byte == b' ').map(number);
     let mut next = || numbers.next().flatten();
@@ -208,7 +203,17 @@ impl Attempts {
     }
 }
 
-fn number(text: &[u8]) -> Option<u64> {
+/// The terminal status that a letter stands for.
+pub(crate) const fn status_of(letter: u8) -> Option<TaskStatus> {
+    match letter {
+        b'C' => Some(TaskStatus::Completed),
+        b'F' => Some(TaskStatus::Failed),
+        b'X' => Some(TaskStatus::Cancelled),
+        _ => None,
+    }
+}
+
+pub(crate) fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 

@@ -36,7 +36,7 @@ use belljar_core::outcome::{Outcome, Verdict};
 
 pub use config::{DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, RECENT_TASKS, StoreConfig};
 pub use error::StoreError;
-pub use notify::{Notice, Notices, Topic};
+pub use notify::{Ended, Notice, Notices, Topic};
 
 use beat::LostTooOften;
 use connection::{Link, to_store_error};

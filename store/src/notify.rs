@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use belljar_core::id::TaskId;
+use belljar_core::task::TaskStatus;
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use redis::{Msg, RedisError};
@@ -14,8 +16,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
 
 use crate::Store;
+use crate::card::{number, status_of};
 use crate::connection::{FIRST_PAUSE, LAST_PAUSE};
 use crate::error::StoreError;
+use crate::record::{TaskResult, Timestamp};
 
 /// How often a silent subscription is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(2);
@@ -51,7 +55,7 @@ impl Topic {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// These tasks became terminal.
-    Ended(Vec<TaskId>),
+    Ended(Vec<Ended>),
     /// There is work of these classes for dispatchers that claimed less than they wanted.
     Work,
     /// A delayed task was accepted that is due earlier than all others: beat now to hear when.
@@ -61,6 +65,17 @@ pub enum Notice {
     /// The connection was lost and is back (also sent once at the start), or notices came faster than
     /// they were read: some went unheard, so look at the store.
     Connected,
+}
+
+/// The end of one task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Which task.
+    pub id: TaskId,
+    /// How it ended.
+    pub status: TaskStatus,
+    /// What [`Store::results`] says of it; `None` where the result is too long for a notice.
+    pub result: Option<TaskResult>,
 }
 
 /// A stream of [`Notice`]s; ends only when it is dropped.
@@ -228,16 +243,42 @@ impl Outbox {
 
 fn read(message: &Msg) -> Option<Notice> {
     let payload = message.get_payload_bytes();
-    let id = |bytes: &[u8]| std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok());
     match (message.get_channel_name(), payload) {
-        ("belljar:ended", ids) => {
-            Some(Notice::Ended(ids.chunks_exact(ID_BYTES).filter_map(id).collect()))
-        }
+        ("belljar:ended", ends) => read_ends(ends).map(Notice::Ended),
         ("belljar:work", b"delayed") => Some(Notice::Delayed),
         ("belljar:work", _) => Some(Notice::Work),
         ("belljar:cancel", bytes) => id(bytes).map(Notice::Cancel),
         _ => None,
     }
+}
+
+fn id(bytes: &[u8]) -> Option<TaskId> {
+    std::str::from_utf8(bytes).ok()?.parse().ok()
+}
+
+/// Reads the message of `scripts/ending.lua`.
+fn read_ends(message: &[u8]) -> Option<Vec<Ended>> {
+    let line = message.iter().position(|&byte| byte == b'\n')?;
+    let expires_at = Some(Timestamp(number(&message[..line])?.checked_mul(1000)?));
+    let mut rest = &message[line + 1..];
+    let mut ends = Vec::with_capacity(rest.len() / ID_BYTES);
+    while !rest.is_empty() {
+        let (id_text, after) = rest.split_at_checked(ID_BYTES)?;
+        let (&letter, after) = after.split_first()?;
+        let colon = after.iter().position(|&byte| byte == b':')?;
+        let (length, after) = (&after[..colon], &after[colon + 1..]);
+        let (id, status) = (id(id_text)?, status_of(letter)?);
+        let result = if length.is_empty() {
+            rest = after;
+            None
+        } else {
+            let (result, after) = after.split_at_checked(usize::try_from(number(length)?).ok()?)?;
+            rest = after;
+            Some(TaskResult { status, result: Bytes::copy_from_slice(result), expires_at })
+        };
+        ends.push(Ended { id, status, result });
+    }
+    Some(ends)
 }
 
 fn silent() -> RedisError {

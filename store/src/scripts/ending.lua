@@ -5,11 +5,15 @@
 local function open_end(us, ms, ttl_ms)
   return {
     us = us, expires = string.format('%.0f', ms + ttl_ms),
-    ended = {}, held = {}, counts = { running = 0, completed = 0, failed = 0, cancelled = 0 },
+    ended = {}, told = {}, told_bytes = 0, held = {},
+    counts = { running = 0, completed = 0, failed = 0, cancelled = 0 },
   }
 end
 
 local STATUS_OF = { C = 'completed', F = 'failed', X = 'cancelled' }
+
+-- Results are told with the end while they are short: who waits is spared a look at the store.
+local MOST_TOLD_BYTES, MOST_TOLD_TOGETHER = 1024, 65536
 
 -- Writes the last card of a task, which then expires.
 local function seal(ends, id, letter, card, state, ending, result)
@@ -17,7 +21,12 @@ local function seal(ends, id, letter, card, state, ending, result)
     letter .. ends.us .. ' ' .. ends.expires .. ' ' .. #card .. ' ' .. #state .. ' ' .. #ending .. '\n'
       .. card .. state .. ending .. result,
     'PXAT', ends.expires)
-  ends.ended[#ends.ended + 1] = id
+  local n, told = #ends.ended + 1, ':'
+  if #result <= MOST_TOLD_BYTES and ends.told_bytes < MOST_TOLD_TOGETHER then
+    told = #result .. ':' .. result
+    ends.told_bytes = ends.told_bytes + #result
+  end
+  ends.ended[n], ends.told[n] = id, id .. letter .. told
   local status = STATUS_OF[letter]
   ends.counts[status] = ends.counts[status] + 1
 end
@@ -29,12 +38,14 @@ local function let_go(ends, id, state)
   ends.counts.running = ends.counts.running - 1
 end
 
+-- The message: `<expires ms>\n`, and for each task its id, the letter of its status, and its result
+-- after `<length>:`, or `:` alone where it is too long to be told. `notify.rs` reads it.
 local function publish_ended(ends)
   for dispatcher, ids in pairs(ends.held) do write_all('SREM', HELD .. dispatcher, ids) end
   if #ends.ended > 0 then
     write_all('HDEL', ATTEMPTS, ends.ended)
     write_all('HDEL', ARGS, ends.ended)
-    redis.call('PUBLISH', TOPIC_ENDED, table.concat(ends.ended))
+    redis.call('PUBLISH', TOPIC_ENDED, ends.expires .. '\n' .. table.concat(ends.told))
   end
   count(ends.counts)
 end

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use belljar_core::id::DispatcherId;
-use belljar_store::record::NewTask;
-use belljar_store::{Notice, Notices, Store, Topic};
+use belljar_core::id::{DispatcherId, TaskId};
+use belljar_store::record::{NewTask, TaskResult};
+use belljar_store::{Ended, Notice, Notices, Store, Topic};
 use tokio::time::timeout;
 
 use crate::harness::{
@@ -20,8 +20,18 @@ async fn listen(store: &Store, topics: &[Topic]) -> Notices {
     notices
 }
 
+/// The notice of tasks whose results are short.
+async fn told(store: &Store, ids: &[TaskId]) -> Notice {
+    let results = store.results(ids).await.expect("read");
+    let ended = |(&id, result): (&TaskId, Option<TaskResult>)| {
+        let status = result.as_ref().expect("known").status;
+        Ended { id, status, result }
+    };
+    Notice::Ended(ids.iter().zip(results).map(ended).collect())
+}
+
 #[tokio::test]
-async fn ended_tasks_are_published_in_one_message() {
+async fn ended_tasks_are_published_in_one_message_with_their_results() {
     let redis = Redis::start().await;
     let store = redis.store().await;
     let mut notices = listen(&store, &[Topic::Ended]).await;
@@ -29,10 +39,27 @@ async fn ended_tasks_are_published_in_one_message() {
     let claimed = store.claim(DispatcherId::random(), &want(49)).await.expect("claimed");
     let ends: Vec<_> = claimed.iter().map(|t| completed(t.id, t.attempt, b"v")).collect();
     store.finish(&ends).await.expect("said");
-    assert_eq!(heard(&mut notices).await, Notice::Ended(ids[..49].to_vec()));
+    assert_eq!(heard(&mut notices).await, told(&store, &ids[..49]).await);
     store.finish(&ends).await.expect("said again, without an echo");
     store.cancel(ids[49]).await.expect("said");
-    assert_eq!(heard(&mut notices).await, Notice::Ended(vec![ids[49]]));
+    assert_eq!(heard(&mut notices).await, told(&store, &ids[49..]).await);
+}
+
+#[tokio::test]
+async fn long_results_and_many_are_left_to_be_read() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let mut notices = listen(&store, &[Topic::Ended]).await;
+    store.submit(tasks(101)).await.expect("accepted");
+    let claimed = store.claim(DispatcherId::random(), &want(101)).await.expect("claimed");
+    let value = |index| if index == 0 { vec![b'v'; 1025] } else { vec![b':'; 1024] };
+    let ends = claimed.iter().enumerate().map(|(i, t)| completed(t.id, t.attempt, &value(i)));
+    store.finish(&ends.collect::<Vec<_>>()).await.expect("said");
+    let Notice::Ended(ends) = heard(&mut notices).await else { panic!("not the end") };
+    assert_eq!(ends.len(), 101, "the end of each is told");
+    let told: Vec<_> = ends.iter().filter_map(|end| end.result.as_ref()).collect();
+    assert!(told.iter().all(|told| *told.result == *value(1)));
+    assert_eq!((ends[0].result.is_none(), told.len()), (true, 64));
 }
 
 #[tokio::test]
@@ -148,7 +175,7 @@ async fn a_subscription_returns_after_a_restart() {
     }
     let id = submit_one(&store).await;
     store.cancel(id).await.expect("said");
-    assert_eq!(heard(&mut notices).await, Notice::Ended(vec![id]));
+    assert_eq!(heard(&mut notices).await, told(&store, &[id]).await);
 }
 
 #[tokio::test]
