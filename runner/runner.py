@@ -6,6 +6,7 @@ host calls `run` and gives the answer on.
 """
 
 import builtins
+import os
 import pickle
 import sys
 import traceback
@@ -64,8 +65,11 @@ def _loads(data):
     return _Unpickler(BytesIO(data)).load()
 
 
-def run(code, args):
+def run(code, args, env=None):
     """Calls the function pickled in `code` with the `(args, kwargs)` pickled in `args`.
+
+    `env` holds the environment variables that were granted, `NAME=VALUE` with a zero byte between two; the
+    host takes them away again.
 
     Returns `(ok, pickle, kind, message, traceback, decode_us, call_us, encode_us)`. Where `ok`, the
     pickle is the return value and the three texts are empty; else it is the exception, `kind` one of
@@ -75,6 +79,8 @@ def run(code, args):
         _reserve.append(bytearray(_RESERVE_BYTES))
     _main.clear()
     _main.update(_main_at_rest)
+    if env:
+        os.environ.update(entry.split("=", 1) for entry in env.decode().split("\0"))
     start = perf_counter_ns()
     called = ended = None
     kind = "decode"

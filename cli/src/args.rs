@@ -140,6 +140,16 @@ pub(crate) struct ExecutorArgs {
     /// unless given.
     #[arg(long, env = "BELLJAR_GUEST_DIR", value_name = "DIR")]
     pub(crate) guest_dir: Option<PathBuf>,
+    /// An environment variable that functions may ask for, with its value or else with the one that it
+    /// has here; repeatable.
+    #[arg(long, env = "BELLJAR_GRANT_ENV", value_name = "NAME[=VALUE]", value_delimiter = ',')]
+    pub(crate) grant_env: Vec<String>,
+    /// A directory that sandboxed functions may ask to read, under the same absolute path; repeatable.
+    #[arg(long, env = "BELLJAR_GRANT_READ", value_name = "DIR", value_delimiter = ':')]
+    pub(crate) grant_read: Vec<String>,
+    /// The largest `/tmp` in memory that a sandboxed function may ask for, in MiB.
+    #[arg(long, env = "BELLJAR_GRANT_SCRATCH_MB", value_name = "MIB", default_value_t = 64)]
+    pub(crate) grant_scratch_mb: u32,
     /// How long running calls may go on after the first Ctrl-C or SIGTERM, in seconds.
     #[arg(long, env = "BELLJAR_DRAIN_TIMEOUT", value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain_timeout: u64,

@@ -3,6 +3,7 @@
 mod args;
 mod doctor;
 mod exit;
+mod grants;
 mod guest;
 mod install;
 mod logging;

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::{
     DispatcherArgs, ExecutorArgs, GatewayArgs, Runtimes, SecretArgs, WorkerArgs, WorkerMode,
 };
-use crate::{exit, install};
+use crate::{exit, grants, install};
 
 /// The Python that this build runs: the native interpreter embeds it, the guest is of the same.
 pub(crate) const PYTHON: PythonVersion = PythonVersion { major: 3, minor: 11 };
@@ -143,7 +143,7 @@ fn pool_config(
     if executors.is_empty() {
         bail!("no runtime is installed\n  hint: `belljar doctor` says what is missing");
     }
-    Ok(PoolConfig { slots, executors })
+    Ok(PoolConfig { slots, executors, offers: grants::offers(args)? })
 }
 
 fn executor(runtime: Runtime, args: &ExecutorArgs) -> Result<ExecutorConfig> {
@@ -156,6 +156,11 @@ fn executor(runtime: Runtime, args: &ExecutorArgs) -> Result<ExecutorConfig> {
     config.args.extend([option.into(), dir.into()]);
     for dir in python_path(args)? {
         config.args.extend(["--python-path".into(), dir.into()]);
+    }
+    if runtime == Runtime::Sandbox {
+        for dir in &args.grant_read {
+            config.args.extend(["--grant-read".into(), dir.into()]);
+        }
     }
     Ok(config)
 }

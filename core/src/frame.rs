@@ -44,6 +44,19 @@ pub struct Call {
     pub args: Bytes,
     /// The memory limit of this call, in MiB.
     pub memory_mb: u32,
+    /// What it may reach beyond its interpreter.
+    pub granted: Option<Box<Granted>>,
+}
+
+/// What the worker grants to one call.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    /// Environment variables and their values.
+    pub env: Vec<(String, String)>,
+    /// Directories to read, among those that the child was started with.
+    pub read: Vec<String>,
+    /// MiB of a `/tmp` in memory.
+    pub scratch_mb: u32,
 }
 
 /// What a child says.
@@ -167,6 +180,7 @@ mod tests {
             forget: false,
             args: Bytes::from(vec![7; 300]),
             memory_mb: 64,
+            granted: Some(Box::default()),
         }
     }
 

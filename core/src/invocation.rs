@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::grants::Grants;
 use crate::id::TaskId;
 use crate::task::{Attempt, CodeHash, Limits, TaskClass};
 
@@ -30,4 +31,7 @@ pub struct Invocation {
     pub function: Function,
     /// The pickled `(args, kwargs)`.
     pub args: Bytes,
+    /// What it asks to reach; whether it may, the worker decides.
+    #[serde(default)]
+    pub grants: Option<Box<Grants>>,
 }

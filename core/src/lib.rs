@@ -5,6 +5,7 @@
 //!
 //! * [`id`]: task, function, dispatcher and worker ids.
 //! * [`task`]: status and its legal moves, runtime, Python version, class, priority, limits, spec.
+//! * [`grants`]: what a function may reach, asked for and offered.
 //! * [`outcome`]: what a call came to: verdict, failure kinds, phases, output tails.
 //! * [`payload`]: the base64 text form of serialized objects.
 //! * [`pickle`]: reads pickles statically and writes the few that the platform itself makes.
@@ -13,6 +14,7 @@
 //! * [`frame`]: length-prefixed messages between a worker's slot and its child process.
 
 pub mod frame;
+pub mod grants;
 pub mod id;
 pub mod invocation;
 pub mod message;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::grants::Grants;
 use crate::id::FunctionId;
 
 /// A word that is none of the words expected in its place.
@@ -328,6 +329,9 @@ pub struct TaskSpec {
     pub limits: Limits,
     /// Which tasks of the class go first.
     pub priority: Priority,
+    /// What it may reach beyond its interpreter; mostly nothing.
+    #[serde(default)]
+    pub grants: Option<Box<Grants>>,
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ impl Desk {
     /// What a notice means; some ask for a heartbeat out of turn.
     pub(crate) fn hear(&mut self, notice: Notice) -> Vec<Event> {
         if matches!(notice, Notice::Delayed | Notice::Connected) {
-            self.next_beat = Instant::now();
+            self.beat_soon();
         }
         event_of(&notice).into_iter().collect()
     }
@@ -124,6 +124,11 @@ impl Desk {
         let finished = std::mem::take(&mut self.finished);
         let requeued = std::mem::take(&mut self.requeued);
         self.settling = Some(Box::pin(settle(self.store.clone(), finished, requeued)));
+    }
+
+    /// Has the next heartbeat go out at once: it tells what is served.
+    pub(crate) fn beat_soon(&mut self) {
+        self.next_beat = Instant::now();
     }
 
     /// Shows the store that this dispatcher lives, when it is time.

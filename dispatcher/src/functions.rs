@@ -83,6 +83,7 @@ fn assignment(task: ClaimedTask, code: Bytes) -> Assignment {
         limits: task.spec.limits,
         function: Function { hash: task.spec.code, code },
         args: task.args,
+        grants: task.spec.grants,
     };
     Assignment { invocation, deaths: task.deaths }
 }

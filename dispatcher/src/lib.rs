@@ -74,8 +74,11 @@ pub async fn run(
         };
         let now = Instant::now();
         for event in events {
-            if let Event::Settled(settled) = &event {
-                transport.settled(settled);
+            match &event {
+                Event::Settled(settled) => transport.settled(settled),
+                // Whoever submits is refused what nobody is known to serve.
+                Event::Joined(_) => desk.beat_soon(),
+                _ => {}
             }
             for action in scheduler.handle(event, now) {
                 match action {

@@ -24,7 +24,8 @@ fn assignment(task_id: TaskId, attempt: u32, deaths: u32) -> Assignment {
     let limits = Limits { timeout_ms: 1000, memory_mb: 64, max_retries: 2 };
     let attempt = Attempt(attempt);
     let args = Bytes::new();
-    let invocation = Invocation { task_id, attempt, class: class(), limits, function, args };
+    let invocation =
+        Invocation { task_id, attempt, class: class(), limits, function, args, grants: None };
     Assignment { invocation, deaths }
 }
 

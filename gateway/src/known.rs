@@ -78,6 +78,11 @@ impl ServedClasses {
         {
             return Ok(classes);
         }
+        self.look(store).await
+    }
+
+    /// The classes as they are now.
+    pub(crate) async fn look(&self, store: &Store) -> Result<Arc<[TaskClass]>, StoreError> {
         let classes: Arc<[TaskClass]> = store.served_classes().await?.into();
         // "Nobody" is not believed for a second: a dispatcher may just have come.
         if !classes.is_empty() {
@@ -112,6 +117,7 @@ mod tests {
             description: String::new(),
             class: TaskClass { runtime: Runtime::Native, python },
             limits: Limits::DEFAULT,
+            grants: None,
             code: CodeHash::of(b""),
             code_bytes: 0,
             registered_at: Timestamp(0),

@@ -71,6 +71,8 @@ pub(crate) enum Kind {
     Texts,
     /// A list of UUIDs as texts.
     Ids,
+    /// An object.
+    Object,
 }
 
 /// A field that a body may have.
@@ -176,6 +178,8 @@ fn check(field: &Field, value: &Value) -> Option<Problem> {
             Some(Problem::body(kind, name, msg).at(index))
         }
         (Kind::Texts | Kind::Ids, _) => wrong("list_type", "a valid list"),
+        (Kind::Object, Value::Object(_)) => None,
+        (Kind::Object, _) => wrong("dict_type", "an object"),
     }
 }
 

@@ -94,8 +94,9 @@ impl Server {
         call: &Call,
     ) -> Result<Done, ServeError> {
         let args = PyBytes::new(py, &call.args);
+        let env = call.granted.as_ref().map(|granted| environment(py, &granted.env));
         self.memory.limit(call.memory_mb)?;
-        let answer = self.interpreter.run.bind(py).call1((code, args));
+        let answer = self.interpreter.run.bind(py).call1((code, args, env));
         let used = self.memory.release()?;
         let (result, phases) = match answer.and_then(|answer| answer.extract::<Answer<'_>>()) {
             Ok((ok, pickle, kind, message, traceback, decode_us, call_us, encode_us)) => {
@@ -115,6 +116,12 @@ impl Server {
         let left_behind = inside.or_else(|| self.rest.restore()).or(used.kept);
         Ok(Done { result, phases, peak_memory_bytes: used.peak, left_behind })
     }
+}
+
+/// Variables as the runner takes them: `NAME=VALUE`, a zero byte between two.
+fn environment<'py>(py: Python<'py>, env: &[(String, String)]) -> Bound<'py, PyBytes> {
+    let entries: Vec<_> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    PyBytes::new(py, entries.join("\0").as_bytes())
 }
 
 fn kind_of(word: &str) -> FailureKind {

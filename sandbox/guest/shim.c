@@ -131,9 +131,12 @@ static void flush_stream(PyObject *stream) {
     Py_XDECREF(none);
 }
 
-/* `code` and `args` come from belljar_alloc. Returns one of the words above. */
-EXPORT("belljar_run") int run_call(char *code, size_t code_len, char *args, size_t args_len) {
-    PyObject *result = PyObject_CallFunction(run, "y#y#", code, (Py_ssize_t)code_len, args, (Py_ssize_t)args_len);
+/* `code`, `args` and `env` come from belljar_alloc; without variables `env` is NULL, which Python gets as
+ * None. Returns one of the words above. */
+EXPORT("belljar_run")
+int run_call(char *code, size_t code_len, char *args, size_t args_len, char *env, size_t env_len) {
+    PyObject *result = PyObject_CallFunction(run, "y#y#y#", code, (Py_ssize_t)code_len, args,
+                                             (Py_ssize_t)args_len, env, (Py_ssize_t)env_len);
     if (result == NULL) return failure();
     if (!PyTuple_Check(result) || PyTuple_GET_SIZE(result) != 8) return BROKEN;
     answer.ok = PyObject_IsTrue(PyTuple_GET_ITEM(result, 0));

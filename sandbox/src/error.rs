@@ -5,12 +5,14 @@
 //! Error
 //! ├── Read, Describe     the guest's files are missing or unreadable: build the guest
 //! ├── Engine             wasmtime refuses: another version, another CPU, a broken artefact
-//! ├── Grant              a directory to be granted cannot be opened
+//! ├── Grant, InvalidGrant   a directory cannot be opened, or a name or path means nothing in a guest
 //! └── Instance           a fresh interpreter cannot be had: this sandbox is of no more use
 //! ```
 
 use std::io;
 use std::path::PathBuf;
+
+use belljar_core::grants::InvalidGrant;
 
 /// The sandbox cannot do its work.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A grant that no guest can be given.
+    #[error(transparent)]
+    InvalidGrant(#[from] InvalidGrant),
     /// A fresh instance cannot be made.
     #[error("no fresh interpreter can be started")]
     Instance(#[source] wasmtime::Error),

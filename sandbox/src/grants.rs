@@ -1,10 +1,12 @@
-//! What a guest may reach: directories, read-only, and nothing else.
+//! What a guest may reach: directories, read-only, environment variables, a `/tmp` in memory, and nothing
+//! else.
 
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fd::OwnedFd;
+use belljar_core::grants::{InvalidGrant, check_name, check_path};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
 use crate::error::Error;
@@ -13,6 +15,9 @@ use crate::error::Error;
 #[derive(Debug, Clone, Default)]
 pub struct Grants {
     paths: Vec<Mount>,
+    pub(crate) dirs: Vec<Mount>,
+    env: Vec<u8>,
+    pub(crate) scratch_bytes: u64,
 }
 
 /// A host directory under a name in the guest.
@@ -39,12 +44,65 @@ impl Grants {
         Ok(self)
     }
 
+    /// Lets the guest read the directory at the absolute path `dir`, under the same path.
+    ///
+    /// # Errors
+    /// The directory cannot be opened, or its path means something else in the guest.
+    pub fn read(mut self, dir: &str) -> Result<Self, Error> {
+        check_path(dir)?;
+        self.dirs.push(Mount::open(dir[1..].to_owned(), Path::new(dir))?);
+        Ok(self)
+    }
+
+    /// Lets the guest see the environment variable `name`, in calls that get these grants.
+    ///
+    /// # Errors
+    /// It is no name or no value of an environment variable.
+    pub fn env(mut self, name: &str, value: &str) -> Result<Self, Error> {
+        check_name(name)?;
+        if value.contains('\0') {
+            return Err(InvalidGrant::Env(format!("{name}={value}")).into());
+        }
+        if !self.env.is_empty() {
+            self.env.push(0);
+        }
+        self.env.extend_from_slice(format!("{name}={value}").as_bytes());
+        Ok(self)
+    }
+
+    /// Gives each call an empty, writable `/tmp` of at most `bytes` in this process's memory.
+    #[must_use]
+    pub const fn scratch(mut self, bytes: u64) -> Self {
+        self.scratch_bytes = bytes;
+        self
+    }
+
+    /// Those of the directories to read that are named; `None` where one was never granted here.
+    #[must_use]
+    pub fn only(&self, names: &[String]) -> Option<Self> {
+        let find = |name: &String| {
+            self.dirs.iter().find(|mount| name.strip_prefix('/') == Some(&*mount.name)).cloned()
+        };
+        let dirs = names.iter().map(find).collect::<Option<_>>()?;
+        Some(Self { dirs, ..Self::none() })
+    }
+
+    /// The directories, for who restricts this process to them.
+    pub fn directories(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.paths.iter().chain(&self.dirs).map(|mount| mount.dir.as_fd())
+    }
+
+    /// The variables as the guest's runner takes them: `NAME=VALUE`, a zero byte between two.
+    pub(crate) fn environment(&self) -> &[u8] {
+        &self.env
+    }
+
     /// How many directories are on `sys.path` besides the standard library.
     pub(crate) const fn len(&self) -> usize {
         self.paths.len()
     }
 
-    /// Everything that a guest whose own directories are `own` may open.
+    /// What every guest may open whose own directories are `own`.
     pub(crate) fn mounts(&self, own: &[Mount]) -> Arc<[Mount]> {
         own.iter().chain(&self.paths).cloned().collect()
     }

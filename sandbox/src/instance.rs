@@ -33,6 +33,7 @@ pub struct Sandbox {
     image: Image,
     mounts: Arc<[Mount]>,
     paths: u32,
+    grants: Grants,
     output: Output,
     standby: Option<Ready>,
 }
@@ -43,7 +44,7 @@ struct Ready {
     memory: Memory,
     stack_pointer: Global,
     allocate: TypedFunc<u32, u32>,
-    run: TypedFunc<(u32, u32, u32, u32), u32>,
+    run: TypedFunc<(u32, u32, u32, u32, u32, u32), u32>,
     answer: TypedFunc<(), u32>,
 }
 
@@ -63,6 +64,7 @@ impl Sandbox {
             image: image.clone(),
             mounts: grants.mounts(&image.mounts),
             paths: u32::try_from(grants.len()).unwrap_or(u32::MAX),
+            grants: grants.clone(),
             output,
             standby: None,
         };
@@ -78,7 +80,7 @@ impl Sandbox {
 
     /// The directories that the guest may read, for who restricts this process to them.
     pub fn directories(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.mounts.iter().map(|mount| mount.dir.as_fd())
+        self.mounts.iter().chain(&self.grants.dirs).map(|mount| mount.dir.as_fd())
     }
 
     /// Makes the next call's interpreter, unless one stands by.
@@ -99,6 +101,22 @@ impl Sandbox {
     /// # Errors
     /// No interpreter can be started.
     pub fn call(&mut self, code: &[u8], args: &[u8], limits: &Limits) -> Result<Answer, Error> {
+        let grants = self.grants.clone();
+        self.call_granting(code, args, limits, &grants)
+    }
+
+    /// Like [`call`](Self::call), with the variables, directories to read and scratch space of `grants`
+    /// in place of those that the sandbox was made with. What is on `sys.path` stays.
+    ///
+    /// # Errors
+    /// No interpreter can be started.
+    pub fn call_granting(
+        &mut self,
+        code: &[u8],
+        args: &[u8],
+        limits: &Limits,
+        grants: &Grants,
+    ) -> Result<Answer, Error> {
         let start = Instant::now();
         let mut instance_us = 0;
         let mut ready = match self.standby.take() {
@@ -110,7 +128,8 @@ impl Sandbox {
             }
         };
         ready.limit(limits, self.image.memories.minimum(), self.image.config.flavour);
-        let (result, mut phases) = ready.call(code, args);
+        ready.store.data_mut().wasi.files.grant(&grants.dirs, grants.scratch_bytes);
+        let (result, mut phases) = ready.call(code, args, grants.environment());
         phases.instance_us = instance_us;
         let host = ready.store.data_mut();
         Ok(Answer {
@@ -172,8 +191,8 @@ impl Ready {
         }
     }
 
-    fn call(&mut self, code: &[u8], args: &[u8]) -> (Result<Bytes, Raised>, Phases) {
-        match self.run(code, args) {
+    fn call(&mut self, code: &[u8], args: &[u8], env: &[u8]) -> (Result<Bytes, Raised>, Phases) {
+        match self.run(code, args, env) {
             Ok(answer) => answer,
             Err(error) => {
                 let stack_pointer = match self.stack_pointer.get(&mut self.store) {
@@ -190,12 +209,15 @@ impl Ready {
         &mut self,
         code: &[u8],
         args: &[u8],
+        env: &[u8],
     ) -> wasmtime::Result<(Result<Bytes, Raised>, Phases)> {
-        let (Some(code), Some(args)) = (self.give(code)?, self.give(args)?) else {
+        let env = if env.is_empty() { Some((0, 0)) } else { self.give(env)? };
+        let (Some(code), Some(args), Some(env)) = (self.give(code)?, self.give(args)?, env) else {
             let refusal = answer::unanswered(answer::OUT_OF_MEMORY, &self.store.data().account);
             return Ok((Err(refusal), Phases::default()));
         };
-        let word = self.run.call(&mut self.store, (code.0, code.1, args.0, args.1))?;
+        let given = (code.0, code.1, args.0, args.1, env.0, env.1);
+        let word = self.run.call(&mut self.store, given)?;
         if word != answer::ANSWERED {
             let refusal = answer::unanswered(word, &self.store.data().account);
             return Ok((Err(refusal), Phases::default()));

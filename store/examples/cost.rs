@@ -154,6 +154,7 @@ fn new_task() -> Result<NewTask> {
             class: "native:3.11".parse()?,
             limits: Limits::DEFAULT,
             priority: Priority::Normal,
+            grants: None,
         },
         args: Bytes::from_static(&[0x80; 20]),
         delay_ms: 0,

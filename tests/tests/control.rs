@@ -121,10 +121,54 @@ fn the_same_key_is_the_same_task(service: &Service) -> Result<()> {
     Ok(())
 }
 
+/// Asks for variable, directory and scratch space, in whatever runtime; `up` must offer the first two.
+fn what_was_granted_is_reached(service: &Service) -> Result<()> {
+    let source = "import os, tempfile\ndef f(path):\n  with tempfile.TemporaryFile() as out: out.write(b'x')\n  \
+                  return os.environ['BELLJAR_TEST_GRANT'], open(path + '/granted').read()";
+    let grants = json!({"env": ["BELLJAR_TEST_GRANT"], "read": [GRANTED_DIR], "scratch_mb": 2});
+    let payload = service.python.dumps(source, "f")?;
+    let function = service.client.register(&payload, json!({"grants": grants}))?;
+    let args = service.python.dumps("", &format!("(('{GRANTED_DIR}',), {{}})"))?;
+    let task = service.client.submit(&function, &args, json!({}))?;
+    let (_, result) = service.client.wait(&task, 30)?;
+    let value = service.python.loads(&result)?;
+    ensure!(value.repr == "('value', 'text')", "{value:?}");
+    ensure!(service.client.record(&task)?["grants"] == grants);
+    // The next call, on the same slot, has none of it.
+    let look = "import os\ndef f(): return os.environ.get('BELLJAR_TEST_GRANT')";
+    let task = submit(service, look, "((), {})", json!({}))?;
+    ensure!(service.python.loads(&service.client.wait(&task, 30)?.1)?.repr == "None");
+    Ok(())
+}
+
+fn what_is_not_offered_is_denied_by_name(service: &Service) -> Result<()> {
+    let payload = service.python.dumps("def f(): return 1", "f")?;
+    for (grants, named) in [
+        (json!({"env": ["PATH"]}), "`PATH`"),
+        (json!({"read": ["/etc"]}), "`/etc`"),
+        (json!({"scratch_mb": 65}), "65 MiB"),
+    ] {
+        let function = service.client.register(&payload, json!({"grants": grants}))?;
+        let args = service.python.dumps("", "((), {})")?;
+        let task = service.client.submit(&function, &args, json!({}))?;
+        let (status, result) = service.client.wait(&task, 30)?;
+        let error = service.python.loads(&result)?;
+        ensure!((status.as_str(), &*error.class) == ("FAILED", "PermissionError"), "{error:?}");
+        ensure!(error.repr.contains(named), "{}", error.repr);
+        let record = service.client.record(&task)?;
+        ensure!(record["failure"]["kind"] == "denied" && record["attempts"] == 1, "{record}");
+    }
+    Ok(())
+}
+
 type Check = fn(&Service) -> Result<()>;
 
+/// The directory that the tests offer to functions.
+const GRANTED_DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data");
+
 fn every_check(options: &[&str]) -> Result<()> {
-    let service = Service::start(options)?;
+    let offers = ["--grant-env", "BELLJAR_TEST_GRANT=value", "--grant-read", GRANTED_DIR];
+    let service = Service::start(&[options, &offers].concat())?;
     let checks: &[(&str, Check)] = &[
         ("deadline", a_deadline_ends_a_call),
         ("cancel running", a_running_call_is_cancelled),
@@ -134,6 +178,8 @@ fn every_check(options: &[&str]) -> Result<()> {
         ("output", output_is_kept_in_the_record),
         ("memory", a_memory_bomb_is_a_memory_error),
         ("idempotency", the_same_key_is_the_same_task),
+        ("grants", what_was_granted_is_reached),
+        ("denied", what_is_not_offered_is_denied_by_name),
     ];
     let wrong: Vec<_> = checks
         .iter()

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use belljar_core::grants::Offers;
 use belljar_core::id::TaskId;
 use belljar_core::invocation::{Function, Invocation};
 use belljar_core::outcome::{Outcome, Verdict};
@@ -31,7 +32,8 @@ async fn main() {
     let site = python.ancestors().nth(2).unwrap().join("lib/python3.11/site-packages");
     executor.args = vec!["--site".into(), site.into()];
     let start = Instant::now();
-    let (pool, mut events) = Pool::start(PoolConfig { slots, executors: vec![executor] });
+    let (pool, mut events) =
+        Pool::start(PoolConfig { slots, executors: vec![executor], offers: Offers::default() });
 
     let up = events.recv().await;
     println!("{up:?} after {:?}", start.elapsed());
@@ -142,6 +144,7 @@ fn invocation(python: &Path, source: &str, args: &str) -> Invocation {
         limits: Limits::DEFAULT,
         function: Function { hash: CodeHash::of(&code), code },
         args: dill(args),
+        grants: None,
     }
 }
 

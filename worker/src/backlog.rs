@@ -208,6 +208,7 @@ mod tests {
             limits: Limits::DEFAULT,
             function: Function { hash: CodeHash::of(b""), code: Bytes::new() },
             args: Bytes::new(),
+            grants: None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use belljar_core::grants::Offers;
 use belljar_core::task::TaskClass;
 
 /// How the children of one class are started.
@@ -38,4 +39,6 @@ pub struct PoolConfig {
     /// What can run, one for each class. Every slot starts a child of the first at once, of the
     /// others when it is first asked to.
     pub executors: Vec<ExecutorConfig>,
+    /// What functions may ask for.
+    pub offers: Offers,
 }

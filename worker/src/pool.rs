@@ -59,6 +59,7 @@ impl Pool {
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) =
             (0..config.slots).map(|_| mpsc::channel(1)).unzip();
         let backlog = Backlog::new(config.slots);
+        let offers = Arc::new(config.offers);
         let shared = Arc::new(Shared {
             state: Mutex::new(State { backlog, mailboxes, outbox: Vec::new() }),
             classes,
@@ -68,7 +69,11 @@ impl Pool {
             keeper: Notify::new(),
         });
         for (index, mailbox) in inboxes.into_iter().enumerate() {
-            let executors = shared.supplies.iter().cloned().map(ProcessExecutor::new).collect();
+            let executors = shared
+                .supplies
+                .iter()
+                .map(|supply| ProcessExecutor::new(supply.clone(), Arc::clone(&offers)))
+                .collect();
             let (shared, events) = (Arc::clone(&shared), events.clone());
             slots.spawn(Slot { index, shared, executors, mailbox, events }.run());
         }

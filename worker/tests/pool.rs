@@ -225,22 +225,33 @@ def f():
     std::future::pending::<()>().await;
 }
 
+/// Killed also where the test fails: what it left would be found by the next.
+struct Owner(std::process::Child);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn no_orphan_survives_its_owner() {
-    let mut owner = Command::new(std::env::current_exe().expect("this test"))
+    let owner = Command::new(std::env::current_exe().expect("this test"))
         .args(["owner_to_be_killed", "--exact", "--nocapture"])
         .env("BELLJAR_TEST_OWNER", "1")
         .stdout(Stdio::piped())
         .spawn()
         .expect("this test again");
-    let output = std::io::BufReader::new(owner.stdout.take().expect("piped"));
+    let mut owner = Owner(owner);
+    let output = std::io::BufReader::new(owner.0.stdout.take().expect("piped"));
     assert!(output.lines().map_while(Result::ok).any(|line| line == "ready"), "it got ready");
-    let mut family = descendants(owner.id(), &["belljar-python"]);
+    let mut family = descendants(owner.0.id(), &["belljar-python"]);
     family.extend(marked("1119"));
-    // Two guardians, an interpreter, three sleepers; perhaps the spare.
-    assert!(family.len() >= 6, "{family:?}");
-    owner.kill().expect("kill -9");
-    owner.wait().expect("dead");
+    // A guardian and three sleepers, one of them the interpreter; the other slot and the spare may be
+    // on their way.
+    assert!(family.len() >= 4, "{family:?}");
+    drop(owner);
     let start = Instant::now();
     let alive = || {
         let is_alive = |line: &&String| {

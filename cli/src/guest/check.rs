@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use belljar_core::grants::Offers;
 use belljar_core::id::TaskId;
 use belljar_core::invocation::{Function, Invocation};
 use belljar_core::outcome::{Report, Verdict};
@@ -53,7 +54,8 @@ async fn check(guest: &Guest) -> Result<ExecutorInfo> {
     let class = TaskClass { runtime: Runtime::Sandbox, python: guest.python };
     let mut executor = ExecutorConfig::new(class, install::sibling("belljar-jar")?);
     executor.args = vec!["--guest".into(), guest.dir.clone().into()];
-    let (pool, mut events) = Pool::start(PoolConfig { slots: 1, executors: vec![executor] });
+    let (pool, mut events) =
+        Pool::start(PoolConfig { slots: 1, executors: vec![executor], offers: Offers::default() });
     let called = tokio::time::timeout(CHECK_TIMEOUT, call(&pool, &mut events, class)).await;
     // The pool ends once its events are read.
     tokio::join!(pool.kill(), async { while events.recv().await.is_some() {} });
@@ -93,5 +95,6 @@ fn invocation(class: TaskClass) -> Invocation {
         limits: Limits::DEFAULT,
         function: Function { hash: CodeHash::of(LEN), code: LEN.into() },
         args: ARGS.into(),
+        grants: None,
     }
 }

@@ -197,6 +197,13 @@ impl Words {
         for dir in &args.executors.python_path {
             self.option("--python-path", dir.display());
         }
+        for variable in &args.executors.grant_env {
+            self.option("--grant-env", variable);
+        }
+        for dir in &args.executors.grant_read {
+            self.option("--grant-read", dir);
+        }
+        self.option("--grant-scratch-mb", args.executors.grant_scratch_mb);
         if let Some(dir) = &args.executors.guest_dir {
             self.option("--guest-dir", dir.display());
         }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::grants::Grants;
 use crate::id::TaskId;
 use crate::invocation::{Function, Invocation};
 use crate::message::TaskAttempt;
@@ -25,6 +26,9 @@ pub struct Assigned {
     pub code: Option<Bytes>,
     /// The pickled `(args, kwargs)`.
     pub args: Bytes,
+    /// What it asks to reach; whether it may, the worker decides.
+    #[serde(default)]
+    pub grants: Option<Box<Grants>>,
 }
 
 /// The worker does not have the code of this task, which it was not sent either: the task is to be
@@ -49,8 +53,8 @@ impl Assigned {
     /// The invocation for a worker that was sent the code before.
     #[must_use]
     pub fn without_code(invocation: Invocation) -> Self {
-        let Invocation { task_id, attempt, class, limits, function, args } = invocation;
-        Self { task_id, attempt, class, limits, hash: function.hash, code: None, args }
+        let Invocation { task_id, attempt, class, limits, function, args, grants } = invocation;
+        Self { task_id, attempt, class, limits, hash: function.hash, code: None, args, grants }
     }
 
     /// The task and its attempt.
@@ -76,6 +80,7 @@ impl Assigned {
             limits: self.limits,
             function: Function { hash, code },
             args: self.args,
+            grants: self.grants,
         })
     }
 }

@@ -53,6 +53,7 @@ fn invocation() -> Invocation {
         limits: Limits { timeout_ms: 1000, memory_mb: 64, max_retries: 2 },
         function: Function { hash: CodeHash::of(&code), code },
         args: Bytes::from_static(b"args"),
+        grants: None,
     }
 }
 

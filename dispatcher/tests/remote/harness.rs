@@ -14,7 +14,6 @@ use belljar_dispatcher::{Config, DispatcherError, RemoteConfig, Workers};
 use belljar_store::record::{FunctionRecord, NewTask, TaskResult, Timestamp};
 use belljar_store::{Notices, Store, StoreConfig, Topic};
 use belljar_wire::{Callers, ConnectConfig, Endpoint, ListenConfig, ListenError};
-use belljar_worker::config::PoolConfig;
 use belljar_worker::transport::{WorkerConfig, WorkerError};
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -23,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{executor, function, native, value};
+use crate::support::{function, native, pool, value};
 
 /// Longer than anything here takes on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -155,7 +154,7 @@ impl Worker {
             endpoint: ConnectConfig::new(Endpoint::new(address.ip().to_string(), address.port())),
             mode,
             secret: secret.map(|text| Secret::new(text).expect("long enough")),
-            pool: PoolConfig { slots, executors: vec![executor()] },
+            pool: pool(slots),
             host: "there".to_owned(),
             version: "0".to_owned(),
             drain_timeout: Duration::from_secs(20),
@@ -202,6 +201,7 @@ impl Client {
             description: String::new(),
             class: native(),
             limits,
+            grants: None,
             code: hash,
             code_bytes: code.len() as u64,
             registered_at: Timestamp::default(),
@@ -213,6 +213,7 @@ impl Client {
             class: native(),
             limits,
             priority: Priority::Normal,
+            grants: None,
         };
         let task = |args: &String| NewTask {
             id: TaskId::random(),

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use belljar_core::message::{Mode, Refusal};
 use belljar_core::task::TaskStatus;
 use belljar_dispatcher::{Config, Workers};
-use belljar_worker::config::PoolConfig;
 use belljar_worker::transport::WorkerError;
 use harness::{Client, Dispatcher, PATIENCE, Redis, Worker, lines};
 use tokio::time::timeout;
@@ -54,7 +53,7 @@ async fn a_local_pool_runs_many() {
     let redis = Redis::start();
     let shutdown = CancellationToken::new();
     let config = Config {
-        workers: Workers::Local(PoolConfig { slots: 2, executors: vec![support::executor()] }),
+        workers: Workers::Local(support::pool(2)),
         host: "here".to_owned(),
         drain_timeout: PATIENCE,
     };

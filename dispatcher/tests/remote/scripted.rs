@@ -66,7 +66,10 @@ impl Push {
             let mut batch = decode::<FromDispatcher>(&bytes).expect("messages");
             assert_eq!(batch.len(), 1, "{batch:?}");
             match batch.remove(0) {
-                FromDispatcher::Heartbeat => self.say(FromWorker::Heartbeat).await,
+                // One that was on its way when the dispatcher hung up cannot be answered.
+                FromDispatcher::Heartbeat => {
+                    let _ = self.0.send(encode(&[FromWorker::Heartbeat])).await;
+                }
                 message => return message,
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use belljar_core::grants::Grants;
 use belljar_core::id::FunctionId;
 use belljar_core::payload;
 use belljar_core::pickle::{self, PythonHint};
@@ -12,6 +13,7 @@ use belljar_core::task::{CodeHash, Limits, PythonVersion, Runtime, TaskClass};
 use belljar_store::record::{FunctionRecord, Timestamp};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::body::{Input, offload, parse};
@@ -35,6 +37,7 @@ const FIELDS: &[Field] = &[
     Field::optional("memory_mb", Kind::Count),
     Field::optional("max_retries", Kind::Count),
     Field::optional("description", Kind::Text),
+    Field::optional("grants", Kind::Object),
 ];
 
 #[derive(Deserialize)]
@@ -49,6 +52,7 @@ struct Register<'a> {
     memory_mb: Option<u32>,
     max_retries: Option<u32>,
     description: Option<Cow<'a, str>>,
+    grants: Option<Map<String, Value>>,
 }
 
 #[derive(Serialize)]
@@ -67,6 +71,7 @@ struct Registration {
     runtime: Option<Runtime>,
     python: Option<PythonVersion>,
     limits: Limits,
+    grants: Option<Box<Grants>>,
 }
 
 /// `POST /register_function`
@@ -79,7 +84,14 @@ pub(crate) async fn register(
     let read = move || read(&bytes, &shared);
     let sent = notes.time(Phase::Read, offload(input.bytes.len(), read)).await?;
     let served = notes.time(Phase::Store, app.served.get(&app.store)).await?;
-    let class = resolve(&sent, app.config.default_class, &served).map_err(ApiError::invalid)?;
+    let class = match resolve(&sent, app.config.default_class, &served) {
+        Ok(class) => class,
+        // Somebody who serves it may have come within the last second.
+        Err(_) => {
+            let served = notes.time(Phase::Store, app.served.look(&app.store)).await?;
+            resolve(&sent, app.config.default_class, &served).map_err(ApiError::invalid)?
+        }
+    };
     if class.runtime == Runtime::Sandbox {
         guest_modules::check(class.python, &sent.modules)?;
     }
@@ -89,6 +101,7 @@ pub(crate) async fn register(
         description: sent.description,
         class,
         limits: sent.limits,
+        grants: sent.grants,
         code: sent.hash,
         code_bytes: sent.code.len() as u64,
         registered_at: Timestamp::default(),
@@ -105,6 +118,7 @@ fn read(bytes: &[u8], app: &App) -> Result<Registration, ApiError> {
     let runtime = word(body.runtime.as_deref(), "runtime", &mut problems);
     let python = word(body.python.as_deref(), "python", &mut problems);
     let limits = limits(&body, &app.config.default_limits, &app.config.max_limits, &mut problems);
+    let grants = body.grants.and_then(|grants| asked(grants, &mut problems));
     let texts = [
         ("name", &*body.name, MAX_NAME),
         ("description", body.description.as_deref().unwrap_or_default(), MAX_DESCRIPTION),
@@ -144,6 +158,21 @@ fn read(bytes: &[u8], app: &App) -> Result<Registration, ApiError> {
         runtime,
         python,
         limits,
+        grants,
+    })
+}
+
+/// What a function asks to reach, if it asks for anything.
+fn asked(given: Map<String, Value>, problems: &mut Vec<Problem>) -> Option<Box<Grants>> {
+    let grants = Grants::deserialize(Value::Object(given)).map_err(|error| error.to_string());
+    let checked = grants.and_then(|grants| {
+        grants.check().map_err(|error| error.to_string())?;
+        Ok((!grants.is_empty()).then(|| Box::new(grants)))
+    });
+    checked.unwrap_or_else(|why| {
+        let msg = format!("Input should be what can be granted: {why}");
+        problems.push(Problem::body("grant_invalid", "grants", msg));
+        None
     })
 }
 
@@ -273,6 +302,7 @@ mod tests {
             runtime: runtime.map(|text| text.parse().expect("a runtime")),
             python: python.map(|text| text.parse().expect("a version")),
             limits: Limits::DEFAULT,
+            grants: None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use belljar_core::grants::Grants;
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
 use belljar_core::task::{Priority, PythonVersion, Runtime, TaskStatus};
 use belljar_store::record::{FunctionRecord, Page, TaskFilter, TaskSummary, WorkerRecord};
@@ -48,6 +49,8 @@ struct FunctionItem {
     runtime: Runtime,
     python: PythonVersion,
     limits: LimitsView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grants: Option<Box<Grants>>,
     code_hash: String,
     code_bytes: u64,
     registered_at: String,
@@ -156,6 +159,7 @@ fn function_item(function: FunctionRecord) -> FunctionItem {
         runtime: function.class.runtime,
         python: function.class.python,
         limits: function.limits.into(),
+        grants: function.grants,
         code_hash: function.code.to_string(),
         code_bytes: function.code_bytes,
         registered_at: rfc3339(function.registered_at),

@@ -129,8 +129,13 @@ async fn narrow(
         );
         problems.push(Problem::body("runtime_widened", "runtime", msg));
     } else if runtime != registered {
-        let served = notes.time(Phase::Store, app.served.get(&app.store)).await?;
-        let (python, offered) = (function.class.python, pythons(&served, runtime));
+        let python = function.class.python;
+        let mut served = notes.time(Phase::Store, app.served.get(&app.store)).await?;
+        if !served.contains(&TaskClass { runtime, python }) {
+            // Somebody who serves it may have come within the last second.
+            served = notes.time(Phase::Store, app.served.look(&app.store)).await?;
+        }
+        let offered = pythons(&served, runtime);
         if !served.is_empty() && !offered.contains(&python) {
             problems.push(unserved(runtime, &format!("Python {python}"), &offered));
         }
@@ -144,5 +149,6 @@ async fn narrow(
         class: TaskClass { runtime, python: function.class.python },
         limits,
         priority: options.priority,
+        grants: function.grants.clone(),
     })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use belljar_core::grants::Grants;
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
 use belljar_core::outcome::{FailureKind, OutputTail};
 use belljar_core::task::{Limits, Priority, PythonVersion, Runtime, TaskStatus};
@@ -25,6 +26,8 @@ struct TaskView {
     python: PythonVersion,
     priority: Priority,
     limits: LimitsView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grants: Option<Box<Grants>>,
     attempts: u32,
     deaths: u32,
     losses: Vec<String>,
@@ -134,6 +137,7 @@ fn view(record: TaskRecord) -> TaskView {
         python: record.spec.class.python,
         priority: record.spec.priority,
         limits: record.spec.limits.into(),
+        grants: record.spec.grants,
         attempts: record.attempts,
         deaths: record.deaths,
         losses: record.losses,

@@ -9,7 +9,9 @@ pub(crate) struct Errno(u16);
 impl Errno {
     pub(crate) const ACCES: Self = Self(2);
     pub(crate) const BADF: Self = Self(8);
+    pub(crate) const EXIST: Self = Self(20);
     pub(crate) const FAULT: Self = Self(21);
+    pub(crate) const FBIG: Self = Self(22);
     pub(crate) const INVAL: Self = Self(28);
     pub(crate) const IO: Self = Self(29);
     pub(crate) const ISDIR: Self = Self(31);
@@ -17,7 +19,9 @@ impl Errno {
     pub(crate) const MFILE: Self = Self(33);
     pub(crate) const NAMETOOLONG: Self = Self(37);
     pub(crate) const NOENT: Self = Self(44);
+    pub(crate) const NOSPC: Self = Self(51);
     pub(crate) const NOTDIR: Self = Self(54);
+    pub(crate) const NOTEMPTY: Self = Self(55);
     pub(crate) const NOTSUP: Self = Self(58);
     pub(crate) const PIPE: Self = Self(64);
     pub(crate) const SPIPE: Self = Self(70);

@@ -1,20 +1,23 @@
-//! The guest's only way out: `wasi_snapshot_preview1`, as far as a read-only Python needs it.
+//! The guest's only way out: `wasi_snapshot_preview1`, as far as Python needs it here.
 //!
 //! Written here rather than taken from `wasmtime-wasi`, for three reasons: what is not here cannot be
-//! reached (no socket, no environment, no writing); it never leaves the calling thread, so that the
+//! reached (no socket, no process, no writing to the host); it never leaves the calling thread, so that the
 //! process can forbid itself to start threads; and a call pays for nothing that it does not use.
 //!
 //! # Layout
 //!
 //! * [`calls`]: the functions, as wasmtime links them.
-//! * [`files`]: descriptors, granted directories. [`time`]: clocks and sleep.
+//! * [`files`]: descriptors and where paths lead: [`host`], granted directories, read-only, or [`scratch`],
+//!   a `/tmp` in memory. [`time`]: clocks and sleep.
 //! * [`output`]: where standard output and error go. [`guest`]: the guest's memory. [`errno`].
 
 mod calls;
 mod errno;
 mod files;
 mod guest;
+mod host;
 mod output;
+mod scratch;
 mod time;
 
 use std::sync::Arc;
@@ -30,7 +33,7 @@ use output::Sinks;
 /// The world of one instance.
 #[derive(Debug)]
 pub(crate) struct Wasi {
-    files: Files,
+    pub(crate) files: Files,
     pub(crate) sinks: Sinks,
     /// When sleeping must end.
     pub(crate) deadline: Option<Instant>,

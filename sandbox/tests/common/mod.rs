@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use belljar_core::frame::{self, Call, Done, Ready, Reply};
+use belljar_core::frame::{self, Call, Done, Granted, Ready, Reply};
 use belljar_core::task::CodeHash;
 use belljar_sandbox::image::default_dir;
 use belljar_sandbox::source;
@@ -24,12 +24,20 @@ pub(crate) struct Jar {
 impl Jar {
     /// Starts one; `paths` are its `--python-path`.
     pub(crate) fn start(paths: &[&std::path::Path]) -> Self {
+        Self::start_offering(paths, &[])
+    }
+
+    /// Starts one that may also grant the directories `read`.
+    pub(crate) fn start_offering(paths: &[&std::path::Path], read: &[&std::path::Path]) -> Self {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
         ours.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
         let mut command = Command::new(env!("CARGO_BIN_EXE_belljar-jar"));
         command.arg("--guest").arg(default_dir("3.11"));
         for path in paths {
             command.arg("--python-path").arg(path);
+        }
+        for dir in read {
+            command.arg("--grant-read").arg(dir);
         }
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::null());
         let fd = theirs.as_raw_fd();
@@ -57,6 +65,17 @@ impl Jar {
 
     /// Calls `f` of `source` with the JSON list `arguments`, at most `memory_mb` MiB.
     pub(crate) fn call_within(&mut self, source: &str, arguments: &str, memory_mb: u32) -> Done {
+        self.call_granting(source, arguments, memory_mb, None)
+    }
+
+    /// The same, granted something.
+    pub(crate) fn call_granting(
+        &mut self,
+        source: &str,
+        arguments: &str,
+        memory_mb: u32,
+        granted: Option<Granted>,
+    ) -> Done {
         let code = Bytes::from(source::function(source, "f"));
         let call = Call {
             hash: CodeHash::of(&code),
@@ -64,6 +83,7 @@ impl Jar {
             forget: true,
             args: source::arguments(arguments).into(),
             memory_mb,
+            granted: granted.map(Box::new),
         };
         frame::write(&mut self.channel, &call).expect("written");
         match frame::read(&mut self.channel).expect("a frame") {

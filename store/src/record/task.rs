@@ -1,5 +1,6 @@
 //! Functions and tasks as clients see them.
 
+use belljar_core::grants::Grants;
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
 use belljar_core::outcome::{FailureKind, Outcome};
 use belljar_core::task::{CodeHash, Limits, Priority, TaskClass, TaskSpec, TaskStatus};
@@ -24,6 +25,9 @@ pub struct FunctionRecord {
     pub class: TaskClass,
     /// The widest limits that a call of it may have.
     pub limits: Limits,
+    /// What every call of it may reach beyond its interpreter.
+    #[serde(default)]
+    pub grants: Option<Box<Grants>>,
     /// Names its code.
     pub code: CodeHash,
     /// The size of its code in bytes.

@@ -14,6 +14,7 @@ fn function(name: &str, code: &Bytes) -> FunctionRecord {
         description: "doubles".to_owned(),
         class: native(),
         limits: Limits::DEFAULT,
+        grants: None,
         code: CodeHash::of(code),
         code_bytes: code.len() as u64,
         registered_at: Timestamp(0),

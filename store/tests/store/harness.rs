@@ -141,6 +141,7 @@ pub(crate) fn task() -> NewTask {
             class: native(),
             limits: Limits::DEFAULT,
             priority: Priority::Normal,
+            grants: None,
         },
         args: Bytes::from_static(b"\x80\x04\x95args"),
         delay_ms: 0,

@@ -1,9 +1,11 @@
 //! The one executor: a child process, native or sandboxed, that answers one call at a time.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use belljar_core::frame::{self, Call, Done, FrameError, Raised, Reply};
+use belljar_core::frame::{self, Call, Done, FrameError, Granted, Raised, Reply};
+use belljar_core::grants::Offers;
 use belljar_core::invocation::{Function, Invocation};
 use belljar_core::outcome::{Failure, FailureKind, Outcome, Verdict};
 use belljar_core::task::CodeHash;
@@ -29,6 +31,7 @@ const REMEMBERED_BYTES: usize = 64 << 20;
 #[derive(Debug)]
 pub(crate) struct ProcessExecutor {
     supply: Supply,
+    offers: Arc<Offers>,
     child: Option<Child>,
     sent: Sent,
     calls: u64,
@@ -44,8 +47,19 @@ enum Exchange {
 
 impl ProcessExecutor {
     /// An executor that takes its children from `supply`, the first when it is first needed.
-    pub(crate) fn new(supply: Supply) -> Self {
-        Self { supply, child: None, sent: Sent::default(), calls: 0, timer: Deadline::default() }
+    pub(crate) fn new(supply: Supply, offers: Arc<Offers>) -> Self {
+        let (sent, timer) = (Sent::default(), Deadline::default());
+        Self { supply, offers, child: None, sent, calls: 0, timer }
+    }
+
+    /// What the child is sent, unless the call asks for what is not offered here or is too long.
+    fn request(&mut self, invocation: &Invocation) -> Result<Vec<u8>, Failure> {
+        let granted = invocation.grants.as_deref().map(|asked| self.offers.grant(asked));
+        let granted = granted
+            .transpose()
+            .map_err(|denied| Failure::by_platform(FailureKind::Denied, denied.to_string()))?;
+        frame::encode(&self.sent.call(invocation, granted.map(Box::new)))
+            .map_err(|error| Failure::by_platform(FailureKind::Limit, error.to_string()))
     }
 
     /// Takes a child ahead of the first call.
@@ -78,11 +92,10 @@ impl Executor for ProcessExecutor {
         };
         self.calls += 1;
         let started = Instant::now();
-        let frame = match frame::encode(&self.sent.call(invocation)) {
+        let frame = match self.request(invocation) {
             Ok(frame) => frame,
-            Err(error) => {
+            Err(failure) => {
                 self.child = Some(child);
-                let failure = Failure::by_platform(FailureKind::Limit, error.to_string());
                 return Ok(Outcome::bare(Verdict::Failed(failure), started.elapsed()));
             }
         };
@@ -192,7 +205,7 @@ struct Sent {
 
 impl Sent {
     /// The call for an invocation, with the function's bytes where the child lacks them.
-    fn call(&mut self, invocation: &Invocation) -> Call {
+    fn call(&mut self, invocation: &Invocation, granted: Option<Box<Granted>>) -> Call {
         let Invocation { limits, function: Function { hash, code }, args, .. } = invocation;
         let mut call = Call {
             hash: *hash,
@@ -200,6 +213,7 @@ impl Sent {
             forget: false,
             args: Bytes::clone(args),
             memory_mb: limits.memory_mb,
+            granted,
         };
         if !self.hashes.contains(hash) {
             call.forget = !self.hashes.is_empty()
@@ -232,13 +246,14 @@ mod tests {
             limits: Limits::DEFAULT,
             function: Function { hash: CodeHash::of(code), code: Bytes::from_static(code) },
             args: Bytes::new(),
+            grants: None,
         };
         let mut sent = Sent::default();
-        assert!(sent.call(&invocation(b"a")).code.is_some());
-        assert!(sent.call(&invocation(b"a")).code.is_none());
+        assert!(sent.call(&invocation(b"a"), None).code.is_some());
+        assert!(sent.call(&invocation(b"a"), None).code.is_none());
         sent.bytes = REMEMBERED_BYTES;
-        let call = sent.call(&invocation(b"b"));
+        let call = sent.call(&invocation(b"b"), None);
         assert!(call.forget && call.code.is_some());
-        assert!(sent.call(&invocation(b"a")).code.is_some());
+        assert!(sent.call(&invocation(b"a"), None).code.is_some());
     }
 }

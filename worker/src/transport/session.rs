@@ -298,6 +298,7 @@ mod tests {
             limits: Limits::DEFAULT,
             function: Function { hash: CodeHash::of(&code), code },
             args: Bytes::new(),
+            grants: None,
         }
     }
 

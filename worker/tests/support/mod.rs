@@ -10,6 +10,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
+use belljar_core::grants::Offers;
 use belljar_core::id::TaskId;
 use belljar_core::invocation::{Function, Invocation};
 use belljar_core::outcome::{Failure, FailureKind, Outcome, Verdict};
@@ -53,6 +54,11 @@ pub(crate) fn executor() -> ExecutorConfig {
     let venv = python.ancestors().nth(2).expect("a virtual environment");
     config.args = vec!["--site".into(), venv.join("lib/python3.11/site-packages").into()];
     config
+}
+
+/// A pool of native slots.
+pub(crate) fn pool(slots: usize) -> PoolConfig {
+    PoolConfig { slots, executors: vec![executor()], offers: Offers::default() }
 }
 
 /// A Python process that pickles: one for all tests of a binary.
@@ -138,7 +144,7 @@ pub(crate) fn invocation(code: Bytes, args: Bytes) -> Invocation {
     let function = Function { hash: CodeHash::of(&code), code };
     let limits = Limits { timeout_ms: 20_000, ..Limits::DEFAULT };
     let (task_id, attempt) = (TaskId::random(), Attempt(1));
-    Invocation { task_id, attempt, class: native(), limits, function, args }
+    Invocation { task_id, attempt, class: native(), limits, function, args, grants: None }
 }
 
 pub(crate) fn within(milliseconds: u64, mut invocation: Invocation) -> Invocation {
@@ -167,7 +173,8 @@ impl Rig {
     pub(crate) fn with(slots: usize, mut executor: ExecutorConfig) -> Self {
         let mark = TaskId::random().to_string();
         executor.env.push(("BELLJAR_TEST_RIG".into(), mark.clone().into()));
-        let (pool, events) = Pool::start(PoolConfig { slots, executors: vec![executor] });
+        let (pool, events) =
+            Pool::start(PoolConfig { slots, executors: vec![executor], offers: Offers::default() });
         Self { pool, events, mark }
     }
 

@@ -32,6 +32,7 @@ const GUEST_STACK_BYTES: usize = 16 << 20;
 struct Arguments {
     guest: PathBuf,
     python_path: Vec<PathBuf>,
+    grant_read: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -39,20 +40,23 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(text) => {
             report(&text);
-            report(&"usage: belljar-jar [--guest PATH] [--python-path DIR]...");
+            report(
+                &"usage: belljar-jar [--guest PATH] [--python-path DIR]... [--grant-read DIR]...",
+            );
             return ExitCode::from(exit::USAGE);
         }
     };
     wall::close_strangers();
-    let sandbox = match load(&arguments) {
-        Ok(sandbox) => sandbox,
+    let (sandbox, offers) = match load(&arguments) {
+        Ok(loaded) => loaded,
         Err(error) => return fail(exit::NO_GUEST, error.as_ref()),
     };
-    if let Err(error) = wall::before_threads(sandbox.directories()) {
+    if let Err(error) = wall::before_threads(sandbox.directories().chain(offers.directories())) {
         return fail(exit::NO_GUEST, &error);
     }
     let thread = std::thread::Builder::new().stack_size(THREAD_STACK_BYTES);
-    let served = thread.spawn(move || serve::run(sandbox)).map(std::thread::JoinHandle::join);
+    let served =
+        thread.spawn(move || serve::run(sandbox, &offers)).map(std::thread::JoinHandle::join);
     match served {
         Ok(Ok(Ok(()))) => ExitCode::from(exit::DONE),
         Ok(Ok(Err(error))) => fail(exit::BROKEN, &error),
@@ -62,7 +66,8 @@ fn main() -> ExitCode {
 }
 
 fn arguments(mut given: impl Iterator<Item = std::ffi::OsString>) -> Result<Arguments, String> {
-    let mut arguments = Arguments { guest: default_dir("3.11"), python_path: Vec::new() };
+    let (python_path, grant_read) = (Vec::new(), Vec::new());
+    let mut arguments = Arguments { guest: default_dir("3.11"), python_path, grant_read };
     while let Some(name) = given.next() {
         let value = || format!("`{}` needs a value", name.display());
         match name.to_str() {
@@ -70,20 +75,32 @@ fn arguments(mut given: impl Iterator<Item = std::ffi::OsString>) -> Result<Argu
             Some("--python-path") => {
                 arguments.python_path.push(given.next().ok_or_else(value)?.into());
             }
+            Some("--grant-read") => {
+                let dir = given.next().ok_or_else(value)?;
+                let dir = dir.into_string();
+                arguments.grant_read.push(dir.map_err(|dir| {
+                    format!("`{}` is no UTF-8, as a guest's paths must be", dir.display())
+                })?);
+            }
             _ => return Err(format!("`{}` is no option", name.display())),
         }
     }
     Ok(arguments)
 }
 
-fn load(arguments: &Arguments) -> Result<Sandbox, Box<dyn std::error::Error>> {
+/// The sandbox, and what its calls may be granted.
+fn load(arguments: &Arguments) -> Result<(Sandbox, Grants), Box<dyn std::error::Error>> {
     let config = EngineConfig { flavour: Flavour::Killed, stack_bytes: GUEST_STACK_BYTES };
     let image = Image::load(&arguments.guest, &config)?;
     let mut grants = Grants::none();
     for dir in &arguments.python_path {
         grants = grants.python_path(dir)?;
     }
-    Ok(Sandbox::new(&image, &grants, Output::Inherit)?)
+    let mut offers = Grants::none();
+    for dir in &arguments.grant_read {
+        offers = offers.read(dir)?;
+    }
+    Ok((Sandbox::new(&image, &grants, Output::Inherit)?, offers))
 }
 
 fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {

@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io::BufReader;
 use std::os::fd::FromRawFd;
 
-use belljar_core::frame::{self, CHILD_FD, Call, Done, FrameError, Ready, Reply};
+use belljar_core::frame::{self, CHILD_FD, Call, Done, FrameError, Granted, Ready, Reply};
 use belljar_core::task::CodeHash;
-use belljar_sandbox::{Error, Limits, Sandbox};
+use belljar_sandbox::{Error, Grants, Limits, Sandbox};
 use bytes::Bytes;
 
 use crate::wall;
@@ -27,10 +27,13 @@ pub(crate) enum Broken {
     /// The parent names a function that it never sent.
     #[error("a call names a function that was not sent")]
     UnknownFunction,
+    /// The parent grants a directory that this process was not started with.
+    #[error("a call is granted a directory that was not opened")]
+    UnknownDirectory,
 }
 
 /// Serves `sandbox` on [`CHILD_FD`].
-pub(crate) fn run(mut sandbox: Sandbox) -> Result<(), Broken> {
+pub(crate) fn run(mut sandbox: Sandbox, offers: &Grants) -> Result<(), Broken> {
     #[expect(unsafe_code, reason = "the one descriptor that the parent hands over by number")]
     // SAFETY: nothing else in this process owns it; `main` closed all but 0 to 3.
     let channel = unsafe { File::from_raw_fd(CHILD_FD) };
@@ -51,7 +54,11 @@ pub(crate) fn run(mut sandbox: Sandbox) -> Result<(), Broken> {
         }
         let code = functions.get(&call.hash).ok_or(Broken::UnknownFunction)?;
         let limits = Limits { memory_bytes: (call.memory_mb as usize) << 20, time: None };
-        let answer = sandbox.call(code, &call.args, &limits)?;
+        let grants = match call.granted {
+            Some(granted) => select(offers, *granted)?,
+            None => Grants::none(),
+        };
+        let answer = sandbox.call_granting(code, &call.args, &limits, &grants)?;
         let done = Done {
             result: answer.result,
             phases: answer.phases,
@@ -63,4 +70,13 @@ pub(crate) fn run(mut sandbox: Sandbox) -> Result<(), Broken> {
         sandbox.prepare()?;
     }
     Ok(())
+}
+
+/// What the parent grants to one call, of what this process can reach.
+fn select(offers: &Grants, granted: Granted) -> Result<Grants, Broken> {
+    let mut grants = offers.only(&granted.read).ok_or(Broken::UnknownDirectory)?;
+    for (name, value) in &granted.env {
+        grants = grants.env(name, value)?;
+    }
+    Ok(grants.scratch(u64::from(granted.scratch_mb) << 20))
 }

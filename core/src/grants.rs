@@ -1,0 +1,175 @@
+//! What a function may reach beyond its own interpreter: asked for when it is registered, offered by
+//! whoever runs the worker. Nothing is granted that was not both.
+
+use serde::{Deserialize, Serialize};
+
+use crate::frame::Granted;
+
+/// What a function asks for. Each call of it gets all of this, or ends as denied.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Grants {
+    /// Names of environment variables.
+    pub env: Vec<String>,
+    /// Absolute paths of directories, to be read under the same paths.
+    pub read: Vec<String>,
+    /// MiB of a writable `/tmp` in memory that ends with the call. Sandbox only: a native function has
+    /// the machine's.
+    pub scratch_mb: u32,
+}
+
+/// What a worker's operator lets functions ask for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Offers {
+    /// Environment variables and their values.
+    pub env: Vec<(String, String)>,
+    /// Absolute paths of directories.
+    pub read: Vec<String>,
+    /// The largest `/tmp` of a call, in MiB.
+    pub scratch_mb: u32,
+}
+
+/// A grant that the worker does not offer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// An environment variable.
+    #[error(
+        "the environment variable `{0}` is not granted here: the worker must be started with `--grant-env {0}`"
+    )]
+    Env(String),
+    /// A directory.
+    #[error(
+        "the directory `{0}` is not granted here: the worker must be started with `--grant-read {0}`"
+    )]
+    Read(String),
+    /// A larger `/tmp` than there may be.
+    #[error(
+        "scratch space of {asked} MiB is not granted here: the worker gives up to {offered} (`--grant-scratch-mb`)"
+    )]
+    Scratch {
+        /// What the function asks for.
+        asked: u32,
+        /// What there is.
+        offered: u32,
+    },
+}
+
+/// Why something cannot be asked for at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidGrant {
+    /// No name of a variable.
+    #[error("`{0}` is not the name of an environment variable")]
+    Env(String),
+    /// No path that means the same everywhere.
+    #[error("`{0}` is not an absolute path without `.`, `..` and doubled or trailing slashes")]
+    Read(String),
+    /// A path that is the guest's own.
+    #[error("`{0}` cannot be granted: the sandbox has its own `/{1}`")]
+    Reserved(String, String),
+}
+
+/// First components of paths that mean something else in the guest.
+const RESERVED: [&str; 5] = ["lib", "site", "path", "tmp", "dev"];
+
+impl Grants {
+    /// Whether nothing is asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.env.is_empty() && self.read.is_empty() && self.scratch_mb == 0
+    }
+
+    /// Whether everything that is asked for can be had anywhere at all.
+    ///
+    /// # Errors
+    /// The first that cannot.
+    pub fn check(&self) -> Result<(), InvalidGrant> {
+        self.env.iter().try_for_each(|name| check_name(name))?;
+        self.read.iter().try_for_each(|path| check_path(path))
+    }
+}
+
+/// Whether `name` can name an environment variable.
+///
+/// # Errors
+/// It cannot.
+pub fn check_name(name: &str) -> Result<(), InvalidGrant> {
+    let fits = !name.is_empty() && !name.contains(['=', '\0']);
+    if fits { Ok(()) } else { Err(InvalidGrant::Env(name.to_owned())) }
+}
+
+/// Whether the directory `path` can be granted.
+///
+/// # Errors
+/// It cannot.
+pub fn check_path(path: &str) -> Result<(), InvalidGrant> {
+    let invalid = || InvalidGrant::Read(path.to_owned());
+    let inside = path.strip_prefix('/').ok_or_else(invalid)?;
+    if path.contains('\0') || inside.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(invalid());
+    }
+    let first = inside.split('/').next().unwrap_or_default();
+    if RESERVED.contains(&first) {
+        return Err(InvalidGrant::Reserved(path.to_owned(), first.to_owned()));
+    }
+    Ok(())
+}
+
+impl Offers {
+    /// What a call gets that asks for `asked`, if all of it is offered.
+    ///
+    /// # Errors
+    /// The first that is not offered.
+    pub fn grant(&self, asked: &Grants) -> Result<Granted, Denied> {
+        if let Some(path) = asked.read.iter().find(|path| !self.read.contains(path)) {
+            return Err(Denied::Read(path.clone()));
+        }
+        if asked.scratch_mb > self.scratch_mb {
+            return Err(Denied::Scratch { asked: asked.scratch_mb, offered: self.scratch_mb });
+        }
+        let value = |name: &String| {
+            let offered = self.env.iter().find(|(offered, _)| offered == name);
+            offered.cloned().ok_or_else(|| Denied::Env(name.clone()))
+        };
+        let env = asked.env.iter().map(value).collect::<Result<_, _>>()?;
+        Ok(Granted { env, read: asked.read.clone(), scratch_mb: asked.scratch_mb })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offers() -> Offers {
+        let env = vec![("REGION".to_owned(), "eu".to_owned())];
+        Offers { env, read: vec!["/srv/data".to_owned()], scratch_mb: 8 }
+    }
+
+    #[test]
+    fn what_is_asked_and_offered_is_granted() {
+        let Offers { env, read, scratch_mb } = offers();
+        let asked = Grants { env: vec!["REGION".into()], read: read.clone(), scratch_mb };
+        assert_eq!(offers().grant(&asked), Ok(Granted { env, read, scratch_mb }));
+        assert_eq!(offers().grant(&Grants::default()), Ok(Granted::default()));
+    }
+
+    #[test]
+    fn what_is_not_offered_is_denied_by_name() {
+        let env = Grants { env: vec!["TOKEN".into()], ..Grants::default() };
+        // Not even what lies below an offered directory: the worker opened this one only.
+        let read = Grants { read: vec!["/srv/data/private".into()], ..Grants::default() };
+        let scratch = Grants { scratch_mb: 9, ..Grants::default() };
+        assert_eq!(offers().grant(&env), Err(Denied::Env("TOKEN".into())));
+        assert_eq!(offers().grant(&read), Err(Denied::Read("/srv/data/private".into())));
+        assert_eq!(offers().grant(&scratch), Err(Denied::Scratch { asked: 9, offered: 8 }));
+    }
+
+    #[test]
+    fn only_plain_absolute_paths_can_be_asked_for() {
+        for path in ["srv", "/", "/srv/", "/srv//x", "/srv/../etc", "/srv/.", "/srv\0"] {
+            assert_eq!(check_path(path), Err(InvalidGrant::Read(path.into())), "{path}");
+        }
+        assert!(matches!(check_path("/lib/x"), Err(InvalidGrant::Reserved(..))));
+        assert_eq!(check_path("/srv/data"), Ok(()));
+        assert!(check_name("A=B").is_err() && check_name("").is_err() && check_name("A").is_ok());
+    }
+}

@@ -1,0 +1,126 @@
+//! What a call reaches that was granted, and that the next call, granted nothing, does not.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
+
+#[expect(dead_code, reason = "shared with tests that use other parts of it")]
+mod common;
+
+use belljar_core::frame::Granted;
+use belljar_sandbox::source;
+use common::Jar;
+
+/// What `f` of `source` returns, granted `granted`, as JSON.
+#[track_caller]
+fn value(jar: &mut Jar, source: &str, granted: Granted) -> String {
+    let done = jar.call_granting(source, "[]", 256, Some(granted));
+    let pickle = done.result.unwrap_or_else(|raised| panic!("{}", raised.traceback));
+    source::json(&pickle).expect("JSON").to_owned()
+}
+
+#[test]
+fn variables_are_seen_by_their_call_alone() {
+    let mut jar = Jar::start(&[]);
+    let source = "import os\ndef f(): return dict(os.environ)";
+    let env = vec![("A".to_owned(), "1=2".to_owned()), ("B".to_owned(), "ü".to_owned())];
+    let granted = Granted { env, ..Granted::default() };
+    assert_eq!(value(&mut jar, source, granted), r#"{"A": "1=2", "B": "\u00fc"}"#);
+    assert_eq!(jar.value(source), "{}");
+}
+
+#[test]
+fn a_directory_is_read_under_its_own_path_and_nothing_beside_it() {
+    let dir = tempfile::tempdir_in("/var/tmp").expect("a directory");
+    std::fs::create_dir(dir.path().join("given")).expect("created");
+    std::fs::write(dir.path().join("given/data"), "seen").expect("written");
+    std::fs::write(dir.path().join("secret"), "unseen").expect("written");
+    std::os::unix::fs::symlink("../secret", dir.path().join("given/link")).expect("linked");
+    let given = dir.path().join("given");
+    let mut jar = Jar::start_offering(&[], &[&given]);
+    let name = given.to_str().expect("UTF-8").to_owned();
+    let granted = || Granted { read: vec![name.clone()], ..Granted::default() };
+
+    let read = format!(
+        "import os\ndef f(): return [open('{name}/data').read(), sorted(os.listdir('{name}'))]"
+    );
+    assert_eq!(value(&mut jar, &read, granted()), r#"["seen", ["data", "link"]]"#);
+    for reach in [
+        format!("open('{name}/link')"),
+        format!("open('{name}/../secret')"),
+        format!("open('{name}/data', 'w')"),
+        format!("open('{name}/new', 'x')"),
+        format!("os.mkdir('{name}/new')"),
+        format!("os.remove('{name}/data')"),
+        format!("os.rename('{name}/data', '{name}/other')"),
+        format!("os.listdir('{name}/..')"),
+    ] {
+        let source = format!(
+            "import os\ndef f():\n  try: {reach}\n  except PermissionError: return 'refused'"
+        );
+        assert_eq!(value(&mut jar, &source, granted()), "\"refused\"", "{reach}");
+    }
+    assert_eq!(std::fs::read(given.join("data")).expect("still there"), b"seen");
+    let ungranted =
+        format!("def f():\n  try: open('{name}/data')\n  except PermissionError: return 'refused'");
+    assert_eq!(jar.value(&ungranted), "\"refused\"");
+}
+
+const USE_SCRATCH: &str = "
+import csv, os, shutil, tempfile
+def f():
+    with tempfile.TemporaryDirectory() as work:
+        path = os.path.join(work, 'rows.csv')
+        with open(path, 'w', newline='') as out: csv.writer(out).writerows([[1, 2], [3, 4]])
+        with open(path, 'a') as out: out.write('5,6\\n')
+        with open(path, 'r+') as both:
+            both.seek(0); both.write('9'); both.seek(0)
+            text = both.read()
+        os.makedirs(work + '/a/b')
+        os.rename(path, work + '/a/b/moved.csv')
+        size = os.stat(work + '/a/b/moved.csv').st_size
+        shutil.copyfile(work + '/a/b/moved.csv', work + '/copy')
+        names = sorted(os.listdir(work))
+        with tempfile.TemporaryFile() as unnamed:
+            unnamed.write(b'x' * 100); unnamed.truncate(10); unnamed.seek(0, 2)
+            end = unnamed.tell()
+        assert not os.path.exists(path)
+    return [text, size, names, end, os.listdir('/tmp')]
+";
+
+#[test]
+fn scratch_space_is_a_directory_like_any_other() {
+    let mut jar = Jar::start(&[]);
+    let granted = || Granted { scratch_mb: 4, ..Granted::default() };
+    let expected = r#"["9,2\n3,4\n5,6\n", 14, ["a", "copy"], 10, []]"#;
+    let used = value(&mut jar, USE_SCRATCH, granted());
+    assert_eq!(used.replace("\\r", ""), expected);
+    let leave = "def f(): return open('/tmp/left', 'w').write('x')";
+    assert_eq!(value(&mut jar, leave, granted()), "1");
+    let look = "import os\ndef f(): return os.listdir('/tmp')";
+    assert_eq!(value(&mut jar, look, granted()), "[]", "what one call wrote is gone for the next");
+    let refused =
+        "def f():\n  try: open('/tmp/x', 'w')\n  except PermissionError: return 'refused'";
+    assert_eq!(jar.value(refused), "\"refused\"");
+}
+
+const FILL: &str = "
+import os
+def f():
+    try:
+        with open('/tmp/big', 'wb', buffering=0) as out:
+            while True: out.write(b'x' * 65536)
+    except OSError as error: full = error.errno == __import__('errno').ENOSPC
+    size = os.stat('/tmp/big').st_size
+    os.remove('/tmp/big')
+    for made in range(100_000):
+        try: open(f'/tmp/{made}', 'w').close()
+        except OSError: break
+    return [full, size <= 1 << 20, size > 900_000, made < 5000]
+";
+
+#[test]
+fn scratch_space_ends_at_its_limit() {
+    let mut jar = Jar::start(&[]);
+    let granted = Granted { scratch_mb: 1, ..Granted::default() };
+    assert_eq!(value(&mut jar, FILL, granted), "[true, true, true, true]");
+    jar.is_right();
+}
