@@ -4,9 +4,11 @@
 //! # Layout
 //!
 //! * [`service`]: `belljar up`, started, watched, killed. * [`client`]: REST and JSON.
+//! * [`examples`]: the functions of `guest-examples/`.
 //! * [`python`]: dill, cloudpickle and pickle in a real interpreter. * [`process`]: the process table.
 
 pub mod client;
+pub mod examples;
 pub mod process;
 pub mod python;
 pub mod service;

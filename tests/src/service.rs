@@ -36,9 +36,10 @@ pub struct Service {
 /// A binary of this build.
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap_or_default();
-    let dir = test.ancestors().nth(2).map(PathBuf::from).unwrap_or_default();
-    dir.join(name)
+    let own = std::env::current_exe().unwrap_or_default();
+    // Beside a program of this crate; a test lies one directory deeper.
+    let dirs = own.ancestors().skip(1).take(2);
+    dirs.map(|dir| dir.join(name)).find(|path| path.exists()).unwrap_or_else(|| name.into())
 }
 
 impl Service {
