@@ -7,9 +7,11 @@ export PYO3_PYTHON ?= $(BUILD_PYTHON)
 export BELLJAR_TEST_PYTHON ?= $(CURDIR)/$(VENV)/bin/python
 # CI retries what fails, and says so: its machines are shared.
 PROFILE := $(if $(CI),ci,default)
+# The fault harness stops processes at fail points, which no release has.
+FAILPOINTS := --features belljar/failpoints
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build test check guest bench-client setup doctor clean
+.PHONY: help up build test check guest faults bench-client setup doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,19 +26,23 @@ guest: setup ## Build the sandbox's Python, unless it is there: some ten minutes
 	@sandbox/guest/build.sh
 
 test: setup guest ## Run every test: unit, store, contract, end to end.
-	cargo build --workspace --locked --bins
+	cargo build --workspace --locked --bins $(FAILPOINTS)
 ifeq ($(NEXTEST),yes)
-	cargo nextest run --workspace --locked --profile $(PROFILE)
+	cargo nextest run --workspace --locked --profile $(PROFILE) $(FAILPOINTS)
 else
-	cargo test --workspace --locked
+	cargo test --workspace --locked $(FAILPOINTS)
 endif
-	cargo test --workspace --locked --doc
+	cargo test --workspace --locked --doc $(FAILPOINTS)
 	cd runner && $(CURDIR)/$(VENV)/bin/python -m unittest -q
 
 check: setup guest ## The fast part of CI: format, lints, unit tests (one of which needs the guest).
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo test --workspace --locked --lib --bins
+	cargo clippy --workspace --all-targets --locked $(FAILPOINTS) -- -D warnings
+	cargo test --workspace --locked --lib --bins $(FAILPOINTS)
+
+faults: setup guest ## Kill processes at exact moments and break connections under load; ARGS names cells.
+	cargo build --workspace --locked --bins $(FAILPOINTS)
+	@target/debug/belljar-faults $(ARGS)
 
 bench-client: build ## Speed with a Python client, beside ProcessPoolExecutor in the same run.
 	@$(VENV)/bin/python bench/python_client.py $(ARGS)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use belljar_core::task::{Limits, PythonVersion, Runtime};
 use belljar_store::StoreConfig;
+use belljar_wire::TlsFiles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Runs Python functions that arrive over REST: natively, or isolated under a WebAssembly jar.
@@ -15,6 +16,10 @@ pub(crate) struct Cli {
     /// What to log, as `error`, `warn`, `info`, `debug` or a filter such as `belljar_store=debug`.
     #[arg(long, global = true, env = "BELLJAR_LOG", value_name = "FILTER")]
     pub(crate) log: Option<String>,
+    /// The socket of the fault harness, which stops this process at fail points.
+    #[cfg(feature = "failpoints")]
+    #[arg(long, global = true, hide = true, env = "BELLJAR_FAULT_SOCKET", value_name = "PATH")]
+    pub(crate) fault_socket: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -215,6 +220,8 @@ pub(crate) struct DispatcherArgs {
     #[command(flatten)]
     pub(crate) secret: SecretArgs,
     #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+    #[command(flatten)]
     pub(crate) store: StoreArgs,
     #[command(flatten)]
     pub(crate) executors: ExecutorArgs,
@@ -227,6 +234,38 @@ pub(crate) struct SecretArgs {
     /// see options: prefer the variable.
     #[arg(long, env = "BELLJAR_SECRET", value_name = "TEXT", hide_env_values = true)]
     pub(crate) secret: Option<String>,
+}
+
+/// TLS between dispatcher and workers, who both show a certificate: all three files or none.
+#[derive(Debug, Args)]
+pub(crate) struct TlsArgs {
+    /// The certificate that this side shows, and what stands between it and the authority, as PEM. A
+    /// dispatcher's must name the host that workers connect to.
+    #[arg(
+        long,
+        env = "BELLJAR_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key",
+        requires = "tls_ca"
+    )]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The private key of that certificate, as PEM.
+    #[arg(long, env = "BELLJAR_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// The certificates of the authority that must have signed the other side's, as PEM.
+    #[arg(long, env = "BELLJAR_TLS_CA", value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_ca: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    /// The files, where TLS is wanted.
+    pub(crate) fn files(&self) -> Option<TlsFiles> {
+        Some(TlsFiles {
+            authority: self.tls_ca.clone()?,
+            certificate: self.tls_cert.clone()?,
+            key: self.tls_key.clone()?,
+        })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -244,6 +283,8 @@ pub(crate) struct WorkerArgs {
     pub(crate) runtime: Runtimes,
     #[command(flatten)]
     pub(crate) secret: SecretArgs,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     #[command(flatten)]
     pub(crate) executors: ExecutorArgs,
 }

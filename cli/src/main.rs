@@ -3,6 +3,8 @@
 mod args;
 mod doctor;
 mod exit;
+#[cfg(feature = "failpoints")]
+mod faults;
 mod grants;
 mod guest;
 mod install;
@@ -21,6 +23,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(cli.log.as_deref(), &cli.command);
+    #[cfg(feature = "failpoints")]
+    if let Some(Err(error)) = cli.fault_socket.as_deref().map(faults::listen) {
+        return exit::report(Err(error));
+    }
     let ended = match cli.command {
         Command::Gateway(args) => serve::gateway(args),
         Command::Dispatcher(args) => serve::dispatcher(args),

@@ -191,6 +191,7 @@ async fn settle(
 ) -> Vec<(TaskId, Attempt)> {
     if !finished.is_empty() {
         retry::until_ok("publish results", || store.finish(&finished)).await;
+        fail::fail_point!("stored");
     }
     if !requeued.is_empty() {
         retry::until_ok("give tasks back", || store.requeue(&requeued)).await;

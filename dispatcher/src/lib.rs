@@ -82,7 +82,10 @@ pub async fn run(
             }
             for action in scheduler.handle(event, now) {
                 match action {
-                    Action::Send { worker, invocations } => transport.send(worker, invocations),
+                    Action::Send { worker, invocations } => {
+                        fail::fail_point!("leased");
+                        transport.send(worker, invocations);
+                    }
                     Action::Stop { worker, task_id, attempt } => {
                         transport.stop(worker, task_id, attempt);
                     }

@@ -22,8 +22,14 @@ impl Client {
     /// A client of the service at `base`.
     #[must_use]
     pub fn new(base: &str) -> Self {
+        Self::with_timeout(base, Duration::from_secs(90))
+    }
+
+    /// One that gives an answer up after so long.
+    #[must_use]
+    pub fn with_timeout(base: &str, timeout: Duration) -> Self {
         let config = ureq::Agent::config_builder();
-        let config = config.timeout_global(Some(Duration::from_secs(90)));
+        let config = config.timeout_global(Some(timeout));
         let config = config.http_status_as_error(false).proxy(None).build();
         Self { base: base.to_owned(), agent: ureq::Agent::new_with_config(config) }
     }

@@ -33,7 +33,7 @@ pub struct Service {
     _dir: Option<TempDir>,
 }
 
-/// A binary of this build.
+/// A binary of this build: beside this program, or above the directory of tests that it is in.
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();

@@ -122,6 +122,7 @@ impl Pool {
     /// # Errors
     /// The pool is stopping, over full, has no such class, or its children do not start.
     pub fn submit(&self, invocation: Invocation) -> Result<(), Refused> {
+        fail::fail_point!("sent");
         let shared = self.shared();
         let refuse = |reason, invocation| Refused { reason, invocation: Box::new(invocation) };
         let class = shared.classes.iter().position(|class| *class == invocation.class);

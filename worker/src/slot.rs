@@ -37,6 +37,7 @@ impl Slot {
             let mut next = Some(job);
             while let Some(job) = next {
                 let (event, took) = self.execute(job).await;
+                fail::fail_point!("computed");
                 next = self.shared.next(self.index, took);
                 // A closed channel means that nobody wants to know any more.
                 let _ = self.events.send(event).await;

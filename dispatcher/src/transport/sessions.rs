@@ -17,8 +17,11 @@ use crate::event::Event;
 
 /// Silence of so many heartbeats is a loss.
 const MISSED: u32 = 3;
-/// So is the end of all connections for so many: the process is gone, or it would be back.
-const PARTED: u32 = 2;
+
+/// So is the end of all connections for so long: the process is gone, or it would be back.
+fn longest_absence(heartbeat: Duration) -> Duration {
+    heartbeat + heartbeat / 2
+}
 
 /// What the socket shall do.
 #[derive(Debug)]
@@ -205,12 +208,13 @@ impl Sessions {
         let slept = now - self.ticked > self.heartbeat;
         self.ticked = now;
         let mut lost = Vec::new();
+        let absence = longest_absence(self.heartbeat);
         for (worker, session) in &mut self.sessions {
             if slept {
                 session.heard = now;
                 session.parted = session.parted.map(|_| now);
             }
-            let gone = session.parted.is_some_and(|since| now - since >= self.heartbeat * PARTED);
+            let gone = session.parted.is_some_and(|since| now - since >= absence);
             if gone || now - session.heard >= self.heartbeat * MISSED {
                 lost.push(*worker);
             } else if session.tick(self.heartbeat, now) {
@@ -227,7 +231,7 @@ impl Sessions {
             self.by_peer.remove(&line.peer);
         }
         let reason = if session.parted.is_some() {
-            let absence = self.heartbeat * PARTED;
+            let absence = longest_absence(self.heartbeat);
             format!("its connection ended and it did not return within {absence:?}")
         } else {
             format!("it was silent for {:?}", self.heartbeat * MISSED)

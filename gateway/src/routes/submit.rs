@@ -89,7 +89,9 @@ async fn submit(app: &App, notes: &Notes, sent: Sent, form: Form) -> Result<Vec<
         delay_ms,
     };
     let tasks = args.into_iter().enumerate().map(task).collect();
+    fail::fail_point!("before_enqueue");
     let submitted = notes.time(Phase::Store, app.store.submit(tasks)).await;
+    fail::fail_point!("enqueued");
     submitted.map_err(|error| match (error, sent.options.key) {
         (StoreError::IdempotencyConflict { task_id, .. }, Some(key)) => {
             ApiError::IdempotencyConflict { key, task_id }

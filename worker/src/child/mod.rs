@@ -171,6 +171,7 @@ impl Link {
     /// Sends a frame and waits for the reply to it.
     pub(crate) async fn exchange(&mut self, frame: &[u8]) -> Result<Reply, Lost> {
         self.socket.write_all(frame).await?;
+        fail::fail_point!("running");
         self.receive().await
     }
 

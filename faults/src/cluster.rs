@@ -1,0 +1,242 @@
+//! The processes of one service, each started, killed and started again by itself.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use belljar_tests::part::{Part, await_redis, redis_socket};
+use belljar_tests::process::{self, eventually};
+use rustix::process::Signal;
+use tokio::runtime::Handle;
+
+use crate::cell::{Cell, Fault, Link, Mode, Stage, Victim};
+use crate::control::Control;
+use crate::proxy::{Proxy, Target};
+
+/// How many worker processes there are in pull and push, and how many slots each has.
+const WORKERS: usize = 2;
+const SLOTS: usize = 2;
+/// How long a process may take to say that it is there.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// The pause before a process that died is started again, as `belljar up` makes it.
+const RESTART_PAUSE: Duration = Duration::from_millis(50);
+
+/// A service of several processes over a Redis of its own.
+#[derive(Debug)]
+pub struct Cluster {
+    // Workers end before what they are connected to: dropped in this order.
+    workers: Vec<Part>,
+    dispatcher: Part,
+    gateway: Part,
+    redis: Part,
+    control: Control,
+    proxies: Vec<(Link, Proxy)>,
+    dir: PathBuf,
+    base: String,
+}
+
+/// The parts of a cluster that is being started.
+struct Builder<'a> {
+    dir: &'a Path,
+    control: Control,
+    cell: Cell,
+    runtime: &'a Handle,
+    proxies: Vec<(Link, Proxy)>,
+}
+
+impl Builder<'_> {
+    fn belljar(&self, name: &str, words: &[&str]) -> Result<Part> {
+        let environment = vec![("BELLJAR_FAULT_SOCKET".into(), self.control.socket().into())];
+        let part = Part::belljar(words, environment, self.dir.join(format!("{name}.log")))?;
+        await_control(&part, &self.control)?;
+        Ok(part)
+    }
+
+    /// Where a process is to connect: past the proxy, if this connection is to be broken.
+    fn by(&mut self, link: Link, target: Target) -> Result<Option<SocketAddr>> {
+        if !matches!(self.cell.fault, Fault::Network(broken, _) if broken == link) {
+            return Ok(None);
+        }
+        let proxy = Proxy::start(self.runtime, target)?;
+        let address = proxy.address();
+        self.proxies.push((link, proxy));
+        Ok(Some(address))
+    }
+
+    fn redis_url(&mut self, link: Link) -> Result<String> {
+        let socket = redis_socket(self.dir);
+        let by = self.by(link, Target::Unix(socket.clone()))?;
+        let direct = || format!("redis+unix://{}", socket.display());
+        Ok(by.map_or_else(direct, |address| format!("redis://{address}")))
+    }
+}
+
+impl Cluster {
+    /// Starts everything below `dir`, whose path must be short enough for sockets.
+    ///
+    /// # Errors
+    /// A part does not start, or was built without fail points.
+    pub fn start(dir: &Path, cell: Cell, runtime: &Handle) -> Result<Self> {
+        let redis = Part::redis(dir)?;
+        let control = Control::listen(&dir.join("faults.sock"))?;
+        let mut builder = Builder { dir, control, cell, runtime, proxies: Vec::new() };
+
+        let url = builder.redis_url(Link::GatewayRedis)?;
+        let words = ["gateway", "--listen", "127.0.0.1:0", "--redis", &url];
+        let mut gateway = builder.belljar("gateway", &words)?;
+        let at = gateway.first_line("belljar gateway listens at http://")?;
+        gateway.replace_option("--listen", &at);
+        let by = builder.by(Link::ClientGateway, Target::Tcp(at.parse()?))?;
+        let base = format!("http://{}", by.map_or(at, |address| address.to_string()));
+
+        let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
+        let runtimes = if cell.is_sandboxed() { "sandbox" } else { "native" };
+        let executors = ["--runtime", runtimes, "--python-path", modules];
+        let url = builder.redis_url(Link::DispatcherRedis)?;
+        let mode = cell.mode.as_str();
+        let slots = (WORKERS * SLOTS).to_string();
+        let mut words = vec!["dispatcher", "-m", mode, "-p", "0", "--redis", &url, "-w", &slots];
+        words.extend(executors);
+        let mut dispatcher = builder.belljar("dispatcher", &words)?;
+        let mut workers = Vec::new();
+        if cell.mode != Mode::Local {
+            let at = dispatcher.first_line("belljar dispatcher takes workers at tcp://")?;
+            let at: SocketAddr = at.parse()?;
+            dispatcher.replace_option("-p", &at.port().to_string());
+            let by = builder.by(Link::DispatcherWorker, Target::Tcp(at))?.unwrap_or(at);
+            let (slots, endpoint) = (SLOTS.to_string(), format!("tcp://{by}"));
+            let mut words = vec!["worker", mode, &slots, &endpoint];
+            words.extend(executors);
+            for number in 0..WORKERS {
+                workers.push(builder.belljar(&format!("worker-{number}"), &words)?);
+            }
+        }
+        let Builder { control, proxies, .. } = builder;
+        Ok(Self {
+            workers,
+            dispatcher,
+            gateway,
+            redis,
+            control,
+            proxies,
+            dir: dir.to_owned(),
+            base,
+        })
+    }
+
+    /// Where clients find it.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The proxy of the connection that is to be broken.
+    #[must_use]
+    pub fn proxy(&self, link: Link) -> Option<&Proxy> {
+        self.proxies.iter().find(|(known, _)| *known == link).map(|(_, proxy)| proxy)
+    }
+
+    /// The processes in which a task comes to this stage.
+    fn at(&self, stage: Stage) -> Vec<u32> {
+        match stage {
+            Stage::BeforeEnqueue | Stage::Enqueued => vec![self.gateway.pid()],
+            Stage::Leased | Stage::Stored => vec![self.dispatcher.pid()],
+            Stage::Sent | Stage::Running | Stage::Computed => self.with_slots(),
+        }
+    }
+
+    /// The processes that have slots.
+    fn with_slots(&self) -> Vec<u32> {
+        match self.workers.as_slice() {
+            [] => vec![self.dispatcher.pid()],
+            workers => workers.iter().map(Part::pid).collect(),
+        }
+    }
+
+    /// Waits until a task has come to `stage`, and with its process standing still there, kills the
+    /// victim; `choice` chooses where there are several. Says who was killed.
+    ///
+    /// # Errors
+    /// No task came there, or the victim is not there.
+    pub fn kill_at(
+        &mut self,
+        stage: Stage,
+        victim: Victim,
+        choice: usize,
+        killing: impl FnOnce(&str) -> Result<()>,
+    ) -> Result<()> {
+        let pids = self.at(stage);
+        let reached = self.control.stop_at(stage.point(), &pids, START_TIMEOUT)?;
+        let slots = self.with_slots();
+        let chosen = if slots.contains(&reached) { reached } else { slots[choice % slots.len()] };
+        let target = match victim {
+            Victim::Gateway => self.gateway.pid(),
+            Victim::Dispatcher => self.dispatcher.pid(),
+            Victim::Redis => self.redis.pid(),
+            Victim::Worker | Victim::JarWorker => chosen,
+            Victim::Child => child_of(chosen, choice)?,
+        };
+        killing(&format!("{victim:?} {target} killed with {reached} at {}", stage.point()))?;
+        process::kill(target.cast_signed(), Signal::KILL);
+        let gone = || !process::all().iter().any(|it| it.pid == target.cast_signed());
+        if let Some(part) = self.parts().find(|part| part.pid() == target) {
+            part.kill();
+        } else if !eventually(START_TIMEOUT, gone) {
+            bail!("process {target} was killed and is still there");
+        }
+        self.control.release(&pids);
+        Ok(())
+    }
+
+    /// Starts again what was killed, as a supervisor would; a worker sees to its children itself.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_again(&mut self, victim: Victim) -> Result<()> {
+        if victim == Victim::Child {
+            return Ok(());
+        }
+        std::thread::sleep(RESTART_PAUSE);
+        let is_dead = |part: &mut Part| matches!(part.ended(), Ok(Some(_)));
+        if is_dead(&mut self.redis) {
+            self.redis.start_again()?;
+            await_redis(&self.dir)?;
+        }
+        let belljars = self.workers.iter_mut().chain([&mut self.dispatcher, &mut self.gateway]);
+        for part in belljars.filter_map(|part| is_dead(part).then_some(part)) {
+            part.start_again()?;
+            await_control(part, &self.control)?;
+        }
+        Ok(())
+    }
+
+    fn parts(&mut self) -> impl Iterator<Item = &mut Part> {
+        let others = [&mut self.dispatcher, &mut self.gateway, &mut self.redis];
+        self.workers.iter_mut().chain(others)
+    }
+}
+
+/// Waits until a process can be stopped at fail points.
+fn await_control(part: &Part, control: &Control) -> Result<()> {
+    if control.knows(part.pid()) {
+        return Ok(());
+    }
+    bail!(
+        "no word from the fail points; {}\n  \
+         hint: cargo build --workspace --bins --features belljar/failpoints",
+        part.evidence()
+    )
+}
+
+/// An interpreter below a worker.
+fn child_of(worker: u32, choice: usize) -> Result<u32> {
+    let mut found = Vec::new();
+    let _ = eventually(START_TIMEOUT, || {
+        found = process::descendants(worker.cast_signed());
+        found.retain(|process| process.command.contains("belljar-"));
+        !found.is_empty()
+    });
+    let child = found.get(choice % found.len().max(1)).context("the worker has no children")?;
+    Ok(child.pid.cast_unsigned())
+}

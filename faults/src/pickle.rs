@@ -1,0 +1,62 @@
+//! The few pickles that the clients need, without a Python to make them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// The payload of a function of an importable module, by reference.
+#[must_use]
+pub fn function(module: &str, name: &str) -> String {
+    let mut bytes = b"\x80\x04".to_vec();
+    push_text(&mut bytes, module);
+    push_text(&mut bytes, name);
+    bytes.extend(b"\x93.");
+    STANDARD.encode(bytes)
+}
+
+/// The payload of `((first, second), {})`, two texts.
+#[must_use]
+pub fn arguments(first: &str, second: &str) -> String {
+    let mut bytes = b"\x80\x04".to_vec();
+    push_text(&mut bytes, first);
+    push_text(&mut bytes, second);
+    bytes.extend(b"\x86}\x86.");
+    STANDARD.encode(bytes)
+}
+
+/// A text by its length in four bytes.
+fn push_text(bytes: &mut Vec<u8>, text: &str) {
+    bytes.push(b'X');
+    bytes.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+    bytes.extend(text.as_bytes());
+}
+
+/// The text of a result that is a short text; `None` for any other.
+#[must_use]
+pub fn text(payload: &str) -> Option<String> {
+    let joined: String = payload.split_whitespace().collect();
+    let bytes = STANDARD.decode(joined).ok()?;
+    let at = bytes.iter().position(|byte| *byte == 0x8c)?;
+    let length = usize::from(*bytes.get(at + 1)?);
+    let text = bytes.get(at + 2..at + 2 + length)?;
+    String::from_utf8(text.to_vec()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_as_python_pickles_it_is_read() {
+        // base64(pickle.dumps("7 12.3", 4)), as a result arrives.
+        assert_eq!(text("gASVCgAAAAAAAACMBjcgMTIuM5Qu\n").as_deref(), Some("7 12.3"));
+        assert_eq!(text("gARLBy4="), None);
+    }
+
+    #[test]
+    fn arguments_are_a_pair_of_a_tuple_and_a_dict() {
+        assert_eq!(
+            STANDARD.decode(arguments("a", "b")).expect("base64"),
+            b"\x80\x04X\x01\0\0\0aX\x01\0\0\0b\x86}\x86."
+        );
+    }
+}
