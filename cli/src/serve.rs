@@ -81,7 +81,8 @@ fn remote(args: &DispatcherArgs, mode: Mode) -> Result<RemoteConfig> {
     let endpoint = Endpoint::new(args.bind.clone(), args.port);
     let secret = secret(&args.secret)?;
     let callers = if secret.is_some() { Callers::WithSecret } else { Callers::Anyone };
-    let mut config = RemoteConfig::new(ListenConfig::new(endpoint, callers), mode, secret);
+    let listen = ListenConfig { tls: args.tls.files(), ..ListenConfig::new(endpoint, callers) };
+    let mut config = RemoteConfig::new(listen, mode, secret);
     let (listening, address) = tokio::sync::oneshot::channel();
     config.listening = Some(listening);
     tokio::spawn(async move {
@@ -94,8 +95,9 @@ fn remote(args: &DispatcherArgs, mode: Mode) -> Result<RemoteConfig> {
 
 pub(crate) fn worker(args: WorkerArgs) -> Result<()> {
     runtime()?.block_on(async {
+        let tls = args.tls.files();
         let config = WorkerConfig {
-            endpoint: ConnectConfig::new(args.dispatcher),
+            endpoint: ConnectConfig { tls, ..ConnectConfig::new(args.dispatcher) },
             mode: match args.mode {
                 WorkerMode::Pull => Mode::Pull,
                 WorkerMode::Push => Mode::Push,

@@ -55,9 +55,16 @@ impl From<ConnectError> for Ended {
     fn from(error: ConnectError) -> Self {
         match error {
             error @ ConnectError::Tls(_) => Self::Fatal(WorkerError::Connect(error)),
-            error => Self::broken(error),
+            error => Self::broken(with_sources(&error)),
         }
     }
+}
+
+/// An error and what it came from, on one line: a port that is closed and a certificate that is not
+/// believed differ in nothing else.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
 /// What a refusal means for the worker.

@@ -1,0 +1,141 @@
+//! TLS between dispatcher and workers: who is signed by the authority works, and nobody else.
+
+#![expect(clippy::expect_used, reason = "certificates are made of constants")]
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use belljar_tests::part::redis_socket;
+use belljar_tests::process::eventually;
+use belljar_tests::{Client, Part, Python};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use serde_json::json;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Somebody who signs certificates.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).expect("signed").pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// The options of one side that this authority has signed and that believes `believed`.
+    fn sign(&self, dir: &Path, name: &str, believed: &Self) -> Result<[String; 6]> {
+        let path = |end: &str| dir.join(format!("{name}-{end}.pem"));
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+        let certificate = params.signed_by(&key, &self.issuer).expect("signed");
+        std::fs::write(path("cert"), certificate.pem())?;
+        std::fs::write(path("key"), key.serialize_pem())?;
+        std::fs::write(path("ca"), &believed.pem)?;
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let [cert, key, ca] = ["cert", "key", "ca"].map(|end| text(path(end)));
+        Ok(["--tls-cert".into(), cert, "--tls-key".into(), key, "--tls-ca".into(), ca])
+    }
+}
+
+/// A service whose workers the test starts.
+struct Parts {
+    dir: tempfile::TempDir,
+    endpoint: String,
+    client: Client,
+    _running: [Part; 3],
+}
+
+impl Parts {
+    fn start(mode: &str, tls: &[String]) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let redis = Part::redis(dir.path())?;
+        let url = format!("redis+unix://{}", redis_socket(dir.path()).display());
+        let log = |name: &str| dir.path().join(name);
+        let words = ["gateway", "--listen", "127.0.0.1:0", "--redis", &url];
+        let gateway = Part::belljar(&words, Vec::new(), log("gateway.log"))?;
+        let client = Client::new(&gateway.first_line("belljar gateway listens at ")?);
+        let mut words = vec!["dispatcher", "-m", mode, "-p", "0", "--redis", &url];
+        words.extend(tls.iter().map(String::as_str));
+        let dispatcher = Part::belljar(&words, Vec::new(), log("dispatcher.log"))?;
+        let endpoint = dispatcher.first_line("belljar dispatcher takes workers at ")?;
+        Ok(Self { dir, endpoint, client, _running: [gateway, dispatcher, redis] })
+    }
+
+    fn worker(&self, mode: &str, name: &str, options: &[String]) -> Result<Part> {
+        let mut words = vec!["worker", mode, "1", &self.endpoint, "--runtime", "native"];
+        words.extend(options.iter().map(String::as_str));
+        Part::belljar(&words, Vec::new(), self.dir.path().join(format!("{name}.log")))
+    }
+
+    fn is_served(&self) -> Result<bool> {
+        let (_, workers) = self.client.get("/v1/workers")?;
+        Ok(workers["items"].as_array().is_some_and(|items| !items.is_empty()))
+    }
+}
+
+fn works(mode: &str) -> Result<()> {
+    let (files, ours, theirs) = (tempfile::tempdir()?, Authority::new(), Authority::new());
+    let parts = Parts::start(mode, &ours.sign(files.path(), "dispatcher", &ours)?)?;
+
+    // Without TLS, and signed by somebody else, nobody gets in, and the log says why.
+    let plain = parts.worker(mode, "plain", &[])?;
+    let impostor =
+        parts.worker(mode, "impostor", &theirs.sign(files.path(), "impostor", &ours)?)?;
+    let doubter = parts.worker(mode, "doubter", &ours.sign(files.path(), "doubter", &theirs)?)?;
+    for (refused, why) in [
+        (&plain, "trying again"),
+        (&impostor, "trying again"),
+        (&doubter, "invalid peer certificate"),
+    ] {
+        let said = eventually(PATIENCE, || refused.log().contains(why));
+        ensure!(said, "no `{why}`: {}", refused.evidence());
+    }
+    ensure!(!parts.is_served()?, "a stranger was let in");
+
+    let worker = parts.worker(mode, "worker", &ours.sign(files.path(), "worker", &ours)?)?;
+    let python = Python::start()?;
+    let function = parts.client.register(&python.dumps("", "abs")?, json!({}))?;
+    let task = parts.client.submit(&function, &python.dumps("", "((-7,), {})")?, json!({}))?;
+    let (status, result) = parts.client.wait(&task, 30)?;
+    ensure!(status == "COMPLETED", "{status}; {}", worker.evidence());
+    ensure!(python.loads(&result)?.repr == "7");
+    Ok(())
+}
+
+#[test]
+fn push_workers_and_their_dispatcher_know_each_other_by_certificates() -> Result<()> {
+    works("push")
+}
+
+#[test]
+fn pull_workers_and_their_dispatcher_know_each_other_by_certificates() -> Result<()> {
+    works("pull")
+}
+
+#[test]
+fn files_that_are_missing_are_named() -> Result<()> {
+    let (files, ours) = (tempfile::tempdir()?, Authority::new());
+    let mut options = ours.sign(files.path(), "worker", &ours)?;
+    let ended = |options: &[String]| -> Result<(Option<i32>, String)> {
+        let mut words = vec!["worker", "push", "1", "tcp://127.0.0.1:1", "--runtime", "native"];
+        words.extend(options.iter().map(String::as_str));
+        let log = files.path().join(format!("{}.log", options.len()));
+        let mut worker = Part::belljar(&words, Vec::<(OsString, OsString)>::new(), log)?;
+        ensure!(eventually(PATIENCE, || matches!(worker.ended(), Ok(Some(_)))), "it goes on");
+        Ok((worker.ended()?.context("ended")?.code(), worker.log()))
+    };
+    let (code, log) = ended(&options[..2])?;
+    ensure!(code == Some(2) && log.contains("--tls-key"), "{code:?} {log}");
+    options[3] = files.path().join("missing.pem").to_string_lossy().into_owned();
+    let (code, log) = ended(&options)?;
+    ensure!(code == Some(1) && log.contains("missing.pem"), "{code:?} {log}");
+    Ok(())
+}
