@@ -74,7 +74,8 @@ pub struct Ended {
     pub id: TaskId,
     /// How it ended.
     pub status: TaskStatus,
-    /// What [`Store::results`] says of it; `None` where the result is too long for a notice.
+    /// What [`Store::results`] says of it; `None` for a failure, and where the
+    /// result is too long for a notice.
     pub result: Option<TaskResult>,
 }
 

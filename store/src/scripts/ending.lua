@@ -12,7 +12,8 @@ end
 
 local STATUS_OF = { C = 'completed', F = 'failed', X = 'cancelled' }
 
--- Results are told with the end while they are short: who waits is spared a look at the store.
+-- Results are told with the end while they are short: who waits is spared a look at the store. Failures
+-- are looked at: their kind stands in the ending.
 local MOST_TOLD_BYTES, MOST_TOLD_TOGETHER = 1024, 65536
 
 -- Writes the last card of a task, which then expires.
@@ -22,7 +23,7 @@ local function seal(ends, id, letter, card, state, ending, result)
       .. card .. state .. ending .. result,
     'PXAT', ends.expires)
   local n, told = #ends.ended + 1, ':'
-  if #result <= MOST_TOLD_BYTES and ends.told_bytes < MOST_TOLD_TOGETHER then
+  if letter ~= 'F' and #result <= MOST_TOLD_BYTES and ends.told_bytes < MOST_TOLD_TOGETHER then
     told = #result .. ':' .. result
     ends.told_bytes = ends.told_bytes + #result
   end

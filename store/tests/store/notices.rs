@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use belljar_core::id::{DispatcherId, TaskId};
+use belljar_core::task::TaskStatus;
 use belljar_store::record::{NewTask, TaskResult};
 use belljar_store::{Ended, Notice, Notices, Store, Topic};
 use tokio::time::timeout;
 
 use crate::harness::{
-    DEADLINE, Redis, audit, claim_one, completed, heard, native, submit_one, task, tasks,
+    DEADLINE, Redis, audit, claim_one, completed, failed, heard, native, submit_one, task, tasks,
     unstarted, want,
 };
 
@@ -46,7 +47,7 @@ async fn ended_tasks_are_published_in_one_message_with_their_results() {
 }
 
 #[tokio::test]
-async fn long_results_and_many_are_left_to_be_read() {
+async fn long_results_and_many_and_failures_are_left_to_be_read() {
     let redis = Redis::start().await;
     let store = redis.store().await;
     let mut notices = listen(&store, &[Topic::Ended]).await;
@@ -60,6 +61,12 @@ async fn long_results_and_many_are_left_to_be_read() {
     let told: Vec<_> = ends.iter().filter_map(|end| end.result.as_ref()).collect();
     assert!(told.iter().all(|told| *told.result == *value(1)));
     assert_eq!((ends[0].result.is_none(), told.len()), (true, 64));
+
+    submit_one(&store).await;
+    let task = claim_one(&store, DispatcherId::random()).await;
+    store.finish(&[failed(task.id, task.attempt, "no")]).await.expect("said");
+    let end = Ended { id: task.id, status: TaskStatus::Failed, result: None };
+    assert_eq!(heard(&mut notices).await, Notice::Ended(vec![end]));
 }
 
 #[tokio::test]
