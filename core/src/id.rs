@@ -68,6 +68,16 @@ id! {
     /// Names one submitted call.
     TaskId
 }
+impl TaskId {
+    /// The id that belongs to `seed`: the same for the same, and as hard to guess as the seed is.
+    #[must_use]
+    pub fn derived(seed: &[u8]) -> Self {
+        let [bytes @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
+            *blake3::hash(seed).as_bytes();
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
 id! {
     /// Names one registered function.
     FunctionId

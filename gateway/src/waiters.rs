@@ -176,7 +176,8 @@ mod tests {
     use super::*;
 
     fn result() -> TaskResult {
-        TaskResult { status: TaskStatus::Completed, result: Bytes::new(), expires_at: None }
+        let (status, result) = (TaskStatus::Completed, Bytes::new());
+        TaskResult { status, result, failure: None, expires_at: None }
     }
 
     #[tokio::test]

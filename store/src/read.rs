@@ -122,11 +122,15 @@ fn task_result(id: TaskId, answer: Bytes) -> Result<TaskResult, StoreError> {
         _ => None,
     };
     if let Some(status) = unfinished {
-        return Ok(TaskResult { status, result: Bytes::new(), expires_at: None });
+        return Ok(TaskResult { status, result: Bytes::new(), failure: None, expires_at: None });
     }
     let card = Card::read(id, answer)?;
     let expires_at = card.end.as_ref().map(|end| end.expires_at);
-    Ok(TaskResult { status: status(&card, false), result: card.result(), expires_at })
+    let status = status(&card, false);
+    // Read of failed tasks only: most have not failed, and this takes their ending apart.
+    let ending = if status == TaskStatus::Failed { card.ending(id)? } else { None };
+    let failure = ending.and_then(|(_, ending)| ending.failure);
+    Ok(TaskResult { status, result: card.result(), failure, expires_at })
 }
 
 /// The next task of a list, if it is still known and the filter lets it through.

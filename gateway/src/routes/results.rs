@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Response;
 use belljar_core::id::TaskId;
+use belljar_core::outcome::FailureKind;
 use belljar_core::payload;
 use belljar_core::task::TaskStatus;
 use belljar_store::record::{TaskResult, Timestamp};
@@ -70,6 +71,8 @@ struct FinishedReply {
     task_id: TaskId,
     status: TaskStatus,
     result: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<FailureKind>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
 }
@@ -268,6 +271,7 @@ fn finished_reply((task_id, found): (TaskId, TaskResult)) -> FinishedReply {
         task_id,
         status: found.status,
         result: payload::encode(&found.result),
+        failure: found.failure,
         expires_at: found.expires_at.map(reply::rfc3339),
     }
 }

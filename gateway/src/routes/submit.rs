@@ -72,19 +72,16 @@ async fn submit(app: &App, notes: &Notes, sent: Sent, form: Form) -> Result<Vec<
     if args.is_empty() {
         return Ok(Vec::new());
     }
-    let (key, delay_ms, count) = (sent.options.key.as_deref(), sent.options.delay_ms, args.len());
-    let body_seed = key.map(|_| seed(&sent.options, &function, form, count));
+    let delay_ms = sent.options.delay_ms;
+    let mut keyed = sent
+        .options
+        .key
+        .as_deref()
+        .map(|key| Keyed::of(key, &sent.options, &function, form, &args));
     let task = |(index, args): (usize, Bytes)| NewTask {
-        id: TaskId::random(),
+        id: keyed.as_ref().map_or_else(TaskId::random, |keyed| keyed.id(index)),
         spec: spec.clone(),
-        idempotency: key.zip(body_seed.as_deref()).map(|(key, seed)| Idempotency {
-            key: match form {
-                Form::One => key.to_owned(),
-                // A unit separator: no key of a single task is like it by accident.
-                Form::Batch => format!("{key}\u{1f}{index}"),
-            },
-            body: CodeHash::of(&[seed, &args[..]].concat()),
-        }),
+        idempotency: keyed.as_mut().and_then(|keyed| keyed.first.take()),
         args,
         delay_ms,
     };
@@ -100,11 +97,43 @@ async fn submit(app: &App, notes: &Notes, sent: Sent, form: Form) -> Result<Vec<
     })
 }
 
-/// Everything that was asked beside the arguments, in a form that is equal for equal requests.
-fn seed(options: &Options, function: &FunctionRecord, form: Form, count: usize) -> Vec<u8> {
-    let Options { runtime, timeout_s, key: _, priority, delay_ms } = options;
-    format!("{} {form:?} {count} {runtime:?} {timeout_s:?} {priority} {delay_ms}\n", function.id)
-        .into_bytes()
+/// A submission under a key. The ids of its tasks follow from everything that was asked, so that asking
+/// again gives the same ids, which the store passes over; it keeps the key of the first task only, to
+/// tell when something else is asked under it. A key for each task would cost as much as the task.
+struct Keyed {
+    first: Option<Idempotency>,
+    hash: CodeHash,
+}
+
+impl Keyed {
+    fn of(
+        key: &str,
+        options: &Options,
+        function: &FunctionRecord,
+        form: Form,
+        args: &[Bytes],
+    ) -> Self {
+        let Options { runtime, timeout_s, key: _, priority, delay_ms } = options;
+        let lengths: Vec<_> = args.iter().map(Bytes::len).collect();
+        let asked = format!(
+            "{} {form:?} {lengths:?} {runtime:?} {timeout_s:?} {priority} {delay_ms}\n",
+            function.id
+        );
+        let parts = std::iter::once(asked.as_bytes()).chain(args.iter().map(|args| &args[..]));
+        let body = CodeHash::of(&parts.collect::<Vec<_>>().concat());
+        // A unit separator: no key of a single task is like that of a batch by accident.
+        let key = match form {
+            Form::One => key.to_owned(),
+            Form::Batch => format!("{key}\u{1f}"),
+        };
+        let hash = CodeHash::of(&[body.as_bytes(), key.as_bytes()].concat());
+        Self { first: Some(Idempotency { key, body }), hash }
+    }
+
+    /// The id of the task at `index`.
+    fn id(&self, index: usize) -> TaskId {
+        TaskId::derived(&[&self.hash.as_bytes()[..], &index.to_le_bytes()].concat())
+    }
 }
 
 /// What the task may do: as the function was registered, or less.

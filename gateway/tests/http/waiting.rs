@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{ARGS, Dispatcher, Gateway, until};
-use belljar_core::outcome::Verdict;
+use belljar_core::outcome::{Failure, FailureKind, Verdict};
 use belljar_gateway::Stopped;
 use belljar_store::record::{Requeued, Returned};
 use serde_json::{Value, json};
@@ -167,6 +167,14 @@ async fn results_of_many_come_with_the_first_end() {
     assert_eq!(reply["results"][0]["task_id"], Value::String(first.to_string()));
     assert_eq!(reply["results"][0]["result"], "Ti4=\n");
     assert!(reply["results"][0]["expires_at"].is_string());
+    assert!(reply["results"][0].get("failure").is_none());
+
+    let task = dispatcher.claim(1).await.pop().expect("a task is queued");
+    let failure = Failure::by_platform(FailureKind::Timeout, "too long".to_owned());
+    dispatcher.finish(&task, Verdict::Failed(failure)).await;
+    let asked = json!({"task_ids": [task.id.to_string()], "wait": 30});
+    let reply = gateway.client().post("/v1/results", &asked).await.json();
+    assert_eq!(reply["results"][0]["failure"], "timeout", "{reply}");
 
     let unknown = "0f8fad5b-d9cb-469f-a165-70867728950e";
     let reply = gateway.client().post("/v1/results", &json!({"task_ids": [ids[0], unknown]})).await;

@@ -67,6 +67,9 @@ pub struct TaskResult {
     pub status: TaskStatus,
     /// The pickled value or exception once terminal; empty before, and for a cancelled task.
     pub result: Bytes,
+    /// Why it failed, if it did: what the exception alone does not tell, since a function may raise
+    /// the same as the platform.
+    pub failure: Option<FailureKind>,
     /// When a terminal task's record will be forgotten.
     pub expires_at: Option<Timestamp>,
 }
