@@ -11,7 +11,7 @@ PROFILE := $(if $(CI),ci,default)
 FAILPOINTS := --features belljar/failpoints
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build test check guest faults bench-client setup doctor clean
+.PHONY: help up build test test-client check faults guest bench-client setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ build: setup guest ## Build everything, into target/release.
 guest: setup ## Build the sandbox's Python, unless it is there: some ten minutes the first time.
 	@sandbox/guest/build.sh
 
-test: setup guest ## Run every test: unit, store, contract, end to end.
+test: tools guest ## Run every test: unit, store, contract, end to end, the Python client.
 	cargo build --workspace --locked --bins $(FAILPOINTS)
 ifeq ($(NEXTEST),yes)
 	cargo nextest run --workspace --locked --profile $(PROFILE) $(FAILPOINTS)
@@ -34,10 +34,16 @@ else
 endif
 	cargo test --workspace --locked --doc $(FAILPOINTS)
 	cd runner && $(CURDIR)/$(VENV)/bin/python -m unittest -q
+	@$(MAKE) --no-print-directory test-client
 
-check: setup guest ## The fast part of CI: format, lints, unit tests (one of which needs the guest).
+test-client: tools ## Run the tests of the Python client against what was built last.
+	cd client && ../.belljar/tools/bin/mypy --python-executable ../$(VENV)/bin/python
+	cd client && ../$(VENV)/bin/python -W error -m unittest -q
+
+check: tools guest ## The fast part of CI: format, lints, types, unit tests (one of which needs the guest).
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked $(FAILPOINTS) -- -D warnings
+	cd client && ../.belljar/tools/bin/mypy --python-executable ../$(VENV)/bin/python
 	cargo test --workspace --locked --lib --bins $(FAILPOINTS)
 
 faults: setup guest ## Kill processes at exact moments and break connections under load; ARGS names cells.
@@ -49,6 +55,9 @@ bench-client: build ## Speed with a Python client, beside ProcessPoolExecutor in
 
 setup: ## Install what is missing: packages of the system, and a venv with dill.
 	@scripts/setup.sh
+
+tools: ## The same, and what checks and packs the Python client.
+	@scripts/setup.sh tools
 
 doctor: build ## Show what is installed and what is missing.
 	@target/release/belljar doctor

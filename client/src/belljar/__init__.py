@@ -1,0 +1,79 @@
+"""Python functions on a belljar service, as with the standard library.
+
+    import belljar
+
+    with belljar.Executor(runtime="sandbox") as executor:
+        print(executor.submit(sum, [1, 2, 3]).result())
+"""
+
+from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, ALL_COMPLETED, as_completed, wait
+
+from ._async import AsyncExecutor
+from ._client import Client
+from ._errors import (
+    BelljarError,
+    CallNotDecoded,
+    Conflict,
+    ExecutorDied,
+    InvalidRequest,
+    LimitReached,
+    NotFound,
+    NotInSandbox,
+    PythonMismatch,
+    ResultNotEncoded,
+    SandboxDenied,
+    SerializationError,
+    ServiceError,
+    ServiceUnreachable,
+    TaskFailed,
+    TaskOutOfMemory,
+    TaskTimeout,
+    TooLarge,
+    WorkerLost,
+)
+from ._executor import Executor
+from ._function import Function, default_executor, function, set_default_executor
+from ._future import AsyncFuture, Future
+from ._records import Durations, Failure, Output, TaskRecord
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ALL_COMPLETED",
+    "FIRST_COMPLETED",
+    "FIRST_EXCEPTION",
+    "AsyncExecutor",
+    "AsyncFuture",
+    "BelljarError",
+    "CallNotDecoded",
+    "Client",
+    "Conflict",
+    "Durations",
+    "Executor",
+    "ExecutorDied",
+    "Failure",
+    "Function",
+    "Future",
+    "InvalidRequest",
+    "LimitReached",
+    "NotFound",
+    "NotInSandbox",
+    "Output",
+    "PythonMismatch",
+    "ResultNotEncoded",
+    "SandboxDenied",
+    "SerializationError",
+    "ServiceError",
+    "ServiceUnreachable",
+    "TaskFailed",
+    "TaskOutOfMemory",
+    "TaskRecord",
+    "TaskTimeout",
+    "TooLarge",
+    "WorkerLost",
+    "as_completed",
+    "default_executor",
+    "function",
+    "set_default_executor",
+    "wait",
+]

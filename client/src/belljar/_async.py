@@ -1,0 +1,155 @@
+"""`AsyncExecutor`: the same for an event loop, without a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from typing import Any, AsyncIterator, Callable, Iterable, Mapping, Optional, TypeVar
+
+from ._calls import Call, Options
+from ._engine import Engine
+from ._future import AsyncFuture
+from ._pickling import dump_call
+from ._pool import Codes, Settings
+from ._records import TaskRecord
+from ._service import Service
+
+T = TypeVar("T")
+
+
+class AsyncExecutor:
+    """Runs functions on a belljar service from a coroutine.
+
+        async with belljar.AsyncExecutor() as executor:
+            print(await executor.submit(pow, 2, 10))
+
+    The arguments are those of `Executor`. It belongs to the event loop on which it is first used, and
+    must be used from there.
+    """
+
+    def __init__(
+        self,
+        url: Optional[str] = None,
+        *,
+        runtime: Optional[str] = None,
+        timeout: Optional[float] = None,
+        memory_mb: Optional[int] = None,
+        retries: Optional[int] = None,
+        pickler: str = "dill",
+        headers: Optional[Mapping[str, str]] = None,
+        connect_timeout: float = 10.0,
+        retry_timeout: float = 300.0,
+    ) -> None:
+        self._core = _AsyncCore(Settings(url, headers, connect_timeout, retry_timeout), pickler)
+        self._options = Options(runtime=runtime, timeout=timeout, memory_mb=memory_mb, retries=retries)
+
+    @property
+    def url(self) -> str:
+        """The service's address."""
+        return self._core.service.url
+
+    def options(self, **changes: Any) -> AsyncExecutor:
+        """This executor with other options, as `Executor.options` has them."""
+        view = AsyncExecutor.__new__(AsyncExecutor)
+        view._core, view._options = self._core, self._options.but(changes)
+        return view
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> AsyncFuture[T]:
+        """Has `fn(*args, **kwargs)` called and returns its future, to be awaited."""
+        core = self._core
+        engine = core.engine()
+        future: AsyncFuture[T] = AsyncFuture(self, asyncio.get_running_loop())
+        engine.add(Call(future, core.codes.of(fn, self._options), dump_call(args, kwargs), self._options))
+        return future
+
+    def map(
+        self, fn: Callable[..., T], *iterables: Iterable[Any], buffersize: Optional[int] = None
+    ) -> AsyncIterator[T]:
+        """The results of `fn` for each item, or items, in order: `async for`.
+
+        All calls are submitted at once, or `buffersize` ahead of the results.
+        """
+        return self.starmap(fn, zip(*iterables), buffersize=buffersize)
+
+    async def starmap(
+        self, fn: Callable[..., T], iterable: Iterable[Iterable[Any]], *, buffersize: Optional[int] = None
+    ) -> AsyncIterator[T]:
+        """Like `map`, with the arguments of each call as one tuple."""
+        calls = (self.submit(fn, *args) for args in iterable)
+        futures = deque(itertools.islice(calls, buffersize))
+        try:
+            while futures:
+                result = await futures[0]
+                futures.popleft()
+                futures.extend(itertools.islice(calls, 1))
+                yield result
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def reattach(self, task_ids: Iterable[str]) -> list[AsyncFuture[Any]]:
+        """Futures of tasks that were submitted before, also by another process."""
+        engine, loop = self._core.engine(), asyncio.get_running_loop()
+        futures: list[AsyncFuture[Any]] = []
+        for task_id in task_ids:
+            future: AsyncFuture[Any] = AsyncFuture(self, loop)
+            engine.watch(task_id, future)
+            futures.append(future)
+        return futures
+
+    async def flush(self) -> None:
+        """Waits until the service has accepted every call submitted so far: then each has its task id."""
+        if self._core.started is not None:
+            await self._core.started.flush()
+
+    async def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Takes no more calls. With `wait`, returns once all have ended; without, calls that have not ended
+        go on, but nobody collects their results. `cancel_futures` cancels them."""
+        core = self._core
+        core.is_shut = True
+        if core.started is None:
+            return
+        if cancel_futures:
+            await core.started.cancel_all()
+        if wait:
+            await core.started.drain()
+        else:
+            await core.started.flush()
+        await core.started.close()
+
+    async def __aenter__(self) -> AsyncExecutor:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.shutdown()
+
+    # For futures.
+
+    def _cancel_soon(self, task_id: str) -> None:
+        if self._core.started is not None:
+            self._core.started.cancel_soon(task_id)
+
+    async def _status(self, task_id: str) -> str:
+        return await self._core.service.status(task_id)
+
+    async def _record(self, task_id: str) -> TaskRecord:
+        return TaskRecord.of(await self._core.service.record(task_id))
+
+
+class _AsyncCore:
+    """What an executor and its views share."""
+
+    def __init__(self, settings: Settings, pickler: str) -> None:
+        self.codes = Codes(pickler)
+        self.service: Service = settings.service()
+        self.started: Optional[Engine] = None
+        self.is_shut = False
+
+    def engine(self) -> Engine:
+        """The engine, ready to take calls."""
+        if self.is_shut:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if self.started is None:
+            self.started = Engine(asyncio.get_running_loop(), self.service, is_threaded=False)
+        return self.started

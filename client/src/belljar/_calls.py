@@ -1,0 +1,90 @@
+"""A call on its way: what is asked of the service, and who is told how it ended."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any, Mapping, NamedTuple, Optional, Protocol
+
+from ._pickling import encode
+from ._records import own_python
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a call is asked to be, beside its function and arguments; None leaves it to the service.
+
+    `runtime`, `timeout`, `memory_mb` and `retries` are what the function is registered with; `priority`,
+    `delay` and `idempotency_key` are the call's own.
+    """
+
+    runtime: Optional[str] = None
+    timeout: Optional[float] = None
+    memory_mb: Optional[int] = None
+    retries: Optional[int] = None
+    priority: Optional[str] = None
+    delay: Optional[float] = None
+    idempotency_key: Optional[str] = None
+
+    def but(self, changes: Mapping[str, Any]) -> Options:
+        """These options with changes; what they are not is an error that names those there are."""
+        unknown = sorted(set(changes) - set(self.__dataclass_fields__))
+        if unknown:
+            raise TypeError(f"there is no option `{unknown[0]}`: there are {', '.join(self.__dataclass_fields__)}")
+        return replace(self, **changes)
+
+    def registration(self) -> dict[str, Any]:
+        """The fields of a registration."""
+        fields = {
+            "runtime": self.runtime,
+            "timeout_s": self.timeout,
+            "memory_mb": self.memory_mb,
+            "max_retries": self.retries,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def submission(self) -> dict[str, Any]:
+        """The fields of a submission."""
+        fields = {"priority": self.priority, "delay_s": self.delay}
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+class Code:
+    """A pickled function with what it is to be registered with; equal for equal content."""
+
+    __slots__ = ("fields", "key")
+
+    def __init__(self, name: str, pickled: bytes, options: Options) -> None:
+        more = options.registration()
+        self.fields = {"name": name, "payload": encode(pickled), "python": own_python(), **more}
+        self.key = hashlib.sha256(pickled).digest() + repr(sorted(more.items())).encode()
+
+
+class Waiting(Protocol):
+    """Whoever waits for a call: a future of some kind."""
+
+    task_id: Optional[str]
+
+    def done(self) -> bool:
+        """Whether there is nothing more to be told, as after a cancel."""
+
+    def cancelled(self) -> bool:
+        """Whether the call was cancelled."""
+
+    def set_result(self, result: Any) -> None:
+        """The function returned."""
+
+    def set_exception(self, exception: Optional[BaseException]) -> None:
+        """The function raised, or the call could not be made."""
+
+    def ended_cancelled(self) -> None:
+        """The task was cancelled."""
+
+
+class Call(NamedTuple):
+    """One call, ready to go out."""
+
+    waiting: Waiting
+    code: Code
+    payload: str
+    options: Options

@@ -1,0 +1,208 @@
+"""Sends calls and collects their results, on one event loop.
+
+What waits goes out: while one batch is under way, calls gather for the next, so that a batch is as large
+as the load makes it and a lone call is not held back. Results are collected by long polls, a few at once,
+each for tasks of its own, so that quick tasks are not held up by slow ones and no poll is cut short for
+every new task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections import deque
+from typing import Iterable, Optional
+
+from ._calls import Call, Code, Options, Waiting
+from ._collector import Collector
+from ._errors import ServiceError
+from ._service import Service
+
+# The service takes 10,000 calls at once; smaller batches let workers begin while the rest is prepared.
+_BATCH_CALLS = 1_000
+_BATCH_CHARACTERS = 4 << 20
+
+
+class Engine:
+    """The calls of one executor. `add` may be called from any thread if `is_threaded`, everything else on
+    the loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, service: Service, *, is_threaded: bool) -> None:
+        self._loop = loop
+        self._service = service
+        self._call_soon = loop.call_soon_threadsafe if is_threaded else loop.call_soon
+        self._queue: deque[Call] = deque()
+        self._sender: Optional[asyncio.Task[None]] = None
+        self._is_woken = False
+        self._functions: dict[bytes, str] = {}
+        self._collector = Collector(loop, service, self._check_idle)
+        self._idle: list[asyncio.Future[None]] = []
+        self._flushed: list[asyncio.Future[None]] = []
+        self._cancels: set[asyncio.Task[None]] = set()
+
+    # From any thread.
+
+    def add(self, call: Call) -> None:
+        """Has a call sent."""
+        self._queue.append(call)
+        # Waking the loop costs a system call: once for all calls that it has not taken yet. Set before
+        # it is taken, cleared before the queue is: no call is left lying.
+        if not self._is_woken:
+            self._is_woken = True
+            self._call_soon(self._wake)
+
+    # On the loop.
+
+    def _wake(self) -> None:
+        if self._sender is None:
+            self._sender = self._loop.create_task(self._send())
+
+    def watch(self, task_id: str, waiting: Waiting) -> None:
+        """Collects the result of a task that was submitted before."""
+        waiting.task_id = task_id
+        self._collector.add([(task_id, waiting)])
+
+    async def cancel(self, waiting: Waiting) -> bool:
+        """Cancels a call; whether it will have no result."""
+        if waiting.done():
+            return waiting.cancelled()
+        if waiting.task_id is None:
+            # One that is under way already is cancelled as soon as its id is known.
+            waiting.ended_cancelled()
+            return True
+        is_cancelled = await self._service.cancel(waiting.task_id) == "CANCELLED"
+        if is_cancelled and not waiting.done():
+            waiting.ended_cancelled()
+        return is_cancelled
+
+    async def cancel_all(self) -> None:
+        """Cancels every call that has not ended."""
+        for call in self._queue:
+            if not call.waiting.done():
+                call.waiting.ended_cancelled()
+        await self.flush()
+        for waiting in self._collector.waiting():
+            await self.cancel(waiting)
+
+    def cancel_soon(self, task_id: str) -> None:
+        """Cancels a task that nobody waits for any more."""
+        task = self._loop.create_task(self._cancel_task(task_id))
+        self._cancels.add(task)
+        task.add_done_callback(self._cancels.discard)
+
+    async def _cancel_task(self, task_id: str) -> None:
+        try:
+            await self._service.cancel(task_id)
+        except ServiceError:
+            pass  # Nobody is there to be told, and the task ends by itself.
+
+    async def flush(self) -> None:
+        """Waits until the service has every call that was added."""
+        if self._queue or self._sender is not None:
+            await self._when(self._flushed)
+
+    async def drain(self) -> None:
+        """Waits until every call has ended."""
+        while self._queue or self._sender is not None or self._collector.is_busy:
+            await self._when(self._idle)
+
+    async def _when(self, waiters: list[asyncio.Future[None]]) -> None:
+        waiter = self._loop.create_future()
+        waiters.append(waiter)
+        await waiter
+
+    def _check_idle(self) -> None:
+        if self._queue or self._sender is not None:
+            return
+        _release(self._flushed)
+        if not self._collector.is_busy:
+            _release(self._idle)
+
+    async def close(self) -> None:
+        """Stops everything, whatever is still open, and closes all connections."""
+        sender = [] if self._sender is None else [self._sender]
+        tasks = [*sender, *self._cancels, *self._collector.stop()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._service.close()
+
+    async def _send(self) -> None:
+        try:
+            while self._queue or self._is_woken:
+                self._is_woken = False
+                for batch in _batches(_take(self._queue)):
+                    await self._send_batch(batch)
+        finally:
+            self._sender = None
+            self._check_idle()
+
+    async def _send_batch(self, batch: list[Call]) -> None:
+        try:
+            code, options = batch[0].code, batch[0].options
+            body = _body(await self._function_id(code), options, [call.payload for call in batch])
+            task_ids = await self._service.submit(body)
+        except Exception as error:
+            for call in batch:
+                if not call.waiting.done():
+                    call.waiting.set_exception(error)
+            return
+        accepted = [(task_id, call.waiting) for task_id, call in zip(task_ids, batch)]
+        for task_id, waiting in accepted:
+            waiting.task_id = task_id
+            if waiting.done():  # Cancelled on the way.
+                self.cancel_soon(task_id)
+        self._collector.add(accepted)
+
+    async def _function_id(self, code: Code) -> str:
+        function_id = self._functions.get(code.key)
+        if function_id is None:
+            function_id = self._functions[code.key] = await self._service.register(code.fields)
+        return function_id
+
+
+def _release(waiters: list[asyncio.Future[None]]) -> None:
+    while waiters:
+        waiter = waiters.pop()
+        if not waiter.done():
+            waiter.set_result(None)
+
+
+def _take(queue: deque[Call]) -> Iterable[Call]:
+    """The calls that wait now and are still wanted."""
+    for _ in range(len(queue)):
+        try:
+            call = queue.popleft()
+        except IndexError:  # Dropped meanwhile.
+            return
+        if not call.waiting.done():
+            yield call
+
+
+def _batches(calls: Iterable[Call]) -> Iterable[list[Call]]:
+    """Groups of one function and the same options, of bounded size, in the order of their first calls."""
+    groups: dict[tuple[bytes, Options], list[Call]] = {}
+    for call in calls:
+        groups.setdefault((call.code.key, call.options), []).append(call)
+    for group in groups.values():
+        # A key that the caller chose names one task.
+        most = 1 if group[0].options.idempotency_key else _BATCH_CALLS
+        batch: list[Call] = []
+        size = 0
+        for call in group:
+            if batch and (len(batch) == most or size + len(call.payload) > _BATCH_CHARACTERS):
+                yield batch
+                batch, size = [], 0
+            batch.append(call)
+            size += len(call.payload)
+        yield batch
+
+
+def _body(function_id: str, options: Options, payloads: list[str]) -> bytes:
+    """A batch. Under its key it is accepted once, however often it is sent."""
+    key = options.idempotency_key or uuid.uuid4().hex
+    fields = {"function_id": function_id, "idempotency_key": key, **options.submission()}
+    # Payloads are base64, which needs no escaping.
+    listed = '","'.join(payloads)
+    return f'{json.dumps(fields)[:-1]},"payloads":["{listed}"]}}'.encode()

@@ -1,0 +1,151 @@
+"""`Executor`: the service as a pool of the standard library."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import time
+import weakref
+from collections import deque
+from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, TypeVar
+
+from ._calls import Call, Options
+from ._core import Core
+from ._future import Future
+from ._pickling import dump_call
+from ._pool import Settings
+from ._records import TaskRecord
+
+T = TypeVar("T")
+
+
+class Executor(concurrent.futures.Executor):
+    """Runs functions on a belljar service: a `concurrent.futures.Executor`.
+
+        with belljar.Executor() as executor:
+            print(executor.submit(pow, 2, 10).result())
+
+    `url` is the service's address; without it the variable `BELLJAR_URL`, else `http://127.0.0.1:8000`.
+    `runtime` ("native" or "sandbox"), `timeout` in seconds, `memory_mb` and `retries` are what functions
+    are registered with; what is not given is the service's to say. `pickler` is "dill" or "cloudpickle".
+    `headers` are sent with every request, for a proxy that authenticates.
+
+    A service that does not answer, as during a restart, is asked again for `retry_timeout` seconds; only
+    then do futures fail with `ServiceUnreachable`. A call is accepted once, however often it was sent.
+
+    Making an executor does nothing yet: the first call starts its one thread. Callbacks of futures run on
+    that thread and must not wait for the service. At the end of the program calls that have not been sent
+    yet are; their results are not waited for.
+    """
+
+    def __init__(
+        self,
+        url: Optional[str] = None,
+        *,
+        runtime: Optional[str] = None,
+        timeout: Optional[float] = None,
+        memory_mb: Optional[int] = None,
+        retries: Optional[int] = None,
+        pickler: str = "dill",
+        headers: Optional[Mapping[str, str]] = None,
+        connect_timeout: float = 10.0,
+        retry_timeout: float = 300.0,
+    ) -> None:
+        self._core = Core(Settings(url, headers, connect_timeout, retry_timeout), pickler)
+        self._options = Options(runtime=runtime, timeout=timeout, memory_mb=memory_mb, retries=retries)
+        self._original: Optional[Executor] = None
+        # Who forgets an executor gets its thread and connections back, once no future needs them.
+        weakref.finalize(self, self._core.end).atexit = False
+
+    @property
+    def url(self) -> str:
+        """The service's address."""
+        return self._core.settings.address.url
+
+    def options(self, **changes: Any) -> Executor:
+        """This executor with other options: `runtime`, `timeout`, `memory_mb`, `retries`, and for its calls
+        `priority` ("high", "normal" or "low"), `delay` in seconds and `idempotency_key`.
+
+        It shares everything else with this one, and ends with it.
+        """
+        view = Executor.__new__(Executor)
+        view._core, view._options = self._core, self._options.but(changes)
+        view._original = self._original or self
+        return view
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Has `fn(*args, **kwargs)` called and returns its future.
+
+        What cannot be pickled is refused here, with a `SerializationError`; everything else that may go
+        wrong is the future's to tell. A function is pickled when it is first submitted: what it refers to
+        is taken as it is then.
+        """
+        engine = self._core.engine()
+        future: Future[T] = Future(self)
+        engine.add(Call(future, self._core.codes.of(fn, self._options), dump_call(args, kwargs), self._options))
+        return future
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: Optional[float] = None,
+        chunksize: int = 1,
+        buffersize: Optional[int] = None,
+    ) -> Iterator[T]:
+        """The results of `fn` for each item, or items, in order; raises the first exception.
+
+        All calls are submitted at once, or `buffersize` ahead of the results. `chunksize` is there for the
+        standard library's sake: calls travel in batches anyway. What is left when the iterator is closed
+        is cancelled.
+        """
+        return self.starmap(fn, zip(*iterables), timeout=timeout, buffersize=buffersize)
+
+    def starmap(
+        self,
+        fn: Callable[..., T],
+        iterable: Iterable[Iterable[Any]],
+        *,
+        timeout: Optional[float] = None,
+        buffersize: Optional[int] = None,
+    ) -> Iterator[T]:
+        """Like `map`, with the arguments of each call as one tuple."""
+        if buffersize is not None and buffersize < 1:
+            raise ValueError(f"buffersize is {buffersize}: it must be at least 1")
+        end = None if timeout is None else time.monotonic() + timeout
+        calls = (self.submit(fn, *args) for args in iterable)
+        return self._results(deque(itertools.islice(calls, buffersize)), calls, end)
+
+    def _results(self, futures: deque[Future[T]], more: Iterator[Future[T]], end: Optional[float]) -> Iterator[T]:
+        try:
+            while futures:
+                result = futures[0].result(None if end is None else end - time.monotonic())
+                futures.popleft()
+                futures.extend(itertools.islice(more, 1))
+                yield result
+        finally:
+            self._core.cancel_soon(futures)
+
+    def reattach(self, task_ids: Iterable[str]) -> list[Future[Any]]:
+        """Futures of tasks that were submitted before, also by another process."""
+        return self._core.watch([(task_id, Future(self)) for task_id in task_ids])
+
+    def flush(self) -> None:
+        """Waits until the service has accepted every call submitted so far: then each has its task id."""
+        self._core.flush()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Takes no more calls; with `wait`, returns once all have ended. `cancel_futures` cancels those that
+        have not, also those that run."""
+        self._core.shut(wait=wait, cancel_futures=cancel_futures)
+
+    # For futures.
+
+    def _cancel(self, future: Future[Any]) -> bool:
+        return self._core.cancel(future)
+
+    def _status(self, task_id: str) -> str:
+        return self._core.ask(lambda service: service.status(task_id))
+
+    def _record(self, task_id: str) -> TaskRecord:
+        return TaskRecord.of(self._core.ask(lambda service: service.record(task_id)))

@@ -1,0 +1,114 @@
+"""The futures that executors return."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from typing import TYPE_CHECKING, Any, Generic, Optional, TypeVar
+
+from ._records import TaskRecord
+
+if TYPE_CHECKING:
+    from ._async import AsyncExecutor
+    from ._executor import Executor
+
+T = TypeVar("T")
+
+
+if TYPE_CHECKING:
+    _Future = concurrent.futures.Future
+    _AsyncFuture = asyncio.Future
+else:  # The library's own take a parameter, but are not generic.
+
+    class _Future(concurrent.futures.Future, Generic[T]):
+        pass
+
+    class _AsyncFuture(asyncio.Future, Generic[T]):
+        pass
+
+
+class Future(_Future[T]):
+    """A call's future: a `concurrent.futures.Future` that knows its task.
+
+    `task_id` names the task once the service has accepted the call; `Executor.flush` waits for that, and
+    `Executor.reattach` makes a future of it again, in another process too.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        super().__init__()
+        self._executor = executor
+        self.task_id: Optional[str] = None
+
+    def cancel(self) -> bool:
+        """Cancels the call, also one that runs; False where it has ended by then.
+
+        Unlike that of other executors this asks the service, and waits until the code has stopped.
+        """
+        return self.cancelled() or (not self.done() and self._executor._cancel(self))
+
+    def running(self) -> bool:
+        """Whether the call is being run now, as the service says."""
+        return not self.done() and self.task_id is not None and self.status() == "RUNNING"
+
+    def status(self) -> str:
+        """Where the task stands, as the service says: QUEUED, RUNNING, COMPLETED, FAILED or CANCELLED."""
+        return self._executor._status(self._known_id())
+
+    def record(self) -> TaskRecord:
+        """Everything that the service knows of the task: times, attempts, worker, output, failure."""
+        return self._executor._record(self._known_id())
+
+    def _known_id(self) -> str:
+        if self.task_id is None:
+            self._executor.flush()
+        if self.task_id is None:
+            raise RuntimeError("the call was never accepted, so that there is no task: see its exception")
+        return self.task_id
+
+    def ended_cancelled(self) -> None:
+        """For the engine: the task was cancelled."""
+        super().cancel()
+        self.set_running_or_notify_cancel()
+
+
+class AsyncFuture(_AsyncFuture[T]):
+    """A call's future on an event loop: an `asyncio.Future` that knows its task."""
+
+    def __init__(self, executor: AsyncExecutor, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._executor = executor
+        self.task_id: Optional[str] = None
+
+    def cancel(self, msg: Optional[Any] = None) -> bool:
+        """Cancels the call: this future at once, the task on the service as soon as that hears of it."""
+        is_cancelled = super().cancel() if msg is None else super().cancel(msg)
+        if is_cancelled and self.task_id is not None:
+            self._executor._cancel_soon(self.task_id)
+        return is_cancelled
+
+    async def status(self) -> str:
+        """Where the task stands, as the service says."""
+        return await self._executor._status(await self._known_id())
+
+    async def record(self) -> TaskRecord:
+        """Everything that the service knows of the task: times, attempts, worker, output, failure."""
+        return await self._executor._record(await self._known_id())
+
+    async def _known_id(self) -> str:
+        if self.task_id is None:
+            await self._executor.flush()
+        if self.task_id is None:
+            raise RuntimeError("the call was never accepted, so that there is no task: see its exception")
+        return self.task_id
+
+    def set_exception(self, exception: Any) -> None:
+        """For the engine: the function raised."""
+        if isinstance(exception, StopIteration):  # Which no coroutine may raise.
+            wrapped = RuntimeError("the function raised StopIteration")
+            wrapped.__cause__ = exception
+            exception = wrapped
+        super().set_exception(exception)
+
+    def ended_cancelled(self) -> None:
+        """For the engine: the task was cancelled."""
+        super().cancel()

@@ -1,0 +1,125 @@
+"""Functions, arguments and results as text that the service takes.
+
+Arguments and results are mostly plain data, for which C's pickle does what dill would, ten times as
+fast. What it refuses, or what lives in `__main__` and so means nothing elsewhere, goes to dill.
+"""
+
+from __future__ import annotations
+
+import pickle
+import types
+import warnings
+from binascii import a2b_base64, b2a_base64
+from typing import Any, Callable, Iterable, Mapping
+
+import cloudpickle
+import dill
+
+from ._errors import SerializationError
+
+# dill's own default, which every Python 3 reads.
+_PROTOCOL = 4
+# A function larger than this most likely drags something along that it was not meant to.
+LARGE_FUNCTION_BYTES = 1 << 20
+PICKLERS = ("dill", "cloudpickle")
+
+
+def dump_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    """The arguments of a call."""
+    try:
+        pickled = pickle.dumps((args, kwargs), _PROTOCOL)
+        is_plain = b"__main__" not in pickled
+    except Exception:
+        is_plain = False
+    if not is_plain:
+        try:
+            pickled = _dill_dumps((args, kwargs))
+        except Exception as error:
+            raise SerializationError(f"the arguments cannot be pickled: {error}{_culprit(args, kwargs)}") from error
+    return encode(pickled)
+
+
+def dump_function(function: Callable[..., Any], pickler: str) -> bytes:
+    """The pickle of a function, with what it refers to."""
+    try:
+        pickled = _dump_by(pickler, function)
+    except Exception as error:
+        name = getattr(function, "__qualname__", repr(function))
+        raise SerializationError(f"`{name}` cannot be pickled: {error}") from error
+    if len(pickled) > LARGE_FUNCTION_BYTES:
+        warnings.warn(_large(function, len(pickled)), stacklevel=4)
+    return pickled
+
+
+def load(text: str) -> Any:
+    """The value of a result."""
+    pickled = a2b_base64(text)
+    try:
+        if b"__main__" in pickled or b"dill" in pickled:
+            return dill.loads(pickled)
+        return pickle.loads(pickled)
+    except Exception as error:
+        raise SerializationError(f"the result cannot be unpickled here: {type(error).__name__}: {error}") from error
+
+
+def encode(pickled: bytes) -> str:
+    """Pickled bytes as text without line breaks, which JSON would have to escape."""
+    return b2a_base64(pickled, newline=False).decode("ascii")
+
+
+def _dump_by(pickler: str, function: Callable[..., Any]) -> bytes:
+    if pickler == "cloudpickle":
+        return bytes(cloudpickle.dumps(function, protocol=_PROTOCOL))
+    if pickler == "dill":
+        return _dill_dumps(function)
+    raise ValueError(f"there is no pickler `{pickler}`: use one of {', '.join(PICKLERS)}")
+
+
+def _dill_dumps(value: Any) -> bytes:
+    """By dill, recursing: without that, a function of `__main__` arrives without the names it uses."""
+    try:
+        return bytes(dill.dumps(value, _PROTOCOL, recurse=True))
+    except RecursionError:
+        # dill follows functions that refer to each other, or to themselves in a closure, for ever.
+        return bytes(cloudpickle.dumps(value, protocol=_PROTOCOL))
+
+
+def _culprit(args: Iterable[Any], kwargs: Mapping[str, Any]) -> str:
+    """Which argument it is that cannot be pickled."""
+    named = [*((f"argument {at}", value) for at, value in enumerate(args)), *kwargs.items()]
+    for name, value in named:
+        try:
+            _dill_dumps(value)
+        except Exception:
+            return f" ({name}, of type `{type(value).__name__}`)"
+    return ""
+
+
+def _large(function: Callable[..., Any], size: int) -> str:
+    """A warning that names the largest things a function drags along."""
+    sizes = []
+    for name, value in _references(function):
+        try:
+            sizes.append((len(_dill_dumps(value)), name))
+        except Exception:
+            continue  # It was measured as part of something else.
+    dragged = ", ".join(f"`{name}` ({_mib(part)})" for part, name in sorted(sizes, reverse=True)[:3])
+    name = getattr(function, "__qualname__", repr(function))
+    return f"`{name}` is {_mib(size)} pickled, as it refers to {dragged or 'large values'}: pass them as arguments"
+
+
+def _references(function: Callable[..., Any]) -> Iterable[tuple[str, Any]]:
+    if not isinstance(function, types.FunctionType):
+        return
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
+        yield name, cell.cell_contents
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if value is not None and not isinstance(value, types.ModuleType):
+            yield name, value
+    for at, value in enumerate(function.__defaults__ or ()):
+        yield f"default {at}", value
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB"

@@ -1,0 +1,141 @@
+"""The service's routes, over a few kept-alive connections, with retries.
+
+Every request here may be repeated: submissions carry an idempotency key, and the others ask or say the
+same thing twice. So an answer that does not come, or says "later", is simply asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from typing import Any, Mapping, Optional, Sequence, cast
+from urllib.parse import urlencode
+
+from ._errors import ServiceError, ServiceUnreachable, service_error
+from ._http import Address, Connection, Response, connect
+
+# Statuses that mean "later": a proxy without a gateway, a gateway without its store, a full queue.
+_LATER = frozenset((408, 429, 502, 503, 504))
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 2.0
+# How long an answer may take beyond what the service was asked to wait.
+_ANSWER_TIMEOUT = 30.0
+_IDLE_KEPT = 6
+
+
+class Service:
+    """One service, for one event loop."""
+
+    def __init__(self, address: Address, *, connect_timeout: float, retry_timeout: float) -> None:
+        self._address = address
+        self._connect_timeout = connect_timeout
+        self._retry_timeout = retry_timeout
+        self._idle: list[Connection] = []
+        self._has_answered = False
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self._address.url
+
+    async def register(self, fields: Mapping[str, Any]) -> str:
+        """Registers a function and returns its id."""
+        reply = await self.ask("POST", "/register_function", json.dumps(fields).encode())
+        return cast(str, reply["function_id"])
+
+    async def submit(self, body: bytes) -> list[str]:
+        """Submits a batch and returns the ids of its tasks."""
+        return cast("list[str]", (await self.ask("POST", "/v1/tasks", body))["task_ids"])
+
+    async def results(self, task_ids: Sequence[str], wait: float) -> list[dict[str, str]]:
+        """Those of some tasks that have ended; waits for the first."""
+        # Ids need no escaping, and this is the one request whose body can be long.
+        listed = '","'.join(task_ids)
+        body = f'{{"task_ids":["{listed}"],"wait":{wait:g}}}'
+        return cast("list[dict[str, str]]", (await self.ask("POST", "/v1/results", body.encode(), wait))["results"])
+
+    async def status(self, task_id: str, wait: float = 0.0) -> str:
+        """Where a task stands, or will once it has ended."""
+        return cast(str, (await self.ask("GET", f"/status/{task_id}?wait={wait:g}", wait=wait))["status"])
+
+    async def record(self, task_id: str) -> dict[str, Any]:
+        """The whole record of a task."""
+        return cast("dict[str, Any]", await self.ask("GET", f"/v1/tasks/{task_id}"))
+
+    async def cancel(self, task_id: str) -> str:
+        """Cancels a task and returns the status that it has then."""
+        try:
+            return cast(str, (await self.ask("POST", f"/v1/tasks/{task_id}/cancel"))["status"])
+        except ServiceError as error:
+            if error.code != "task_ended":
+                raise
+            return await self.status(task_id)
+
+    async def page(self, path: str, **query: Any) -> dict[str, Any]:
+        """One page of a list."""
+        words = {name: value for name, value in query.items() if value is not None}
+        return cast("dict[str, Any]", await self.ask("GET", f"{path}?{urlencode(words)}"))
+
+    async def ask(self, method: str, path: str, body: Optional[bytes] = None, wait: float = 0.0) -> Any:
+        """Sends a request until it is answered; raises what the answer says is wrong."""
+        request = self._address.request(method, path, body)
+        pause, give_up = _FIRST_PAUSE, None
+        now = asyncio.get_running_loop().time
+        while True:
+            try:
+                response = await self._exchange(request, wait + _ANSWER_TIMEOUT)
+                self._has_answered = True
+                if response.status < 300:
+                    return json.loads(response.body)
+                failure = _refusal(response)
+                if response.status not in _LATER:
+                    raise failure
+            except ssl.SSLCertVerificationError as error:
+                raise ServiceUnreachable(f"{self.url} cannot be trusted: {error.verify_message}") from error
+            except OSError as error:
+                failure = ServiceUnreachable(self._unreachable(error))
+                failure.__cause__ = error
+            # Who has never answered is more likely misspelt than restarting.
+            patience = self._retry_timeout if self._has_answered else min(self._connect_timeout, self._retry_timeout)
+            give_up = give_up or now() + patience
+            if now() + pause > give_up:
+                raise failure
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _unreachable(self, error: OSError) -> str:
+        hint = "" if self._has_answered else "; hint: `belljar up` starts a service, BELLJAR_URL or url=... names one"
+        return f"{self.url} does not answer: {error}{hint}"
+
+    async def _exchange(self, request: bytes, timeout: float) -> Response:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open:
+                try:
+                    return await self._over(connection, request, timeout)
+                except ConnectionResetError:
+                    continue  # The service had closed it between two requests.
+        return await self._over(await connect(self._address, self._connect_timeout), request, timeout)
+
+    async def _over(self, connection: Connection, request: bytes, timeout: float) -> Response:
+        response = await connection.exchange(request, timeout)
+        if connection.is_open:
+            if len(self._idle) < _IDLE_KEPT:
+                self._idle.append(connection)
+            else:
+                connection.close()
+        return response
+
+    def close(self) -> None:
+        """Closes the idle connections; those in use close with their requests."""
+        while self._idle:
+            self._idle.pop().close()
+
+
+def _refusal(response: Response) -> ServiceError:
+    try:
+        reply = json.loads(response.body)
+    except ValueError:
+        reply = None  # Not from the gateway: a proxy's page.
+    return service_error(response.status, reply)
