@@ -1,5 +1,6 @@
 //! The command line. Every option has an environment variable; no other file reads the environment.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,6 +39,21 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Show, check and build the sandbox's Pythons.
     Guest(GuestArgs),
+    /// Call a function of a Python file, on a service named by --url or else on one of its own.
+    #[command(disable_help_flag = true)]
+    Run(ClientArgs),
+    /// Show the newest tasks.
+    #[command(disable_help_flag = true)]
+    Tasks(ClientArgs),
+    /// Show what a task wrote, and why it failed.
+    #[command(disable_help_flag = true)]
+    Logs(ClientArgs),
+    /// Show the workers.
+    #[command(disable_help_flag = true)]
+    Workers(ClientArgs),
+    /// Cancel tasks.
+    #[command(disable_help_flag = true)]
+    Cancel(ClientArgs),
 }
 
 /// How workers and dispatcher work together.
@@ -319,6 +335,9 @@ pub(crate) struct UpArgs {
     pub(crate) defaults: DefaultsArgs,
     #[command(flatten)]
     pub(crate) executors: ExecutorArgs,
+    /// What the parts log, if not what suits them or the environment says.
+    #[arg(skip)]
+    pub(crate) parts_log: Option<&'static str>,
 }
 
 #[derive(Debug, Args)]
@@ -353,6 +372,14 @@ pub(crate) enum GuestAction {
         #[arg(value_name = "X.Y", default_value = "3.11")]
         python: PythonVersion,
     },
+}
+
+/// The words of a command that the Python client carries out, which alone knows what they mean.
+#[derive(Debug, Args)]
+pub(crate) struct ClientArgs {
+    /// Options and arguments; --help shows them.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORDS")]
+    pub(crate) words: Vec<OsString>,
 }
 
 #[cfg(test)]

@@ -52,6 +52,15 @@ pub(crate) fn site(args: &ExecutorArgs) -> Result<PathBuf> {
     )
 }
 
+/// The Python that the site belongs to, with the packages that clients need.
+pub(crate) fn python(args: &ExecutorArgs) -> Result<PathBuf> {
+    let site = site(args)?;
+    let mut above = site.ancestors().map(|dir| dir.join("bin/python"));
+    above.find(|path| path.is_file()).with_context(|| {
+        format!("`{}` belongs to no Python\n  hint: --site of a venv", site.display())
+    })
+}
+
 /// The guest of one Python: below the given directory, else where `make guest` leaves it.
 pub(crate) fn guest(args: &ExecutorArgs, python: PythonVersion) -> Result<PathBuf> {
     let guest = guest_dir(args.guest_dir.as_deref())?.join(python.to_string());

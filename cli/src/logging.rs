@@ -9,6 +9,12 @@ use crate::args::Command;
 pub(crate) fn start(filter: Option<&str>, command: &Command) {
     let filter = filter.unwrap_or(match command {
         Command::Up(_) | Command::Doctor(_) | Command::Guest(_) => "warn",
+        // Of the service that `run` starts; its own words come from Python.
+        Command::Run(_)
+        | Command::Tasks(_)
+        | Command::Logs(_)
+        | Command::Workers(_)
+        | Command::Cancel(_) => "error",
         Command::Gateway(_) | Command::Dispatcher(_) | Command::Worker(_) => "info",
     });
     tracing_subscriber::fmt()

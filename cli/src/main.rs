@@ -1,6 +1,7 @@
 //! The `belljar` command. Parses, runs, prints one error; everything else is in the crates.
 
 mod args;
+mod client;
 mod doctor;
 mod exit;
 #[cfg(feature = "failpoints")]
@@ -34,6 +35,19 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Guest(args) => guest::run(&args),
+        Command::Run(args) => return client("run", &args),
+        Command::Tasks(args) => return client("tasks", &args),
+        Command::Logs(args) => return client("logs", &args),
+        Command::Workers(args) => return client("workers", &args),
+        Command::Cancel(args) => return client("cancel", &args),
     };
     exit::report(ended)
+}
+
+/// The Python client's commands end with its exit code.
+fn client(name: &str, args: &args::ClientArgs) -> ExitCode {
+    match client::run(name, &args.words) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => exit::report(Err(error)),
+    }
 }

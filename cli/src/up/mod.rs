@@ -10,6 +10,7 @@ pub(crate) mod selfcheck;
 mod service;
 mod welcome;
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -35,6 +36,22 @@ pub(crate) fn run(args: &UpArgs) -> Result<()> {
 
 async fn up(args: &UpArgs) -> Result<()> {
     let shutdown = serve::until_signal()?;
+    let until_asked = async |address: String| {
+        welcome::print(&address, args);
+        shutdown.cancelled().await;
+        Ok(())
+    };
+    host(args, &shutdown, until_asked).await?;
+    Ok(())
+}
+
+/// Starts everything, does `work` with the address while it runs, and ends everything. `None` when
+/// `shutdown` came before it was ready.
+pub(crate) async fn host<T>(
+    args: &UpArgs,
+    shutdown: &CancellationToken,
+    work: impl AsyncFnOnce(String) -> Result<T>,
+) -> Result<Option<T>> {
     let mut redis = match &args.redis {
         Some(_) => None,
         None => Some(Redis::start(&args.data).await?),
@@ -59,10 +76,14 @@ async fn up(args: &UpArgs) -> Result<()> {
         ended = gateway.ended() => bail!("the gateway {ended}"),
         () = shutdown.cancelled() => false,
     };
+    let mut done = None;
     if ready {
-        welcome::print(&address, args);
         let services = Services { gateway: &mut gateway, dispatcher: &mut dispatcher };
-        supervise(&mut redis, services, &mut workers, &shutdown).await;
+        let working = work(address);
+        tokio::select! {
+            ended = working => done = Some(ended),
+            never = supervise(&mut redis, services, &mut workers) => match never {},
+        }
     }
     let drain = Duration::from_secs(args.executors.drain_timeout) + STOP_TIMEOUT;
     dispatcher.stop(drain).await;
@@ -72,7 +93,7 @@ async fn up(args: &UpArgs) -> Result<()> {
     if let Some(redis) = &mut redis {
         redis.stop(STOP_TIMEOUT).await;
     }
-    Ok(())
+    done.transpose()
 }
 
 /// The worker processes of pull and push, once the dispatcher has said where they are to connect.
@@ -99,28 +120,20 @@ struct Services<'a> {
     dispatcher: &'a mut Service,
 }
 
-/// Starts again whatever dies, until it is time to stop.
+/// Starts again whatever dies.
 async fn supervise(
     redis: &mut Option<Redis>,
     Services { gateway, dispatcher }: Services<'_>,
     workers: &mut [Service],
-    shutdown: &CancellationToken,
-) {
+) -> Infallible {
     loop {
         let died: &mut dyn Supervised = tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = redis_ended(redis) => match redis {
-                Some(redis) => redis,
-                None => return,
-            },
+            redis = redis_ended(redis) => redis,
             ended = gateway.ended() => { gateway.tell(&ended); gateway }
             ended = dispatcher.ended() => { dispatcher.tell(&ended); dispatcher }
             (ended, index) = any_ended(workers) => { workers[index].tell(&ended); &mut workers[index] }
         };
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = died.start_again() => {}
-        }
+        died.start_again().await;
     }
 }
 
@@ -133,16 +146,19 @@ async fn any_ended(workers: &mut [Service]) -> (String, usize) {
     (ended, index)
 }
 
-async fn redis_ended(redis: &mut Option<Redis>) {
+async fn redis_ended(redis: &mut Option<Redis>) -> &mut Redis {
     match redis {
-        Some(redis) => redis.ended().await,
+        Some(redis) => {
+            redis.ended().await;
+            redis
+        }
         None => std::future::pending().await,
     }
 }
 
 fn gateway_command(args: &UpArgs, url: &str) -> Result<Vec<OsString>> {
     let defaults = &args.defaults;
-    let mut command = Words::new("gateway")?;
+    let mut command = Words::new("gateway", args)?;
     command.option("--listen", args.listen).option("--runtime", args.runtime);
     command.option("--redis", url).option("--result-ttl", args.keeping.result_ttl);
     command.option("--max-queued", args.keeping.max_queued);
@@ -158,7 +174,7 @@ fn gateway_command(args: &UpArgs, url: &str) -> Result<Vec<OsString>> {
 }
 
 fn dispatcher_command(args: &UpArgs, url: &str) -> Result<Vec<OsString>> {
-    let mut command = Words::new("dispatcher")?;
+    let mut command = Words::new("dispatcher", args)?;
     command.option("--mode", args.mode.as_str()).option("--redis", url);
     command.option("--result-ttl", args.keeping.result_ttl).option("--port", 0);
     if let Some(slots) = args.slots {
@@ -169,7 +185,7 @@ fn dispatcher_command(args: &UpArgs, url: &str) -> Result<Vec<OsString>> {
 }
 
 fn worker_command(args: &UpArgs, port: &str) -> Result<Vec<OsString>> {
-    let mut command = Words::new("worker")?;
+    let mut command = Words::new("worker", args)?;
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
     let slots = args.slots.unwrap_or_else(processors);
     let dispatcher = format!("tcp://127.0.0.1:{port}");
@@ -182,8 +198,12 @@ fn worker_command(args: &UpArgs, port: &str) -> Result<Vec<OsString>> {
 struct Words(Vec<OsString>);
 
 impl Words {
-    fn new(subcommand: &str) -> Result<Self> {
-        Ok(Self(vec![install::own_binary()?.into(), subcommand.into()]))
+    fn new(subcommand: &str, args: &UpArgs) -> Result<Self> {
+        let mut words = Self(vec![install::own_binary()?.into(), subcommand.into()]);
+        if let Some(filter) = args.parts_log {
+            words.option("--log", filter);
+        }
+        Ok(words)
     }
 
     fn option(&mut self, name: &str, value: impl std::fmt::Display) -> &mut Self {

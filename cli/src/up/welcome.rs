@@ -7,9 +7,8 @@ use crate::serve::announce;
 pub(crate) fn print(address: &str, args: &UpArgs) {
     announce(&format!("belljar is ready at {address}"));
     // The interpreter of the environment that the site belongs to has all that the snippet needs.
-    let site = install::site(&args.executors).unwrap_or_default();
-    let python = site.ancestors().map(|dir| dir.join("bin/python")).find(|path| path.is_file());
-    let python = python.map_or("python3.11".to_owned(), |path| path.display().to_string());
+    let python = install::python(&args.executors);
+    let python = python.map_or_else(|_| "python3.11".to_owned(), |path| path.display().to_string());
     announce(&format!(
         r#"
 A first function, to paste into another terminal (any Python 3.11 with dill and requests will do):

@@ -54,6 +54,10 @@ class Client:
         """The registered functions, newest first."""
         return self._items("/v1/functions")
 
+    def function(self, function_id: str) -> dict[str, Any]:
+        """One registered function."""
+        return self._connection.run(lambda service: service.page(f"/v1/functions/{function_id}"))
+
     def workers(self) -> Iterator[dict[str, Any]]:
         """The workers, newest first."""
         return self._items("/v1/workers")

@@ -50,7 +50,7 @@ class Codes:
             pass
         if not callable(function):
             raise TypeError(f"`{function!r}` cannot be called")
-        name = getattr(function, "__qualname__", type(function).__qualname__)
+        name = getattr(function, "__name__", type(function).__name__)
         code = Code(name, dump_function(function, self._pickler), options)
         try:
             self._known.setdefault(function, {})[options] = code
