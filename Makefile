@@ -11,7 +11,7 @@ PROFILE := $(if $(CI),ci,default)
 FAILPOINTS := --features belljar/failpoints
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build test test-client check faults guest bench-client reference setup tools doctor clean
+.PHONY: help up build test test-client check faults guest bench-client bench-sdk reference setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ faults: setup guest ## Kill processes at exact moments and break connections und
 
 bench-client: build ## Speed with a Python client, beside ProcessPoolExecutor in the same run.
 	@$(VENV)/bin/python bench/python_client.py $(ARGS)
+
+bench-sdk: build ## The same of the package in client/, as an executor.
+	@$(VENV)/bin/python bench/sdk.py $(ARGS)
 
 reference: setup ## Write the reference of the Python client from its docstrings.
 	@$(VENV)/bin/python client/tools/reference.py >docs/client-reference.md

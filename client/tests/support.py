@@ -36,8 +36,7 @@ class Service:
     def __init__(self, *options: str) -> None:
         self._data = tempfile.mkdtemp(prefix="belljar-")
         command = [str(binary()), "up", "-w", "2", "--listen", "127.0.0.1:0", "--data", self._data, *options]
-        env = {name: value for name, value in os.environ.items() if not name.startswith("BELLJAR_")}
-        env.update(BELLJAR_SITE=site(), BELLJAR_LOG="error")
+        env = environment(BELLJAR_LOG="error")
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -66,6 +65,13 @@ class Service:
         assert self._process.stdout is not None
         self._process.stdout.close()
         shutil.rmtree(self._data, ignore_errors=True)
+
+
+def environment(**more: str) -> dict[str, str]:
+    """That of this process, without settings of ours but for where the parts are."""
+    kept = ("BELLJAR_GUEST_DIR",)
+    env = {name: value for name, value in os.environ.items() if name in kept or not name.startswith("BELLJAR_")}
+    return {**env, "BELLJAR_SITE": site(), **more}
 
 
 def site() -> str:

@@ -1,6 +1,5 @@
 """`belljar run` without an address: over a service of its own, which ends with it."""
 
-import os
 import subprocess
 import tempfile
 import unittest
@@ -10,8 +9,7 @@ from . import support
 
 
 def belljar(*words, **more):
-    env = {name: value for name, value in os.environ.items() if not name.startswith("BELLJAR_")}
-    env.update(BELLJAR_SITE=support.site(), PYTHONPATH=str(support.ROOT / "client/src"), **more)
+    env = support.environment(PYTHONPATH=str(support.ROOT / "client/src"), **more)
     command = [str(support.binary()), *words]
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=support.PATIENCE)
 

@@ -162,8 +162,8 @@ mod tests {
     async fn what_a_notice_tells_is_not_read_again() {
         let hub = Hub::new(10);
         let id = TaskId::random();
-        let result =
-            TaskResult { status: TaskStatus::Completed, result: "v".into(), expires_at: None };
+        let status = TaskStatus::Completed;
+        let result = TaskResult { status, result: "v".into(), failure: None, expires_at: None };
         let guard = hub.waiters.register(vec![id]).expect("room");
         let mut events = hub.events();
         hub.take_in(end(id, Some(result.clone())));

@@ -275,7 +275,9 @@ fn read_ends(message: &[u8]) -> Option<Vec<Ended>> {
         } else {
             let (result, after) = after.split_at_checked(usize::try_from(number(length)?).ok()?)?;
             rest = after;
-            Some(TaskResult { status, result: Bytes::copy_from_slice(result), expires_at })
+            let result = Bytes::copy_from_slice(result);
+            // Failures are never told, so that whoever reads them also hears why.
+            Some(TaskResult { status, result, failure: None, expires_at })
         };
         ends.push(Ended { id, status, result });
     }

@@ -48,13 +48,17 @@ class Collector:
         """Those who wait."""
         return [*self._open.values(), *(other for others in self._others.values() for other in others)]
 
-    def add(self, tasks: Sequence[tuple[str, Waiting]]) -> None:
-        """Awaits tasks."""
+    def add(self, tasks: Sequence[tuple[str, Waiting]], ended: Sequence[dict[str, str]] = ()) -> None:
+        """Awaits tasks, of which these have ended."""
+        new = []
         for task_id, waiting in tasks:
             if self._open.setdefault(task_id, waiting) is waiting:
-                self._unasked.append(task_id)
+                new.append(task_id)
             else:
                 self._others.setdefault(task_id, []).append(waiting)
+        for result in ended:
+            self._finish(result)
+        self._unasked.extend(task_id for task_id in new if task_id in self._open)
         self._ask()
 
     def stop(self) -> list[asyncio.Task[None]]:

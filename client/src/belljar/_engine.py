@@ -22,6 +22,11 @@ from ._service import Service
 # The service takes 10,000 calls at once; smaller batches let workers begin while the rest is prepared.
 _BATCH_CALLS = 1_000
 _BATCH_CHARACTERS = 4 << 20
+# A few calls wait for their results in the exchange that submits them: a lone quick call is one exchange
+# then, not two. Not for long, as their ids are known only afterwards, and not many at once.
+_JOINED_CALLS = 8
+_JOINED_WAIT = 0.02
+_JOINED_AT_ONCE = 2
 
 
 class Engine:
@@ -39,6 +44,7 @@ class Engine:
         self._collector = Collector(loop, service, self._check_idle)
         self._idle: list[asyncio.Future[None]] = []
         self._flushed: list[asyncio.Future[None]] = []
+        self._joined: set[asyncio.Task[None]] = set()
         self._cancels: set[asyncio.Task[None]] = set()
 
     # From any thread.
@@ -99,12 +105,12 @@ class Engine:
 
     async def flush(self) -> None:
         """Waits until the service has every call that was added."""
-        if self._queue or self._sender is not None:
+        if self._is_sending:
             await self._when(self._flushed)
 
     async def drain(self) -> None:
         """Waits until every call has ended."""
-        while self._queue or self._sender is not None or self._collector.is_busy:
+        while self._is_sending or self._collector.is_busy:
             await self._when(self._idle)
 
     async def _when(self, waiters: list[asyncio.Future[None]]) -> None:
@@ -112,8 +118,12 @@ class Engine:
         waiters.append(waiter)
         await waiter
 
+    @property
+    def _is_sending(self) -> bool:
+        return bool(self._queue or self._joined) or self._sender is not None
+
     def _check_idle(self) -> None:
-        if self._queue or self._sender is not None:
+        if self._is_sending:
             return
         _release(self._flushed)
         if not self._collector.is_busy:
@@ -122,7 +132,7 @@ class Engine:
     async def close(self) -> None:
         """Stops everything, whatever is still open, and closes all connections."""
         sender = [] if self._sender is None else [self._sender]
-        tasks = [*sender, *self._cancels, *self._collector.stop()]
+        tasks = [*sender, *self._joined, *self._cancels, *self._collector.stop()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -133,16 +143,29 @@ class Engine:
             while self._queue or self._is_woken:
                 self._is_woken = False
                 for batch in _batches(_take(self._queue)):
-                    await self._send_batch(batch)
+                    is_known = batch[0].code.key in self._functions
+                    if is_known and len(batch) <= _JOINED_CALLS and len(self._joined) < _JOINED_AT_ONCE:
+                        self._join(batch)
+                    else:
+                        await self._send_batch(batch)
         finally:
             self._sender = None
             self._check_idle()
 
-    async def _send_batch(self, batch: list[Call]) -> None:
+    def _join(self, batch: list[Call]) -> None:
+        task = self._loop.create_task(self._send_batch(batch, _JOINED_WAIT))
+        self._joined.add(task)
+        task.add_done_callback(self._when_joined)
+
+    def _when_joined(self, task: asyncio.Task[None]) -> None:
+        self._joined.discard(task)
+        self._check_idle()
+
+    async def _send_batch(self, batch: list[Call], wait: float = 0.0) -> None:
         try:
             code, options = batch[0].code, batch[0].options
-            body = _body(await self._function_id(code), options, [call.payload for call in batch])
-            task_ids = await self._service.submit(body)
+            body = _body(await self._function_id(code), options, [call.payload for call in batch], wait)
+            task_ids, ended = await self._service.submit(body, wait)
         except Exception as error:
             for call in batch:
                 if not call.waiting.done():
@@ -153,7 +176,7 @@ class Engine:
             waiting.task_id = task_id
             if waiting.done():  # Cancelled on the way.
                 self.cancel_soon(task_id)
-        self._collector.add(accepted)
+        self._collector.add(accepted, ended)
 
     async def _function_id(self, code: Code) -> str:
         function_id = self._functions.get(code.key)
@@ -199,10 +222,12 @@ def _batches(calls: Iterable[Call]) -> Iterable[list[Call]]:
         yield batch
 
 
-def _body(function_id: str, options: Options, payloads: list[str]) -> bytes:
+def _body(function_id: str, options: Options, payloads: list[str], wait: float) -> bytes:
     """A batch. Under its key it is accepted once, however often it is sent."""
     key = options.idempotency_key or uuid.uuid4().hex
     fields = {"function_id": function_id, "idempotency_key": key, **options.submission()}
+    if wait:
+        fields["wait"] = wait
     # Payloads are base64, which needs no escaping.
     listed = '","'.join(payloads)
     return f'{json.dumps(fields)[:-1]},"payloads":["{listed}"]}}'.encode()

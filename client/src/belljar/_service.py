@@ -44,9 +44,10 @@ class Service:
         reply = await self.ask("POST", "/register_function", json.dumps(fields).encode())
         return cast(str, reply["function_id"])
 
-    async def submit(self, body: bytes) -> list[str]:
-        """Submits a batch and returns the ids of its tasks."""
-        return cast("list[str]", (await self.ask("POST", "/v1/tasks", body))["task_ids"])
+    async def submit(self, body: bytes, wait: float) -> tuple[list[str], list[dict[str, str]]]:
+        """Submits a batch; the ids of its tasks, and the results of those that ended while it waited."""
+        reply = await self.ask("POST", "/v1/tasks", body, wait)
+        return reply["task_ids"], reply.get("results", [])
 
     async def results(self, task_ids: Sequence[str], wait: float) -> list[dict[str, str]]:
         """Those of some tasks that have ended; waits for the first."""

@@ -1,6 +1,7 @@
 //! What a client sends to have a function called, read and checked.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use belljar_core::id::FunctionId;
 use belljar_core::task::{Priority, Runtime};
@@ -10,7 +11,7 @@ use serde::Deserialize;
 
 use crate::body::parse;
 use crate::error::ApiError;
-use crate::extract::not_a_uuid;
+use crate::extract::{not_a_uuid, wait};
 use crate::routes::functions::word;
 use crate::validate::{Field, Kind, Problem};
 
@@ -39,6 +40,7 @@ const BATCH_FIELDS: &[Field] = &[
     Field::optional("idempotency_key", Kind::Text),
     Field::optional("priority", Kind::Text),
     Field::optional("delay_s", Kind::Number),
+    Field::optional("wait", Kind::Number),
 ];
 
 #[derive(Deserialize)]
@@ -64,6 +66,7 @@ struct Batch<'a> {
     idempotency_key: Option<String>,
     priority: Option<Cow<'a, str>>,
     delay_s: Option<f64>,
+    wait: Option<f64>,
 }
 
 /// What was asked beside the function and the arguments.
@@ -81,6 +84,8 @@ pub(super) struct Sent {
     pub(super) function_id: FunctionId,
     pub(super) options: Options,
     pub(super) args: Result<Vec<Bytes>, ApiError>,
+    /// How long to wait for results that the answer may bring along.
+    pub(super) wait: Duration,
 }
 
 /// The body of a single call.
@@ -101,7 +106,7 @@ pub(super) fn read_one(bytes: &[u8]) -> Result<Sent, ApiError> {
     let args = arguments(&body.payload)
         .map(|args| vec![args])
         .map_err(|why| ApiError::Payload(format!("the payload is {why}")));
-    Ok(Sent { function_id, options, args })
+    Ok(Sent { function_id, options, args, wait: Duration::ZERO })
 }
 
 /// The body of a batch.
@@ -116,6 +121,10 @@ pub(super) fn read_batch(bytes: &[u8]) -> Result<Sent, ApiError> {
         priority: priority(body.priority.as_deref(), &mut problems),
         delay_ms: delay(body.delay_s, &mut problems),
     };
+    let wait = wait(body.wait.unwrap_or_default()).unwrap_or_else(|(kind, msg)| {
+        problems.push(Problem::body(kind, "wait", msg));
+        Duration::ZERO
+    });
     if body.payloads.len() > MAX_BATCH {
         let msg = format!(
             "Input should have at most {MAX_BATCH} elements, not {}: send several batches",
@@ -132,7 +141,7 @@ pub(super) fn read_batch(bytes: &[u8]) -> Result<Sent, ApiError> {
         })
     };
     let args = body.payloads.iter().enumerate().map(read).collect();
-    Ok(Sent { function_id, options, args })
+    Ok(Sent { function_id, options, args, wait })
 }
 
 /// The pickled arguments in a payload, or what it is instead.

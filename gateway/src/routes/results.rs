@@ -24,7 +24,7 @@ use crate::reply;
 use crate::routes::look::{hear, look};
 use crate::timing::{Notes, Phase, Scope};
 use crate::validate::{Field, Kind, Problem};
-use crate::waiters::Heard;
+use crate::waiters::{Heard, WaitGuard};
 
 /// The most tasks that one request may ask for.
 const MAX_IDS: usize = 10_000;
@@ -37,6 +37,8 @@ const MAX_ANSWER_BYTES: usize = 64 << 20;
 const LINGER_PER_ID: Duration = Duration::from_micros(20);
 /// Beginning with so many tasks.
 const LINGER_FROM: usize = 16;
+/// Fresh tasks of which nothing is heard for so long may not be fresh.
+const REPEATED_AFTER: Duration = Duration::from_millis(50);
 
 const FIELDS: &[Field] =
     &[Field::required("task_ids", Kind::Ids), Field::optional("wait", Kind::Number)];
@@ -66,8 +68,9 @@ struct ResultsReply {
     results: Vec<FinishedReply>,
 }
 
+/// A task that has ended.
 #[derive(Serialize)]
-struct FinishedReply {
+pub(super) struct FinishedReply {
     task_id: TaskId,
     status: TaskStatus,
     result: String,
@@ -213,7 +216,7 @@ async fn first_ends(
     ids: &[TaskId],
     wait: Duration,
 ) -> Result<Finished, ApiError> {
-    let mut patience = Patience::new(Instant::now(), wait, ids.len());
+    let patience = Patience::new(Instant::now(), wait, ids.len());
     if ids.len() < LINGER_FROM {
         let finished = Finished::of(app, notes, ids).await?;
         if !finished.is_empty() {
@@ -222,18 +225,61 @@ async fn first_ends(
     }
     // Registered before the look, so that an end between the two is not missed.
     let guard = app.hub.waiters.register(ids.to_vec())?;
-    let mut finished = Finished::of(app, notes, ids).await?;
-    loop {
-        if finished.is_full() || finished.results.len() == guard.awaited() {
-            return Ok(finished);
+    let finished = Finished::of(app, notes, ids).await?;
+    Ends { app, notes, ids, guard: &guard }.hear(patience, finished).await
+}
+
+/// Those of `ids`, just submitted, that end within `wait`, or soon after the first. The guard is from
+/// before the submission, so that nobody need look at the store; unless nothing is heard for a while,
+/// as when a submission under a key was repeated and its tasks have long ended.
+pub(super) async fn fresh_ends(
+    app: &App,
+    notes: &Notes,
+    ids: &[TaskId],
+    guard: &WaitGuard<'_>,
+    wait: Duration,
+) -> Result<Vec<FinishedReply>, ApiError> {
+    let ends = Ends { app, notes, ids, guard };
+    let patience = |wait| Patience::new(Instant::now(), wait, ids.len());
+    let soon = wait.min(REPEATED_AFTER);
+    let mut finished = ends.hear(patience(soon), Finished::default()).await?;
+    if finished.is_empty() && wait > soon {
+        finished = Finished::of(app, notes, ids).await?;
+        if finished.is_empty() {
+            finished = ends.hear(patience(wait - soon), finished).await?;
         }
-        let deadline = patience.deadline(Instant::now(), !finished.is_empty());
-        match notes.time(Phase::Wait, hear(app, &guard, deadline)).await {
-            None => return Ok(finished),
-            Some(Heard::Reread) => finished = Finished::of(app, notes, ids).await?,
-            Some(Heard::Ended(ended)) => {
-                for (id, result) in ended {
-                    finished.push(id, result);
+    }
+    Ok(finished.results.into_iter().map(finished_reply).collect())
+}
+
+/// The ends of some tasks, as they are heard.
+struct Ends<'a> {
+    app: &'a App,
+    notes: &'a Notes,
+    ids: &'a [TaskId],
+    guard: &'a WaitGuard<'a>,
+}
+
+impl Ends<'_> {
+    /// Adds what is heard to what is known, for as long as patience lasts.
+    async fn hear(
+        &self,
+        mut patience: Patience,
+        mut finished: Finished,
+    ) -> Result<Finished, ApiError> {
+        let Self { app, notes, ids, guard } = *self;
+        loop {
+            if finished.is_full() || finished.results.len() == guard.awaited() {
+                return Ok(finished);
+            }
+            let deadline = patience.deadline(Instant::now(), !finished.is_empty());
+            match notes.time(Phase::Wait, hear(app, guard, deadline)).await {
+                None => return Ok(finished),
+                Some(Heard::Reread) => finished = Finished::of(app, notes, ids).await?,
+                Some(Heard::Ended(ended)) => {
+                    for (id, result) in ended {
+                        finished.push(id, result);
+                    }
                 }
             }
         }

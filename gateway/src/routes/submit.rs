@@ -18,8 +18,10 @@ use crate::known::pythons;
 use crate::reply;
 use crate::routes::call::{Options, Sent, read_batch, read_one};
 use crate::routes::functions::{timeout_ms, unserved};
+use crate::routes::results::{FinishedReply, fresh_ends};
 use crate::timing::{Notes, Phase, Scope};
 use crate::validate::Problem;
+use crate::waiters::WaitGuard;
 
 #[derive(Serialize)]
 struct Submitted {
@@ -29,6 +31,8 @@ struct Submitted {
 #[derive(Serialize)]
 struct SubmittedBatch {
     task_ids: Vec<TaskId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    results: Option<Vec<FinishedReply>>,
 }
 
 /// `POST /execute_function`
@@ -39,7 +43,7 @@ pub(crate) async fn execute(
 ) -> Result<Response, ApiError> {
     let bytes = input.bytes.clone();
     let sent = offload(input.bytes.len(), move || read_one(&bytes)).await?;
-    let ids = submit(&app, &notes, sent, Form::One).await?;
+    let (ids, _) = submit(&app, &notes, sent, Form::One).await?;
     let task_id = ids.first().copied();
     let task_id = task_id.ok_or(ApiError::Internal("the store gave no id".into()))?;
     reply::json(&Submitted { task_id })
@@ -53,9 +57,18 @@ pub(crate) async fn batch(
 ) -> Result<Response, ApiError> {
     let bytes = input.bytes.clone();
     let sent = offload(input.bytes.len(), move || read_batch(&bytes)).await?;
-    let task_ids = submit(&app, &notes, sent, Form::Batch).await?;
+    let wait = sent.wait;
+    let (task_ids, guard) = submit(&app, &notes, sent, Form::Batch).await?;
+    let results = match &guard {
+        // The tasks are accepted: an error now would say that they are not.
+        Some(guard) => {
+            let ends = fresh_ends(&app, &notes, &task_ids, guard, wait).await;
+            Some(ends.unwrap_or_default())
+        }
+        None => None,
+    };
     let size = 32 + task_ids.len() * 39;
-    reply::json_with_room(&SubmittedBatch { task_ids }, size)
+    reply::json_with_room(&SubmittedBatch { task_ids, results }, size)
 }
 
 /// How many tasks a submission may have.
@@ -65,12 +78,18 @@ enum Form {
     Batch,
 }
 
-async fn submit(app: &App, notes: &Notes, sent: Sent, form: Form) -> Result<Vec<TaskId>, ApiError> {
+/// Submits, and where the client waits registers it for the ends beforehand, so that none is missed.
+async fn submit<'a>(
+    app: &'a App,
+    notes: &Notes,
+    sent: Sent,
+    form: Form,
+) -> Result<(Vec<TaskId>, Option<WaitGuard<'a>>), ApiError> {
     let function = app.function(sent.function_id, notes).await?;
     let args = sent.args?;
     let spec = narrow(app, notes, &function, &sent.options).await?;
     if args.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), None));
     }
     let delay_ms = sent.options.delay_ms;
     let mut keyed = sent
@@ -85,16 +104,19 @@ async fn submit(app: &App, notes: &Notes, sent: Sent, form: Form) -> Result<Vec<
         args,
         delay_ms,
     };
-    let tasks = args.into_iter().enumerate().map(task).collect();
+    let tasks: Vec<_> = args.into_iter().enumerate().map(task).collect();
+    let ids = || tasks.iter().map(|task| task.id).collect();
+    let guard = (!sent.wait.is_zero()).then(|| app.hub.waiters.register(ids())).transpose()?;
     fail::fail_point!("before_enqueue");
     let submitted = notes.time(Phase::Store, app.store.submit(tasks)).await;
     fail::fail_point!("enqueued");
-    submitted.map_err(|error| match (error, sent.options.key) {
+    let task_ids = submitted.map_err(|error| match (error, sent.options.key) {
         (StoreError::IdempotencyConflict { task_id, .. }, Some(key)) => {
             ApiError::IdempotencyConflict { key, task_id }
         }
         (error, _) => error.into(),
-    })
+    })?;
+    Ok((task_ids, guard))
 }
 
 /// A submission under a key. The ids of its tasks follow from everything that was asked, so that asking

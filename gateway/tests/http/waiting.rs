@@ -193,6 +193,32 @@ async fn results_of_many_come_with_the_first_end() {
 }
 
 #[tokio::test]
+async fn a_submission_brings_along_what_ends_while_it_waits() {
+    let gateway = Gateway::start().await;
+    let function_id = gateway.register().await;
+    let dispatcher = Dispatcher::start(&gateway.store, &["native:3.11"]).await;
+    let mut body = json!({"function_id": function_id, "payloads": [ARGS], "wait": 30,
+        "idempotency_key": "together"});
+    let (client, asked) = (gateway.client(), body.clone());
+    let submitting = tokio::spawn(async move { client.post("/v1/tasks", &asked).await });
+    until("it waits", async || waiters(&gateway).await == "1").await;
+    let task_id = dispatcher.complete_one(b"N.").await.to_string();
+    let reply = submitting.await.expect("a reply").json();
+    assert_eq!(reply["task_ids"], json!([task_id]));
+    assert_eq!(reply["results"][0]["task_id"], task_id);
+    assert_eq!(reply["results"][0]["result"], "Ti4=\n");
+
+    let repeated = gateway.client().post("/v1/tasks", &body).await.json();
+    assert_eq!(repeated, reply, "though it ended before");
+    body["idempotency_key"] = json!("alone");
+    body["wait"] = json!(0.01);
+    let reply = gateway.client().post("/v1/tasks", &body).await.json();
+    assert_eq!(reply["results"], json!([]), "it has not ended");
+    body["wait"] = json!(61);
+    assert_eq!(gateway.client().post("/v1/tasks", &body).await.problems()[0].1, "wait");
+}
+
+#[tokio::test]
 async fn a_queued_task_is_cancelled_at_once() {
     let gateway = Gateway::start().await;
     let task_id = gateway.execute(&gateway.register().await).await;
