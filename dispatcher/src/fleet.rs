@@ -1,21 +1,28 @@
 //! The workers, and the choice among them in constant time.
 //!
 //! Workers that can run the same classes form a group; in each group they are kept by the number of
-//! calls they can still take, so that the least loaded is found without looking at the others.
+//! calls they can still take, so that the least loaded is found without looking at the others. A function
+//! goes where it went before as long as no other has room for more than one call more: its code and
+//! what it imports are there.
 
 use std::collections::{BTreeMap, HashMap};
 
 use belljar_core::id::WorkerId;
-use belljar_core::task::TaskClass;
+use belljar_core::task::{CodeHash, TaskClass};
 use belljar_store::record::Want;
 
 use crate::event::NewWorker;
+
+/// Of how many functions it is remembered where they went.
+const REMEMBERED_FUNCTIONS: usize = 10_000;
 
 /// The workers of one dispatcher.
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
     workers: HashMap<WorkerId, Worker>,
     groups: Vec<Group>,
+    /// Where each function went last; the worker may have left.
+    last: HashMap<CodeHash, WorkerId>,
 }
 
 #[derive(Debug)]
@@ -74,16 +81,33 @@ impl Fleet {
         self.change(id, |worker| worker.running = worker.running.saturating_sub(1));
     }
 
-    /// The least loaded worker that can run `class`, which now has one call more; `None` where every
-    /// worker is full or none fits.
-    pub(crate) fn assign(&mut self, class: TaskClass) -> Option<WorkerId> {
+    /// The worker for a call of the function `code`, which now has one call more: one that can run
+    /// `class`, the last that ran it or else the least loaded; `None` where every worker is full or
+    /// none fits.
+    pub(crate) fn assign(&mut self, class: TaskClass, code: CodeHash) -> Option<WorkerId> {
         let fitting = self.groups.iter().filter(|group| group.classes.contains(&class));
-        let (_, bucket) = fitting
+        let (most, bucket) = fitting
             .filter_map(|group| group.by_free.last_key_value())
             .max_by_key(|(free, _)| **free)?;
-        let id = *bucket.last()?;
+        let last = self.last.get(&code).copied();
+        let last = last.filter(|last| {
+            let free = self.free(*last, class);
+            free > 0 && free + 1 >= *most
+        });
+        let id = last.or_else(|| bucket.last().copied())?;
+        if self.last.len() >= REMEMBERED_FUNCTIONS {
+            self.last.clear();
+        }
+        self.last.insert(code, id);
         self.change(id, |worker| worker.running += 1);
         Some(id)
+    }
+
+    /// How many calls of `class` a worker can still take.
+    fn free(&self, id: WorkerId, class: TaskClass) -> usize {
+        let known = self.workers.get(&id);
+        let fitting = known.filter(|it| self.groups[it.group].classes.contains(&class));
+        fitting.map_or(0, Worker::free)
     }
 
     /// How many calls could be placed now, by the classes that would fit.
@@ -143,6 +167,10 @@ mod tests {
         text.parse().expect("a class")
     }
 
+    fn code(number: u8) -> CodeHash {
+        CodeHash::of(&[number])
+    }
+
     fn worker(classes: &[&str], window: usize) -> NewWorker {
         let classes = classes.iter().map(|text| class(text)).collect();
         NewWorker { id: WorkerId::random(), classes, window }
@@ -157,12 +185,30 @@ mod tests {
             fleet.join(new);
         }
         let native = class("native:3.11");
-        let chosen: Vec<_> = (0..5).map(|_| fleet.assign(native)).collect();
+        let chosen: Vec<_> = (0..5).map(|n| fleet.assign(native, code(n))).collect();
         assert_eq!(chosen.iter().filter(|id| **id == Some(large.id)).count(), 3);
         assert_eq!(chosen.iter().filter(|id| **id == Some(small.id)).count(), 1);
         assert_eq!(chosen[4], None);
         fleet.release(small.id);
-        assert_eq!(fleet.assign(native), Some(small.id));
+        assert_eq!(fleet.assign(native, code(6)), Some(small.id));
+    }
+
+    #[test]
+    fn a_function_stays_where_it_is_while_there_is_room() {
+        let mut fleet = Fleet::default();
+        let native = class("native:3.11");
+        let (first, second) = (worker(&["native:3.11"], 4), worker(&["native:3.11"], 4));
+        fleet.join(&first);
+        fleet.join(&second);
+        let home = fleet.assign(native, code(1));
+        // Three places against four: still at home. Two against four: elsewhere.
+        assert_eq!(fleet.assign(native, code(1)), home);
+        let away = fleet.assign(native, code(1));
+        assert!(away.is_some() && away != home);
+        // And there from now on.
+        assert_eq!(fleet.assign(native, code(1)), away);
+        fleet.leave(away.expect("assigned"));
+        assert_eq!(fleet.assign(native, code(1)), home, "who has left is forgotten");
     }
 
     #[test]
@@ -171,7 +217,7 @@ mod tests {
         let both = worker(&["sandbox:3.11", "native:3.11"], 2);
         fleet.join(&both);
         fleet.join(&worker(&["native:3.11"], 4));
-        fleet.assign(class("sandbox:3.11"));
+        fleet.assign(class("sandbox:3.11"), code(1));
         let mut counts: Vec<_> = fleet.wants().iter().map(|w| (w.classes.len(), w.count)).collect();
         counts.sort_unstable();
         assert_eq!(counts, [(1, 4), (2, 1)]);
@@ -198,10 +244,11 @@ mod tests {
                     3 => { fleet.release(id); if let Some(w) = model.get_mut(&id) { w.1 = w.1.saturating_sub(1); } }
                     _ => {
                         let most = model.values().map(|w| w.0.saturating_sub(w.1)).max().unwrap_or(0);
-                        match fleet.assign(class("native:3.11")) {
+                        match fleet.assign(class("native:3.11"), code(size % 3)) {
                             Some(chosen) => {
                                 let w = model.get_mut(&chosen).expect("a known worker");
-                                prop_assert_eq!(w.0.saturating_sub(w.1), most);
+                                let free = w.0.saturating_sub(w.1);
+                                prop_assert!(free > 0 && free + 1 >= most);
                                 w.1 += 1;
                             }
                             None => prop_assert_eq!(most, 0),

@@ -144,7 +144,11 @@ impl Scheduler {
             let (id, attempt, limits) = (invocation.task_id, invocation.attempt, invocation.limits);
             let cancelled = self.intake.cancelled.contains(&id);
             let idle = self.draining || cancelled;
-            let worker = if idle { None } else { self.fleet.assign(invocation.class) };
+            let worker = if idle {
+                None
+            } else {
+                self.fleet.assign(invocation.class, invocation.function.hash)
+            };
             let (stage, deadline) = match worker {
                 Some(_) => (Stage::Running, now + limits.timeout()),
                 None => (Stage::Settling, now),
