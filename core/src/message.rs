@@ -114,9 +114,6 @@ pub struct Registration {
     pub window: u32,
     /// What it can run.
     pub classes: Vec<TaskClass>,
-    /// The attempts that it has, running, waiting, or ended and not acknowledged. What the
-    /// dispatcher sent in the same session and is not among them never arrived.
-    pub held: Vec<TaskAttempt>,
     /// The host's name, for people.
     pub host: String,
     /// The process number, for people.
@@ -143,6 +140,10 @@ pub enum FromWorker {
         /// That it holds the secret; absent where the worker was given none.
         proof: Option<Proof>,
     },
+    /// The first after `Welcome`: the attempts that the worker has, running, waiting, or ended and not
+    /// acknowledged. What may have been lost with an earlier connection of the session and is not
+    /// among them never arrived.
+    Held(Vec<TaskAttempt>),
     /// Calls ended. Sent again on each new connection until acknowledged.
     Reports {
         /// Numbers the batch, for `Ack`.

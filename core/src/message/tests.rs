@@ -36,7 +36,6 @@ fn registration() -> Registration {
         slots: 4,
         window: 8,
         classes: vec![class()],
-        held: vec![task()],
         host: "h1".to_owned(),
         pid: 7,
         belljar: "0.1.0".to_owned(),
@@ -74,6 +73,7 @@ fn from_workers() -> BTreeMap<&'static str, Vec<FromWorker>> {
     BTreeMap::from([
         ("hello", vec![FromWorker::Hello { version: VERSION }]),
         ("register", vec![register]),
+        ("held", vec![FromWorker::Held(vec![task()])]),
         ("reports", vec![reports.clone()]),
         ("returned", vec![FromWorker::Returned { sequence: 6, tasks: vec![task()] }]),
         ("window", vec![FromWorker::Window(8)]),

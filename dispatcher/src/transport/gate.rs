@@ -8,7 +8,7 @@ use belljar_core::message::{
 use belljar_wire::PeerId;
 
 use super::session::Session;
-use super::sessions::{Command, Sessions, returned};
+use super::sessions::{Command, Sessions};
 use crate::event::Event;
 
 impl Sessions {
@@ -64,7 +64,7 @@ impl Sessions {
         let worker = registration.worker;
         let new = || Session::new(registration, now);
         let session = self.sessions.entry(worker).or_insert_with(new);
-        let (replaced, missing) = session.attach(peer, registration, now);
+        let replaced = session.attach(peer, registration, now);
         let welcome = FromDispatcher::Welcome {
             session: session.id,
             heartbeat_ms: u32::try_from(self.heartbeat.as_millis()).unwrap_or(u32::MAX),
@@ -75,8 +75,7 @@ impl Sessions {
         };
         let joined = Event::Joined(session.as_worker());
         tracing::info!(
-            worker_id = %worker, host = session.host, mode = %session.mode, slots = session.slots,
-            missing = missing.len(), "worker registered"
+            worker_id = %worker, host = session.host, mode = %session.mode, slots = session.slots, "worker registered"
         );
         self.by_peer.insert(peer, worker);
         self.dirty.insert(worker);
@@ -86,9 +85,7 @@ impl Sessions {
         }
         self.commands.push(Command::Admit(peer));
         self.commands.push(Command::Say(peer, vec![welcome]));
-        let mut events: Vec<_> = returned(worker, missing).into_iter().collect();
-        events.push(joined);
-        events
+        vec![joined]
     }
 
     fn check(

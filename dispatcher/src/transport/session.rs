@@ -93,14 +93,13 @@ impl Session {
         self.window = window.min(MOST_AT_ONCE);
     }
 
-    /// Takes a registered connection in. Answers with the connections that it replaces and the tasks
-    /// that never arrived.
+    /// Takes a registered connection in. Answers with the connections that it replaces.
     pub(crate) fn attach(
         &mut self,
         peer: PeerId,
         registration: &Registration,
         now: Instant,
-    ) -> (Vec<PeerId>, Vec<TaskAttempt>) {
+    ) -> Vec<PeerId> {
         let most = match self.mode {
             Mode::Push => 1,
             Mode::Pull => 2,
@@ -116,16 +115,21 @@ impl Session {
             replaced.extend(self.lines.iter().take(surplus).map(|line| line.peer));
         }
         replaced.iter().for_each(|peer| self.detach(*peer, now));
-        let held: HashSet<_> = registration.held.iter().copied().collect();
-        let missing: Vec<_> = self.doubtful.drain().filter(|task| !held.contains(task)).collect();
-        missing.iter().for_each(|task| self.answered(*task));
         // A wish to stop may have been lost as well.
         self.stops = self.stopped.iter().copied().collect();
         self.lines.push(Line::new(peer));
         self.classes.clone_from(&registration.classes);
         self.set_window(registration.window);
         (self.heard, self.said, self.parted) = (now, now, None);
-        (replaced, missing)
+        replaced
+    }
+
+    /// The worker says what it has. Answers with the tasks that never arrived.
+    pub(crate) fn compare(&mut self, held: &[TaskAttempt]) -> Vec<TaskAttempt> {
+        let held: HashSet<_> = held.iter().copied().collect();
+        let missing: Vec<_> = self.doubtful.drain().filter(|task| !held.contains(task)).collect();
+        missing.iter().for_each(|task| self.answered(*task));
+        missing
     }
 
     /// A connection is no more; what was on it may not have arrived.

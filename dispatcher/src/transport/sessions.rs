@@ -17,11 +17,8 @@ use crate::event::Event;
 
 /// Silence of so many heartbeats is a loss.
 const MISSED: u32 = 3;
-
-/// So is the end of all connections for so long: the process is gone, or it would be back.
-fn longest_absence(heartbeat: Duration) -> Duration {
-    heartbeat + heartbeat / 2
-}
+/// So is the end of all connections for so many: the process is gone, or it would be back.
+const PARTED: u32 = 2;
 
 /// What the socket shall do.
 #[derive(Debug)]
@@ -129,6 +126,7 @@ impl Sessions {
                     events.extend(returned(worker, tasks));
                 }
             }
+            FromWorker::Held(held) => events.extend(returned(worker, session.compare(&held))),
             FromWorker::Window(window) => {
                 session.set_window(window);
                 events.push(resized(session));
@@ -208,7 +206,7 @@ impl Sessions {
         let slept = now - self.ticked > self.heartbeat;
         self.ticked = now;
         let mut lost = Vec::new();
-        let absence = longest_absence(self.heartbeat);
+        let absence = self.heartbeat * PARTED;
         for (worker, session) in &mut self.sessions {
             if slept {
                 session.heard = now;
@@ -231,7 +229,7 @@ impl Sessions {
             self.by_peer.remove(&line.peer);
         }
         let reason = if session.parted.is_some() {
-            let absence = longest_absence(self.heartbeat);
+            let absence = self.heartbeat * PARTED;
             format!("its connection ended and it did not return within {absence:?}")
         } else {
             format!("it was silent for {:?}", self.heartbeat * MISSED)
@@ -299,7 +297,7 @@ fn resized(session: &Session) -> Event {
 }
 
 /// Tasks of a worker that it will not begin.
-pub(super) fn returned(worker: WorkerId, tasks: Vec<TaskAttempt>) -> Option<Event> {
+fn returned(worker: WorkerId, tasks: Vec<TaskAttempt>) -> Option<Event> {
     let tasks: Vec<_> = tasks.into_iter().map(|task| (task.task_id, task.attempt)).collect();
     (!tasks.is_empty()).then_some(Event::Returned { worker, tasks })
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use belljar_core::id::WorkerId;
+use belljar_core::id::{TaskId, WorkerId};
 use belljar_core::message::{
     Assigned, FromDispatcher, FromWorker, Mode, Nonce, Refusal, Registration, SessionId,
     TaskAttempt, VERSION, decode, encode,
@@ -35,7 +35,6 @@ fn registration(mode: Mode, window: u32) -> Registration {
         slots: window,
         window,
         classes: vec![native()],
-        held: Vec::new(),
         host: "scripted".to_owned(),
         pid: 1,
         belljar: "0".to_owned(),
@@ -123,9 +122,13 @@ async fn what_never_arrived_is_sent_again_without_the_code() {
 
     drop(push);
     registration.session = Some(session);
-    registration.held = vec![first[0].task()];
     let (mut push, again) = Push::join(dispatcher.address, &registration).await;
     assert_eq!(again, session);
+    // Also in a list that is longer than what a stranger may send.
+    let other = |_| TaskAttempt { task_id: TaskId::random(), attempt: Attempt(1) };
+    let mut held: Vec<_> = (0..10_000).map(other).collect();
+    held.push(first[0].task());
+    push.say(FromWorker::Held(held)).await;
     let second = push.tasks(1).await.remove(0);
     assert_eq!((second.task_id, second.attempt), (first[1].task_id, Attempt(2)));
     assert_eq!(second.code, None);
@@ -186,7 +189,7 @@ async fn the_silent_are_lost_and_their_late_words_refused() {
     let FromDispatcher::Refused { reason: Refusal::Session, .. } = push.hear().await else {
         panic!("not refused")
     };
-    let again = Registration { session: Some(session), held: vec![zombie], ..registration };
+    let again = Registration { session: Some(session), ..registration };
     let (mut push, new) = Push::join(dispatcher.address, &again).await;
     assert_ne!(new, session);
     push.report(1, &[zombie], b"late").await;

@@ -69,6 +69,7 @@ pub(crate) struct Session {
 /// What was said on this connection.
 #[derive(Debug, Default)]
 struct Told {
+    held: bool,
     window: u32,
     classes: Vec<TaskClass>,
     draining: bool,
@@ -130,8 +131,6 @@ impl Session {
 
     /// What is said of this worker on a new connection; `window` is the pool's.
     pub(crate) fn registration(&self, window: usize) -> Registration {
-        let mut held: Vec<_> = self.in_flight.keys().copied().collect();
-        held.extend(self.outbox.held());
         Registration {
             worker: self.about.worker,
             session: self.id,
@@ -139,7 +138,6 @@ impl Session {
             slots: count(self.about.slots),
             window: self.window(window),
             classes: self.classes.clone(),
-            held,
             host: self.about.host.clone(),
             pid: std::process::id(),
             belljar: self.about.version.clone(),
@@ -158,7 +156,13 @@ impl Session {
         self.early_stops.clear();
         self.outbox.rewind();
         let classes = said.classes.clone();
-        self.told = Told { window: said.window, classes, draining: false };
+        self.told = Told { held: false, window: said.window, classes, draining: false };
+    }
+
+    /// The attempts that it has, and those whose end is not acknowledged.
+    fn held(&self) -> Vec<TaskAttempt> {
+        let in_flight = self.in_flight.keys().copied();
+        in_flight.chain(self.outbox.held()).collect()
     }
 
     /// How many invocations this session may bring at once: what came in others is not counted there.
@@ -175,6 +179,7 @@ impl Session {
     /// Whether something should be said without waiting for an occasion.
     pub(crate) fn is_pressing(&self) -> bool {
         self.outbox.is_pressing()
+            || !self.told.held
             || !self.forgot.is_empty()
             || self.told.classes != self.classes
             || self.told.draining != self.draining
@@ -183,6 +188,10 @@ impl Session {
     /// What is to be said now: one message's worth.
     pub(crate) fn messages(&mut self, pool: usize) -> Vec<FromWorker> {
         let mut batch = Vec::new();
+        if !self.told.held {
+            self.told.held = true;
+            batch.push(FromWorker::Held(self.held()));
+        }
         if self.draining && !self.told.draining {
             self.told.draining = true;
             batch.push(FromWorker::Draining);
@@ -284,9 +293,14 @@ mod tests {
         session
     }
 
-    fn welcome(session: &mut Session, id: SessionId) {
+    /// Answers with what the worker says that it has.
+
+    fn welcome(session: &mut Session, id: SessionId) -> Vec<TaskAttempt> {
         let said = session.registration(8);
         session.welcomed(id, &said);
+        assert!(session.is_pressing());
+        session.told.held = true;
+        session.held()
     }
 
     fn invocation() -> Invocation {
@@ -332,16 +346,30 @@ mod tests {
         let held = task.task();
         send(&mut session, task);
         assert_eq!((session.window(8), session.free(8)), (8, 7));
-        welcome(&mut session, SessionId::random());
+        assert_eq!(welcome(&mut session, SessionId::random()), [held]);
         assert_eq!((session.window(8), session.free(8)), (7, 7));
         assert_eq!(session.messages(8), [FromWorker::Window(7)]);
-        assert_eq!(session.registration(8).held, [held]);
         let TaskAttempt { task_id, attempt } = held;
         session.take(PoolEvent::Returned { task_id, attempt });
-        assert_eq!(session.registration(8).held, [held], "until it is acknowledged");
+        assert_eq!(session.held(), [held], "until it is acknowledged");
         assert_eq!(session.messages(8).len(), 2, "the window, and the task");
         session.heed(FromDispatcher::Ack(vec![1])).expect("taken");
-        assert!(session.registration(8).held.is_empty() && session.outbox.is_empty());
+        assert!(session.held().is_empty() && session.outbox.is_empty());
+    }
+
+    #[test]
+    fn a_full_worker_is_let_in_and_says_first_what_it_has() {
+        let mut session = session();
+        for _ in 0..10_000 {
+            send(&mut session, Assigned::with_code(invocation()));
+        }
+        let registration = session.registration(8);
+        let register = FromWorker::Register { registration: registration.clone(), proof: None };
+        let bytes = belljar_core::message::encode(&[register]).len();
+        assert!(bytes < belljar_wire::Limits::default().first_message_bytes, "{bytes}");
+        session.welcomed(SessionId::random(), &registration);
+        let said = session.messages(8);
+        assert!(matches!(&said[0], FromWorker::Held(held) if held.len() == 10_000), "{said:?}");
     }
 
     #[test]
