@@ -189,7 +189,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Starts again what was killed, as a supervisor would; a worker sees to its children itself.
+    /// Starts again what was killed, as a supervisor would; a worker sees to its children itself. Comes
+    /// back once the service is whole: the next fault shall meet it alone.
     ///
     /// # Errors
     /// It does not start.
@@ -203,10 +204,16 @@ impl Cluster {
             self.redis.start_again()?;
             await_redis(&self.dir)?;
         }
+        let with_slots = self.with_slots();
         let belljars = self.workers.iter_mut().chain([&mut self.dispatcher, &mut self.gateway]);
         for part in belljars.filter_map(|part| is_dead(part).then_some(part)) {
+            let has_slots = with_slots.contains(&part.pid());
+            let earlier = executors_up(part);
             part.start_again()?;
             await_control(part, &self.control)?;
+            if has_slots && !eventually(START_TIMEOUT, || executors_up(part) > earlier) {
+                bail!("no executor is up; {}", part.evidence());
+            }
         }
         Ok(())
     }
@@ -215,6 +222,11 @@ impl Cluster {
         let others = [&mut self.dispatcher, &mut self.gateway, &mut self.redis];
         self.workers.iter_mut().chain(others)
     }
+}
+
+/// How often a process has said that it can run tasks.
+fn executors_up(part: &Part) -> usize {
+    part.log().matches("executor is up").count()
 }
 
 /// Waits until a process can be stopped at fail points.

@@ -1,0 +1,297 @@
+//! A real dispatcher among many and among enemies: two hundred workers that come and go, and peers that
+//! do not speak ZeroMQ, or speak it to do harm.
+
+#![expect(clippy::expect_used, reason = "tests end at the first surprise")]
+
+#[path = "../../wire/tests/support/mod.rs"]
+mod support;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use belljar_core::id::WorkerId;
+use belljar_core::message::{
+    FromDispatcher, FromWorker, Mode, Nonce, Registration, VERSION, decode, encode,
+};
+use belljar_core::outcome::{Outcome, Report, Verdict};
+use belljar_faults::pickle;
+use belljar_tests::part::redis_socket;
+use belljar_tests::{Client, Part};
+use belljar_wire::Dealer;
+use bytes::Bytes;
+use serde_json::json;
+use support::{Noise, connect, greeting, long_frame, raw_dealer, until_closed, within};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How much more the dispatcher may hold after an attack.
+const MOST_GROWTH_KB: u64 = 16 << 10;
+/// `pickle.dumps(7, 4)`.
+const SEVEN: &[u8] = b"\x80\x04K\x07.";
+const CROWD: usize = 200;
+
+/// A dispatcher that pushes, and what it needs.
+struct Parts {
+    dispatcher: Part,
+    address: SocketAddr,
+    client: Client,
+    function: String,
+    _others: [Part; 2],
+    dir: tempfile::TempDir,
+}
+
+impl Parts {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().expect("made");
+        let redis = Part::redis(dir.path()).expect("Redis");
+        let url = format!("redis+unix://{}", redis_socket(dir.path()).display());
+        let log = |name: &str| dir.path().join(name);
+        let words = ["gateway", "--listen", "127.0.0.1:0", "--redis", &url];
+        let gateway = Part::belljar(&words, Vec::new(), log("gateway.log")).expect("started");
+        let client = Client::new(&gateway.first_line("belljar gateway listens at ").expect("it"));
+        let words = ["dispatcher", "-m", "push", "-p", "0", "--redis", &url];
+        let dispatcher = Part::belljar(&words, Vec::new(), log("dispatcher.log")).expect("started");
+        let address = dispatcher.first_line("belljar dispatcher takes workers at tcp://");
+        let address = address.expect("its address").parse().expect("an address");
+        let function = client.register(&pickle::function("posixpath", "join"), json!({}));
+        let function = function.expect("registered");
+        Self { dispatcher, address, client, function, _others: [gateway, redis], dir }
+    }
+
+    /// Submits so many calls.
+    fn submit(&self, count: usize) -> Vec<String> {
+        let args = vec![pickle::arguments("a", "b"); count];
+        self.client.submit_batch(&self.function, &args).expect("accepted")
+    }
+
+    fn completes(&self, tasks: &[String]) {
+        for task in tasks {
+            let (status, result) = self.client.wait(task, 30).expect("an answer");
+            assert_eq!(status, "COMPLETED", "{result}");
+        }
+    }
+
+    fn memory_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.dispatcher.pid()));
+        let status = status.expect("alive");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// User and system time of the dispatcher.
+    fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.dispatcher.pid()));
+        let stat = stat.expect("alive");
+        let fields: Vec<_> = stat[stat.rfind(')').expect("a name") + 2..].split(' ').collect();
+        let ticks = |place: usize| fields[place].parse::<u64>().expect("ticks");
+        Duration::from_millis((ticks(11) + ticks(12)) * 10)
+    }
+
+    fn workers(&self) -> usize {
+        let (_, page) = self.client.get("/v1/workers?limit=1000").expect("an answer");
+        page["items"].as_array().map_or(0, Vec::len)
+    }
+}
+
+/// A worker without a pool: every call comes to seven at once. Leaves when it is told to.
+async fn light_worker(address: SocketAddr, mut leave: watch::Receiver<bool>) {
+    let mut dealer = within(Dealer::connect(&connect(address))).await.expect("connected");
+    say(&mut dealer, FromWorker::Hello { version: VERSION }).await;
+    let challenge = within(dealer.recv()).await.expect("challenged");
+    assert!(matches!(
+        decode::<FromDispatcher>(&challenge).expect("messages")[..],
+        [FromDispatcher::Challenge { .. }]
+    ));
+    let registration = Registration {
+        worker: WorkerId::random(),
+        session: None,
+        mode: Mode::Push,
+        slots: 1,
+        window: 4,
+        classes: vec!["native:3.11".parse().expect("a class")],
+        host: "light".to_owned(),
+        pid: 1,
+        belljar: "0".to_owned(),
+        nonce: Nonce::random(),
+    };
+    say(&mut dealer, FromWorker::Register { registration, proof: None }).await;
+    say(&mut dealer, FromWorker::Held(Vec::new())).await;
+    let (mut heartbeat, mut sequence) = (Duration::from_secs(1), 0);
+    loop {
+        let message = tokio::select! {
+            message = dealer.recv() => message.expect("a message"),
+            () = tokio::time::sleep(heartbeat) => {
+                say(&mut dealer, FromWorker::Heartbeat).await;
+                continue;
+            }
+            _ = leave.changed() => {
+                say(&mut dealer, FromWorker::Bye).await;
+                return dealer.close().await;
+            }
+        };
+        for message in decode::<FromDispatcher>(&message).expect("messages") {
+            match message {
+                FromDispatcher::Welcome { heartbeat_ms, .. } => {
+                    heartbeat = Duration::from_millis(heartbeat_ms.into());
+                }
+                FromDispatcher::Tasks(tasks) => {
+                    sequence += 1;
+                    let report = |task: &belljar_core::message::Assigned| Report {
+                        task_id: task.task_id,
+                        attempt: task.attempt,
+                        outcome: Outcome::bare(
+                            Verdict::Completed(Bytes::from_static(SEVEN)),
+                            Duration::ZERO,
+                        ),
+                    };
+                    let reports = tasks.iter().map(report).collect();
+                    say(&mut dealer, FromWorker::Reports { sequence, reports }).await;
+                }
+                FromDispatcher::Ack(_) | FromDispatcher::Heartbeat => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+async fn say(dealer: &mut Dealer, message: FromWorker) {
+    within(dealer.send(encode(&[message]))).await.expect("sent");
+}
+
+/// Light workers, the oldest first.
+struct Crowd {
+    address: SocketAddr,
+    workers: VecDeque<(watch::Sender<bool>, JoinHandle<()>)>,
+}
+
+impl Crowd {
+    fn join(&mut self) {
+        let (leave, told) = watch::channel(false);
+        self.workers.push_back((leave, tokio::spawn(light_worker(self.address, told))));
+    }
+
+    async fn leave(&mut self) {
+        let Some((leave, worker)) = self.workers.pop_front() else { return };
+        leave.send_replace(true);
+        within(worker).await.expect("it saw no error");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_workers_cost_little_and_come_and_go_without_a_loss() {
+    let parts = Parts::start();
+    let mut crowd = Crowd { address: parts.address, workers: VecDeque::new() };
+    (0..CROWD).for_each(|_| crowd.join());
+    let all_in = || tokio::task::block_in_place(|| parts.workers()) == CROWD;
+    let joined = async {
+        while !all_in() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    within(joined).await;
+    tokio::task::block_in_place(|| parts.completes(&parts.submit(1000)));
+
+    let (before, begun) = (parts.cpu(), Instant::now());
+    tokio::time::sleep(Duration::from_secs(5)).await; // What is measured is the passing of time.
+    let share = (parts.cpu() - before).as_secs_f64() / begun.elapsed().as_secs_f64();
+    println!("{CROWD} idle workers: {:.1} % of a processor", share * 100.0);
+    assert!(share < 0.03, "{share}");
+
+    let mut submitted = Vec::new();
+    for _ in 0..50 {
+        submitted.extend(tokio::task::block_in_place(|| parts.submit(50)));
+        crowd.leave().await;
+        crowd.join();
+        tokio::time::sleep(Duration::from_millis(100)).await; // Ten a second.
+    }
+    tokio::task::block_in_place(|| parts.completes(&submitted));
+    println!("{} calls over 50 joins and leaves", submitted.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attacks_change_nothing_for_a_dispatcher_and_its_workers() {
+    let mut parts = Parts::start();
+    let words = ["worker", "push", "1", &format!("tcp://{}", parts.address), "--runtime", "native"];
+    let log = parts.dir.path().join("worker.log");
+    let _worker = Part::belljar(&words, Vec::new(), log).expect("started");
+    tokio::task::block_in_place(|| parts.completes(&parts.submit(1)));
+    let (before, address) = (parts.memory_kb(), parts.address);
+
+    for attack in ["random bytes", "greeting only", "1 TB length", "garbage", "10,000 connects"] {
+        match attack {
+            "random bytes" => noise(address).await,
+            "greeting only" => silence(address).await,
+            "1 TB length" => terabytes(address).await,
+            "garbage" => garbage(address).await,
+            _ => connects(address, 10_000).await,
+        }
+        let begun = Instant::now();
+        tokio::task::block_in_place(|| parts.completes(&parts.submit(1)));
+        let (took, growth) = (begun.elapsed(), parts.memory_kb().saturating_sub(before));
+        println!("{attack}: memory +{growth} kB, a call took {took:?}");
+        assert!(matches!(parts.dispatcher.ended(), Ok(None)), "{}", parts.dispatcher.evidence());
+        assert!(growth < MOST_GROWTH_KB, "{attack}: {growth} kB more");
+        assert!(took < Duration::from_secs(2), "{attack}: {took:?}");
+    }
+    assert_eq!(parts.dispatcher.log().matches("worker lost").count(), 0);
+}
+
+async fn call(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut stream = within(TcpStream::connect(address)).await.expect("connected");
+    // May fail once the guard has seen enough.
+    let _ = stream.write_all(bytes).await;
+    stream
+}
+
+async fn noise(address: SocketAddr) {
+    let mut noise = Noise(42);
+    for length in (1..100).map(|number| number * 800) {
+        until_closed(&mut call(address, &noise.bytes(length)).await).await;
+    }
+}
+
+/// The guard's patience with half a greeting is five seconds.
+async fn silence(address: SocketAddr) {
+    let mut silent = Vec::new();
+    for length in (0..200).map(|number| 64 - number % 64) {
+        silent.push(call(address, &greeting()[..length]).await);
+    }
+    for stream in &mut silent {
+        until_closed(stream).await;
+    }
+}
+
+async fn terabytes(address: SocketAddr) {
+    for length in [1 << 40, 1 << 63, u64::MAX, (64 << 20) + 1] {
+        let head = long_frame(0, length);
+        for start in [&[][..], &greeting()] {
+            until_closed(&mut call(address, &[start, &head, &[0; 100]].concat()).await).await;
+        }
+        let mut stream = raw_dealer(address).await;
+        let _ = stream.write_all(&head).await;
+        until_closed(&mut stream).await;
+    }
+}
+
+async fn garbage(address: SocketAddr) {
+    let mut noise = Noise(7);
+    for _ in 0..100 {
+        let mut stream = raw_dealer(address).await;
+        let _ = stream.write_all(&[&[0x40], &*noise.bytes(3000)].concat()).await;
+        until_closed(&mut stream).await;
+    }
+}
+
+/// So many connections, three hundred of them open at any time.
+async fn connects(address: SocketAddr, count: usize) {
+    let mut open = VecDeque::new();
+    for _ in 0..count {
+        open.push_back(call(address, b"").await);
+        if open.len() > 300 {
+            open.pop_front();
+        }
+    }
+}
