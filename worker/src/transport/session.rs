@@ -294,7 +294,6 @@ mod tests {
     }
 
     /// Answers with what the worker says that it has.
-
     fn welcome(session: &mut Session, id: SessionId) -> Vec<TaskAttempt> {
         let said = session.registration(8);
         session.welcomed(id, &said);
