@@ -16,7 +16,11 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 import belljar
-from python_client import noop, p50_us, timed
+from python_client import p50_us, timed
+
+
+def noop(x):
+    return x
 
 
 def burst(executor, count):
@@ -58,17 +62,17 @@ def measure(url, options):
             their_bursts.append(burst(pool, options.batch))
             our_bursts.append(burst(executor, options.batch))
     with_await = asyncio.run(async_bursts(url, options))
-    return {
-        "one at a time, p50 (us)": round(p50_us(ours)),
-        "  the client's processor time (us)": round(cpu / len(ours) * 1e6),
-        "  the pool, p50 (us)": round(p50_us(theirs)),
-        f"burst of {options.batch}, tasks/s (median of 5)": median(our_bursts, 0),
-        "  the client's processor time per task (us)": median(our_bursts, 1),
-        "  the pool, tasks/s": median(their_bursts, 0),
-        "  the pool's processor time per task, without its workers (us)": median(their_bursts, 1),
-        "with await, tasks/s (median of 3)": median(with_await, 0),
-        "  the client's processor time per task (us)  ": median(with_await, 1),
-    }
+    return [
+        ("one at a time, p50 (us)", round(p50_us(ours))),
+        ("  the client's processor time (us)", round(cpu / len(ours) * 1e6)),
+        ("  the pool, p50 (us)", round(p50_us(theirs))),
+        (f"burst of {options.batch}, tasks/s (median of 5)", median(our_bursts, 0)),
+        ("  the client's processor time per task (us)", median(our_bursts, 1)),
+        ("  the pool, tasks/s", median(their_bursts, 0)),
+        ("  the pool's processor time per task, without its workers (us)", median(their_bursts, 1)),
+        ("with await, tasks/s (median of 3)", median(with_await, 0)),
+        ("  the client's processor time per task (us)", median(with_await, 1)),
+    ]
 
 
 def main():
@@ -87,7 +91,7 @@ def main():
         finally:
             up.terminate()
             up.wait()
-    for name, figure in figures.items():
+    for name, figure in figures:
         print(f"{name:66} {figure}")
 
 

@@ -86,7 +86,7 @@ def shared() -> str:
     """The address of a service that all tests share."""
     global _shared
     if _shared is None:
-        _shared = Service("--python-path", str(Path(__file__).parent / "importable"))
+        _shared = Service("--python-path", str(Path(__file__).parent / "importable"), "--grant-scratch-mb", "8")
         atexit.register(_shared.stop)
     return _shared.url
 

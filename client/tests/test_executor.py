@@ -196,6 +196,19 @@ class Sandbox(Native):
 
     runtime = "sandbox"
 
+    def test_what_may_be_reached_is_asked_for_and_offered(self):
+        def keep(text):
+            with open("/tmp/kept", "w") as kept:
+                kept.write(text)
+            return open("/tmp/kept").read()
+
+        self.assertIsInstance(self.executor.submit(keep, "here").exception(60), OSError)
+        self.assertEqual(self.executor.options(scratch_mb=4).submit(keep, "here").result(60), "here")
+        error = self.executor.options(env=["SECRET"]).submit(keep, "here").exception(60)
+        self.assertIsInstance(error, belljar.SandboxDenied)
+        self.assertIsInstance(error, PermissionError)
+        self.assertIn("`SECRET`", str(error))
+
     def test_the_sandbox_is_named_where_it_matters(self):
         def mean(values):
             import numpy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Mapping, NamedTuple, Optional, Protocol
 
 from ._pickling import encode
@@ -14,14 +14,17 @@ from ._records import own_python
 class Options:
     """What a call is asked to be, beside its function and arguments; None leaves it to the service.
 
-    `runtime`, `timeout`, `memory_mb` and `retries` are what the function is registered with; `priority`,
-    `delay` and `idempotency_key` are the call's own.
+    `runtime`, `timeout`, `memory_mb`, `retries` and what it may reach (`env`, `read`, `scratch_mb`) are what
+    the function is registered with; `priority`, `delay` and `idempotency_key` are the call's own.
     """
 
     runtime: Optional[str] = None
     timeout: Optional[float] = None
     memory_mb: Optional[int] = None
     retries: Optional[int] = None
+    env: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    scratch_mb: int = 0
     priority: Optional[str] = None
     delay: Optional[float] = None
     idempotency_key: Optional[str] = None
@@ -31,22 +34,33 @@ class Options:
         unknown = sorted(set(changes) - set(self.__dataclass_fields__))
         if unknown:
             raise TypeError(f"there is no option `{unknown[0]}`: there are {', '.join(self.__dataclass_fields__)}")
-        return replace(self, **changes)
+        lists = {name: tuple(changes[name]) for name in ("env", "read") if name in changes}
+        return replace(self, **{**changes, **lists})
+
+    def given(self) -> dict[str, Any]:
+        """Those that are not left as they are."""
+        values = ((field, getattr(self, field.name)) for field in fields(self))
+        return {field.name: value for field, value in values if value != field.default}
 
     def registration(self) -> dict[str, Any]:
         """The fields of a registration."""
-        fields = {
+        named = {
             "runtime": self.runtime,
             "timeout_s": self.timeout,
             "memory_mb": self.memory_mb,
             "max_retries": self.retries,
+            "grants": self._grants() or None,
         }
-        return {name: value for name, value in fields.items() if value is not None}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def _grants(self) -> dict[str, Any]:
+        grants = {"env": list(self.env), "read": list(self.read), "scratch_mb": self.scratch_mb}
+        return {name: value for name, value in grants.items() if value}
 
     def submission(self) -> dict[str, Any]:
         """The fields of a submission."""
-        fields = {"priority": self.priority, "delay_s": self.delay}
-        return {name: value for name, value in fields.items() if value is not None}
+        named = {"priority": self.priority, "delay_s": self.delay}
+        return {name: value for name, value in named.items() if value is not None}
 
 
 class Code:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
 from collections import deque
+from os import urandom
 from typing import Iterable, Optional
 
 from ._calls import Call, Code, Options, Waiting
@@ -61,8 +61,14 @@ class Engine:
     # On the loop.
 
     def _wake(self) -> None:
-        if self._sender is None:
-            self._sender = self._loop.create_task(self._send())
+        if self._sender is not None:
+            return  # Which takes what waits when it is done with what it has.
+        self._is_woken = False
+        batches = list(_batches(_take(self._queue)))
+        if len(batches) == 1 and self._may_join(batches[0]):
+            self._join(batches[0])
+        else:
+            self._sender = self._loop.create_task(self._send(batches))
 
     def watch(self, task_id: str, waiting: Waiting) -> None:
         """Collects the result of a task that was submitted before."""
@@ -138,19 +144,23 @@ class Engine:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._service.close()
 
-    async def _send(self) -> None:
+    async def _send(self, batches: list[list[Call]]) -> None:
         try:
-            while self._queue or self._is_woken:
-                self._is_woken = False
-                for batch in _batches(_take(self._queue)):
-                    is_known = batch[0].code.key in self._functions
-                    if is_known and len(batch) <= _JOINED_CALLS and len(self._joined) < _JOINED_AT_ONCE:
+            while batches:
+                for batch in batches:
+                    if self._may_join(batch):
                         self._join(batch)
                     else:
                         await self._send_batch(batch)
+                self._is_woken = False
+                batches = list(_batches(_take(self._queue)))
         finally:
             self._sender = None
             self._check_idle()
+
+    def _may_join(self, batch: list[Call]) -> bool:
+        is_known = batch[0].code.key in self._functions
+        return is_known and len(batch) <= _JOINED_CALLS and len(self._joined) < _JOINED_AT_ONCE
 
     def _join(self, batch: list[Call]) -> None:
         task = self._loop.create_task(self._send_batch(batch, _JOINED_WAIT))
@@ -224,7 +234,7 @@ def _batches(calls: Iterable[Call]) -> Iterable[list[Call]]:
 
 def _body(function_id: str, options: Options, payloads: list[str], wait: float) -> bytes:
     """A batch. Under its key it is accepted once, however often it is sent."""
-    key = options.idempotency_key or uuid.uuid4().hex
+    key = options.idempotency_key or urandom(16).hex()
     fields = {"function_id": function_id, "idempotency_key": key, **options.submission()}
     if wait:
         fields["wait"] = wait

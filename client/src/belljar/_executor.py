@@ -66,6 +66,9 @@ class Executor(concurrent.futures.Executor):
         """This executor with other options: `runtime`, `timeout`, `memory_mb`, `retries`, and for its calls
         `priority` ("high", "normal" or "low"), `delay` in seconds and `idempotency_key`.
 
+        `env` (names of variables), `read` (directories) and `scratch_mb` (of a writable `/tmp`) are what its
+        functions may reach, if the worker offers it; a call that is not offered it ends as `SandboxDenied`.
+
         It shares everything else with this one, and ends with it.
         """
         view = Executor.__new__(Executor)

@@ -81,8 +81,7 @@ class Function(Generic[P, R]):
     def _on(self) -> Executor:
         executor = self._executor or default_executor()
         if self._view is None or self._view[0] is not executor:
-            given = {name: value for name, value in vars(self._options).items() if value is not None}
-            self._view = executor, executor.options(**given)
+            self._view = executor, executor.options(**self._options.given())
         return self._view[1]
 
     def __reduce__(self) -> Any:
@@ -107,6 +106,9 @@ def function(
     memory_mb: Optional[int] = ...,
     retries: Optional[int] = ...,
     priority: Optional[str] = ...,
+    env: Iterable[str] = ...,
+    read: Iterable[str] = ...,
+    scratch_mb: int = ...,
 ) -> Callable[[Callable[P, R]], Function[P, R]]: ...
 
 
@@ -123,7 +125,7 @@ def function(
         double.remote(2)    # on the service
         double.spawn(2)     # the same, as a future
 
-    `runtime`, `timeout`, `memory_mb`, `retries` and `priority` mean what they mean to `Executor.options`.
+    The options mean what they mean to `Executor.options`.
     Without `executor` the default one is used, which `set_default_executor` sets.
     """
     chosen = Options().but(options)
