@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import shutil
 import signal
@@ -17,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 READY = "belljar is ready at "
 # CI machines are slow.
 PATIENCE = 60.0
+# A test that hangs says where, and ends the run.
+faulthandler.dump_traceback_later(900, exit=True)
 
 
 def binary() -> Path:
