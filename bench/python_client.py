@@ -2,7 +2,7 @@
 
     make bench-client
 
-Measures one no-op at a time (submit, then wait for its result over REST), a batch of 5,000 no-ops, and
+Measures one no-op at a time (submitted with `?wait`, and by two requests), a batch of 5,000 no-ops, and
 the processor time of everybody involved. The client speaks HTTP/1.1 over one connection by the
 standard library, so that the figures are belljar's and not an HTTP library's.
 """
@@ -58,8 +58,14 @@ class Client:
 
     def call(self, function_id, *args):
         body = {"function_id": function_id, "payload": serialize((args, {}))}
+        return self.value(self.request("POST", "/execute_function?wait=30", body))
+
+    def call_by_two_requests(self, function_id, *args):
+        body = {"function_id": function_id, "payload": serialize((args, {}))}
         task_id = self.request("POST", "/execute_function", body)["task_id"]
-        reply = self.request("GET", f"/result/{task_id}?wait=30")
+        return self.value(self.request("GET", f"/result/{task_id}?wait=30"))
+
+    def value(self, reply):
         if reply["status"] != "COMPLETED":
             raise RuntimeError(f"{reply['status']}: {deserialize(reply['result'])!r}")
         return deserialize(reply["result"])
@@ -127,10 +133,11 @@ def measure(client, pids, options):
     timed(lambda n: client.call(function, n), 200)
     with ProcessPoolExecutor(2) as pool:
         timed(lambda n: pool.submit(noop, n).result(), 200)
-        ours, theirs = [], []
+        ours, by_two, theirs = [], [], []
         for _ in range(5):  # In turn, so that a change of the machine's speed meets both.
             theirs += timed(lambda n: pool.submit(noop, n).result(), options.singles // 5)
             ours += timed(lambda n: client.call(function, n), options.singles // 5)
+            by_two += timed(lambda n: client.call_by_two_requests(function, n), options.singles // 5)
         start = time.perf_counter()
         assert list(pool.map(noop, range(options.batch))) == list(range(options.batch))
         pool_rate = options.batch / (time.perf_counter() - start)
@@ -145,6 +152,8 @@ def measure(client, pids, options):
         "one at a time, p50 (us)": round(p50_us(ours)),
         "the pool, p50 (us)": round(p50_us(theirs)),
         "ratio": round(p50_us(ours) / p50_us(theirs), 2),
+        "one at a time by two requests, submit and result, p50 (us)": round(p50_us(by_two)),
+        "its ratio": round(p50_us(by_two) / p50_us(theirs), 2),
         "batch, tasks/s (median of 5)": round(statistics.median(rates)),
         "the pool's map, tasks/s": round(pool_rate),
         "processor time per task, client and all processes (us)": round(statistics.median(cpu)),

@@ -100,6 +100,11 @@ pub(crate) async fn result(
     query: Query,
 ) -> Result<Response, ApiError> {
     let found = look(&app, &notes, task_id, query.wait()?).await?;
+    result_reply(task_id, found).await
+}
+
+/// Status and result of one task.
+pub(super) async fn result_reply(task_id: TaskId, found: TaskResult) -> Result<Response, ApiError> {
     let (status, pickle, expires_at) = (found.status, found.result, found.expires_at);
     let size = pickle.len();
     let write = move || {

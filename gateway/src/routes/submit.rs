@@ -10,15 +10,18 @@ use belljar_store::StoreError;
 use belljar_store::record::{FunctionRecord, Idempotency, NewTask};
 use bytes::Bytes;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::body::{Input, offload};
 use crate::error::ApiError;
+use crate::extract::Query;
 use crate::known::pythons;
 use crate::reply;
 use crate::routes::call::{Options, Sent, read_batch, read_one};
 use crate::routes::functions::{timeout_ms, unserved};
-use crate::routes::results::{FinishedReply, fresh_ends};
+use crate::routes::look::{look, until_end};
+use crate::routes::results::{FinishedReply, fresh_ends, result_reply};
 use crate::timing::{Notes, Phase, Scope};
 use crate::validate::Problem;
 use crate::waiters::WaitGuard;
@@ -35,18 +38,31 @@ struct SubmittedBatch {
     results: Option<Vec<FinishedReply>>,
 }
 
-/// `POST /execute_function`
+/// `POST /execute_function`, with `?wait=S` answered as `GET /result/{task_id}?wait=S` would be.
 pub(crate) async fn execute(
     State(app): State<Arc<App>>,
     Scope(notes): Scope,
+    query: Query,
     input: Input,
 ) -> Result<Response, ApiError> {
+    let wait = query.wait()?;
     let bytes = input.bytes.clone();
     let sent = offload(input.bytes.len(), move || read_one(&bytes)).await?;
-    let (ids, _) = submit(&app, &notes, sent, Form::One).await?;
+    let has_key = sent.options.key.is_some();
+    let (ids, guard) = submit(&app, &notes, Sent { wait, ..sent }, Form::One).await?;
     let task_id = ids.first().copied();
     let task_id = task_id.ok_or(ApiError::Internal("the store gave no id".into()))?;
-    reply::json(&Submitted { task_id })
+    let found = match guard {
+        None => return reply::json(&Submitted { task_id }),
+        // Submitted before, it may have ended long ago.
+        Some(_) if has_key => look(&app, &notes, task_id, wait).await,
+        Some(guard) => until_end(&app, &notes, &guard, task_id, Instant::now() + wait).await,
+    };
+    match found {
+        Ok(found) => result_reply(task_id, found).await,
+        // It is accepted: an error now would say that it is not.
+        Err(_) => reply::json(&Submitted { task_id }),
+    }
 }
 
 /// `POST /v1/tasks`

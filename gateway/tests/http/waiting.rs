@@ -34,6 +34,35 @@ async fn a_long_poll_answers_the_moment_the_task_ends() {
 }
 
 #[tokio::test]
+async fn a_call_is_answered_with_its_result_if_the_client_waits() {
+    let gateway = Gateway::start().await;
+    let body = json!({"function_id": gateway.register().await, "payload": ARGS});
+    let client = gateway.client();
+    let unfinished = client.post("/execute_function?wait=0.05", &body).await.json();
+    assert_eq!((&unfinished["status"], &unfinished["result"]), (&json!("QUEUED"), &json!("")));
+    let cancel = format!("/v1/tasks/{}/cancel", unfinished["task_id"].as_str().expect("an id"));
+    client.post(&cancel, &json!({})).await.json();
+
+    let dispatcher = Dispatcher::start(&gateway.store, &["native:3.11"]).await;
+    let mut keyed = body.clone();
+    keyed["idempotency_key"] = json!("once");
+    for body in [body, keyed.clone()] {
+        let client = gateway.client();
+        let call =
+            tokio::spawn(async move { client.post("/execute_function?wait=30", &body).await });
+        until("the call waits", async || waiters(&gateway).await == "1").await;
+        dispatcher.complete_one(b"\x80\x04K\x04.").await;
+        let reply = call.await.expect("a reply").json();
+        assert_eq!((&reply["status"], &reply["result"]), (&json!("COMPLETED"), &json!("gARLBC4=\n")));
+    }
+    // What has ended already is answered at once.
+    let again = client.post("/execute_function?wait=30", &keyed).await.json();
+    assert_eq!((&again["status"], &again["result"]), (&json!("COMPLETED"), &json!("gARLBC4=\n")));
+    let problems = client.post("/execute_function?wait=61", &keyed).await.problems();
+    assert_eq!(problems[0].1, "wait");
+}
+
+#[tokio::test]
 async fn a_long_poll_ends_with_the_unfinished_form() {
     let gateway = Gateway::start().await;
     let task_id = gateway.execute(&gateway.register().await).await;
