@@ -53,7 +53,10 @@ async fn a_call_is_answered_with_its_result_if_the_client_waits() {
         until("the call waits", async || waiters(&gateway).await == "1").await;
         dispatcher.complete_one(b"\x80\x04K\x04.").await;
         let reply = call.await.expect("a reply").json();
-        assert_eq!((&reply["status"], &reply["result"]), (&json!("COMPLETED"), &json!("gARLBC4=\n")));
+        assert_eq!(
+            (&reply["status"], &reply["result"]),
+            (&json!("COMPLETED"), &json!("gARLBC4=\n"))
+        );
     }
     // What has ended already is answered at once.
     let again = client.post("/execute_function?wait=30", &keyed).await.json();
