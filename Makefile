@@ -5,13 +5,16 @@ BUILD_PYTHON := /usr/bin/python3.11
 VENV := .belljar/venv
 export PYO3_PYTHON ?= $(BUILD_PYTHON)
 export BELLJAR_TEST_PYTHON ?= $(CURDIR)/$(VENV)/bin/python
+# Other systems are measured in an environment of their own.
+PEERS := .belljar/peers
+PEERS_PYTHON ?= $(BUILD_PYTHON)
 # CI retries what fails, and says so: its machines are shared.
 PROFILE := $(if $(CI),ci,default)
 # The fault harness stops processes at fail points, which no release has.
 FAILPOINTS := --features belljar/failpoints
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build test test-client check faults guest bench-client bench-sdk reference setup tools doctor clean
+.PHONY: help up build test test-client check faults guest bench bench-sandbox bench-client bench-peers bench-sdk bench-example reference setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +52,21 @@ check: tools guest ## The fast part of CI: format, lints, types, unit tests (one
 faults: setup guest ## Kill processes at exact moments and break connections under load; ARGS names cells.
 	cargo build --workspace --locked --bins $(FAILPOINTS)
 	@target/debug/belljar-faults $(ARGS)
+
+bench: build bench-example ## Measure everything and report, in a quarter of an hour; ARGS=--quick: two minutes.
+	@target/release/belljar bench $(ARGS)
+
+bench-sandbox: build bench-example ## Measure what the sandbox costs, by itself and beside native over REST.
+	@target/release/belljar bench sandbox --out .belljar/bench-sandbox $(ARGS)
+
+# The sandbox crate measures itself, without a service.
+bench-example: build
+	@cargo build --release --locked --example bench
+
+bench-peers: build ## Measure Celery, Huey, Dask, Ray and eryx beside belljar; installs them apart. eryx needs PEERS_PYTHON=python3.12.
+	@test -x $(PEERS)/bin/python || $(PEERS_PYTHON) -m venv $(PEERS)
+	@grep -v '^#' bench/peers/requirements.txt | xargs -n 1 $(PEERS)/bin/pip --quiet --disable-pip-version-check install --only-binary :all: || true
+	@target/release/belljar bench peers --out .belljar/bench-peers $(ARGS)
 
 bench-client: build ## Speed with a Python client, beside ProcessPoolExecutor in the same run.
 	@$(VENV)/bin/python bench/python_client.py $(ARGS)

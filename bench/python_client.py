@@ -22,6 +22,7 @@ from concurrent.futures import ProcessPoolExecutor
 import dill
 
 TICK = os.sysconf("SC_CLK_TCK")
+BATCHES = 5
 
 
 def noop(x):
@@ -86,15 +87,29 @@ class Client:
 
 
 def cpu_seconds(pids):
-    total = 0.0
+    """The processor time of each of these processes that is still there."""
+    used = {}
     for pid in pids:
         try:
             with open(f"/proc/{pid}/stat") as stat:
                 fields = stat.read().rsplit(")", 1)[1].split()
         except OSError:
             continue
-        total += (int(fields[11]) + int(fields[12])) / TICK
-    return total
+        used[pid] = (int(fields[11]) + int(fields[12])) / TICK
+    return used
+
+
+def role(pid):
+    """The part that a process plays, by its command line."""
+    if pid == os.getpid():
+        return "client"
+    with open(f"/proc/{pid}/cmdline") as cmdline:
+        words = cmdline.read().split("\0")
+    program = os.path.basename(words[0])
+    if program == "belljar":
+        return words[1]
+    names = {"belljar-python": "native Python", "belljar-jar": "sandbox"}
+    return "Redis" if program.startswith("redis-server") else names.get(program, "other")
 
 
 def descendants(pid):
@@ -113,10 +128,6 @@ def descendants(pid):
         found += below
         todo += below
     return found
-
-
-def p50_us(samples):
-    return statistics.median(samples) * 1e6
 
 
 def timed(calls, count):
@@ -138,26 +149,52 @@ def measure(client, pids, options):
             theirs += timed(lambda n: pool.submit(noop, n).result(), options.singles // 5)
             ours += timed(lambda n: client.call(function, n), options.singles // 5)
             by_two += timed(lambda n: client.call_by_two_requests(function, n), options.singles // 5)
-        start = time.perf_counter()
-        assert list(pool.map(noop, range(options.batch))) == list(range(options.batch))
-        pool_rate = options.batch / (time.perf_counter() - start)
-    rates, cpu = [], []
-    for _ in range(5):
-        cpu_before, start = cpu_seconds([*pids, os.getpid()]), time.perf_counter()
+        pool_rates = []
+        for _ in range(BATCHES):
+            start = time.perf_counter()
+            assert list(pool.map(noop, range(options.batch))) == list(range(options.batch))
+            pool_rates.append(options.batch / (time.perf_counter() - start))
+    watched = [*pids, os.getpid()]
+    roles = {pid: role(pid) for pid in watched}
+    rates, cpu, parts = [], [], {name: [] for name in sorted(set(roles.values()))}
+    for _ in range(BATCHES):
+        before, start = cpu_seconds(watched), time.perf_counter()
         ids = client.batch(function, range(options.batch))
         assert client.gather(ids) == list(range(options.batch))
         rates.append(options.batch / (time.perf_counter() - start))
-        cpu.append((cpu_seconds([*pids, os.getpid()]) - cpu_before) / options.batch * 1e6)
+        after = cpu_seconds(watched)
+        spent = {pid: (after[pid] - before[pid]) / options.batch * 1e6 for pid in after}
+        cpu.append(sum(spent.values()))
+        for name, samples in parts.items():
+            samples.append(sum(us for pid, us in spent.items() if roles[pid] == name))
     return {
-        "one at a time, p50 (us)": round(p50_us(ours)),
-        "the pool, p50 (us)": round(p50_us(theirs)),
-        "ratio": round(p50_us(ours) / p50_us(theirs), 2),
-        "one at a time by two requests, submit and result, p50 (us)": round(p50_us(by_two)),
-        "its ratio": round(p50_us(by_two) / p50_us(theirs), 2),
-        "batch, tasks/s (median of 5)": round(statistics.median(rates)),
-        "the pool's map, tasks/s": round(pool_rate),
-        "processor time per task, client and all processes (us)": round(statistics.median(cpu)),
+        "single_ms": [seconds * 1e3 for seconds in ours],
+        "two_requests_ms": [seconds * 1e3 for seconds in by_two],
+        "pool_single_ms": [seconds * 1e3 for seconds in theirs],
+        "batch_rate": rates,
+        "pool_rate": pool_rates,
+        "cost_us": cpu,
+        "parts_us": parts,
     }
+
+
+def show(figures):
+    names = "single_ms", "pool_single_ms", "two_requests_ms"
+    ours, pool, by_two = (statistics.median(figures[name]) for name in names)
+    lines = {
+        "one at a time, p50 (us)": round(ours * 1e3),
+        "the pool, p50 (us)": round(pool * 1e3),
+        "ratio": round(ours / pool, 2),
+        "one at a time by two requests, submit and result, p50 (us)": round(by_two * 1e3),
+        "its ratio": round(by_two / pool, 2),
+        f"batch, tasks/s (median of {BATCHES})": round(statistics.median(figures["batch_rate"])),
+        "the pool's map, tasks/s": round(statistics.median(figures["pool_rate"])),
+        "processor time per task, client and all processes (us)": round(statistics.median(figures["cost_us"])),
+    }
+    for name, figure in lines.items():
+        print(f"{name:60} {figure}")
+    for part, samples in figures["parts_us"].items():
+        print(f"{'    of which ' + part:60} {round(statistics.median(samples))}")
 
 
 def main():
@@ -167,6 +204,7 @@ def main():
     parser.add_argument("--mode", default="local")
     parser.add_argument("--singles", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=5000)
+    parser.add_argument("--json", action="store_true", help="print every sample as JSON")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as data:
         command = [options.belljar, "up", "-m", options.mode, "-w", "2", "--listen", "127.0.0.1:0", "--data", data]
@@ -178,8 +216,7 @@ def main():
         finally:
             up.terminate()
             up.wait()
-    for name, figure in figures.items():
-        print(f"{name:60} {figure}")
+    print(json.dumps(figures)) if options.json else show(figures)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ fn up_args(options: &[OsString]) -> Result<UpArgs> {
 
 /// `python -m belljar`.
 fn python(executors: &ExecutorArgs) -> Result<Command> {
-    let mut command = Command::new(install::python(executors)?);
+    let mut command = Command::new(install::python(executors.site.as_deref())?);
     command.args(["-m", "belljar"]).stdin(Stdio::inherit());
     Ok(command)
 }

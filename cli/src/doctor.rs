@@ -31,7 +31,8 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<()> {
         },
         Finding {
             what: "site with dill",
-            state: install::site(&args.executors).map(|path| path.display().to_string()),
+            state: install::site(args.executors.site.as_deref())
+                .map(|path| path.display().to_string()),
             remedy: "make setup",
         },
         Finding {
@@ -69,7 +70,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<()> {
 
 /// What the native interpreter says of itself: its libpython, version, prefix and dill.
 fn native(args: &DoctorArgs) -> Result<String> {
-    let site = install::site(&args.executors)?;
+    let site = install::site(args.executors.site.as_deref())?;
     let mut command = Command::new(install::sibling("belljar-python")?);
     said_by(command.env_clear().arg("--describe").arg("--site").arg(site))
 }

@@ -32,15 +32,15 @@ pub(crate) fn sibling(name: &str) -> Result<PathBuf> {
 
 /// The native interpreter's site: given, or found in the checkout or installation that this binary is
 /// part of, or below the working directory.
-pub(crate) fn site(args: &ExecutorArgs) -> Result<PathBuf> {
-    if let Some(site) = &args.site {
+pub(crate) fn site(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(site) = given {
         if !site.join(SITE_MARK).is_file() {
             bail!(
                 "`{}` holds no dill\n  hint: pip install --target DIR dill cloudpickle",
                 site.display()
             );
         }
-        return Ok(site.clone());
+        return Ok(site.to_path_buf());
     }
     let own = own_binary()?;
     let above = own.ancestors().skip(1).take(4);
@@ -53,8 +53,8 @@ pub(crate) fn site(args: &ExecutorArgs) -> Result<PathBuf> {
 }
 
 /// The Python that the site belongs to, with the packages that clients need.
-pub(crate) fn python(args: &ExecutorArgs) -> Result<PathBuf> {
-    let site = site(args)?;
+pub(crate) fn python(given: Option<&Path>) -> Result<PathBuf> {
+    let site = site(given)?;
     let mut above = site.ancestors().map(|dir| dir.join("bin/python"));
     above.find(|path| path.is_file()).with_context(|| {
         format!("`{}` belongs to no Python\n  hint: --site of a venv", site.display())

@@ -8,7 +8,7 @@ use crate::args::Command;
 /// and stays quiet unless something needs attention.
 pub(crate) fn start(filter: Option<&str>, command: &Command) {
     let filter = filter.unwrap_or(match command {
-        Command::Up(_) | Command::Doctor(_) | Command::Guest(_) => "warn",
+        Command::Up(_) | Command::Doctor(_) | Command::Guest(_) | Command::Bench(_) => "warn",
         // Of the service that `run` starts; its own words come from Python.
         Command::Run(_)
         | Command::Tasks(_)

@@ -1,6 +1,7 @@
 //! The `belljar` command. Parses, runs, prints one error; everything else is in the crates.
 
 mod args;
+mod bench;
 mod client;
 mod doctor;
 mod exit;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Guest(args) => guest::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Run(args) => return client("run", &args),
         Command::Tasks(args) => return client("tasks", &args),
         Command::Logs(args) => return client("logs", &args),

@@ -151,7 +151,7 @@ fn pool_config(
 fn executor(runtime: Runtime, args: &ExecutorArgs) -> Result<ExecutorConfig> {
     let class = TaskClass { runtime, python: PYTHON };
     let (program, option, dir) = match runtime {
-        Runtime::Native => ("belljar-python", "--site", install::site(args)?),
+        Runtime::Native => ("belljar-python", "--site", install::site(args.site.as_deref())?),
         Runtime::Sandbox => ("belljar-jar", "--guest", install::guest(args, PYTHON)?),
     };
     let mut config = ExecutorConfig::new(class, install::sibling(program)?);

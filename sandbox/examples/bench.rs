@@ -1,7 +1,8 @@
 //! Measures the jar: `cargo run --release -p belljar-sandbox --example bench`.
 //!
 //! A call is: an interpreter in which nothing was ever run, a small function as dill sends it,
-//! its result, the interpreter's end and the preparation of the next one.
+//! its result, the interpreter's end and the preparation of the next one. With the argument `json`,
+//! every sample is printed for programs, among them `belljar bench`.
 
 #![expect(clippy::print_stdout, reason = "examples speak to people")]
 #![expect(clippy::cast_precision_loss, reason = "counts of calls and bytes, to be read by people")]
@@ -18,64 +19,120 @@ type Failure = Box<dyn std::error::Error>;
 const SECONDS: f64 = 3.0;
 
 fn main() -> Result<(), Failure> {
-    if std::env::args().nth(1).as_deref() == Some("child") {
-        println!("{}", calls()?.len());
+    let word = std::env::args().nth(1);
+    if word.as_deref() == Some("child") {
+        println!("{}", calls()?.0.len());
         return Ok(());
     }
-    loading()?;
-    one_process()?;
-    let alone = |count: usize| -> Result<f64, Failure> {
-        let start = |_| {
-            let program = std::env::current_exe()?;
-            Command::new(program).arg("child").stdout(Stdio::piped()).spawn()
-        };
-        let children = (0..count).map(start).collect::<Result<Vec<_>, _>>()?;
-        let mut total = 0.0;
-        for child in children {
-            let output = child.wait_with_output()?;
-            total += String::from_utf8(output.stdout)?.trim().parse::<f64>()?;
-        }
-        Ok(total / SECONDS)
-    };
-    println!("two processes: {:.0} calls/s together", alone(2)?);
-    suite()
+    let figures = Figures::measure()?;
+    match word.as_deref() {
+        Some("json") => println!("{}", serde_json::to_string(&figures)?),
+        _ => figures.print(),
+    }
+    Ok(())
 }
 
-fn loading() -> Result<(), Failure> {
+/// All that is measured.
+#[derive(serde::Serialize)]
+struct Figures {
+    load_ms: f64,
+    first_ms: f64,
+    /// Of each call: all of it, and until its answer.
+    whole_ms: Vec<f64>,
+    answer_ms: Vec<f64>,
+    /// Of one call.
+    processor_ms: f64,
+    page_faults: f64,
+    /// What a process with a live instance holds beyond one without.
+    instance_kib: u64,
+    two_processes_per_s: f64,
+    /// The best seconds of each function, natively and in the sandbox.
+    suite: BTreeMap<String, [f64; 2]>,
+}
+
+impl Figures {
+    fn measure() -> Result<Self, Failure> {
+        let (load, first) = loading()?;
+        let before = usage();
+        let (times, instance_kib) = calls()?;
+        let after = usage();
+        let count = times.len() as f64;
+        let ms = |time: &Duration| time.as_secs_f64() * 1e3;
+        Ok(Self {
+            load_ms: ms(&load),
+            first_ms: ms(&first),
+            whole_ms: times.iter().map(|(whole, _)| ms(whole)).collect(),
+            answer_ms: times.iter().map(|(_, answer)| ms(answer)).collect(),
+            processor_ms: (after.1 - before.1) * 1e3 / count,
+            page_faults: (after.0 - before.0) as f64 / count,
+            instance_kib,
+            two_processes_per_s: side_by_side(2)?,
+            suite: suite()?,
+        })
+    }
+
+    fn print(&self) {
+        let quantile = |samples: &[f64], percent: usize| {
+            let mut sorted = samples.to_vec();
+            sorted.sort_by(f64::total_cmp);
+            sorted.get(sorted.len() * percent / 100).copied().unwrap_or_default()
+        };
+        println!("load {:.1} ms, first interpreter {:.1} ms", self.load_ms, self.first_ms);
+        println!(
+            "no-op: median {:.3} ms, p99 {:.3} ms; until its answer, median {:.3} ms",
+            quantile(&self.whole_ms, 50),
+            quantile(&self.whole_ms, 99),
+            quantile(&self.answer_ms, 50),
+        );
+        println!(
+            "one process: {:.0} calls/s ({:.0} per second of processor time), {:.1} page faults a \
+             call, {} KiB for a live instance",
+            self.whole_ms.len() as f64 * 1e3 / self.whole_ms.iter().sum::<f64>(),
+            1e3 / self.processor_ms,
+            self.page_faults,
+            self.instance_kib,
+        );
+        println!("two processes: {:.0} calls/s together", self.two_processes_per_s);
+        let mut product = 1.0;
+        for (name, [native, jailed]) in &self.suite {
+            let ratio = jailed / native;
+            let (native, jailed) = (native * 1e3, jailed * 1e3);
+            println!("{name:8} native {native:6.2} ms, sandbox {jailed:6.2} ms, {ratio:.2}x");
+            product *= ratio;
+        }
+        println!("geometric mean {:.2}x", f64::powf(product, 1.0 / self.suite.len() as f64));
+    }
+}
+
+/// Calls a second of so many processes together.
+fn side_by_side(count: usize) -> Result<f64, Failure> {
+    let start = |_| {
+        let program = std::env::current_exe()?;
+        Command::new(program).arg("child").stdout(Stdio::piped()).spawn()
+    };
+    let children = (0..count).map(start).collect::<Result<Vec<_>, _>>()?;
+    let mut total = 0.0;
+    for child in children {
+        let output = child.wait_with_output()?;
+        total += String::from_utf8(output.stdout)?.trim().parse::<f64>()?;
+    }
+    Ok(total / SECONDS)
+}
+
+/// How long the image takes to load, and then the first interpreter.
+fn loading() -> Result<(Duration, Duration), Failure> {
     let start = Instant::now();
     let image = Image::load(default_dir("3.11"), &EngineConfig::default())?;
     let loaded = start.elapsed();
     let _sandbox = Sandbox::new(&image, &Grants::none(), Output::Inherit)?;
-    println!("load {loaded:.1?}, first interpreter {:.1?}", start.elapsed() - loaded);
-    Ok(())
+    Ok((loaded, start.elapsed() - loaded))
 }
 
-fn one_process() -> Result<(), Failure> {
-    let before = usage();
-    let mut times = calls()?;
-    let after = usage();
-    times.sort();
-    let total = times.iter().map(|(whole, _)| *whole).sum::<Duration>();
-    let (median, slowest) = (times[times.len() / 2].0, times[times.len() * 99 / 100].0);
-    let mut answers = times.iter().map(|(_, answer)| *answer).collect::<Vec<_>>();
-    answers.sort();
-    println!(
-        "no-op: median {median:.0?}, p99 {slowest:.0?}; until its answer, median {:.0?}",
-        answers[answers.len() / 2]
-    );
-    println!(
-        "one process: {:.0} calls/s ({:.0} per second of processor time), {:.1} page faults a call, {} KiB private",
-        times.len() as f64 / total.as_secs_f64(),
-        times.len() as f64 / (after.1 - before.1),
-        (after.0 - before.0) as f64 / times.len() as f64,
-        private_kib(),
-    );
-    Ok(())
-}
-
-/// Whole times, and times until the answer, of calls for [`SECONDS`].
-fn calls() -> Result<Vec<(Duration, Duration)>, Failure> {
+/// Whole times, and times until the answer, of calls for [`SECONDS`]; and the memory that is private
+/// to this process because of the instance in use.
+fn calls() -> Result<(Vec<(Duration, Duration)>, u64), Failure> {
     let image = Image::load(default_dir("3.11"), &EngineConfig::default())?;
+    let without = private_kib();
     let mut sandbox = Sandbox::new(&image, &Grants::none(), Output::Inherit)?;
     let limits = Limits::default();
     let ask = source::function("from belljar_boot import ordinary as f", "f");
@@ -95,11 +152,11 @@ fn calls() -> Result<Vec<(Duration, Duration)>, Failure> {
         sandbox.prepare()?;
         times.push((start.elapsed(), answered));
     }
-    Ok(times)
+    Ok((times, private_kib().saturating_sub(without)))
 }
 
 /// The best times of both, measured in turns: what else the machine does then meets both.
-fn suite() -> Result<(), Failure> {
+fn suite() -> Result<BTreeMap<String, [f64; 2]>, Failure> {
     const TURNS: usize = 6;
     const NATIVELY: &str =
         "import json, runpy, sys; print(json.dumps(runpy.run_path(sys.argv[1])['f']()))";
@@ -121,15 +178,7 @@ fn suite() -> Result<(), Failure> {
             }
         }
     }
-    let mut product = 1.0;
-    for (name, [native, jailed]) in &best {
-        let ratio = jailed / native;
-        let (native, jailed) = (native * 1e3, jailed * 1e3);
-        println!("{name:8} native {native:6.2} ms, sandbox {jailed:6.2} ms, {ratio:.2}x");
-        product *= ratio;
-    }
-    println!("geometric mean {:.2}x", f64::powf(product, 1.0 / best.len() as f64));
-    Ok(())
+    Ok(best)
 }
 
 fn unhex(text: &str) -> Result<Vec<u8>, Failure> {

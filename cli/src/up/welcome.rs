@@ -7,7 +7,7 @@ use crate::serve::announce;
 pub(crate) fn print(address: &str, args: &UpArgs) {
     announce(&format!("belljar is ready at {address}"));
     // The interpreter of the environment that the site belongs to has all that the snippet needs.
-    let python = install::python(&args.executors);
+    let python = install::python(args.executors.site.as_deref());
     let python = python.map_or_else(|_| "python3.11".to_owned(), |path| path.display().to_string());
     announce(&format!(
         r#"

@@ -1,0 +1,104 @@
+//! `belljar bench`: small runs of it, for what they find and not for how fast that is.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+use belljar_tests::{Service, python, service};
+use serde_json::Value;
+
+/// Runs `belljar bench` with these words.
+fn bench(words: &[&str]) -> Result<Output> {
+    let mut command = Command::new(service::binary("belljar"));
+    command.arg("bench").args(words).env("BELLJAR_SITE", python::site());
+    command.env("BELLJAR_BENCH_PYTHON", python::interpreter());
+    Ok(command.output()?)
+}
+
+/// The same, which must succeed: what it printed.
+fn said(words: &[&str]) -> Result<String> {
+    let output = bench(words)?;
+    let (out, told) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+    ensure!(output.status.success(), "{out}\n{told}");
+    Ok(out)
+}
+
+fn text(dir: &Path, name: &str) -> Result<String> {
+    std::fs::read_to_string(dir.join(name)).with_context(|| name.to_owned())
+}
+
+fn run(dir: &Path) -> Result<Value> {
+    Ok(serde_json::from_str(&text(dir, "run.json")?)?)
+}
+
+fn path(dir: &Path) -> Result<&str> {
+    dir.to_str().context("no text")
+}
+
+#[test]
+fn latency_is_measured_in_every_mode_and_runtime_and_all_results_are_right() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let out = said(&["latency", "--quick", "--out", path(dir.path())?])?;
+    ensure!(out.contains("one no-op at a time over REST, p50"), "{out}");
+    let run = run(dir.path())?;
+    ensure!(run["wrong"] == Value::Array(Vec::new()), "{}", run["wrong"]);
+    // Six situations, each 50 to warm up and studies of 100 and 200.
+    ensure!(run["checked"] == 6 * (50 + 100 + 200), "{}", run["checked"]);
+    let samples = text(dir.path(), "samples.csv")?;
+    ensure!(samples.lines().count() == 1 + 6 * 300, "{}", samples.lines().count());
+    for situation in ["mode=push runtime=sandbox study=200", "mode=local runtime=native study=100"]
+    {
+        ensure!(samples.contains(situation), "{situation}");
+    }
+    let page = text(dir.path(), "report.html")?;
+    ensure!(page.contains("<svg") && page.contains("<table>"));
+    ensure!(dir.path().join("plots/latency.png").is_file());
+
+    // The report is made from the run alone, and a run is no worse than itself.
+    let markdown = text(dir.path(), "report.md")?;
+    said(&["report", path(dir.path())?])?;
+    ensure!(text(dir.path(), "report.md")? == markdown);
+    let out = said(&["compare", path(dir.path())?, path(dir.path())?])?;
+    ensure!(out.contains("12 figures") && out.contains("Nothing is worse"), "{out}");
+    Ok(())
+}
+
+#[test]
+fn a_running_service_is_measured_by_its_address() -> Result<()> {
+    let service = Service::start(&["-w", "2"])?;
+    let dir = tempfile::tempdir()?;
+    said(&["throughput", "--quick", "--url", service.client.base(), "--out", path(dir.path())?])?;
+    let run = run(dir.path())?;
+    ensure!(run["wrong"] == Value::Array(Vec::new()), "{}", run["wrong"]);
+    let series = run["series"].as_array().context("no series")?;
+    let bursts: Vec<_> = series.iter().filter(|series| series["metric"] == "burst").collect();
+    ensure!(bursts.len() == 2, "one for each runtime: {bursts:?}");
+    // Whose processor time would it be?
+    ensure!(series.iter().all(|series| series["metric"] != "cost"));
+    let (_, audit) = service.client.get("/v1/audit")?;
+    ensure!(audit["consistent"] == true, "{audit}");
+    Ok(())
+}
+
+#[test]
+fn a_slower_run_fails_the_comparison() -> Result<()> {
+    let dirs: [PathBuf; 2] = [tempfile::tempdir()?.keep(), tempfile::tempdir()?.keep()];
+    let service = Service::start(&["-w", "1"])?;
+    let url = service.client.base();
+    said(&["latency", "--quick", "--url", url, "--out", path(&dirs[0])?])?;
+    let mut slower = run(&dirs[0])?;
+    for series in slower["series"].as_array_mut().context("no series")? {
+        for sample in series["samples"].as_array_mut().context("no samples")? {
+            *sample = (sample.as_f64().context("no number")? * 3.0).into();
+        }
+    }
+    std::fs::write(dirs[1].join("run.json"), slower.to_string())?;
+    let output = bench(&["compare", path(&dirs[0])?, path(&dirs[1])?])?;
+    let out = String::from_utf8(output.stdout)?;
+    ensure!(output.status.code() == Some(1), "{out}");
+    ensure!(out.contains("are worse") && out.contains("latency latency"), "{out}");
+    for dir in dirs {
+        std::fs::remove_dir_all(dir)?;
+    }
+    Ok(())
+}
