@@ -104,12 +104,13 @@ def role(pid):
     if pid == os.getpid():
         return "client"
     with open(f"/proc/{pid}/cmdline") as cmdline:
-        words = cmdline.read().split("\0")
+        # Redis puts its address behind its name, with a space.
+        words = cmdline.read().replace("\0", " ").split()
     program = os.path.basename(words[0])
     if program == "belljar":
         return words[1]
-    names = {"belljar-python": "native Python", "belljar-jar": "sandbox"}
-    return "Redis" if program.startswith("redis-server") else names.get(program, "other")
+    names = {"belljar-python": "native Python", "belljar-jar": "sandbox", "redis-server": "Redis"}
+    return names.get(program, "other")
 
 
 def descendants(pid):

@@ -125,15 +125,18 @@ fn parse(pid: u32, stat: &str) -> Option<Entry> {
 /// The part that a process plays, by its command line.
 fn role(pid: u32) -> &'static str {
     let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words = command.split(|&byte| byte == 0).map(String::from_utf8_lossy);
-    let words: Vec<_> = words.take(2).collect();
-    let program = words.first().map(|word| Path::new(word.as_ref())).and_then(Path::file_name);
+    role_of(&String::from_utf8_lossy(&command))
+}
+
+fn role_of(command: &str) -> &'static str {
+    // Redis puts its address behind its name, with a space.
+    let mut words = command.split(['\0', ' ']);
+    let program = words.next().map(Path::new).and_then(Path::file_name);
     match program.and_then(|name| name.to_str()).unwrap_or_default() {
         "belljar-python" => "native Python",
         "belljar-jar" => "sandbox",
-        // It puts its address behind its name.
-        name if name.starts_with("redis-server") => "Redis",
-        "belljar" => match words.get(1).map(AsRef::as_ref) {
+        "redis-server" => "Redis",
+        "belljar" => match words.next() {
             Some("gateway") => "gateway",
             Some("dispatcher") => "dispatcher",
             Some("worker") => "worker",
@@ -152,6 +155,14 @@ mod tests {
         let stat = "42 (a ) b) S 7 42 42 0 -1 4194560 1 2 3 4 150 50 30 20 20 0 1 0";
         let entry = parse(42, stat).unwrap();
         assert_eq!((entry.parent, entry.own, entry.ended), (7, 2.0, 0.5));
+    }
+
+    #[test]
+    fn processes_are_told_by_their_command_lines() {
+        assert_eq!(role_of("/usr/bin/redis-server unixsocket:/tmp/a/redis.sock\0"), "Redis");
+        assert_eq!(role_of("target/release/belljar\0gateway\0--listen\0"), "gateway");
+        assert_eq!(role_of("/opt/belljar-jar\0--guest\0/x\0"), "sandbox");
+        assert_eq!(role_of(""), "other");
     }
 
     #[test]

@@ -20,6 +20,11 @@ pub(crate) fn maybe(value: Option<f64>) -> String {
     value.map_or("-".to_owned(), figure)
 }
 
+/// A whole number in a label, with commas; whatever else it is, as it is.
+pub(crate) fn count(label: &str) -> String {
+    label.parse::<u32>().map_or_else(|_| label.to_owned(), |number| grouped(f64::from(number)))
+}
+
 fn grouped(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
     let mut text = String::new();
@@ -66,6 +71,7 @@ mod tests {
             ["0.0123", "0.123", "1.23", "12.3", "123", "1,234", "1,234,567", "0", "-2,000"]
         );
         assert_eq!(maybe(None), "-");
+        assert_eq!(["1", "10000", "cpu"].map(count), ["1", "10,000", "cpu"]);
     }
 
     #[test]

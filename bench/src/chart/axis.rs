@@ -69,10 +69,10 @@ fn at_most(value: f64) -> f64 {
     digit.unwrap_or(1.0) * power
 }
 
-/// The smallest of 1, 2 and 5 times a power of ten that is no less than `least`.
+/// The smallest of 1, 2, 2.5 and 5 times a power of ten that is no less than `least`.
 fn round_step(least: f64) -> f64 {
     let power = 10_f64.powf(least.log10().floor());
-    let digit = [1.0, 2.0, 5.0].into_iter().find(|digit| digit * power >= least * 0.999);
+    let digit = [1.0, 2.0, 2.5, 5.0].into_iter().find(|digit| digit * power >= least * 0.999);
     digit.unwrap_or(10.0) * power
 }
 

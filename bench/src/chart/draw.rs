@@ -16,8 +16,9 @@ use super::{Figure, Marks, Panel};
 /// The size of a figure with one panel, and of each panel of others.
 const ALONE: (u32, u32) = (900, 460);
 const PANEL: (u32, u32) = (480, 300);
-/// Above the panels: title and legend.
-const HEAD: u32 = 68;
+/// Above the panels: the title, and a legend where there is more than one colour.
+const TITLE: u32 = 42;
+const LEGEND: u32 = 26;
 /// PNG has so many dots to a point, to be sharp on screens of today.
 const DOTS: u32 = 2;
 pub(super) const FONT: &str = "sans-serif";
@@ -71,15 +72,16 @@ pub(crate) fn write(figure: &Figure, dir: &Path) -> Result<()> {
         1 => ALONE,
         _ => (PANEL.0 * figure.columns as u32, PANEL.1 * rows as u32),
     };
-    let (width, height) = (width, height + HEAD);
+    let head = if names(figure).len() > 1 { TITLE + LEGEND } else { TITLE };
+    let (width, height) = (width, height + head);
     let failed = || format!("cannot draw `{}`", figure.name);
     let path = dir.join(format!("{}.svg", figure.name));
     let vector = SVGBackend::new(&path, (width, height)).into_drawing_area();
-    draw(&vector, figure, (rows, Zoom(1))).with_context(failed)?;
+    draw(&vector, figure, (head, Zoom(1))).with_context(failed)?;
     let path = dir.join(format!("{}.png", figure.name));
     let size = (width * DOTS, height * DOTS);
     let dots = BitMapBackend::new(&path, size).into_drawing_area();
-    draw(&dots, figure, (rows, Zoom(DOTS))).with_context(failed)
+    draw(&dots, figure, (head, Zoom(DOTS))).with_context(failed)
 }
 
 type Area<DB> = DrawingArea<DB, Shift>;
@@ -87,15 +89,16 @@ type Area<DB> = DrawingArea<DB, Shift>;
 fn draw<DB: DrawingBackend>(
     root: &Area<DB>,
     figure: &Figure,
-    (rows, zoom): (usize, Zoom),
+    (head, zoom): (u32, Zoom),
 ) -> Result<()> {
     let broken = |error: DrawingAreaErrorKind<DB::ErrorType>| anyhow!("{error}");
     root.fill(&PAPER).map_err(broken)?;
-    let (head, body) = root.split_vertically(zoom.px(HEAD));
+    let (head, body) = root.split_vertically(zoom.px(head));
     let middle = zoom.text(17).pos(Pos::new(HPos::Left, VPos::Top));
     head.draw_text(&figure.title, &middle, (zoom.at(16), zoom.at(12))).map_err(broken)?;
     legend(&head, figure, zoom)?;
     let columns = figure.columns.min(figure.panels.len());
+    let rows = figure.panels.len().div_ceil(columns);
     for (area, panel) in body.split_evenly((rows, columns)).iter().zip(&figure.panels) {
         let title = zoom.text(13).pos(Pos::new(HPos::Center, VPos::Top));
         let (width, _) = area.dim_in_pixel();

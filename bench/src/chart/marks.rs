@@ -177,7 +177,7 @@ fn dashed(
 ) -> DashedPathElement<std::vec::IntoIter<(f64, f64)>, u32> {
     let points: Vec<_> = points.into_iter().collect();
     let style = colour.stroke_width(zoom.px(1));
-    DashedPathElement::new(points.into_iter(), zoom.px(6), zoom.px(4), style)
+    DashedPathElement::new(points, zoom.px(6), zoom.px(4), style)
 }
 
 fn curves<DB: DrawingBackend>(

@@ -43,7 +43,7 @@ pub(super) async fn run(lab: &mut Lab) -> Result<()> {
 
 async fn bursts(lab: &mut Lab, subjects: &[Subject], repeats: usize) -> Result<()> {
     let size = lab.effort.pick(5_000, 2_000);
-    let mut found = BTreeMap::<(usize, &str), Found>::new();
+    let mut found = BTreeMap::<(&str, usize), Found>::new();
     for repeat in 0..=repeats {
         // The first turn warms up.
         let size = if repeat == 0 { WARM_UP } else { size };
@@ -62,7 +62,7 @@ async fn bursts(lab: &mut Lab, subjects: &[Subject], repeats: usize) -> Result<(
                 if repeat == 0 {
                     continue;
                 }
-                let found = found.entry((index, runtime)).or_default();
+                let found = found.entry((runtime, index)).or_default();
                 found.rates.push(timed.rate());
                 found.latencies_ms = timed.latencies_ms;
                 let per_task = |seconds: f64| seconds * 1e6 / size as f64;
@@ -75,7 +75,7 @@ async fn bursts(lab: &mut Lab, subjects: &[Subject], repeats: usize) -> Result<(
             }
         }
     }
-    for ((index, runtime), found) in found {
+    for ((runtime, index), found) in found {
         let series = |metric, unit, better| {
             let series = Series::new(EXPERIMENT, metric, unit, better);
             series.at("mode", &subjects[index].mode).at("runtime", runtime)

@@ -127,7 +127,7 @@ mod tests {
         write(&a_run(), dir.path()).unwrap();
         let markdown = fs::read_to_string(dir.path().join("report.md")).unwrap();
         let page = fs::read_to_string(dir.path().join("report.html")).unwrap();
-        for text in ["pull", "1.70", "not measured", "How to read"] {
+        for text in ["pull", "1.70", "Not measured", "How to read"] {
             assert!(markdown.contains(text) && page.contains(text), "{text}");
         }
         assert!(markdown.contains("(plots/latency.svg)"));

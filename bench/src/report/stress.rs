@@ -5,7 +5,7 @@ use super::figures::{curve, quantile, values};
 use crate::chart::{Axis, Figure, Line, Marks, Panel};
 use crate::experiment::RUNTIMES;
 use crate::run::Run;
-use crate::show::{figure, maybe, table};
+use crate::show::{count, maybe, table};
 use crate::stats::median;
 
 const EXPERIMENT: &str = "stress";
@@ -22,7 +22,7 @@ pub(super) fn section(run: &Run) -> Option<Section> {
 fn rising(run: &Run) -> String {
     let rows = run.all(EXPERIMENT, "achieved").map(|series| {
         let offered = series.label("offered");
-        let mut row = vec![offered.to_owned(), maybe(median(&series.samples))];
+        let mut row = vec![count(offered), maybe(median(&series.samples))];
         row.extend(QUANTILES.map(|(quantile, _)| {
             let labels = [("offered", offered), ("quantile", quantile)];
             maybe(median(run.samples(EXPERIMENT, "open latency", &labels)))
@@ -40,11 +40,12 @@ fn rising(run: &Run) -> String {
 fn single(run: &Run) -> String {
     let mut rows = Vec::new();
     for series in run.all(EXPERIMENT, "drain") {
-        let what = format!("queue of {} filled and drained", series.label("tasks"));
+        let what = format!("queue of {} filled and drained", count(series.label("tasks")));
         rows.push(vec![what, format!("{} tasks/s", maybe(median(&series.samples)))]);
     }
     for series in run.all(EXPERIMENT, "polls latency") {
-        let what = format!("{} long polls at once, each answered, p99", series.label("polls"));
+        let what =
+            format!("{} long polls at once, each answered, p99", count(series.label("polls")));
         rows.push(vec![what, format!("{} ms", maybe(quantile(&series.samples, 0.99)))]);
     }
     for series in run.all(EXPERIMENT, "mebibytes") {
@@ -56,7 +57,7 @@ fn single(run: &Run) -> String {
 
 fn payloads(run: &Run) -> String {
     let rows = values(run.all(EXPERIMENT, "echo latency"), "bytes").into_iter().map(|bytes| {
-        let mut row = vec![bytes.parse().map_or(bytes.clone(), figure)];
+        let mut row = vec![count(&bytes)];
         for runtime in RUNTIMES {
             let labels = [("bytes", bytes.as_str()), ("runtime", runtime)];
             let samples = run.samples(EXPERIMENT, "echo latency", &labels);
@@ -73,7 +74,7 @@ fn many(run: &Run) -> String {
         let waiting = series.label("waiting");
         let of = |metric| maybe(median(run.samples(EXPERIMENT, metric, &[("waiting", waiting)])));
         vec![
-            waiting.parse().map_or(waiting.to_owned(), figure),
+            count(waiting),
             of("waiting rate"),
             of("waiting cost"),
             of("waiting submission"),
@@ -83,11 +84,7 @@ fn many(run: &Run) -> String {
     let registered = run.all(EXPERIMENT, "registered rate").map(|series| {
         let functions = series.label("functions");
         let cost = run.samples(EXPERIMENT, "registered cost", &[("functions", functions)]);
-        vec![
-            functions.parse().map_or(functions.to_owned(), figure),
-            maybe(median(&series.samples)),
-            maybe(median(cost)),
-        ]
+        vec![count(functions), maybe(median(&series.samples)), maybe(median(cost))]
     });
     let head = ["waiting tasks", "tasks/s", "us a task", "submitted/s", "us a submission"];
     let mut text = format!(

@@ -41,16 +41,22 @@ pub(super) fn head(run: &Run) -> String {
     text += &format!("\n## Machine and load\n\n{}", machine(run));
     text += &format!("\n## How to read it\n\n{HOW_TO_READ}");
     text += &format!("\n## Method\n\n{METHOD}");
+    let missing = TARGETS.iter().filter(|target| target.measured(run).is_none());
+    let missing: Vec<String> = missing.map(|target| target.what.to_owned()).collect();
+    if !missing.is_empty() {
+        text += &format!("\nNot measured in this run: {}.\n", missing.join("; "));
+    }
     if !run.notes.is_empty() {
-        text += "\nNot measured:\n\n";
+        text += "\nWhat else is missing, and why:\n\n";
         text += &run.notes.iter().map(|note| format!("* {note}\n")).collect::<String>();
     }
     text
 }
 
-/// Every target beside its figure.
+/// Every target that was measured, beside its figure.
 pub(super) fn targets(run: &Run) -> String {
-    let rows = TARGETS.iter().map(|target| {
+    let measured = TARGETS.iter().filter(|target| target.measured(run).is_some());
+    let rows = measured.map(|target| {
         let (word, number) = match target.bound {
             Bound::Most(number) => ("at most", number),
             Bound::Least(number) => ("at least", number),
