@@ -148,12 +148,20 @@ impl Client {
     }
 
     /// Waits for the end of a task; whether it ended with the result `expected`, else what came.
-    pub(crate) async fn verify(&mut self, task_id: &str, expected: &str) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// It has not ended in time: something is amiss, and waiting for the next ones would tell no more.
+    pub(crate) async fn verify(
+        &mut self,
+        task_id: &str,
+        expected: &str,
+    ) -> Result<Result<(), String>> {
         let path = format!("/result/{task_id}?wait={WAIT_S}");
-        let reply = self.connection.get(&path).await.map_err(|error| format!("{error:#}"))?;
-        let ended: Ended<'_> =
-            serde_json::from_slice(&reply).map_err(|error| format!("{error:#}"))?;
-        ended.verify(expected)
+        let reply = self.connection.get(&path).await?;
+        let ended: Ended<'_> = serde_json::from_slice(&reply)?;
+        let is_over = !matches!(ended.status.as_ref(), "QUEUED" | "RUNNING");
+        ensure!(is_over, "task {task_id} is {} after {WAIT_S} s", ended.status);
+        Ok(ended.verify(expected))
     }
 
     /// Submits one batch of at most [`MAX_BATCH`] tasks.
@@ -209,8 +217,9 @@ impl Ended<'_> {
     }
 }
 
-/// The tasks in an answer to [`Client::results`].
+/// The tasks in an answer to [`Client::results`]; there is one at least, or it took too long.
 pub(crate) fn ended(reply: &[u8]) -> Result<Vec<Ended<'_>>> {
     let results: Results<'_> = serde_json::from_slice(reply).context("not a list of results")?;
+    ensure!(!results.results.is_empty(), "no task has ended within {WAIT_S} s");
     Ok(results.results)
 }

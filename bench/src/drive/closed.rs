@@ -35,7 +35,7 @@ pub(crate) async fn closed(
             while let Some(call) = calls.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let submitted = Instant::now();
                 let task_id = client.submit(&function_id, &call.args).await?;
-                let checked = client.verify(&task_id, &call.expected).await;
+                let checked = client.verify(&task_id, &call.expected).await?;
                 timed.take(submitted, checked);
             }
             anyhow::Ok(timed)

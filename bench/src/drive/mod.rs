@@ -65,7 +65,7 @@ pub(crate) async fn one_at_a_time(
     for call in calls {
         let submitted = Instant::now();
         let task_id = client.submit(function_id, &call.args).await?;
-        let checked = client.verify(&task_id, &call.expected).await;
+        let checked = client.verify(&task_id, &call.expected).await?;
         timed.take(submitted, checked);
     }
     timed.seconds = begun.elapsed().as_secs_f64();

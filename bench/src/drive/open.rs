@@ -70,7 +70,7 @@ pub(crate) async fn open(
                 tokio::time::sleep_until(due.into()).await;
                 let call = &calls[index % calls.len()];
                 let task_id = client.submit(&function_id, &call.args).await?;
-                let checked = client.verify(&task_id, &call.expected).await;
+                let checked = client.verify(&task_id, &call.expected).await?;
                 timed.take(due, checked);
             }
         });
