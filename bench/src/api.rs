@@ -141,21 +141,36 @@ impl Client {
         Ok(serde_json::from_slice::<FunctionId>(&reply)?.function_id)
     }
 
-    pub(crate) async fn submit(&mut self, function_id: &str, payload: &str) -> Result<String> {
-        let body = serde_json::to_vec(&Submission { function_id, payload })?;
-        let reply = self.connection.post("/execute_function", body).await?;
-        Ok(serde_json::from_slice::<TaskId>(&reply)?.task_id)
-    }
-
-    /// Waits for the end of a task; whether it ended with the result `expected`, else what came.
+    /// Submits a call and waits for its end in one request: its id, and whether it ended with the
+    /// result `expected`, else what came.
     ///
     /// # Errors
     /// It has not ended in time: something is amiss, and waiting for the next ones would tell no more.
-    pub(crate) async fn verify(
+    pub(crate) async fn call(
         &mut self,
-        task_id: &str,
+        function_id: &str,
+        payload: &str,
+        expected: &str,
+    ) -> Result<(String, Result<(), String>)> {
+        let body = serde_json::to_vec(&Submission { function_id, payload })?;
+        let path = format!("/execute_function?wait={WAIT_S}");
+        let reply = self.connection.post(&path, body).await?;
+        let ended: Ended<'_> = serde_json::from_slice(&reply)?;
+        let is_over = !matches!(ended.status.as_ref(), "QUEUED" | "RUNNING");
+        ensure!(is_over, "task {} is {} after {WAIT_S} s", ended.task_id, ended.status);
+        Ok((ended.task_id.to_string(), ended.verify(expected)))
+    }
+
+    /// Submits a call, then asks for its end: the classic pair of requests.
+    pub(crate) async fn call_in_two(
+        &mut self,
+        function_id: &str,
+        payload: &str,
         expected: &str,
     ) -> Result<Result<(), String>> {
+        let body = serde_json::to_vec(&Submission { function_id, payload })?;
+        let reply = self.connection.post("/execute_function", body).await?;
+        let task_id = serde_json::from_slice::<TaskId>(&reply)?.task_id;
         let path = format!("/result/{task_id}?wait={WAIT_S}");
         let reply = self.connection.get(&path).await?;
         let ended: Ended<'_> = serde_json::from_slice(&reply)?;

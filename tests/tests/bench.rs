@@ -42,10 +42,10 @@ fn latency_is_measured_in_every_mode_and_runtime_and_all_results_are_right() -> 
     ensure!(out.contains("one no-op at a time over REST, p50"), "{out}");
     let run = run(dir.path())?;
     ensure!(run["wrong"] == Value::Array(Vec::new()), "{}", run["wrong"]);
-    // Six situations, each 50 to warm up and studies of 100 and 200.
-    ensure!(run["checked"] == 6 * (50 + 100 + 200), "{}", run["checked"]);
+    // Six situations, each 50 to warm up, and studies of 100 and 200 by one request and by two.
+    ensure!(run["checked"] == 6 * (50 + 2 * (100 + 200)), "{}", run["checked"]);
     let samples = text(dir.path(), "samples.csv")?;
-    ensure!(samples.lines().count() == 1 + 6 * 300, "{}", samples.lines().count());
+    ensure!(samples.lines().count() == 1 + 6 * 2 * 300, "{}", samples.lines().count());
     for situation in ["mode=push runtime=sandbox study=200", "mode=local runtime=native study=100"]
     {
         ensure!(samples.contains(situation), "{situation}");
@@ -59,7 +59,7 @@ fn latency_is_measured_in_every_mode_and_runtime_and_all_results_are_right() -> 
     said(&["report", path(dir.path())?])?;
     ensure!(text(dir.path(), "report.md")? == markdown);
     let out = said(&["compare", path(dir.path())?, path(dir.path())?])?;
-    ensure!(out.contains("12 figures") && out.contains("Nothing is worse"), "{out}");
+    ensure!(out.contains("24 figures") && out.contains("Nothing is worse"), "{out}");
     Ok(())
 }
 

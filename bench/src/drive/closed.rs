@@ -34,8 +34,8 @@ pub(crate) async fn closed(
             let mut timed = Timed::default();
             while let Some(call) = calls.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let submitted = Instant::now();
-                let task_id = client.submit(&function_id, &call.args).await?;
-                let checked = client.verify(&task_id, &call.expected).await?;
+                let call = client.call(&function_id, &call.args, &call.expected);
+                let (_, checked) = call.await?;
                 timed.take(submitted, checked);
             }
             anyhow::Ok(timed)

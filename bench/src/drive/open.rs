@@ -69,8 +69,8 @@ pub(crate) async fn open(
                 let due = begun + arrivals.due(index);
                 tokio::time::sleep_until(due.into()).await;
                 let call = &calls[index % calls.len()];
-                let task_id = client.submit(&function_id, &call.args).await?;
-                let checked = client.verify(&task_id, &call.expected).await?;
+                let call = client.call(&function_id, &call.args, &call.expected);
+                let (_, checked) = call.await?;
                 timed.take(due, checked);
             }
         });

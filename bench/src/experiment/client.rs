@@ -18,6 +18,7 @@ const SCRIPT: &str = include_str!("../../python_client.py");
 #[derive(Debug, Deserialize)]
 struct Figures {
     single_ms: Vec<f64>,
+    two_requests_ms: Vec<f64>,
     pool_single_ms: Vec<f64>,
     batch_rate: Vec<f64>,
     pool_rate: Vec<f64>,
@@ -58,6 +59,7 @@ fn keep(lab: &mut Lab, runtime: &str, batch: &str, figures: Figures) {
         |metric, unit, better| Series::new(EXPERIMENT, metric, unit, better).at("runtime", runtime);
     lab.run.checked += figures.single_ms.len() as u64;
     lab.keep(at("single", "ms", Less).of(figures.single_ms));
+    lab.keep(at("single in two requests", "ms", Less).of(figures.two_requests_ms));
     lab.keep(at("pool single", "ms", Less).of(figures.pool_single_ms));
     lab.keep(at("batch", "tasks/s", More).at("tasks", batch).of(figures.batch_rate));
     lab.keep(at("pool", "tasks/s", More).of(figures.pool_rate));

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::RUNTIMES;
 use crate::api::Client;
-use crate::drive::one_at_a_time;
+use crate::drive::{one_at_a_time, one_at_a_time_in_two};
 use crate::lab::Lab;
 use crate::run::{Better, Series};
 use crate::service::Mode;
@@ -20,6 +20,8 @@ struct Case {
     client: Client,
     function_id: String,
     samples: Vec<f64>,
+    /// By the classic pair of requests.
+    in_two: Vec<f64>,
 }
 
 pub(super) async fn run(lab: &mut Lab) -> Result<()> {
@@ -34,7 +36,8 @@ pub(super) async fn run(lab: &mut Lab) -> Result<()> {
             let function_id = lab.register(&subject.service, "noop", runtime).await?;
             let client = subject.service.client().await?;
             let mode = subject.mode.clone();
-            cases.push(Case { mode, runtime, client, function_id, samples: Vec::new() });
+            let (samples, in_two) = (Vec::new(), Vec::new());
+            cases.push(Case { mode, runtime, client, function_id, samples, in_two });
         }
     }
     let calls = lab.python.numbered("noop", 0, WARM_UP)?;
@@ -52,12 +55,24 @@ pub(super) async fn run(lab: &mut Lab) -> Result<()> {
                 let timed = one_at_a_time(&mut case.client, &case.function_id, &calls).await?;
                 lab.count(&timed);
                 case.samples.extend(timed.latencies_ms);
+                let calls = lab.python.numbered("noop", first, TURN)?;
+                first += TURN;
+                let pair = one_at_a_time_in_two(&mut case.client, &case.function_id, &calls);
+                let timed = pair.await?;
+                lab.count(&timed);
+                case.in_two.extend(timed.latencies_ms);
             }
         }
         for case in &mut cases {
-            let series = Series::new("latency", "latency", "ms", Better::Less);
-            let series = series.at("mode", &case.mode).at("runtime", case.runtime);
-            lab.keep(series.at("study", size).of(std::mem::take(&mut case.samples)));
+            let found = [
+                ("latency", std::mem::take(&mut case.samples)),
+                ("latency in two requests", std::mem::take(&mut case.in_two)),
+            ];
+            for (metric, samples) in found {
+                let series = Series::new("latency", metric, "ms", Better::Less);
+                let series = series.at("mode", &case.mode).at("runtime", case.runtime);
+                lab.keep(series.at("study", size).of(samples));
+            }
         }
     }
     lab.progress.step("stopping services");

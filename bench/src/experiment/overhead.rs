@@ -119,8 +119,7 @@ struct Called {
 
 async fn called(lab: &mut Lab, client: &mut Client, id: &str, call: &Call) -> Result<Called> {
     let submitted = Instant::now();
-    let task_id = client.submit(id, &call.args).await?;
-    let checked = client.verify(&task_id, &call.expected).await?;
+    let (task_id, checked) = client.call(id, &call.args, &call.expected).await?;
     let latency_ms = submitted.elapsed().as_secs_f64() * 1e3;
     lab.count_one(checked);
     let times = client.durations(&task_id).await?;

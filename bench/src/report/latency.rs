@@ -27,12 +27,24 @@ pub(super) fn section(run: &Run) -> Option<Section> {
         ];
         row.extend(QUANTILES.map(|(_, q)| maybe(quantile(&series.samples, q))));
         row.push(interval.unwrap_or_default());
+        let labels = ["mode", "runtime", "study"].map(|label| (label, series.label(label)));
+        let in_two = run.samples("latency", "latency in two requests", &labels);
+        row.push(maybe(quantile(in_two, 0.5)));
         row
     });
-    let head = ["runtime", "mode", "samples", "p50 (ms)", "p95 (ms)", "p99 (ms)", "95 % of p50"];
+    let head = [
+        "runtime",
+        "mode",
+        "samples",
+        "p50 (ms)",
+        "p95 (ms)",
+        "p99 (ms)",
+        "95 % of p50",
+        "p50 in two requests",
+    ];
     let text = format!(
-        "A no-op is submitted, its result waited for (`?wait`), and only then the next one submitted: two \
-         requests for each task.\n\n{}",
+        "A no-op is submitted, its result waited for, and only then the next one submitted: by one request that is \
+         answered with the result (`POST /execute_function?wait`), and, in turns, by the classic two.\n\n{}",
         table(&head, rows)
     );
     let modes = values(all.iter().copied(), "mode");
