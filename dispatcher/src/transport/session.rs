@@ -15,6 +15,8 @@ use crate::event::NewWorker;
 
 /// Tasks of more bytes than this go out in several messages.
 const MESSAGE_BYTES: usize = 16 << 20;
+/// So many acknowledgements wait for a message to ride with, and only until the next tick.
+const MOST_WAITING_ACKS: usize = 64;
 /// The largest window that is believed.
 const MOST_AT_ONCE: u32 = 65_536;
 
@@ -47,6 +49,8 @@ pub(crate) struct Session {
     waiting: VecDeque<Invocation>,
     stops: Vec<TaskAttempt>,
     acks: Vec<u64>,
+    /// They have waited for something to ride with, in vain.
+    acks_are_due: bool,
     /// How many more calls a pull worker takes.
     free: usize,
     /// The batches of reports on their way to the store, and how many of each are not there yet.
@@ -76,6 +80,7 @@ impl Session {
             waiting: VecDeque::new(),
             stops: Vec::new(),
             acks: Vec::new(),
+            acks_are_due: false,
             free: 0,
             settling: HashMap::new(),
         }
@@ -214,20 +219,23 @@ impl Session {
     /// What would be said now in any case.
     pub(crate) fn take_acks(&mut self) -> Option<FromDispatcher> {
         let acks = std::mem::take(&mut self.acks);
+        self.acks_are_due = false;
         (!acks.is_empty()).then_some(FromDispatcher::Ack(acks))
     }
 
     /// Time has passed: whoever has waited or heard nothing for `heartbeat` shall hear something.
     /// Answers whether there is something to be said.
     pub(crate) fn tick(&mut self, heartbeat: Duration, now: Instant) -> bool {
-        match self.mode {
+        self.acks_are_due = !self.acks.is_empty();
+        let is_late = match self.mode {
             Mode::Push => now - self.said >= heartbeat,
             Mode::Pull => {
                 // Each of them, not the first.
                 let late = self.lines.iter_mut().filter_map(|line| line.hurry(heartbeat, now));
                 late.count() > 0
             }
-        }
+        };
+        is_late || self.acks_are_due
     }
 
     /// The next message, and the connection for it; to be called until there is none.
@@ -247,6 +255,13 @@ impl Session {
             Mode::Push => now - self.said >= heartbeat,
             Mode::Pull => self.lines[place].reply == Reply::Now,
         };
+        // A message of its own for each would cost both sides more than the task did.
+        let acks_can_wait = !(must || self.acks_are_due || self.draining)
+            && self.acks.len() < MOST_WAITING_ACKS
+            && self.can_speak();
+        if acks_can_wait && self.waiting.is_empty() && self.stops.is_empty() {
+            return None;
+        }
         let mut batch: Vec<_> = self.take_acks().into_iter().collect();
         let room = if self.mode == Mode::Pull { self.free } else { usize::MAX };
         let tasks = self.next_tasks(room);
@@ -269,6 +284,14 @@ impl Session {
             line.unconfirmed = sent;
         }
         Some((line.peer, batch))
+    }
+
+    /// Whether the worker can say what becomes of its calls: pull needs a connection on which it is the
+    /// worker's turn.
+    fn can_speak(&self) -> bool {
+        self.mode == Mode::Push
+            || self.outstanding.is_empty()
+            || self.lines.iter().any(|line| line.reply == Reply::None)
     }
 
     fn longest_waiting(&self) -> Option<usize> {

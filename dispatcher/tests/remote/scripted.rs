@@ -1,5 +1,6 @@
 //! A dispatcher and workers that say exactly what the test wants.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -47,11 +48,12 @@ fn endpoint(address: SocketAddr) -> ConnectConfig {
 }
 
 /// A push worker.
-struct Push(Dealer);
+struct Push(Dealer, VecDeque<FromDispatcher>);
 
 impl Push {
     async fn connect(address: SocketAddr) -> Self {
-        Self(Dealer::connect(&endpoint(address)).await.expect("connected"))
+        let dealer = Dealer::connect(&endpoint(address)).await.expect("connected");
+        Self(dealer, VecDeque::new())
     }
 
     async fn say(&mut self, message: FromWorker) {
@@ -61,15 +63,17 @@ impl Push {
     /// The next that is no heartbeat.
     async fn hear(&mut self) -> FromDispatcher {
         loop {
+            if let Some(message) = self.1.pop_front() {
+                return message;
+            }
             let bytes = timeout(PATIENCE, self.0.recv()).await.expect("in time").expect("alive");
-            let mut batch = decode::<FromDispatcher>(&bytes).expect("messages");
-            assert_eq!(batch.len(), 1, "{batch:?}");
-            match batch.remove(0) {
-                // One that was on its way when the dispatcher hung up cannot be answered.
-                FromDispatcher::Heartbeat => {
-                    let _ = self.0.send(encode(&[FromWorker::Heartbeat])).await;
+            for message in decode::<FromDispatcher>(&bytes).expect("messages") {
+                if message != FromDispatcher::Heartbeat {
+                    self.1.push_back(message);
+                    continue;
                 }
-                message => return message,
+                // One that was on its way when the dispatcher hung up cannot be answered.
+                let _ = self.0.send(encode(&[FromWorker::Heartbeat])).await;
             }
         }
     }
