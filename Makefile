@@ -14,7 +14,7 @@ PROFILE := $(if $(CI),ci,default)
 FAILPOINTS := --features belljar/failpoints
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build test test-client check faults guest bench bench-sandbox bench-client bench-peers bench-sdk bench-example reference setup tools doctor clean
+.PHONY: help up build test test-client check faults guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk bench-example reference setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ bench-sdk: build ## The same of the package in client/, as an executor.
 
 reference: setup ## Write the reference of the Python client from its docstrings.
 	@$(VENV)/bin/python client/tools/reference.py >docs/client-reference.md
+
+bench-modes: build ## Speed of pull and push beside local, in the same run.
+	@$(VENV)/bin/python bench/modes.py $(ARGS)
 
 setup: ## Install what is missing: packages of the system, and a venv with dill.
 	@scripts/setup.sh

@@ -1,0 +1,103 @@
+"""Pull and push beside local: three services in one run, asked in turns by one Python client.
+
+    make bench-modes
+
+Measures one no-op at a time, a batch of no-ops, and how near calls that sleep come to the ideal on ever
+more workers. Figures are ratios within the run: the machine's speed meets all modes alike.
+"""
+
+import argparse
+import contextlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from python_client import Client, p50_us, timed
+
+MODES = ("local", "push", "pull")
+NAP_SECONDS = 0.1
+NAPS_PER_WORKER = 5
+
+
+def noop(x):
+    return x
+
+
+def nap(seconds):
+    import time
+
+    time.sleep(seconds)
+
+
+@contextlib.contextmanager
+def service(belljar, mode, slots, workers=1):
+    """A service of its own; yields a client of it."""
+    with tempfile.TemporaryDirectory() as data:
+        command = [belljar, "up", "-m", mode, "-w", str(slots), "--workers", str(workers)]
+        command += ["--listen", "127.0.0.1:0", "--data", data]
+        up = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            yield Client(up.stdout.readline().rsplit(" ", 1)[1].strip())
+        finally:
+            up.terminate()
+            up.wait()
+
+
+def no_ops(options):
+    """One at a time and in batches, on two slots."""
+    with contextlib.ExitStack() as stack:
+        clients = {mode: stack.enter_context(service(options.belljar, mode, 2)) for mode in MODES}
+        functions = {mode: client.register(noop) for mode, client in clients.items()}
+        singles, rates = {mode: [] for mode in MODES}, {mode: [] for mode in MODES}
+        for turn in range(options.turns):
+            for mode, client in clients.items():
+                samples = timed(lambda n: client.call(functions[mode], n), options.singles)
+                start = time.perf_counter()
+                ids = client.batch(functions[mode], range(options.batch))
+                assert client.gather(ids) == list(range(options.batch))
+                rate = options.batch / (time.perf_counter() - start)
+                if turn > 0:  # The first warms up.
+                    singles[mode] += samples
+                    rates[mode].append(rate)
+    local_us, local_rate = p50_us(singles["local"]), statistics.median(rates["local"])
+    for mode in MODES:
+        single_us, rate = p50_us(singles[mode]), statistics.median(rates[mode])
+        print(f"{mode:6} one at a time, p50: {single_us:6.0f} us ({single_us - local_us:+5.0f} us)", end="")
+        print(f"   batch: {rate:6.0f} tasks/s ({rate / local_rate:.2f} of local)", flush=True)
+
+
+def naps(options, mode, workers):
+    """How much longer than ideal `workers` workers of one slot take for their naps."""
+    with service(options.belljar, mode, 1, workers) as client:
+        function = client.register(nap)
+        # Until every worker is there, and has an interpreter.
+        while len(client.request("GET", "/v1/workers?limit=100")["items"]) < workers:
+            time.sleep(0.1)
+        client.gather(client.batch(function, [NAP_SECONDS] * workers * 2))
+        took = []
+        for _ in range(options.turns):
+            start = time.perf_counter()
+            client.gather(client.batch(function, [NAP_SECONDS] * workers * NAPS_PER_WORKER))
+            took.append(time.perf_counter() - start)
+    ideal = NAP_SECONDS * NAPS_PER_WORKER
+    print(f"{mode:6} {workers:2} workers: {statistics.median(took) / ideal:.3f} of ideal", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--belljar", default="target/release/belljar")
+    parser.add_argument("--singles", type=int, default=300)
+    parser.add_argument("--batch", type=int, default=5000)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4, 8, 16])
+    options = parser.parse_args()
+    no_ops(options)
+    for mode in MODES[1:]:
+        for workers in options.workers:
+            naps(options, mode, workers)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
