@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-from python_client import Client, p50_us, timed
+from python_client import Client, timed
 
 MODES = ("local", "push", "pull")
 NAP_SECONDS = 0.1
@@ -61,6 +61,9 @@ def no_ops(options):
                 if turn > 0:  # The first warms up.
                     singles[mode] += samples
                     rates[mode].append(rate)
+    def p50_us(samples):
+        return statistics.median(samples) * 1e6
+
     local_us, local_rate = p50_us(singles["local"]), statistics.median(rates["local"])
     for mode in MODES:
         single_us, rate = p50_us(singles[mode]), statistics.median(rates[mode])
