@@ -69,7 +69,7 @@ pub enum InvalidGrant {
 }
 
 /// First components of paths that mean something else in the guest.
-const RESERVED: [&str; 5] = ["lib", "site", "path", "tmp", "dev"];
+const RESERVED: [&str; 4] = ["lib", "site", "path", "dev"];
 
 impl Grants {
     /// Whether nothing is asked for.

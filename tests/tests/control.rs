@@ -161,6 +161,17 @@ fn what_is_not_offered_is_denied_by_name(service: &Service) -> Result<()> {
     Ok(())
 }
 
+fn workers_say_since_when_they_are_there(service: &Service) -> Result<()> {
+    let (_, workers) = service.client.get("/v1/workers")?;
+    let since = workers["items"][0]["since"].as_str().with_context(|| workers.to_string())?;
+    let task = submit(service, "def f(): return 1", "((), {})", json!({}))?;
+    let record = service.client.record(&task)?;
+    let accepted = record["accepted_at"].as_str().with_context(|| record.to_string())?;
+    // Of one day, or of two around midnight: not of 1970.
+    ensure!(since[..4] == accepted[..4] && since < accepted, "{since} {accepted}");
+    Ok(())
+}
+
 type Check = fn(&Service) -> Result<()>;
 
 /// The directory that the tests offer to functions.
@@ -179,6 +190,7 @@ fn every_check(options: &[&str]) -> Result<()> {
         ("memory", a_memory_bomb_is_a_memory_error),
         ("idempotency", the_same_key_is_the_same_task),
         ("grants", what_was_granted_is_reached),
+        ("workers", workers_say_since_when_they_are_there),
         ("denied", what_is_not_offered_is_denied_by_name),
     ];
     let wrong: Vec<_> = checks

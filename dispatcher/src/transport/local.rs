@@ -1,6 +1,6 @@
 //! Local mode: the workers' pool inside the dispatcher.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use belljar_core::id::{DispatcherId, TaskId, WorkerId};
 use belljar_core::invocation::Invocation;
@@ -18,6 +18,7 @@ const EVENTS_AT_ONCE: usize = 256;
 /// The one worker of local mode.
 pub(crate) struct Local {
     id: WorkerId,
+    started: Instant,
     pool: Pool,
     from_pool: mpsc::Receiver<PoolEvent>,
     window: usize,
@@ -35,7 +36,8 @@ impl Local {
         let (pool, from_pool) = Pool::start(config);
         let window = pool.window();
         let id = WorkerId::random();
-        Self { id, pool, from_pool, window, classes: Vec::new(), configured, refused: Vec::new() }
+        let (started, classes, refused) = (Instant::now(), Vec::new(), Vec::new());
+        Self { id, started, pool, from_pool, window, classes, configured, refused }
     }
 
     /// What is served: submissions for anything else are refused.
@@ -117,7 +119,7 @@ impl Local {
             slots: count(self.pool.slots()),
             busy: count(self.pool.in_flight().min(self.pool.slots())),
             classes: self.classes.clone(),
-            since: Timestamp::default(),
+            since: Timestamp::before_now(self.started.elapsed()),
         }]
     }
 

@@ -174,7 +174,7 @@ impl Remote {
                 slots: session.slots,
                 busy: busy.min(session.slots),
                 classes: session.classes.clone(),
-                since: Timestamp::default(),
+                since: Timestamp::before_now(session.joined.elapsed()),
             }
         };
         self.sessions.sessions.values().map(record).collect()

@@ -34,6 +34,7 @@ pub(crate) struct Session {
     pub(crate) draining: bool,
     /// Its connections, the oldest first.
     pub(crate) lines: Vec<Line>,
+    pub(crate) joined: Instant,
     pub(crate) heard: Instant,
     said: Instant,
     /// Since when there has been no connection.
@@ -70,6 +71,7 @@ impl Session {
             window: 0,
             draining: false,
             lines: Vec::new(),
+            joined: now,
             heard: now,
             said: now,
             parted: None,

@@ -1,5 +1,7 @@
 //! Functions and tasks as clients see them.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use belljar_core::grants::Grants;
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
 use belljar_core::outcome::{FailureKind, Outcome};
@@ -11,6 +13,16 @@ use serde::{Deserialize, Serialize};
 /// record is read from that one clock, so that they compare.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// This long ago, by the clock of this machine: near enough for people.
+    #[must_use]
+    pub fn before_now(elapsed: Duration) -> Self {
+        let then = SystemTime::now().checked_sub(elapsed).unwrap_or(UNIX_EPOCH);
+        let since = then.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_micros()).unwrap_or_default())
+    }
+}
 
 /// A registered function, without its code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
