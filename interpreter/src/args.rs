@@ -1,4 +1,4 @@
-//! The command line. Only belljar's worker writes it, so there is no help text and no framework.
+//! The command line. Only belljar's worker and doctor write it, so there is no help text and no framework.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,11 +10,15 @@ pub(crate) struct Args {
     pub(crate) site: Option<PathBuf>,
     /// Directories to import from first, for functions sent by reference.
     pub(crate) python_path: Vec<PathBuf>,
+    /// Not to serve, but to say what the interpreter is.
+    pub(crate) describe: bool,
 }
 
 /// A command line that is not understood.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unexpected argument `{0}`: usage is belljar-python [--site DIR] [--python-path DIR]...")]
+#[error(
+    "unexpected argument `{0}`: usage is belljar-python [--describe] [--site DIR] [--python-path DIR]..."
+)]
 pub(crate) struct Unexpected(String);
 
 impl Args {
@@ -24,6 +28,10 @@ impl Args {
         let mut given = given.into_iter();
         while let Some(option) = given.next() {
             let name = option.to_string_lossy().into_owned();
+            if name == "--describe" {
+                args.describe = true;
+                continue;
+            }
             let value = given.next().map(PathBuf::from).ok_or_else(|| Unexpected(name.clone()))?;
             match name.as_str() {
                 "--site" => args.site = Some(value),
@@ -45,6 +53,9 @@ mod tests {
         let args = Args::parse(given).expect("valid");
         assert_eq!(args.python_path, ["a", "b"].map(PathBuf::from));
         assert_eq!(args.site, Some("s".into()));
+        assert!(!args.describe);
+        let given = ["--describe", "--site", "s"].map(OsString::from);
+        assert!(Args::parse(given).is_ok_and(|args| args.describe));
         assert!(Args::parse(["--site"].map(OsString::from)).is_err());
         assert!(Args::parse(["--other", "x"].map(OsString::from)).is_err());
     }

@@ -55,6 +55,9 @@ fn main() {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let args = Args::parse(std::env::args_os().skip(1))?;
+    if args.describe {
+        return describe(&args);
+    }
     let guardian = guardian::start(inherited_socket()?)?;
     let socket = UnixStream::from(rest::move_up(inherited_socket()?)?);
     close_inherited()?;
@@ -65,6 +68,21 @@ fn run() -> Result<(), Box<dyn Error>> {
     // Never dropped: a function may have closed any descriptor, and closing it again would abort.
     let server = Box::leak(Box::new(Server::new(socket, interpreter, memory, rest)?));
     Python::attach(|py| server.run(py))?;
+    Ok(())
+}
+
+/// Tells people which interpreter this is.
+fn describe(args: &Args) -> Result<(), Box<dyn Error>> {
+    let interpreter = python::start(args)?;
+    let maps = std::fs::read_to_string("/proc/self/maps")?;
+    let library = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+    let library = library.into_iter().find(|path| path.contains("libpython"));
+    let (python, dill) = (interpreter.python, interpreter.dill);
+    writeln!(
+        std::io::stdout(),
+        "CPython {python}, {}\ndill {dill}",
+        library.unwrap_or("linked into this binary")
+    )?;
     Ok(())
 }
 

@@ -35,6 +35,18 @@ fn all_gone(processes: &[Process], within: Duration) -> Result<()> {
 }
 
 #[test]
+fn the_doctor_finds_everything_that_runs_here() -> Result<()> {
+    let mut doctor = Command::new(belljar_tests::service::binary("belljar"));
+    let output = doctor.arg("doctor").env("BELLJAR_SITE", python::site()).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success() && !said.contains("missing"), "{said}");
+    for part in ["Redis server v=", "libpython3.11", "dill 0.4.1", "belljar-jar"] {
+        ensure!(said.contains(part), "no `{part}` in {said}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_printed_snippet_runs_as_it_is() -> Result<()> {
     let service = Service::start(&[])?;
     let welcome = service.welcome();
