@@ -8,6 +8,7 @@
 mod redis;
 pub(crate) mod selfcheck;
 mod service;
+mod sync;
 mod welcome;
 
 use std::convert::Infallible;
