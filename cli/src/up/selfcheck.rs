@@ -1,6 +1,7 @@
 //! One call through everything, before anybody is told that the service is ready.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use belljar_core::payload;
@@ -12,6 +13,13 @@ pub(crate) const LEN: &[u8] = b"\x80\x04\x8c\x08builtins\x8c\x03len\x93.";
 pub(crate) const ARGS: &[u8] = b"\x80\x04\x8c\x07belljar\x85}\x86.";
 /// `pickle.dumps(7, 4)`.
 pub(crate) const SEVEN: &[u8] = b"\x80\x04K\x07.";
+
+/// How long to wait before a function that nobody serves yet is registered again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+fn is_unserved(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ureq::Error::StatusCode(422)))
+}
 
 /// Registers `len`, calls it with the word `belljar` and waits for the 7.
 pub(crate) async fn run(base: String, timeout: Duration) -> Result<()> {
@@ -27,7 +35,15 @@ fn call(base: &str, timeout: Duration) -> Result<()> {
         Ok(response.body_mut().read_json()?)
     };
     let function = json!({"name": "belljar.self_check", "payload": payload::encode(LEN)});
-    let function_id = &post("/register_function", function)?["function_id"];
+    let deadline = Instant::now() + timeout;
+    let registered = loop {
+        match post("/register_function", function.clone()) {
+            // Workers have come, and the runtime that functions get by default is still starting there.
+            Err(error) if is_unserved(&error) && Instant::now() < deadline => thread::sleep(PAUSE),
+            answer => break answer?,
+        }
+    };
+    let function_id = &registered["function_id"];
     let call = json!({"function_id": function_id, "payload": payload::encode(ARGS)});
     let task = post("/execute_function", call)?;
     let task_id = task["task_id"].as_str().context("no task id")?;
@@ -38,4 +54,17 @@ fn call(base: &str, timeout: Duration) -> Result<()> {
         bail!("a call of len('belljar') came to {result}");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_is_asked_again() {
+        let error = |error: ureq::Error| Err::<(), _>(error).context("/register_function");
+        assert!(error(ureq::Error::StatusCode(422)).is_err_and(|error| is_unserved(&error)));
+        assert!(error(ureq::Error::StatusCode(503)).is_err_and(|error| !is_unserved(&error)));
+        assert!(error(ureq::Error::ConnectionFailed).is_err_and(|error| !is_unserved(&error)));
+    }
 }
