@@ -130,7 +130,7 @@ impl Files {
     }
 
     pub(crate) fn get(&mut self, fd: u32) -> Result<&mut Entry, Errno> {
-        self.entries.get_mut(fd as usize).and_then(Option::as_mut).ok_or(Errno::BADF)
+        entry(&mut self.entries, fd)
     }
 
     pub(crate) fn close(&mut self, fd: u32) -> Result<(), Errno> {
@@ -273,8 +273,8 @@ impl Files {
 
     /// Moves a file's place; the new one.
     pub(crate) fn seek(&mut self, fd: u32, by: i64, whence: u32) -> Result<u64, Errno> {
-        let size = self.status(fd)?.size;
-        match self.get(fd)? {
+        let Self { entries, scratch, .. } = self;
+        match entry(entries, fd)? {
             Entry::File(file) => {
                 let place = match whence {
                     0 => SeekFrom::Start(u64::try_from(by).map_err(|_| Errno::INVAL)?),
@@ -288,7 +288,7 @@ impl Files {
                 let from = match whence {
                     0 => 0,
                     1 => file.place,
-                    2 => size,
+                    2 => scratch.as_ref().ok_or(Errno::BADF)?.status(file.inode)?.size,
                     _ => return Err(Errno::INVAL),
                 };
                 file.place = from.checked_add_signed(by).ok_or(Errno::INVAL)?;
