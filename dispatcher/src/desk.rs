@@ -12,12 +12,14 @@ use belljar_core::id::{DispatcherId, TaskId};
 use belljar_core::task::Attempt;
 use belljar_store::record::{Beat, Finished, Requeued, Want};
 use belljar_store::{Notice, Store, StoreError};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use crate::event::{Action, Event};
 use crate::functions::Functions;
+use crate::retry;
 use crate::transport::Transport;
-use crate::{event_of, retry};
 
 /// How often a dispatcher shows that it lives: three times within the store's patience.
 const BEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -32,6 +34,8 @@ pub(crate) struct Desk {
     host: String,
     functions: Functions,
     intake: Request<(Event, Vec<Finished>)>,
+    /// Tasks that were given, on their way to their functions.
+    given: FuturesUnordered<Pin<Box<dyn Future<Output = (Event, Vec<Finished>)> + Send>>>,
     settling: Request<Vec<(TaskId, Attempt)>>,
     beating: Request<Result<Beat, StoreError>>,
     next_beat: Instant,
@@ -47,6 +51,7 @@ impl Desk {
             host,
             functions: Functions::new(),
             intake: None,
+            given: FuturesUnordered::new(),
             settling: None,
             beating: None,
             next_beat: Instant::now(),
@@ -57,7 +62,8 @@ impl Desk {
 
     /// Whether nothing waits for the store.
     pub(crate) fn is_idle(&self) -> bool {
-        self.settling.is_none() && self.finished.is_empty() && self.requeued.is_empty()
+        let nothing_to_say = self.finished.is_empty() && self.requeued.is_empty();
+        self.settling.is_none() && self.given.is_empty() && nothing_to_say
     }
 
     /// Takes on an action that concerns the store.
@@ -81,11 +87,24 @@ impl Desk {
     }
 
     /// What a notice means; some ask for a heartbeat out of turn.
-    pub(crate) fn hear(&mut self, notice: Notice) -> Vec<Event> {
+    pub(crate) fn hear(&mut self, notice: Notice) -> Option<Event> {
         if matches!(notice, Notice::Delayed | Notice::Connected) {
             self.beat_soon();
         }
-        event_of(&notice).into_iter().collect()
+        match notice {
+            Notice::Work => Some(Event::WorkArrived),
+            Notice::Given(tasks) => {
+                let (store, functions) = (self.store.clone(), self.functions.clone());
+                self.given.push(Box::pin(async move {
+                    let (assignments, ended) = functions.attach(&store, tasks).await;
+                    (Event::Given(assignments), ended)
+                }));
+                Some(Event::Coming)
+            }
+            Notice::Cancel(task_id) => Some(Event::CancelWanted(task_id)),
+            Notice::Connected => Some(Event::Reconnected),
+            Notice::Delayed | Notice::Ended(_) => None,
+        }
     }
 
     /// Waits for the next answer of the store. Cancel safe.
@@ -94,6 +113,10 @@ impl Desk {
             self.start_settling();
             tokio::select! {
                 (event, ended) = answered(&mut self.intake) => {
+                    self.finished.extend(ended);
+                    return event;
+                }
+                Some((event, ended)) = self.given.next() => {
                     self.finished.extend(ended);
                     return event;
                 }

@@ -43,6 +43,10 @@ pub enum Event {
     },
     /// The answer to [`Action::Claim`].
     Claimed(Vec<Assignment>),
+    /// The store has given tasks that the last claim had room for; [`Event::Given`] follows.
+    Coming,
+    /// What was [`Event::Coming`], ready to be sent.
+    Given(Vec<Assignment>),
     /// [`Action::Claim`] or [`Action::Reconcile`] could not be carried out.
     IntakeFailed,
     /// Tasks were queued since the last claim found too few.

@@ -25,8 +25,7 @@ mod transport;
 use std::time::{Duration, Instant};
 
 use belljar_core::id::DispatcherId;
-use belljar_store::Store;
-use belljar_store::{Notice, Topic};
+use belljar_store::{Store, Topic};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, RemoteConfig, Workers};
@@ -51,7 +50,8 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), DispatcherError> {
     let id = DispatcherId::random();
-    let mut notices = store.subscribe(&[Topic::Work, Topic::Cancel]).await?;
+    let topics = [Topic::Work, Topic::Cancel, Topic::Given(id)];
+    let mut notices = store.subscribe(&topics).await?;
     let mut transport = Transport::start(id, config.workers).await?;
     let mut desk = Desk::new(id, store, config.host);
     let mut scheduler = Scheduler::new();
@@ -63,7 +63,7 @@ pub async fn run(
         let events = tokio::select! {
             events = transport.events() => events?,
             event = desk.answer() => vec![event],
-            notice = notices.next() => desk.hear(notice),
+            notice = notices.next() => desk.hear(notice).into_iter().collect(),
             () = shutdown.cancelled(), if drain_deadline.is_none() => {
                 tracing::info!(held = scheduler.held(), "draining");
                 transport.drain(config.drain_timeout);
@@ -104,15 +104,5 @@ async fn expired(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-/// What a notice means to the scheduler; the heartbeat's notices mean nothing to it.
-fn event_of(notice: &Notice) -> Option<Event> {
-    match notice {
-        Notice::Work => Some(Event::WorkArrived),
-        Notice::Cancel(task_id) => Some(Event::CancelWanted(*task_id)),
-        Notice::Connected => Some(Event::Reconnected),
-        Notice::Delayed | Notice::Ended(_) => None,
     }
 }

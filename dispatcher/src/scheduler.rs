@@ -46,10 +46,15 @@ enum Stage {
 #[derive(Debug, Default)]
 struct Intake {
     busy: bool,
+    /// How many gifts of the store are on their way here.
+    coming: usize,
     /// Whether a claim may find something.
     promising: bool,
     /// Whether what the store counts as held must be compared with what is.
     doubtful: bool,
+    /// Attempts that the store counted as held and that were not: what it gave may still have been
+    /// on its way when it was asked.
+    suspects: HashSet<(TaskId, Attempt)>,
     /// Tasks that a client cancelled while they may be on their way here.
     cancelled: HashSet<TaskId>,
 }
@@ -57,7 +62,9 @@ struct Intake {
 impl Intake {
     fn begin(&mut self) {
         self.busy = true;
-        self.cancelled.clear();
+        if self.coming == 0 {
+            self.cancelled.clear();
+        }
     }
 }
 
@@ -71,7 +78,7 @@ impl Scheduler {
     /// Whether nothing is in its hands and no claim is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.held.is_empty() && !self.intake.busy
+        self.held.is_empty() && !self.intake.busy && self.intake.coming == 0
     }
 
     /// How many tasks are in its hands.
@@ -95,7 +102,20 @@ impl Scheduler {
             Event::Returned { tasks, .. } => {
                 tasks.into_iter().for_each(|(id, attempt)| self.handle_returned(id, attempt));
             }
-            Event::Claimed(assignments) => self.handle_claimed(assignments, now),
+            Event::Claimed(assignments) => {
+                self.intake.busy = false;
+                // An empty answer has made the store remember what we wait for; after any other
+                // there may be more.
+                self.intake.promising |= !assignments.is_empty();
+                self.assign(assignments, now);
+            }
+            Event::Coming => self.intake.coming += 1,
+            Event::Given(assignments) => {
+                self.intake.coming = self.intake.coming.saturating_sub(1);
+                // The store waits to hear again what there is room for.
+                self.intake.promising = true;
+                self.assign(assignments, now);
+            }
             Event::IntakeFailed => {
                 self.intake.busy = false;
                 self.intake.promising = true;
@@ -134,11 +154,7 @@ impl Scheduler {
         }
     }
 
-    fn handle_claimed(&mut self, assignments: Vec<Assignment>, now: Instant) {
-        self.intake.busy = false;
-        // An empty answer has made the store remember that we are hungry; after any other there may
-        // be more.
-        self.intake.promising |= !assignments.is_empty();
+    fn assign(&mut self, assignments: Vec<Assignment>, now: Instant) {
         let mut batches: HashMap<WorkerId, Vec<_>> = HashMap::new();
         for Assignment { invocation, deaths } in assignments {
             let (id, attempt, limits) = (invocation.task_id, invocation.attempt, invocation.limits);
@@ -161,7 +177,12 @@ impl Scheduler {
                 deadline,
                 stage,
             };
-            self.held.insert(id, task);
+            if let Some(older) = self.held.insert(id, task)
+                && older.stage == Stage::Running
+            {
+                // The store has taken that attempt back: its report will be refused.
+                self.fleet.release(older.worker);
+            }
             match worker {
                 Some(worker) => batches.entry(worker).or_default().push(invocation),
                 None if cancelled => {
@@ -228,11 +249,17 @@ impl Scheduler {
 
     fn handle_held(&mut self, stored: Vec<Held>) {
         self.intake.busy = false;
+        let suspects = std::mem::take(&mut self.intake.suspects);
         for Held { id, attempt, cancelling } in stored {
-            if !self.held.contains_key(&id) {
+            if self.held.contains_key(&id) {
+                if cancelling {
+                    self.handle_cancel(id);
+                }
+            } else if self.intake.coming == 0 && suspects.contains(&(id, attempt)) {
                 self.give_back(id, attempt, Returned::Unstarted);
-            } else if cancelling {
-                self.handle_cancel(id);
+            } else {
+                self.intake.suspects.insert((id, attempt));
+                self.intake.doubtful = true;
             }
         }
     }
@@ -247,7 +274,7 @@ impl Scheduler {
 
     fn handle_cancel(&mut self, task_id: TaskId) {
         let Some(held) = self.held.get(&task_id) else {
-            if self.intake.busy {
+            if self.intake.busy || self.intake.coming > 0 {
                 self.intake.cancelled.insert(task_id);
             }
             return;

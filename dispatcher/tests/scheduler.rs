@@ -151,7 +151,50 @@ fn after_a_reconnect_unknown_attempts_are_given_back_and_known_ones_kept() {
     assert!(matches!(actions[..], [Action::Reconcile]), "{actions:?}");
     let held = |id| Held { id, attempt: Attempt(1), cancelling: false };
     let stored = vec![held(known), held(TaskId::random())];
+    // It may be on its way: the store is asked once more.
+    let actions = scheduler.handle(Event::Held(stored.clone()), now);
+    assert!(matches!(actions[..], [Action::Reconcile]), "{actions:?}");
     assert_eq!(returned(&scheduler.handle(Event::Held(stored), now)), [&Returned::Unstarted]);
+}
+
+#[test]
+fn what_the_store_gives_is_sent_at_once_and_more_is_claimed() {
+    let (mut scheduler, _, now) = started(2);
+    scheduler.handle(Event::Claimed(Vec::new()), now);
+    assert!(scheduler.handle(Event::Coming, now).is_empty());
+    let task_id = TaskId::random();
+    let actions = scheduler.handle(Event::Given(vec![assignment(task_id, 1, 0)]), now);
+    let [Action::Send { .. }, Action::Claim(wants)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(wants[0].count, 1, "one place is taken");
+}
+
+#[test]
+fn a_cancel_that_overtakes_a_gift_still_counts() {
+    let (mut scheduler, _, now) = started(1);
+    scheduler.handle(Event::Claimed(Vec::new()), now);
+    let task_id = TaskId::random();
+    scheduler.handle(Event::Coming, now);
+    scheduler.handle(Event::CancelWanted(task_id), now);
+    // A claim in between must not make it forgotten.
+    scheduler.handle(Event::WorkArrived, now);
+    let actions = scheduler.handle(Event::Given(vec![assignment(task_id, 1, 0)]), now);
+    assert_eq!(finished(&actions), [&Verdict::Cancelled]);
+}
+
+#[test]
+fn a_gift_that_arrives_after_the_store_was_asked_is_not_given_back() {
+    let (mut scheduler, worker, now) = started(1);
+    scheduler.handle(Event::Claimed(Vec::new()), now);
+    scheduler.handle(Event::Reconnected, now);
+    let task_id = TaskId::random();
+    let stored = vec![Held { id: task_id, attempt: Attempt(1), cancelling: false }];
+    scheduler.handle(Event::Held(stored.clone()), now);
+    scheduler.handle(Event::Coming, now);
+    scheduler.handle(Event::Held(stored.clone()), now);
+    scheduler.handle(Event::Given(vec![assignment(task_id, 1, 0)]), now);
+    assert_eq!(returned(&scheduler.handle(Event::Held(stored), now)).len(), 0);
+    let reports = vec![completed(task_id, 1)];
+    assert_eq!(finished(&scheduler.handle(Event::Reported { worker, reports }, now)).len(), 1);
 }
 
 #[test]
@@ -234,7 +277,7 @@ impl World {
     }
 
     fn step(&mut self, what: u8, at: usize) {
-        match what % 10 {
+        match what % 11 {
             0 if self.windows.len() < 4 => {
                 let (id, window) = (WorkerId::random(), at % 4);
                 self.windows.insert(id, window);
@@ -270,6 +313,14 @@ impl World {
             7 => {
                 let settled = std::mem::take(&mut self.settling);
                 self.handle(Event::Settled(settled));
+            }
+            10 => {
+                // As much as it likes: the store's view of the free places may be old.
+                let given: Vec<_> =
+                    (0..at % 4).map(|_| assignment(TaskId::random(), 1, 0)).collect();
+                self.opened.extend(given.iter().map(|task| (task.invocation.task_id, 1)));
+                self.handle(Event::Coming);
+                self.handle(Event::Given(given));
             }
             8 => {
                 self.now += Duration::from_millis(at as u64 % 3000);

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use belljar_core::id::TaskId;
-use belljar_core::task::TaskStatus;
+use belljar_core::id::{DispatcherId, TaskId};
+use belljar_core::task::{Attempt, TaskStatus};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
@@ -16,10 +16,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
 
 use crate::Store;
-use crate::card::{number, status_of};
+use crate::card::{Card, number, status_of};
 use crate::connection::{FIRST_PAUSE, LAST_PAUSE};
 use crate::error::StoreError;
-use crate::record::{TaskResult, Timestamp};
+use crate::record::{ClaimedTask, TaskResult, Timestamp};
 
 /// How often a silent subscription is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(2);
@@ -30,6 +30,9 @@ const WAITING_NOTICES: usize = 1024;
 /// The length of a task id in a message.
 const ID_BYTES: usize = 36;
 
+/// Where a dispatcher is handed tasks: this and its id.
+const GIVEN: &str = "belljar:given:";
+
 /// What can be subscribed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
@@ -39,14 +42,17 @@ pub enum Topic {
     Work,
     /// [`Notice::Cancel`], for dispatchers.
     Cancel,
+    /// [`Notice::Given`], for this dispatcher.
+    Given(DispatcherId),
 }
 
 impl Topic {
-    const fn channel(self) -> &'static str {
+    fn channel(self) -> String {
         match self {
-            Self::Ended => "belljar:ended",
-            Self::Work => "belljar:work",
-            Self::Cancel => "belljar:cancel",
+            Self::Ended => "belljar:ended".to_owned(),
+            Self::Work => "belljar:work".to_owned(),
+            Self::Cancel => "belljar:cancel".to_owned(),
+            Self::Given(dispatcher) => format!("{GIVEN}{dispatcher}"),
         }
     }
 }
@@ -60,6 +66,9 @@ pub enum Notice {
     Work,
     /// A delayed task was accepted that is due earlier than all others: beat now to hear when.
     Delayed,
+    /// Tasks that the last claim of this dispatcher had room for: it holds them now, as if it had
+    /// claimed them. Claim again to be given more.
+    Given(Vec<ClaimedTask>),
     /// A running task shall be stopped.
     Cancel(TaskId),
     /// The connection was lost and is back (also sent once at the start), or notices came faster than
@@ -122,7 +131,7 @@ impl Store {
 struct Listener {
     client: redis::Client,
     timeout: Duration,
-    channels: Vec<&'static str>,
+    channels: Vec<String>,
     outbox: Outbox,
 }
 
@@ -249,6 +258,10 @@ fn read(message: &Msg) -> Option<Notice> {
         ("belljar:work", b"delayed") => Some(Notice::Delayed),
         ("belljar:work", _) => Some(Notice::Work),
         ("belljar:cancel", bytes) => id(bytes).map(Notice::Cancel),
+        // One that cannot be read is found by comparing: the store counts it as held.
+        (channel, tasks) if channel.starts_with(GIVEN) => {
+            Some(read_given(tasks).map_or(Notice::Connected, Notice::Given))
+        }
         _ => None,
     }
 }
@@ -282,6 +295,27 @@ fn read_ends(message: &[u8]) -> Option<Vec<Ended>> {
         ends.push(Ended { id, status, result });
     }
     Some(ends)
+}
+
+/// Reads the message of `scripts/submit.lua`.
+fn read_given(message: &[u8]) -> Option<Vec<ClaimedTask>> {
+    let (mut rest, mut tasks) = (message, Vec::new());
+    while !rest.is_empty() {
+        let (id_text, after) = rest.split_at_checked(ID_BYTES)?;
+        let line = after.iter().position(|&byte| byte == b'\n')?;
+        let space = after.iter().position(|&byte| byte == b' ')?;
+        let length = |text: &[u8]| usize::try_from(number(text)?).ok();
+        let (card_bytes, args_bytes) =
+            (length(&after[..space])?, length(after.get(space + 1..line)?)?);
+        let (card, after) = after[line + 1..].split_at_checked(card_bytes)?;
+        let (args, after) = after.split_at_checked(args_bytes)?;
+        let id = id(id_text)?;
+        let (_, body) = Card::read(id, Bytes::copy_from_slice(card)).ok()?.accepted(id).ok()?;
+        let args = Bytes::copy_from_slice(args);
+        tasks.push(ClaimedTask { id, attempt: Attempt(1), deaths: 0, spec: body.spec, args });
+        rest = after;
+    }
+    Some(tasks)
 }
 
 fn silent() -> RedisError {

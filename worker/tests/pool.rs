@@ -189,10 +189,13 @@ async fn a_child_killed_while_idle_costs_nothing() {
     rig.is_sound().await;
     for _ in 0..3 {
         let pids = marked(&rig.mark);
-        for pid in pids.iter().map(|line| line.split(':').next().expect("a pid")) {
-            let _ = Command::new("kill").args(["-9", pid]).status();
+        let pids: Vec<_> = pids.iter().filter_map(|line| line.split(':').next()).collect();
+        let _ = Command::new("kill").arg("-9").args(&pids).status();
+        // What has ended has no command line any more.
+        let line = |pid: &&str| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        while pids.iter().any(|pid| !line(pid).is_empty()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        tokio::time::sleep(Duration::from_millis(300)).await;
         rig.is_sound().await;
     }
     rig.end().await;

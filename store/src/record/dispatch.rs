@@ -41,7 +41,7 @@ pub struct Want {
 }
 
 /// A task in a dispatcher's hands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimedTask {
     /// Names it.
     pub id: TaskId,

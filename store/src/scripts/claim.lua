@@ -1,7 +1,8 @@
 -- Opens attempts at queued tasks for a dispatcher, which then holds them.
 --
 -- ARGV: dispatcher; most due tasks to queue first; for each want its count, its number of classes and
--- the classes. A want that stays short makes its classes hungry: the next task queued there is told.
+-- the classes. A want that stays short is remembered: the dispatcher hears of the next task of these
+-- classes, or is handed it.
 -- Returns for each task: id, attempt, deaths, card, arguments.
 local dispatcher = ARGV[1]
 local us, ms = clock()
@@ -9,7 +10,7 @@ redis.call('ZADD', DISPATCHERS, 'NX', ms, dispatcher)
 queue_due(ms, ARGV[2])
 
 local first_state = 'R' .. dispatcher .. us .. ' 1 0 0'
-local claimed, states, held, dropped = {}, {}, {}, 0
+local claimed, states, held, dropped, short = {}, {}, {}, 0, ''
 
 -- Opens attempts at up to `most` tasks of a class; returns how many.
 local function open(class, most)
@@ -54,9 +55,14 @@ while at <= #ARGV do
     end
   end
   if left > 0 then
-    for c = at + 2, at + 1 + classes do redis.call('SADD', HUNGRY, ARGV[c]) end
+    short = short .. left .. ' ' .. table.concat(ARGV, ' ', at + 2, at + 1 + classes) .. ' ;'
   end
   at = at + 2 + classes
+end
+if short ~= '' then
+  redis.call('HSET', WANTS, dispatcher, short)
+else
+  redis.call('HDEL', WANTS, dispatcher)
 end
 write_all('HSET', ATTEMPTS, states)
 write_all('SADD', HELD .. dispatcher, held)

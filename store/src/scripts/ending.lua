@@ -120,6 +120,7 @@ local function take_from(ends, dispatcher, most, kind, final)
     redis.call('ZREM', DISPATCHERS, dispatcher)
     redis.call('HDEL', WATCHING, dispatcher)
     redis.call('HDEL', OFFERS, dispatcher)
+    redis.call('HDEL', WANTS, dispatcher)
   end
   return #ids
 end

@@ -15,7 +15,7 @@ local ATTEMPTS = 'belljar:attempts'      -- hash: task id -> state
 local QUEUE = 'belljar:queue:'           -- + class: sorted set of task ids by lane, then sequence
 local DELAYED = 'belljar:delayed'        -- sorted set of task ids by due time in ms
 local CLASSES = 'belljar:classes'        -- set of the classes that have a queue
-local HUNGRY = 'belljar:hungry'          -- set of the classes that a dispatcher waits for
+local WANTS = 'belljar:wants'            -- hash: dispatcher -> what it waits for: `<count> <class>... ;`...
 local COUNTS = 'belljar:counts'          -- hash of the conservation counters, and the sequence
 local RECENT = 'belljar:recent'          -- list of the newest accepted task ids
 local KEY = 'belljar:key:'               -- + idempotency key: task id and hash of the body
@@ -24,6 +24,7 @@ local WATCHING = 'belljar:watching'      -- hash: dispatcher -> since when it ha
 local OFFERS = 'belljar:offers'          -- hash: dispatcher -> its classes and workers
 local HELD = 'belljar:held:'             -- + dispatcher: set of the task ids that it holds
 local TOPIC_ENDED, TOPIC_WORK, TOPIC_CANCEL = 'belljar:ended', 'belljar:work', 'belljar:cancel'
+local TOPIC_GIVEN = 'belljar:given:'     -- + dispatcher
 
 local LANE_WIDTH = 1e13 -- sequence numbers of one lane; lane * width prints exactly below 1e14
 local RETRY_LANE = 0
@@ -92,15 +93,20 @@ local function count(changes)
   end
 end
 
--- Queues ids: `queues` maps a class to scores and ids in turn. Wakes hungry dispatchers.
+-- Queues ids: `queues` maps a class to scores and ids in turn. Wakes the dispatchers that wait for them.
 local function enqueue(queues)
-  local wake = false
+  local wants, woken = redis.call('HGETALL', WANTS), {}
   for class, items in pairs(queues) do
     write_all('ZADD', QUEUE .. class, items)
     redis.call('SADD', CLASSES, class)
-    if redis.call('SREM', HUNGRY, class) == 1 then wake = true end
+    for i = 1, #wants, 2 do
+      if string.find(wants[i + 1], ' ' .. class .. ' ', 1, true) then woken[#woken + 1] = wants[i] end
+    end
   end
-  if wake then redis.call('PUBLISH', TOPIC_WORK, 'work') end
+  if #woken > 0 then
+    redis.call('HDEL', WANTS, unpack(woken))
+    redis.call('PUBLISH', TOPIC_WORK, 'work')
+  end
 end
 
 -- Queues delayed tasks that are due, at most `most`.

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use belljar_core::id::{DispatcherId, TaskId};
-use belljar_core::task::TaskStatus;
-use belljar_store::record::{NewTask, TaskResult};
+use belljar_core::task::{Attempt, TaskStatus};
+use belljar_store::record::{ClaimedTask, NewTask, Settled, TaskResult};
 use belljar_store::{Ended, Notice, Notices, Store, Topic};
+use bytes::Bytes;
 use tokio::time::timeout;
 
 use crate::harness::{
@@ -102,6 +103,49 @@ async fn work_is_announced_to_the_hungry_only() {
 }
 
 #[tokio::test]
+async fn tasks_are_handed_to_the_dispatcher_that_waits_for_them() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let (me, other) = (DispatcherId::random(), DispatcherId::random());
+    let mut given = listen(&store, &[Topic::Given(me)]).await;
+    store.claim(other, &want(1)).await.expect("waits, but does not listen");
+    store.claim(me, &want(2)).await.expect("waits for two");
+    let ids = store.submit(tasks(2)).await.expect("accepted and given");
+    let Notice::Given(tasks) = heard(&mut given).await else { panic!("not given") };
+    let told: Vec<_> = tasks.iter().map(|task| task.id).collect();
+    assert_eq!(told, ids);
+    assert_eq!((tasks[0].attempt, tasks[0].deaths, &tasks[0].args), (Attempt(1), 0, &task().args));
+    assert_eq!(tasks[0].spec, task().spec);
+    let counts = audit(&store).await.counts;
+    assert_eq!((counts.queued, counts.running), (0, 2));
+    assert_eq!(store.held(me).await.expect("read").len(), 2);
+    // What was given counts as an attempt like any other.
+    let ends: Vec<_> = tasks.iter().map(|task| completed(task.id, task.attempt, b"v")).collect();
+    let settled = store.finish(&ends).await.expect("said");
+    assert!(settled.iter().all(|settled| *settled == Settled::Accepted));
+
+    // Whoever was given something waits for nothing until it claims again.
+    store.submit(crate::harness::tasks(1)).await.expect("queued");
+    assert_eq!(store.claim(me, &want(3)).await.expect("claimed").len(), 1);
+    // More than there is room for is announced, not given.
+    let mut work = listen(&store, &[Topic::Work]).await;
+    store.submit(crate::harness::tasks(3)).await.expect("queued");
+    assert_eq!(heard(&mut work).await, Notice::Work);
+    assert_eq!(store.claim(me, &want(3)).await.expect("claimed").len(), 3);
+    // So is what is too long for a message, and what is not due.
+    store.claim(me, &want(3)).await.expect("waits");
+    let args = Bytes::from(vec![b'x'; 70_000]);
+    store.submit(vec![NewTask { args, ..task() }]).await.expect("queued");
+    assert_eq!(heard(&mut work).await, Notice::Work);
+    assert_eq!(store.claim(me, &want(2)).await.expect("claimed").len(), 1);
+    store.submit(vec![NewTask { delay_ms: 60_000, ..task() }]).await.expect("delayed");
+    assert_eq!(heard(&mut work).await, Notice::Delayed);
+    store.submit(crate::harness::tasks(1)).await.expect("given");
+    let Notice::Given(tasks) = heard(&mut given).await else { panic!("not given") };
+    assert_eq!(tasks.len(), 1);
+}
+
+#[tokio::test]
 async fn an_earlier_delayed_task_is_announced() {
     let redis = Redis::start().await;
     let store = redis.store().await;
@@ -114,7 +158,7 @@ async fn an_earlier_delayed_task_is_announced() {
     assert_eq!(said, [Notice::Delayed, Notice::Delayed, Notice::Work]);
 }
 
-/// A dispatcher that claims only when woken, against clients that submit as they please: if one wake
+/// A dispatcher that claims only when woken or given something, against clients that submit as they please: if one wake
 /// were lost, it would wait for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_wake_is_lost() {
@@ -128,16 +172,16 @@ async fn no_wake_is_lost() {
             let (store, done) = (store.clone(), Arc::clone(&done));
             tokio::spawn(async move {
                 let me = DispatcherId::random();
-                let mut notices = store.subscribe(&[Topic::Work]).await.expect("subscribed");
+                let topics = [Topic::Work, Topic::Given(me)];
+                let mut notices = store.subscribe(&topics).await.expect("subscribed");
                 while done.load(Ordering::SeqCst) < CLIENTS * EACH {
-                    notices.next().await;
+                    if let Notice::Given(tasks) = notices.next().await {
+                        complete(&store, &tasks, &done).await;
+                    }
                     loop {
                         let claimed = store.claim(me, &want(3)).await.expect("claimed");
-                        let ends: Vec<_> =
-                            claimed.iter().map(|t| completed(t.id, t.attempt, b"v")).collect();
-                        store.finish(&ends).await.expect("said");
-                        done.fetch_add(ends.len(), Ordering::SeqCst);
-                        if ends.len() < 3 {
+                        complete(&store, &claimed, &done).await;
+                        if claimed.len() < 3 {
                             break;
                         }
                     }
@@ -202,4 +246,12 @@ async fn a_slow_reader_is_told_to_look_at_the_store() {
     }
     assert!(rest <= 2048, "what waits is bounded: {rest}");
     store.beat(DispatcherId::random(), &[native()], &[]).await.expect("beaten");
+}
+
+/// Ends claimed tasks, each of which was nobody else's.
+async fn complete(store: &Store, tasks: &[ClaimedTask], done: &AtomicUsize) {
+    let ends: Vec<_> = tasks.iter().map(|t| completed(t.id, t.attempt, b"v")).collect();
+    let settled = store.finish(&ends).await.expect("said");
+    assert!(settled.iter().all(|settled| *settled == Settled::Accepted), "{settled:?}");
+    done.fetch_add(ends.len(), Ordering::SeqCst);
 }
