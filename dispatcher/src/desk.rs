@@ -41,6 +41,8 @@ pub(crate) struct Desk {
     next_beat: Instant,
     finished: Vec<Finished>,
     requeued: Vec<Requeued>,
+    /// How many places have become free since the store was last told.
+    freed: usize,
 }
 
 impl Desk {
@@ -57,6 +59,7 @@ impl Desk {
             next_beat: Instant::now(),
             finished: Vec::new(),
             requeued: Vec::new(),
+            freed: 0,
         }
     }
 
@@ -72,6 +75,7 @@ impl Desk {
         let id = self.id;
         match action {
             Action::Claim(wants) => {
+                self.freed = 0;
                 self.intake = Some(Box::pin(claim(store, id, wants, self.functions.clone())));
             }
             Action::Reconcile => {
@@ -81,6 +85,7 @@ impl Desk {
                 }));
             }
             Action::Finish(finished) => self.finished.push(finished),
+            Action::Freed(places) => self.freed += places,
             Action::Requeue(requeued) => self.requeued.push(requeued),
             Action::Send { .. } | Action::Stop { .. } => {}
         }
@@ -93,11 +98,11 @@ impl Desk {
         }
         match notice {
             Notice::Work => Some(Event::WorkArrived),
-            Notice::Given(tasks) => {
+            Notice::Given { tasks, is_last } => {
                 let (store, functions) = (self.store.clone(), self.functions.clone());
                 self.given.push(Box::pin(async move {
                     let (assignments, ended) = functions.attach(&store, tasks).await;
-                    (Event::Given(assignments), ended)
+                    (Event::Given { assignments, is_last }, ended)
                 }));
                 Some(Event::Coming)
             }
@@ -146,7 +151,9 @@ impl Desk {
         }
         let finished = std::mem::take(&mut self.finished);
         let requeued = std::mem::take(&mut self.requeued);
-        self.settling = Some(Box::pin(settle(self.store.clone(), finished, requeued)));
+        let freed = if finished.is_empty() { 0 } else { std::mem::take(&mut self.freed) };
+        let (store, id) = (self.store.clone(), self.id);
+        self.settling = Some(Box::pin(settle(store, (id, freed), finished, requeued)));
     }
 
     /// Has the next heartbeat go out at once: it tells what is served.
@@ -209,11 +216,12 @@ async fn claim(
 
 async fn settle(
     store: Store,
+    (id, freed): (DispatcherId, usize),
     finished: Vec<Finished>,
     requeued: Vec<Requeued>,
 ) -> Vec<(TaskId, Attempt)> {
     if !finished.is_empty() {
-        retry::until_ok("publish results", || store.finish(&finished)).await;
+        retry::until_ok("publish results", || store.finish(id, freed, &finished)).await;
         fail::fail_point!("stored");
     }
     if !requeued.is_empty() {

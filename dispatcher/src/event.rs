@@ -46,7 +46,12 @@ pub enum Event {
     /// The store has given tasks that the last claim had room for; [`Event::Given`] follows.
     Coming,
     /// What was [`Event::Coming`], ready to be sent.
-    Given(Vec<Assignment>),
+    Given {
+        /// The tasks.
+        assignments: Vec<Assignment>,
+        /// Whether the store gives no more before the next claim.
+        is_last: bool,
+    },
     /// [`Action::Claim`] or [`Action::Reconcile`] could not be carried out.
     IntakeFailed,
     /// Tasks were queued since the last claim found too few.
@@ -91,8 +96,11 @@ pub struct Assignment {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "under load nearly every action is the large one")]
 pub enum Action {
-    /// Claim tasks; at most one claim is under way.
+    /// Claim tasks; at most one claim is under way. The store then waits for what it could not give;
+    /// where nothing is claimed, it is to wait no longer.
     Claim(Vec<Want>),
+    /// So many places have become free that the last claim did not count.
+    Freed(usize),
     /// Ask the store what it counts as being in this dispatcher's hands. Never beside a claim.
     Reconcile,
     /// Send calls to a worker.

@@ -50,6 +50,8 @@ struct Intake {
     coming: usize,
     /// Whether a claim may find something.
     promising: bool,
+    /// Whether the store may wait for tasks that there is no room for any more.
+    stale: bool,
     /// Whether what the store counts as held must be compared with what is.
     doubtful: bool,
     /// Attempts that the store counted as held and that were not: what it gave may still have been
@@ -94,7 +96,10 @@ impl Scheduler {
                 self.fleet.join(&worker);
                 self.intake.promising = true;
             }
-            Event::Resized { worker, window } => self.fleet.resize(worker, window),
+            Event::Resized { worker, window } => {
+                self.fleet.resize(worker, window);
+                self.intake.stale = true;
+            }
             Event::Left { worker, reason } => self.handle_left(worker, &reason, now),
             Event::Reported { worker, reports } => {
                 reports.into_iter().for_each(|report| self.handle_report(worker, report));
@@ -110,10 +115,9 @@ impl Scheduler {
                 self.assign(assignments, now);
             }
             Event::Coming => self.intake.coming += 1,
-            Event::Given(assignments) => {
+            Event::Given { assignments, is_last } => {
                 self.intake.coming = self.intake.coming.saturating_sub(1);
-                // The store waits to hear again what there is room for.
-                self.intake.promising = true;
+                self.intake.promising |= is_last;
                 self.assign(assignments, now);
             }
             Event::IntakeFailed => {
@@ -130,25 +134,34 @@ impl Scheduler {
             Event::Settled(settled) => self.handle_settled(&settled),
             Event::CancelWanted(task_id) => self.handle_cancel(task_id),
             Event::Tick => self.handle_tick(now),
-            Event::DrainBegun => self.draining = true,
+            Event::DrainBegun => {
+                self.draining = true;
+                self.intake.stale = true;
+            }
         }
         self.look_for_work();
         std::mem::take(&mut self.actions)
     }
 
     fn look_for_work(&mut self) {
-        if self.intake.busy || self.draining {
+        if self.intake.busy {
             return;
         }
-        if self.intake.doubtful {
+        if self.draining {
+            if std::mem::take(&mut self.intake.stale) {
+                self.intake.begin();
+                self.actions.push(Action::Claim(Vec::new()));
+            }
+        } else if self.intake.doubtful {
             self.intake.begin();
             self.intake.doubtful = false;
             self.actions.push(Action::Reconcile);
-        } else if self.intake.promising {
+        } else if self.intake.promising || self.intake.stale {
             let wants = self.fleet.wants();
-            if !wants.is_empty() {
+            if !wants.is_empty() || self.intake.stale {
                 self.intake.begin();
-                self.intake.promising = false;
+                self.intake.promising &= wants.is_empty();
+                self.intake.stale = false;
                 self.actions.push(Action::Claim(wants));
             }
         }
@@ -181,7 +194,7 @@ impl Scheduler {
                 && older.stage == Stage::Running
             {
                 // The store has taken that attempt back: its report will be refused.
-                self.fleet.release(older.worker);
+                self.release(older.worker);
             }
             match worker {
                 Some(worker) => batches.entry(worker).or_default().push(invocation),
@@ -209,7 +222,8 @@ impl Scheduler {
         }
         held.stage = Stage::Settling;
         let (deaths, limits) = (held.deaths, held.limits);
-        self.fleet.release(held.worker);
+        let place = held.worker;
+        self.release(place);
         match &outcome.verdict {
             Verdict::Failed(failure) if failure.kind.is_lost() && deaths < limits.max_retries => {
                 let evidence = failure.message.clone();
@@ -229,7 +243,8 @@ impl Scheduler {
                 return;
             }
             held.stage = Stage::Settling;
-            self.fleet.release(held.worker);
+            let place = held.worker;
+            self.release(place);
         }
         // Also where it is not known: resent, or from before a restart of ours, and the fence decides.
         self.give_back(task_id, attempt, Returned::Unstarted);
@@ -237,6 +252,7 @@ impl Scheduler {
 
     fn handle_left(&mut self, worker: WorkerId, reason: &str, now: Instant) {
         self.fleet.leave(worker);
+        self.intake.stale = true;
         let running = self.held.iter().filter(|(_, held)| held.is_running_on(worker));
         let lost: Vec<_> = running.map(|(id, held)| (*id, held.attempt, held.deadline)).collect();
         for (task_id, attempt, deadline) in lost {
@@ -298,6 +314,13 @@ impl Scheduler {
             let outcome = Outcome::bare(Verdict::Failed(failure), Duration::ZERO);
             self.actions.push(Action::Stop { worker, task_id, attempt });
             self.handle_report(worker, Report { task_id, attempt, outcome });
+        }
+    }
+
+    fn release(&mut self, worker: WorkerId) {
+        self.fleet.release(worker);
+        if !self.draining {
+            self.actions.push(Action::Freed(1));
         }
     }
 

@@ -29,6 +29,10 @@ fn assignment(task_id: TaskId, attempt: u32, deaths: u32) -> Assignment {
     Assignment { invocation, deaths }
 }
 
+fn given(task_id: TaskId) -> Event {
+    Event::Given { assignments: vec![assignment(task_id, 1, 0)], is_last: true }
+}
+
 fn completed(task_id: TaskId, attempt: u32) -> Report {
     let outcome = Outcome::bare(Verdict::Completed(Bytes::from_static(b"v")), Duration::ZERO);
     Report { task_id, attempt: Attempt(attempt), outcome }
@@ -163,9 +167,26 @@ fn what_the_store_gives_is_sent_at_once_and_more_is_claimed() {
     scheduler.handle(Event::Claimed(Vec::new()), now);
     assert!(scheduler.handle(Event::Coming, now).is_empty());
     let task_id = TaskId::random();
-    let actions = scheduler.handle(Event::Given(vec![assignment(task_id, 1, 0)]), now);
+    let actions = scheduler.handle(given(task_id), now);
     let [Action::Send { .. }, Action::Claim(wants)] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(wants[0].count, 1, "one place is taken");
+}
+
+#[test]
+fn the_store_is_told_of_free_places_so_that_it_can_give_on() {
+    let (mut scheduler, worker, now) = started(4);
+    scheduler.handle(Event::Claimed(Vec::new()), now);
+    let task_id = TaskId::random();
+    scheduler.handle(Event::Coming, now);
+    let assignments = vec![assignment(task_id, 1, 0)];
+    let actions = scheduler.handle(Event::Given { assignments, is_last: false }, now);
+    assert!(matches!(actions[..], [Action::Send { .. }]), "no claim: {actions:?}");
+    let reports = vec![completed(task_id, 1)];
+    let actions = scheduler.handle(Event::Reported { worker, reports }, now);
+    assert!(matches!(actions[..], [Action::Freed(1), Action::Finish(_)]), "{actions:?}");
+    // Less room than the store knows of: it is told at once, also that there is none.
+    let actions = scheduler.handle(Event::Resized { worker, window: 0 }, now);
+    assert!(matches!(&actions[..], [Action::Claim(wants)] if wants.is_empty()), "{actions:?}");
 }
 
 #[test]
@@ -177,7 +198,7 @@ fn a_cancel_that_overtakes_a_gift_still_counts() {
     scheduler.handle(Event::CancelWanted(task_id), now);
     // A claim in between must not make it forgotten.
     scheduler.handle(Event::WorkArrived, now);
-    let actions = scheduler.handle(Event::Given(vec![assignment(task_id, 1, 0)]), now);
+    let actions = scheduler.handle(given(task_id), now);
     assert_eq!(finished(&actions), [&Verdict::Cancelled]);
 }
 
@@ -191,7 +212,7 @@ fn a_gift_that_arrives_after_the_store_was_asked_is_not_given_back() {
     scheduler.handle(Event::Held(stored.clone()), now);
     scheduler.handle(Event::Coming, now);
     scheduler.handle(Event::Held(stored.clone()), now);
-    scheduler.handle(Event::Given(vec![assignment(task_id, 1, 0)]), now);
+    scheduler.handle(given(task_id), now);
     assert_eq!(returned(&scheduler.handle(Event::Held(stored), now)).len(), 0);
     let reports = vec![completed(task_id, 1)];
     assert_eq!(finished(&scheduler.handle(Event::Reported { worker, reports }, now)).len(), 1);
@@ -204,6 +225,9 @@ fn while_draining_nothing_is_claimed_and_what_arrives_is_given_back() {
     let (task_id, attempt) = (TaskId::random(), Attempt(1));
     let actions = scheduler.handle(Event::Claimed(vec![assignment(task_id, 1, 0)]), now);
     assert_eq!(returned(&actions), [&Returned::Unstarted]);
+    let is_nothing = |action: &Action| matches!(action, Action::Claim(wants) if wants.is_empty());
+    assert!(actions.iter().any(is_nothing), "the store is told to give nothing more");
+    assert!(scheduler.handle(Event::Claimed(Vec::new()), now).is_empty());
     assert!(!scheduler.is_idle());
     scheduler.handle(Event::Settled(vec![(task_id, attempt)]), now);
     assert!(scheduler.is_idle());
@@ -258,6 +282,7 @@ impl World {
                 Action::Stop { task_id, attempt, .. } => {
                     self.running.remove(&(task_id, attempt.0));
                 }
+                Action::Freed(_) => {}
                 Action::Finish(finished) => self.end(finished.id, finished.attempt),
                 Action::Requeue(requeued) => self.end(requeued.id, requeued.attempt),
             }
@@ -320,7 +345,7 @@ impl World {
                     (0..at % 4).map(|_| assignment(TaskId::random(), 1, 0)).collect();
                 self.opened.extend(given.iter().map(|task| (task.invocation.task_id, 1)));
                 self.handle(Event::Coming);
-                self.handle(Event::Given(given));
+                self.handle(Event::Given { assignments: given, is_last: at.is_multiple_of(3) });
             }
             8 => {
                 self.now += Duration::from_millis(at as u64 % 3000);
@@ -356,11 +381,13 @@ proptest! {
         for worker in std::mem::take(&mut world.windows).into_keys() {
             world.handle(Event::Left { worker, reason: "the end".to_owned() });
         }
-        if world.wanted.take().is_some() {
-            world.handle(Event::Claimed(Vec::new()));
-        }
-        if std::mem::take(&mut world.reconciling) {
-            world.handle(Event::Held(Vec::new()));
+        while world.wanted.is_some() || world.reconciling {
+            if world.wanted.take().is_some() {
+                world.handle(Event::Claimed(Vec::new()));
+            }
+            if std::mem::take(&mut world.reconciling) {
+                world.handle(Event::Held(Vec::new()));
+            }
         }
         let settled = std::mem::take(&mut world.settling);
         world.handle(Event::Settled(settled));

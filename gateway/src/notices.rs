@@ -67,7 +67,7 @@ impl Hub {
                 // An error only means that no stream is open.
                 let _ = self.events.send(Event::Gap);
             }
-            Notice::Work | Notice::Given(_) | Notice::Delayed | Notice::Cancel(_) => {}
+            Notice::Work | Notice::Given { .. } | Notice::Delayed | Notice::Cancel(_) => {}
         }
     }
 

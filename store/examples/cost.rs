@@ -63,7 +63,7 @@ async fn steady(store: &Store, url: &str, batch: usize, rounds: usize) -> Result
     for _ in 0..rounds {
         store.submit((0..batch).map(|_| new_task()).collect::<Result<_>>()?).await?;
         let claimed = store.claim(me, &wants).await?;
-        store.finish(&finished_all(&claimed)).await?;
+        store.finish(me, 0, &finished_all(&claimed)).await?;
     }
     clock.lap().await
 }
@@ -82,7 +82,7 @@ async fn phases(store: &Store, url: &str, batch: usize, rounds: usize) -> Result
     }
     let claim = clock.lap().await?;
     for tasks in &claimed {
-        store.finish(&finished_all(tasks)).await?;
+        store.finish(me, 0, &finished_all(tasks)).await?;
     }
     Ok([submit, claim, clock.lap().await?])
 }

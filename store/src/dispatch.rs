@@ -51,18 +51,26 @@ impl Store {
     }
 
     /// Publishes results, each under its fence; answers in the same order. A repeated word on an
-    /// attempt that was ended in the same way is accepted again.
+    /// attempt that was ended in the same way is accepted again. `freed` is how many places have become
+    /// free at `dispatcher` since it last claimed or said so: it is given tasks for them while it waits.
     ///
     /// # Errors
     /// Redis cannot be had. Say it again: what was taken stays taken.
-    pub async fn finish(&self, finished: &[Finished]) -> Result<Vec<Settled>, StoreError> {
+    pub async fn finish(
+        &self,
+        dispatcher: DispatcherId,
+        freed: usize,
+        finished: &[Finished],
+    ) -> Result<Vec<Settled>, StoreError> {
         let mut settled = Vec::with_capacity(finished.len());
+        let mut freed = freed as u64;
         for part in finished.chunks(SETTLED_AT_ONCE) {
             let rows: Vec<_> =
                 part.iter().map(|one| card::ending(Some(one.worker), &one.outcome)).collect();
             let bytes = rows.iter().map(|(_, ending, result)| 64 + ending.len() + result.len());
-            let mut call = FINISH.call(2 + 5 * part.len(), bytes.sum());
+            let mut call = FINISH.call(4 + 5 * part.len(), bytes.sum());
             call.number(self.result_ttl_ms()).arg(&*self.cancelled_ending);
+            call.arg(dispatcher.to_string()).number(std::mem::take(&mut freed));
             for (one, (letter, ending, result)) in zip(part, &rows) {
                 call.arg(one.id.to_string()).arg(fence(one.attempt)).arg(letter);
                 call.arg(ending).arg(result);

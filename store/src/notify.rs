@@ -66,9 +66,13 @@ pub enum Notice {
     Work,
     /// A delayed task was accepted that is due earlier than all others: beat now to hear when.
     Delayed,
-    /// Tasks that the last claim of this dispatcher had room for: it holds them now, as if it had
-    /// claimed them. Claim again to be given more.
-    Given(Vec<ClaimedTask>),
+    /// Tasks that this dispatcher had room for: it holds them now, as if it had claimed them.
+    Given {
+        /// The tasks.
+        tasks: Vec<ClaimedTask>,
+        /// Whether it waits for nothing any more: it is given more once it has claimed.
+        is_last: bool,
+    },
     /// A running task shall be stopped.
     Cancel(TaskId),
     /// The connection was lost and is back (also sent once at the start), or notices came faster than
@@ -260,7 +264,7 @@ fn read(message: &Msg) -> Option<Notice> {
         ("belljar:cancel", bytes) => id(bytes).map(Notice::Cancel),
         // One that cannot be read is found by comparing: the store counts it as held.
         (channel, tasks) if channel.starts_with(GIVEN) => {
-            Some(read_given(tasks).map_or(Notice::Connected, Notice::Given))
+            Some(read_given(tasks).unwrap_or(Notice::Connected))
         }
         _ => None,
     }
@@ -298,8 +302,9 @@ fn read_ends(message: &[u8]) -> Option<Vec<Ended>> {
 }
 
 /// Reads the message of `scripts/submit.lua`.
-fn read_given(message: &[u8]) -> Option<Vec<ClaimedTask>> {
-    let (mut rest, mut tasks) = (message, Vec::new());
+fn read_given(message: &[u8]) -> Option<Notice> {
+    let (first, mut rest) = message.split_first()?;
+    let mut tasks = Vec::new();
     while !rest.is_empty() {
         let (id_text, after) = rest.split_at_checked(ID_BYTES)?;
         let line = after.iter().position(|&byte| byte == b'\n')?;
@@ -315,7 +320,7 @@ fn read_given(message: &[u8]) -> Option<Vec<ClaimedTask>> {
         tasks.push(ClaimedTask { id, attempt: Attempt(1), deaths: 0, spec: body.spec, args });
         rest = after;
     }
-    Some(tasks)
+    Some(Notice::Given { tasks, is_last: *first == b'C' })
 }
 
 fn silent() -> RedisError {

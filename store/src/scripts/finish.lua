@@ -1,14 +1,15 @@
 -- Ends attempts, each under its fence, and publishes the ids of the tasks that ended.
 --
--- ARGV: lifetime of results in ms; the ending of cancelled tasks; for each attempt the task's id, its
--- fence ` <attempt> `, the letter of its status, its ending and its result.
+-- ARGV: lifetime of results in ms; the ending of cancelled tasks; a dispatcher and how many places have
+-- become free there since it claimed or finished last; for each attempt the task's id, its fence
+-- ` <attempt> `, the letter of its status, its ending and its result.
 -- Returns a text with a letter for each: A accepted, C accepted as the end of a cancelled task, S stale.
 -- An attempt that was ended before in the same way is answered as it was then: the answer was lost.
 local us, ms = clock()
 local ends = open_end(us, ms, ARGV[1])
-local total = (#ARGV - 2) / 5
+local total = (#ARGV - 4) / 5
 local ids = {}
-for i = 1, total do ids[i] = ARGV[5 * i - 2] end
+for i = 1, total do ids[i] = ARGV[5 * i] end
 local states = read_all('HMGET', ATTEMPTS, ids)
 local cards = cards_of(ids)
 
@@ -26,7 +27,7 @@ end
 
 local answers, seen = {}, {}
 for i, id in ipairs(ids) do
-  local at = 5 * i - 2
+  local at = 5 * i
   local state, card, fence, letter = states[i], cards[i], ARGV[at + 1], ARGV[at + 2]
   if seen[id] then
     answers[i] = 'S'
@@ -45,4 +46,9 @@ for i, id in ipairs(ids) do
   end
 end
 publish_ended(ends)
+if ARGV[4] ~= '0' then
+  -- Where it waits for one kind of tasks only, the places are for these; else it will claim.
+  local count, classes = string.match(redis.call('HGET', WANTS, ARGV[3]) or '', '^(%d+)( [^;]*;)$')
+  if count then redis.call('HSET', WANTS, ARGV[3], count + ARGV[4] .. classes) end
+end
 return table.concat(answers)

@@ -60,26 +60,42 @@ local accepted, queued_now, delayed_now, sequence = unpack(counts)
 local waiting = queued_now + delayed_now
 if waiting + #fresh > tonumber(ARGV[1]) then return { 'full', waiting } end
 
+-- What a dispatcher still waits for once it has got `n` tasks of a class; nil where it does not wait for
+-- so many.
+local function without(wants, class, n)
+  local left, found = '', false
+  for count, classes in string.gmatch(wants, '(%d+)( [^;]*);') do
+    count = tonumber(count)
+    if not found and count >= n and string.find(classes, ' ' .. class .. ' ', 1, true) then
+      count, found = count - n, true
+    end
+    if count > 0 then left = left .. count .. classes .. ';' end
+  end
+  return found and left or nil
+end
+
 -- Hands tasks of one class to a dispatcher that waits for as many. Says whether one took them; the
--- message is read by `notify.rs`: for each task its id, `<#card> <#args>\n`, its card and its arguments.
+-- message is read by `notify.rs`: W where the dispatcher waits for more and C where it has to claim
+-- first, and for each task its id, `<#card> <#args>\n`, its card and its arguments.
 local function hand_over(class, us, ids, cards, args)
   local wants = redis.call('HGETALL', WANTS)
   for i = 1, #wants, 2 do
-    local dispatcher, fits = wants[i], false
-    for count, classes in string.gmatch(wants[i + 1], '(%d+)( [^;]*);') do
-      fits = fits or tonumber(count) >= #ids and string.find(classes, ' ' .. class .. ' ', 1, true)
-    end
-    if fits then
-      local message, state = {}, 'R' .. dispatcher .. us .. ' 1 0 0'
+    local dispatcher, left = wants[i], without(wants[i + 1], class, #ids)
+    if left then
+      local message, state = { left == '' and 'C' or 'W' }, 'R' .. dispatcher .. us .. ' 1 0 0'
       local states = {}
       for n, id in ipairs(ids) do
         local card, arg = cards[2 * n], args[2 * n]
-        message[n] = id .. #card .. ' ' .. #arg .. '\n' .. card .. arg
+        message[n + 1] = id .. #card .. ' ' .. #arg .. '\n' .. card .. arg
         states[2 * n - 1], states[2 * n] = id, state
       end
       -- Where nobody hears it, the dispatcher is gone, or its subscription is.
       if redis.call('PUBLISH', TOPIC_GIVEN .. dispatcher, table.concat(message)) > 0 then
-        redis.call('HDEL', WANTS, dispatcher)
+        if left == '' then
+          redis.call('HDEL', WANTS, dispatcher)
+        else
+          redis.call('HSET', WANTS, dispatcher, left)
+        end
         write_all('HSET', ATTEMPTS, states)
         write_all('SADD', HELD .. dispatcher, ids)
         return true

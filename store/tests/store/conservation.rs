@@ -9,7 +9,7 @@ use belljar_store::Store;
 use belljar_store::record::{Cancel, NewTask, Settled};
 
 use crate::harness::{
-    Redis, audit, completed, died, failed, native, unstarted, want, with_priority,
+    NOBODY, Redis, audit, completed, died, failed, native, unstarted, want, with_priority,
 };
 
 /// A small generator with a seed: the same sequence each time.
@@ -157,7 +157,11 @@ impl Model<'_> {
         if expected != Settled::Stale {
             self.tasks.get_mut(&id).expect("it was submitted").finished = true;
         }
-        assert_eq!(self.store.finish(&[end]).await.expect("said"), [expected], "{before:?}");
+        assert_eq!(
+            self.store.finish(NOBODY, 0, &[end]).await.expect("said"),
+            [expected],
+            "{before:?}"
+        );
     }
 
     async fn requeue(&mut self) {

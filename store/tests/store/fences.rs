@@ -6,7 +6,8 @@ use belljar_core::task::{Attempt, TaskStatus};
 use belljar_store::record::{Cancel, Settled};
 
 use crate::harness::{
-    Redis, audit, claim_one, completed, died, failed, finished, submit_one, tasks, unstarted, want,
+    NOBODY, Redis, audit, claim_one, completed, died, failed, finished, submit_one, tasks,
+    unstarted, want,
 };
 
 #[tokio::test]
@@ -17,10 +18,10 @@ async fn a_published_result_never_changes() {
     let task = claim_one(&store, DispatcherId::random()).await;
     let first = completed(task.id, task.attempt, b"first");
     assert_eq!(
-        store.finish(std::slice::from_ref(&first)).await.expect("said"),
+        store.finish(NOBODY, 0, std::slice::from_ref(&first)).await.expect("said"),
         [Settled::Accepted]
     );
-    let repeated = store.finish(&[first]).await.expect("said");
+    let repeated = store.finish(NOBODY, 0, &[first]).await.expect("said");
     assert_eq!(repeated, [Settled::Accepted], "the answer may have been lost");
     let other = [
         completed(task.id, task.attempt, b"other"),
@@ -28,7 +29,7 @@ async fn a_published_result_never_changes() {
         finished(task.id, task.attempt, Verdict::Cancelled),
         completed(task.id, Attempt(2), b"first"),
     ];
-    assert_eq!(store.finish(&other).await.expect("said"), [Settled::Stale; 4]);
+    assert_eq!(store.finish(NOBODY, 0, &other).await.expect("said"), [Settled::Stale; 4]);
     let requeued = store.requeue(&[unstarted(task.id, task.attempt)]).await.expect("said");
     assert_eq!(requeued, [Settled::Stale]);
     let result = store.results(&[task.id]).await.expect("read")[0].clone().expect("known");
@@ -46,14 +47,14 @@ async fn a_late_result_of_a_requeued_attempt_is_stale() {
     let evidence = died(first.id, first.attempt, "killed by signal 11 (SIGSEGV)");
     assert_eq!(store.requeue(&[evidence]).await.expect("said"), [Settled::Accepted]);
     let late = completed(first.id, first.attempt, b"late");
-    let settled = store.finish(std::slice::from_ref(&late)).await.expect("said");
+    let settled = store.finish(NOBODY, 0, std::slice::from_ref(&late)).await.expect("said");
     assert_eq!(settled, [Settled::Stale], "it waits for its next attempt");
 
     let second = claim_one(&store, two).await;
     assert_eq!((second.attempt, second.deaths), (Attempt(2), 1));
-    assert_eq!(store.finish(&[late]).await.expect("said"), [Settled::Stale]);
+    assert_eq!(store.finish(NOBODY, 0, &[late]).await.expect("said"), [Settled::Stale]);
     let right = completed(first.id, second.attempt, b"right");
-    assert_eq!(store.finish(&[right]).await.expect("said"), [Settled::Accepted]);
+    assert_eq!(store.finish(NOBODY, 0, &[right]).await.expect("said"), [Settled::Accepted]);
     let record = store.task(first.id).await.expect("read").expect("known");
     assert_eq!((record.attempts, record.deaths), (2, 1));
     assert_eq!(record.losses, ["attempt 1: killed by signal 11 (SIGSEGV)"]);
@@ -89,7 +90,7 @@ async fn a_batch_settles_each_under_its_own_fence() {
     ends.push(completed(belljar_core::id::TaskId::random(), Attempt(1), b"v"));
     let twice = ends[0].clone();
     ends.insert(1, twice);
-    let settled = store.finish(&ends).await.expect("said");
+    let settled = store.finish(NOBODY, 0, &ends).await.expect("said");
     assert_eq!(settled.len(), ends.len());
     assert_eq!((settled[1], settled[8]), (Settled::Stale, Settled::Stale));
     assert_eq!(settled.iter().filter(|one| **one == Settled::Accepted).count(), 1200);
@@ -105,7 +106,7 @@ async fn a_failure_is_kept_for_programs_and_people() {
     let task = claim_one(&store, DispatcherId::random()).await;
     let end = failed(task.id, task.attempt, "it broke");
     let Verdict::Failed(failure) = end.outcome.verdict.clone() else { unreachable!() };
-    store.finish(&[end]).await.expect("said");
+    store.finish(NOBODY, 0, &[end]).await.expect("said");
     let record = store.task(task.id).await.expect("read").expect("known");
     let ending = record.ending.expect("it ended");
     assert_eq!(ending.failure, Some(FailureKind::Exception));
@@ -148,7 +149,7 @@ async fn a_cancelled_running_task_never_shows_a_result() {
 
     let zombie = completed(task.id, task.attempt, b"value");
     for _ in 0..2 {
-        let settled = store.finish(std::slice::from_ref(&zombie)).await.expect("said");
+        let settled = store.finish(NOBODY, 0, std::slice::from_ref(&zombie)).await.expect("said");
         assert_eq!(settled, [Settled::Cancelled]);
     }
     let result = store.results(&[task.id]).await.expect("read")[0].clone().expect("known");
@@ -187,7 +188,7 @@ async fn an_ended_task_cannot_be_cancelled() {
         } else {
             failed(task.id, task.attempt, "e")
         };
-        store.finish(&[end]).await.expect("said");
+        store.finish(NOBODY, 0, &[end]).await.expect("said");
         assert_eq!(store.cancel(task.id).await.expect("said"), Some(Cancel::Ended(status)));
     }
 }

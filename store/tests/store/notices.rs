@@ -12,8 +12,8 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use crate::harness::{
-    DEADLINE, Redis, audit, claim_one, completed, failed, heard, native, submit_one, task, tasks,
-    unstarted, want,
+    DEADLINE, NOBODY, Redis, audit, claim_one, completed, failed, heard, native, submit_one, task,
+    tasks, unstarted, want,
 };
 
 async fn listen(store: &Store, topics: &[Topic]) -> Notices {
@@ -40,9 +40,9 @@ async fn ended_tasks_are_published_in_one_message_with_their_results() {
     let ids = store.submit(tasks(50)).await.expect("accepted");
     let claimed = store.claim(DispatcherId::random(), &want(49)).await.expect("claimed");
     let ends: Vec<_> = claimed.iter().map(|t| completed(t.id, t.attempt, b"v")).collect();
-    store.finish(&ends).await.expect("said");
+    store.finish(NOBODY, 0, &ends).await.expect("said");
     assert_eq!(heard(&mut notices).await, told(&store, &ids[..49]).await);
-    store.finish(&ends).await.expect("said again, without an echo");
+    store.finish(NOBODY, 0, &ends).await.expect("said again, without an echo");
     store.cancel(ids[49]).await.expect("said");
     assert_eq!(heard(&mut notices).await, told(&store, &ids[49..]).await);
 }
@@ -56,7 +56,7 @@ async fn long_results_and_many_and_failures_are_left_to_be_read() {
     let claimed = store.claim(DispatcherId::random(), &want(101)).await.expect("claimed");
     let value = |index| if index == 0 { vec![b'v'; 1025] } else { vec![b':'; 1024] };
     let ends = claimed.iter().enumerate().map(|(i, t)| completed(t.id, t.attempt, &value(i)));
-    store.finish(&ends.collect::<Vec<_>>()).await.expect("said");
+    store.finish(NOBODY, 0, &ends.collect::<Vec<_>>()).await.expect("said");
     let Notice::Ended(ends) = heard(&mut notices).await else { panic!("not the end") };
     assert_eq!(ends.len(), 101, "the end of each is told");
     let told: Vec<_> = ends.iter().filter_map(|end| end.result.as_ref()).collect();
@@ -65,7 +65,7 @@ async fn long_results_and_many_and_failures_are_left_to_be_read() {
 
     submit_one(&store).await;
     let task = claim_one(&store, DispatcherId::random()).await;
-    store.finish(&[failed(task.id, task.attempt, "no")]).await.expect("said");
+    store.finish(NOBODY, 0, &[failed(task.id, task.attempt, "no")]).await.expect("said");
     let end = Ended { id: task.id, status: TaskStatus::Failed, result: None };
     assert_eq!(heard(&mut notices).await, Notice::Ended(vec![end]));
 }
@@ -111,7 +111,8 @@ async fn tasks_are_handed_to_the_dispatcher_that_waits_for_them() {
     store.claim(other, &want(1)).await.expect("waits, but does not listen");
     store.claim(me, &want(2)).await.expect("waits for two");
     let ids = store.submit(tasks(2)).await.expect("accepted and given");
-    let Notice::Given(tasks) = heard(&mut given).await else { panic!("not given") };
+    let Notice::Given { tasks, is_last } = heard(&mut given).await else { panic!("not given") };
+    assert!(is_last, "it waited for two");
     let told: Vec<_> = tasks.iter().map(|task| task.id).collect();
     assert_eq!(told, ids);
     assert_eq!((tasks[0].attempt, tasks[0].deaths, &tasks[0].args), (Attempt(1), 0, &task().args));
@@ -121,7 +122,7 @@ async fn tasks_are_handed_to_the_dispatcher_that_waits_for_them() {
     assert_eq!(store.held(me).await.expect("read").len(), 2);
     // What was given counts as an attempt like any other.
     let ends: Vec<_> = tasks.iter().map(|task| completed(task.id, task.attempt, b"v")).collect();
-    let settled = store.finish(&ends).await.expect("said");
+    let settled = store.finish(NOBODY, 0, &ends).await.expect("said");
     assert!(settled.iter().all(|settled| *settled == Settled::Accepted));
 
     // Whoever was given something waits for nothing until it claims again.
@@ -137,12 +138,23 @@ async fn tasks_are_handed_to_the_dispatcher_that_waits_for_them() {
     let args = Bytes::from(vec![b'x'; 70_000]);
     store.submit(vec![NewTask { args, ..task() }]).await.expect("queued");
     assert_eq!(heard(&mut work).await, Notice::Work);
-    assert_eq!(store.claim(me, &want(2)).await.expect("claimed").len(), 1);
+    assert_eq!(store.claim(me, &want(3)).await.expect("claimed").len(), 1);
     store.submit(vec![NewTask { delay_ms: 60_000, ..task() }]).await.expect("delayed");
     assert_eq!(heard(&mut work).await, Notice::Delayed);
     store.submit(crate::harness::tasks(1)).await.expect("given");
-    let Notice::Given(tasks) = heard(&mut given).await else { panic!("not given") };
-    assert_eq!(tasks.len(), 1);
+    let Notice::Given { tasks, is_last } = heard(&mut given).await else { panic!("not given") };
+    assert_eq!((tasks.len(), is_last), (1, false));
+    // It waits on for what is left of its wish, and for the places that have become free.
+    let end = [completed(tasks[0].id, tasks[0].attempt, b"v")];
+    store.finish(me, 1, &end).await.expect("said");
+    store.submit(crate::harness::tasks(2)).await.expect("given");
+    let Notice::Given { tasks, is_last } = heard(&mut given).await else { panic!("not given") };
+    assert_eq!((tasks.len(), is_last), (2, true));
+    // Who waits no longer is given nothing.
+    store.claim(me, &want(2)).await.expect("waits");
+    store.claim(me, &[]).await.expect("waits no longer");
+    store.submit(crate::harness::tasks(1)).await.expect("queued");
+    assert_eq!(store.claim(me, &want(1)).await.expect("claimed").len(), 1);
 }
 
 #[tokio::test]
@@ -175,12 +187,15 @@ async fn no_wake_is_lost() {
                 let topics = [Topic::Work, Topic::Given(me)];
                 let mut notices = store.subscribe(&topics).await.expect("subscribed");
                 while done.load(Ordering::SeqCst) < CLIENTS * EACH {
-                    if let Notice::Given(tasks) = notices.next().await {
-                        complete(&store, &tasks, &done).await;
+                    if let Notice::Given { tasks, is_last } = notices.next().await {
+                        complete(&store, (me, tasks.len()), &tasks, &done).await;
+                        if !is_last {
+                            continue;
+                        }
                     }
                     loop {
                         let claimed = store.claim(me, &want(3)).await.expect("claimed");
-                        complete(&store, &claimed, &done).await;
+                        complete(&store, (me, 0), &claimed, &done).await;
                         if claimed.len() < 3 {
                             break;
                         }
@@ -249,9 +264,14 @@ async fn a_slow_reader_is_told_to_look_at_the_store() {
 }
 
 /// Ends claimed tasks, each of which was nobody else's.
-async fn complete(store: &Store, tasks: &[ClaimedTask], done: &AtomicUsize) {
+async fn complete(
+    store: &Store,
+    (me, freed): (DispatcherId, usize),
+    tasks: &[ClaimedTask],
+    done: &AtomicUsize,
+) {
     let ends: Vec<_> = tasks.iter().map(|t| completed(t.id, t.attempt, b"v")).collect();
-    let settled = store.finish(&ends).await.expect("said");
+    let settled = store.finish(me, freed, &ends).await.expect("said");
     assert!(settled.iter().all(|settled| *settled == Settled::Accepted), "{settled:?}");
     done.fetch_add(ends.len(), Ordering::SeqCst);
 }

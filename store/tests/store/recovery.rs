@@ -7,7 +7,7 @@ use belljar_store::record::{Settled, Timestamp, WorkerRecord};
 use belljar_store::{MAX_ATTEMPTS, Store};
 
 use crate::harness::{
-    Redis, audit, claim_one, completed, native, sandbox, submit_one, tasks, want,
+    NOBODY, Redis, audit, claim_one, completed, native, sandbox, submit_one, tasks, want,
 };
 
 /// Lets `judge` find that `dead` is gone.
@@ -33,7 +33,7 @@ async fn what_a_vanished_dispatcher_held_is_queued_again() {
     assert!(claimed[..2400].iter().all(|task| (task.attempt, task.deaths) == (Attempt(2), 0)));
     let record = store.task(lost[0].id).await.expect("read").expect("known");
     assert_eq!(record.losses, ["attempt 1: its dispatcher vanished"]);
-    let late = store.finish(&[completed(lost[0].id, lost[0].attempt, b"late")]).await;
+    let late = store.finish(NOBODY, 0, &[completed(lost[0].id, lost[0].attempt, b"late")]).await;
     assert_eq!(late.expect("said"), [Settled::Stale]);
     assert_eq!(store.held(dead).await.expect("read"), []);
     let known: Vec<String> = redis.command(&["ZRANGE", "belljar:dispatchers", "0", "-1"]).await;

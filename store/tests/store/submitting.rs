@@ -5,7 +5,7 @@ use belljar_store::record::NewTask;
 use belljar_store::{Store, StoreConfig, StoreError};
 use bytes::Bytes;
 
-use crate::harness::{Redis, audit, completed, native, sandbox, task, tasks, want};
+use crate::harness::{NOBODY, Redis, audit, completed, native, sandbox, task, tasks, want};
 
 #[tokio::test]
 async fn a_task_walks_from_queued_to_completed() {
@@ -26,7 +26,7 @@ async fn a_task_walks_from_queued_to_completed() {
     assert_eq!(running.status, TaskStatus::Running);
 
     let finish = completed(id, claimed[0].attempt, b"value");
-    store.finish(std::slice::from_ref(&finish)).await.expect("taken");
+    store.finish(NOBODY, 0, std::slice::from_ref(&finish)).await.expect("taken");
     let record = store.task(id).await.expect("read").expect("known");
     assert_eq!(record.status, TaskStatus::Completed);
     assert_eq!((record.attempts, record.deaths), (1, 0));
@@ -59,7 +59,7 @@ async fn ten_thousand_tasks_are_one_submission() {
     let order: Vec<_> = claimed.iter().map(|task| task.id).collect();
     assert_eq!(order, expected, "first in, first out");
     let ends: Vec<_> = claimed.iter().map(|t| completed(t.id, t.attempt, b"v")).collect();
-    store.finish(&ends).await.expect("taken");
+    store.finish(NOBODY, 0, &ends).await.expect("taken");
     let results = store.results(&ids).await.expect("read");
     assert!(results.iter().flatten().filter(|r| &*r.result == b"v").count() == 10_000);
     assert_eq!(audit(&store).await.counts.completed, 10_000);
@@ -102,7 +102,10 @@ async fn large_and_empty_arguments_come_back() {
         store.claim(belljar_core::id::DispatcherId::random(), &want(2)).await.expect("claimed");
     assert_eq!(claimed[0].args, large.args);
     assert_eq!(claimed[1].args.len(), 0);
-    store.finish(&[completed(large.id, claimed[0].attempt, &large.args)]).await.expect("taken");
+    store
+        .finish(NOBODY, 0, &[completed(large.id, claimed[0].attempt, &large.args)])
+        .await
+        .expect("taken");
     let result = store.results(&[large.id]).await.expect("read")[0].clone().expect("known");
     assert_eq!(result.result, large.args);
 }
@@ -113,7 +116,7 @@ async fn nothing_is_an_answer_to_nothing() {
     let store = redis.store().await;
     assert!(store.submit(Vec::new()).await.expect("accepted").is_empty());
     assert!(store.results(&[]).await.expect("read").is_empty());
-    assert!(store.finish(&[]).await.expect("taken").is_empty());
+    assert!(store.finish(NOBODY, 0, &[]).await.expect("taken").is_empty());
     assert!(store.requeue(&[]).await.expect("taken").is_empty());
     assert!(
         store.claim(belljar_core::id::DispatcherId::random(), &[]).await.expect("ok").is_empty()

@@ -192,7 +192,7 @@ impl Dispatcher {
     pub(crate) async fn finish_with(&self, task: &ClaimedTask, outcome: Outcome) {
         let (id, attempt, worker) = (task.id, task.attempt, self.worker);
         let finished = Finished { id, attempt, worker, outcome };
-        self.store.finish(&[finished]).await.expect("a finish");
+        self.store.finish(self.id, 0, &[finished]).await.expect("a finish");
     }
 
     /// Claims one task and completes it with `value`.
