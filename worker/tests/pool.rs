@@ -191,11 +191,16 @@ async fn a_child_killed_while_idle_costs_nothing() {
         let pids = marked(&rig.mark);
         let pids: Vec<_> = pids.iter().filter_map(|line| line.split(':').next()).collect();
         let _ = Command::new("kill").arg("-9").args(&pids).status();
-        // What has ended has no command line any more.
-        let line = |pid: &&str| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        while pids.iter().any(|pid| !line(pid).is_empty()) {
+        // Its end of the socket is closed for certain once it is a zombie or gone.
+        let lives = |pid: &&str| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+        };
+        while pids.iter().any(lives) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        // The pool hears of it in the runtime's next turn.
+        tokio::time::sleep(Duration::from_millis(1)).await;
         rig.is_sound().await;
     }
     rig.end().await;
