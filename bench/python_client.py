@@ -9,6 +9,7 @@ standard library, so that the figures are belljar's and not an HTTP library's.
 
 import argparse
 import codecs
+import contextlib
 import http.client
 import json
 import os
@@ -215,29 +216,41 @@ def drain(client, count, runtime):
     }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+@contextlib.contextmanager
+def service(options):
+    """`belljar up` with two slots, over a store of its own: its process id and address."""
+    with tempfile.TemporaryDirectory() as data:
+        command = [options.belljar, "up", "-m", options.mode, "-w", "2", "--listen", "127.0.0.1:0", "--data", data]
+        up = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            yield up.pid, up.stdout.readline().rsplit(" ", 1)[1].strip()
+        finally:
+            up.terminate()
+            up.wait()
+            up.stdout.close()
+
+
+def arguments(description):
+    """What is measured, and how much of it."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--belljar", default="target/release/belljar")
     parser.add_argument("--runtime", default="native")
     parser.add_argument("--mode", default="local")
     parser.add_argument("--singles", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=5000)
+    return parser
+
+
+def main():
+    parser = arguments(__doc__)
     parser.add_argument("--json", action="store_true", help="print every sample as JSON")
     parser.add_argument("--drain", type=int, metavar="N", help="queue N calls and collect them all, instead")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as data:
-        command = [options.belljar, "up", "-m", options.mode, "-w", "2", "--listen", "127.0.0.1:0", "--data", data]
-        up = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            ready = up.stdout.readline()
-            base = ready.rsplit(" ", 1)[1].strip()
-            if options.drain:
-                figures = drain(Client(base), options.drain, options.runtime)
-            else:
-                figures = measure(Client(base), [up.pid, *descendants(up.pid)], options)
-        finally:
-            up.terminate()
-            up.wait()
+    with service(options) as (pid, base):
+        if options.drain:
+            figures = drain(Client(base), options.drain, options.runtime)
+        else:
+            figures = measure(Client(base), [pid, *descendants(pid)], options)
     if options.json:
         print(json.dumps(figures))
     elif options.drain:

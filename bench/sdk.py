@@ -6,17 +6,14 @@ The same program for both: `executor.submit` and `future.result`. Measured are c
 5,000 no-ops, and the client's own processor time, which no faster service could take away.
 """
 
-import argparse
 import asyncio
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 
 import belljar
-from python_client import p50_us, timed
+from python_client import arguments, service, timed
 
 
 def noop(x):
@@ -45,6 +42,10 @@ async def async_bursts(url, options):
     return rates
 
 
+def p50_us(samples):
+    return round(statistics.median(samples) * 1e6)
+
+
 def median(pairs, at):
     return round(statistics.median(pair[at] for pair in pairs))
 
@@ -63,9 +64,9 @@ def measure(url, options):
             our_bursts.append(burst(executor, options.batch))
     with_await = asyncio.run(async_bursts(url, options))
     return [
-        ("one at a time, p50 (us)", round(p50_us(ours))),
+        ("one at a time, p50 (us)", p50_us(ours)),
         ("  the client's processor time (us)", round(cpu / len(ours) * 1e6)),
-        ("  the pool, p50 (us)", round(p50_us(theirs))),
+        ("  the pool, p50 (us)", p50_us(theirs)),
         (f"burst of {options.batch}, tasks/s (median of 5)", median(our_bursts, 0)),
         ("  the client's processor time per task (us)", median(our_bursts, 1)),
         ("  the pool, tasks/s", median(their_bursts, 0)),
@@ -76,21 +77,9 @@ def measure(url, options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--belljar", default="target/release/belljar")
-    parser.add_argument("--runtime", default="native")
-    parser.add_argument("--mode", default="local")
-    parser.add_argument("--singles", type=int, default=2000)
-    parser.add_argument("--batch", type=int, default=5000)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as data:
-        command = [options.belljar, "up", "-m", options.mode, "-w", "2", "--listen", "127.0.0.1:0", "--data", data]
-        up = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            figures = measure(up.stdout.readline().rsplit(" ", 1)[1].strip(), options)
-        finally:
-            up.terminate()
-            up.wait()
+    options = arguments(__doc__).parse_args()
+    with service(options) as (_, url):
+        figures = measure(url, options)
     for name, figure in figures:
         print(f"{name:66} {figure}")
 
