@@ -9,12 +9,10 @@ more workers. Figures are ratios within the run: the machine's speed meets all m
 import argparse
 import contextlib
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 
-from python_client import Client, timed
+from python_client import Client, service, timed
 
 MODES = ("local", "push", "pull")
 NAP_SECONDS = 0.1
@@ -32,23 +30,16 @@ def nap(seconds):
 
 
 @contextlib.contextmanager
-def service(belljar, mode, slots, workers=1):
-    """A service of its own; yields a client of it."""
-    with tempfile.TemporaryDirectory() as data:
-        command = [belljar, "up", "-m", mode, "-w", str(slots), "--workers", str(workers)]
-        command += ["--listen", "127.0.0.1:0", "--data", data]
-        up = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            yield Client(up.stdout.readline().rsplit(" ", 1)[1].strip())
-        finally:
-            up.terminate()
-            up.wait()
+def client_of(belljar, mode, slots, workers=1):
+    """A client of a service of its own."""
+    with service(belljar, mode, slots, workers) as (_, url):
+        yield Client(url)
 
 
 def no_ops(options):
     """One at a time and in batches, on two slots."""
     with contextlib.ExitStack() as stack:
-        clients = {mode: stack.enter_context(service(options.belljar, mode, 2)) for mode in MODES}
+        clients = {mode: stack.enter_context(client_of(options.belljar, mode, 2)) for mode in MODES}
         functions = {mode: client.register(noop) for mode, client in clients.items()}
         singles, rates = {mode: [] for mode in MODES}, {mode: [] for mode in MODES}
         for turn in range(options.turns):
@@ -73,7 +64,7 @@ def no_ops(options):
 
 def naps(options, mode, workers):
     """How much longer than ideal `workers` workers of one slot take for their naps."""
-    with service(options.belljar, mode, 1, workers) as client:
+    with client_of(options.belljar, mode, 1, workers) as client:
         function = client.register(nap)
         # Until every worker is there, and has an interpreter.
         while len(client.request("GET", "/v1/workers?limit=100")["items"]) < workers:

@@ -217,10 +217,11 @@ def drain(client, count, runtime):
 
 
 @contextlib.contextmanager
-def service(options):
-    """`belljar up` with two slots, over a store of its own: its process id and address."""
+def service(belljar, mode, slots=2, workers=1):
+    """`belljar up` over a store of its own: its process id and address."""
     with tempfile.TemporaryDirectory() as data:
-        command = [options.belljar, "up", "-m", options.mode, "-w", "2", "--listen", "127.0.0.1:0", "--data", data]
+        command = [belljar, "up", "-m", mode, "-w", str(slots), "--workers", str(workers)]
+        command += ["--listen", "127.0.0.1:0", "--data", data]
         up = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             yield up.pid, up.stdout.readline().rsplit(" ", 1)[1].strip()
@@ -246,7 +247,7 @@ def main():
     parser.add_argument("--json", action="store_true", help="print every sample as JSON")
     parser.add_argument("--drain", type=int, metavar="N", help="queue N calls and collect them all, instead")
     options = parser.parse_args()
-    with service(options) as (pid, base):
+    with service(options.belljar, options.mode) as (pid, base):
         if options.drain:
             figures = drain(Client(base), options.drain, options.runtime)
         else:

@@ -78,7 +78,7 @@ def measure(url, options):
 
 def main():
     options = arguments(__doc__).parse_args()
-    with service(options) as (_, url):
+    with service(options.belljar, options.mode) as (_, url):
         figures = measure(url, options)
     for name, figure in figures:
         print(f"{name:66} {figure}")
