@@ -48,7 +48,7 @@ struct Intake {
     busy: bool,
     /// How many gifts of the store are on their way here.
     coming: usize,
-    /// Whether a claim may find something.
+    /// Whether a claim may find something of which the store will not tell by itself.
     promising: bool,
     /// Whether the store may wait for tasks that there is no room for any more.
     stale: bool,
@@ -160,7 +160,8 @@ impl Scheduler {
             let wants = self.fleet.wants();
             if !wants.is_empty() || self.intake.stale {
                 self.intake.begin();
-                self.intake.promising &= wants.is_empty();
+                // Where nothing is asked for, the store will not tell of new tasks.
+                self.intake.promising = wants.is_empty();
                 self.intake.stale = false;
                 self.actions.push(Action::Claim(wants));
             }

@@ -239,11 +239,15 @@ struct World {
     now: Instant,
     windows: HashMap<WorkerId, usize>,
     running: HashMap<(TaskId, u32), WorkerId>,
+    /// What was told to stop and has not been heard of since.
+    stopped: HashMap<(TaskId, u32), WorkerId>,
     settling: Vec<(TaskId, Attempt)>,
     opened: HashSet<(TaskId, u32)>,
     ended: HashSet<(TaskId, u32)>,
     wanted: Option<usize>,
     reconciling: bool,
+    /// Whether the store waits for tasks for this dispatcher.
+    is_waited_for: bool,
 }
 
 impl World {
@@ -253,11 +257,13 @@ impl World {
             now: Instant::now(),
             windows: HashMap::new(),
             running: HashMap::new(),
+            stopped: HashMap::new(),
             settling: Vec::new(),
             opened: HashSet::new(),
             ended: HashSet::new(),
             wanted: None,
             reconciling: false,
+            is_waited_for: false,
         }
     }
 
@@ -267,6 +273,7 @@ impl World {
                 Action::Claim(wants) => {
                     assert!(self.wanted.is_none() && !self.reconciling, "one request at a time");
                     self.wanted = Some(wants.iter().map(|want| want.count).sum());
+                    self.is_waited_for = false;
                 }
                 Action::Reconcile => {
                     assert!(self.wanted.is_none() && !self.reconciling, "one request at a time");
@@ -276,11 +283,11 @@ impl World {
                     for sent in invocations {
                         self.running.insert((sent.task_id, sent.attempt.0), worker);
                     }
-                    let load = self.running.values().filter(|on| **on == worker).count();
-                    assert!(load <= self.windows[&worker], "more than the window");
+                    assert!(self.load(worker) <= self.windows[&worker], "more than the window");
                 }
                 Action::Stop { task_id, attempt, .. } => {
-                    self.running.remove(&(task_id, attempt.0));
+                    let stopped = self.running.remove_entry(&(task_id, attempt.0));
+                    self.stopped.extend(stopped);
                 }
                 Action::Freed(_) => {}
                 Action::Finish(finished) => self.end(finished.id, finished.attempt),
@@ -289,9 +296,22 @@ impl World {
         }
     }
 
+    fn load(&self, worker: WorkerId) -> usize {
+        let all = self.running.values().chain(self.stopped.values());
+        all.filter(|on| **on == worker).count()
+    }
+
+    /// Whoever has room asks the store for work, or is told when there is some.
+    fn hears_of_new_work(&self) {
+        let has_room = self.windows.iter().any(|(id, window)| self.load(*id) < *window);
+        let asks = self.wanted.is_some() || self.reconciling;
+        assert!(!has_room || asks || self.is_waited_for, "it would wait for ever");
+    }
+
     fn end(&mut self, id: TaskId, attempt: Attempt) {
         assert!(self.opened.contains(&(id, attempt.0)), "an attempt that was never opened");
         assert!(self.ended.insert((id, attempt.0)), "an attempt that ends twice");
+        self.stopped.remove(&(id, attempt.0));
         self.settling.push((id, attempt));
     }
 
@@ -302,7 +322,7 @@ impl World {
     }
 
     fn step(&mut self, what: u8, at: usize) {
-        match what % 11 {
+        match what % 12 {
             0 if self.windows.len() < 4 => {
                 let (id, window) = (WorkerId::random(), at % 4);
                 self.windows.insert(id, window);
@@ -320,6 +340,7 @@ impl World {
                 let claimed: Vec<_> =
                     (0..count).map(|_| assignment(TaskId::random(), 1, (at % 4) as u32)).collect();
                 self.opened.extend(claimed.iter().map(|task| (task.invocation.task_id, 1)));
+                self.is_waited_for = count < wanted;
                 self.handle(Event::Claimed(claimed));
             }
             4 | 5 => {
@@ -343,18 +364,32 @@ impl World {
                 // As much as it likes: the store's view of the free places may be old.
                 let given: Vec<_> =
                     (0..at % 4).map(|_| assignment(TaskId::random(), 1, 0)).collect();
+                let is_last = at.is_multiple_of(3);
+                match (self.wanted, self.is_waited_for) {
+                    // It overtakes the claim.
+                    (Some(_), _) => {}
+                    (None, true) => self.is_waited_for = !is_last,
+                    (None, false) => return,
+                }
                 self.opened.extend(given.iter().map(|task| (task.invocation.task_id, 1)));
                 self.handle(Event::Coming);
-                self.handle(Event::Given { assignments: given, is_last: at.is_multiple_of(3) });
+                self.handle(Event::Given { assignments: given, is_last });
             }
             8 => {
                 self.now += Duration::from_millis(at as u64 % 3000);
                 self.handle(Event::Tick);
-                self.handle(if at.is_multiple_of(2) {
-                    Event::WorkArrived
+                if at.is_multiple_of(2) {
+                    self.is_waited_for = false;
+                    self.handle(Event::WorkArrived);
                 } else {
-                    Event::Reconnected
-                });
+                    self.handle(Event::Reconnected);
+                }
+            }
+            11 => {
+                let Some(worker) = self.windows.keys().next().copied() else { return };
+                let window = at % 4;
+                self.windows.insert(worker, window);
+                self.handle(Event::Resized { worker, window });
             }
             _ => {
                 if std::mem::take(&mut self.reconciling) {
@@ -368,13 +403,14 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
     fn every_opened_attempt_ends_exactly_once(steps in prop::collection::vec((any::<u8>(), any::<u16>()), 0..300)) {
         let mut world = World::new();
         for (what, at) in steps {
             world.step(what, at as usize);
+            world.hears_of_new_work();
         }
         // Then everything comes to rest: the workers leave, the store answers.
         world.handle(Event::DrainBegun);

@@ -240,6 +240,22 @@ fn every_case(options: &[&str]) -> Result<()> {
         .filter_map(|case| check(&service, case).err().map(|why| format!("{}: {why:#}", case.name)))
         .collect();
     ensure!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), CASES.len(), wrong.join("\n"));
+    long_behind_short(&service)
+}
+
+/// While calls are short, workers take some ahead; long ones are then given back and run all the same.
+fn long_behind_short(service: &Service) -> Result<()> {
+    let source = "def f(n, s):\n  import time\n  time.sleep(s)\n  return n";
+    let function = service.client.register(&service.python.dumps(source, "f")?, json!({}))?;
+    for seconds in [0.0, 0.2] {
+        let args = |n| service.python.dumps("", &format!("(({n}, {seconds}), {{}})"));
+        let args = (0..12).map(args).collect::<Result<Vec<_>>>()?;
+        for (n, task) in service.client.submit_batch(&function, &args)?.iter().enumerate() {
+            let (status, result) = service.client.wait(task, 20)?;
+            ensure!(status == "COMPLETED", "call {n} of {seconds} s is {status}");
+            ensure!(service.python.loads(&result)?.repr == n.to_string());
+        }
+    }
     Ok(())
 }
 
