@@ -43,6 +43,9 @@ class Restarts(unittest.TestCase):
                 while killer.is_alive():
                     futures += [executor.submit(same, n) for n in range(len(futures), len(futures) + 100)]
                     futures[-1].result(120)
+                    for _ in range(20):  # Alone, which goes another way.
+                        futures.append(executor.submit(same, len(futures)))
+                        futures[-1].result(120)
                 self.assertEqual([future.result(120) for future in futures], list(range(len(futures))))
             finally:
                 done.set()

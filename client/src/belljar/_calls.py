@@ -6,7 +6,8 @@ import hashlib
 from dataclasses import dataclass, fields, replace
 from typing import Any, Mapping, NamedTuple, Optional, Protocol
 
-from ._pickling import encode
+from ._errors import SerializationError, task_error
+from ._pickling import encode, load
 from ._records import own_python
 
 
@@ -78,6 +79,8 @@ class Waiting(Protocol):
     """Whoever waits for a call: a future of some kind."""
 
     task_id: Optional[str]
+    # Whether somebody is to be called at the end, which is the loop's to do.
+    has_callbacks: bool
 
     def done(self) -> bool:
         """Whether there is nothing more to be told, as after a cancel."""
@@ -102,3 +105,19 @@ class Call(NamedTuple):
     code: Code
     payload: str
     options: Options
+
+
+def finish(waiting: Waiting, result: Mapping[str, str]) -> None:
+    """Tells who waits how a task ended."""
+    if result["status"] == "CANCELLED":
+        waiting.ended_cancelled()
+        return
+    try:
+        value = load(result["result"])
+    except SerializationError as error:
+        waiting.set_exception(error)
+        return
+    if result["status"] == "COMPLETED":
+        waiting.set_result(value)
+    else:
+        waiting.set_exception(task_error(result.get("failure", ""), value, result["task_id"]))

@@ -6,9 +6,8 @@ import asyncio
 import re
 from typing import Callable, Iterator, Optional, Sequence
 
-from ._calls import Waiting
-from ._errors import NotFound, SerializationError, task_error
-from ._pickling import load
+from ._calls import Waiting, finish
+from ._errors import NotFound
 from ._service import Service
 
 # Polls under way at once, each with a connection of its own.
@@ -119,20 +118,8 @@ class Collector:
             self._finish(result)
 
     def _finish(self, result: dict[str, str]) -> None:
-        task_id, status = result["task_id"], result["status"]
-        for waiting in self._take(task_id):
-            if status == "CANCELLED":
-                waiting.ended_cancelled()
-                continue
-            try:
-                value = load(result["result"])
-            except SerializationError as error:
-                waiting.set_exception(error)
-                continue
-            if status == "COMPLETED":
-                waiting.set_result(value)
-            else:
-                waiting.set_exception(task_error(result.get("failure", ""), value, task_id))
+        for waiting in self._take(result["task_id"]):
+            finish(waiting, result)
 
     def _end(self, task_id: str, error: BaseException) -> None:
         for waiting in self._take(task_id):

@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
+from functools import partial
 from os import urandom
-from typing import Iterable, Optional
+from typing import Any, Callable, Coroutine, Iterable, Optional
 
+from . import _direct as direct
 from ._calls import Call, Code, Options, Waiting
 from ._collector import Collector
 from ._errors import ServiceError
@@ -27,6 +29,8 @@ _BATCH_CHARACTERS = 4 << 20
 _JOINED_CALLS = 8
 _JOINED_WAIT = 0.02
 _JOINED_AT_ONCE = 2
+# A socket takes at least so much at once.
+_DIRECT_CHARACTERS = 8 << 10
 
 
 class Engine:
@@ -46,17 +50,34 @@ class Engine:
         self._flushed: list[asyncio.Future[None]] = []
         self._joined: set[asyncio.Task[None]] = set()
         self._cancels: set[asyncio.Task[None]] = set()
+        has_direct = is_threaded and direct.IS_POSSIBLE and service.address.tls is None
+        self._direct = direct.Direct(loop, service.address, self) if has_direct else None
 
     # From any thread.
 
-    def add(self, call: Call) -> None:
-        """Has a call sent."""
+    def add(self, call: Call) -> Optional[Callable[[Optional[float]], None]]:
+        """Has a call sent; returns what the calling thread may do itself, for so many seconds, to bring its
+        result."""
+        if self._direct is not None and self._direct.is_ready and self._is_alone(call):
+            if self._direct.take(call, _body(self._functions[call.code.key], [call], _JOINED_WAIT)):
+                return partial(self._direct.wait, call)
         self._queue.append(call)
         # Waking the loop costs a system call: once for all calls that it has not taken yet. Set before
         # it is taken, cleared before the queue is: no call is left lying.
         if not self._is_woken:
             self._is_woken = True
             self._call_soon(self._wake)
+        return None
+
+    def _is_alone(self, call: Call) -> bool:
+        """Whether there is nothing that a call could travel with."""
+        is_quiet = self._sender is None and not self._is_woken
+        return is_quiet and call.code.key in self._functions and len(call.payload) <= _DIRECT_CHARACTERS
+
+    def direct_is_free(self) -> None:
+        """For the direct connection: nothing is under way there."""
+        if self._flushed or self._idle:
+            self._call_soon(self._check_idle)
 
     # On the loop.
 
@@ -82,7 +103,7 @@ class Engine:
         if waiting.task_id is None:
             # One that is under way already is cancelled as soon as its id is known.
             waiting.ended_cancelled()
-            return True
+            return waiting.cancelled()
         is_cancelled = await self._service.cancel(waiting.task_id) == "CANCELLED"
         if is_cancelled and not waiting.done():
             waiting.ended_cancelled()
@@ -111,22 +132,23 @@ class Engine:
 
     async def flush(self) -> None:
         """Waits until the service has every call that was added."""
-        if self._is_sending:
-            await self._when(self._flushed)
+        await self._when(self._flushed)
 
     async def drain(self) -> None:
         """Waits until every call has ended."""
-        while self._is_sending or self._collector.is_busy:
-            await self._when(self._idle)
+        await self._when(self._idle)
 
     async def _when(self, waiters: list[asyncio.Future[None]]) -> None:
         waiter = self._loop.create_future()
+        # In this order, as a thread that ends a call looks for waiters afterwards.
         waiters.append(waiter)
+        self._check_idle()
         await waiter
 
     @property
     def _is_sending(self) -> bool:
-        return bool(self._queue or self._joined) or self._sender is not None
+        is_direct = self._direct is not None and self._direct.is_busy
+        return bool(self._queue or self._joined) or self._sender is not None or is_direct
 
     def _check_idle(self) -> None:
         if self._is_sending:
@@ -142,6 +164,8 @@ class Engine:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._direct is not None:
+            self._direct.close()
         self._service.close()
 
     async def _send(self, batches: list[list[Call]]) -> None:
@@ -163,7 +187,14 @@ class Engine:
         return is_known and len(batch) <= _JOINED_CALLS and len(self._joined) < _JOINED_AT_ONCE
 
     def _join(self, batch: list[Call]) -> None:
-        task = self._loop.create_task(self._send_batch(batch, _JOINED_WAIT))
+        self._run_joined(self._send_batch(batch, _JOINED_WAIT))
+
+    def repeat(self, call: Call, body: bytes) -> None:
+        """Sends a batch of one that may have been accepted already."""
+        self._run_joined(self._send_body([call], body, _JOINED_WAIT))
+
+    def _run_joined(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
         self._joined.add(task)
         task.add_done_callback(self._when_joined)
 
@@ -173,14 +204,25 @@ class Engine:
 
     async def _send_batch(self, batch: list[Call], wait: float = 0.0) -> None:
         try:
-            code, options = batch[0].code, batch[0].options
-            body = _body(await self._function_id(code), options, [call.payload for call in batch], wait)
+            body = _body(await self._function_id(batch[0].code), batch, wait)
+        except Exception as error:
+            _fail(batch, error)
+        else:
+            await self._send_body(batch, body, wait)
+
+    async def _send_body(self, batch: list[Call], body: bytes, wait: float) -> None:
+        try:
             task_ids, ended = await self._service.submit(body, wait)
         except Exception as error:
-            for call in batch:
-                if not call.waiting.done():
-                    call.waiting.set_exception(error)
+            _fail(batch, error)
             return
+        peer = self._service.peer()
+        if self._direct is not None and peer is not None and len(batch) == 1:
+            self._direct.connect(*peer)
+        self.accept(batch, task_ids, ended)
+
+    def accept(self, batch: list[Call], task_ids: list[str], ended: list[dict[str, str]]) -> None:
+        """The service has this batch, of which some tasks have ended."""
         accepted = [(task_id, call.waiting) for task_id, call in zip(task_ids, batch)]
         for task_id, waiting in accepted:
             waiting.task_id = task_id
@@ -193,6 +235,12 @@ class Engine:
         if function_id is None:
             function_id = self._functions[code.key] = await self._service.register(code.fields)
         return function_id
+
+
+def _fail(batch: list[Call], error: Exception) -> None:
+    for call in batch:
+        if not call.waiting.done():
+            call.waiting.set_exception(error)
 
 
 def _release(waiters: list[asyncio.Future[None]]) -> None:
@@ -232,12 +280,13 @@ def _batches(calls: Iterable[Call]) -> Iterable[list[Call]]:
         yield batch
 
 
-def _body(function_id: str, options: Options, payloads: list[str], wait: float) -> bytes:
+def _body(function_id: str, batch: list[Call], wait: float) -> bytes:
     """A batch. Under its key it is accepted once, however often it is sent."""
+    options = batch[0].options
     key = options.idempotency_key or urandom(16).hex()
     fields = {"function_id": function_id, "idempotency_key": key, **options.submission()}
     if wait:
         fields["wait"] = wait
     # Payloads are base64, which needs no escaping.
-    listed = '","'.join(payloads)
+    listed = '","'.join([call.payload for call in batch])
     return f'{json.dumps(fields)[:-1]},"payloads":["{listed}"]}}'.encode()

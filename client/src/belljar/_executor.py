@@ -85,7 +85,8 @@ class Executor(concurrent.futures.Executor):
         """
         engine = self._core.engine()
         future: Future[T] = Future(self)
-        engine.add(Call(future, self._core.codes.of(fn, self._options), dump_call(args, kwargs), self._options))
+        call = Call(future, self._core.codes.of(fn, self._options), dump_call(args, kwargs), self._options)
+        future._help = engine.add(call)
         return future
 
     def map(

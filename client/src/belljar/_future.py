@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from typing import TYPE_CHECKING, Any, Generic, Optional, TypeVar
+import time
+from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar
 
 from ._records import TaskRecord
 
@@ -38,6 +39,31 @@ class Future(_Future[T]):
         super().__init__()
         self._executor = executor
         self.task_id: Optional[str] = None
+        self.has_callbacks = False
+        # What this thread can do itself to bring the result, once.
+        self._help: Optional[Callable[[Optional[float]], None]] = None
+
+    def result(self, timeout: Optional[float] = None) -> T:
+        """What the function returned; raises what it raised."""
+        return super().result(self._helped(timeout))
+
+    def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
+        """What the function raised, if it did."""
+        return super().exception(self._helped(timeout))
+
+    def _helped(self, timeout: Optional[float]) -> Optional[float]:
+        """What is left of the timeout after helping."""
+        help, self._help = self._help, None
+        if help is None:
+            return timeout
+        start = time.monotonic()
+        help(timeout)
+        return None if timeout is None else timeout - (time.monotonic() - start)
+
+    def add_done_callback(self, fn: Callable[[concurrent.futures.Future[T]], object]) -> None:
+        """Has a function called with this future once it has ended, on a thread of the executor."""
+        self.has_callbacks = True
+        super().add_done_callback(fn)
 
     def cancel(self) -> bool:
         """Cancels the call, also one that runs; False where it has ended by then.
@@ -67,12 +93,14 @@ class Future(_Future[T]):
 
     def ended_cancelled(self) -> None:
         """For the engine: the task was cancelled."""
-        super().cancel()
-        self.set_running_or_notify_cancel()
+        if super().cancel():
+            self.set_running_or_notify_cancel()
 
 
 class AsyncFuture(_AsyncFuture[T]):
     """A call's future on an event loop: an `asyncio.Future` that knows its task."""
+
+    has_callbacks = True
 
     def __init__(self, executor: AsyncExecutor, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)

@@ -10,20 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Mapping, NamedTuple, Optional, cast
+from typing import Any, Mapping, Optional, cast
 from urllib.parse import SplitResult, urlsplit
 
-_LIMIT_HEAD = 64 * 1024
-_CHUNKED = -1
-_UNTIL_CLOSE = -2
-
-
-class Response(NamedTuple):
-    """An answer: its status, its headers with lower-case names, and its body."""
-
-    status: int
-    headers: Mapping[bytes, bytes]
-    body: bytes
+from ._answer import Answers, Response
 
 
 class Address:
@@ -67,17 +57,19 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._transport: Optional[asyncio.Transport] = None
-        self._buffer = bytearray()
+        self._answers = Answers()
         self._answer: Optional[asyncio.Future[Response]] = None
-        self._head: Optional[tuple[int, Mapping[bytes, bytes]]] = None
-        self._length = 0
-        self._chunks = bytearray()
-        self.was_used = False
 
     @property
     def is_open(self) -> bool:
         """Whether it can carry another request."""
         return self._transport is not None and not self._transport.is_closing()
+
+    def peer(self) -> tuple[int, Any]:
+        """The family and the address of the other end."""
+        assert self._transport is not None
+        own = self._transport.get_extra_info("socket")
+        return own.family, self._transport.get_extra_info("peername")
 
     async def exchange(self, request: bytes, timeout: float) -> Response:
         """Sends a request and waits for its answer; closes the connection if that is cut short."""
@@ -95,8 +87,7 @@ class Connection(asyncio.Protocol):
         finally:
             deadline.cancel()
             self._answer = None
-        self.was_used = True
-        if response.headers.get(b"connection", b"").lower() == b"close":
+        if response.is_last:
             self.close()
         return response
 
@@ -120,77 +111,19 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Optional[Exception]) -> None:
         self._transport = None
-        if self._head is not None and self._length == _UNTIL_CLOSE and error is None:
-            self._finish(bytes(self._buffer))
-        else:
-            self._fail(ConnectionResetError(f"the connection was closed: {error or 'by the service'}"))
+        if error is None:
+            self._finish(self._answers.end())
+        self._fail(ConnectionResetError(f"the connection was closed: {error or 'by the service'}"))
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
         try:
-            self._read()
-        except ValueError as error:
-            self._fail(ConnectionError(f"the answer is no HTTP: {error}"))
+            self._finish(self._answers.feed(data))
+        except ConnectionError as error:
+            self._fail(error)
 
-    def _read(self) -> None:
-        if self._head is None and not self._read_head():
-            return
-        if self._length == _CHUNKED:
-            self._read_chunks()
-        elif 0 <= self._length <= len(self._buffer):
-            body = bytes(self._buffer[: self._length])
-            del self._buffer[: self._length]
-            self._finish(body)
-
-    def _read_head(self) -> bool:
-        while True:
-            end = self._buffer.find(b"\r\n\r\n")
-            if end < 0:
-                if len(self._buffer) > _LIMIT_HEAD:
-                    raise ValueError("its headers do not end")
-                return False
-            first, *lines = bytes(self._buffer[:end]).split(b"\r\n")
-            del self._buffer[: end + 4]
-            status = int(first[9:12])
-            if status >= 200:
-                break
-        headers = {}
-        for line in lines:
-            name, _, value = line.partition(b":")
-            headers[name.lower()] = value.strip()
-        self._head = (status, headers)
-        self._length = _body_length(status, headers)
-        return True
-
-    def _read_chunks(self) -> None:
-        while True:
-            end = self._buffer.find(b"\r\n")
-            if end < 0:
-                return
-            size = int(self._buffer[:end].partition(b";")[0], 16)
-            if len(self._buffer) < end + 4 + size:
-                return
-            self._chunks += self._buffer[end + 2 : end + 2 + size]
-            del self._buffer[: end + 4 + size]
-            if size == 0:
-                body, self._chunks = bytes(self._chunks), bytearray()
-                self._finish(body)
-                return
-
-    def _finish(self, body: bytes) -> None:
-        assert self._head is not None
-        (status, headers), self._head = self._head, None
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(Response(status, headers, body))
-
-
-def _body_length(status: int, headers: Mapping[bytes, bytes]) -> int:
-    if status in (204, 304):
-        return 0
-    if headers.get(b"transfer-encoding", b"").lower() == b"chunked":
-        return _CHUNKED
-    length = headers.get(b"content-length")
-    return _UNTIL_CLOSE if length is None else int(length)
+    def _finish(self, response: Optional[Response]) -> None:
+        if response is not None and self._answer is not None and not self._answer.done():
+            self._answer.set_result(response)
 
 
 async def connect(address: Address, timeout: float) -> Connection:

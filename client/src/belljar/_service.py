@@ -12,8 +12,9 @@ import ssl
 from typing import Any, Mapping, Optional, Sequence, cast
 from urllib.parse import urlencode
 
+from ._answer import Response
 from ._errors import ServiceError, ServiceUnreachable, service_error
-from ._http import Address, Connection, Response, connect
+from ._http import Address, Connection, connect
 
 # Statuses that mean "later": a proxy without a gateway, a gateway without its store, a full queue.
 _LATER = frozenset((408, 429, 502, 503, 504))
@@ -28,7 +29,7 @@ class Service:
     """One service, for one event loop."""
 
     def __init__(self, address: Address, *, connect_timeout: float, retry_timeout: float) -> None:
-        self._address = address
+        self.address = address
         self._connect_timeout = connect_timeout
         self._retry_timeout = retry_timeout
         self._idle: list[Connection] = []
@@ -37,7 +38,11 @@ class Service:
     @property
     def url(self) -> str:
         """Where it is."""
-        return self._address.url
+        return self.address.url
+
+    def peer(self) -> Optional[tuple[int, Any]]:
+        """The family and the address of a socket that is connected to it."""
+        return next((connection.peer() for connection in self._idle if connection.is_open), None)
 
     async def register(self, fields: Mapping[str, Any]) -> str:
         """Registers a function and returns its id."""
@@ -80,7 +85,7 @@ class Service:
 
     async def ask(self, method: str, path: str, body: Optional[bytes] = None, wait: float = 0.0) -> Any:
         """Sends a request until it is answered; raises what the answer says is wrong."""
-        request = self._address.request(method, path, body)
+        request = self.address.request(method, path, body)
         pause, give_up = _FIRST_PAUSE, None
         now = asyncio.get_running_loop().time
         while True:
@@ -117,7 +122,7 @@ class Service:
                     return await self._over(connection, request, timeout)
                 except ConnectionResetError:
                     continue  # The service had closed it between two requests.
-        return await self._over(await connect(self._address, self._connect_timeout), request, timeout)
+        return await self._over(await connect(self.address, self._connect_timeout), request, timeout)
 
     async def _over(self, connection: Connection, request: bytes, timeout: float) -> Response:
         response = await connection.exchange(request, timeout)

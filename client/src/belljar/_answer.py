@@ -1,0 +1,103 @@
+"""Reads the answers of HTTP/1.1 as they arrive: bodies with a Content-Length, in chunks, or until the end."""
+
+from __future__ import annotations
+
+from typing import Mapping, NamedTuple, Optional
+
+_LIMIT_HEAD = 64 * 1024
+_CHUNKED = -1
+_UNTIL_CLOSE = -2
+
+
+class Response(NamedTuple):
+    """An answer: its status, its headers with lower-case names, and its body."""
+
+    status: int
+    headers: Mapping[bytes, bytes]
+    body: bytes
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the connection ends with it."""
+        return self.headers.get(b"connection", b"").lower() == b"close"
+
+
+class Answers:
+    """The answers on one connection, one after the other."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._head: Optional[tuple[int, Mapping[bytes, bytes]]] = None
+        self._length = 0
+        self._chunks = bytearray()
+
+    def feed(self, data: bytes) -> Optional[Response]:
+        """Takes what has arrived; the answer, once it is whole. `ConnectionError` says that it is none."""
+        self._buffer += data
+        try:
+            return self._read()
+        except ValueError as error:
+            raise ConnectionError(f"the answer is no HTTP: {error}") from error
+
+    def end(self) -> Optional[Response]:
+        """The connection has ended; the answer that only this completes."""
+        return self._finish(bytes(self._buffer)) if self._head is not None and self._length == _UNTIL_CLOSE else None
+
+    def _read(self) -> Optional[Response]:
+        if self._head is None and not self._read_head():
+            return None
+        if self._length == _CHUNKED:
+            return self._read_chunks()
+        if not 0 <= self._length <= len(self._buffer):
+            return None
+        body = bytes(self._buffer[: self._length])
+        del self._buffer[: self._length]
+        return self._finish(body)
+
+    def _read_head(self) -> bool:
+        while True:
+            end = self._buffer.find(b"\r\n\r\n")
+            if end < 0:
+                if len(self._buffer) > _LIMIT_HEAD:
+                    raise ValueError("its headers do not end")
+                return False
+            first, *lines = bytes(self._buffer[:end]).split(b"\r\n")
+            del self._buffer[: end + 4]
+            status = int(first[9:12])
+            if status >= 200:
+                break
+        headers = {}
+        for line in lines:
+            name, _, value = line.partition(b":")
+            headers[name.lower()] = value.strip()
+        self._head = (status, headers)
+        self._length = _body_length(status, headers)
+        return True
+
+    def _read_chunks(self) -> Optional[Response]:
+        while True:
+            end = self._buffer.find(b"\r\n")
+            if end < 0:
+                return None
+            size = int(self._buffer[:end].partition(b";")[0], 16)
+            if len(self._buffer) < end + 4 + size:
+                return None
+            self._chunks += self._buffer[end + 2 : end + 2 + size]
+            del self._buffer[: end + 4 + size]
+            if size == 0:
+                body, self._chunks = bytes(self._chunks), bytearray()
+                return self._finish(body)
+
+    def _finish(self, body: bytes) -> Response:
+        assert self._head is not None
+        (status, headers), self._head = self._head, None
+        return Response(status, headers, body)
+
+
+def _body_length(status: int, headers: Mapping[bytes, bytes]) -> int:
+    if status in (204, 304):
+        return 0
+    if headers.get(b"transfer-encoding", b"").lower() == b"chunked":
+        return _CHUNKED
+    length = headers.get(b"content-length")
+    return _UNTIL_CLOSE if length is None else int(length)

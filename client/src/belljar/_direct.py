@@ -1,0 +1,275 @@
+"""A connection for lone calls, which the threads that submit and wait for them use themselves.
+
+A call that goes by the loop's thread wakes that thread, which wakes the caller's again: twice a tenth of a
+millisecond and more, where the processors have fallen asleep meanwhile. So a call that nothing else is
+waiting to travel with is sent by the thread that submits it, and its answer is read by the thread that waits
+for its result. Whatever is not simple goes to the loop: answers that nobody waits for, tasks that have not
+ended yet, and every failure, to be sent again under the same key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import select
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import InvalidStateError
+from typing import Any, Callable, NamedTuple, Optional, Protocol
+
+from ._answer import Answers, Response
+from ._calls import Call, finish
+from ._http import Address
+
+# Who waits longer is told by the loop: somebody else may want to end the wait.
+_WAIT_MOST = 0.05
+# An answer that has not come within one round or two never will, and a connection unused for as long is closed.
+_ROUND_SECONDS = 15.0
+_RECEIVE_BYTES = 256 * 1024
+# What the loop can be made to look at, or not, from any thread.
+IS_POSSIBLE = sys.platform == "linux"
+
+
+class Exchange(NamedTuple):
+    """A call under way, with what was sent."""
+
+    call: Call
+    body: bytes
+
+
+class Engine(Protocol):
+    """Who takes over, on the loop."""
+
+    def accept(self, batch: list[Call], task_ids: list[str], ended: list[dict[str, str]]) -> None:
+        """The service has these tasks, of which some have ended."""
+
+    def repeat(self, call: Call, body: bytes) -> None:
+        """It is not known whether the service has this call."""
+
+    def direct_is_free(self) -> None:
+        """Nothing is under way. Called from any thread."""
+
+
+class Direct:
+    """Carries one call at a time. `take` and `wait` are for any thread, everything else is for the loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, address: Address, engine: Engine) -> None:
+        self._loop = loop
+        self._address = address
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._line: Optional[_Line] = None
+        # What is under way, until its future or the engine knows of the answer; and while that is to be read.
+        self._exchange: Optional[Exchange] = None
+        self._awaited: Optional[Exchange] = None
+        self._is_reading = False
+        self._round: Optional[asyncio.TimerHandle] = None
+        self._seen: Optional[Exchange] = None
+        self._was_used = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call is under way."""
+        return self._exchange is not None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it could take a call."""
+        return self._line is not None and self._exchange is None
+
+    # From any thread.
+
+    def take(self, call: Call, body: bytes) -> bool:
+        """Sends a call, unless another is under way."""
+        request = self._address.request("POST", "/v1/tasks", body)
+        with self._lock:
+            if self._line is None or self._exchange is not None:
+                return False
+            exchange = self._exchange = self._awaited = Exchange(call, body)
+            try:
+                self._line.send(request)
+            except BlockingIOError:  # It is not connected yet.
+                self._exchange = self._awaited = None
+                return False
+            except OSError:
+                self._fail(exchange)
+            except BaseException:
+                self._fail(exchange)
+                raise
+            self._was_used = True
+        return True
+
+    def wait(self, call: Call, timeout: Optional[float]) -> None:
+        """Reads the answer to this call on this thread, unless another reads; not for long."""
+        exchange = self._awaited
+        if exchange is not None and exchange.call is call:
+            self._read(exchange, _WAIT_MOST if timeout is None else min(timeout, _WAIT_MOST))
+
+    def _read(self, exchange: Exchange, timeout: float) -> None:
+        line = self._begin_reading(exchange)
+        if line is None:
+            return
+        try:
+            end = time.monotonic() + timeout
+            while self._awaited is exchange and timeout >= 0:
+                response = line.receive(timeout)
+                if response is not None:
+                    self._answered(exchange, response)
+                timeout = end - time.monotonic()
+        except (OSError, ValueError):
+            self._fail(exchange)
+        except BaseException:  # Ctrl-C, with who knows how much of the answer read.
+            self._fail(exchange)
+            raise
+        finally:
+            self._end_reading()
+
+    def _begin_reading(self, exchange: Exchange) -> Optional[_Line]:
+        with self._lock:
+            if self._line is None or self._is_reading or self._awaited is not exchange:
+                return None
+            self._is_reading = True
+            self._line.ignore()
+            return self._line
+
+    def _end_reading(self) -> None:
+        with self._lock:
+            self._is_reading = False
+            # Also where it is the next call's already, whose answer nobody could read so far.
+            if self._awaited is not None and self._line is not None:
+                self._line.watch()
+
+    def _answered(self, exchange: Exchange, response: Response) -> None:
+        if response.status != 200 or response.is_last:
+            self._fail(exchange)
+            return
+        reply = json.loads(response.body)
+        task_ids, ended = reply["task_ids"], reply.get("results", [])
+        call, waiting = exchange.call, exchange.call.waiting
+        # Callbacks may take locks that this thread holds.
+        if not ended or ended[0]["status"] == "CANCELLED" or waiting.done() or waiting.has_callbacks:
+            self._hand_over(exchange, lambda: self._engine.accept([call], task_ids, ended))
+            return
+        waiting.task_id = task_ids[0]
+        with contextlib.suppress(InvalidStateError):  # Cancelled meanwhile.
+            finish(waiting, ended[0])
+        self._free()
+
+    def _fail(self, exchange: Exchange) -> None:
+        """Has the loop send it again."""
+
+        def repeat() -> None:
+            self._disconnect()
+            self._engine.repeat(exchange.call, exchange.body)
+
+        if self._awaited is exchange:
+            self._hand_over(exchange, repeat)
+
+    def _hand_over(self, exchange: Exchange, work: Callable[[], None]) -> None:
+        def take_over() -> None:
+            if self._exchange is exchange:
+                work()
+                self._free()
+
+        self._awaited = None
+        self._loop.call_soon_threadsafe(take_over)
+
+    def _free(self) -> None:
+        self._awaited = None  # First: without an exchange the next call may be taken.
+        self._exchange = None
+        self._engine.direct_is_free()
+
+    # On the loop.
+
+    def connect(self, family: int, peer: Any) -> None:
+        """Makes it ready for the next call, if that is not so yet."""
+        if self._line is None:
+            self._line = _Line(family, peer, self._loop, self._readable)
+            self._round = self._loop.call_later(_ROUND_SECONDS, self._look_round)
+
+    def _readable(self) -> None:
+        exchange = self._awaited
+        if exchange is not None:
+            self._read(exchange, 0)
+
+    def _look_round(self) -> None:
+        """Sees to what no event tells of."""
+        was_used, self._was_used = self._was_used, False
+        seen, self._seen = self._seen, self._exchange
+        if seen is not None and seen is self._exchange:
+            self._disconnect()
+            self._is_reading = False
+            self._hand_over(seen, lambda: self._engine.repeat(seen.call, seen.body))
+        elif was_used or self.is_busy:
+            self._round = self._loop.call_later(_ROUND_SECONDS, self._look_round)
+        else:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        with self._lock:
+            if self._round is not None:
+                self._round.cancel()
+            if self._line is not None:
+                self._line.close()
+                self._line = None
+
+    def close(self) -> None:
+        """Closes the connection, whatever is under way."""
+        self._exchange = self._awaited = None
+        self._disconnect()
+
+
+class _Line:
+    """A connected socket, of which the loop hears only when it is to."""
+
+    def __init__(self, family: int, peer: Any, loop: asyncio.AbstractEventLoop, on_readable: Callable[[], None]) -> None:
+        self._loop = loop
+        self._on_readable = on_readable
+        self._answers = Answers()
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.setblocking(False)
+        self._socket.connect_ex(peer)
+        # One poll within another: this one may be changed by any thread while the loop waits in its own.
+        self._poll = select.epoll()
+        self._poll.register(self._socket, 0)
+        loop.add_reader(self._poll, self._wake)
+
+    def send(self, request: bytes) -> None:
+        """Sends a request, without waiting."""
+        self._socket.settimeout(0)
+        if self._socket.send(request) < len(request):
+            raise ConnectionError("the service does not read")
+        self.watch()
+
+    def receive(self, timeout: float) -> Optional[Response]:
+        """An answer, if it is whole within so many seconds."""
+        self._socket.settimeout(timeout)
+        try:
+            data = self._socket.recv(_RECEIVE_BYTES)
+        except (BlockingIOError, socket.timeout):
+            return None
+        if data:
+            return self._answers.feed(data)
+        raise ConnectionResetError("the service closed the connection")
+
+    def watch(self) -> None:
+        """Has the loop told once when there is something to read."""
+        self._poll.modify(self._socket, select.EPOLLIN | select.EPOLLONESHOT)
+
+    def ignore(self) -> None:
+        """Leaves the loop alone."""
+        self._poll.modify(self._socket, 0)
+
+    def _wake(self) -> None:
+        if self._poll.poll(0):  # Else somebody has come first.
+            self._on_readable()
+
+    def close(self) -> None:
+        """Closes it."""
+        self._loop.remove_reader(self._poll)
+        self._poll.close()
+        self._socket.close()
