@@ -14,7 +14,7 @@ PROFILE := $(if $(CI),ci,default)
 FAILPOINTS := --features belljar/failpoints
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build test test-client check faults guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk bench-example reference setup tools doctor clean
+.PHONY: help up build test test-client check faults guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk reference setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,15 +53,11 @@ faults: setup guest ## Kill processes at exact moments and break connections und
 	cargo build --workspace --locked --bins $(FAILPOINTS)
 	@target/debug/belljar-faults $(ARGS)
 
-bench: build bench-example ## Measure everything and report, in a quarter of an hour; ARGS=--quick: two minutes.
+bench: build ## Measure everything and report, in a quarter of an hour; ARGS=--quick: two minutes.
 	@target/release/belljar bench $(ARGS)
 
-bench-sandbox: build bench-example ## Measure what the sandbox costs, by itself and beside native over REST.
+bench-sandbox: build ## Measure what the sandbox costs, by itself and beside native over REST.
 	@target/release/belljar bench sandbox --out .belljar/bench-sandbox $(ARGS)
-
-# The sandbox crate measures itself, without a service.
-bench-example: build
-	@cargo build --release --locked --example bench
 
 bench-peers: build ## Measure Celery, Huey, Dask, Ray and eryx beside belljar; installs them apart. eryx needs PEERS_PYTHON=python3.12.
 	@test -x $(PEERS)/bin/python || $(PEERS_PYTHON) -m venv $(PEERS)

@@ -12,7 +12,7 @@ use crate::run::{Better, Series};
 
 const EXPERIMENT: &str = "sandbox";
 
-/// What the example prints when asked for JSON.
+/// What `belljar-jar-bench` prints when asked for JSON.
 #[derive(Debug, Deserialize)]
 struct Figures {
     load_ms: f64,
@@ -28,20 +28,20 @@ struct Figures {
 }
 
 pub(super) fn run(lab: &mut Lab, belljar: &Path) -> Result<()> {
-    let example = belljar.with_file_name("examples").join("bench");
-    if !example.is_file() {
+    let program = belljar.with_file_name("belljar-jar-bench");
+    if !program.is_file() {
         lab.note(format!(
-            "sandbox: not measured by itself, as there is no `{}`; `make bench-sandbox` builds it",
-            example.display()
+            "sandbox: not measured by itself, as there is no `{}`; `make build` builds it",
+            program.display()
         ));
         return Ok(());
     }
     lab.progress.begin(EXPERIMENT, 1);
     lab.progress.step("the sandbox by itself");
-    let output = Command::new(&example).arg("json").output().context("cannot start the example")?;
+    let output = Command::new(&program).arg("json").output().context("cannot start it")?;
     let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "`{}` failed: {told}", example.display());
-    let figures = serde_json::from_slice(&output.stdout).context("the example told no figures")?;
+    ensure!(output.status.success(), "`{}` failed: {told}", program.display());
+    let figures = serde_json::from_slice(&output.stdout).context("it told no figures")?;
     keep(lab, figures);
     lab.progress.end();
     Ok(())

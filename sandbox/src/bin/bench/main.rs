@@ -1,10 +1,11 @@
-//! Measures the jar: `cargo run --release -p belljar-sandbox --example bench`.
+//! Measures the jar, without a service around it: `target/release/belljar-jar-bench`. A program of its
+//! own and no example, which would build wasmtime once more, with other features.
 //!
 //! A call is: an interpreter in which nothing was ever run, a small function as dill sends it,
 //! its result, the interpreter's end and the preparation of the next one. With the argument `json`,
 //! every sample is printed for programs, among them `belljar bench`.
 
-#![expect(clippy::print_stdout, reason = "examples speak to people")]
+#![expect(clippy::print_stdout, reason = "figures are for people")]
 #![expect(clippy::cast_precision_loss, reason = "counts of calls and bytes, to be read by people")]
 
 use std::collections::BTreeMap;
@@ -160,7 +161,7 @@ fn suite() -> Result<BTreeMap<String, [f64; 2]>, Failure> {
     const TURNS: usize = 6;
     const NATIVELY: &str =
         "import json, runpy, sys; print(json.dumps(runpy.run_path(sys.argv[1])['f']()))";
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/suite.py");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/bin/bench/suite.py");
     let image = Image::load(default_dir("3.11"), &EngineConfig::default())?;
     let mut sandbox = Sandbox::new(&image, &Grants::none(), Output::Inherit)?;
     let code = source::function(&std::fs::read_to_string(path)?, "f");
