@@ -3,85 +3,136 @@
     make bench-sdk
 
 The same program for both: `executor.submit` and `future.result`. Measured are calls one at a time, bursts of
-5,000 no-ops, and the client's own processor time, which no faster service could take away.
+5,000 no-ops, and the client's own processor time, which no faster service could take away. Celery joins in,
+over a Redis and with two processes of its own, where `--peers` names a virtual environment that has it.
 """
 
 import asyncio
+import json
+import shutil
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import belljar
 from python_client import arguments, service, timed
+
+ROOT = Path(__file__).resolve().parents[1]
+ROWS = {
+    "single_us": "one at a time, p50 (us)",
+    "single_cpu_us": "  the client's processor time (us)",
+    "rate": "burst, tasks/s (median)",
+    "cpu_us": "  the client's processor time per task (us)",
+}
+TURNS = 5
 
 
 def noop(x):
     return x
 
 
-def burst(executor, count):
-    """Tasks per second, and the processor time of this process for each in microseconds."""
+class Column:
+    """The samples of one system."""
+
+    def __init__(self, **samples):
+        self.samples = {row: samples.get(row, []) for row in ROWS}
+
+    def add(self, row, samples):
+        self.samples[row] += samples
+
+    def median(self, row):
+        return round(statistics.median(self.samples[row])) if self.samples[row] else ""
+
+
+def one_at_a_time(executor, count, column):
+    cpu = time.process_time()
+    samples = timed(lambda n: executor.submit(noop, n).result(), count)
+    column.add("single_us", [seconds * 1e6 for seconds in samples])
+    column.add("single_cpu_us", [(time.process_time() - cpu) / count * 1e6])
+
+
+def burst(executor, count, column):
     cpu, start = time.process_time(), time.perf_counter()
     futures = [executor.submit(noop, n) for n in range(count)]
     assert [future.result() for future in futures] == list(range(count))
-    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    return count / seconds, cpu / count * 1e6
+    add_burst(column, count, cpu, start)
 
 
-async def async_bursts(url, options):
-    rates = []
+def add_burst(column, count, cpu, start):
+    column.add("rate", [count / (time.perf_counter() - start)])
+    column.add("cpu_us", [(time.process_time() - cpu) / count * 1e6])
+
+
+def beside_the_pool(url, options):
+    ours, theirs = Column(), Column()
+    with belljar.Executor(url, runtime=options.runtime) as executor, ProcessPoolExecutor(2) as pool:
+        for warm in (executor, pool):
+            one_at_a_time(warm, 200, Column())
+        for _ in range(TURNS):  # In turn, so that a change of the machine's speed meets both.
+            for system, column in ((pool, theirs), (executor, ours)):
+                one_at_a_time(system, options.singles // TURNS, column)
+                burst(system, options.batch, column)
+    return ours, theirs
+
+
+async def with_await(url, options):
+    column = Column()
     async with belljar.AsyncExecutor(url, runtime=options.runtime) as executor:
         await executor.submit(noop, 0)
-        for _ in range(3):
+        for _ in range(TURNS):
+            count = options.singles // TURNS
+            cpu = time.process_time()
+            for n in range(count):
+                start = time.perf_counter()
+                assert await executor.submit(noop, n) == n
+                column.add("single_us", [(time.perf_counter() - start) * 1e6])
+            column.add("single_cpu_us", [(time.process_time() - cpu) / count * 1e6])
             cpu, start = time.process_time(), time.perf_counter()
             results = await asyncio.gather(*(executor.submit(noop, n) for n in range(options.batch)))
             assert results == list(range(options.batch))
-            seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-            rates.append((options.batch / seconds, cpu / options.batch * 1e6))
-    return rates
+            add_burst(column, options.batch, cpu, start)
+    return column
 
 
-def p50_us(samples):
-    return round(statistics.median(samples) * 1e6)
+def celery(options):
+    """Celery as the benchmark of other systems drives it."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = shutil.copy(ROOT / "bench/peers/peers.py", Path(folder) / "belljar_peers.py")
+        sizes = ["--workers", "2", "--singles", str(options.singles), "--batch", str(options.batch)]
+        command = [options.peers / "bin/python", script, "celery", *sizes]
+        ended = subprocess.run(command, capture_output=True, text=True)
+    if ended.returncode != 0:
+        raise RuntimeError(f"Celery could not be measured: {ended.stderr}")
+    figures = json.loads(ended.stdout)
+    singles = [ms * 1e3 for ms in figures["single_ms"]]
+    cpu = figures["client_single_us"]
+    return Column(single_us=singles, single_cpu_us=cpu, rate=figures["batch_rate"], cpu_us=figures["client_cost_us"])
 
 
-def median(pairs, at):
-    return round(statistics.median(pair[at] for pair in pairs))
+def has_celery(peers):
+    return any(peers.glob("lib/python*/site-packages/celery"))
 
 
-def measure(url, options):
-    with belljar.Executor(url, runtime=options.runtime) as executor, ProcessPoolExecutor(2) as pool:
-        timed(lambda n: executor.submit(noop, n).result(), 200)
-        timed(lambda n: pool.submit(noop, n).result(), 200)
-        ours, theirs, our_bursts, their_bursts, cpu = [], [], [], [], 0.0
-        for _ in range(5):  # In turn, so that a change of the machine's speed meets both.
-            theirs += timed(lambda n: pool.submit(noop, n).result(), options.singles // 5)
-            before = time.process_time()
-            ours += timed(lambda n: executor.submit(noop, n).result(), options.singles // 5)
-            cpu += time.process_time() - before
-            their_bursts.append(burst(pool, options.batch))
-            our_bursts.append(burst(executor, options.batch))
-    with_await = asyncio.run(async_bursts(url, options))
-    return [
-        ("one at a time, p50 (us)", p50_us(ours)),
-        ("  the client's processor time (us)", round(cpu / len(ours) * 1e6)),
-        ("  the pool, p50 (us)", p50_us(theirs)),
-        (f"burst of {options.batch}, tasks/s (median of 5)", median(our_bursts, 0)),
-        ("  the client's processor time per task (us)", median(our_bursts, 1)),
-        ("  the pool, tasks/s", median(their_bursts, 0)),
-        ("  the pool's processor time per task, without its workers (us)", median(their_bursts, 1)),
-        ("with await, tasks/s (median of 3)", median(with_await, 0)),
-        ("  the client's processor time per task (us)", median(with_await, 1)),
-    ]
+def show(columns):
+    print(f"{'':45}" + "".join(f"{name:>13}" for name in columns))
+    for row, title in ROWS.items():
+        print(f"{title:45}" + "".join(f"{column.median(row):>13}" for column in columns.values()))
 
 
 def main():
-    options = arguments(__doc__).parse_args()
+    parser = arguments(__doc__)
+    parser.add_argument("--peers", type=Path, default=ROOT / ".belljar/peers", help="as `make bench-peers` makes it")
+    options = parser.parse_args()
     with service(options.belljar, options.mode) as (_, url):
-        figures = measure(url, options)
-    for name, figure in figures:
-        print(f"{name:66} {figure}")
+        ours, pool = beside_the_pool(url, options)
+        columns = {"belljar": ours, "with await": asyncio.run(with_await(url, options)), "the pool": pool}
+    if has_celery(options.peers):
+        columns["Celery"] = celery(options)
+    show(columns)
 
 
 if __name__ == "__main__":

@@ -196,19 +196,28 @@ def measure(system, options):
     with system(options.workers) as (version, single, batch):
         for n in range(20):
             assert single(n) == n
-        single_ms = []
+        single_ms, client_start = [], time.process_time()
         for n in range(options.singles):
             start = time.perf_counter()
             assert single(n) == n
             single_ms.append((time.perf_counter() - start) * 1e3)
-        numbers, rates, costs = range(options.batch), [], []
+        client_single_us = [(time.process_time() - client_start) / options.singles * 1e6]
+        numbers, rates, costs, client_costs = range(options.batch), [], [], []
         assert batch(range(100)) == list(range(100))
         for _ in range(BATCHES):
-            before, start = cpu_seconds(), time.perf_counter()
+            before, client_start, start = cpu_seconds(), time.process_time(), time.perf_counter()
             assert batch(numbers) == list(numbers)
             rates.append(len(numbers) / (time.perf_counter() - start))
             costs.append((cpu_seconds() - before) / len(numbers) * 1e6)
-    return {"version": version, "single_ms": single_ms, "batch_rate": rates, "cost_us": costs}
+            client_costs.append((time.process_time() - client_start) / len(numbers) * 1e6)
+    return {
+        "version": version,
+        "single_ms": single_ms,
+        "client_single_us": client_single_us,
+        "batch_rate": rates,
+        "cost_us": costs,
+        "client_cost_us": client_costs,
+    }
 
 
 SYSTEMS = {function.__name__: function for function in (pool, celery, huey, dask, ray, eryx)}
