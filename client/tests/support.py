@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import faulthandler
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +32,10 @@ def binary() -> Path:
     return max(built, key=lambda path: path.stat().st_mtime)
 
 
+# Ends a service and removes its data as soon as the process that started it closes the pipe, or is dead.
+ENDS = 'cat; kill "$0"; while kill -0 "$0"; do sleep 0.02; done; rm -rf "$1"'
+
+
 class Service:
     """A running service."""
 
@@ -41,9 +44,13 @@ class Service:
         command = [str(binary()), "up", "-w", "2", "--listen", "127.0.0.1:0", "--data", self._data, *options]
         env = environment(BELLJAR_LOG="error")
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+        ends = ["sh", "-c", ENDS, str(self._process.pid), self._data]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self._ends = subprocess.Popen(ends, stdin=subprocess.PIPE, start_new_session=True, **quiet)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line.startswith(READY):
+            self.stop()
             raise RuntimeError(f"the service did not start, and said `{line.strip()}`")
         self.url = line[len(READY) :].strip()
 
@@ -63,11 +70,11 @@ class Service:
 
     def stop(self) -> None:
         """Ends it and waits for that."""
-        self._process.terminate()
+        assert self._process.stdout is not None and self._ends.stdin is not None
+        self._ends.stdin.close()
         self._process.wait(PATIENCE)
-        assert self._process.stdout is not None
+        self._ends.wait(PATIENCE)
         self._process.stdout.close()
-        shutil.rmtree(self._data, ignore_errors=True)
 
 
 def environment(**more: str) -> dict[str, str]:
