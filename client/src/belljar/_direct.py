@@ -21,7 +21,7 @@ from concurrent.futures import InvalidStateError
 from typing import Any, Callable, NamedTuple, Optional, Protocol
 
 from ._answer import Answers, Response
-from ._calls import Call, finish
+from ._calls import Call, Waiting, finish
 from ._http import Address
 
 # Who waits longer is told by the loop: somebody else may want to end the wait.
@@ -102,10 +102,10 @@ class Direct:
             self._was_used = True
         return True
 
-    def wait(self, call: Call, timeout: Optional[float]) -> None:
-        """Reads the answer to this call on this thread, unless another reads; not for long."""
+    def wait(self, waiting: Waiting, timeout: Optional[float]) -> None:
+        """Reads the answer that somebody waits for on this thread, unless another reads; not for long."""
         exchange = self._awaited
-        if exchange is not None and exchange.call is call:
+        if exchange is not None and exchange.call.waiting is waiting:
             self._read(exchange, _WAIT_MOST if timeout is None else min(timeout, _WAIT_MOST))
 
     def _read(self, exchange: Exchange, timeout: float) -> None:

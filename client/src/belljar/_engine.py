@@ -11,13 +11,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from functools import partial
 from os import urandom
-from typing import Any, Callable, Coroutine, Iterable, Optional
+from typing import Any, Coroutine, Iterable, Optional
 
-from . import _direct as direct
 from ._calls import Call, Code, Options, Waiting
 from ._collector import Collector
+from ._direct import IS_POSSIBLE, Direct
 from ._errors import ServiceError
 from ._service import Service
 
@@ -50,17 +49,16 @@ class Engine:
         self._flushed: list[asyncio.Future[None]] = []
         self._joined: set[asyncio.Task[None]] = set()
         self._cancels: set[asyncio.Task[None]] = set()
-        has_direct = is_threaded and direct.IS_POSSIBLE and service.address.tls is None
-        self._direct = direct.Direct(loop, service.address, self) if has_direct else None
+        has_direct = is_threaded and IS_POSSIBLE and service.address.tls is None
+        self._direct = Direct(loop, service.address, self) if has_direct else None
 
     # From any thread.
 
-    def add(self, call: Call) -> Optional[Callable[[Optional[float]], None]]:
-        """Has a call sent; returns what the calling thread may do itself, for so many seconds, to bring its
-        result."""
+    def add(self, call: Call) -> Optional[Direct]:
+        """Has a call sent; returns where the calling thread may await the answer itself."""
         if self._direct is not None and self._direct.is_ready and self._is_alone(call):
             if self._direct.take(call, _body(self._functions[call.code.key], [call], _JOINED_WAIT)):
-                return partial(self._direct.wait, call)
+                return self._direct
         self._queue.append(call)
         # Waking the loop costs a system call: once for all calls that it has not taken yet. Set before
         # it is taken, cleared before the queue is: no call is left lying.

@@ -81,6 +81,8 @@ class TooLarge(ServiceError):
 class TaskFailed(BelljarError):
     """The platform, not the function, ended the call. `task_id` finds its record."""
 
+    __notes__: list[str]  # Which Python 3.11 knows of.
+
     def __init__(self, message: str, *, task_id: str = "", kind: str = "") -> None:
         super().__init__(message)
         self.task_id = task_id

@@ -86,7 +86,7 @@ class Executor(concurrent.futures.Executor):
         engine = self._core.engine()
         future: Future[T] = Future(self)
         call = Call(future, self._core.codes.of(fn, self._options), dump_call(args, kwargs), self._options)
-        future._help = engine.add(call)
+        future._direct = engine.add(call)
         return future
 
     def map(

@@ -11,6 +11,7 @@ from ._records import TaskRecord
 
 if TYPE_CHECKING:
     from ._async import AsyncExecutor
+    from ._direct import Direct
     from ._executor import Executor
 
 T = TypeVar("T")
@@ -40,24 +41,24 @@ class Future(_Future[T]):
         self._executor = executor
         self.task_id: Optional[str] = None
         self.has_callbacks = False
-        # What this thread can do itself to bring the result, once.
-        self._help: Optional[Callable[[Optional[float]], None]] = None
+        # Where the thread that waits may read the answer itself, once.
+        self._direct: Optional[Direct] = None
 
     def result(self, timeout: Optional[float] = None) -> T:
         """What the function returned; raises what it raised."""
-        return super().result(self._helped(timeout))
+        return super().result(self._awaited(timeout))
 
     def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
         """What the function raised, if it did."""
-        return super().exception(self._helped(timeout))
+        return super().exception(self._awaited(timeout))
 
-    def _helped(self, timeout: Optional[float]) -> Optional[float]:
-        """What is left of the timeout after helping."""
-        help, self._help = self._help, None
-        if help is None:
+    def _awaited(self, timeout: Optional[float]) -> Optional[float]:
+        """Reads the answer, if that is this thread's to do; what is left of the timeout."""
+        direct, self._direct = self._direct, None
+        if direct is None:
             return timeout
         start = time.monotonic()
-        help(timeout)
+        direct.wait(self, timeout)
         return None if timeout is None else timeout - (time.monotonic() - start)
 
     def add_done_callback(self, fn: Callable[[concurrent.futures.Future[T]], object]) -> None:
