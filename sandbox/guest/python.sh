@@ -27,12 +27,14 @@ for unit in $ZLIB_SOURCES; do
 done
 $AR rcs libz.a ./*.o
 
+# CPython leaves its own allocator out of WASI builds: every small object would cost a malloc. And it takes
+# a 32-bit address for a 32-bit processor: integers beyond 15 bits would take the slow paths.
 cd "$WORK/build"
 env $CONFIGURE_CACHE CONFIG_SITE="$WORK/src/Tools/wasm/config.site-wasm32-wasi" \
     CC="$CC" CXX="$CXX" AR="$AR" RANLIB="$RANLIB" PKG_CONFIG=/bin/false \
     CPPFLAGS="$CPPFLAGS" LIBS="$EMULATED" CFLAGS="$CFLAGS" \
     ZLIB_CFLAGS="-I$WORK/zlib" ZLIB_LIBS="-L$WORK/zlib -lz" \
     "$WORK/src/configure" -C --host=wasm32-unknown-wasi --build=x86_64-pc-linux-gnu \
-    --with-build-python="$BUILD_PYTHON" --disable-test-modules >configure.log 2>&1 ||
+    --with-build-python="$BUILD_PYTHON" --with-pymalloc --enable-big-digits=30 --disable-test-modules >configure.log 2>&1 ||
     { tail -30 configure.log >&2; exit 1; }
 make -j"$(nproc)" "libpython$MINOR.a" >make.log 2>&1 || { tail -30 make.log >&2; exit 1; }

@@ -32,7 +32,21 @@ static PyObject *borrow(PyObject *module, const char *name) {
     return value;
 }
 
+/* CPython would take its arenas from an mmap that wasi-libc emulates by clearing all of a malloc: every
+ * page of an arena would be touched before it is used. */
+static void *take_arena(void *context, size_t bytes) {
+    (void)context;
+    return malloc(bytes);
+}
+
+static void give_arena(void *context, void *arena, size_t bytes) {
+    (void)context, (void)bytes;
+    free(arena);
+}
+
 static void start_python(void) {
+    PyObjectArenaAllocator arenas = {NULL, take_arena, give_arena};
+    PyObject_SetArenaAllocator(&arenas);
     PyPreConfig before;
     PyPreConfig_InitIsolatedConfig(&before);
     before.utf8_mode = 1;
