@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping, NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 _LIMIT_HEAD = 64 * 1024
 _CHUNKED = -1
@@ -10,16 +10,11 @@ _UNTIL_CLOSE = -2
 
 
 class Response(NamedTuple):
-    """An answer: its status, its headers with lower-case names, and its body."""
+    """An answer: its status, whether the connection ends with it, and its body."""
 
     status: int
-    headers: Mapping[bytes, bytes]
+    is_last: bool
     body: bytes
-
-    @property
-    def is_last(self) -> bool:
-        """Whether the connection ends with it."""
-        return self.headers.get(b"connection", b"").lower() == b"close"
 
 
 class Answers:
@@ -27,11 +22,11 @@ class Answers:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._head: Optional[tuple[int, Mapping[bytes, bytes]]] = None
+        self._head: Optional[tuple[int, bool]] = None
         self._length = 0
         self._chunks = bytearray()
 
-    def feed(self, data: bytes) -> Optional[Response]:
+    def feed(self, data: Union[bytes, bytearray]) -> Optional[Response]:
         """Takes what has arrived; the answer, once it is whole. `ConnectionError` says that it is none."""
         self._buffer += data
         try:
@@ -61,17 +56,13 @@ class Answers:
                 if len(self._buffer) > _LIMIT_HEAD:
                     raise ValueError("its headers do not end")
                 return False
-            first, *lines = bytes(self._buffer[:end]).split(b"\r\n")
+            head = bytes(self._buffer[: end + 2]).lower()
             del self._buffer[: end + 4]
-            status = int(first[9:12])
+            status = int(head[9:12])
             if status >= 200:
                 break
-        headers = {}
-        for line in lines:
-            name, _, value = line.partition(b":")
-            headers[name.lower()] = value.strip()
-        self._head = (status, headers)
-        self._length = _body_length(status, headers)
+        self._head = (status, _field(head, b"connection") == b"close")
+        self._length = _body_length(status, head)
         return True
 
     def _read_chunks(self) -> Optional[Response]:
@@ -90,14 +81,20 @@ class Answers:
 
     def _finish(self, body: bytes) -> Response:
         assert self._head is not None
-        (status, headers), self._head = self._head, None
-        return Response(status, headers, body)
+        (status, is_last), self._head = self._head, None
+        return Response(status, is_last, body)
 
 
-def _body_length(status: int, headers: Mapping[bytes, bytes]) -> int:
+def _body_length(status: int, head: bytes) -> int:
     if status in (204, 304):
         return 0
-    if headers.get(b"transfer-encoding", b"").lower() == b"chunked":
+    if _field(head, b"transfer-encoding") == b"chunked":
         return _CHUNKED
-    length = headers.get(b"content-length")
-    return _UNTIL_CLOSE if length is None else int(length)
+    length = _field(head, b"content-length")
+    return int(length) if length else _UNTIL_CLOSE
+
+
+def _field(head: bytes, name: bytes) -> bytes:
+    """A field of a head in lower case; only three are of interest, so that no others are taken apart."""
+    _, found, rest = head.partition(b"\r\n" + name + b":")
+    return rest[: rest.index(b"\r\n")].strip() if found else b""

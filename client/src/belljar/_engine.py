@@ -281,10 +281,11 @@ def _batches(calls: Iterable[Call]) -> Iterable[list[Call]]:
 def _body(function_id: str, batch: list[Call], wait: float) -> bytes:
     """A batch. Under its key it is accepted once, however often it is sent."""
     options = batch[0].options
-    key = options.idempotency_key or urandom(16).hex()
-    fields = {"function_id": function_id, "idempotency_key": key, **options.submission()}
+    key = json.dumps(options.idempotency_key) if options.idempotency_key else f'"{urandom(16).hex()}"'
+    more = options.submission()
     if wait:
-        fields["wait"] = wait
-    # Payloads are base64, which needs no escaping.
+        more["wait"] = wait
+    fields = "".join([f'"{name}":{json.dumps(value)},' for name, value in more.items()])
+    # Payloads are base64, which like ids needs no escaping.
     listed = '","'.join([call.payload for call in batch])
-    return f'{json.dumps(fields)[:-1]},"payloads":["{listed}"]}}'.encode()
+    return f'{{"function_id":"{function_id}","idempotency_key":{key},{fields}"payloads":["{listed}"]}}'.encode()

@@ -7,11 +7,11 @@ import concurrent.futures
 import time
 from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar
 
+from ._direct import WAIT_SECONDS, Direct
 from ._records import TaskRecord
 
 if TYPE_CHECKING:
     from ._async import AsyncExecutor
-    from ._direct import Direct
     from ._executor import Executor
 
 T = TypeVar("T")
@@ -55,10 +55,10 @@ class Future(_Future[T]):
     def _awaited(self, timeout: Optional[float]) -> Optional[float]:
         """Reads the answer, if that is this thread's to do; what is left of the timeout."""
         direct, self._direct = self._direct, None
-        if direct is None:
+        if direct is None or (timeout is not None and timeout < WAIT_SECONDS):
             return timeout
         start = time.monotonic()
-        direct.wait(self, timeout)
+        direct.wait(self)
         return None if timeout is None else timeout - (time.monotonic() - start)
 
     def add_done_callback(self, fn: Callable[[concurrent.futures.Future[T]], object]) -> None:

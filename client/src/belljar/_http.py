@@ -15,6 +15,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from ._answer import Answers, Response
 
+_RECEIVE_BYTES = 64 * 1024
+
 
 class Address:
     """Where a service is, taken from its URL."""
@@ -51,13 +53,15 @@ def _common_head(parts: SplitResult, headers: Mapping[str, str]) -> str:
     return "".join(f"{name}: {value}\r\n" for name, value in fields.items())
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One connection; it carries one request at a time. Made by `connect`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._transport: Optional[asyncio.Transport] = None
         self._answers = Answers()
+        # One for all answers: asyncio's own are so large that each is mapped and unmapped.
+        self._received = bytearray(_RECEIVE_BYTES)
         self._answer: Optional[asyncio.Future[Response]] = None
 
     @property
@@ -115,9 +119,12 @@ class Connection(asyncio.Protocol):
             self._finish(self._answers.end())
         self._fail(ConnectionResetError(f"the connection was closed: {error or 'by the service'}"))
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._received
+
+    def buffer_updated(self, nbytes: int) -> None:
         try:
-            self._finish(self._answers.feed(data))
+            self._finish(self._answers.feed(self._received[:nbytes]))
         except ConnectionError as error:
             self._fail(error)
 
