@@ -3,13 +3,17 @@
     make bench-sdk
 
 The same program for both: `executor.submit` and `future.result`. Measured are calls one at a time, bursts of
-5,000 no-ops, and the client's own processor time, which no faster service could take away. Celery joins in,
-over a Redis and with two processes of its own, where `--peers` names a virtual environment that has it.
+5,000 no-ops, and the client's own processor time, which no faster service could take away. A bare socket
+shows what the service alone takes. Celery joins in, over a Redis and with two processes of its own, where
+`--peers` names a virtual environment that has it.
 """
 
 import asyncio
+import base64
 import json
+import pickle
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -19,7 +23,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import belljar
-from python_client import arguments, service, timed
+from python_client import Client, arguments, service, timed
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = {
@@ -48,9 +52,28 @@ class Column:
         return round(statistics.median(self.samples[row])) if self.samples[row] else ""
 
 
-def one_at_a_time(executor, count, column):
+class BareSocket:
+    """As little as a client can do: no threads, no retries, answers in one piece."""
+
+    def __init__(self, url, runtime):
+        self.host = url.removeprefix("http://")
+        self.function_id = Client(url).register(noop, runtime=runtime)
+        host, port = self.host.split(":")
+        self.socket = socket.create_connection((host, int(port)))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def call(self, n):
+        payload = base64.b64encode(pickle.dumps(((n,), {}))).decode()
+        body = json.dumps({"function_id": self.function_id, "payload": payload})
+        head = f"POST /execute_function?wait=5 HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json\r\n"
+        self.socket.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        reply = json.loads(self.socket.recv(65536).partition(b"\r\n\r\n")[2])
+        return pickle.loads(base64.b64decode(reply["result"]))
+
+
+def one_at_a_time(call, count, column):
     cpu = time.process_time()
-    samples = timed(lambda n: executor.submit(noop, n).result(), count)
+    samples = timed(call, count)
     column.add("single_us", [seconds * 1e6 for seconds in samples])
     column.add("single_cpu_us", [(time.process_time() - cpu) / count * 1e6])
 
@@ -68,15 +91,22 @@ def add_burst(column, count, cpu, start):
 
 
 def beside_the_pool(url, options):
-    ours, theirs = Column(), Column()
+    ours, theirs, floor = Column(), Column(), Column()
+    bare = BareSocket(url, options.runtime)
     with belljar.Executor(url, runtime=options.runtime) as executor, ProcessPoolExecutor(2) as pool:
-        for warm in (executor, pool):
-            one_at_a_time(warm, 200, Column())
-        for _ in range(TURNS):  # In turn, so that a change of the machine's speed meets both.
-            for system, column in ((pool, theirs), (executor, ours)):
-                one_at_a_time(system, options.singles // TURNS, column)
-                burst(system, options.batch, column)
-    return ours, theirs
+        calls = [
+            (lambda n: pool.submit(noop, n).result(), theirs),
+            (bare.call, floor),
+            (lambda n: executor.submit(noop, n).result(), ours),
+        ]
+        for call, _ in calls:
+            timed(call, 200)
+        for _ in range(TURNS):  # In turn, so that a change of the machine's speed meets all.
+            for call, column in calls:
+                one_at_a_time(call, options.singles // TURNS, column)
+            burst(pool, options.batch, theirs)
+            burst(executor, options.batch, ours)
+    return ours, theirs, floor
 
 
 async def with_await(url, options):
@@ -128,8 +158,9 @@ def main():
     parser.add_argument("--peers", type=Path, default=ROOT / ".belljar/peers", help="as `make bench-peers` makes it")
     options = parser.parse_args()
     with service(options.belljar, options.mode) as (_, url):
-        ours, pool = beside_the_pool(url, options)
-        columns = {"belljar": ours, "with await": asyncio.run(with_await(url, options)), "the pool": pool}
+        ours, pool, bare = beside_the_pool(url, options)
+        awaited = asyncio.run(with_await(url, options))
+    columns = {"belljar": ours, "with await": awaited, "bare socket": bare, "the pool": pool}
     if has_celery(options.peers):
         columns["Celery"] = celery(options)
     show(columns)

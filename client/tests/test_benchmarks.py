@@ -14,4 +14,4 @@ class Benchmarks(unittest.TestCase):
         env = support.environment(BELLJAR_LOG="error")
         ended = support.run_python(str(SCRIPT), "--belljar", str(support.binary()), *sizes, env=env)
         self.assertEqual((ended.returncode, ended.stderr), (0, ""))
-        self.assertRegex(ended.stdout, r"one at a time, p50 \(us\)( +\d+){3}\n")
+        self.assertRegex(ended.stdout, r"one at a time, p50 \(us\)( +\d+){4}\n")
