@@ -105,6 +105,13 @@ impl Pool {
         self.shared().lock().backlog.running()
     }
 
+    /// How many invocations wait for a slot now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let state = self.shared().lock();
+        state.backlog.in_flight().saturating_sub(state.backlog.running())
+    }
+
     /// How many calls run at once.
     #[must_use]
     pub fn slots(&self) -> usize {

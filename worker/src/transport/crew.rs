@@ -1,10 +1,13 @@
 //! The pool of a worker process and its session: what happens in the pool is noted in the session,
 //! what the dispatcher wants is done in the pool.
 
+use std::time::Duration;
+
 use belljar_core::id::WorkerId;
 use belljar_core::message::{FromDispatcher, FromWorker, Registration, SessionId, TaskAttempt};
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::WorkerConfig;
@@ -16,6 +19,11 @@ use crate::pool::Pool;
 /// How many of the pool's events are taken at once.
 const EVENTS_AT_ONCE: usize = 256;
 
+/// While calls wait behind those that run, the ends of so many go out together, unless they take longer
+/// than this to come up. A message for each would cost both sides as much as the call did.
+const GATHERED: usize = 8;
+const GATHER_TIME: Duration = Duration::from_millis(1);
+
 /// A pool that serves a dispatcher.
 pub(crate) struct Crew {
     pool: Pool,
@@ -24,7 +32,7 @@ pub(crate) struct Crew {
     is_over: bool,
     session: Session,
     shutdown: CancellationToken,
-    drain_timeout: std::time::Duration,
+    drain_timeout: Duration,
 }
 
 impl Crew {
@@ -60,6 +68,18 @@ impl Crew {
             }
             () = self.shutdown.cancelled(), if !self.session.is_draining() => self.drain(),
             else => std::future::pending().await,
+        }
+        self.gather().await;
+    }
+
+    /// Takes more of what happens in the pool, as long as that keeps no slot without a call.
+    async fn gather(&mut self) {
+        let deadline = Instant::now() + GATHER_TIME;
+        let mut gathered = 1;
+        while gathered < GATHERED && self.pool.waiting() > self.pool.slots() {
+            let Ok(Some(event)) = timeout_at(deadline, self.events.recv()).await else { break };
+            self.session.take(event);
+            gathered += 1;
         }
     }
 
