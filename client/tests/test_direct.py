@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import socketserver
+import sys
 import threading
 import time
 import unittest
@@ -113,22 +114,30 @@ class Direct(unittest.TestCase):
         self.assertEqual(future.result(60), 18)
 
     def test_threads_do_not_get_into_each_others_way(self):
-        wrong = []
+        right = []
 
         def work(seed):
-            for n in range(seed, seed + 200):
+            for n in range(seed, seed + 300):
                 future = self.executor.submit(scaled, n)
                 if n % 7 == 0:
                     future.cancel()
-                elif future.result(60) != 3 * n:
-                    wrong.append(n)
+                elif n % 7 == 1:
+                    right.append(next(belljar.as_completed([future], 60)).result() == 3 * n)
+                else:
+                    right.append(future.result(60) == 3 * n)
 
+        # Threads take turns at any instruction, and connections are given up in the middle of it all.
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(1e-5)
         threads = [threading.Thread(target=work, args=(seed,)) for seed in (0, 1000, 2000, 3000)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.assertEqual(wrong, [])
+        with mock.patch.object(_direct, "_ROUND_SECONDS", 0.002):
+            self.executor._core._running.thread.loop.call_soon_threadsafe(self.direct._look_round)
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        self.assertTrue(all(right))
+        self.assertGreater(len(right), 1000, "every thread has come to its end")
         self.executor.flush()
         self.assertFalse(self.direct.is_busy)
 

@@ -10,6 +10,7 @@ ended yet, and every failure, to be sent again under the same key.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import select
 import socket
@@ -59,15 +60,13 @@ class Direct:
         self._loop = loop
         self._address = address
         self._engine = engine
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._line: Optional[_Line] = None
         # What is under way, until its future or the engine knows of the answer; and while that is to be read.
         self._exchange: Optional[Exchange] = None
         self._awaited: Optional[Exchange] = None
-        self._is_reading = False
         self._round: Optional[asyncio.TimerHandle] = None
-        self._seen: Optional[Exchange] = None
-        self._was_used = False
+        self._taken = self._taken_before = 0
 
     @property
     def is_busy(self) -> bool:
@@ -98,7 +97,7 @@ class Direct:
             except BaseException:
                 self._fail(exchange)
                 raise
-            self._was_used = True
+            self._taken += 1
         return True
 
     def wait(self, waiting: Waiting) -> None:
@@ -121,22 +120,25 @@ class Direct:
             self._fail(exchange)
             raise
         finally:
-            self._end_reading()
+            self._end_reading(line)
 
     def _begin_reading(self, exchange: Exchange) -> Optional[_Line]:
         with self._lock:
-            if self._line is None or self._is_reading or self._awaited is not exchange:
+            line = self._line
+            if line is None or line.is_read or self._awaited is not exchange:
                 return None
-            self._is_reading = True
-            self._line.ignore()
-            return self._line
+            line.is_read = True
+            line.ignore()
+            return line
 
-    def _end_reading(self) -> None:
+    def _end_reading(self, line: _Line) -> None:
         with self._lock:
-            self._is_reading = False
-            # Also where it is the next call's already, whose answer nobody could read so far.
-            if self._awaited is not None and self._line is not None:
-                self._line.watch()
+            line.is_read = False
+            if line is not self._line:
+                line.close()  # It could not be while it was read.
+            elif self._awaited is not None:
+                # Also where it is the next call's already, whose answer nobody could read so far.
+                line.watch()
 
     def _answered(self, exchange: Exchange, response: Response) -> None:
         if response.status != 200 or response.is_last:
@@ -154,7 +156,7 @@ class Direct:
             finish(waiting, ended[0])
         except InvalidStateError:
             pass  # Cancelled meanwhile.
-        self._free()
+        self._free(exchange)
 
     def _fail(self, exchange: Exchange) -> None:
         """Has the loop send it again."""
@@ -163,21 +165,24 @@ class Direct:
             self._disconnect()
             self._engine.repeat(exchange.call, exchange.body)
 
-        if self._awaited is exchange:
-            self._hand_over(exchange, repeat)
+        self._hand_over(exchange, repeat)
 
     def _hand_over(self, exchange: Exchange, work: Callable[[], None]) -> None:
         def take_over() -> None:
-            if self._exchange is exchange:
+            if self._exchange is exchange:  # Else somebody has come first.
                 work()
-                self._free()
+                self._free(exchange)
 
-        self._awaited = None
+        with self._lock:
+            if self._exchange is not exchange:
+                return
+            self._awaited = None
         self._loop.call_soon_threadsafe(take_over)
 
-    def _free(self) -> None:
-        self._awaited = None  # First: without an exchange the next call may be taken.
-        self._exchange = None
+    def _free(self, exchange: Exchange) -> None:
+        with self._lock:
+            if self._exchange is exchange:
+                self._exchange = self._awaited = None
         self._engine.direct_is_free()
 
     # On the loop.
@@ -195,24 +200,26 @@ class Direct:
 
     def _look_round(self) -> None:
         """Sees to what no event tells of."""
-        was_used, self._was_used = self._was_used, False
-        seen, self._seen = self._seen, self._exchange
-        if seen is not None and seen is self._exchange:
-            self._disconnect()
-            self._is_reading = False
-            self._hand_over(seen, lambda: self._engine.repeat(seen.call, seen.body))
-        elif was_used or self.is_busy:
-            self._round = self._loop.call_later(_ROUND_SECONDS, self._look_round)
-        else:
-            self._disconnect()
+        with self._lock:
+            was_used, self._taken_before = self._taken != self._taken_before, self._taken
+            if was_used:
+                self._round = self._loop.call_later(_ROUND_SECONDS, self._look_round)
+                return
+            late = self._exchange
+            self._close_line()
+        if late is not None:
+            self._hand_over(late, lambda: self._engine.repeat(late.call, late.body))
 
     def _disconnect(self) -> None:
         with self._lock:
-            if self._round is not None:
-                self._round.cancel()
-            if self._line is not None:
-                self._line.close()
-                self._line = None
+            self._close_line()
+
+    def _close_line(self) -> None:
+        if self._round is not None:
+            self._round.cancel()
+        if self._line is not None:
+            self._line.abandon()
+            self._line = None
 
     def close(self) -> None:
         """Closes the connection, whatever is under way."""
@@ -226,6 +233,7 @@ class _Line:
     def __init__(self, family: int, peer: Any, loop: asyncio.AbstractEventLoop, on_readable: Callable[[], None]) -> None:
         self._loop = loop
         self._on_readable = on_readable
+        self.is_read = False
         self._answers = Answers()
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -267,8 +275,17 @@ class _Line:
         if self._poll.poll(0):  # Else somebody has come first.
             self._on_readable()
 
-    def close(self) -> None:
-        """Closes it."""
+    def abandon(self) -> None:
+        """Ends it, for the loop. A thread that reads it hears of that, and closes it: before, its descriptor could
+        become another's, which the thread would read then."""
         self._loop.remove_reader(self._poll)
         self._poll.close()
+        if self.is_read:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+        else:
+            self._socket.close()
+
+    def close(self) -> None:
+        """Closes it."""
         self._socket.close()
