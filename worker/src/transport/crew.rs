@@ -69,11 +69,12 @@ impl Crew {
             () = self.shutdown.cancelled(), if !self.session.is_draining() => self.drain(),
             else => std::future::pending().await,
         }
-        self.gather().await;
     }
 
-    /// Takes more of what happens in the pool, as long as that keeps no slot without a call.
-    async fn gather(&mut self) {
+    /// Like [`Crew::changes`], and takes more of what happens as long as that keeps no slot without a
+    /// call. For push: requests of pull gather by themselves, while the one before is answered.
+    pub(crate) async fn gathered_changes(&mut self) {
+        self.changes().await;
         let deadline = Instant::now() + GATHER_TIME;
         let mut gathered = 1;
         while gathered < GATHERED && self.pool.waiting() > self.pool.slots() {

@@ -51,7 +51,7 @@ async fn exchange(crew: &mut Crew, mut dealer: Dealer, welcome: Welcome) -> Resu
                 crew.heed(&message?)?;
                 heard = Instant::now();
             }
-            () = crew.changes() => {}
+            () = crew.gathered_changes() => {}
             () = sleep_until(silent.min(lost)) => {
                 if lost <= Instant::now() {
                     return Err(Ended::broken("the dispatcher is silent"));
