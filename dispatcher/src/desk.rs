@@ -26,7 +26,8 @@ const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause after a claim that failed.
 const CLAIM_PAUSE: Duration = Duration::from_millis(100);
 
-type Request<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
+type Underway<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Request<T> = Option<Underway<T>>;
 
 pub(crate) struct Desk {
     id: DispatcherId,
@@ -35,7 +36,7 @@ pub(crate) struct Desk {
     functions: Functions,
     intake: Request<(Event, Vec<Finished>)>,
     /// Tasks that were given, on their way to their functions.
-    given: FuturesUnordered<Pin<Box<dyn Future<Output = (Event, Vec<Finished>)> + Send>>>,
+    given: FuturesUnordered<Underway<(Event, Vec<Finished>)>>,
     settling: Request<Vec<(TaskId, Attempt)>>,
     beating: Request<Result<Beat, StoreError>>,
     next_beat: Instant,

@@ -321,6 +321,22 @@ impl World {
         (!all.is_empty()).then(|| all[at % all.len()])
     }
 
+    /// The store gives tasks.
+    fn give(&mut self, at: usize) {
+        // As much as it likes: the store's view of the free places may be old.
+        let given: Vec<_> = (0..at % 4).map(|_| assignment(TaskId::random(), 1, 0)).collect();
+        let is_last = at.is_multiple_of(3);
+        match (self.wanted, self.is_waited_for) {
+            // It overtakes the claim.
+            (Some(_), _) => {}
+            (None, true) => self.is_waited_for = !is_last,
+            (None, false) => return,
+        }
+        self.opened.extend(given.iter().map(|task| (task.invocation.task_id, 1)));
+        self.handle(Event::Coming);
+        self.handle(Event::Given { assignments: given, is_last });
+    }
+
     fn step(&mut self, what: u8, at: usize) {
         match what % 12 {
             0 if self.windows.len() < 4 => {
@@ -360,21 +376,7 @@ impl World {
                 let settled = std::mem::take(&mut self.settling);
                 self.handle(Event::Settled(settled));
             }
-            10 => {
-                // As much as it likes: the store's view of the free places may be old.
-                let given: Vec<_> =
-                    (0..at % 4).map(|_| assignment(TaskId::random(), 1, 0)).collect();
-                let is_last = at.is_multiple_of(3);
-                match (self.wanted, self.is_waited_for) {
-                    // It overtakes the claim.
-                    (Some(_), _) => {}
-                    (None, true) => self.is_waited_for = !is_last,
-                    (None, false) => return,
-                }
-                self.opened.extend(given.iter().map(|task| (task.invocation.task_id, 1)));
-                self.handle(Event::Coming);
-                self.handle(Event::Given { assignments: given, is_last });
-            }
+            10 => self.give(at),
             8 => {
                 self.now += Duration::from_millis(at as u64 % 3000);
                 self.handle(Event::Tick);

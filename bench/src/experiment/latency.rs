@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::RUNTIMES;
+use super::{RUNTIMES, alone};
 use crate::api::Client;
 use crate::drive::{one_at_a_time, one_at_a_time_in_two};
 use crate::lab::Lab;
@@ -27,7 +27,7 @@ struct Case {
 pub(super) async fn run(lab: &mut Lab) -> Result<()> {
     let sizes = lab.effort.pick([100, 1_000], [100, 200]);
     let turns: usize = sizes.iter().map(|size| size / TURN).sum();
-    lab.progress.begin("latency", turns + 2);
+    lab.progress.begin("latency", turns + 3);
     lab.progress.step("starting services");
     let subjects = lab.subjects(&Mode::ALL).await?;
     let mut cases = Vec::new();
@@ -74,6 +74,10 @@ pub(super) async fn run(lab: &mut Lab) -> Result<()> {
                 lab.keep(series.at("study", size).of(samples));
             }
         }
+    }
+    lab.progress.step("where the time goes");
+    if let Some(subject) = subjects.first() {
+        alone::profile(lab, subject, first).await?;
     }
     lab.progress.step("stopping services");
     drop(subjects);

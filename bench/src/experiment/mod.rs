@@ -1,6 +1,7 @@
 //! The measurements, a file for each experiment. Each keeps its samples in the lab's run and judges
 //! nothing: what figures mean is said by [`crate::target`] and [`crate::report`].
 
+mod alone;
 mod client;
 mod latency;
 mod load;

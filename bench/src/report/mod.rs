@@ -5,6 +5,7 @@
 //! * [`text`]: what surrounds the figures: machine, load, method, how to read it. * [`html`]: Markdown as
 //!   a page. * The others: a section for each experiment.
 
+mod alone;
 mod figures;
 mod html;
 mod latency;
@@ -69,6 +70,7 @@ pub(crate) fn summary(run: &Run) -> String {
 fn sections(run: &Run) -> Vec<Section> {
     let all = [
         latency::section(run),
+        alone::section(run),
         throughput::section(run),
         overhead::section(run),
         sandbox::section(run),
