@@ -321,6 +321,18 @@ impl World {
         (!all.is_empty()).then(|| all[at % all.len()])
     }
 
+    /// Time passes, and the store has news.
+    fn pass_time(&mut self, at: usize) {
+        self.now += Duration::from_millis(at as u64 % 3000);
+        self.handle(Event::Tick);
+        if at.is_multiple_of(2) {
+            self.is_waited_for = false;
+            self.handle(Event::WorkArrived);
+        } else {
+            self.handle(Event::Reconnected);
+        }
+    }
+
     /// The store gives tasks.
     fn give(&mut self, at: usize) {
         // As much as it likes: the store's view of the free places may be old.
@@ -377,16 +389,7 @@ impl World {
                 self.handle(Event::Settled(settled));
             }
             10 => self.give(at),
-            8 => {
-                self.now += Duration::from_millis(at as u64 % 3000);
-                self.handle(Event::Tick);
-                if at.is_multiple_of(2) {
-                    self.is_waited_for = false;
-                    self.handle(Event::WorkArrived);
-                } else {
-                    self.handle(Event::Reconnected);
-                }
-            }
+            8 => self.pass_time(at),
             11 => {
                 let Some(worker) = self.windows.keys().next().copied() else { return };
                 let window = at % 4;
