@@ -60,15 +60,11 @@ pub(crate) async fn one_at_a_time(
     function_id: &str,
     calls: &[Call],
 ) -> Result<Timed> {
-    let mut timed = Timed::default();
-    let begun = Instant::now();
-    for call in calls {
-        let submitted = Instant::now();
+    in_turn(calls, async |call| {
         let (_, checked) = client.call(function_id, &call.args, &call.expected).await?;
-        timed.take(submitted, checked);
-    }
-    timed.seconds = begun.elapsed().as_secs_f64();
-    Ok(timed)
+        Ok(checked)
+    })
+    .await
 }
 
 /// The same by the classic pair of requests: submit, then ask for the result.
@@ -77,11 +73,19 @@ pub(crate) async fn one_at_a_time_in_two(
     function_id: &str,
     calls: &[Call],
 ) -> Result<Timed> {
+    in_turn(calls, async |call| client.call_in_two(function_id, &call.args, &call.expected).await)
+        .await
+}
+
+async fn in_turn(
+    calls: &[Call],
+    mut ask: impl AsyncFnMut(&Call) -> Result<Result<(), String>>,
+) -> Result<Timed> {
     let mut timed = Timed::default();
     let begun = Instant::now();
     for call in calls {
         let submitted = Instant::now();
-        let checked = client.call_in_two(function_id, &call.args, &call.expected).await?;
+        let checked = ask(call).await?;
         timed.take(submitted, checked);
     }
     timed.seconds = begun.elapsed().as_secs_f64();
