@@ -117,11 +117,14 @@ async fn light_worker(address: SocketAddr, mut leave: watch::Receiver<bool>) {
     say(&mut dealer, FromWorker::Register { registration, proof: None }).await;
     say(&mut dealer, FromWorker::Held(Vec::new())).await;
     let (mut heartbeat, mut sequence) = (Duration::from_secs(1), 0);
+    // From what was said last, not heard: the dispatcher's own heartbeats must not put ours off.
+    let mut said = tokio::time::Instant::now();
     loop {
         let message = tokio::select! {
             message = dealer.recv() => message.expect("a message"),
-            () = tokio::time::sleep(heartbeat) => {
+            () = tokio::time::sleep_until(said + heartbeat) => {
                 say(&mut dealer, FromWorker::Heartbeat).await;
+                said = tokio::time::Instant::now();
                 continue;
             }
             _ = leave.changed() => {
