@@ -102,18 +102,7 @@ async fn light_worker(address: SocketAddr, mut leave: watch::Receiver<bool>) {
         decode::<FromDispatcher>(&challenge).expect("messages")[..],
         [FromDispatcher::Challenge { .. }]
     ));
-    let registration = Registration {
-        worker: WorkerId::random(),
-        session: None,
-        mode: Mode::Push,
-        slots: 1,
-        window: 4,
-        classes: vec!["native:3.11".parse().expect("a class")],
-        host: "light".to_owned(),
-        pid: 1,
-        belljar: "0".to_owned(),
-        nonce: Nonce::random(),
-    };
+    let registration = registration();
     say(&mut dealer, FromWorker::Register { registration, proof: None }).await;
     say(&mut dealer, FromWorker::Held(Vec::new())).await;
     let (mut heartbeat, mut sequence) = (Duration::from_secs(1), 0);
@@ -154,6 +143,21 @@ async fn light_worker(address: SocketAddr, mut leave: watch::Receiver<bool>) {
                 other => panic!("{other:?}"),
             }
         }
+    }
+}
+
+fn registration() -> Registration {
+    Registration {
+        worker: WorkerId::random(),
+        session: None,
+        mode: Mode::Push,
+        slots: 1,
+        window: 4,
+        classes: vec!["native:3.11".parse().expect("a class")],
+        host: "light".to_owned(),
+        pid: 1,
+        belljar: "0".to_owned(),
+        nonce: Nonce::random(),
     }
 }
 
