@@ -23,6 +23,10 @@ def noop(x):
     return x
 
 
+def p50_us(samples):
+    return statistics.median(samples) * 1e6
+
+
 def nap(seconds):
     import time
 
@@ -52,9 +56,6 @@ def no_ops(options):
                 if turn > 0:  # The first warms up.
                     singles[mode] += samples
                     rates[mode].append(rate)
-    def p50_us(samples):
-        return statistics.median(samples) * 1e6
-
     local_us, local_rate = p50_us(singles["local"]), statistics.median(rates["local"])
     for mode in MODES:
         single_us, rate = p50_us(singles[mode]), statistics.median(rates[mode])

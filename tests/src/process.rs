@@ -1,8 +1,10 @@
 //! The process table, read from `/proc`.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A process.
@@ -24,9 +26,8 @@ pub fn all() -> Vec<Process> {
 }
 
 fn read(pid: i32) -> Option<Process> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything; the fields begin behind the last one.
-    let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
+    let stat = stat(pid)?;
+    let mut fields = stat.split(' ');
     if fields.next()? == "Z" {
         return None;
     }
@@ -34,6 +35,13 @@ fn read(pid: i32) -> Option<Process> {
     let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let command = String::from_utf8_lossy(&command).replace('\0', " ").trim().to_owned();
     Some(Process { pid, parent, command })
+}
+
+/// The fields of a process's `stat`, from its state on.
+fn stat(pid: i32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; the fields begin behind the last one.
+    Some(stat.get(stat.rfind(')')? + 2..)?.to_owned())
 }
 
 /// The processes below `pid`, however deep.
@@ -74,15 +82,13 @@ pub fn eventually(timeout: Duration, mut condition: impl FnMut() -> bool) -> boo
     }
 }
 
-/// The processor time that a process has used, in steps of 10 ms.
+/// The processor time that a process has used, user and system, in steps of 10 ms; `None` where it is
+/// gone.
 #[must_use]
-pub fn cpu_time(pid: i32) -> Duration {
-    let ticks = || -> Option<u64> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let fields: Vec<_> = stat.get(stat.rfind(')')? + 2..)?.split(' ').collect();
-        Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
-    };
-    Duration::from_millis(ticks().unwrap_or_default() * 10)
+pub fn cpu_time(pid: i32) -> Option<Duration> {
+    let stat = stat(pid)?;
+    let mut ticks = stat.split(' ').skip(11).map(str::parse::<u64>);
+    Some(Duration::from_millis((ticks.next()?.ok()? + ticks.next()?.ok()?) * 10))
 }
 
 /// A `redis-server` that nobody uses. It wakes ten times a second; what that costs says how dear waking
@@ -94,10 +100,10 @@ pub struct Idler {
 }
 
 impl Idler {
-    /// Starts it.
+    /// Starts it, and waits until it has nothing to do any more.
     ///
     /// # Errors
-    /// There is no `redis-server`.
+    /// There is no `redis-server`, or it does not start.
     pub fn start() -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut command = std::process::Command::new("redis-server");
@@ -105,12 +111,17 @@ impl Idler {
             .args(["--port", "0", "--save", "", "--unixsocket", "redis.sock"])
             .current_dir(directory.path());
         let child = command.stdout(std::process::Stdio::null()).spawn()?;
-        Ok(Self { child, _directory: directory })
+        let socket = directory.path().join("redis.sock");
+        let idler = Self { child, _directory: directory };
+        // Its start is no idleness: it would make a dear process look cheap beside it.
+        let is_up = || UnixStream::connect(&socket).is_ok();
+        ensure!(eventually(Duration::from_secs(10), is_up), "redis-server does not start");
+        Ok(idler)
     }
 
     /// The processor time that it has used.
     #[must_use]
-    pub fn cpu_time(&self) -> Duration {
+    pub fn cpu_time(&self) -> Option<Duration> {
         cpu_time(self.child.id().cast_signed())
     }
 }

@@ -93,9 +93,11 @@ local function count(changes)
   end
 end
 
--- Queues ids: `queues` maps a class to scores and ids in turn. Wakes the dispatchers that wait for them.
-local function enqueue(queues)
-  local wants, woken = redis.call('HGETALL', WANTS), {}
+-- Queues ids: `queues` maps a class to scores and ids in turn. Wakes the dispatchers that wait for them;
+-- `wants` is all of WANTS, where the caller has read it.
+local function enqueue(queues, wants)
+  local woken = {}
+  wants = wants or redis.call('HGETALL', WANTS)
   for class, items in pairs(queues) do
     write_all('ZADD', QUEUE .. class, items)
     redis.call('SADD', CLASSES, class)

@@ -77,8 +77,7 @@ end
 -- Hands tasks of one class to a dispatcher that waits for as many. Says whether one took them; the
 -- message is read by `notify.rs`: W where the dispatcher waits for more and C where it has to claim
 -- first, and for each task its id, `<#card> <#args>\n`, its card and its arguments.
-local function hand_over(class, us, ids, cards, args)
-  local wants = redis.call('HGETALL', WANTS)
+local function hand_over(wants, class, us, ids, cards, args)
   for i = 1, #wants, 2 do
     local dispatcher, left = wants[i], without(wants[i + 1], class, #ids)
     if left then
@@ -139,12 +138,12 @@ if #delayed > 0 then
     redis.call('PUBLISH', TOPIC_WORK, 'delayed')
   end
 end
-local given = 0
+local given, wants = 0, redis.call('HGETALL', WANTS)
 if ARGV[4] == '1' and #delayed == 0 and bytes <= MOST_GIVEN_BYTES
-  and hand_over(lists[1], us, ids, cards, args) then
+  and hand_over(wants, lists[1], us, ids, cards, args) then
   given = #ids
 else
-  enqueue(queues)
+  enqueue(queues, wants)
 end
 -- Trimmed in strides: a trim for every task would cost as much as the push.
 if write_all('LPUSH', RECENT, ids) > ARGV[2] + 1000 then redis.call('LTRIM', RECENT, 0, ARGV[2] - 1) end
