@@ -7,10 +7,15 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
+use crate::large::is_large;
 use crate::record::{Ending, NewTask, Timestamp};
 
 /// Separates losses in a state.
 const LOSS_SEPARATOR: char = '\x1e';
+
+/// Where a live card says that the arguments are a key of their own, and how.
+const LARGE_AT: usize = 17;
+const LARGE: char = '+';
 
 /// What was fixed when the task was accepted.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,7 +44,8 @@ pub(crate) const fn lane(priority: Priority) -> u64 {
 /// The part of a new task's card after its time.
 pub(crate) fn body(task: &NewTask) -> Vec<u8> {
     let NewTask { spec, args, delay_ms, .. } = task;
-    let mut card = format!("{} {}\n", spec.class, lane(spec.priority)).into_bytes();
+    let args_place = if is_large(args) { LARGE } else { ' ' };
+    let mut card = format!("{args_place}{} {}\n", spec.class, lane(spec.priority)).into_bytes();
     let body = Body { spec: spec.clone(), args_bytes: args.len() as u64, delay_ms: *delay_ms };
     write(&mut card, &body);
     card
@@ -92,6 +98,8 @@ pub(crate) struct End {
     state: usize,
     ending: usize,
     result: usize,
+    /// The length of a result that is a key of its own.
+    large: Option<u64>,
 }
 
 impl Card {
@@ -118,7 +126,22 @@ impl Card {
         Ok((Timestamp(accepted), body))
     }
 
-    /// The pickled result of an ended task.
+    /// Whether the arguments are a key of their own.
+    pub(crate) fn has_large_args(&self) -> bool {
+        self.bytes.get(self.live.0 + LARGE_AT) == Some(&(LARGE as u8))
+    }
+
+    /// The length of the pickled result of an ended task.
+    pub(crate) fn result_bytes(&self) -> u64 {
+        self.large_result().unwrap_or_else(|| self.result().len() as u64)
+    }
+
+    /// The length of a result that is a key of its own.
+    pub(crate) fn large_result(&self) -> Option<u64> {
+        self.end.as_ref().and_then(|end| end.large)
+    }
+
+    /// The pickled result of an ended task, empty where it is a key of its own.
     pub(crate) fn result(&self) -> Bytes {
         self.end.as_ref().map_or_else(Bytes::new, |end| self.part(end.result, self.bytes.len()))
     }
@@ -162,8 +185,9 @@ fn read_end(bytes: &[u8]) -> Option<(usize, End)> {
     let state = start.checked_add(length()?)?;
     let ending = state.checked_add(length()?)?;
     let result = ending.checked_add(length()?)?;
+    let large = next();
     let (finished_at, expires_at) = (Timestamp(finished), Timestamp(expires_ms * 1000));
-    Some((start, End { status, finished_at, expires_at, state, ending, result }))
+    Some((start, End { status, finished_at, expires_at, state, ending, result, large }))
 }
 
 /// A task's attempts, from its state.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::Store;
 use crate::card::{self, Card};
 use crate::error::StoreError;
+use crate::large::{args_key, is_large, unpublished_key};
 use crate::record::{ClaimedTask, Finished, Held, Requeued, Returned, Settled, Want};
 use crate::reply::{parse_id, unexpected};
 use crate::script::{CLAIM, FINISH, HELD, REQUEUE};
@@ -42,12 +43,24 @@ impl Store {
             }
         }
         let rows: Vec<(String, u32, u32, Bytes, Bytes)> = call.run(self).await?;
-        let tasks = rows.into_iter().map(|(id, attempt, deaths, card, args)| {
+        let mut large = Vec::new();
+        let mut tasks = Vec::with_capacity(rows.len());
+        for (place, (id, attempt, deaths, card, args)) in rows.into_iter().enumerate() {
             let id = parse_id(&id)?;
-            let (_, body) = Card::read(id, card)?.accepted(id)?;
-            Ok(ClaimedTask { id, attempt: Attempt(attempt), deaths, spec: body.spec, args })
-        });
-        tasks.collect()
+            let card = Card::read(id, card)?;
+            let (_, body) = card.accepted(id)?;
+            if card.has_large_args() {
+                large.push((place, args_key(id)));
+            }
+            let attempt = Attempt(attempt);
+            tasks.push(ClaimedTask { id, attempt, deaths, spec: body.spec, args });
+        }
+        let (places, keys): (Vec<_>, Vec<_>) = large.into_iter().unzip();
+        for (place, args) in zip(places, self.get_large("claim", keys).await?) {
+            // They are gone where the task has ended meanwhile; this attempt will be told so.
+            tasks[place].args = args.unwrap_or_default();
+        }
+        Ok(tasks)
     }
 
     /// Publishes results, each under its fence; answers in the same order. A repeated word on an
@@ -65,8 +78,9 @@ impl Store {
         let mut settled = Vec::with_capacity(finished.len());
         let mut freed = freed as u64;
         for part in finished.chunks(SETTLED_AT_ONCE) {
-            let rows: Vec<_> =
+            let mut rows: Vec<_> =
                 part.iter().map(|one| card::ending(Some(one.worker), &one.outcome)).collect();
+            self.put_results(part, &mut rows).await?;
             let bytes = rows.iter().map(|(_, ending, result)| 64 + ending.len() + result.len());
             let mut call = FINISH.call(4 + 5 * part.len(), bytes.sum());
             call.number(self.result_ttl_ms()).arg(&*self.cancelled_ending);
@@ -78,6 +92,28 @@ impl Store {
             settled.extend(read_letters("finish", call.run(self).await?, part.len())?);
         }
         Ok(settled)
+    }
+
+    /// Writes large results, and leaves of each its length under its letter in small. Where the server's
+    /// memory is full, which refuses writes outside of scripts, they stay: ended tasks make room.
+    async fn put_results(
+        &self,
+        part: &[Finished],
+        rows: &mut [(&'static str, Vec<u8>, Bytes)],
+    ) -> Result<(), StoreError> {
+        let large = zip(part, rows.iter()).filter(|(_, (.., result))| is_large(result));
+        let values =
+            large.map(|(one, (.., result))| (unpublished_key(one.id, one.attempt), result));
+        match self.put_large("finish", values).await {
+            Ok(()) => {}
+            Err(StoreError::RefusesWrites(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        for (letter, _, result) in rows.iter_mut().filter(|(.., result)| is_large(result)) {
+            *letter = if *letter == "C" { "c" } else { "f" };
+            *result = result.len().to_string().into();
+        }
+        Ok(())
     }
 
     /// Queues given-back attempts again, each under its fence, at the front of their class.

@@ -10,7 +10,8 @@
 //!   given out. * [`error`]: what can go wrong. * [`notify`]: hearing of changes.
 //! * `submit`, `dispatch`, `beat`, `read`, `function`, `audit`: the operations of [`Store`].
 //! * `scripts/*.lua` behind `script`: the operations where they happen; `scripts/shared.lua` describes
-//!   the keys and the forms of values. * `card`: the bytes of a record. * `reply`: reading what scripts answer.
+//!   the keys and the forms of values. * `card`: the bytes of a record. * `large`: values that no script
+//!   touches. * `reply`: reading what scripts answer.
 //! * `connection`: one connection that mends itself. * `server`: whether a server is fit.
 
 mod audit;
@@ -21,6 +22,7 @@ mod connection;
 mod dispatch;
 pub mod error;
 mod function;
+mod large;
 pub mod notify;
 mod read;
 pub mod record;
@@ -36,6 +38,7 @@ use belljar_core::outcome::{Outcome, Verdict};
 
 pub use config::{DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, RECENT_TASKS, StoreConfig};
 pub use error::StoreError;
+pub use large::LARGE_BYTES;
 pub use notify::{Ended, Notice, Notices, Topic};
 
 use beat::LostTooOften;

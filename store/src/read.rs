@@ -1,5 +1,7 @@
 //! Looking at tasks.
 
+use std::iter::zip;
+
 use belljar_core::id::TaskId;
 use belljar_core::task::TaskStatus;
 use bytes::Bytes;
@@ -9,6 +11,7 @@ use crate::Store;
 use crate::card::{Attempts, Card};
 use crate::config::RECENT_TASKS;
 use crate::error::StoreError;
+use crate::large::result_key;
 use crate::record::{Page, TaskFilter, TaskRecord, TaskResult, TaskSummary, Timestamp};
 use crate::reply::{self, parse_id};
 use crate::script::{RECENT, RESULTS, TASK};
@@ -35,8 +38,21 @@ impl Store {
                 call.arg(id.to_string());
             }
             let answers: Vec<Option<Bytes>> = call.run(self).await?;
+            let mut large = Vec::new();
             for (id, answer) in part.iter().zip(answers) {
-                results.push(answer.map(|answer| task_result(*id, answer)).transpose()?);
+                let read = answer.map(|answer| task_result(*id, answer)).transpose()?;
+                if matches!(read, Some((_, true))) {
+                    large.push((results.len(), result_key(*id)));
+                }
+                results.push(read.map(|(result, _)| result));
+            }
+            let (places, keys): (Vec<_>, Vec<_>) = large.into_iter().unzip();
+            for (place, result) in zip(places, self.get_large("results", keys).await?) {
+                // Its record and it expire together: where it is gone, so is the task.
+                match (result, &mut results[place]) {
+                    (Some(result), Some(known)) => known.result = result,
+                    (_, gone) => *gone = None,
+                }
             }
         }
         Ok(results)
@@ -74,7 +90,7 @@ impl Store {
             ending,
             losses: attempts.losses,
             args_bytes: body.args_bytes,
-            result_bytes: card.result().len() as u64,
+            result_bytes: card.result_bytes(),
         }))
     }
 
@@ -115,14 +131,16 @@ impl Store {
 
 const _: () = assert!(SCANNED_AT_MOST < RECENT_TASKS, "a page is a part of the list");
 
-fn task_result(id: TaskId, answer: Bytes) -> Result<TaskResult, StoreError> {
+/// What an answer of the script says, and whether the result is a key of its own.
+fn task_result(id: TaskId, answer: Bytes) -> Result<(TaskResult, bool), StoreError> {
     let unfinished = match &*answer {
         b"Q" => Some(TaskStatus::Queued),
         b"R" => Some(TaskStatus::Running),
         _ => None,
     };
     if let Some(status) = unfinished {
-        return Ok(TaskResult { status, result: Bytes::new(), failure: None, expires_at: None });
+        let known = TaskResult { status, result: Bytes::new(), failure: None, expires_at: None };
+        return Ok((known, false));
     }
     let card = Card::read(id, answer)?;
     let expires_at = card.end.as_ref().map(|end| end.expires_at);
@@ -130,7 +148,8 @@ fn task_result(id: TaskId, answer: Bytes) -> Result<TaskResult, StoreError> {
     // Read of failed tasks only: most have not failed, and this takes their ending apart.
     let ending = if status == TaskStatus::Failed { card.ending(id)? } else { None };
     let failure = ending.and_then(|(_, ending)| ending.failure);
-    Ok(TaskResult { status, result: card.result(), failure, expires_at })
+    let result = TaskResult { status, result: card.result(), failure, expires_at };
+    Ok((result, card.large_result().is_some()))
 }
 
 /// The next task of a list, if it is still known and the filter lets it through.

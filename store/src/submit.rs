@@ -9,6 +9,7 @@ use redis::Value;
 use crate::card;
 use crate::config::{IDEMPOTENCY_TTL, RECENT_TASKS};
 use crate::error::StoreError;
+use crate::large::{args_key, is_large};
 use crate::record::{Cancel, NewTask};
 use crate::reply::{parse_id, unexpected};
 use crate::script::{CANCEL, SUBMIT};
@@ -47,10 +48,19 @@ impl Store {
             call.arg(class).number(lane);
         }
         for (task, (card, group, extra)) in tasks.iter().zip(parts) {
-            call.arg(task.id.to_string()).arg(card).arg(&task.args);
+            let args: &[u8] = if is_large(&task.args) { &[] } else { &task.args };
+            call.arg(task.id.to_string()).arg(card).arg(args);
             call.number(group as u64).arg(extra);
         }
-        self.read_submission(tasks.iter().map(|task| task.id).collect(), call.run(self).await?)
+        let large = || tasks.iter().filter(|task| is_large(&task.args));
+        self.put_large("submit", large().map(|task| (args_key(task.id), &task.args))).await?;
+        let ids = tasks.iter().map(|task| task.id).collect();
+        let answer = self.read_submission(ids, call.run(self).await?);
+        // What was refused, or accepted before under another id, would fill the memory for a while.
+        let taken = answer.as_ref().map_or(&[][..], Vec::as_slice);
+        let left = large().filter(|task| !taken.contains(&task.id)).map(|task| args_key(task.id));
+        self.drop_large("submit", left.collect()).await;
+        answer
     }
 
     fn read_submission(

@@ -22,7 +22,7 @@ local ends = open_end(us, ms, ARGV[2])
 if redis.call('ZREM', DELAYED, id) == 1 then
   ends.counts.delayed = -1
 else
-  local class = string.match(card, '^L%d+ (%S+) ')
+  local class = string.match(card, '^L%d+[ +](%S+) ')
   if redis.call('ZREM', QUEUE .. class, id) == 1 then ends.counts.queued = -1 end
 end
 seal(ends, id, 'X', card, state or '', ARGV[3], '')

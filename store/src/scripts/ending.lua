@@ -16,14 +16,22 @@ local STATUS_OF = { C = 'completed', F = 'failed', X = 'cancelled' }
 -- are looked at: their kind stands in the ending.
 local MOST_TOLD_BYTES, MOST_TOLD_TOGETHER = 1024, 65536
 
--- Writes the last card of a task, which then expires.
-local function seal(ends, id, letter, card, state, ending, result)
+-- Writes the last card of a task, which then expires. A `large` result is taken over from the key that
+-- this names, and `result` is its length.
+local function seal(ends, id, letter, card, state, ending, result, large)
+  local apart = ''
+  if large then
+    redis.call('RENAME', large, LARGE_RESULT .. id)
+    redis.call('PEXPIREAT', LARGE_RESULT .. id, ends.expires)
+    apart, result = ' ' .. result, ''
+  end
+  if string.byte(card, LARGE_AT) == PLUS then redis.call('UNLINK', LARGE_ARGS .. id) end
   redis.call('SET', TASK .. id,
-    letter .. ends.us .. ' ' .. ends.expires .. ' ' .. #card .. ' ' .. #state .. ' ' .. #ending .. '\n'
-      .. card .. state .. ending .. result,
+    letter .. ends.us .. ' ' .. ends.expires .. ' ' .. #card .. ' ' .. #state .. ' ' .. #ending .. apart
+      .. '\n' .. card .. state .. ending .. result,
     'PXAT', ends.expires)
   local n, told = #ends.ended + 1, ':'
-  if letter ~= 'F' and #result <= MOST_TOLD_BYTES and ends.told_bytes < MOST_TOLD_TOGETHER then
+  if letter ~= 'F' and not large and #result <= MOST_TOLD_BYTES and ends.told_bytes < MOST_TOLD_TOGETHER then
     told = #result .. ':' .. result
     ends.told_bytes = ends.told_bytes + #result
   end
@@ -79,7 +87,7 @@ local function take_back(ends, given, final)
     let_go(ends, task.id, task.state)
     local state = 'Q' .. string.sub(task.state, 2, FENCE_AT) .. attempt .. ' ' .. uncounted .. ' '
       .. deaths .. losses
-    local class = string.match(cards[i] or '', '^L%d+ (%S+) ')
+    local class = string.match(cards[i] or '', '^L%d+[ +](%S+) ')
     answers[i] = 'A'
     if string.sub(task.state, 1, 1) == 'X' then
       seal(ends, task.id, 'X', cards[i], state, final.cancelled, '')

@@ -2,7 +2,8 @@
 --
 -- ARGV: lifetime of results in ms; the ending of cancelled tasks; a dispatcher and how many places have
 -- become free there since it claimed or finished last; for each attempt the task's id, its fence
--- ` <attempt> `, the letter of its status, its ending and its result.
+-- ` <attempt> `, the letter of its status, its ending and its result; or the letter small and the length
+-- of a result that is large.
 -- Returns a text with a letter for each: A accepted, C accepted as the end of a cancelled task, S stale.
 -- An attempt that was ended before in the same way is answered as it was then: the answer was lost.
 local us, ms = clock()
@@ -15,17 +16,28 @@ local cards = cards_of(ids)
 
 -- What is answered for an attempt that is not open.
 local function late(card, fence, letter, result)
-  local ended, card_bytes, state_bytes, body =
-    string.match(card or '', '^([CFX])%d+ %d+ (%d+) (%d+) %d+\n()')
+  local ended, card_bytes, state_bytes, large, body =
+    string.match(card or '', '^([CFX])%d+ %d+ (%d+) (%d+) %d+ ?(%d*)\n()')
   if not ended then return 'S' end
   local state = string.sub(card, body + card_bytes, body + card_bytes + state_bytes - 1)
   if not is_open(state, fence) then return 'S' end
   if ended == 'X' then return 'C' end
+  if large ~= '' then return large == result and ended == string.upper(letter) and 'A' or 'S' end
   if ended == letter and string.sub(card, #card - #result + 1) == result then return 'A' end
   return 'S'
 end
 
-local answers, seen = {}, {}
+local SMALL = 96 -- small letters stand behind it
+local answers, seen, large = {}, {}, {}
+for i, id in ipairs(ids) do
+  local fence, letter = ARGV[5 * i + 1], ARGV[5 * i + 2]
+  if string.byte(letter) > SMALL and is_open(states[i], fence) then
+    large[i] = LARGE_RESULT .. id .. ':' .. string.sub(fence, 2, -2)
+    -- Before anything is changed. It is written anew where the dispatcher says all of this again.
+    if redis.call('EXISTS', large[i]) == 0 then return redis.error_reply(IS_MISSING) end
+  end
+end
+
 for i, id in ipairs(ids) do
   local at = 5 * i
   local state, card, fence, letter = states[i], cards[i], ARGV[at + 1], ARGV[at + 2]
@@ -40,7 +52,8 @@ for i, id in ipairs(ids) do
       seal(ends, id, 'X', card, state, ARGV[2], '')
       answers[i] = letter == 'X' and 'A' or 'C'
     else
-      seal(ends, id, letter, card, state, ARGV[at + 3], ARGV[at + 4])
+      if large[i] then letter = string.upper(letter) end
+      seal(ends, id, letter, card, state, ARGV[at + 3], ARGV[at + 4], large[i])
       answers[i] = 'A'
     end
   end

@@ -3,6 +3,9 @@
 -- A task is one string, its card. While it lives: `L<accepted us> <class> <lane>\n<body>`. Once it
 -- has ended: `<C|F|X><finished us> <expires ms> <#card> <#state> <#ending>\n` and the live card, the
 -- state, the ending and the result. Its arguments and its state stand in two hashes while it lives.
+-- Large arguments and results are keys of their own, which scripts never read (`large.rs` says why): a
+-- `+` instead of the first blank of a live card says so of the arguments, ` <#result>` at the end of the
+-- first line of an ended one of the result.
 -- The state exists from the first attempt on:
 -- `<R|X|Q><dispatcher><started us> <attempt> <uncounted> <deaths>` and a \30 before each loss, where
 -- R runs, X runs and shall be stopped, Q waits for another attempt.
@@ -11,6 +14,8 @@
 -- entry it writes, so a batch is few commands with many entries. `examples/cost.rs` measures it.
 local TASK = 'belljar:task:'             -- + task id: its card
 local ARGS = 'belljar:args'              -- hash: task id -> pickled arguments
+local LARGE_ARGS = 'belljar:args:'       -- + task id: pickled arguments that are large
+local LARGE_RESULT = 'belljar:result:'   -- + task id: a result that is large; + ':' and an attempt: unpublished
 local ATTEMPTS = 'belljar:attempts'      -- hash: task id -> state
 local QUEUE = 'belljar:queue:'           -- + class: sorted set of task ids by lane, then sequence
 local DELAYED = 'belljar:delayed'        -- sorted set of task ids by due time in ms
@@ -31,6 +36,8 @@ local RETRY_LANE = 0
 local FENCE_AT = 54     -- where ` <attempt> ` stands in a state
 local CHUNK = 4000      -- most values that one command gets: Lua's stack ends at 8,000
 local MOST_STATE_BYTES = 65536
+local IS_MISSING = 'TRYAGAIN a large value has not been written'
+local LARGE_AT, PLUS = 18, 43 -- where a live card says that its arguments are large, and how
 
 -- The time in microseconds, as text, and in milliseconds, as a number.
 local function clock()
@@ -120,7 +127,7 @@ local function queue_due(ms, most)
   local cards = cards_of(ids)
   for i = 1, #ids do
     local card = cards[i]
-    local class, lane = string.match(card or '', '^L%d+ (%S+) (%d)\n')
+    local class, lane = string.match(card or '', '^L%d+[ +](%S+) (%d)\n')
     if class then
       local items = list_in(queues, class)
       items[#items + 1] = lane * LANE_WIDTH + last - #ids + i .. ''

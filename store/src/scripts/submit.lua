@@ -1,8 +1,8 @@
 -- Accepts tasks: all of them or none.
 --
 -- ARGV: most queued tasks, most recent ids, lifetime of idempotency keys in seconds, number of groups;
--- for each group its class and lane; for each task its id, the card after the time, its arguments,
--- its group, and either nothing or `<delay ms> <body hash> <idempotency key>`.
+-- for each group its class and lane; for each task its id, the card after the time, its arguments
+-- (passed over where they are large), its group, and either nothing or `<delay ms> <body hash> <idempotency key>`.
 -- A task whose id is known was accepted before and its answer lost: it is passed over.
 -- Tasks for which a dispatcher waits are handed to it here and now, as if it had claimed them: that
 -- spares the first task of an idle system a round trip.
@@ -52,6 +52,12 @@ if found > 0 then
   end
   fresh = missing
   if #fresh == 0 then return older end
+end
+for _, i in ipairs(fresh) do
+  local at = tasks_from + 5 * (i - 1)
+  if string.byte(ARGV[at + 2]) == PLUS and redis.call('EXISTS', LARGE_ARGS .. ARGV[at + 1]) == 0 then
+    return redis.error_reply(IS_MISSING)
+  end
 end
 
 local counts = redis.call('HMGET', COUNTS, 'accepted', 'queued', 'delayed', 'sequence')
@@ -110,14 +116,20 @@ for g = 1, ARGV[4] do
   local class, lane = ARGV[groups_from + 2 * g - 1], ARGV[groups_from + 2 * g]
   first[g], lists[g] = lane * LANE_WIDTH + sequence, class
 end
-local prefix = 'L' .. us .. ' '
+local prefix = 'L' .. us
 for n, i in ipairs(fresh) do
   local at = tasks_from + 5 * (i - 1)
   local id, group, delay = ARGV[at + 1], tonumber(ARGV[at + 4]), extras[i]
   ids[n] = id
-  cards[2 * n - 1], cards[2 * n] = TASK .. id, prefix .. ARGV[at + 2]
-  args[2 * n - 1], args[2 * n] = id, ARGV[at + 3]
-  bytes = bytes + #ARGV[at + 2] + #ARGV[at + 3]
+  local card, arg = ARGV[at + 2], ARGV[at + 3]
+  cards[2 * n - 1], cards[2 * n] = TASK .. id, prefix .. card
+  if string.byte(card) == PLUS then
+    redis.call('PERSIST', LARGE_ARGS .. id)
+    bytes = MOST_GIVEN_BYTES + 1
+  else
+    args[#args + 1], args[#args + 2] = id, arg
+    bytes = bytes + #card + #arg
+  end
   local items, score
   if delay and delay > 0 then
     -- One more: the time was cut to whole milliseconds, and no task may come early.

@@ -8,6 +8,7 @@ mod fences;
 mod functions;
 mod harness;
 mod idempotency;
+mod large;
 mod notices;
 mod reading;
 mod recovery;

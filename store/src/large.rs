@@ -1,0 +1,79 @@
+//! Arguments and results that are too large for scripts.
+//!
+//! Redis hashes every string that a script touches in full, some 1.5 ms a MiB each time. A large value is
+//! therefore a key of its own: written before the script that takes it over, read after the one that
+//! names it. Until a script takes it over it expires soon, so that a writer that dies leaves nothing.
+
+use std::time::Duration;
+
+use belljar_core::id::TaskId;
+use belljar_core::task::Attempt;
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+
+use crate::Store;
+use crate::error::StoreError;
+
+/// What is larger than this stays out of scripts. The next command costs a tenth of a millisecond, about
+/// as much as the hashing of so many bytes.
+pub const LARGE_BYTES: usize = 64 * 1024;
+
+/// How long a large value waits for the script that takes it over: many times a command's timeout.
+const UNCLAIMED_TTL: Duration = Duration::from_secs(120);
+
+pub(crate) const fn is_large(value: &Bytes) -> bool {
+    value.len() > LARGE_BYTES
+}
+
+/// Where the arguments of a task stand.
+pub(crate) fn args_key(id: TaskId) -> String {
+    format!("belljar:args:{id}")
+}
+
+/// Where the result of an ended task stands.
+pub(crate) fn result_key(id: TaskId) -> String {
+    format!("belljar:result:{id}")
+}
+
+/// Where the result of an attempt stands that `finish.lua` has not taken over. Under a name of its own:
+/// a late attempt must not touch what was published.
+pub(crate) fn unpublished_key(id: TaskId, attempt: Attempt) -> String {
+    format!("{}:{attempt}", result_key(id))
+}
+
+impl Store {
+    /// Writes values that a script is about to take over. What stands there already is kept: it is the
+    /// same, written by a try whose answer was lost, and a script may have taken it over.
+    pub(crate) async fn put_large(
+        &self,
+        what: &'static str,
+        values: impl IntoIterator<Item = (String, &Bytes)>,
+    ) -> Result<(), StoreError> {
+        let writes = values.into_iter().map(async |(key, value)| {
+            let mut command = redis::Cmd::with_capacity(6, value.len() + 128);
+            command.arg("SET").arg(key).arg(&value[..]);
+            command.arg("EX").arg(UNCLAIMED_TTL.as_secs()).arg("NX");
+            self.ask::<Option<String>>(what, &command).await
+        });
+        try_join_all(writes).await.map(|_| ())
+    }
+
+    /// The values of these keys, empty where there is none.
+    pub(crate) async fn get_large(
+        &self,
+        what: &'static str,
+        keys: Vec<String>,
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ask(what, redis::cmd("MGET").arg(keys)).await
+    }
+
+    /// Removes values that no script took over, as far as the server answers: they expire anyway.
+    pub(crate) async fn drop_large(&self, what: &'static str, keys: Vec<String>) {
+        if !keys.is_empty() {
+            let _ = self.ask::<u64>(what, redis::cmd("UNLINK").arg(keys)).await;
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Arguments and results that stay out of scripts.
+
+use belljar_core::id::{DispatcherId, TaskId};
+use belljar_core::outcome::{Failure, FailureKind, Verdict};
+use belljar_core::task::{CodeHash, TaskStatus};
+use belljar_store::record::{Idempotency, NewTask, Settled};
+use belljar_store::{LARGE_BYTES, Store, StoreConfig, StoreError};
+use bytes::Bytes;
+
+use crate::harness::{
+    NOBODY, Redis, audit, claim_one, completed, died, finished, native, task, unstarted, want,
+};
+
+fn large(fill: u8) -> Bytes {
+    Bytes::from(vec![fill; LARGE_BYTES + 1])
+}
+
+fn with(args: Bytes) -> NewTask {
+    NewTask { args, ..task() }
+}
+
+async fn submit(store: &Store, task: NewTask) -> TaskId {
+    store.submit(vec![task]).await.expect("accepted")[0]
+}
+
+/// What stands apart now, and whether it would go away by itself.
+async fn apart(redis: &Redis) -> Vec<(String, bool)> {
+    let mut keys: Vec<String> = redis.command(&["KEYS", "belljar:args:*"]).await;
+    keys.extend(redis.command::<Vec<String>>(&["KEYS", "belljar:result:*"]).await);
+    let mut found = Vec::new();
+    for key in keys {
+        let expires = redis.command::<i64>(&["TTL", &key]).await >= 0;
+        found.push((key, expires));
+    }
+    found
+}
+
+#[tokio::test]
+async fn large_values_come_back_and_leave_nothing() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let dispatcher = DispatcherId::random();
+    let batch = vec![with(large(1)), task(), with(large(2)), with(vec![3; LARGE_BYTES].into())];
+    let sent: Vec<_> = batch.iter().map(|task| (task.id, task.args.clone())).collect();
+    store.submit(batch).await.expect("accepted");
+    let kept: Vec<_> = [0, 2].map(|n: usize| (format!("belljar:args:{}", sent[n].0), false)).into();
+    let mut found = apart(&redis).await;
+    found.sort_by_key(|(key, _)| kept.iter().position(|(known, _)| known == key));
+    assert_eq!(found, kept, "they must not expire while their tasks wait");
+
+    let claimed = store.claim(dispatcher, &want(10)).await.expect("claimed");
+    let got: Vec<_> = claimed.iter().map(|task| (task.id, task.args.clone())).collect();
+    assert_eq!(got, sent);
+    for (task, value) in claimed.iter().zip([large(4), large(5), Bytes::new(), large(6)]) {
+        let ends = [completed(task.id, task.attempt, &value)];
+        for _ in 0..2 {
+            let settled = store.finish(NOBODY, 0, &ends).await.expect("said");
+            assert_eq!(settled, [Settled::Accepted], "also where the first answer was lost");
+        }
+        let result = store.results(&[task.id]).await.expect("read")[0].clone().expect("known");
+        assert_eq!((result.status, result.result), (TaskStatus::Completed, value.clone()));
+        let record = store.task(task.id).await.expect("read").expect("known");
+        assert_eq!(record.result_bytes, value.len() as u64);
+    }
+    let left = apart(&redis).await;
+    assert!(left.iter().all(|(key, expires)| *expires && key.contains(":result:")), "{left:?}");
+    let published = left.iter().filter(|(key, _)| key.matches(':').count() == 2).count();
+    assert_eq!(published, 3, "{left:?}");
+    assert_eq!(audit(&store).await.counts.completed, 4);
+}
+
+#[tokio::test]
+async fn a_large_result_expires_with_its_task() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let id = submit(&store, with(large(1))).await;
+    let claimed = claim_one(&store, DispatcherId::random()).await;
+    let failure = Failure {
+        exception: large(2),
+        ..Failure::by_platform(FailureKind::Exception, "large".to_owned())
+    };
+    let end = finished(id, claimed.attempt, Verdict::Failed(failure));
+    store.finish(NOBODY, 0, &[end]).await.expect("said");
+    let result = store.results(&[id]).await.expect("read")[0].clone().expect("known");
+    assert_eq!((result.status, result.result), (TaskStatus::Failed, large(2)));
+    assert_eq!(result.failure, Some(FailureKind::Exception));
+    let [card, value] = [format!("belljar:task:{id}"), format!("belljar:result:{id}")];
+    let expires: i64 = redis.command(&["PEXPIRETIME", &card]).await;
+    assert_eq!(redis.command::<i64>(&["PEXPIRETIME", &value]).await, expires);
+
+    redis.command::<()>(&["DEL", &value]).await;
+    assert_eq!(store.results(&[id]).await.expect("read"), [None], "what is left is no answer");
+}
+
+#[tokio::test]
+async fn stale_and_cancelled_attempts_publish_no_large_result() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let dispatcher = DispatcherId::random();
+    let id = submit(&store, with(large(1))).await;
+    let first = claim_one(&store, dispatcher).await;
+    store.requeue(&[died(id, first.attempt, "gone")]).await.expect("said");
+    let second = claim_one(&store, dispatcher).await;
+    assert_eq!(second.args, large(1), "each attempt has them");
+    let late = completed(id, first.attempt, &large(2));
+    assert_eq!(store.finish(NOBODY, 0, &[late]).await.expect("said"), [Settled::Stale]);
+    let right = completed(id, second.attempt, &large(3));
+    assert_eq!(store.finish(NOBODY, 0, &[right]).await.expect("said"), [Settled::Accepted]);
+    let other = completed(id, second.attempt, &Bytes::from(vec![4; LARGE_BYTES + 2]));
+    assert_eq!(store.finish(NOBODY, 0, &[other]).await.expect("said"), [Settled::Stale]);
+    let result = store.results(&[id]).await.expect("read")[0].clone().expect("known");
+    assert_eq!(result.result, large(3));
+
+    let id = submit(&store, with(large(1))).await;
+    let claimed = claim_one(&store, dispatcher).await;
+    store.cancel(id).await.expect("said");
+    let end = completed(id, claimed.attempt, &large(5));
+    assert_eq!(store.finish(NOBODY, 0, &[end]).await.expect("said"), [Settled::Cancelled]);
+    let result = store.results(&[id]).await.expect("read")[0].clone().expect("known");
+    assert_eq!((result.status, result.result), (TaskStatus::Cancelled, Bytes::new()));
+    let left = apart(&redis).await;
+    assert!(left.iter().all(|(_, expires)| *expires), "{left:?}");
+    audit(&store).await;
+}
+
+#[tokio::test]
+async fn large_arguments_outlive_given_back_delayed_and_cancelled_attempts() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let [lost, judge] = [DispatcherId::random(), DispatcherId::random()];
+    let id = submit(&store, NewTask { delay_ms: 1, ..with(large(1)) }).await;
+    let first = loop {
+        if let [task] = &store.claim(lost, &want(1)).await.expect("claimed")[..] {
+            break task.clone();
+        }
+    };
+    store.requeue(&[unstarted(id, first.attempt)]).await.expect("said");
+    assert_eq!(claim_one(&store, lost).await.args, large(1));
+    store.beat(judge, &[native()], &[]).await.expect("beaten");
+    redis.age(lost, judge).await;
+    assert_eq!(store.beat(judge, &[native()], &[]).await.expect("beaten").recovered, 1);
+    let third = claim_one(&store, judge).await;
+    assert_eq!(third.args, large(1));
+    store.requeue(&[unstarted(id, third.attempt)]).await.expect("said");
+    store.cancel(id).await.expect("said");
+    assert_eq!(apart(&redis).await, [], "a cancelled task needs none");
+    audit(&store).await;
+}
+
+#[tokio::test]
+async fn refused_and_repeated_submissions_leave_nothing_large() {
+    let redis = Redis::start().await;
+    let config = StoreConfig { max_queued: 1, ..redis.config() };
+    let store = Store::connect(config).await.expect("fit");
+    let keyed = |fill| {
+        let body = CodeHash::of(&[fill]);
+        NewTask { idempotency: Some(Idempotency { key: "key".into(), body }), ..with(large(fill)) }
+    };
+    let first = keyed(1);
+    let id = submit(&store, first.clone()).await;
+    let kept = [(format!("belljar:args:{id}"), false)];
+    assert_eq!(submit(&store, first).await, id, "the same again: its answer was lost");
+    assert_eq!(apart(&redis).await, kept);
+    assert_eq!(submit(&store, keyed(1)).await, id);
+    assert_eq!(apart(&redis).await, kept);
+    let refused = store.submit(vec![keyed(2)]).await;
+    assert!(matches!(refused, Err(StoreError::IdempotencyConflict { .. })), "{refused:?}");
+    let refused = store.submit(vec![with(large(3))]).await;
+    assert!(matches!(refused, Err(StoreError::QueueFull { .. })), "{refused:?}");
+    assert_eq!(apart(&redis).await, kept);
+    assert_eq!(claim_one(&store, DispatcherId::random()).await.args, large(1));
+}
+
+#[tokio::test]
+async fn a_large_result_is_taken_when_memory_is_full() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let id = submit(&store, with(large(1))).await;
+    let claimed = claim_one(&store, DispatcherId::random()).await;
+    redis.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let refused = store.submit(vec![with(large(2))]).await;
+    assert!(matches!(refused, Err(StoreError::RefusesWrites(_))), "{refused:?}");
+    let end = completed(id, claimed.attempt, &large(3));
+    assert_eq!(store.finish(NOBODY, 0, &[end]).await.expect("said"), [Settled::Accepted]);
+    let result = store.results(&[id]).await.expect("read")[0].clone().expect("known");
+    assert_eq!(result.result, large(3));
+}
