@@ -3,7 +3,7 @@
     make bench-modes
 
 Measures one no-op at a time, a batch of no-ops, and how near calls that sleep come to the ideal on ever
-more workers. Figures are ratios within the run: the machine's speed meets all modes alike.
+more workers; with --heartbeats the same of push and pull alone, for each of these intervals. Figures are ratios within the run: the machine's speed meets all modes alike.
 """
 
 import argparse
@@ -34,38 +34,44 @@ def nap(seconds):
 
 
 @contextlib.contextmanager
-def client_of(belljar, mode, slots, workers=1):
+def client_of(belljar, mode, slots, workers=1, heartbeat=1):
     """A client of a service of its own."""
-    with service(belljar, mode, slots, workers) as (_, url):
+    with service(belljar, mode, slots, workers, {"BELLJAR_HEARTBEAT": str(heartbeat)}) as (_, url):
         yield Client(url)
 
 
-def no_ops(options):
-    """One at a time and in batches, on two slots."""
+def no_ops(options, subjects):
+    """One at a time and in batches, on two slots: `subjects` are pairs of a mode and a heartbeat interval, and
+    the others are compared with the first."""
     with contextlib.ExitStack() as stack:
-        clients = {mode: stack.enter_context(client_of(options.belljar, mode, 2)) for mode in MODES}
-        functions = {mode: client.register(noop) for mode, client in clients.items()}
-        singles, rates = {mode: [] for mode in MODES}, {mode: [] for mode in MODES}
+        clients = {
+            (mode, beat): stack.enter_context(client_of(options.belljar, mode, 2, heartbeat=beat))
+            for mode, beat in subjects
+        }
+        functions = {subject: client.register(noop) for subject, client in clients.items()}
+        singles, rates = {subject: [] for subject in subjects}, {subject: [] for subject in subjects}
         for turn in range(options.turns):
-            for mode, client in clients.items():
-                samples = timed(lambda n: client.call(functions[mode], n), options.singles)
+            for subject, client in clients.items():
+                samples = timed(lambda n: client.call(functions[subject], n), options.singles)
                 start = time.perf_counter()
-                ids = client.batch(functions[mode], range(options.batch))
+                ids = client.batch(functions[subject], range(options.batch))
                 assert client.gather(ids) == list(range(options.batch))
                 rate = options.batch / (time.perf_counter() - start)
                 if turn > 0:  # The first warms up.
-                    singles[mode] += samples
-                    rates[mode].append(rate)
-    local_us, local_rate = p50_us(singles["local"]), statistics.median(rates["local"])
-    for mode in MODES:
-        single_us, rate = p50_us(singles[mode]), statistics.median(rates[mode])
-        print(f"{mode:6} one at a time, p50: {single_us:6.0f} us ({single_us - local_us:+5.0f} us)", end="")
-        print(f"   batch: {rate:6.0f} tasks/s ({rate / local_rate:.2f} of local)", flush=True)
+                    singles[subject] += samples
+                    rates[subject].append(rate)
+    first_us, first_rate = p50_us(singles[subjects[0]]), statistics.median(rates[subjects[0]])
+    for subject in subjects:
+        single_us, rate = p50_us(singles[subject]), statistics.median(rates[subject])
+        mode, beat = subject
+        print(f"{mode:6} heartbeat {beat:4} s   one at a time, p50: {single_us:6.0f} us", end="")
+        print(f" ({single_us - first_us:+5.0f} us)   batch: {rate:6.0f} tasks/s", end="")
+        print(f" ({rate / first_rate:.2f} of {subjects[0][0]})", flush=True)
 
 
-def naps(options, mode, workers):
+def naps(options, mode, workers, heartbeat=1):
     """How much longer than ideal `workers` workers of one slot take for their naps."""
-    with client_of(options.belljar, mode, 1, workers) as client:
+    with client_of(options.belljar, mode, 1, workers, heartbeat) as client:
         function = client.register(nap)
         # Until every worker is there, and has an interpreter.
         while len(client.request("GET", "/v1/workers?limit=100")["items"]) < workers:
@@ -77,7 +83,7 @@ def naps(options, mode, workers):
             client.gather(client.batch(function, [NAP_SECONDS] * workers * NAPS_PER_WORKER))
             took.append(time.perf_counter() - start)
     ideal = NAP_SECONDS * NAPS_PER_WORKER
-    print(f"{mode:6} {workers:2} workers: {statistics.median(took) / ideal:.3f} of ideal", flush=True)
+    print(f"{mode:6} heartbeat {heartbeat:4} s   {workers:2} workers: {statistics.median(took) / ideal:.3f} of ideal", flush=True)
 
 
 def main():
@@ -86,9 +92,16 @@ def main():
     parser.add_argument("--singles", type=int, default=300)
     parser.add_argument("--batch", type=int, default=5000)
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--heartbeats", type=float, nargs="*", default=[], metavar="SECONDS")
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4, 8, 16])
     options = parser.parse_args()
-    no_ops(options)
+    if options.heartbeats:
+        for mode in MODES[1:]:
+            no_ops(options, [(mode, beat) for beat in options.heartbeats])
+            for beat in options.heartbeats:
+                naps(options, mode, options.workers[-1], beat)
+        return
+    no_ops(options, [(mode, 1) for mode in MODES])
     for mode in MODES[1:]:
         for workers in options.workers:
             naps(options, mode, workers)

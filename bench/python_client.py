@@ -217,12 +217,13 @@ def drain(client, count, runtime):
 
 
 @contextlib.contextmanager
-def service(belljar, mode, slots=2, workers=1):
-    """`belljar up` over a store of its own: its process id and address."""
+def service(belljar, mode, slots=2, workers=1, environment=None):
+    """`belljar up` over a store of its own, with these variables: its process id and address."""
     with tempfile.TemporaryDirectory() as data:
         command = [belljar, "up", "-m", mode, "-w", str(slots), "--workers", str(workers)]
         command += ["--listen", "127.0.0.1:0", "--data", data]
-        up = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        variables = {**os.environ, **(environment or {})}
+        up = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables)
         try:
             yield up.pid, up.stdout.readline().rsplit(" ", 1)[1].strip()
         finally:

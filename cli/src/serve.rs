@@ -82,7 +82,8 @@ fn remote(args: &DispatcherArgs, mode: Mode) -> Result<RemoteConfig> {
     let secret = secret(&args.secret)?;
     let callers = if secret.is_some() { Callers::WithSecret } else { Callers::Anyone };
     let listen = ListenConfig { tls: args.tls.files(), ..ListenConfig::new(endpoint, callers) };
-    let mut config = RemoteConfig::new(listen, mode, secret);
+    let heartbeat = args.heartbeat;
+    let mut config = RemoteConfig { heartbeat, ..RemoteConfig::new(listen, mode, secret) };
     let (listening, address) = tokio::sync::oneshot::channel();
     config.listening = Some(listening);
     tokio::spawn(async move {

@@ -118,6 +118,8 @@ impl Desk {
         loop {
             self.start_settling();
             tokio::select! {
+                // New tasks first: a slot waits for them, and results are only recorded.
+                biased;
                 (event, ended) = answered(&mut self.intake) => {
                     self.finished.extend(ended);
                     return event;

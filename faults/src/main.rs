@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use belljar_faults::cell::{self, Cell};
@@ -23,6 +24,9 @@ struct Args {
     /// What chooses moments, lengths and victims.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
+    /// How long a connection is broken at most, in seconds; at least one.
+    #[arg(long, value_name = "SECONDS", default_value_t = 4)]
+    longest: u64,
     /// How many tasks are offered in a second.
     #[arg(long, value_name = "N", default_value_t = 200)]
     rate: u64,
@@ -55,7 +59,8 @@ fn run(args: Args) -> Result<()> {
         return Ok(());
     }
     let Args { repeats, rate, seed, keep, .. } = args;
-    let options = Options { repeats, rate, seed, keep };
+    let longest = Duration::from_secs(args.longest);
+    let options = Options { repeats, rate, seed, longest, keep };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.context("the async runtime cannot start")?;

@@ -17,9 +17,8 @@ use crate::proxy::Weather;
 /// How long everything may take to be as before. Far beyond every bound, so that what is late is
 /// measured and not only missed.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The shortest fault of a network, and how much longer it may be.
+/// The shortest fault of a network.
 const SHORTEST: Duration = Duration::from_secs(1);
-const LONGER: Duration = Duration::from_secs(3);
 /// How long a torn connection has to be used.
 const TEARING: Duration = Duration::from_millis(500);
 
@@ -32,6 +31,8 @@ pub struct Options {
     pub rate: u64,
     /// What chooses moments, lengths and victims.
     pub seed: u64,
+    /// How long a connection is broken at most.
+    pub longest: Duration,
     /// Where histories and logs are kept; nowhere unless given.
     pub keep: Option<PathBuf>,
 }
@@ -85,7 +86,7 @@ fn run_in(dir: &Path, cell: Cell, options: &Options, runtime: &Runtime) -> Resul
     let mut chance = Chance::new(options.seed, cell);
     for _ in 0..options.repeats {
         std::thread::sleep(Duration::from_millis(100) + chance.up_to(Duration::from_millis(200)));
-        strike(&mut cluster, cell, &recorder, &mut chance)?;
+        strike(&mut cluster, cell, options.longest, &recorder, &mut chance)?;
         // Where it does not come, the checker finds it late or lost.
         let _ = load.settled(PATIENCE);
     }
@@ -98,6 +99,7 @@ fn run_in(dir: &Path, cell: Cell, options: &Options, runtime: &Runtime) -> Resul
 fn strike(
     cluster: &mut Cluster,
     cell: Cell,
+    longest: Duration,
     recorder: &Recorder,
     chance: &mut Chance,
 ) -> Result<()> {
@@ -112,8 +114,10 @@ fn strike(
         }
         Fault::Network(link, how) => {
             let Some(proxy) = cluster.proxy(link) else { bail!("no proxy for {cell}") };
-            let lasting =
-                if how == Break::Reset { TEARING } else { SHORTEST + chance.up_to(LONGER) };
+            let lasting = match how {
+                Break::Reset => TEARING,
+                _ => SHORTEST + chance.up_to(longest.saturating_sub(SHORTEST)),
+            };
             recorder.note(Event::Fault { what: format!("{cell} for {lasting:?}"), bound_ms })?;
             proxy.set(how.weather());
             std::thread::sleep(lasting);

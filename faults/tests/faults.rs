@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "the figures are worth seeing")]
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use belljar_faults::cell;
@@ -14,7 +15,8 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn holds(names: &[&str]) -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let options = Options { repeats: 1, rate: 100, seed: 1, keep: None };
+    let options =
+        Options { repeats: 1, rate: 100, seed: 1, longest: Duration::from_secs(4), keep: None };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.context("no runtime")?;

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use belljar_tests::part::redis_socket;
 use belljar_tests::process::eventually;
-use belljar_tests::{Client, Part, Python};
+use belljar_tests::{Part, Parts, Python};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
 
@@ -45,51 +44,14 @@ impl Authority {
     }
 }
 
-/// A service whose workers the test starts.
-struct Parts {
-    dir: tempfile::TempDir,
-    endpoint: String,
-    client: Client,
-    _running: [Part; 3],
-}
-
-impl Parts {
-    fn start(mode: &str, tls: &[String]) -> Result<Self> {
-        let dir = tempfile::tempdir()?;
-        let redis = Part::redis(dir.path())?;
-        let url = format!("redis+unix://{}", redis_socket(dir.path()).display());
-        let log = |name: &str| dir.path().join(name);
-        let words = ["gateway", "--listen", "127.0.0.1:0", "--redis", &url];
-        let gateway = Part::belljar(&words, Vec::new(), log("gateway.log"))?;
-        let client = Client::new(&gateway.first_line("belljar gateway listens at ")?);
-        let mut words = vec!["dispatcher", "-m", mode, "-p", "0", "--redis", &url];
-        words.extend(tls.iter().map(String::as_str));
-        let dispatcher = Part::belljar(&words, Vec::new(), log("dispatcher.log"))?;
-        let endpoint = dispatcher.first_line("belljar dispatcher takes workers at ")?;
-        Ok(Self { dir, endpoint, client, _running: [gateway, dispatcher, redis] })
-    }
-
-    fn worker(&self, mode: &str, name: &str, options: &[String]) -> Result<Part> {
-        let mut words = vec!["worker", mode, "1", &self.endpoint, "--runtime", "native"];
-        words.extend(options.iter().map(String::as_str));
-        Part::belljar(&words, Vec::new(), self.dir.path().join(format!("{name}.log")))
-    }
-
-    fn is_served(&self) -> Result<bool> {
-        let (_, workers) = self.client.get("/v1/workers")?;
-        Ok(workers["items"].as_array().is_some_and(|items| !items.is_empty()))
-    }
-}
-
 fn works(mode: &str) -> Result<()> {
     let (files, ours, theirs) = (tempfile::tempdir()?, Authority::new(), Authority::new());
     let parts = Parts::start(mode, &ours.sign(files.path(), "dispatcher", &ours)?)?;
 
     // Without TLS, and signed by somebody else, nobody gets in, and the log says why.
-    let plain = parts.worker(mode, "plain", &[])?;
-    let impostor =
-        parts.worker(mode, "impostor", &theirs.sign(files.path(), "impostor", &ours)?)?;
-    let doubter = parts.worker(mode, "doubter", &ours.sign(files.path(), "doubter", &theirs)?)?;
+    let plain = parts.worker("plain", &[])?;
+    let impostor = parts.worker("impostor", &theirs.sign(files.path(), "impostor", &ours)?)?;
+    let doubter = parts.worker("doubter", &ours.sign(files.path(), "doubter", &theirs)?)?;
     for (refused, why) in [
         (&plain, "trying again"),
         (&impostor, "trying again"),
@@ -98,9 +60,9 @@ fn works(mode: &str) -> Result<()> {
         let said = eventually(PATIENCE, || refused.log().contains(why));
         ensure!(said, "no `{why}`: {}", refused.evidence());
     }
-    ensure!(!parts.is_served()?, "a stranger was let in");
+    ensure!(parts.workers()?.is_empty(), "a stranger was let in");
 
-    let worker = parts.worker(mode, "worker", &ours.sign(files.path(), "worker", &ours)?)?;
+    let worker = parts.worker("worker", &ours.sign(files.path(), "worker", &ours)?)?;
     let python = Python::start()?;
     let function = parts.client.register(&python.dumps("", "abs")?, json!({}))?;
     let task = parts.client.submit(&function, &python.dumps("", "((-7,), {})")?, json!({}))?;

@@ -239,6 +239,10 @@ pub(crate) struct DispatcherArgs {
     /// The address for workers. Beyond loopback, a secret is needed.
     #[arg(long, env = "BELLJAR_BIND", value_name = "ADDR", default_value = "127.0.0.1")]
     pub(crate) bind: String,
+    /// After how many seconds of silence dispatcher and workers tell each other that they live (pull and
+    /// push). A worker that is silent for three times as long is lost, and its tasks run again.
+    #[arg(long, env = "BELLJAR_HEARTBEAT", value_name = "SECONDS", default_value = "1", value_parser = heartbeat)]
+    pub(crate) heartbeat: Duration,
     #[command(flatten)]
     pub(crate) secret: SecretArgs,
     #[command(flatten)]
@@ -247,6 +251,17 @@ pub(crate) struct DispatcherArgs {
     pub(crate) store: StoreArgs,
     #[command(flatten)]
     pub(crate) executors: ExecutorArgs,
+}
+
+/// Shorter ones cost processor time, longer ones let tasks of lost workers wait.
+const HEARTBEATS: std::ops::RangeInclusive<f64> = 0.1..=60.0;
+
+fn heartbeat(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| HEARTBEATS.contains(seconds));
+    let seconds = seconds.ok_or_else(|| {
+        format!("a number of seconds from {} to {}", HEARTBEATS.start(), HEARTBEATS.end())
+    })?;
+    Ok(Duration::from_secs_f64(seconds))
 }
 
 /// What dispatchers and workers know each other by.
@@ -402,6 +417,15 @@ mod tests {
     #[test]
     fn every_option_has_an_environment_variable() {
         check_options(&Cli::command());
+    }
+
+    #[test]
+    fn a_heartbeat_is_a_number_of_seconds_within_its_bounds() {
+        assert_eq!(heartbeat("0.25"), Ok(Duration::from_millis(250)));
+        assert_eq!(heartbeat("60"), Ok(Duration::from_secs(60)));
+        for wrong in ["0", "0.09", "61", "-1", "NaN", "inf", "1s", ""] {
+            assert!(heartbeat(wrong).is_err_and(|why| why.contains("0.1 to 60")), "{wrong}");
+        }
     }
 
     fn check_options(command: &clap::Command) {

@@ -60,9 +60,9 @@ for _, i in ipairs(fresh) do
   end
 end
 
-local counts = redis.call('HMGET', COUNTS, 'accepted', 'queued', 'delayed', 'sequence')
-for i = 1, 4 do counts[i] = tonumber(counts[i] or 0) end
-local accepted, queued_now, delayed_now, sequence = unpack(counts)
+local counts = redis.call('HMGET', COUNTS, 'accepted', 'queued', 'delayed', 'running', 'sequence')
+for i = 1, 5 do counts[i] = tonumber(counts[i] or 0) end
+local accepted, queued_now, delayed_now, running, sequence = unpack(counts)
 local waiting = queued_now + delayed_now
 if waiting + #fresh > tonumber(ARGV[1]) then return { 'full', waiting } end
 
@@ -160,6 +160,6 @@ end
 -- Trimmed in strides: a trim for every task would cost as much as the push.
 if write_all('LPUSH', RECENT, ids) > ARGV[2] + 1000 then redis.call('LTRIM', RECENT, 0, ARGV[2] - 1) end
 redis.call('HSET', COUNTS, 'accepted', accepted + #fresh, 'sequence', sequence + #fresh,
-  'queued', queued_now + #fresh - given - #delayed / 2, 'delayed', delayed_now + #delayed / 2)
-count({ running = given })
+  'queued', queued_now + #fresh - given - #delayed / 2, 'delayed', delayed_now + #delayed / 2,
+  'running', running + given)
 return older

@@ -1,0 +1,40 @@
+//! `--heartbeat`: how soon a worker that says nothing is lost.
+
+#![expect(clippy::expect_used, reason = "a process id is no zero")]
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use belljar_tests::Parts;
+use belljar_tests::process::eventually;
+use rustix::process::{Pid, Signal, kill_process};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// With the usual heartbeat of a second, a worker is missed after three at the soonest.
+const SOON: Duration = Duration::from_secs(2);
+
+fn is_missed_soon(mode: &str) -> Result<()> {
+    let parts = Parts::start(mode, &["--heartbeat".into(), "0.2".into()])?;
+    let worker = parts.worker("worker", &[])?;
+    let counts = |n: usize| parts.workers().is_ok_and(|workers| workers.len() == n);
+    ensure!(eventually(PATIENCE, || counts(1)), "it does not join: {}", worker.evidence());
+    let pid = Pid::from_raw(worker.pid().cast_signed()).expect("a process");
+    kill_process(pid, Signal::STOP)?;
+    let stopped = Instant::now();
+    ensure!(eventually(PATIENCE, || counts(0)), "a worker that stands still is still listed");
+    let took = stopped.elapsed();
+    kill_process(pid, Signal::CONT)?;
+    ensure!(eventually(PATIENCE, || counts(1)), "it does not come back: {}", worker.evidence());
+    ensure!(took < SOON, "it was missed after {took:?}");
+    Ok(())
+}
+
+#[test]
+fn a_push_worker_is_missed_as_soon_as_asked() -> Result<()> {
+    is_missed_soon("push")
+}
+
+#[test]
+fn a_pull_worker_is_missed_as_soon_as_asked() -> Result<()> {
+    is_missed_soon("pull")
+}
