@@ -220,7 +220,8 @@ def drain(client, count, runtime):
 def service(belljar, mode, slots=2, workers=1, environment=None):
     """`belljar up` over a store of its own, with these variables: its process id and address."""
     with tempfile.TemporaryDirectory() as data:
-        command = [belljar, "up", "-m", mode, "-w", str(slots), "--workers", str(workers)]
+        # A measurement that is killed takes its service along.
+        command = ["setpriv", "--pdeathsig", "TERM", belljar, "up", "-m", mode, "-w", str(slots), "--workers", str(workers)]
         command += ["--listen", "127.0.0.1:0", "--data", data]
         variables = {**os.environ, **(environment or {})}
         up = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables)

@@ -123,6 +123,8 @@ fn command(data: &Path, socket: &Path) -> Vec<OsString> {
     option("--save", &"".into());
     // Compressing every result again at each rewrite of the file took a quarter of a processor.
     option("--rdbcompression", &"no".into());
+    // Nobody reads how long its commands take, and to note it is work for each of them.
+    option("--latency-tracking", &"no".into());
     option("--maxmemory-policy", &"noeviction".into());
     option("--daemonize", &"no".into());
     words
