@@ -113,7 +113,7 @@ fn close_inherited() -> std::io::Result<()> {
 /// kernel counts it for a user, not for a tree, and not at all for root. Fork bombs are contained
 /// by the deadline and the guardian.
 fn limit_process() -> std::io::Result<()> {
-    sys::limit_arenas();
+    sys::set_up_allocator();
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     let maximum = getrlimit(Resource::Nofile).maximum;
     let current = Some(maximum.map_or(OPEN_FILES, |maximum| maximum.min(OPEN_FILES)));

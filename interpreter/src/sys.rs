@@ -193,15 +193,26 @@ pub(crate) fn flush_c_streams() {
     unsafe { libc::fflush(std::ptr::null_mut()) };
 }
 
-/// Keeps the allocator at one arena. Each further one reserves 64 MiB of address space, which would
-/// count against a call's memory limit; and at the limit every small allocation would fail in the
-/// first before it succeeds in the second, so that a memory bomb takes seconds to go off.
-pub(crate) fn limit_arenas() {
+/// Keeps the allocator at one arena, and some memory with it between two calls.
+///
+/// Each further arena reserves 64 MiB of address space, which would count against a call's memory limit;
+/// and at the limit every small allocation would fail in the first before it succeeds in the second, so
+/// that a memory bomb takes seconds to go off. Memory that goes back to the system after each call with a
+/// mebibyte of arguments cost a thousand page faults in the next.
+pub(crate) fn set_up_allocator() {
     #[cfg(target_env = "gnu")]
     {
+        const M_TRIM_THRESHOLD: i32 = -1;
+        const M_MMAP_THRESHOLD: i32 = -3;
         const M_ARENA_MAX: i32 = -8;
+        const KEPT_BYTES: i32 = 16 << 20;
+        const MAPPED_BYTES: i32 = 4 << 20;
         // SAFETY: takes integers only; called before any thread exists.
-        unsafe { libc::mallopt(M_ARENA_MAX, 1) };
+        unsafe {
+            libc::mallopt(M_ARENA_MAX, 1);
+            libc::mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+            libc::mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
+        }
     }
 }
 
