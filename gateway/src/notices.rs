@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use belljar_core::id::TaskId;
 use belljar_core::task::TaskStatus;
+use belljar_store::record::TaskResult;
 use belljar_store::{Ended, Notice, Notices, Store, Topic};
 use tokio::sync::{Notify, broadcast};
 
@@ -14,6 +15,8 @@ use crate::waiters::Waiters;
 
 /// How many results one read of the store takes; results may be large.
 const CHUNK: usize = 64;
+/// Beyond so much of large results who waits reads the next one itself.
+const MAX_DELIVERED_BYTES: usize = 16 << 20;
 /// How many events a stream may fall behind before it is cut.
 const EVENT_BUFFER: usize = 4_096;
 /// How long to wait after a subscription that could not be started.
@@ -95,10 +98,12 @@ impl Hub {
     }
 
     async fn deliver(&self, store: &Store, ids: &[TaskId]) {
-        match store.results(ids).await {
+        match store.results_within(ids, MAX_DELIVERED_BYTES).await {
             Ok(results) => {
                 for (&id, result) in ids.iter().zip(results) {
-                    let Some(result) = result.filter(|result| result.status.is_terminal()) else {
+                    let is_whole =
+                        |result: &TaskResult| result.status.is_terminal() && !result.is_unread;
+                    let Some(result) = result.filter(is_whole) else {
                         self.waiters.reread(id);
                         continue;
                     };
@@ -149,8 +154,6 @@ pub(crate) async fn deliver(hub: Arc<Hub>, store: Store) {
 
 #[cfg(test)]
 mod tests {
-    use belljar_store::record::TaskResult;
-
     use super::*;
     use crate::waiters::Heard;
 
@@ -163,7 +166,7 @@ mod tests {
         let hub = Hub::new(10);
         let id = TaskId::random();
         let status = TaskStatus::Completed;
-        let result = TaskResult { status, result: "v".into(), failure: None, expires_at: None };
+        let result = TaskResult { result: "v".into(), ..TaskResult::of(status) };
         let guard = hub.waiters.register(vec![id]).expect("room");
         let mut events = hub.events();
         hub.take_in(end(id, Some(result.clone())));

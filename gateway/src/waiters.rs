@@ -177,7 +177,7 @@ mod tests {
 
     fn result() -> TaskResult {
         let (status, result) = (TaskStatus::Completed, Bytes::new());
-        TaskResult { status, result, failure: None, expires_at: None }
+        TaskResult { result, ..TaskResult::of(status) }
     }
 
     #[tokio::test]

@@ -294,7 +294,7 @@ fn read_ends(message: &[u8]) -> Option<Vec<Ended>> {
             rest = after;
             let result = Bytes::copy_from_slice(result);
             // Failures are never told, so that whoever reads them also hears why.
-            Some(TaskResult { status, result, failure: None, expires_at })
+            Some(TaskResult { result, expires_at, ..TaskResult::of(status) })
         };
         ends.push(Ended { id, status, result });
     }

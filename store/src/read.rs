@@ -31,6 +31,19 @@ impl Store {
     /// # Errors
     /// Redis cannot be had.
     pub async fn results(&self, ids: &[TaskId]) -> Result<Vec<Option<TaskResult>>, StoreError> {
+        self.results_within(ids, usize::MAX).await
+    }
+
+    /// Status and result of each; `None` for an unknown id. Once large results of `room` bytes have been
+    /// read, further ones are left unread ([`TaskResult::is_unread`]).
+    ///
+    /// # Errors
+    /// Redis cannot be had.
+    pub async fn results_within(
+        &self,
+        ids: &[TaskId],
+        mut room: usize,
+    ) -> Result<Vec<Option<TaskResult>>, StoreError> {
         let mut results = Vec::with_capacity(ids.len());
         for part in ids.chunks(READ_AT_ONCE) {
             let mut call = RESULTS.call(part.len(), 48 * part.len());
@@ -38,19 +51,25 @@ impl Store {
                 call.arg(id.to_string());
             }
             let answers: Vec<Option<Bytes>> = call.run(self).await?;
-            let mut large = Vec::new();
+            let (mut places, mut keys) = (Vec::new(), Vec::new());
             for (id, answer) in part.iter().zip(answers) {
                 let read = answer.map(|answer| task_result(*id, answer)).transpose()?;
-                if matches!(read, Some((_, true))) {
-                    large.push((results.len(), result_key(*id)));
+                if let Some((_, large @ 1..)) = read
+                    && room > 0
+                {
+                    room = room.saturating_sub(large);
+                    places.push(results.len());
+                    keys.push(result_key(*id));
                 }
                 results.push(read.map(|(result, _)| result));
             }
-            let (places, keys): (Vec<_>, Vec<_>) = large.into_iter().unzip();
             for (place, result) in zip(places, self.get_large("results", keys).await?) {
-                // Its record and it expire together: where it is gone, so is the task.
                 match (result, &mut results[place]) {
-                    (Some(result), Some(known)) => known.result = result,
+                    (Some(result), Some(known)) => {
+                        known.result = result;
+                        known.is_unread = false;
+                    }
+                    // Its record and it expire together: where it is gone, so is the task.
                     (_, gone) => *gone = None,
                 }
             }
@@ -131,25 +150,29 @@ impl Store {
 
 const _: () = assert!(SCANNED_AT_MOST < RECENT_TASKS, "a page is a part of the list");
 
-/// What an answer of the script says, and whether the result is a key of its own.
-fn task_result(id: TaskId, answer: Bytes) -> Result<(TaskResult, bool), StoreError> {
+/// What an answer of the script says, and the length of a result that is a key of its own.
+fn task_result(id: TaskId, answer: Bytes) -> Result<(TaskResult, usize), StoreError> {
     let unfinished = match &*answer {
         b"Q" => Some(TaskStatus::Queued),
         b"R" => Some(TaskStatus::Running),
         _ => None,
     };
     if let Some(status) = unfinished {
-        let known = TaskResult { status, result: Bytes::new(), failure: None, expires_at: None };
-        return Ok((known, false));
+        return Ok((TaskResult::of(status), 0));
     }
     let card = Card::read(id, answer)?;
-    let expires_at = card.end.as_ref().map(|end| end.expires_at);
     let status = status(&card, false);
     // Read of failed tasks only: most have not failed, and this takes their ending apart.
     let ending = if status == TaskStatus::Failed { card.ending(id)? } else { None };
-    let failure = ending.and_then(|(_, ending)| ending.failure);
-    let result = TaskResult { status, result: card.result(), failure, expires_at };
-    Ok((result, card.large_result().is_some()))
+    let large = card.large_result().map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    let result = TaskResult {
+        result: card.result(),
+        failure: ending.and_then(|(_, ending)| ending.failure),
+        expires_at: card.end.as_ref().map(|end| end.expires_at),
+        is_unread: large > 0,
+        ..TaskResult::of(status)
+    };
+    Ok((result, large))
 }
 
 /// The next task of a list, if it is still known and the filter lets it through.

@@ -128,7 +128,7 @@ impl Stream {
             return Ok(());
         }
         let ids: Vec<_> = self.tasks.iter().copied().collect();
-        for (id, result) in ids.iter().zip(self.app.store.results(&ids).await?) {
+        for (id, result) in ids.iter().zip(self.app.store.results_within(&ids, 0).await?) {
             match result {
                 Some(found) if found.status.is_terminal() => self.tell(*id, found.status),
                 Some(_) => {}

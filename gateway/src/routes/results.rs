@@ -201,10 +201,12 @@ impl Finished {
             if self.is_full() {
                 break;
             }
-            let results = notes.time(Phase::Store, app.store.results(chunk)).await?;
+            let room = MAX_ANSWER_BYTES - self.bytes;
+            let results = app.store.results_within(chunk, room);
+            let results = notes.time(Phase::Store, results).await?;
             for (&id, result) in chunk.iter().zip(results) {
                 let result = result.ok_or(ApiError::UnknownTask(id))?;
-                if result.status.is_terminal() && !self.is_full() {
+                if result.status.is_terminal() && !result.is_unread && !self.is_full() {
                     self.push(id, result);
                 }
             }

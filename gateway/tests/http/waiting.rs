@@ -335,3 +335,33 @@ async fn events_tell_of_ends() {
     let unknown = "/v1/events?task_id=0f8fad5b-d9cb-469f-a165-70867728950e";
     client.get(unknown).await.is_error(404, "unknown_task");
 }
+
+#[tokio::test]
+async fn large_results_come_in_several_answers() {
+    const BYTES: usize = 24 << 20;
+    let gateway = Gateway::start().await;
+    let function_id = gateway.register().await;
+    let dispatcher = Dispatcher::start(&gateway.store, &["native:3.11"]).await;
+    let mut open = Vec::new();
+    for _ in 0..6 {
+        open.push(gateway.execute(&function_id).await);
+        let task = dispatcher.claim(1).await.pop().expect("a task");
+        dispatcher.finish(&task, Verdict::Completed(vec![7; BYTES].into())).await;
+    }
+    let client = gateway.client();
+    let mut answers = Vec::new();
+    while !open.is_empty() {
+        let reply = client.post("/v1/results", &json!({"task_ids": open, "wait": 30})).await.json();
+        let results = reply["results"].as_array().expect("results");
+        assert!(!results.is_empty(), "there is always something to go on with");
+        for result in results {
+            assert_eq!(
+                result["result"].as_str().expect("base64").len() / 4,
+                BYTES / 3 + BYTES / 228
+            );
+            open.retain(|id| result["task_id"] != **id);
+        }
+        answers.push(results.len());
+    }
+    assert_eq!(answers, [3, 3], "an answer ends with the result that takes it beyond 64 MiB");
+}

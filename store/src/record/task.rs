@@ -84,6 +84,16 @@ pub struct TaskResult {
     pub failure: Option<FailureKind>,
     /// When a terminal task's record will be forgotten.
     pub expires_at: Option<Timestamp>,
+    /// Whether there is a result that was not read, for want of room.
+    pub is_unread: bool,
+}
+
+impl TaskResult {
+    /// A status alone.
+    #[must_use]
+    pub const fn of(status: TaskStatus) -> Self {
+        Self { status, result: Bytes::new(), failure: None, expires_at: None, is_unread: false }
+    }
 }
 
 /// The whole record of a task.

@@ -185,3 +185,29 @@ async fn a_large_result_is_taken_when_memory_is_full() {
     let result = store.results(&[id]).await.expect("read")[0].clone().expect("known");
     assert_eq!(result.result, large(3));
 }
+
+#[tokio::test]
+async fn large_results_are_read_as_long_as_there_is_room() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let ids = store.submit((0..4).map(|_| task()).collect()).await.expect("accepted");
+    let claimed = store.claim(DispatcherId::random(), &want(4)).await.expect("claimed");
+    for (n, task) in claimed.iter().enumerate() {
+        let value = if n == 1 { Bytes::from_static(b"short") } else { large(7) };
+        let end = completed(task.id, task.attempt, &value);
+        store.finish(NOBODY, 0, &[end]).await.expect("said");
+    }
+    for (room, read) in
+        [(0, 0), (1, 1), (LARGE_BYTES + 1, 1), (LARGE_BYTES + 2, 2), (usize::MAX, 3)]
+    {
+        let results = store.results_within(&ids, room).await.expect("read");
+        let results: Vec<_> = results.into_iter().map(|result| result.expect("known")).collect();
+        let lengths: Vec<_> = results.iter().map(|result| result.result.len()).collect();
+        let whole = |n| if n < read { LARGE_BYTES + 1 } else { 0 };
+        assert_eq!(lengths, [whole(0), 5, whole(1), whole(2)], "room for {room}");
+        for result in results {
+            assert_eq!(result.is_unread, result.result.is_empty());
+            assert!(result.status == TaskStatus::Completed && result.expires_at.is_some());
+        }
+    }
+}
