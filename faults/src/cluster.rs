@@ -175,7 +175,7 @@ impl Cluster {
             Victim::Dispatcher => self.dispatcher.pid(),
             Victim::Redis => self.redis.pid(),
             Victim::Worker | Victim::JarWorker => chosen,
-            Victim::Child => child_of(chosen, choice)?,
+            Victim::Child => child_of(chosen, &slots, choice)?,
         };
         killing(&format!("{victim:?} {target} killed with {reached} at {}", stage.point()))?;
         process::kill(target.cast_signed(), Signal::KILL);
@@ -241,14 +241,20 @@ fn await_control(part: &Part, control: &Control) -> Result<()> {
     )
 }
 
-/// An interpreter below a worker.
-fn child_of(worker: u32, choice: usize) -> Result<u32> {
+/// An interpreter below a worker, or below another: one that is idle has none left once they were killed,
+/// and starts the next when it gets a call.
+fn child_of(worker: u32, others: &[u32], choice: usize) -> Result<u32> {
     let mut found = Vec::new();
     let _ = eventually(START_TIMEOUT, || {
-        found = process::descendants(worker.cast_signed());
-        found.retain(|process| process.command.contains("belljar-"));
-        !found.is_empty()
+        for worker in std::iter::once(&worker).chain(others) {
+            found = process::descendants(worker.cast_signed());
+            found.retain(|process| process.command.contains("belljar-"));
+            if !found.is_empty() {
+                return true;
+            }
+        }
+        false
     });
-    let child = found.get(choice % found.len().max(1)).context("the worker has no children")?;
+    let child = found.get(choice % found.len().max(1)).context("no worker has children")?;
     Ok(child.pid.cast_unsigned())
 }
