@@ -41,54 +41,89 @@ pub(super) async fn run(lab: &mut Lab) -> Result<()> {
 
 /// The cost of a task in front of a longer and longer queue.
 async fn waiting(lab: &mut Lab, depths: &[usize]) -> Result<()> {
-    let size = lab.effort.pick(10_000, 2_000);
+    // What Redis does about its file once a queue was filled meets one turn, not all.
+    let turns = lab.effort.pick(3, 1);
     let service = lab.subject().await?;
     let mut client = service.client().await?;
-    let noop = lab.register(&service, "noop", "native").await?;
-    let sleep = lab.register(&service, "sleep", "native").await?;
-    let behind: Vec<Call> = lab.python.numbered("noop", 0, MAX_BATCH)?;
+    let functions = [
+        lab.register(&service, "noop", "native").await?,
+        lab.register(&service, "sleep", "native").await?,
+    ];
     for &wanted in depths {
         if wanted >= 1_000_000 && process::available_mib().is_none_or(|free| free < ROOM_MIB) {
             lab.note(format!("stress: no queue of {wanted}, as less than {ROOM_MIB} MiB are free"));
             break;
         }
         lab.progress.step(format!("{wanted} tasks wait"));
-        let held = hold(lab, &mut client, &sleep).await?;
-        let mut depth = client.audit().await?.entries_queued;
-        while depth < wanted {
-            let batch = &behind[..(wanted - depth).min(MAX_BATCH)];
-            let payloads: Vec<&str> = batch.iter().map(|call| call.args.as_str()).collect();
-            client.submit_batch(&noop, &payloads, Priority::Low).await?;
-            depth += batch.len();
+        let [mut rates, mut submissions, mut costs, mut submission_costs] =
+            [const { Vec::new() }; 4];
+        for _ in 0..turns {
+            let burst = behind(lab, &service, &mut client, &functions, wanted).await?;
+            rates.push(burst.rate);
+            submissions.push(burst.submitted_per_s);
+            costs.extend(burst.us_a_task);
+            submission_costs.extend(burst.us_a_submission);
         }
-        let calls = lab.python.numbered("noop", 0, size)?;
-        let payloads: Vec<&str> = calls.iter().map(|call| call.args.as_str()).collect();
-        let meter = Meter::begin(&service);
-        let submission = Instant::now();
-        let ids = client.submit_batch(&noop, &payloads, Priority::Normal).await?;
-        let (submission, submitting) = (submission.elapsed().as_secs_f64(), meter.end());
-        for task_id in &held {
-            client.cancel(task_id).await?;
-        }
-        // The first end says that the slots are free again, with new interpreters.
-        client.results(&[&ids[0]]).await?;
-        let meter = Meter::begin(&service);
-        let now = Instant::now();
-        let submitted: Vec<_> = ids.into_iter().map(|id| (id, now)).collect();
-        let timed = collect(&mut client, &submitted, &calls).await?;
-        let cost = meter.end();
-        lab.count(&timed);
         let series = |metric, unit, better| {
             Series::new(EXPERIMENT, metric, unit, better).at("waiting", wanted)
         };
-        let submitted = size as f64 / submission;
-        lab.keep(series("waiting rate", "tasks/s", Better::More).of(vec![timed.rate()]));
-        lab.keep(series("waiting submission", "tasks/s", Better::More).of(vec![submitted]));
-        for (metric, cost) in [("waiting cost", cost), ("waiting submission cost", submitting)] {
-            lab.keep(series(metric, "us", Better::Less).of(per_task(cost, size)));
-        }
+        lab.keep(series("waiting rate", "tasks/s", Better::More).of(rates));
+        lab.keep(series("waiting submission", "tasks/s", Better::More).of(submissions));
+        lab.keep(series("waiting cost", "us", Better::Less).of(costs));
+        lab.keep(series("waiting submission cost", "us", Better::Less).of(submission_costs));
     }
     Ok(())
+}
+
+/// What a burst took and cost.
+struct Burst {
+    rate: f64,
+    submitted_per_s: f64,
+    us_a_task: Vec<f64>,
+    us_a_submission: Vec<f64>,
+}
+
+/// A burst in front of a queue, which is filled up while tasks that sleep hold every slot.
+async fn behind(
+    lab: &mut Lab,
+    service: &Service,
+    client: &mut Client,
+    [noop, sleep]: &[String; 2],
+    wanted: usize,
+) -> Result<Burst> {
+    let size = lab.effort.pick(10_000, 2_000);
+    let held = hold(lab, client, sleep).await?;
+    let behind: Vec<Call> = lab.python.numbered("noop", 0, MAX_BATCH)?;
+    let mut depth = client.audit().await?.entries_queued;
+    while depth < wanted {
+        let batch = &behind[..(wanted - depth).min(MAX_BATCH)];
+        let payloads: Vec<&str> = batch.iter().map(|call| call.args.as_str()).collect();
+        client.submit_batch(noop, &payloads, Priority::Low).await?;
+        depth += batch.len();
+    }
+    let calls = lab.python.numbered("noop", 0, size)?;
+    let payloads: Vec<&str> = calls.iter().map(|call| call.args.as_str()).collect();
+    let meter = Meter::begin(service);
+    let submission = Instant::now();
+    let ids = client.submit_batch(noop, &payloads, Priority::Normal).await?;
+    let (submission, submitting) = (submission.elapsed().as_secs_f64(), meter.end());
+    for task_id in &held {
+        client.cancel(task_id).await?;
+    }
+    // The first end says that the slots are free again, with new interpreters.
+    client.results(&[&ids[0]]).await?;
+    let meter = Meter::begin(service);
+    let now = Instant::now();
+    let submitted: Vec<_> = ids.into_iter().map(|id| (id, now)).collect();
+    let timed = collect(client, &submitted, &calls).await?;
+    let cost = meter.end();
+    lab.count(&timed);
+    Ok(Burst {
+        rate: timed.rate(),
+        submitted_per_s: size as f64 / submission,
+        us_a_task: per_task(cost, size),
+        us_a_submission: per_task(submitting, size),
+    })
 }
 
 fn per_task(cost: Option<Cost>, tasks: usize) -> Vec<f64> {
