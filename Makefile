@@ -12,6 +12,8 @@ PEERS_PYTHON ?= $(BUILD_PYTHON)
 PROFILE := $(if $(CI),ci,default)
 # The fault harness stops processes at fail points, which no release has.
 FAILPOINTS := --features belljar/failpoints
+# Where cargo builds.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
 .PHONY: help up build test test-client check faults guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk reference setup tools doctor clean
@@ -20,7 +22,7 @@ help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: build ## Start the whole service on this machine; Ctrl-C ends it.
-	@target/release/belljar up $(ARGS)
+	@$(TARGET)/release/belljar up $(ARGS)
 
 build: setup guest ## Build everything, into target/release.
 	cargo build --release --locked
@@ -51,30 +53,30 @@ check: tools guest ## The fast part of CI: format, lints, types, unit tests (one
 
 faults: setup guest ## Kill processes at exact moments and break connections under load; ARGS names cells.
 	cargo build --workspace --locked --bins $(FAILPOINTS)
-	@target/debug/belljar-faults $(ARGS)
+	@$(TARGET)/debug/belljar-faults $(ARGS)
 
 bench: build ## Measure everything and report, in a quarter of an hour; ARGS=--quick: two minutes.
-	@target/release/belljar bench $(ARGS)
+	@$(TARGET)/release/belljar bench $(ARGS)
 
 bench-sandbox: build ## Measure what the sandbox costs, by itself and beside native over REST.
-	@target/release/belljar bench sandbox --out .belljar/bench-sandbox $(ARGS)
+	@$(TARGET)/release/belljar bench sandbox --out .belljar/bench-sandbox $(ARGS)
 
 bench-peers: build ## Measure Celery, Huey, Dask, Ray and eryx beside belljar; installs them apart. eryx needs PEERS_PYTHON=python3.12.
 	@test -x $(PEERS)/bin/python || $(PEERS_PYTHON) -m venv $(PEERS)
 	@grep -v '^#' bench/peers/requirements.txt | xargs -n 1 $(PEERS)/bin/pip --quiet --disable-pip-version-check install --only-binary :all: || true
-	@target/release/belljar bench peers --out .belljar/bench-peers $(ARGS)
+	@$(TARGET)/release/belljar bench peers --out .belljar/bench-peers $(ARGS)
 
 bench-client: build ## Speed with a Python client, beside ProcessPoolExecutor in the same run.
-	@$(VENV)/bin/python bench/python_client.py $(ARGS)
+	@$(VENV)/bin/python bench/python_client.py --belljar $(TARGET)/release/belljar $(ARGS)
 
 bench-sdk: build ## The same of the package in client/, as an executor.
-	@$(VENV)/bin/python bench/sdk.py $(ARGS)
+	@$(VENV)/bin/python bench/sdk.py --belljar $(TARGET)/release/belljar $(ARGS)
 
 reference: setup ## Write the reference of the Python client from its docstrings.
 	@$(VENV)/bin/python client/tools/reference.py >docs/client-reference.md
 
 bench-modes: build ## Speed of pull and push beside local, in the same run.
-	@$(VENV)/bin/python bench/modes.py $(ARGS)
+	@$(VENV)/bin/python bench/modes.py --belljar $(TARGET)/release/belljar $(ARGS)
 
 setup: ## Install what is missing: packages of the system, and a venv with dill.
 	@scripts/setup.sh
@@ -83,7 +85,7 @@ tools: ## The same, and what checks and packs the Python client.
 	@scripts/setup.sh tools
 
 doctor: build ## Show what is installed and what is missing.
-	@target/release/belljar doctor
+	@$(TARGET)/release/belljar doctor
 
 clean: ## Remove what was built; the data of `make up` stays in .belljar/data.
 	cargo clean

@@ -26,7 +26,8 @@ def binary() -> Path:
     given = os.environ.get("BELLJAR_BINARY")
     if given:
         return Path(given)
-    built = [path for kind in ("debug", "release") for path in [ROOT / "target" / kind / "belljar"] if path.is_file()]
+    target = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
+    built = [path for kind in ("debug", "release") for path in [target / kind / "belljar"] if path.is_file()]
     if not built:
         raise RuntimeError("no belljar is built; hint: `cargo build --workspace --bins`")
     return max(built, key=lambda path: path.stat().st_mtime)
