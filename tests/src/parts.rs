@@ -39,14 +39,22 @@ impl Parts {
         Ok(Self { dir, mode, endpoint, client, _running: [gateway, dispatcher, redis] })
     }
 
-    /// Starts a native worker of one slot, which logs under `name`.
+    /// Starts a worker of one slot, which logs under `name` and serves what `runtime` says.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn worker_of(&self, runtime: &str, name: &str, options: &[String]) -> Result<Part> {
+        let mut words = vec!["worker", &self.mode, "1", &self.endpoint, "--runtime", runtime];
+        words.extend(options.iter().map(String::as_str));
+        Part::belljar(&words, Vec::new(), log(self.dir.path(), name))
+    }
+
+    /// The same, of native calls.
     ///
     /// # Errors
     /// It does not start.
     pub fn worker(&self, name: &str, options: &[String]) -> Result<Part> {
-        let mut words = vec!["worker", &self.mode, "1", &self.endpoint, "--runtime", "native"];
-        words.extend(options.iter().map(String::as_str));
-        Part::belljar(&words, Vec::new(), log(self.dir.path(), name))
+        self.worker_of("native", name, options)
     }
 
     /// The workers that the service tells of.

@@ -29,6 +29,27 @@ fn is_missed_soon(mode: &str) -> Result<()> {
     Ok(())
 }
 
+/// What comes up one after the other is told as it comes, whatever the interval.
+fn tells_of_each_runtime(mode: &str) -> Result<()> {
+    let parts = Parts::start(mode, &["--heartbeat".into(), "60".into()])?;
+    let worker = parts.worker_of("both", "worker", &[])?;
+    let classes =
+        || -> Option<usize> { parts.workers().ok()?.first()?["classes"].as_array().map(Vec::len) };
+    let told = eventually(PATIENCE, || classes() == Some(2));
+    ensure!(told, "{:?} after {PATIENCE:?}: {}", parts.workers(), worker.evidence());
+    Ok(())
+}
+
+#[test]
+fn a_push_worker_tells_of_each_runtime() -> Result<()> {
+    tells_of_each_runtime("push")
+}
+
+#[test]
+fn a_pull_worker_tells_of_each_runtime() -> Result<()> {
+    tells_of_each_runtime("pull")
+}
+
 #[test]
 fn a_push_worker_is_missed_as_soon_as_asked() -> Result<()> {
     is_missed_soon("push")

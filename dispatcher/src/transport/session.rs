@@ -176,6 +176,16 @@ impl Session {
         self.take_waiting(self.free)
     }
 
+    /// Gives a pull worker its turn wherever it waits: what it has just said of itself may soon change again,
+    /// and with both connections held it could not say so.
+    pub(crate) fn give_turn(&mut self) {
+        for line in &mut self.lines {
+            if matches!(line.reply, Reply::Waits(_)) {
+                line.reply = Reply::Now;
+            }
+        }
+    }
+
     /// The calls behind the first `keep` that are not on their way yet: they will not be.
     pub(crate) fn take_waiting(&mut self, keep: usize) -> Vec<TaskAttempt> {
         let surplus = self.waiting.split_off(keep.min(self.waiting.len()));

@@ -133,6 +133,7 @@ impl Sessions {
             }
             FromWorker::Classes(classes) => {
                 session.classes = classes;
+                session.give_turn();
                 events.push(Event::Joined(session.as_worker()));
             }
             FromWorker::Forgot(code) => session.forget(&code),
