@@ -3,7 +3,8 @@
     make bench-modes
 
 Measures one no-op at a time, a batch of no-ops, and how near calls that sleep come to the ideal on ever
-more workers; with --heartbeats the same of push and pull alone, for each of these intervals. Figures are ratios within the run: the machine's speed meets all modes alike.
+more workers; with --heartbeats the same of push and pull alone, for each of these intervals. Figures are
+ratios within the run: the machine's speed meets all modes alike.
 """
 
 import argparse

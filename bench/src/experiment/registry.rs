@@ -45,10 +45,11 @@ async fn waiting(lab: &mut Lab, depths: &[usize]) -> Result<()> {
     let turns = lab.effort.pick(3, 1);
     let service = lab.subject().await?;
     let mut client = service.client().await?;
-    let functions = [
-        lab.register(&service, "noop", "native").await?,
-        lab.register(&service, "sleep", "native").await?,
-    ];
+    let work = Work {
+        noop: lab.register(&service, "noop", "native").await?,
+        sleep: lab.register(&service, "sleep", "native").await?,
+        calls: lab.python.numbered("noop", 0, MAX_BATCH)?,
+    };
     for &wanted in depths {
         if wanted >= 1_000_000 && process::available_mib().is_none_or(|free| free < ROOM_MIB) {
             lab.note(format!("stress: no queue of {wanted}, as less than {ROOM_MIB} MiB are free"));
@@ -58,7 +59,7 @@ async fn waiting(lab: &mut Lab, depths: &[usize]) -> Result<()> {
         let [mut rates, mut submissions, mut costs, mut submission_costs] =
             [const { Vec::new() }; 4];
         for _ in 0..turns {
-            let burst = behind(lab, &service, &mut client, &functions, wanted).await?;
+            let burst = behind(lab, &service, &mut client, &work, wanted).await?;
             rates.push(burst.rate);
             submissions.push(burst.submitted_per_s);
             costs.extend(burst.us_a_task);
@@ -75,6 +76,13 @@ async fn waiting(lab: &mut Lab, depths: &[usize]) -> Result<()> {
     Ok(())
 }
 
+/// What is done behind a queue.
+struct Work {
+    noop: String,
+    sleep: String,
+    calls: Vec<Call>,
+}
+
 /// What a burst took and cost.
 struct Burst {
     rate: f64,
@@ -88,20 +96,19 @@ async fn behind(
     lab: &mut Lab,
     service: &Service,
     client: &mut Client,
-    [noop, sleep]: &[String; 2],
+    Work { noop, sleep, calls }: &Work,
     wanted: usize,
 ) -> Result<Burst> {
     let size = lab.effort.pick(10_000, 2_000);
     let held = hold(lab, client, sleep).await?;
-    let behind: Vec<Call> = lab.python.numbered("noop", 0, MAX_BATCH)?;
     let mut depth = client.audit().await?.entries_queued;
     while depth < wanted {
-        let batch = &behind[..(wanted - depth).min(MAX_BATCH)];
+        let batch = &calls[..(wanted - depth).min(MAX_BATCH)];
         let payloads: Vec<&str> = batch.iter().map(|call| call.args.as_str()).collect();
         client.submit_batch(noop, &payloads, Priority::Low).await?;
         depth += batch.len();
     }
-    let calls = lab.python.numbered("noop", 0, size)?;
+    let calls = &calls[..size];
     let payloads: Vec<&str> = calls.iter().map(|call| call.args.as_str()).collect();
     let meter = Meter::begin(service);
     let submission = Instant::now();
@@ -115,7 +122,7 @@ async fn behind(
     let meter = Meter::begin(service);
     let now = Instant::now();
     let submitted: Vec<_> = ids.into_iter().map(|id| (id, now)).collect();
-    let timed = collect(client, &submitted, &calls).await?;
+    let timed = collect(client, &submitted, calls).await?;
     let cost = meter.end();
     lab.count(&timed);
     Ok(Burst {
