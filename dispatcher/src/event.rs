@@ -79,6 +79,8 @@ pub struct NewWorker {
     pub id: WorkerId,
     /// What it can run.
     pub classes: Vec<TaskClass>,
+    /// How many calls it runs at once.
+    pub slots: usize,
     /// How many calls it takes at once, waiting ones included.
     pub window: usize,
 }

@@ -5,6 +5,7 @@
 //! goes where it went before as long as no other has room for more than one call more: its code and
 //! what it imports are there.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
 use belljar_core::id::WorkerId;
@@ -28,6 +29,7 @@ pub(crate) struct Fleet {
 #[derive(Debug)]
 struct Worker {
     group: usize,
+    slots: usize,
     window: usize,
     running: usize,
     /// Where it stands in its bucket.
@@ -38,13 +40,26 @@ impl Worker {
     fn free(&self) -> usize {
         self.window.saturating_sub(self.running)
     }
+
+    fn room(&self) -> Room {
+        let free = self.free();
+        Room { has_idle_slot: self.running < self.slots && free > 0, free }
+    }
+}
+
+/// What a worker can take; more is better.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Room {
+    /// Whether a call would begin at once, and not wait for the end of another.
+    has_idle_slot: bool,
+    free: usize,
 }
 
 #[derive(Debug)]
 struct Group {
     classes: Vec<TaskClass>,
-    /// Workers by how many calls they can still take; none that can take none.
-    by_free: BTreeMap<usize, Vec<WorkerId>>,
+    /// Workers by what they can still take; none that can take nothing.
+    by_room: BTreeMap<Room, Vec<WorkerId>>,
     free: usize,
 }
 
@@ -57,11 +72,11 @@ impl Fleet {
         classes.sort_unstable();
         let group = self.groups.iter().position(|group| group.classes == classes);
         let group = group.unwrap_or_else(|| {
-            self.groups.push(Group { classes, by_free: BTreeMap::new(), free: 0 });
+            self.groups.push(Group { classes, by_room: BTreeMap::new(), free: 0 });
             self.groups.len() - 1
         });
-        self.workers
-            .insert(worker.id, Worker { group, window: worker.window, running, position: 0 });
+        let NewWorker { slots, window, .. } = *worker;
+        self.workers.insert(worker.id, Worker { group, slots, window, running, position: 0 });
         self.enter(worker.id);
     }
 
@@ -71,14 +86,15 @@ impl Fleet {
         self.workers.remove(&id);
     }
 
-    /// Changes how many calls a worker takes.
-    pub(crate) fn resize(&mut self, id: WorkerId, window: usize) {
-        self.change(id, |worker| worker.window = window);
+    /// Changes how many calls a worker takes. Answers whether it has room for less or more than before.
+    pub(crate) fn resize(&mut self, id: WorkerId, window: usize) -> Ordering {
+        self.change(id, |worker| worker.window = window)
     }
 
-    /// A worker ended or gave back one call.
-    pub(crate) fn release(&mut self, id: WorkerId) {
-        self.change(id, |worker| worker.running = worker.running.saturating_sub(1));
+    /// A worker ended or gave back one call. Answers whether it has room for one more now.
+    pub(crate) fn release(&mut self, id: WorkerId) -> bool {
+        let change = |worker: &mut Worker| worker.running = worker.running.saturating_sub(1);
+        self.change(id, change) == Ordering::Greater
     }
 
     /// The worker for a call of the function `code`, which now has one call more: one that can run
@@ -87,27 +103,28 @@ impl Fleet {
     pub(crate) fn assign(&mut self, class: TaskClass, code: CodeHash) -> Option<WorkerId> {
         let fitting = self.groups.iter().filter(|group| group.classes.contains(&class));
         let (most, bucket) = fitting
-            .filter_map(|group| group.by_free.last_key_value())
-            .max_by_key(|(free, _)| **free)?;
+            .filter_map(|group| group.by_room.last_key_value())
+            .max_by_key(|(room, _)| **room)?;
         let last = self.last.get(&code).copied();
         let last = last.filter(|last| {
-            let free = self.free(*last, class);
-            free > 0 && free + 1 >= *most
+            let room = self.room(*last, class);
+            let is_as_idle = room.has_idle_slot == most.has_idle_slot;
+            is_as_idle && room.free > 0 && room.free + 1 >= most.free
         });
         let id = last.or_else(|| bucket.last().copied())?;
         if self.last.len() >= REMEMBERED_FUNCTIONS {
             self.last.clear();
         }
         self.last.insert(code, id);
-        self.change(id, |worker| worker.running += 1);
+        let _ = self.change(id, |worker| worker.running += 1);
         Some(id)
     }
 
-    /// How many calls of `class` a worker can still take.
-    fn free(&self, id: WorkerId, class: TaskClass) -> usize {
+    /// What a worker can still take of `class`.
+    fn room(&self, id: WorkerId, class: TaskClass) -> Room {
         let known = self.workers.get(&id);
         let fitting = known.filter(|it| self.groups[it.group].classes.contains(&class));
-        fitting.map_or(0, Worker::free)
+        fitting.map_or_else(Room::default, Worker::room)
     }
 
     /// How many calls could be placed now, by the classes that would fit.
@@ -116,40 +133,44 @@ impl Fleet {
         free.map(|group| Want { classes: group.classes.clone(), count: group.free }).collect()
     }
 
-    fn change(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker)) {
+    /// Answers how the room of a worker is now, compared with before.
+    fn change(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker)) -> Ordering {
         self.exit(id);
-        if let Some(worker) = self.workers.get_mut(&id) {
+        let compared = self.workers.get_mut(&id).map_or(Ordering::Equal, |worker| {
+            let before = worker.free();
             change(worker);
-        }
+            worker.free().cmp(&before)
+        });
         self.enter(id);
+        compared
     }
 
     fn enter(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        let free = worker.free();
-        if free == 0 {
+        let room = worker.room();
+        if room.free == 0 {
             return;
         }
         let group = &mut self.groups[worker.group];
-        let bucket = group.by_free.entry(free).or_default();
+        let bucket = group.by_room.entry(room).or_default();
         worker.position = bucket.len();
         bucket.push(id);
-        group.free += free;
+        group.free += room.free;
     }
 
     fn exit(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get(&id) else { return };
-        let (free, position) = (worker.free(), worker.position);
-        if free == 0 {
+        let (room, position) = (worker.room(), worker.position);
+        if room.free == 0 {
             return;
         }
         let group = &mut self.groups[worker.group];
-        group.free -= free;
-        let Some(bucket) = group.by_free.get_mut(&free) else { return };
+        group.free -= room.free;
+        let Some(bucket) = group.by_room.get_mut(&room) else { return };
         bucket.swap_remove(position);
         let moved = bucket.get(position).copied();
         if bucket.is_empty() {
-            group.by_free.remove(&free);
+            group.by_room.remove(&room);
         }
         if let Some(moved) = moved.and_then(|id| self.workers.get_mut(&id)) {
             moved.position = position;
@@ -173,7 +194,7 @@ mod tests {
 
     fn worker(classes: &[&str], window: usize) -> NewWorker {
         let classes = classes.iter().map(|text| class(text)).collect();
-        NewWorker { id: WorkerId::random(), classes, window }
+        NewWorker { id: WorkerId::random(), classes, slots: window, window }
     }
 
     #[test]
@@ -212,6 +233,34 @@ mod tests {
     }
 
     #[test]
+    fn an_idle_slot_is_better_than_one_that_will_be() {
+        let mut fleet = Fleet::default();
+        let native = class("native:3.11");
+        let (first, second) = (worker(&["native:3.11"], 1), worker(&["native:3.11"], 1));
+        fleet.join(&first);
+        let home = fleet.assign(native, code(1));
+        // Its call is about to end, so that it takes one more.
+        assert_eq!(fleet.resize(first.id, 2), Ordering::Greater);
+        fleet.join(&second);
+        assert_eq!(fleet.assign(native, code(1)), Some(second.id));
+        assert_eq!(fleet.assign(native, code(1)), home);
+    }
+
+    #[test]
+    fn room_is_compared_with_what_it_was() {
+        let mut fleet = Fleet::default();
+        let one = worker(&["native:3.11"], 1);
+        fleet.join(&one);
+        fleet.assign(class("native:3.11"), code(1));
+        assert_eq!(fleet.resize(one.id, 2), Ordering::Greater);
+        fleet.assign(class("native:3.11"), code(1));
+        assert_eq!(fleet.resize(one.id, 1), Ordering::Equal);
+        assert!(!fleet.release(one.id), "it has one call still, which is all it takes");
+        assert!(fleet.release(one.id));
+        assert_eq!(fleet.resize(one.id, 0), Ordering::Less);
+    }
+
+    #[test]
     fn wants_are_the_free_places_by_what_fits() {
         let mut fleet = Fleet::default();
         let both = worker(&["sandbox:3.11", "native:3.11"], 2);
@@ -236,22 +285,28 @@ mod tests {
                 let window = size as usize % 5;
                 match what % 5 {
                     0 if !model.contains_key(&id) => {
-                        fleet.join(&NewWorker { id, classes: vec![class("native:3.11")], window });
+                        let classes = vec![class("native:3.11")];
+                        fleet.join(&NewWorker { id, classes, slots: 2, window });
                         model.insert(id, (window, 0));
                     }
                     1 => { fleet.leave(id); model.remove(&id); }
-                    2 => { fleet.resize(id, window); if let Some(w) = model.get_mut(&id) { w.0 = window; } }
+                    2 => { let _ = fleet.resize(id, window); if let Some(w) = model.get_mut(&id) { w.0 = window; } }
                     3 => { fleet.release(id); if let Some(w) = model.get_mut(&id) { w.1 = w.1.saturating_sub(1); } }
                     _ => {
-                        let most = model.values().map(|w| w.0.saturating_sub(w.1)).max().unwrap_or(0);
+                        let room = |w: &(usize, usize)| {
+                            let free = w.0.saturating_sub(w.1);
+                            Room { has_idle_slot: w.1 < 2 && free > 0, free }
+                        };
+                        let most = model.values().map(room).max().unwrap_or_default();
                         match fleet.assign(class("native:3.11"), code(size % 3)) {
                             Some(chosen) => {
                                 let w = model.get_mut(&chosen).expect("a known worker");
-                                let free = w.0.saturating_sub(w.1);
-                                prop_assert!(free > 0 && free + 1 >= most);
+                                let room = room(w);
+                                prop_assert!(room.free > 0 && room.free + 1 >= most.free);
+                                prop_assert_eq!(room.has_idle_slot, most.has_idle_slot);
                                 w.1 += 1;
                             }
-                            None => prop_assert_eq!(most, 0),
+                            None => prop_assert_eq!(most.free, 0),
                         }
                     }
                 }

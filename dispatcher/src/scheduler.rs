@@ -2,6 +2,7 @@
 //! the time go in, actions come out. It does no I/O and reads no clock, so that a test can play any
 //! story to it.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -97,8 +98,12 @@ impl Scheduler {
                 self.intake.promising = true;
             }
             Event::Resized { worker, window } => {
-                self.fleet.resize(worker, window);
-                self.intake.stale = true;
+                // What the store knows is how many calls there is room for.
+                match self.fleet.resize(worker, window) {
+                    Ordering::Less => self.intake.stale = true,
+                    Ordering::Equal => {}
+                    Ordering::Greater => self.intake.promising = true,
+                }
             }
             Event::Left { worker, reason } => self.handle_left(worker, &reason, now),
             Event::Reported { worker, reports } => {
@@ -319,8 +324,8 @@ impl Scheduler {
     }
 
     fn release(&mut self, worker: WorkerId) {
-        self.fleet.release(worker);
-        if !self.draining {
+        let has_room = self.fleet.release(worker);
+        if has_room && !self.draining {
             self.actions.push(Action::Freed(1));
         }
     }

@@ -47,7 +47,7 @@ fn died(task_id: TaskId, attempt: u32) -> Report {
 /// A scheduler with one worker that takes `window` calls, its first claim under way.
 fn started(window: usize) -> (Scheduler, WorkerId, Instant) {
     let (mut scheduler, id, now) = (Scheduler::new(), WorkerId::random(), Instant::now());
-    let joined = Event::Joined(NewWorker { id, classes: vec![class()], window });
+    let joined = Event::Joined(NewWorker { id, classes: vec![class()], slots: window, window });
     let actions = scheduler.handle(joined, now);
     assert!(matches!(&actions[..], [Action::Claim(wants)] if wants[0].count == window));
     (scheduler, id, now)
@@ -354,7 +354,12 @@ impl World {
             0 if self.windows.len() < 4 => {
                 let (id, window) = (WorkerId::random(), at % 4);
                 self.windows.insert(id, window);
-                self.handle(Event::Joined(NewWorker { id, classes: vec![class()], window }));
+                self.handle(Event::Joined(NewWorker {
+                    id,
+                    classes: vec![class()],
+                    slots: window,
+                    window,
+                }));
             }
             1 if at.is_multiple_of(4) => {
                 let Some(worker) = self.windows.keys().next().copied() else { return };

@@ -7,11 +7,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use belljar_tests::Parts;
 use belljar_tests::process::eventually;
+use belljar_tests::python::{Python, site};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// With the usual heartbeat of a second, a worker is missed after three at the soonest.
 const SOON: Duration = Duration::from_secs(2);
+/// In seconds.
+const SOONER_THAN_A_HEARTBEAT: u64 = 20;
 
 fn is_missed_soon(mode: &str) -> Result<()> {
     let parts = Parts::start(mode, &["--heartbeat".into(), "0.2".into()])?;
@@ -38,6 +42,33 @@ fn tells_of_each_runtime(mode: &str) -> Result<()> {
     let told = eventually(PATIENCE, || classes() == Some(2));
     ensure!(told, "{:?} after {PATIENCE:?}: {}", parts.workers(), worker.evidence());
     Ok(())
+}
+
+/// Calls that are asked for ahead of time come without waiting for a heartbeat.
+fn fetches_ahead(mode: &str) -> Result<()> {
+    let parts = Parts::start(mode, &["--heartbeat".into(), "60".into()])?;
+    let _worker = parts.worker("worker", &["--site".into(), site().display().to_string()])?;
+    let nap = "def nap(x):\n    import time\n    time.sleep(0.02)\n    return x";
+    let python = Python::start()?;
+    let function = parts.client.register(&python.dumps(nap, "nap")?, json!({}))?;
+    let args = vec![python.dumps("", "((1,), {})")?; 30];
+    for _ in 0..3 {
+        for id in parts.client.submit_batch(&function, &args)? {
+            let (status, _) = parts.client.wait(&id, SOONER_THAN_A_HEARTBEAT)?;
+            ensure!(status == "COMPLETED", "{id} is {status}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_push_worker_fetches_ahead() -> Result<()> {
+    fetches_ahead("push")
+}
+
+#[test]
+fn a_pull_worker_fetches_ahead() -> Result<()> {
+    fetches_ahead("pull")
 }
 
 #[test]

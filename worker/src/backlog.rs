@@ -10,10 +10,8 @@ use belljar_core::task::Attempt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Work that is worth holding ahead for each slot: it bridges the way to the dispatcher and back.
-const AHEAD: Duration = Duration::from_millis(5);
-/// At most so many invocations wait for each slot.
-const AHEAD_CALLS: usize = 32;
+use crate::pace::{AHEAD, AHEAD_CALLS, Pace};
+
 /// How long an invocation waits for a slot before it is given back.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -49,6 +47,7 @@ struct Running {
     task_id: TaskId,
     attempt: Attempt,
     cancel: CancellationToken,
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -64,8 +63,7 @@ pub(crate) struct Backlog {
     /// Free slots, the last used last: it is the one whose caches are warm.
     free: Vec<usize>,
     waiting: VecDeque<Waiting>,
-    /// How long a call takes on average, in seconds; none has been seen at first.
-    average: Option<f64>,
+    pace: Pace,
 }
 
 impl Backlog {
@@ -75,18 +73,29 @@ impl Backlog {
             running: (0..slots).map(|_| None).collect(),
             free: (0..slots).rev().collect(),
             waiting: VecDeque::new(),
-            average: None,
+            pace: Pace::default(),
         }
     }
 
-    /// How many invocations are worth having at once.
-    pub(crate) fn window(&self) -> usize {
-        let ahead = match self.average {
-            Some(average) if average > 0.0 => (AHEAD.as_secs_f64() / average) as usize,
-            Some(_) => AHEAD_CALLS,
-            None => 0,
-        };
-        self.running.len() * (1 + ahead.min(AHEAD_CALLS))
+    /// How many invocations are worth having at once: one for each slot, and what bridges the time
+    /// until the next could come.
+    pub(crate) fn window(&self, now: Instant) -> usize {
+        let ending = self.foreseen_ends().filter(|end| is_near(*end, now)).count();
+        self.running.len() * (1 + self.pace.ahead()) + ending
+    }
+
+    /// When the window will change by time alone.
+    pub(crate) fn next_turn(&self, now: Instant) -> Option<Instant> {
+        let turns =
+            self.foreseen_ends().flat_map(|end| [end.checked_sub(AHEAD), Some(end + AHEAD)]);
+        turns.flatten().filter(|turn| *turn > now).min()
+    }
+
+    /// When those that run are expected to end, as far as that can be said.
+    fn foreseen_ends(&self) -> impl Iterator<Item = Instant> {
+        let foreseen = self.pace.foreseen();
+        let running = self.running.iter().flatten();
+        running.filter_map(move |running| Some(running.since + foreseen?))
     }
 
     /// How many there are.
@@ -112,7 +121,7 @@ impl Backlog {
     /// Takes an invocation.
     pub(crate) fn place(&mut self, invocation: Invocation, now: Instant) -> Placed {
         match self.free.pop() {
-            Some(slot) => Placed::Slot(slot, self.start(slot, invocation)),
+            Some(slot) => Placed::Slot(slot, self.start(slot, invocation, now)),
             None => {
                 let first = self.waiting.is_empty();
                 self.waiting.push_back(Waiting { invocation, since: now });
@@ -121,24 +130,30 @@ impl Backlog {
         }
     }
 
-    fn start(&mut self, slot: usize, invocation: Invocation) -> Job {
+    fn start(&mut self, slot: usize, invocation: Invocation, now: Instant) -> Job {
         let cancel = CancellationToken::new();
         let (task_id, attempt) = (invocation.task_id, invocation.attempt);
-        self.running[slot] = Some(Running { task_id, attempt, cancel: cancel.clone() });
+        self.running[slot] = Some(Running { task_id, attempt, cancel: cancel.clone(), since: now });
         Job { invocation, cancel }
     }
 
     /// A slot's call has ended after `took`: what it runs next, if anything waits.
-    pub(crate) fn next(&mut self, slot: usize, took: Option<Duration>) -> Option<Job> {
+    pub(crate) fn next(
+        &mut self,
+        slot: usize,
+        took: Option<Duration>,
+        now: Instant,
+    ) -> Option<Job> {
+        let ended = self.running[slot].take();
+        let end = ended.zip(self.pace.foreseen()).map(|(ended, foreseen)| ended.since + foreseen);
+        let was_asked_for = end.is_some_and(|end| is_near(end, now));
+        self.pace.followed(!self.waiting.is_empty(), was_asked_for);
         if let Some(took) = took {
-            let took = took.as_secs_f64();
-            let average = self.average.get_or_insert(took);
-            *average += (took - *average) / 8.0;
+            self.pace.took(took);
         }
         match self.waiting.pop_front() {
-            Some(waiting) => Some(self.start(slot, waiting.invocation)),
+            Some(waiting) => Some(self.start(slot, waiting.invocation, now)),
             None => {
-                self.running[slot] = None;
                 self.free.push(slot);
                 None
             }
@@ -152,8 +167,7 @@ impl Backlog {
         if late > 0 {
             // The running calls have taken this long at least: the window must know before they end,
             // or the same invocations would be handed in again at once.
-            let average = self.average.get_or_insert(0.0);
-            *average = average.max(PATIENCE.as_secs_f64());
+            self.pace.takes_at_least(PATIENCE);
         }
         self.waiting.drain(..late).map(|waiting| waiting.invocation).collect()
     }
@@ -192,6 +206,11 @@ impl Backlog {
     }
 }
 
+/// Whether the next invocation is worth having now for a slot whose call is expected to end then.
+fn is_near(end: Instant, now: Instant) -> bool {
+    end <= now + AHEAD && now < end + AHEAD
+}
+
 #[cfg(test)]
 mod tests {
     use belljar_core::invocation::Function;
@@ -212,23 +231,46 @@ mod tests {
         }
     }
 
+    /// One that has run `calls` calls of that length.
+    fn paced(slots: usize, calls: usize, took: Duration) -> Backlog {
+        let mut backlog = Backlog::new(slots);
+        let now = Instant::now();
+        for _ in 0..calls {
+            let Placed::Slot(slot, _) = backlog.place(invocation(), now) else { panic!("a slot") };
+            backlog.next(slot, Some(took), now);
+        }
+        backlog
+    }
+
     #[test]
     fn the_window_grows_with_short_calls_only() {
-        let mut backlog = Backlog::new(2);
-        assert_eq!(backlog.window(), 2);
-        backlog.next(0, Some(Duration::from_micros(50)));
-        assert_eq!(backlog.window(), 2 * (1 + AHEAD_CALLS));
-        for _ in 0..50 {
-            backlog.next(0, Some(Duration::from_secs(1)));
+        let now = Instant::now();
+        assert_eq!(Backlog::new(2).window(now), 2);
+        assert_eq!(paced(2, 1, Duration::from_micros(50)).window(now), 2 * (1 + AHEAD_CALLS));
+        assert_eq!(paced(2, 1, Duration::from_secs(1)).window(now), 2);
+    }
+
+    #[test]
+    fn the_next_call_is_asked_for_shortly_before_the_end_of_one_that_can_be_foreseen() {
+        let mut backlog = paced(2, 5, Duration::from_millis(100));
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        assert!(matches!(backlog.place(invocation(), at(0)), Placed::Slot(..)));
+        assert!(matches!(backlog.place(invocation(), at(50)), Placed::Slot(..)));
+        let windows =
+            [0, 94, 95, 104, 105, 144, 145, 154, 155].map(|time| backlog.window(at(time)));
+        assert_eq!(windows, [2, 2, 3, 3, 2, 2, 3, 3, 2]);
+        let mut turns = vec![];
+        while let Some(turn) = backlog.next_turn(turns.last().copied().unwrap_or(start)) {
+            turns.push(turn);
         }
-        assert_eq!(backlog.window(), 2);
+        assert_eq!(turns, [95, 105, 145, 155].map(at));
     }
 
     #[test]
     fn what_waits_too_long_is_given_back_and_shrinks_the_window() {
-        let mut backlog = Backlog::new(1);
+        let mut backlog = paced(1, 1, Duration::from_micros(100));
         let now = Instant::now();
-        backlog.average = Some(0.000_1);
         assert!(matches!(backlog.place(invocation(), now), Placed::Slot(0, _)));
         assert!(matches!(backlog.place(invocation(), now), Placed::Waits { first: true }));
         assert!(matches!(
@@ -236,9 +278,9 @@ mod tests {
             Placed::Waits { first: false }
         ));
         assert_eq!(backlog.overdue(now + PATIENCE).len(), 1);
-        assert_eq!((backlog.window(), backlog.in_flight()), (1, 2));
-        assert!(backlog.next(0, None).is_some());
-        assert!(backlog.next(0, None).is_none());
+        assert_eq!((backlog.window(now), backlog.in_flight()), (1, 2));
+        assert!(backlog.next(0, None, now).is_some());
+        assert!(backlog.next(0, None, now).is_none());
         assert_eq!(backlog.in_flight(), 0);
     }
 

@@ -17,6 +17,8 @@ pub enum PoolEvent {
         /// The attempt that was not made.
         attempt: Attempt,
     },
+    /// `Pool::window` has changed by time alone.
+    Resized,
     /// Children of a class are there: tasks of it can run. Comes once after the start, and again
     /// after each `ExecutorDown`.
     ExecutorUp(ExecutorInfo),

@@ -6,6 +6,7 @@
 //! * [`pool`]: N slots over one small backlog; the entry for a dispatcher or a transport.
 //! * [`event`]: what a pool tells its owner.
 //! * `slot`: runs one job after the other. * `backlog`: what runs, waits and is free; pure.
+//! * `pace`: how long calls take, and so how much is worth holding ahead; pure.
 //! * `shared`: what slots and handles share.
 //! * `executor`: the interface, and the one implementation over a child process and its spares.
 //! * `child`: a process that answers calls: start, exchange, output, death.
@@ -19,6 +20,7 @@ pub mod config;
 pub mod error;
 pub mod event;
 mod executor;
+mod pace;
 pub mod pool;
 mod shared;
 mod slot;

@@ -86,11 +86,12 @@ impl Pool {
         &self.owner.shared
     }
 
-    /// How many invocations the pool wants to have at once, running and waiting: the slots, and
-    /// while calls are short a few more, so that a slot goes on without asking. Changes with time.
+    /// How many invocations the pool wants to have at once, running and waiting: one for each slot,
+    /// and, so that a slot goes on without asking, a few more while calls are short, and one for each
+    /// call that is expected to end soon. Changes with every call and with time.
     #[must_use]
     pub fn window(&self) -> usize {
-        self.shared().lock().backlog.window()
+        self.shared().lock().backlog.window(Instant::now())
     }
 
     /// How many invocations it has now.
@@ -146,10 +147,15 @@ impl Pool {
         if state.backlog.is_full() {
             return Err(refuse(RefusedReason::Full, invocation));
         }
-        match state.backlog.place(invocation, Instant::now()) {
+        let now = Instant::now();
+        match state.backlog.place(invocation, now) {
             Placed::Slot(slot, job) => {
                 // A free slot has an empty mailbox, and ends only after the mailboxes are gone.
                 let _ = state.mailboxes[slot].try_send(job);
+                if state.backlog.next_turn(now).is_some() {
+                    drop(state);
+                    shared.keeper.notify_one();
+                }
             }
             Placed::Waits { first } => {
                 drop(state);

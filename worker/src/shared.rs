@@ -47,7 +47,15 @@ impl Shared {
 
     /// What a slot does after a call that took so long.
     pub(crate) fn next(&self, slot: usize, took: Option<Duration>) -> Option<Job> {
-        self.lock().backlog.next(slot, took)
+        let now = Instant::now();
+        let mut state = self.lock();
+        let next = state.backlog.next(slot, took, now);
+        let has_turn = next.is_some() && state.backlog.next_turn(now).is_some();
+        drop(state);
+        if has_turn {
+            self.keeper.notify_one();
+        }
+        next
     }
 
     /// Takes no more, gives back what waits, and lets free slots end.
@@ -66,15 +74,23 @@ impl Shared {
         self.lock().backlog.cancel_running();
     }
 
-    /// Tells what others left to be told, and gives back what has waited too long.
+    /// Tells what others left to be told and that the window has changed by time alone, and gives back
+    /// what has waited too long.
     pub(crate) async fn keep(&self, events: mpsc::Sender<PoolEvent>) {
+        let mut turn = None;
         loop {
             let stopping = self.stop.is_cancelled();
             let (told, wake) = {
+                let now = Instant::now();
                 let mut state = self.lock();
-                let late = state.backlog.overdue(Instant::now());
+                let late = state.backlog.overdue(now);
                 state.outbox.extend(late.iter().map(returned));
-                (std::mem::take(&mut state.outbox), state.backlog.next_overdue())
+                if turn.is_some_and(|turn| turn <= now) {
+                    state.outbox.push(PoolEvent::Resized);
+                }
+                turn = state.backlog.next_turn(now);
+                let overdue = state.backlog.next_overdue();
+                (std::mem::take(&mut state.outbox), overdue.into_iter().chain(turn).min())
             };
             for event in told {
                 let _ = events.send(event).await;

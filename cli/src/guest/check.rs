@@ -75,6 +75,7 @@ async fn call(
                 pool.submit(invocation(class)).context("the call was refused")?;
                 info = Some(up);
             }
+            PoolEvent::Resized => {}
             PoolEvent::ExecutorDown { reason, .. } => bail!("the jar does not start: {reason}"),
             PoolEvent::Returned { .. } => bail!("the call was given back"),
             PoolEvent::Finished(Report { outcome, .. }) => {

@@ -61,6 +61,8 @@ impl Local {
             match event {
                 PoolEvent::Finished(report) => reports.push(report),
                 PoolEvent::Returned { task_id, attempt } => tasks.push((task_id, attempt)),
+                // Looked at after any event.
+                PoolEvent::Resized => {}
                 PoolEvent::ExecutorUp(info) => {
                     tracing::info!(class = %info.class, python = info.python, dill = info.dill, "executor is up");
                     classes.push(info.class);
@@ -88,7 +90,12 @@ impl Local {
         classes.dedup();
         if classes != self.classes {
             (self.classes, self.window) = (classes.clone(), window);
-            return Some(Event::Joined(NewWorker { id, classes, window }));
+            return Some(Event::Joined(NewWorker {
+                id,
+                classes,
+                slots: self.pool.slots(),
+                window,
+            }));
         }
         (window != self.window).then(|| {
             self.window = window;

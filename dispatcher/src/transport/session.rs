@@ -93,7 +93,8 @@ impl Session {
     pub(crate) fn as_worker(&self) -> NewWorker {
         let takes_none = self.draining || self.lines.is_empty() || self.classes.is_empty();
         let window = if takes_none { 0 } else { self.window as usize };
-        NewWorker { id: self.worker, classes: self.classes.clone(), window }
+        let slots = self.slots as usize;
+        NewWorker { id: self.worker, classes: self.classes.clone(), slots, window }
     }
 
     pub(crate) fn set_window(&mut self, window: u32) {
@@ -170,6 +171,14 @@ impl Session {
     ) -> Vec<TaskAttempt> {
         if let Some(line) = self.lines.iter_mut().find(|line| line.peer == peer) {
             line.reply = if free.is_some() { Reply::Waits(now) } else { Reply::Now };
+        }
+        // Else it could not say what becomes of its calls until the next heartbeat.
+        let will_be_its_turn = !self.settling.is_empty() || !self.acks.is_empty();
+        if !self.can_speak()
+            && !will_be_its_turn
+            && let Some(place) = self.longest_waiting()
+        {
+            self.lines[place].reply = Reply::Now;
         }
         let Some(free) = free else { return Vec::new() };
         self.free = free.min(MOST_AT_ONCE) as usize;

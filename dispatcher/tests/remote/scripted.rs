@@ -23,8 +23,11 @@ use crate::{DOUBLE, doubles};
 const HEARTBEAT: Duration = Duration::from_millis(400);
 
 async fn quick(redis: &Redis, mode: Mode) -> Dispatcher {
-    let config =
-        |listen| RemoteConfig { heartbeat: HEARTBEAT, ..RemoteConfig::new(listen, mode, None) };
+    with_heartbeat(redis, mode, HEARTBEAT).await
+}
+
+async fn with_heartbeat(redis: &Redis, mode: Mode, heartbeat: Duration) -> Dispatcher {
+    let config = |listen| RemoteConfig { heartbeat, ..RemoteConfig::new(listen, mode, None) };
     Dispatcher::start_with(redis, 0, config).await
 }
 
@@ -239,6 +242,35 @@ async fn a_request_waits_for_work_or_a_heartbeat_and_gets_no_more_than_it_asked_
     assert_eq!(reply, [FromDispatcher::Ack(vec![1])]);
     client.values(&ids).await;
     ask(&mut req, &[FromWorker::Bye]).await;
+}
+
+/// A registered connection of a pull worker.
+async fn line(address: SocketAddr, registration: &Registration) -> (Req, SessionId) {
+    let mut req = Req::connect(&endpoint(address)).await.expect("connected");
+    ask(&mut req, &[FromWorker::Hello { version: VERSION }]).await;
+    let registration = registration.clone();
+    let welcome = ask(&mut req, &[FromWorker::Register { registration, proof: None }]).await;
+    let [FromDispatcher::Welcome { session, .. }] = welcome[..] else { panic!("{welcome:?}") };
+    (req, session)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_runs_a_call_has_a_connection_to_speak_on() {
+    let redis = Redis::start();
+    let dispatcher = with_heartbeat(&redis, Mode::Pull, PATIENCE * 10).await;
+    let mut registration = registration(Mode::Pull, 1);
+    let (mut first, session) = line(dispatcher.address, &registration).await;
+    registration.session = Some(session);
+    let (mut second, _) = line(dispatcher.address, &registration).await;
+    let client = Client::new(&redis).await;
+    client.submit(DOUBLE, &doubles(1)).await;
+    let task = ask(&mut first, &[FromWorker::Request { free: 1 }]).await;
+    assert!(matches!(task[..], [FromDispatcher::Tasks(_)]), "{task:?}");
+    // Neither is answered for the sake of what it says: there is no more work.
+    let one = ask(&mut first, &[FromWorker::Request { free: 0 }]);
+    let other = ask(&mut second, &[FromWorker::Window(2), FromWorker::Request { free: 1 }]);
+    let answer = tokio::select! { answer = one => answer, answer = other => answer };
+    assert_eq!(answer, [FromDispatcher::Heartbeat]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -118,7 +118,7 @@ impl Crew {
     }
 
     pub(crate) fn is_pressing(&self) -> bool {
-        self.session.is_pressing()
+        self.session.is_pressing(self.pool.window())
     }
 
     pub(crate) fn free(&self) -> u32 {

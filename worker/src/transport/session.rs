@@ -63,6 +63,8 @@ pub(crate) struct Session {
     forgot: Vec<CodeHash>,
     early_stops: VecDeque<TaskAttempt>,
     draining: bool,
+    /// The pool's window has changed, and nothing else may be there to be said.
+    resized: bool,
     told: Told,
 }
 
@@ -87,6 +89,7 @@ impl Session {
             forgot: Vec::new(),
             early_stops: VecDeque::new(),
             draining: false,
+            resized: false,
             told: Told::default(),
         }
     }
@@ -98,6 +101,7 @@ impl Session {
             PoolEvent::Returned { task_id, attempt } => {
                 self.give_back(TaskAttempt { task_id, attempt });
             }
+            PoolEvent::Resized => self.resized = true,
             PoolEvent::ExecutorUp(info) => {
                 tracing::info!(class = %info.class, python = info.python, "executor is up");
                 self.classes.push(info.class);
@@ -176,10 +180,11 @@ impl Session {
         if self.draining { 0 } else { count(pool.saturating_sub(self.in_flight.len())) }
     }
 
-    /// Whether something should be said without waiting for an occasion.
-    pub(crate) fn is_pressing(&self) -> bool {
+    /// Whether something should be said without waiting for an occasion; `pool` is the pool's window.
+    pub(crate) fn is_pressing(&self, pool: usize) -> bool {
         self.outbox.is_pressing()
             || !self.told.held
+            || (self.resized && self.told.window != self.window(pool))
             || !self.forgot.is_empty()
             || self.told.classes != self.classes
             || self.told.draining != self.draining
@@ -200,6 +205,7 @@ impl Session {
             self.told.classes.clone_from(&self.classes);
             batch.push(FromWorker::Classes(self.classes.clone()));
         }
+        self.resized = false;
         let window = self.window(pool);
         if self.told.window != window {
             self.told.window = window;
@@ -297,7 +303,7 @@ mod tests {
     fn welcome(session: &mut Session, id: SessionId) -> Vec<TaskAttempt> {
         let said = session.registration(8);
         session.welcomed(id, &said);
-        assert!(session.is_pressing());
+        assert!(session.is_pressing(8));
         session.told.held = true;
         session.held()
     }
@@ -383,13 +389,22 @@ mod tests {
     }
 
     #[test]
+    fn a_window_that_time_has_changed_is_pressing_and_one_that_has_changed_back_is_not() {
+        let mut session = session();
+        session.take(PoolEvent::Resized);
+        assert!(session.is_pressing(9) && !session.is_pressing(8));
+        assert_eq!(session.messages(9), [FromWorker::Window(9)]);
+        assert!(!session.is_pressing(8), "the end of a call will say so");
+    }
+
+    #[test]
     fn who_leaves_says_so_and_takes_nothing() {
         let mut session = session();
         session.drain();
-        assert!(session.is_pressing());
+        assert!(session.is_pressing(8));
         let said = session.messages(8);
         assert_eq!(said, [FromWorker::Draining, FromWorker::Window(0)]);
-        assert!(!session.is_pressing());
+        assert!(!session.is_pressing(8));
         assert!(send(&mut session, Assigned::with_code(invocation())).is_empty());
         assert!(matches!(&session.messages(8)[..], [FromWorker::Returned { .. }]));
     }

@@ -178,7 +178,17 @@ impl Rig {
         Self { pool, events, mark }
     }
 
+    /// The next event about a call or an executor.
     pub(crate) async fn event(&mut self) -> PoolEvent {
+        loop {
+            match self.any_event().await {
+                PoolEvent::Resized => {}
+                event => return event,
+            }
+        }
+    }
+
+    pub(crate) async fn any_event(&mut self) -> PoolEvent {
         timeout(PATIENCE, self.events.recv()).await.expect("an event in time").expect("an event")
     }
 
