@@ -41,8 +41,9 @@ class Service:
     """A running service."""
 
     def __init__(self, *options: str) -> None:
+        program = str(binary())
         self._data = tempfile.mkdtemp(prefix="belljar-")
-        command = [str(binary()), "up", "-w", "2", "--listen", "127.0.0.1:0", "--data", self._data, *options]
+        command = [program, "up", "-w", "2", "--listen", "127.0.0.1:0", "--data", self._data, *options]
         env = environment(BELLJAR_LOG="error")
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
         ends = ["sh", "-c", ENDS, str(self._process.pid), self._data]

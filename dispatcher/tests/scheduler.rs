@@ -92,6 +92,35 @@ fn word_of_work_that_comes_during_a_claim_is_not_forgotten() {
 }
 
 #[test]
+fn a_place_that_comes_before_a_call_s_end_and_goes_with_it_costs_one_claim() {
+    let (mut scheduler, worker, now) = started(1);
+    let (first, second) = (TaskId::random(), TaskId::random());
+    scheduler.handle(Event::Claimed(vec![assignment(first, 1, 0)]), now);
+    let actions = scheduler.handle(Event::Resized { worker, window: 2 }, now);
+    assert!(matches!(&actions[..], [Action::Claim(wants)] if wants[0].count == 1), "{actions:?}");
+    let actions = scheduler.handle(Event::Claimed(vec![assignment(second, 1, 0)]), now);
+    assert!(matches!(actions[..], [Action::Send { .. }]), "{actions:?}");
+    assert!(scheduler.handle(Event::Resized { worker, window: 1 }, now).is_empty());
+    let reports = vec![completed(first, 1)];
+    let actions = scheduler.handle(Event::Reported { worker, reports }, now);
+    assert!(matches!(actions[..], [Action::Finish(_)]), "no place is free: {actions:?}");
+    let reports = vec![completed(second, 1)];
+    let actions = scheduler.handle(Event::Reported { worker, reports }, now);
+    assert!(actions.iter().any(|action| matches!(action, Action::Freed(1))), "{actions:?}");
+}
+
+#[test]
+fn a_place_that_nothing_was_there_for_is_taken_back() {
+    let (mut scheduler, worker, now) = started(1);
+    let task = TaskId::random();
+    scheduler.handle(Event::Claimed(vec![assignment(task, 1, 0)]), now);
+    scheduler.handle(Event::Resized { worker, window: 2 }, now);
+    assert!(scheduler.handle(Event::Claimed(Vec::new()), now).is_empty());
+    let actions = scheduler.handle(Event::Resized { worker, window: 1 }, now);
+    assert!(matches!(&actions[..], [Action::Claim(wants)] if wants.is_empty()), "{actions:?}");
+}
+
+#[test]
 fn an_executor_that_dies_is_retried_until_the_limit_then_failed_with_the_evidence() {
     for (deaths, retried) in [(0, true), (1, true), (2, false)] {
         let (mut scheduler, worker, now) = started(1);

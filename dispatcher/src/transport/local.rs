@@ -73,14 +73,14 @@ impl Local {
                 }
             }
         }
-        let mut events = Vec::with_capacity(3);
+        // First: a place that goes as a call ends is not offered to the store.
+        let mut events: Vec<_> = self.changed(classes).into_iter().collect();
         if !reports.is_empty() {
             events.push(Event::Reported { worker, reports });
         }
         if !tasks.is_empty() {
             events.push(Event::Returned { worker, tasks });
         }
-        events.extend(self.changed(classes));
         events
     }
 
