@@ -1,18 +1,22 @@
 //! The command line. Every option has an environment variable; no other file reads the environment.
+//!
+//! Here: the commands, and `up` and the small ones. `service`: gateway, dispatcher and worker. `common`:
+//! options of more than one command. `bench`: what is measured.
 
 mod bench;
+mod common;
+mod service;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use belljar_core::task::{Limits, PythonVersion, Runtime};
-use belljar_store::StoreConfig;
-use belljar_wire::TlsFiles;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use belljar_core::task::{PythonVersion, Runtime};
+use clap::{Args, Parser, Subcommand};
 
 pub(crate) use bench::{BenchAction, BenchArgs, BenchOptions};
+pub(crate) use common::{DefaultsArgs, ExecutorArgs, KeepingArgs, Runtimes, SecretArgs};
+pub(crate) use service::{DispatcherArgs, GatewayArgs, Mode, WorkerArgs, WorkerMode};
 
 /// Runs Python functions that arrive over REST: natively, or isolated under a WebAssembly jar.
 #[derive(Debug, Parser)]
@@ -60,270 +64,6 @@ pub(crate) enum Command {
     Cancel(ClientArgs),
     /// Measure, report, and compare reports.
     Bench(BenchArgs),
-}
-
-/// How workers and dispatcher work together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mode {
-    /// A pool of slots inside the dispatcher.
-    Local,
-    /// Workers ask for tasks, each as soon as it has room.
-    Pull,
-    /// The dispatcher sends tasks to the worker with most room.
-    Push,
-}
-
-impl Mode {
-    /// How worker processes are served; `None` where there are none.
-    pub(crate) const fn remote(self) -> Option<belljar_core::message::Mode> {
-        match self {
-            Self::Local => None,
-            Self::Pull => Some(belljar_core::message::Mode::Pull),
-            Self::Push => Some(belljar_core::message::Mode::Push),
-        }
-    }
-
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Pull => "pull",
-            Self::Push => "push",
-        }
-    }
-}
-
-/// How worker processes get their tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WorkerMode {
-    /// The worker asks for tasks.
-    Pull,
-    /// The dispatcher sends them.
-    Push,
-}
-
-/// Which runtimes a worker serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Runtimes {
-    Native,
-    Sandbox,
-    Both,
-}
-
-impl Runtimes {
-    pub(crate) fn contains(self, runtime: Runtime) -> bool {
-        match self {
-            Self::Native => runtime == Runtime::Native,
-            Self::Sandbox => runtime == Runtime::Sandbox,
-            Self::Both => true,
-        }
-    }
-}
-
-/// What the gateway and the dispatcher keep in Redis, and where that is.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct StoreArgs {
-    /// The Redis server: `redis://HOST:PORT/DB` or `redis+unix:///PATH`.
-    #[arg(
-        long,
-        env = "BELLJAR_REDIS",
-        value_name = "URL",
-        default_value = "redis://127.0.0.1:6379/0"
-    )]
-    pub(crate) redis: String,
-    #[command(flatten)]
-    pub(crate) keeping: KeepingArgs,
-}
-
-#[derive(Debug, Clone, Args)]
-pub(crate) struct KeepingArgs {
-    /// How long the result of an ended task is kept, in seconds.
-    #[arg(long, env = "BELLJAR_RESULT_TTL", value_name = "SECONDS", default_value_t = 86_400)]
-    pub(crate) result_ttl: u64,
-    /// How many tasks may wait before submissions are refused.
-    #[arg(long, env = "BELLJAR_MAX_QUEUED", value_name = "TASKS", default_value_t = 2_000_000)]
-    pub(crate) max_queued: u64,
-}
-
-impl KeepingArgs {
-    pub(crate) fn store_config(&self, url: &str) -> StoreConfig {
-        StoreConfig {
-            result_ttl: Duration::from_secs(self.result_ttl),
-            max_queued: self.max_queued,
-            ..StoreConfig::new(url.to_owned())
-        }
-    }
-}
-
-/// What a worker needs to run Python.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ExecutorArgs {
-    /// A directory that functions may import from, before the standard library is asked; repeatable.
-    #[arg(long, env = "BELLJAR_PYTHON_PATH", value_name = "DIR", value_delimiter = ':')]
-    pub(crate) python_path: Vec<PathBuf>,
-    /// The directory that holds dill and cloudpickle for the native interpreter.
-    #[arg(long, env = "BELLJAR_SITE", value_name = "DIR")]
-    pub(crate) site: Option<PathBuf>,
-    /// The directory that holds the sandbox's guests, one below it for each Python; the user's cache
-    /// unless given.
-    #[arg(long, env = "BELLJAR_GUEST_DIR", value_name = "DIR")]
-    pub(crate) guest_dir: Option<PathBuf>,
-    /// An environment variable that functions may ask for, with its value or else with the one that it
-    /// has here; repeatable.
-    #[arg(long, env = "BELLJAR_GRANT_ENV", value_name = "NAME[=VALUE]", value_delimiter = ',')]
-    pub(crate) grant_env: Vec<String>,
-    /// A directory that sandboxed functions may ask to read, under the same absolute path; repeatable.
-    #[arg(long, env = "BELLJAR_GRANT_READ", value_name = "DIR", value_delimiter = ':')]
-    pub(crate) grant_read: Vec<String>,
-    /// The largest `/tmp` in memory that a sandboxed function may ask for, in MiB.
-    #[arg(long, env = "BELLJAR_GRANT_SCRATCH_MB", value_name = "MIB", default_value_t = 64)]
-    pub(crate) grant_scratch_mb: u32,
-    /// How long running calls may go on after the first Ctrl-C or SIGTERM, in seconds.
-    #[arg(long, env = "BELLJAR_DRAIN_TIMEOUT", value_name = "SECONDS", default_value_t = 30)]
-    pub(crate) drain_timeout: u64,
-}
-
-/// What functions get that say nothing themselves.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct DefaultsArgs {
-    /// The time limit of a call whose function sets none, in seconds.
-    #[arg(long, env = "BELLJAR_TIMEOUT", value_name = "SECONDS", default_value_t = Limits::DEFAULT.timeout_ms / 1000)]
-    pub(crate) timeout: u64,
-    /// The memory limit of a call whose function sets none, in MiB.
-    #[arg(long, env = "BELLJAR_MEMORY_MB", value_name = "MIB", default_value_t = Limits::DEFAULT.memory_mb)]
-    pub(crate) memory_mb: u32,
-    /// How often a call is tried again whose executor or worker died.
-    #[arg(long, env = "BELLJAR_MAX_RETRIES", value_name = "N", default_value_t = Limits::DEFAULT.max_retries)]
-    pub(crate) max_retries: u32,
-    /// The Python of functions that neither name nor show one.
-    #[arg(long, env = "BELLJAR_PYTHON_VERSION", value_name = "X.Y", default_value = "3.11")]
-    pub(crate) python_version: PythonVersion,
-    /// The largest request body, in MiB.
-    #[arg(long, env = "BELLJAR_MAX_BODY_MB", value_name = "MIB", default_value_t = 32)]
-    pub(crate) max_body_mb: usize,
-    /// How many connections the gateway holds at once.
-    #[arg(long, env = "BELLJAR_MAX_CONNECTIONS", value_name = "N", default_value_t = 4096)]
-    pub(crate) max_connections: usize,
-    /// A further name under which clients reach the gateway, as in their Host header; repeatable.
-    #[arg(long, env = "BELLJAR_ALLOWED_HOST", value_name = "NAME", value_delimiter = ',')]
-    pub(crate) allowed_host: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct GatewayArgs {
-    /// Where to listen; port 0 takes a free one.
-    #[arg(long, env = "BELLJAR_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8000")]
-    pub(crate) listen: SocketAddr,
-    /// Where functions run that name no runtime.
-    #[arg(long, env = "BELLJAR_RUNTIME", value_name = "RUNTIME", default_value = "native")]
-    pub(crate) runtime: Runtime,
-    #[command(flatten)]
-    pub(crate) store: StoreArgs,
-    #[command(flatten)]
-    pub(crate) defaults: DefaultsArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DispatcherArgs {
-    /// How tasks reach workers.
-    #[arg(short, long, env = "BELLJAR_MODE", value_enum, default_value_t = Mode::Local)]
-    pub(crate) mode: Mode,
-    /// How many tasks run at once, each in a process of its own; one per processor unless given.
-    #[arg(short = 'w', long, env = "BELLJAR_SLOTS", value_name = "N")]
-    pub(crate) slots: Option<usize>,
-    /// Which runtimes to serve.
-    #[arg(long, env = "BELLJAR_RUNTIMES", value_enum, default_value_t = Runtimes::Both)]
-    pub(crate) runtime: Runtimes,
-    /// The port for workers (pull and push); 0 takes a free one.
-    #[arg(short, long, env = "BELLJAR_PORT", value_name = "PORT", default_value_t = 5555)]
-    pub(crate) port: u16,
-    /// The address for workers. Beyond loopback, a secret is needed.
-    #[arg(long, env = "BELLJAR_BIND", value_name = "ADDR", default_value = "127.0.0.1")]
-    pub(crate) bind: String,
-    /// After how many seconds of silence dispatcher and workers tell each other that they live (pull and
-    /// push). A worker that is silent for three times as long is lost, and its tasks run again.
-    #[arg(long, env = "BELLJAR_HEARTBEAT", value_name = "SECONDS", default_value = "1", value_parser = heartbeat)]
-    pub(crate) heartbeat: Duration,
-    #[command(flatten)]
-    pub(crate) secret: SecretArgs,
-    #[command(flatten)]
-    pub(crate) tls: TlsArgs,
-    #[command(flatten)]
-    pub(crate) store: StoreArgs,
-    #[command(flatten)]
-    pub(crate) executors: ExecutorArgs,
-}
-
-/// Shorter ones cost processor time, longer ones let tasks of lost workers wait.
-const HEARTBEATS: std::ops::RangeInclusive<f64> = 0.1..=60.0;
-
-fn heartbeat(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|seconds| HEARTBEATS.contains(seconds));
-    let seconds = seconds.ok_or_else(|| {
-        format!("a number of seconds from {} to {}", HEARTBEATS.start(), HEARTBEATS.end())
-    })?;
-    Ok(Duration::from_secs_f64(seconds))
-}
-
-/// What dispatchers and workers know each other by.
-#[derive(Debug, Args)]
-pub(crate) struct SecretArgs {
-    /// The secret that dispatcher and workers share, at least 16 characters. Other users of a machine
-    /// see options: prefer the variable.
-    #[arg(long, env = "BELLJAR_SECRET", value_name = "TEXT", hide_env_values = true)]
-    pub(crate) secret: Option<String>,
-}
-
-/// TLS between dispatcher and workers, who both show a certificate: all three files or none.
-#[derive(Debug, Args)]
-pub(crate) struct TlsArgs {
-    /// The certificate that this side shows, and what stands between it and the authority, as PEM. A
-    /// dispatcher's must name the host that workers connect to.
-    #[arg(
-        long,
-        env = "BELLJAR_TLS_CERT",
-        value_name = "FILE",
-        requires = "tls_key",
-        requires = "tls_ca"
-    )]
-    pub(crate) tls_cert: Option<PathBuf>,
-    /// The private key of that certificate, as PEM.
-    #[arg(long, env = "BELLJAR_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
-    pub(crate) tls_key: Option<PathBuf>,
-    /// The certificates of the authority that must have signed the other side's, as PEM.
-    #[arg(long, env = "BELLJAR_TLS_CA", value_name = "FILE", requires = "tls_cert")]
-    pub(crate) tls_ca: Option<PathBuf>,
-}
-
-impl TlsArgs {
-    /// The files, where TLS is wanted.
-    pub(crate) fn files(&self) -> Option<TlsFiles> {
-        Some(TlsFiles {
-            authority: self.tls_ca.clone()?,
-            certificate: self.tls_cert.clone()?,
-            key: self.tls_key.clone()?,
-        })
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct WorkerArgs {
-    /// How tasks get here; the dispatcher's mode.
-    #[arg(value_enum)]
-    pub(crate) mode: WorkerMode,
-    /// How many tasks run at once, each in a process of its own.
-    #[arg(value_name = "N")]
-    pub(crate) slots: usize,
-    /// The dispatcher, as `tcp://HOST:PORT`.
-    pub(crate) dispatcher: belljar_wire::Endpoint,
-    /// Which runtimes to serve.
-    #[arg(long, env = "BELLJAR_RUNTIMES", value_enum, default_value_t = Runtimes::Both)]
-    pub(crate) runtime: Runtimes,
-    #[command(flatten)]
-    pub(crate) secret: SecretArgs,
-    #[command(flatten)]
-    pub(crate) tls: TlsArgs,
-    #[command(flatten)]
-    pub(crate) executors: ExecutorArgs,
 }
 
 #[derive(Debug, Args)]
@@ -417,15 +157,6 @@ mod tests {
     #[test]
     fn every_option_has_an_environment_variable() {
         check_options(&Cli::command());
-    }
-
-    #[test]
-    fn a_heartbeat_is_a_number_of_seconds_within_its_bounds() {
-        assert_eq!(heartbeat("0.25"), Ok(Duration::from_millis(250)));
-        assert_eq!(heartbeat("60"), Ok(Duration::from_secs(60)));
-        for wrong in ["0", "0.09", "61", "-1", "NaN", "inf", "1s", ""] {
-            assert!(heartbeat(wrong).is_err_and(|why| why.contains("0.1 to 60")), "{wrong}");
-        }
     }
 
     fn check_options(command: &clap::Command) {

@@ -172,6 +172,7 @@ impl Session {
         if let Some(line) = self.lines.iter_mut().find(|line| line.peer == peer) {
             line.reply = if free.is_some() { Reply::Waits(now) } else { Reply::Now };
         }
+        let Some(free) = free else { return Vec::new() };
         // Else it could not say what becomes of its calls until the next heartbeat.
         let will_be_its_turn = !self.settling.is_empty() || !self.acks.is_empty();
         if !self.can_speak()
@@ -180,7 +181,6 @@ impl Session {
         {
             self.lines[place].reply = Reply::Now;
         }
-        let Some(free) = free else { return Vec::new() };
         self.free = free.min(MOST_AT_ONCE) as usize;
         self.take_waiting(self.free)
     }
