@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use belljar_core::id::TaskId;
 use belljar_core::invocation::Invocation;
-use belljar_core::task::Attempt;
+use belljar_core::task::{Attempt, CodeHash};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +47,7 @@ struct Running {
     task_id: TaskId,
     attempt: Attempt,
     cancel: CancellationToken,
+    function: CodeHash,
     since: Instant,
 }
 
@@ -93,9 +94,11 @@ impl Backlog {
 
     /// When those that run are expected to end, as far as that can be said.
     fn foreseen_ends(&self) -> impl Iterator<Item = Instant> {
-        let foreseen = self.pace.foreseen();
-        let running = self.running.iter().flatten();
-        running.filter_map(move |running| Some(running.since + foreseen?))
+        self.running.iter().flatten().filter_map(|running| self.foreseen_end(running))
+    }
+
+    fn foreseen_end(&self, running: &Running) -> Option<Instant> {
+        Some(running.since + self.pace.foreseen(running.function)?)
     }
 
     /// How many there are.
@@ -132,8 +135,10 @@ impl Backlog {
 
     fn start(&mut self, slot: usize, invocation: Invocation, now: Instant) -> Job {
         let cancel = CancellationToken::new();
-        let (task_id, attempt) = (invocation.task_id, invocation.attempt);
-        self.running[slot] = Some(Running { task_id, attempt, cancel: cancel.clone(), since: now });
+        let Invocation { task_id, attempt, ref function, .. } = invocation;
+        let (cancelled, function) = (cancel.clone(), function.hash);
+        self.running[slot] =
+            Some(Running { task_id, attempt, cancel: cancelled, function, since: now });
         Job { invocation, cancel }
     }
 
@@ -144,12 +149,12 @@ impl Backlog {
         took: Option<Duration>,
         now: Instant,
     ) -> Option<Job> {
-        let ended = self.running[slot].take();
-        let end = ended.zip(self.pace.foreseen()).map(|(ended, foreseen)| ended.since + foreseen);
-        let was_asked_for = end.is_some_and(|end| is_near(end, now));
-        self.pace.followed(!self.waiting.is_empty(), was_asked_for);
-        if let Some(took) = took {
-            self.pace.took(took);
+        if let Some(ended) = self.running[slot].take() {
+            let was_asked_for = self.foreseen_end(&ended).is_some_and(|end| is_near(end, now));
+            self.pace.followed(!self.waiting.is_empty(), was_asked_for);
+            if let Some(took) = took {
+                self.pace.took(ended.function, took);
+            }
         }
         match self.waiting.pop_front() {
             Some(waiting) => Some(self.start(slot, waiting.invocation, now)),
@@ -168,6 +173,9 @@ impl Backlog {
             // The running calls have taken this long at least: the window must know before they end,
             // or the same invocations would be handed in again at once.
             self.pace.takes_at_least(PATIENCE);
+            for running in self.running.iter().flatten() {
+                self.pace.forget(running.function);
+            }
         }
         self.waiting.drain(..late).map(|waiting| waiting.invocation).collect()
     }
@@ -214,7 +222,7 @@ fn is_near(end: Instant, now: Instant) -> bool {
 #[cfg(test)]
 mod tests {
     use belljar_core::invocation::Function;
-    use belljar_core::task::{CodeHash, Limits};
+    use belljar_core::task::Limits;
     use bytes::Bytes;
 
     use super::*;

@@ -19,6 +19,10 @@ const WEAK: usize = 5;
 /// Tasks of all workers together in strong scaling.
 const STRONG: [usize; 2] = [20, 200];
 
+/// From so many seconds on the modes sleep at the same time: what they do beside sleeping is little then.
+/// Shorter measurements take turns, as three services with sixteen workers each would wait for a processor.
+const TOGETHER_SECONDS: f64 = 2.0;
+
 /// Work of one kind.
 #[derive(Clone, Copy)]
 struct Work {
@@ -26,7 +30,7 @@ struct Work {
     function: &'static str,
     /// The arguments behind the number of the task.
     rest: &'static [f64],
-    /// How long a task sleeps; such work uses no processor, so that modes need not take turns.
+    /// How long a task sleeps.
     sleeps: Option<f64>,
     /// How often it is measured in weak scaling.
     repeats: usize,
@@ -50,7 +54,7 @@ const WORK: &[Work] = &[
         function: "sleep",
         rest: &[0.1],
         sleeps: Some(0.1),
-        repeats: 3,
+        repeats: 5,
         is_quick: true,
         is_short: true,
     },
@@ -107,6 +111,13 @@ struct Point {
     kind: &'static str,
     workers: usize,
     tasks: usize,
+}
+
+impl Point {
+    /// How long it takes where nothing but sleeping takes time; of sleeping work.
+    fn ideal_seconds(&self) -> Option<f64> {
+        Some(self.work.sleeps? * self.tasks as f64 / self.workers as f64)
+    }
 }
 
 pub(super) async fn run(lab: &mut Lab) -> Result<()> {
@@ -182,7 +193,7 @@ async fn measure(
 ) -> Result<()> {
     let calls = calls(lab, point.work, 0, point.tasks)?;
     let mut found = Vec::new();
-    if point.work.sleeps.is_some() {
+    if point.ideal_seconds().is_some_and(|seconds| seconds >= TOGETHER_SECONDS) {
         let mut together = JoinSet::new();
         for ((mode, service), function_id) in services.iter().zip(functions) {
             let (mode, mut client) = (*mode, service.client().await?);
