@@ -24,8 +24,12 @@ help: ## Show this list.
 up: build ## Start the whole service on this machine; Ctrl-C ends it.
 	@$(TARGET)/release/belljar up $(ARGS)
 
-build: setup guest ## Build everything, into target/release.
-	cargo build --release --locked
+# What runs a service; measuring takes one more.
+PROGRAMS := --bin belljar --bin belljar-python --bin belljar-jar
+bench bench-sandbox: PROGRAMS += --bin belljar-jar-bench
+
+build: setup guest ## Build the programs, into target/release.
+	cargo build --release --locked $(PROGRAMS)
 
 guest: setup ## Build the sandbox's Python, unless it is there: some ten minutes the first time.
 	@sandbox/guest/build.sh
