@@ -1,9 +1,9 @@
 //! The workers, and the choice among them in constant time.
 //!
 //! Workers that can run the same classes form a group; in each group they are kept by the number of
-//! calls they can still take, so that the least loaded is found without looking at the others. A function
-//! goes where it went before as long as no other has room for more than one call more: its code and
-//! what it imports are there.
+//! calls they can still take, those with an idle slot before all others, so that the least loaded is found
+//! without looking at the others. A function goes where it went before as long as no other has an idle slot
+//! where that one has none, or room for more than one call more: its code and what it imports are there.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
