@@ -8,9 +8,19 @@ use crate::args::DoctorArgs;
 use crate::install;
 use crate::serve::{PYTHON, announce};
 
+/// What is the matter without a thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// Something does not run.
+    Required,
+    /// Everything runs, slower.
+    Optional,
+}
+
 /// One thing that belljar needs.
 struct Finding {
     what: &'static str,
+    need: Need,
     /// What was found, or why it was not.
     state: Result<String>,
     /// How to get it.
@@ -18,46 +28,21 @@ struct Finding {
 }
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<()> {
-    let findings = [
-        Finding {
-            what: "redis-server (for `belljar up` without --redis)",
-            state: said_by(Command::new("redis-server").arg("--version")),
-            remedy: "apt-get install redis-server",
-        },
-        Finding {
-            what: "belljar-python (native runtime)",
-            state: install::sibling("belljar-python").map(|path| path.display().to_string()),
-            remedy: "make build",
-        },
-        Finding {
-            what: "site with dill",
-            state: install::site(args.executors.site.as_deref())
-                .map(|path| path.display().to_string()),
-            remedy: "make setup",
-        },
-        Finding {
-            what: "belljar-jar (sandbox runtime)",
-            state: install::sibling("belljar-jar").map(|path| path.display().to_string()),
-            remedy: "make build",
-        },
-        Finding {
-            what: "guest: CPython for WASI, with dill",
-            state: install::guest(&args.executors, PYTHON).map(|path| path.display().to_string()),
-            remedy: "make guest",
-        },
-        Finding { what: "native interpreter", state: native(args), remedy: "make setup build" },
-    ];
     let mut missing = 0;
-    for Finding { what, state, remedy } in findings {
+    for Finding { what, need, state, remedy } in findings(args) {
         match state {
             Ok(found) => announce(&format!(
                 "ok       {what}\n         {}",
                 found.replace('\n', "\n         ")
             )),
             Err(error) => {
-                missing += 1;
+                missing += usize::from(need == Need::Required);
+                let (word, way_out) = match need {
+                    Need::Required => ("missing ", "to install"),
+                    Need::Optional => ("without ", "to allow"),
+                };
                 announce(&format!(
-                    "missing  {what}\n         {error:#}\n         to install: {remedy}"
+                    "{word} {what}\n         {error:#}\n         {way_out}: {remedy}"
                 ));
             }
         }
@@ -66,6 +51,57 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<()> {
         bail!("{missing} of the parts are missing");
     }
     Ok(())
+}
+
+/// Everything that is looked at.
+fn findings(args: &DoctorArgs) -> Vec<Finding> {
+    vec![
+        Finding {
+            what: "redis-server (for `belljar up` without --redis)",
+            need: Need::Required,
+            state: said_by(Command::new("redis-server").arg("--version")),
+            remedy: "apt-get install redis-server",
+        },
+        Finding {
+            what: "belljar-python (native runtime)",
+            need: Need::Required,
+            state: install::sibling("belljar-python").map(|path| path.display().to_string()),
+            remedy: "make build",
+        },
+        Finding {
+            what: "site with dill",
+            need: Need::Required,
+            state: install::site(args.executors.site.as_deref())
+                .map(|path| path.display().to_string()),
+            remedy: "make setup",
+        },
+        Finding {
+            what: "belljar-jar (sandbox runtime)",
+            need: Need::Required,
+            state: install::sibling("belljar-jar").map(|path| path.display().to_string()),
+            remedy: "make build",
+        },
+        Finding {
+            what: "guest: CPython for WASI, with dill",
+            need: Need::Required,
+            state: install::guest(&args.executors, PYTHON).map(|path| path.display().to_string()),
+            remedy: "make guest",
+        },
+        Finding {
+            what: "native interpreter",
+            need: Need::Required,
+            state: native(args),
+            remedy: "make setup build",
+        },
+        Finding {
+            what: "processors that stay awake while calls come (quicker lone calls)",
+            need: Need::Optional,
+            state: belljar_gateway::can_keep_awake()
+                .map(|()| "by /dev/cpu_dma_latency".to_owned())
+                .map_err(Into::into),
+            remedy: "run as root, or there: setfacl -m u:USER:w /dev/cpu_dma_latency",
+        },
+    ]
 }
 
 /// What the native interpreter says of itself: its libpython, version, prefix and dill.

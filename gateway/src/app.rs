@@ -16,6 +16,7 @@ use crate::known::{KnownFunctions, ServedClasses};
 use crate::metrics::Metrics;
 use crate::notices::Hub;
 use crate::timing::{Notes, Phase};
+use crate::wakefulness::Wakefulness;
 
 /// The state of a gateway.
 pub(crate) struct App {
@@ -26,6 +27,8 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) known: KnownFunctions,
     pub(crate) served: ServedClasses,
+    /// Where processors are to stay awake, and can be told.
+    pub(crate) wakefulness: Option<Arc<Wakefulness>>,
     /// One permit for each KiB of bodies that may be in memory.
     pub(crate) body_room: Arc<Semaphore>,
     /// Fires when no new work is taken: whoever waits answers with what there is.
@@ -47,6 +50,7 @@ impl App {
             body_room: Arc::new(Semaphore::new(
                 (config.max_buffered_bytes.max(config.max_body_bytes) >> 10) + 1,
             )),
+            wakefulness: wakefulness(&config).map(Arc::new),
             metrics: Metrics::new(),
             known: KnownFunctions::new(),
             served: ServedClasses::new(),
@@ -55,6 +59,13 @@ impl App {
             store,
             admission,
             draining,
+        }
+    }
+
+    /// Something happens, and more will in a moment.
+    pub(crate) fn stir(&self) {
+        if let Some(wakefulness) = &self.wakefulness {
+            wakefulness.stir();
         }
     }
 
@@ -71,5 +82,16 @@ impl App {
         let record = Arc::new(found.ok_or(ApiError::UnknownFunction(id))?);
         self.known.insert(Arc::clone(&record));
         Ok(record)
+    }
+}
+
+fn wakefulness(config: &Config) -> Option<Wakefulness> {
+    match config.keep_awake.then(Wakefulness::open)? {
+        Ok(wakefulness) => Some(wakefulness),
+        Err(why) => {
+            let why: &dyn std::error::Error = &why;
+            tracing::debug!(why, "processors may fall asleep");
+            None
+        }
     }
 }

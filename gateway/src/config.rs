@@ -16,6 +16,9 @@ pub struct Config {
     /// Host names, beside loopback and the listen address, under which clients reach this gateway.
     /// `*` stands for every name and gives up the guard against DNS rebinding.
     pub allowed_hosts: Vec<String>,
+    /// Whether processors shall not fall asleep while calls come and go, where the kernel can be asked
+    /// for that: it shortens the way of a lone call, and costs some power.
+    pub keep_awake: bool,
     /// The largest request body in bytes.
     pub max_body_bytes: usize,
     /// How many bytes of bodies may be in memory at once, over all requests.
@@ -48,6 +51,7 @@ impl Config {
             default_limits: Limits::DEFAULT,
             max_limits: Limits { timeout_ms: 86_400_000, memory_mb: 65_536, max_retries: 10 },
             allowed_hosts: Vec::new(),
+            keep_awake: true,
             max_body_bytes: 32 << 20,
             max_buffered_bytes: 512 << 20,
             max_connections: 4_096,

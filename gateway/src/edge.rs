@@ -37,6 +37,7 @@ impl Edge {
 
     /// Answers one request, whatever it is.
     pub(crate) async fn answer(&self, mut request: Request<Body>) -> Response {
+        self.app.stir();
         let started = Instant::now();
         let id = self.ids.of(request.headers());
         let method = request.method().clone();

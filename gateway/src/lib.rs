@@ -10,6 +10,7 @@
 //! * `routes`: one file for each family of routes. * `reply`: how answers are written.
 //! * `waiters`, `notices`: who waits for which task, and the one subscription that wakes them.
 //! * `guest_modules`: what a sandboxed function cannot have.
+//! * `wakefulness`: processors that stay awake while calls come.
 //! * `known`: what is remembered of the store. * `metrics`, `timing`: what is measured.
 //! * `openapi`, `pages`: what people read.
 
@@ -33,6 +34,7 @@ mod serve;
 mod timing;
 mod validate;
 mod waiters;
+mod wakefulness;
 
 use std::sync::Arc;
 
@@ -48,6 +50,7 @@ use crate::edge::Edge;
 pub use config::Config;
 pub use error::GatewayError;
 pub use serve::Stopped;
+pub use wakefulness::{AsleepError, can_keep_awake};
 
 /// Serves HTTP on `listener` until `shutdown` fires. Then no connection is taken any more, those
 /// who wait for tasks are answered with how these stand, and open requests have
@@ -68,8 +71,11 @@ pub async fn run(
     let app = Arc::new(App::new(config, store.clone(), admission, draining.clone()));
     let edge = Edge::new(Arc::clone(&app), routes::router(Arc::clone(&app)));
     let mut background = JoinSet::new();
-    background.spawn(notices::listen(Arc::clone(&app.hub), store.clone()));
+    background.spawn(notices::listen(Arc::clone(&app)));
     background.spawn(notices::deliver(Arc::clone(&app.hub), store));
+    if let Some(wakefulness) = app.wakefulness.clone() {
+        background.spawn(async move { match wakefulness.lapse().await {} });
+    }
     let mut serving = std::pin::pin!(serve::serve(app, edge, listener));
     tokio::select! {
         stopped = &mut serving => Ok(stopped),

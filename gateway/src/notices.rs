@@ -11,6 +11,7 @@ use belljar_store::record::TaskResult;
 use belljar_store::{Ended, Notice, Notices, Store, Topic};
 use tokio::sync::{Notify, broadcast};
 
+use crate::app::App;
 use crate::waiters::Waiters;
 
 /// How many results one read of the store takes; results may be large.
@@ -117,10 +118,12 @@ impl Hub {
 }
 
 /// Listens to the store for ever.
-pub(crate) async fn listen(hub: Arc<Hub>, store: Store) {
-    let mut notices = subscribe(&store).await;
+pub(crate) async fn listen(app: Arc<App>) {
+    let mut notices = subscribe(&app.store).await;
     loop {
-        hub.take_in(notices.next().await);
+        let notice = notices.next().await;
+        app.stir();
+        app.hub.take_in(notice);
     }
 }
 

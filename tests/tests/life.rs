@@ -1,6 +1,7 @@
 //! The life of a service: ready, a first function by its own snippet, drain, cut, and no process left.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -127,5 +128,40 @@ fn a_taken_port_and_a_taken_directory_are_clear_errors() -> Result<()> {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.code() == Some(1), "{:?}", output.status);
     ensure!(said.contains("cannot listen on") && said.contains("hint:"), "{said}");
+    Ok(())
+}
+
+/// What processors are allowed to take to wake up, in microseconds.
+const CPU_LATENCY: &str = "/dev/cpu_dma_latency";
+
+fn keeps_device_open(service: &Service) -> Result<bool> {
+    let gateway = service.process("belljar gateway")?;
+    let open = std::fs::read_dir(format!("/proc/{}/fd", gateway.pid))?.flatten();
+    Ok(open.into_iter().any(|fd| {
+        std::fs::read_link(fd.path()).is_ok_and(|target| target == Path::new(CPU_LATENCY))
+    }))
+}
+
+#[test]
+fn processors_stay_awake_while_calls_come_where_they_can() -> Result<()> {
+    let mut doctor = Command::new(belljar_tests::service::binary("belljar"));
+    let output = doctor.arg("doctor").env("BELLJAR_SITE", python::site()).output()?;
+    let is_possible = String::from_utf8_lossy(&output.stdout).contains("by /dev/cpu_dma_latency");
+    let service = Service::start(&["-w", "1"])?;
+    ensure!(keeps_device_open(&service)? == is_possible);
+    if is_possible {
+        let function = service.client.register(&service.python.dumps("", "abs")?, json!({}))?;
+        let args = service.python.dumps("", "((-7,), {})")?;
+        let is_awake = || -> Result<bool> {
+            let task = service.client.submit(&function, &args, json!({}))?;
+            service.client.wait(&task, 10)?;
+            let mut allowed = [0; 4];
+            std::fs::File::open(CPU_LATENCY)?.read_exact(&mut allowed)?;
+            Ok(i32::from_ne_bytes(allowed) < 1000)
+        };
+        ensure!(process::eventually(Duration::from_secs(10), || is_awake().unwrap_or(false)));
+    }
+    let saving = Service::start(&["-w", "1", "--keep-awake", "false"])?;
+    ensure!(!keeps_device_open(&saving)?);
     Ok(())
 }

@@ -110,6 +110,10 @@ pub(crate) struct DefaultsArgs {
     /// How many connections the gateway holds at once.
     #[arg(long, env = "BELLJAR_MAX_CONNECTIONS", value_name = "N", default_value_t = 4096)]
     pub(crate) max_connections: usize,
+    /// Keep processors from falling asleep while calls come and go, which halves the way of a lone call on
+    /// virtual machines. Needs write access to /dev/cpu_dma_latency, as root has; `false` saves power.
+    #[arg(long, env = "BELLJAR_KEEP_AWAKE", value_name = "true|false", default_value_t = true, action = clap::ArgAction::Set)]
+    pub(crate) keep_awake: bool,
     /// A further name under which clients reach the gateway, as in their Host header; repeatable.
     #[arg(long, env = "BELLJAR_ALLOWED_HOST", value_name = "NAME", value_delimiter = ',')]
     pub(crate) allowed_host: Vec<String>,

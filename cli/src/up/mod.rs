@@ -168,6 +168,7 @@ fn gateway_command(args: &UpArgs, url: &str) -> Result<Vec<OsString>> {
     command.option("--python-version", defaults.python_version);
     command.option("--max-body-mb", defaults.max_body_mb);
     command.option("--max-connections", defaults.max_connections);
+    command.option("--keep-awake", defaults.keep_awake);
     for host in &defaults.allowed_host {
         command.option("--allowed-host", host);
     }
