@@ -16,7 +16,7 @@ FAILPOINTS := --features belljar/failpoints
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build test test-client check faults guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk reference setup tools doctor clean
+.PHONY: help up build pythons test test-client check faults guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk reference setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,13 +28,16 @@ up: build ## Start the whole service on this machine; Ctrl-C ends it.
 PROGRAMS := --bin belljar --bin belljar-python --bin belljar-jar
 bench bench-sandbox: PROGRAMS += --bin belljar-jar-bench
 
-build: setup guest ## Build the programs, into target/release.
+build: setup guest pythons ## Build the programs, into target/release.
 	cargo build --release --locked $(PROGRAMS)
+
+pythons: setup ## Build an interpreter for each further Python of this machine, 3.9 to 3.14, so that its functions run too.
+	@scripts/pythons.sh $(TARGET)
 
 guest: setup ## Build the sandbox's Python, unless it is there: some ten minutes the first time.
 	@sandbox/guest/build.sh
 
-test: tools guest ## Run every test: unit, store, contract, end to end, the Python client.
+test: tools guest pythons ## Run every test: unit, store, contract, end to end, the Python client.
 	cargo build --workspace --locked --bins $(FAILPOINTS)
 ifeq ($(NEXTEST),yes)
 	cargo nextest run --workspace --locked --profile $(PROFILE) $(FAILPOINTS)
@@ -42,12 +45,17 @@ else
 	cargo test --workspace --locked $(FAILPOINTS)
 endif
 	cargo test --workspace --locked --doc $(FAILPOINTS)
-	cd runner && $(CURDIR)/$(VENV)/bin/python -m unittest -q
+	@for python in $(VENV)/bin/python $(wildcard .belljar/pythons/*/bin/python); do \
+		(cd runner && $(CURDIR)/$$python -m unittest -q) || exit 1; \
+	done
 	@$(MAKE) --no-print-directory test-client
 
-test-client: tools ## Run the tests of the Python client against what was built last.
+test-client: tools ## Run the tests of the Python client, under each Python, against what was built last.
 	cd client && ../.belljar/tools/bin/mypy --python-executable ../$(VENV)/bin/python
-	cd client && ../$(VENV)/bin/python -W error -m unittest -q
+	@for python in $(VENV)/bin/python $(wildcard .belljar/pythons/*/bin/python); do \
+		echo "client tests under $$python" && \
+		(cd client && ../$$python -W error -m unittest -q) || exit 1; \
+	done
 
 check: tools guest ## The fast part of CI: format, lints, types, unit tests (one of which needs the guest).
 	cargo fmt --all --check

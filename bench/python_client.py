@@ -55,7 +55,8 @@ class Client:
         return reply
 
     def register(self, function, **more):
-        body = {"name": function.__name__, "payload": serialize(function), **more}
+        python = "{}.{}".format(*sys.version_info)
+        body = {"name": function.__name__, "payload": serialize(function), "python": python, **more}
         return self.request("POST", "/register_function", body)["function_id"]
 
     def call(self, function_id, *args):

@@ -181,13 +181,17 @@ def _shorten(text, limit):
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def _add_note(error, note):
+    # As `add_note` does, which Python 3.11 brought.
+    error.__notes__ = [*getattr(error, "__notes__", ()), note]
+
+
 def _encode_exception(error, text, remote):
     """The exception itself where it survives the way there and back, else a builtin of its kind."""
     note = f"Remote traceback:\n{remote}"
     try:
         error.__traceback__ = None
-        if hasattr(error, "add_note"):
-            error.add_note(note)
+        _add_note(error, note)
         pickled = _dumps(error)
         if type(_loads(pickled)).__name__ == type(error).__name__:
             return pickled
@@ -198,8 +202,7 @@ def _encode_exception(error, text, remote):
             continue
         try:
             substitute = cls(text if cls is not KeyError else text[1:-1])
-            if hasattr(substitute, "add_note"):
-                substitute.add_note(note)
+            _add_note(substitute, note)
             return pickle.dumps(substitute, PROTOCOL)
         except Exception:  # UnicodeDecodeError and its like want more than a text.
             continue

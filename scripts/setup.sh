@@ -4,6 +4,7 @@
 # again. On another system, install the counterparts by hand: this script then only makes the venvs.
 set -eu
 cd "$(dirname "$0")/.."
+. scripts/venv.sh
 
 PYTHON=/usr/bin/python3.11
 VENV=.belljar/venv
@@ -41,21 +42,9 @@ command -v cargo >/dev/null 2>&1 || {
     exit 1
 }
 
-# A venv is made anew when its interpreter or the packages pinned for it change.
-make_venv() { # make_venv VENV REQUIREMENTS
-    stamp=$1/.made-from
-    if ! { cat "$2" && $PYTHON --version; } | cmp -s - "$stamp" 2>/dev/null; then
-        echo "setup: making $1"
-        rm -rf "$1"
-        mkdir -p .belljar
-        $PYTHON -m venv "$1"
-        "$1/bin/python" -m pip --quiet --disable-pip-version-check install -r "$2"
-        { cat "$2" && $PYTHON --version; } >"$stamp"
-    fi
-}
-make_venv $VENV requirements.txt
+make_venv $VENV $PYTHON requirements.txt
 # The client from this checkout, as it is at any time.
 echo "$PWD/client/src" >$VENV/lib/python3.11/site-packages/belljar.pth
 
 # In a venv of their own: functions can import whatever the first one holds.
-[ "${1:-}" != tools ] || make_venv .belljar/tools requirements-tools.txt
+[ "${1:-}" != tools ] || make_venv .belljar/tools $PYTHON requirements-tools.txt

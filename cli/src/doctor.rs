@@ -1,12 +1,15 @@
 //! `belljar doctor`: what is installed, what is missing, and the command that installs it.
 
+use std::borrow::Cow;
 use std::process::Command;
 
 use anyhow::{Result, bail};
+use belljar_core::task::PythonVersion;
 
 use crate::args::DoctorArgs;
 use crate::install;
-use crate::serve::{PYTHON, announce};
+use crate::install::PYTHON;
+use crate::serve::announce;
 
 /// What is the matter without a thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +22,7 @@ enum Need {
 
 /// One thing that belljar needs.
 struct Finding {
-    what: &'static str,
+    what: Cow<'static, str>,
     need: Need,
     /// What was found, or why it was not.
     state: Result<String>,
@@ -39,7 +42,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<()> {
                 missing += usize::from(need == Need::Required);
                 let (word, way_out) = match need {
                     Need::Required => ("missing ", "to install"),
-                    Need::Optional => ("without ", "to allow"),
+                    Need::Optional => ("without ", "to have it"),
                 };
                 announce(&format!(
                     "{word} {what}\n         {error:#}\n         {way_out}: {remedy}"
@@ -55,46 +58,59 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<()> {
 
 /// Everything that is looked at.
 fn findings(args: &DoctorArgs) -> Vec<Finding> {
+    let further = install::pythons().into_iter().skip(1).map(|python| Finding {
+        what: format!("native interpreter of Python {python}").into(),
+        need: Need::Optional,
+        state: native(python, args),
+        remedy: "make pythons",
+    });
+    let mut findings = parts(args);
+    findings.extend(further);
+    findings
+}
+
+/// What every installation has.
+fn parts(args: &DoctorArgs) -> Vec<Finding> {
     vec![
         Finding {
-            what: "redis-server (for `belljar up` without --redis)",
+            what: "redis-server (for `belljar up` without --redis)".into(),
             need: Need::Required,
             state: said_by(Command::new("redis-server").arg("--version")),
             remedy: "apt-get install redis-server",
         },
         Finding {
-            what: "belljar-python (native runtime)",
+            what: "belljar-python (native runtime)".into(),
             need: Need::Required,
             state: install::sibling("belljar-python").map(|path| path.display().to_string()),
             remedy: "make build",
         },
         Finding {
-            what: "site with dill",
+            what: "site with dill".into(),
             need: Need::Required,
             state: install::site(args.executors.site.as_deref())
                 .map(|path| path.display().to_string()),
             remedy: "make setup",
         },
         Finding {
-            what: "belljar-jar (sandbox runtime)",
+            what: "belljar-jar (sandbox runtime)".into(),
             need: Need::Required,
             state: install::sibling("belljar-jar").map(|path| path.display().to_string()),
             remedy: "make build",
         },
         Finding {
-            what: "guest: CPython for WASI, with dill",
+            what: "guest: CPython for WASI, with dill".into(),
             need: Need::Required,
             state: install::guest(&args.executors, PYTHON).map(|path| path.display().to_string()),
             remedy: "make guest",
         },
         Finding {
-            what: "native interpreter",
+            what: "native interpreter".into(),
             need: Need::Required,
-            state: native(args),
+            state: native(PYTHON, args),
             remedy: "make setup build",
         },
         Finding {
-            what: "processors that stay awake while calls come (quicker lone calls)",
+            what: "processors that stay awake while calls come (quicker lone calls)".into(),
             need: Need::Optional,
             state: belljar_gateway::can_keep_awake()
                 .map(|()| "by /dev/cpu_dma_latency".to_owned())
@@ -104,10 +120,10 @@ fn findings(args: &DoctorArgs) -> Vec<Finding> {
     ]
 }
 
-/// What the native interpreter says of itself: its libpython, version, prefix and dill.
-fn native(args: &DoctorArgs) -> Result<String> {
-    let site = install::site(args.executors.site.as_deref())?;
-    let mut command = Command::new(install::sibling("belljar-python")?);
+/// What a native interpreter says of itself: its libpython, version and dill.
+fn native(python: PythonVersion, args: &DoctorArgs) -> Result<String> {
+    let site = install::site_of(python, args.executors.site.as_deref())?;
+    let mut command = Command::new(install::interpreter(python)?);
     said_by(command.env_clear().arg("--describe").arg("--site").arg(site))
 }
 

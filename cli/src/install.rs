@@ -1,20 +1,21 @@
-//! Finds the parts of an installation: the interpreter binary beside this one, and the directory with
-//! dill that it needs.
+//! Finds the parts of an installation: the interpreter binaries beside this one, and the directories with
+//! dill that they need.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use belljar_core::task::PythonVersion;
+use belljar_core::task::{PythonVersion, Runtime, TaskClass};
 
-use crate::args::ExecutorArgs;
+use crate::args::{ExecutorArgs, Runtimes};
+
+/// The Python that every installation has: `belljar-python` embeds it, and the guest is of the same.
+pub(crate) const PYTHON: PythonVersion = PythonVersion { major: 3, minor: 11 };
 
 /// The file that shows a directory to be the native interpreter's site.
 const SITE_MARK: &str = "dill/__init__.py";
-/// Where `make setup` leaves it, below the directory that one works in.
-const SITE_IN_CHECKOUT: &str = ".belljar/venv/lib/python3.11/site-packages";
-/// Where a package leaves it, below the installation's prefix.
-const SITE_IN_PREFIX: &str = "share/belljar/site";
+/// The binary of the native runtime; that of a further Python ends with its version.
+const INTERPRETER: &str = "belljar-python";
 
 /// This program's own file, for the processes that `up` starts.
 pub(crate) fn own_binary() -> Result<PathBuf> {
@@ -30,7 +31,45 @@ pub(crate) fn sibling(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The native interpreter's site: given, or found in the checkout or installation that this binary is
+/// Which Pythons the native runtime has here: the usual one, and those whose interpreters lie beside it.
+pub(crate) fn pythons() -> Vec<PythonVersion> {
+    let own = own_binary().unwrap_or_default();
+    let beside = own.parent().and_then(|dir| std::fs::read_dir(dir).ok()).into_iter().flatten();
+    let version = |name: &str| name.strip_prefix(INTERPRETER)?.parse::<PythonVersion>().ok();
+    let mut further: Vec<_> =
+        beside.flatten().filter_map(|file| version(file.file_name().to_str()?)).collect();
+    further.sort_unstable();
+    std::iter::once(PYTHON).chain(further.into_iter().filter(|python| *python != PYTHON)).collect()
+}
+
+/// What could be served here by these runtimes, the usual Python first.
+pub(crate) fn classes(runtimes: Runtimes) -> Vec<TaskClass> {
+    let native = pythons().into_iter().map(|python| TaskClass { runtime: Runtime::Native, python });
+    let mut classes: Vec<_> = native.collect();
+    classes.insert(1, TaskClass { runtime: Runtime::Sandbox, python: PYTHON });
+    classes.retain(|class| runtimes.contains(class.runtime));
+    classes
+}
+
+/// The native interpreter of a Python.
+pub(crate) fn interpreter(python: PythonVersion) -> Result<PathBuf> {
+    if python == PYTHON { sibling(INTERPRETER) } else { sibling(&format!("{INTERPRETER}{python}")) }
+}
+
+/// The site of a native interpreter: that of the usual Python may be given.
+pub(crate) fn site_of(python: PythonVersion, given: Option<&Path>) -> Result<PathBuf> {
+    if python == PYTHON {
+        return site(given);
+    }
+    let checkout = format!(".belljar/pythons/{python}/lib/python{python}/site-packages");
+    find_site(&checkout, &format!("share/belljar/site-{python}")).with_context(|| {
+        format!(
+            "no directory with dill for Python {python} was found\n  hint: `make pythons` makes one"
+        )
+    })
+}
+
+/// The usual native interpreter's site: given, or found in the checkout or installation that this binary is
 /// part of, or below the working directory.
 pub(crate) fn site(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(site) = given {
@@ -42,14 +81,20 @@ pub(crate) fn site(given: Option<&Path>) -> Result<PathBuf> {
         }
         return Ok(site.to_path_buf());
     }
-    let own = own_binary()?;
-    let above = own.ancestors().skip(1).take(4);
-    let near = above.flat_map(|dir| [dir.join(SITE_IN_CHECKOUT), dir.join(SITE_IN_PREFIX)]);
-    let mut all = near.chain([Path::new(SITE_IN_CHECKOUT).to_path_buf()]);
-    all.find(|dir| dir.join(SITE_MARK).is_file()).context(
+    find_site(".belljar/venv/lib/python3.11/site-packages", "share/belljar/site").context(
         "no directory with dill for the native interpreter was found\n  \
          hint: `make setup` makes one, or name one with --site DIR",
     )
+}
+
+/// A site below the checkout or the prefix of the installation that this binary is part of, or below the
+/// working directory.
+fn find_site(in_checkout: &str, in_prefix: &str) -> Option<PathBuf> {
+    let own = own_binary().ok()?;
+    let above = own.ancestors().skip(1).take(4);
+    let near = above.flat_map(|dir| [dir.join(in_checkout), dir.join(in_prefix)]);
+    let mut all = near.chain([Path::new(in_checkout).to_path_buf()]);
+    all.find(|dir| dir.join(SITE_MARK).is_file())
 }
 
 /// The Python that the site belongs to, with the packages that clients need.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use belljar_core::message::{Mode, Secret};
-use belljar_core::task::{Limits, PythonVersion, Runtime, TaskClass};
+use belljar_core::task::{Limits, Runtime, TaskClass};
 use belljar_dispatcher::config::{RemoteConfig, Workers};
 use belljar_store::Store;
 use belljar_wire::{Callers, ConnectConfig, Endpoint, ListenConfig};
@@ -20,10 +20,8 @@ use tokio_util::sync::CancellationToken;
 use crate::args::{
     DispatcherArgs, ExecutorArgs, GatewayArgs, Runtimes, SecretArgs, WorkerArgs, WorkerMode,
 };
+use crate::install::PYTHON;
 use crate::{exit, grants, install};
-
-/// The Python that this build runs: the native interpreter embeds it, the guest is of the same.
-pub(crate) const PYTHON: PythonVersion = PythonVersion { major: 3, minor: 11 };
 
 /// Begins the line by which `up` and scripts learn the address.
 pub(crate) const LISTENING: &str = "belljar gateway listens at ";
@@ -120,8 +118,8 @@ fn secret(args: &SecretArgs) -> Result<Option<Secret>> {
     secret.context("--secret\n  hint: `openssl rand -hex 32` makes one")
 }
 
-/// A pool with an executor for each runtime that is wanted. Where both would do, one that is not
-/// installed is left out with a warning.
+/// A pool with an executor for each runtime that is wanted, and each Python. Where others would do, one that
+/// is not installed is left out with a warning.
 fn pool_config(
     slots: Option<usize>,
     runtimes: Runtimes,
@@ -132,16 +130,13 @@ fn pool_config(
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
     let mut executors = Vec::new();
-    for runtime in [Runtime::Native, Runtime::Sandbox] {
-        if !runtimes.contains(runtime) {
-            continue;
-        }
-        match executor(runtime, args) {
+    for class in install::classes(runtimes) {
+        match executor(class, args) {
             Ok(executor) => executors.push(executor),
-            Err(error) if runtimes == Runtimes::Both => {
-                tracing::warn!("functions for runtime `{runtime}` will wait: {error:#}");
+            Err(error) if class.python == PYTHON && runtimes != Runtimes::Both => {
+                return Err(error);
             }
-            Err(error) => return Err(error),
+            Err(error) => tracing::warn!("functions for `{class}` will wait: {error:#}"),
         }
     }
     if executors.is_empty() {
@@ -150,13 +145,24 @@ fn pool_config(
     Ok(PoolConfig { slots, executors, offers: grants::offers(args)? })
 }
 
-fn executor(runtime: Runtime, args: &ExecutorArgs) -> Result<ExecutorConfig> {
-    let class = TaskClass { runtime, python: PYTHON };
+/// What can be served here.
+pub(crate) fn installed(args: &ExecutorArgs) -> Vec<TaskClass> {
+    let classes = install::classes(Runtimes::Both);
+    classes.into_iter().filter(|class| executor(*class, args).is_ok()).collect()
+}
+
+fn executor(class: TaskClass, args: &ExecutorArgs) -> Result<ExecutorConfig> {
+    let TaskClass { runtime, python } = class;
     let (program, option, dir) = match runtime {
-        Runtime::Native => ("belljar-python", "--site", install::site(args.site.as_deref())?),
-        Runtime::Sandbox => ("belljar-jar", "--guest", install::guest(args, PYTHON)?),
+        Runtime::Native => {
+            let site = install::site_of(python, args.site.as_deref())?;
+            (install::interpreter(python)?, "--site", site)
+        }
+        Runtime::Sandbox => {
+            (install::sibling("belljar-jar")?, "--guest", install::guest(args, python)?)
+        }
     };
-    let mut config = ExecutorConfig::new(class, install::sibling(program)?);
+    let mut config = ExecutorConfig::new(class, program);
     config.args.extend([option.into(), dir.into()]);
     for dir in python_path(args)? {
         config.args.extend(["--python-path".into(), dir.into()]);

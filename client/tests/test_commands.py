@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import tempfile
 import unittest
 from datetime import datetime, timezone
@@ -74,12 +75,14 @@ class Run(unittest.TestCase):
         self.assertIn("ValueError: as it was asked to", ended.stderr)
         self.assertIn('script.py", line', ended.stderr)
 
+    @support.needs_sandbox
     def test_the_sandbox_is_asked_for(self):
         self.assertEqual(self.run_script("where", "--sandbox").stdout, "'wasi'\n")
         ended = self.run_script("where", "--sandbox", "--json", "--timeout", "7")
         reply = json.loads(ended.stdout)
         self.assertEqual((reply["result"], reply["record"]["limits"]["timeout_s"]), ("wasi", 7.0))
 
+    @support.needs_sandbox
     def test_runtimes_are_compared(self):
         ended = belljar_command("run", str(EXAMPLES / "useful/fibonacci.py"), "--compare")
         heads, native, sandbox = ended.stdout.splitlines()
@@ -109,6 +112,7 @@ class Run(unittest.TestCase):
             self.assertRegex(ended.stderr, f"^belljar: .*{said}")
         self.assertEqual(belljar_command("run").returncode, 2)
 
+    @support.needs_sandbox
     def test_every_useful_example_does_what_it_says(self):
         for path in sorted((EXAMPLES / "useful").glob("*.py")):
             with self.subTest(path.name):
@@ -120,6 +124,7 @@ class Run(unittest.TestCase):
                     self.assertIn(expected[2].split(" containing ")[0], ended.stderr)
                     self.assertEqual(ended.returncode, 1)
 
+    @support.needs_sandbox
     def test_hostile_examples_are_held(self):
         for name, said in [("loop_forever", "TaskTimeout"), ("allocate_one_block", "MemoryError"), ("read_environment", "")]:
             ended = belljar_command("run", str(EXAMPLES / f"hostile/{name}.py"), "--sandbox")
@@ -166,7 +171,9 @@ class Look(unittest.TestCase):
 
     def test_workers_are_listed(self):
         ended = belljar_command("workers")
-        self.assertRegex(ended.stdout, r"^WORKER +HOST +PID +MODE +BUSY +SERVES\n.*native:3\.11 sandbox:3\.11")
+        self.assertRegex(ended.stdout, r"^WORKER +HOST +PID +MODE +BUSY +SERVES\n")
+        own = "native:{}.{}".format(*sys.version_info)
+        self.assertLessEqual({"native:3.11", "sandbox:3.11", own}, set(ended.stdout.split()))
         self.assertEqual(json.loads(belljar_command("workers", "--json").stdout)[0]["slots"], 2)
 
     def test_tasks_are_cancelled(self):

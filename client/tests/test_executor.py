@@ -5,6 +5,7 @@ import gc
 import sys
 import threading
 import time
+import traceback
 import unittest
 import warnings
 from pathlib import Path
@@ -112,6 +113,8 @@ class Native(unittest.TestCase):
         self.assertIsInstance(error, ZeroDivisionError)
         self.assertNotIsInstance(error, belljar.BelljarError)
         self.assertIn("in divide", "".join(error.__notes__))
+        shown = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        self.assertEqual(shown.count("Remote traceback"), 1, "on every Python, of which some show no notes")
 
     def test_the_deadline_is_an_error_of_its_own(self):
         future = self.executor.options(timeout=0.2).submit(wait_for, 30)
@@ -191,6 +194,7 @@ class Native(unittest.TestCase):
         self.assertIn("must not wait", raised[0])
 
 
+@support.needs_sandbox
 class Sandbox(Native):
     """The same under the jar."""
 

@@ -33,6 +33,18 @@ pub fn interpreter() -> PathBuf {
     std::env::var_os("BELLJAR_TEST_PYTHON").map_or_else(made, PathBuf::from)
 }
 
+/// The further Pythons that `make pythons` has built interpreters for: versions, and interpreters with dill.
+#[must_use]
+pub fn further() -> Vec<(String, PathBuf)> {
+    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.belljar/pythons");
+    let is_built = |version: &String| {
+        crate::service::binary(&format!("belljar-python{version}")).is_absolute()
+    };
+    let dirs = std::fs::read_dir(&made).into_iter().flatten().flatten();
+    let versions = dirs.filter_map(|dir| dir.file_name().into_string().ok()).filter(is_built);
+    versions.map(|version| (version.clone(), made.join(version).join("bin/python"))).collect()
+}
+
 /// The packages of that interpreter, for the native runtime.
 #[must_use]
 pub fn site() -> PathBuf {
@@ -47,8 +59,16 @@ impl Python {
     /// # Errors
     /// It is not there: `make setup` makes it.
     pub fn start() -> Result<Self> {
+        Self::start_with(&interpreter())
+    }
+
+    /// Starts another interpreter, which has dill and cloudpickle.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn start_with(interpreter: &Path) -> Result<Self> {
         let peer = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/peer.py");
-        let mut command = Command::new(interpreter());
+        let mut command = Command::new(interpreter);
         command.arg(peer).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().context("no Python for tests: `make setup` makes it")?;
         let stdin = child.stdin.take().context("no stdin")?;

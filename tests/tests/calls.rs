@@ -3,8 +3,8 @@
 
 use anyhow::{Context, Result, ensure};
 use belljar_tests::Service;
-use belljar_tests::python::Loaded;
-use serde_json::json;
+use belljar_tests::python::{self, Loaded, Python};
+use serde_json::{Value as Json, json};
 
 /// A function, its arguments, and what becomes of them.
 struct Case {
@@ -210,9 +210,9 @@ const CASES: &[Case] = &[
     ),
 ];
 
-fn check(service: &Service, case: &Case) -> Result<()> {
+fn check(service: &Service, case: &Case, more: &Json) -> Result<()> {
     let payload = |expression: &str| service.python.dumps_by(case.pickler, case.source, expression);
-    let function = service.client.register(&payload(case.function)?, json!({}))?;
+    let function = service.client.register(&payload(case.function)?, more.clone())?;
     let task = service.client.submit(&function, &payload(case.args)?, json!({}))?;
     let (status, result) = service.client.wait(&task, 60)?;
     let Loaded { class, repr, notes } = service.python.loads(&result)?;
@@ -232,14 +232,22 @@ fn check(service: &Service, case: &Case) -> Result<()> {
     Ok(())
 }
 
-/// Runs every case; says which went wrong.
-fn every_case(options: &[&str]) -> Result<()> {
-    let service = Service::start(options)?;
+/// Runs every case, registered with these fields; says which went wrong.
+fn every_case_of(service: &Service, more: &Json) -> Result<()> {
     let wrong: Vec<_> = CASES
         .iter()
-        .filter_map(|case| check(&service, case).err().map(|why| format!("{}: {why:#}", case.name)))
+        .filter_map(|case| {
+            let checked = check(service, case, more);
+            checked.err().map(|why| format!("{}: {why:#}", case.name))
+        })
         .collect();
     ensure!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), CASES.len(), wrong.join("\n"));
+    Ok(())
+}
+
+fn every_case(options: &[&str]) -> Result<()> {
+    let service = Service::start(options)?;
+    every_case_of(&service, &json!({}))?;
     long_behind_short(&service)
 }
 
@@ -304,5 +312,36 @@ fn a_function_of_an_importable_module_travels_by_reference() -> Result<()> {
     let (status, result) = service.client.wait(&task, 60)?;
     let value = service.python.loads(&result)?;
     ensure!((status.as_str(), value.repr.as_str()) == ("COMPLETED", "42"), "{status} {value:?}");
+    Ok(())
+}
+
+/// Each Python that `make pythons` found runs what it serialized itself, and is told from the others.
+#[test]
+fn further_pythons_native() -> Result<()> {
+    let mut service = Service::start(&["--runtime", "native"])?;
+    for (version, interpreter) in python::further() {
+        service.python = Python::start_with(&interpreter)?;
+        every_case_of(&service, &json!({"python": version}))
+            .with_context(|| format!("Python {version}"))?;
+        told_by_its_bytecode(&service, &version).with_context(|| format!("Python {version}"))?;
+    }
+    Ok(())
+}
+
+/// A function whose Python is not named runs in its own, or is refused: what dill writes in 3.9 could also be of 3.10.
+fn told_by_its_bytecode(service: &Service, version: &str) -> Result<()> {
+    let source = "def f():\n  import sys\n  return '%d.%d' % sys.version_info[:2]";
+    let body = json!({"name": "f", "payload": service.python.dumps(source, "f")?});
+    let (code, reply) = service.client.post("/register_function", &body)?;
+    if version == "3.9" {
+        ensure!(code == 422 && reply["detail"][0]["type"] == "python_ambiguous", "{code} {reply}");
+        return Ok(());
+    }
+    let function = reply["function_id"].as_str().with_context(|| reply.to_string())?;
+    let args = service.python.dumps("", "((), {})")?;
+    let task = service.client.submit(function, &args, json!({}))?;
+    let (status, result) = service.client.wait(&task, 60)?;
+    let said = service.python.loads(&result)?;
+    ensure!(said.repr == format!("'{version}'"), "{status} {said:?}");
     Ok(())
 }

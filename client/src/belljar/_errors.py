@@ -26,6 +26,7 @@ from there as a note on it.
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Mapping, Optional
 
 
@@ -139,13 +140,30 @@ def task_error(kind: str, found: Any, task_id: str) -> BaseException:
         return TaskFailed(f"the task failed with {found!r}", task_id=task_id, kind=kind)
     cls = _KINDS.get(kind)
     # The function's own MemoryError says where it was raised; the platform's says nothing more.
-    if cls is None or (cls is TaskOutOfMemory and getattr(found, "__notes__", None)):
-        return found
-    error = cls(str(found), task_id=task_id, kind=kind)
-    notes = getattr(found, "__notes__", None)
-    if notes:  # What Python 3.11 shows below a traceback.
-        error.__notes__ = list(notes)
+    if cls is None or (cls is TaskOutOfMemory and notes(found)):
+        return _with_notes(found, notes(found))
+    return _with_notes(cls(str(found), task_id=task_id, kind=kind), notes(found))
+
+
+def notes(error: BaseException) -> list[str]:
+    """What Python 3.11 and later show below a traceback: here, where the function raised the error."""
+    return list(getattr(error, "__notes__", None) or ())
+
+
+def _with_notes(error: BaseException, texts: list[str]) -> BaseException:
+    if texts:
+        error.__notes__ = texts  # type: ignore[attr-defined, unused-ignore]
+        if sys.version_info < (3, 11) and error.__cause__ is None:
+            # Which earlier ones show above it, as they do for the standard library's pools of processes.
+            error.__cause__ = _Remote("\n".join(texts))
     return error
+
+
+class _Remote(Exception):
+    """The traceback of a task, for Pythons without notes."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
 
 
 def service_error(status: int, reply: Any) -> ServiceError:

@@ -51,6 +51,12 @@ impl PythonHint {
         self.minors == u32::MAX
     }
 
+    /// Whether it may also be of Pythons that do not exist yet.
+    #[must_use]
+    pub const fn is_open_ended(self) -> bool {
+        self.minors >> (u32::BITS - 1) != 0
+    }
+
     /// Whether `python` can run the bytecode, as far as the pickle shows.
     #[must_use]
     pub fn allows(self, python: PythonVersion) -> bool {
@@ -74,7 +80,7 @@ impl fmt::Display for PythonHint {
         }
         f.write_str("Python")?;
         let minors: Vec<u32> = (0..u32::BITS).filter(|bit| self.minors >> bit & 1 != 0).collect();
-        if let (Some(first), true) = (minors.first(), self.minors >> (u32::BITS - 1) != 0) {
+        if let (Some(first), true) = (minors.first(), self.is_open_ended()) {
             return write!(f, " 3.{first} or later");
         }
         for (index, minor) in minors.iter().enumerate() {

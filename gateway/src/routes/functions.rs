@@ -255,8 +255,9 @@ fn resolve(
         if sent.hint.allows(default.python) {
             return Some(default.python);
         }
-        let fits = offered.iter().rev().find(|python| sent.hint.allows(**python)).copied();
-        fits.or(sent.hint.certain())
+        let newest = || offered.iter().rev().find(|python| sent.hint.allows(**python)).copied();
+        // Of several that it may be, none is taken by chance: the wrong one would run something else.
+        sent.hint.certain().or_else(|| newest().filter(|_| sent.hint.is_open_ended()))
     };
     match sent.python.or_else(shown) {
         Some(python) if served.is_empty() || offered.contains(&python) => {
@@ -265,6 +266,14 @@ fn resolve(
         // Nobody is there to say what will be served: the queue waits.
         None if served.is_empty() => Ok(TaskClass { runtime, python: default.python }),
         Some(python) => Err(unserved(runtime, &format!("Python {python}"), &offered)),
+        None if offered.iter().any(|python| sent.hint.allows(*python)) => {
+            let msg = format!(
+                "Input should say of which Python the function is: its bytecode is of {}, and each runs it \
+                 differently. Send for example `{{:d}}.{{:d}}`.format(*sys.version_info)",
+                sent.hint
+            );
+            Err(Problem::body("python_ambiguous", "python", msg))
+        }
         None => Err(unserved(runtime, &sent.hint.to_string(), &offered)),
     }
 }
@@ -325,6 +334,33 @@ mod tests {
         assert_eq!(asleep.map(|class| class.to_string()).as_deref(), Ok("sandbox:3.9"));
         let refused = resolve(&sent(Some("sandbox"), None), default, &[default]);
         assert_eq!(refused.expect_err("nobody").kind, "runtime_unserved");
+    }
+
+    /// `def f(): return 1`, by the dill of Python 3.9; bytecode of 3.10 looks alike.
+    const BY_3_9: &str = "gASVpQAAAAAAAACMCmRpbGwuX2RpbGyUjBBfY3JlYXRlX2Z1bmN0aW9ulJOUKGgAjAxfY3JlYXRlX2NvZGWUk5Qo\
+        SwBLAEsASwBLAUtDQwRkAVMAlE5LAYaUKSmMBzxzdGRpbj6UjAFmlEsCQwCUKSl0lFKUY19fYnVpbHRpbl9fCl9fbWFpbl9fCmgI\
+        Tk50lFKUfZR9lIwPX19hbm5vdGF0aW9uc19flH2Uc4aUYi4=";
+
+    #[test]
+    fn of_two_pythons_none_is_taken_by_chance() {
+        let pickle = belljar_core::payload::decode(BY_3_9).expect("base64");
+        let hint = belljar_core::pickle::inspect(&pickle).expect("a pickle").python;
+        let of = |python, default, served: &[&str]| {
+            let served: Vec<_> = served.iter().map(|text| class(text)).collect();
+            let sent = Registration { hint, ..sent(None, python) };
+            let resolved = resolve(&sent, class(default), &served);
+            resolved.map(|class| class.to_string()).map_err(|problem| problem.kind)
+        };
+        let all = ["native:3.9", "native:3.10", "native:3.11"];
+        assert_eq!(of(None, "native:3.11", &all), Err("python_ambiguous"));
+        assert_eq!(of(None, "native:3.11", &all[1..]), Err("python_ambiguous"));
+        assert_eq!(of(None, "native:3.11", &all[2..]), Err("python_unserved"));
+        assert_eq!(of(Some("3.9"), "native:3.11", &all).as_deref(), Ok("native:3.9"));
+        assert_eq!(
+            of(None, "native:3.10", &all).as_deref(),
+            Ok("native:3.10"),
+            "the deployment says so"
+        );
     }
 
     #[test]

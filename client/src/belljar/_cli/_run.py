@@ -10,6 +10,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
+from .._errors import notes
 from .._executor import Executor
 from .._future import Future
 from .._records import TaskRecord
@@ -111,10 +112,17 @@ def _once(
     if outcome.error is None:
         print(outcome.shown)
     else:
-        print("".join(traceback.format_exception_only(type(outcome.error), outcome.error)), end="", file=sys.stderr)
+        print(_described(outcome.error), file=sys.stderr)
     if record is not None:
         print(f"{record.status}, {record.runtime}, {outcome.seconds * 1000:.1f} ms {_phases(record)}", file=sys.stderr)
     return outcome.error is None
+
+
+def _described(error: BaseException) -> str:
+    lines = traceback.format_exception_only(type(error), error)
+    if sys.version_info < (3, 11):
+        lines += notes(error)
+    return "".join(lines).rstrip("\n")
 
 
 def _phases(record: TaskRecord) -> str:

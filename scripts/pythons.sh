@@ -1,0 +1,58 @@
+#!/bin/sh
+# Builds an interpreter for every further Python on this machine, so that functions from these run too: beside
+# `belljar-python`, which is for 3.11, for example `belljar-python3.12`; and a virtual environment with dill for
+# each, whose packages functions can import. One that cannot be built is left out with a warning. Quick when
+# nothing is missing; safe to run again.
+#
+# usage: scripts/pythons.sh TARGET      where cargo builds
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/venv.sh
+
+TARGET=$1
+MINORS="9 10 12 13 14"
+# Of this minor, with a library for other programs and what building against it takes, and with a lock.
+IS_FIT='
+import os, sys, sysconfig
+of = sysconfig.get_config_var
+header = os.path.join(sysconfig.get_path("include"), "Python.h")
+fit = sys.version_info[1] == int(sys.argv[1]) and of("Py_ENABLE_SHARED") and not of("Py_GIL_DISABLED")
+sys.exit(not (fit and os.path.isfile(header)))
+'
+
+find_python() { # find_python MINOR
+    for python in "$(command -v "python3.$1" || true)" "${PYENV_ROOT:-$HOME/.pyenv}/versions/3.$1".*/bin/python; do
+        if [ -x "$python" ] && "$python" -c "$IS_FIT" "$1" 2>/dev/null; then
+            echo "$python"
+            return
+        fi
+    done
+}
+
+build() { # build VERSION PYTHON
+    make_venv ".belljar/pythons/$1" "$2" requirements-interpreter.txt &&
+        echo "$PWD/client/src" >"$(echo ".belljar/pythons/$1"/lib/python*/site-packages)/belljar.pth" &&
+        PYO3_PYTHON=$2 cargo build --quiet --release --locked --package belljar-interpreter \
+            --target-dir "$TARGET/pythons/$1" || return
+    for profile in release debug; do
+        mkdir -p "$TARGET/$profile"
+        # Never written over: a service may be running it.
+        if ! cmp -s "$TARGET/pythons/$1/release/belljar-python" "$TARGET/$profile/belljar-python$1"; then
+            cp "$TARGET/pythons/$1/release/belljar-python" "$TARGET/$profile/.belljar-python$1"
+            mv "$TARGET/$profile/.belljar-python$1" "$TARGET/$profile/belljar-python$1"
+        fi
+    done
+}
+
+for minor in $MINORS; do
+    python=$(find_python "$minor")
+    if [ -z "$python" ]; then
+        # It may have been uninstalled.
+        rm -f "$TARGET/release/belljar-python3.$minor" "$TARGET/debug/belljar-python3.$minor"
+        continue
+    fi
+    if ! build "3.$minor" "$python"; then
+        echo "pythons: no interpreter for $python: functions from Python 3.$minor will be refused" >&2
+        rm -f "$TARGET/release/belljar-python3.$minor" "$TARGET/debug/belljar-python3.$minor"
+    fi
+done
