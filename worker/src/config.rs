@@ -37,7 +37,7 @@ pub struct PoolConfig {
     /// How many calls run at once.
     pub slots: usize,
     /// What can run, one for each class. Every slot starts a child of the first at once, of the
-    /// others when it is first asked to.
+    /// others when it is first asked to. Those of another Python than the first's come up after it.
     pub executors: Vec<ExecutorConfig>,
     /// What functions may ask for.
     pub offers: Offers,

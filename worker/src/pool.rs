@@ -6,7 +6,7 @@ use std::time::Duration;
 use belljar_core::id::TaskId;
 use belljar_core::invocation::Invocation;
 use belljar_core::outcome::{Outcome, Report, Verdict};
-use belljar_core::task::Attempt;
+use belljar_core::task::{Attempt, TaskClass};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -49,10 +49,14 @@ impl Pool {
         let (events, receiver) = mpsc::channel(EVENTS);
         let (slots, helpers) = (TaskTracker::new(), TaskTracker::new());
         let stop = CancellationToken::new();
-        let (mut classes, mut supplies) = (Vec::new(), Vec::new());
+        let (mut classes, mut supplies) = (Vec::new(), Vec::<Supply>::new());
         for executor in config.executors {
+            // Those of further Pythons come after the usual one's, which would else be up later for them.
+            let usual =
+                classes.first().map_or(executor.class.python, |class: &TaskClass| class.python);
+            let first = supplies.first().filter(|_| executor.class.python != usual).cloned();
             classes.push(executor.class);
-            let (supply, work) = Supply::new(executor, events.clone(), stop.clone());
+            let (supply, work) = Supply::new(executor, first, events.clone(), stop.clone());
             supplies.push(supply);
             helpers.spawn(work);
         }

@@ -3,15 +3,19 @@
 mod support;
 
 use std::io::BufRead as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use belljar_core::outcome::{FailureKind, Verdict};
 use belljar_core::task::Attempt;
-use belljar_worker::config::ExecutorConfig;
+use belljar_worker::config::{ExecutorConfig, PoolConfig};
 use belljar_worker::error::RefusedReason;
 use belljar_worker::pool::PoolEvent;
-use support::{PATIENCE, Rig, call, completed, descendants, failed, marked, native, within};
+use support::{
+    PATIENCE, Rig, belljar_python, call, completed, descendants, executor, failed, marked, native,
+    pool, within,
+};
 
 const NO_OP: &str = "def f(): return None";
 const NAP: &str = "def f(s):\n  import time\n  time.sleep(s)";
@@ -24,6 +28,26 @@ async fn executors_describe_themselves() {
     assert!(info.python.starts_with("3.11."), "{info:?}");
     assert_eq!(info.dill, "0.4.1");
     assert_eq!(rig.pool.describe(), [info]);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn further_pythons_come_up_after_the_usual_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let slow = dir.path().join("slow");
+    let script = format!("#!/bin/sh\nsleep 0.5\nexec {} \"$@\"\n", belljar_python().display());
+    std::fs::write(&slow, script).expect("written");
+    std::fs::set_permissions(&slow, std::fs::Permissions::from_mode(0o700)).expect("executable");
+    let path = std::env::var_os("PATH").expect("where `sleep` is");
+    let usual = ExecutorConfig { program: slow, env: vec![("PATH".into(), path)], ..executor() };
+    let further = "native:3.9".parse().expect("a class");
+    let config = ExecutorConfig { class: further, ..executor() };
+    let executors = vec![usual, config];
+    let mut rig = Rig::of(PoolConfig { executors, ..pool(1) });
+    for class in [native(), further] {
+        let PoolEvent::ExecutorUp(info) = rig.event().await else { panic!("an executor") };
+        assert_eq!(info.class, class);
+    }
     rig.end().await;
 }
 

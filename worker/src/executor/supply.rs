@@ -37,9 +37,11 @@ pub(crate) struct Supply {
 }
 
 impl Supply {
-    /// The handle, and the work of keeping a child ready, which ends at `stop`.
+    /// The handle, and the work of keeping a child ready, which begins once it is known whether `first` has one,
+    /// and ends at `stop`.
     pub(crate) fn new(
         config: ExecutorConfig,
+        first: Option<Self>,
         events: mpsc::Sender<PoolEvent>,
         stop: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send) {
@@ -48,7 +50,14 @@ impl Supply {
         let producer = Producer { config, sender, status, events };
         let supply = Self { children: Arc::new(Mutex::new(children)), status: watched };
         (supply, async move {
-            let _ = stop.run_until_cancelled(producer.run()).await;
+            let work = async {
+                if let Some(mut first) = first {
+                    // Where that has ended, so will this.
+                    let _ = first.status.wait_for(|status| *status != Status::Starting).await;
+                }
+                producer.run().await;
+            };
+            let _ = stop.run_until_cancelled(work).await;
         })
     }
 

@@ -170,11 +170,16 @@ impl Rig {
         Self::with(slots, executor())
     }
 
-    pub(crate) fn with(slots: usize, mut executor: ExecutorConfig) -> Self {
+    pub(crate) fn with(slots: usize, executor: ExecutorConfig) -> Self {
+        Self::of(PoolConfig { executors: vec![executor], ..pool(slots) })
+    }
+
+    pub(crate) fn of(mut config: PoolConfig) -> Self {
         let mark = TaskId::random().to_string();
-        executor.env.push(("BELLJAR_TEST_RIG".into(), mark.clone().into()));
-        let (pool, events) =
-            Pool::start(PoolConfig { slots, executors: vec![executor], offers: Offers::default() });
+        for executor in &mut config.executors {
+            executor.env.push(("BELLJAR_TEST_RIG".into(), mark.clone().into()));
+        }
+        let (pool, events) = Pool::start(config);
         Self { pool, events, mark }
     }
 
