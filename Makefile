@@ -73,10 +73,10 @@ bench: build ## Measure everything and report, in a quarter of an hour; ARGS=--q
 bench-sandbox: build ## Measure what the sandbox costs, by itself and beside native over REST.
 	@$(TARGET)/release/belljar bench sandbox --out .belljar/bench-sandbox $(ARGS)
 
-bench-peers: build ## Measure Celery, Huey, Dask, Ray and eryx beside belljar; installs them apart. eryx needs PEERS_PYTHON=python3.12.
+bench-peers: build ## Measure Celery, Huey, Dask, Ray and eryx beside belljar; installs them apart. eryx needs PEERS=.belljar/peers-3.12 PEERS_PYTHON=python3.12.
 	@test -x $(PEERS)/bin/python || $(PEERS_PYTHON) -m venv $(PEERS)
 	@grep -v '^#' bench/peers/requirements.txt | xargs -n 1 $(PEERS)/bin/pip --quiet --disable-pip-version-check install --only-binary :all: || true
-	@$(TARGET)/release/belljar bench peers --out .belljar/bench-peers $(ARGS)
+	@$(TARGET)/release/belljar bench peers --peers $(PEERS) --out .belljar/bench-peers $(ARGS)
 
 bench-client: build ## Speed with a Python client, beside ProcessPoolExecutor in the same run.
 	@$(VENV)/bin/python bench/python_client.py --belljar $(TARGET)/release/belljar $(ARGS)
