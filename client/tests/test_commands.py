@@ -68,6 +68,13 @@ class Run(unittest.TestCase):
         self.assertIn("Point(x=30)", self.run_script("scale", "--arg", "1", "--arg", "by=10").stdout)
         self.assertEqual(_script.arguments(["1", "[2]", "a=b"], ["n='3'", "4"]), ((1, [2], "a=b", 4), {"n": "3"}))
 
+    def test_arguments_come_from_the_docstring(self):
+        for docstring in ('"""args: ((2, 3), {})"""', "'args: ((2, 3), {})'", '"""Multiplies.\n\nargs: ((2, 3), {})\n"""'):
+            script = Path(self.script).with_name("multiply.py")
+            script.write_text(f"{docstring}\n\ndef multiply(a, b):\n    return a * b\n")
+            ended = belljar_command("run", str(script))
+            self.assertEqual((ended.stdout, ended.returncode), ("6\n", 0), ended.stderr)
+
     def test_an_exception_is_shown_with_its_traceback(self):
         ended = self.run_script("fail")
         self.assertEqual((ended.returncode, ended.stdout), (1, ""))

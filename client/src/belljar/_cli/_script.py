@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional, Sequence
 
+_QUOTED = re.compile(r"""[rRuU]?('''|\"\"\"|'|\")(.*)\1""", re.DOTALL)
 _RANGE = re.compile(r"range\(\s*(-?\d+)\s*(?:,\s*(-?\d+)\s*)?(?:,\s*(-?\d+)\s*)?\)")
 _NAMED = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 
@@ -67,9 +68,12 @@ def _is_main_block(node: ast.stmt) -> bool:
 
 
 def _docstring(source: str) -> str:
-    """A module's docstring as it is written: in the literals there, escapes are to be read once."""
+    """A module's docstring as it is written, without its quotes: in the literals there, escapes are to be read
+    once."""
     body = ast.parse(source).body
-    return (ast.get_source_segment(source, body[0]) or "") if body else ""
+    written = (ast.get_source_segment(source, body[0]) or "") if body else ""
+    quoted = _QUOTED.fullmatch(written)
+    return quoted[2] if quoted else ""
 
 
 def _function(names: dict[str, Any], path: Path, name: str) -> Callable[..., Any]:
