@@ -8,8 +8,8 @@ use axum::response::Response;
 use belljar_core::grants::Grants;
 use belljar_core::id::FunctionId;
 use belljar_core::payload;
-use belljar_core::pickle::{self, PythonHint};
-use belljar_core::task::{CodeHash, Limits, PythonVersion, Runtime, TaskClass};
+use belljar_core::pickle;
+use belljar_core::task::{CodeHash, Limits, Runtime};
 use belljar_store::record::{FunctionRecord, Timestamp};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -19,8 +19,8 @@ use crate::app::App;
 use crate::body::{Input, offload, parse};
 use crate::error::ApiError;
 use crate::guest_modules;
-use crate::known::pythons;
 use crate::reply;
+use crate::routes::placement::Wish;
 use crate::timing::{Phase, Scope};
 use crate::validate::{Field, Kind, Problem};
 
@@ -66,10 +66,8 @@ struct Registration {
     description: String,
     code: Bytes,
     hash: CodeHash,
-    hint: PythonHint,
     modules: Vec<String>,
-    runtime: Option<Runtime>,
-    python: Option<PythonVersion>,
+    wish: Wish,
     limits: Limits,
     grants: Option<Box<Grants>>,
 }
@@ -84,12 +82,12 @@ pub(crate) async fn register(
     let read = move || read(&bytes, &shared);
     let sent = notes.time(Phase::Read, offload(input.bytes.len(), read)).await?;
     let served = notes.time(Phase::Store, app.served.get(&app.store)).await?;
-    let class = match resolve(&sent, app.config.default_class, &served) {
+    let class = match sent.wish.resolve(app.config.default_class, &served) {
         Ok(class) => class,
         // Somebody who serves it may have come within the last second.
         Err(_) => {
             let served = notes.time(Phase::Store, app.served.look(&app.store)).await?;
-            resolve(&sent, app.config.default_class, &served).map_err(ApiError::invalid)?
+            sent.wish.resolve(app.config.default_class, &served).map_err(ApiError::invalid)?
         }
     };
     if class.runtime == Runtime::Sandbox {
@@ -153,10 +151,8 @@ fn read(bytes: &[u8], app: &App) -> Result<Registration, ApiError> {
         description: body.description.map_or_else(String::new, Cow::into_owned),
         hash: CodeHash::of(&code),
         code: code.into(),
-        hint: found.python,
         modules: found.modules,
-        runtime,
-        python,
+        wish: Wish { runtime, python, hint: found.python },
         limits,
         grants,
     })
@@ -243,125 +239,9 @@ pub(super) fn timeout_ms(
     None
 }
 
-/// Where a function will run: as it says, as its bytecode shows, else as the deployment has it.
-fn resolve(
-    sent: &Registration,
-    default: TaskClass,
-    served: &[TaskClass],
-) -> Result<TaskClass, Problem> {
-    let runtime = sent.runtime.unwrap_or(default.runtime);
-    let offered = pythons(served, runtime);
-    let shown = || {
-        if sent.hint.allows(default.python) {
-            return Some(default.python);
-        }
-        let newest = || offered.iter().rev().find(|python| sent.hint.allows(**python)).copied();
-        // Of several that it may be, none is taken by chance: the wrong one would run something else.
-        sent.hint.certain().or_else(|| newest().filter(|_| sent.hint.is_open_ended()))
-    };
-    match sent.python.or_else(shown) {
-        Some(python) if served.is_empty() || offered.contains(&python) => {
-            Ok(TaskClass { runtime, python })
-        }
-        // Nobody is there to say what will be served: the queue waits.
-        None if served.is_empty() => Ok(TaskClass { runtime, python: default.python }),
-        Some(python) => Err(unserved(runtime, &format!("Python {python}"), &offered)),
-        None if offered.iter().any(|python| sent.hint.allows(*python)) => {
-            let msg = format!(
-                "Input should say of which Python the function is: its bytecode is of {}, and each runs it \
-                 differently. Send for example `{{:d}}.{{:d}}`.format(*sys.version_info)",
-                sent.hint
-            );
-            Err(Problem::body("python_ambiguous", "python", msg))
-        }
-        None => Err(unserved(runtime, &sent.hint.to_string(), &offered)),
-    }
-}
-
-/// Nobody can run this: a sentence with both versions.
-pub(super) fn unserved(runtime: Runtime, wanted: &str, offered: &[PythonVersion]) -> Problem {
-    if offered.is_empty() {
-        let msg = format!(
-            "Input should be a runtime that is served, and no worker serves `{runtime}` now: start \
-             a worker with `--runtime {runtime}`, or use the other runtime"
-        );
-        return Problem::body("runtime_unserved", "runtime", msg);
-    }
-    let list = offered.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
-    let msg = format!(
-        "Input should be a function for a Python that is served: this one needs {wanted}, and the \
-         {runtime} workers run Python {list}. Register it from Python {list}, or start a worker \
-         with {wanted}"
-    );
-    Problem::body("python_unserved", "python", msg)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn sent(runtime: Option<&str>, python: Option<&str>) -> Registration {
-        Registration {
-            name: String::new(),
-            description: String::new(),
-            code: Bytes::new(),
-            hash: CodeHash::of(b""),
-            hint: PythonHint::UNKNOWN,
-            modules: Vec::new(),
-            runtime: runtime.map(|text| text.parse().expect("a runtime")),
-            python: python.map(|text| text.parse().expect("a version")),
-            limits: Limits::DEFAULT,
-            grants: None,
-        }
-    }
-
-    fn class(text: &str) -> TaskClass {
-        text.parse().expect("a class")
-    }
-
-    #[test]
-    fn a_function_goes_where_it_can_run() {
-        let default = class("native:3.11");
-        let served = [class("native:3.11"), class("sandbox:3.13")];
-        let of = |runtime, python| {
-            resolve(&sent(runtime, python), default, &served).map(|class| class.to_string())
-        };
-        assert_eq!(of(None, None).as_deref(), Ok("native:3.11"));
-        assert_eq!(of(Some("sandbox"), Some("3.13")).as_deref(), Ok("sandbox:3.13"));
-        let refused = of(None, Some("3.12")).expect_err("nobody has 3.12");
-        assert!(refused.msg.contains("3.12") && refused.msg.contains("3.11"), "{}", refused.msg);
-        let asleep = resolve(&sent(Some("sandbox"), Some("3.9")), default, &[]);
-        assert_eq!(asleep.map(|class| class.to_string()).as_deref(), Ok("sandbox:3.9"));
-        let refused = resolve(&sent(Some("sandbox"), None), default, &[default]);
-        assert_eq!(refused.expect_err("nobody").kind, "runtime_unserved");
-    }
-
-    /// `def f(): return 1`, by the dill of Python 3.9; bytecode of 3.10 looks alike.
-    const BY_3_9: &str = "gASVpQAAAAAAAACMCmRpbGwuX2RpbGyUjBBfY3JlYXRlX2Z1bmN0aW9ulJOUKGgAjAxfY3JlYXRlX2NvZGWUk5Qo\
-        SwBLAEsASwBLAUtDQwRkAVMAlE5LAYaUKSmMBzxzdGRpbj6UjAFmlEsCQwCUKSl0lFKUY19fYnVpbHRpbl9fCl9fbWFpbl9fCmgI\
-        Tk50lFKUfZR9lIwPX19hbm5vdGF0aW9uc19flH2Uc4aUYi4=";
-
-    #[test]
-    fn of_two_pythons_none_is_taken_by_chance() {
-        let pickle = belljar_core::payload::decode(BY_3_9).expect("base64");
-        let hint = belljar_core::pickle::inspect(&pickle).expect("a pickle").python;
-        let of = |python, default, served: &[&str]| {
-            let served: Vec<_> = served.iter().map(|text| class(text)).collect();
-            let sent = Registration { hint, ..sent(None, python) };
-            let resolved = resolve(&sent, class(default), &served);
-            resolved.map(|class| class.to_string()).map_err(|problem| problem.kind)
-        };
-        let all = ["native:3.9", "native:3.10", "native:3.11"];
-        assert_eq!(of(None, "native:3.11", &all), Err("python_ambiguous"));
-        assert_eq!(of(None, "native:3.11", &all[1..]), Err("python_ambiguous"));
-        assert_eq!(of(None, "native:3.11", &all[2..]), Err("python_unserved"));
-        assert_eq!(of(Some("3.9"), "native:3.11", &all).as_deref(), Ok("native:3.9"));
-        assert_eq!(
-            of(None, "native:3.10", &all).as_deref(),
-            Ok("native:3.10"),
-            "the deployment says so"
-        );
-    }
 
     #[test]
     fn time_limits_are_bounded() {

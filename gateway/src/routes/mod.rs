@@ -8,6 +8,7 @@ mod health;
 mod lists;
 mod look;
 mod pages;
+mod placement;
 mod results;
 mod submit;
 mod tasks;

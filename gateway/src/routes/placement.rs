@@ -1,0 +1,131 @@
+//! Where a function will run: its runtime and its Python, or why nobody can run it.
+
+use belljar_core::pickle::PythonHint;
+use belljar_core::task::{PythonVersion, Runtime, TaskClass};
+
+use crate::known::pythons;
+use crate::validate::Problem;
+
+/// What a registration says of where its function is to run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wish {
+    pub(super) runtime: Option<Runtime>,
+    pub(super) python: Option<PythonVersion>,
+    /// What its bytecode shows.
+    pub(super) hint: PythonHint,
+}
+
+impl Wish {
+    /// Where the function will run: as it says, as its bytecode shows, else as the deployment has it.
+    pub(super) fn resolve(
+        &self,
+        default: TaskClass,
+        served: &[TaskClass],
+    ) -> Result<TaskClass, Problem> {
+        let runtime = self.runtime.unwrap_or(default.runtime);
+        let offered = pythons(served, runtime);
+        let shown = || {
+            if self.hint.allows(default.python) {
+                return Some(default.python);
+            }
+            let newest = || offered.iter().rev().find(|python| self.hint.allows(**python)).copied();
+            // Of several that it may be, none is taken by chance: the wrong one would run something else.
+            self.hint.certain().or_else(|| newest().filter(|_| self.hint.is_open_ended()))
+        };
+        match self.python.or_else(shown) {
+            Some(python) if served.is_empty() || offered.contains(&python) => {
+                Ok(TaskClass { runtime, python })
+            }
+            // Nobody is there to say what will be served: the queue waits.
+            None if served.is_empty() => Ok(TaskClass { runtime, python: default.python }),
+            Some(python) => Err(unserved(runtime, &format!("Python {python}"), &offered)),
+            None if offered.iter().any(|python| self.hint.allows(*python)) => {
+                let msg = format!(
+                    "Input should say of which Python the function is: its bytecode is of {}, and each runs it \
+                 differently. Send for example `{{:d}}.{{:d}}`.format(*sys.version_info)",
+                    self.hint
+                );
+                Err(Problem::body("python_ambiguous", "python", msg))
+            }
+            None => Err(unserved(runtime, &self.hint.to_string(), &offered)),
+        }
+    }
+}
+
+/// Nobody can run this: a sentence with both versions.
+pub(super) fn unserved(runtime: Runtime, wanted: &str, offered: &[PythonVersion]) -> Problem {
+    if offered.is_empty() {
+        let msg = format!(
+            "Input should be a runtime that is served, and no worker serves `{runtime}` now: start \
+             a worker with `--runtime {runtime}`, or use the other runtime"
+        );
+        return Problem::body("runtime_unserved", "runtime", msg);
+    }
+    let list = offered.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+    let msg = format!(
+        "Input should be a function for a Python that is served: this one needs {wanted}, and the \
+         {runtime} workers run Python {list}. Register it from Python {list}, or start a worker \
+         with {wanted}"
+    );
+    Problem::body("python_unserved", "python", msg)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(runtime: Option<&str>, python: Option<&str>) -> Wish {
+        Wish {
+            runtime: runtime.map(|text| text.parse().expect("a runtime")),
+            python: python.map(|text| text.parse().expect("a version")),
+            hint: PythonHint::UNKNOWN,
+        }
+    }
+
+    fn class(text: &str) -> TaskClass {
+        text.parse().expect("a class")
+    }
+
+    #[test]
+    fn a_function_goes_where_it_can_run() {
+        let default = class("native:3.11");
+        let served = [class("native:3.11"), class("sandbox:3.13")];
+        let of = |runtime, python| {
+            wish(runtime, python).resolve(default, &served).map(|class| class.to_string())
+        };
+        assert_eq!(of(None, None).as_deref(), Ok("native:3.11"));
+        assert_eq!(of(Some("sandbox"), Some("3.13")).as_deref(), Ok("sandbox:3.13"));
+        let refused = of(None, Some("3.12")).expect_err("nobody has 3.12");
+        assert!(refused.msg.contains("3.12") && refused.msg.contains("3.11"), "{}", refused.msg);
+        let asleep = wish(Some("sandbox"), Some("3.9")).resolve(default, &[]);
+        assert_eq!(asleep.map(|class| class.to_string()).as_deref(), Ok("sandbox:3.9"));
+        let refused = wish(Some("sandbox"), None).resolve(default, &[default]);
+        assert_eq!(refused.expect_err("nobody").kind, "runtime_unserved");
+    }
+
+    /// `def f(): return 1`, by the dill of Python 3.9; bytecode of 3.10 looks alike.
+    const BY_3_9: &str = "gASVpQAAAAAAAACMCmRpbGwuX2RpbGyUjBBfY3JlYXRlX2Z1bmN0aW9ulJOUKGgAjAxfY3JlYXRlX2NvZGWUk5Qo\
+        SwBLAEsASwBLAUtDQwRkAVMAlE5LAYaUKSmMBzxzdGRpbj6UjAFmlEsCQwCUKSl0lFKUY19fYnVpbHRpbl9fCl9fbWFpbl9fCmgI\
+        Tk50lFKUfZR9lIwPX19hbm5vdGF0aW9uc19flH2Uc4aUYi4=";
+
+    #[test]
+    fn of_two_pythons_none_is_taken_by_chance() {
+        let pickle = belljar_core::payload::decode(BY_3_9).expect("base64");
+        let hint = belljar_core::pickle::inspect(&pickle).expect("a pickle").python;
+        let of = |python, default, served: &[&str]| {
+            let served: Vec<_> = served.iter().map(|text| class(text)).collect();
+            let resolved = Wish { hint, ..wish(None, python) }.resolve(class(default), &served);
+            resolved.map(|class| class.to_string()).map_err(|problem| problem.kind)
+        };
+        let all = ["native:3.9", "native:3.10", "native:3.11"];
+        assert_eq!(of(None, "native:3.11", &all), Err("python_ambiguous"));
+        assert_eq!(of(None, "native:3.11", &all[1..]), Err("python_ambiguous"));
+        assert_eq!(of(None, "native:3.11", &all[2..]), Err("python_unserved"));
+        assert_eq!(of(Some("3.9"), "native:3.11", &all).as_deref(), Ok("native:3.9"));
+        assert_eq!(
+            of(None, "native:3.10", &all).as_deref(),
+            Ok("native:3.10"),
+            "the deployment says so"
+        );
+    }
+}
