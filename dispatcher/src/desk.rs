@@ -109,7 +109,7 @@ impl Desk {
             }
             Notice::Cancel(task_id) => Some(Event::CancelWanted(task_id)),
             Notice::Connected => Some(Event::Reconnected),
-            Notice::Delayed | Notice::Ended(_) => None,
+            Notice::Delayed | Notice::Ended(_) | Notice::Moved(..) => None,
         }
     }
 

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::Admission;
 use crate::config::Config;
 use crate::error::ApiError;
+use crate::feed::Feed;
 use crate::known::{KnownFunctions, ServedClasses};
 use crate::metrics::Metrics;
 use crate::notices::Hub;
@@ -24,6 +25,7 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) admission: Admission,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) feed: Arc<Feed>,
     pub(crate) metrics: Metrics,
     pub(crate) known: KnownFunctions,
     pub(crate) served: ServedClasses,
@@ -47,6 +49,7 @@ impl App {
     ) -> Self {
         Self {
             hub: Arc::new(Hub::new(config.max_waiters)),
+            feed: Feed::new(),
             body_room: Arc::new(Semaphore::new(
                 (config.max_buffered_bytes.max(config.max_body_bytes) >> 10) + 1,
             )),

@@ -9,6 +9,7 @@
 //! * `body`, `extract`, `validate`: bodies, paths and queries, and what is wrong with them.
 //! * `routes`: one file for each family of routes. * `reply`: how answers are written.
 //! * `waiters`, `notices`: who waits for which task, and the one subscription that wakes them.
+//! * `feed`: what event streams are told.
 //! * `guest_modules`: what a sandboxed function cannot have.
 //! * `wakefulness`: processors that stay awake while calls come.
 //! * `known`: what is remembered of the store. * `metrics`, `timing`: what is measured.
@@ -22,6 +23,7 @@ mod connection;
 mod edge;
 pub mod error;
 mod extract;
+mod feed;
 mod guest_modules;
 mod known;
 mod metrics;

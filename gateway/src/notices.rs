@@ -1,15 +1,13 @@
-//! The gateway's one subscription: hears which tasks have ended and tells the waiters and the event
-//! streams. A long result is not in the notice: it is read, several at a time, if somebody here waits.
+//! The gateway's subscription: hears which tasks have ended and tells the waiters. A long result is not in the notice: it is read, several at a time, if somebody here waits.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use belljar_core::id::TaskId;
-use belljar_core::task::TaskStatus;
 use belljar_store::record::TaskResult;
 use belljar_store::{Ended, Notice, Notices, Store, Topic};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::Notify;
 
 use crate::app::App;
 use crate::waiters::Waiters;
@@ -18,25 +16,13 @@ use crate::waiters::Waiters;
 const CHUNK: usize = 64;
 /// Beyond so much of large results who waits reads the next one itself.
 const MAX_DELIVERED_BYTES: usize = 16 << 20;
-/// How many events a stream may fall behind before it is cut.
-const EVENT_BUFFER: usize = 4_096;
 /// How long to wait after a subscription that could not be started.
 const RETRY: Duration = Duration::from_millis(250);
-
-/// What an event stream is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// A task became terminal.
-    Ended(TaskId, TaskStatus),
-    /// The subscription was interrupted: ends may have been missed.
-    Gap,
-}
 
 /// Between the subscription and those who listen.
 pub(crate) struct Hub {
     /// Who waits for what.
     pub(crate) waiters: Waiters,
-    events: broadcast::Sender<Event>,
     /// Ended tasks whose results are yet to be read; bounded by the waiters.
     pending: Mutex<HashSet<TaskId>>,
     arrival: Notify,
@@ -47,45 +33,30 @@ impl Hub {
     pub(crate) fn new(max_waiters: usize) -> Self {
         Self {
             waiters: Waiters::new(max_waiters),
-            events: broadcast::Sender::new(EVENT_BUFFER),
             pending: Mutex::default(),
             arrival: Notify::new(),
         }
     }
 
-    /// Listens to all events from now on.
-    pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
-    }
-
-    /// How many event streams are open.
-    pub(crate) fn streams(&self) -> usize {
-        self.events.receiver_count()
-    }
-
     fn take_in(&self, notice: Notice) {
         match notice {
             Notice::Ended(ends) => self.tell(&ends),
-            Notice::Connected => {
-                self.waiters.reread_all();
-                // An error only means that no stream is open.
-                let _ = self.events.send(Event::Gap);
-            }
-            Notice::Work | Notice::Given { .. } | Notice::Delayed | Notice::Cancel(_) => {}
+            Notice::Connected => self.waiters.reread_all(),
+            Notice::Moved(..)
+            | Notice::Work
+            | Notice::Given { .. }
+            | Notice::Delayed
+            | Notice::Cancel(_) => {}
         }
     }
 
     fn tell(&self, ends: &[Ended]) {
-        let is_watched = self.streams() > 0;
         let mut unread = Vec::new();
         for end in ends {
             match &end.result {
                 Some(result) => self.waiters.ended(end.id, result),
                 None if self.waiters.is_awaited(end.id) => unread.push(end.id),
                 None => {}
-            }
-            if is_watched {
-                let _ = self.events.send(Event::Ended(end.id, end.status));
             }
         }
         if !unread.is_empty() {
@@ -157,6 +128,8 @@ pub(crate) async fn deliver(hub: Arc<Hub>, store: Store) {
 
 #[cfg(test)]
 mod tests {
+    use belljar_core::task::TaskStatus;
+
     use super::*;
     use crate::waiters::Heard;
 
@@ -171,11 +144,9 @@ mod tests {
         let status = TaskStatus::Completed;
         let result = TaskResult { result: "v".into(), ..TaskResult::of(status) };
         let guard = hub.waiters.register(vec![id]).expect("room");
-        let mut events = hub.events();
         hub.take_in(end(id, Some(result.clone())));
         let Heard::Ended(ended) = guard.heard().await else { panic!("not an end") };
         assert_eq!(ended, [(id, result)]);
-        assert_eq!(events.try_recv(), Ok(Event::Ended(id, TaskStatus::Completed)));
         assert!(hub.take_pending().is_empty());
     }
 

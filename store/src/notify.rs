@@ -38,6 +38,8 @@ const GIVEN: &str = "belljar:given:";
 pub enum Topic {
     /// [`Notice::Ended`], for gateways.
     Ended,
+    /// [`Notice::Moved`], for gateways that somebody watches tasks at.
+    Moved,
     /// [`Notice::Work`] and [`Notice::Delayed`], for dispatchers.
     Work,
     /// [`Notice::Cancel`], for dispatchers.
@@ -50,6 +52,7 @@ impl Topic {
     fn channel(self) -> String {
         match self {
             Self::Ended => "belljar:ended".to_owned(),
+            Self::Moved => "belljar:moved".to_owned(),
             Self::Work => "belljar:work".to_owned(),
             Self::Cancel => "belljar:cancel".to_owned(),
             Self::Given(dispatcher) => format!("{GIVEN}{dispatcher}"),
@@ -62,6 +65,8 @@ impl Topic {
 pub enum Notice {
     /// These tasks became terminal.
     Ended(Vec<Ended>),
+    /// These tasks, which have not ended, went through these statuses.
+    Moved(Vec<TaskId>, &'static [TaskStatus]),
     /// There is work of these classes for dispatchers that claimed less than they wanted.
     Work,
     /// A delayed task was accepted that is due earlier than all others: beat now to hear when.
@@ -259,6 +264,7 @@ fn read(message: &Msg) -> Option<Notice> {
     let payload = message.get_payload_bytes();
     match (message.get_channel_name(), payload) {
         ("belljar:ended", ends) => read_ends(ends).map(Notice::Ended),
+        ("belljar:moved", moved) => read_moved(moved),
         ("belljar:work", b"delayed") => Some(Notice::Delayed),
         ("belljar:work", _) => Some(Notice::Work),
         ("belljar:cancel", bytes) => id(bytes).map(Notice::Cancel),
@@ -299,6 +305,19 @@ fn read_ends(message: &[u8]) -> Option<Vec<Ended>> {
         ends.push(Ended { id, status, result });
     }
     Some(ends)
+}
+
+/// Reads the message that `scripts/shared.lua` describes.
+fn read_moved(message: &[u8]) -> Option<Notice> {
+    let (letter, ids) = message.split_first()?;
+    let through: &[TaskStatus] = match letter {
+        b'Q' => &[TaskStatus::Queued],
+        b'R' => &[TaskStatus::Running],
+        b'G' => &[TaskStatus::Queued, TaskStatus::Running],
+        _ => return None,
+    };
+    let (ids, []) = ids.as_chunks::<ID_BYTES>() else { return None };
+    Some(Notice::Moved(ids.iter().map(|bytes| id(bytes)).collect::<Option<_>>()?, through))
 }
 
 /// Reads the message of `scripts/submit.lua`.

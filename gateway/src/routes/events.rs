@@ -1,7 +1,8 @@
-//! Server-sent events: each task's end as it happens.
+//! Server-sent events: each move of a task as it happens.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use axum::extract::State;
 use axum::response::Response;
 use belljar_core::id::{FunctionId, TaskId};
 use belljar_core::task::TaskStatus;
+use belljar_store::Store;
 use bytes::Bytes;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -17,7 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{Query, not_a_uuid};
-use crate::notices::Event;
+use crate::feed::Event;
 use crate::reply;
 use crate::timing::Scope;
 use crate::validate::Problem;
@@ -27,35 +29,65 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The most tasks that one stream may be about.
 const MAX_IDS: usize = 1_000;
 
+/// How many tasks' functions a stream remembers; they are asked for again after that.
+const MAX_KNOWN: usize = 100_000;
+
 /// One open stream.
 struct Stream {
     app: Arc<App>,
     events: broadcast::Receiver<Event>,
-    tasks: HashSet<TaskId>,
-    function: Option<FunctionId>,
+    wanted: Wanted,
     /// What is ready to be sent.
     ready: VecDeque<Bytes>,
     is_last: bool,
 }
 
-/// `GET /v1/events`, of all tasks or of those in `task_id` or of one `function_id`.
+/// What a stream is about; an empty set stands for everything.
+struct Wanted {
+    tasks: HashSet<TaskId>,
+    function: Option<FunctionId>,
+    statuses: HashSet<TaskStatus>,
+    /// Which tasks are of that function, until they end.
+    known: HashMap<TaskId, bool>,
+    /// Those of `tasks` whose end was told before: earlier moves may still be on their way.
+    ended: HashSet<TaskId>,
+}
+
+/// `GET /v1/events`, of all tasks or of those in `task_id` or of one `function_id`; of all moves or of those
+/// to a `status`.
 pub(crate) async fn events(
     State(app): State<Arc<App>>,
     _: Scope,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let tasks = task_ids(&query)?;
-    let function = query.parsed("function_id", "uuid_parsing")?;
+    let wanted = Wanted {
+        tasks: task_ids(&query)?,
+        function: query.parsed("function_id", "uuid_parsing")?,
+        statuses: statuses(&query)?,
+        known: HashMap::new(),
+        ended: HashSet::new(),
+    };
     // Listening begins before the look at those that have ended already: none is missed.
-    let events = app.hub.events();
+    let events = app.feed.watch(&app.store).await?;
     let ready = VecDeque::from([Bytes::from_static(b"retry: 1000\n: connected\n\n")]);
-    let mut stream = Stream { app, events, tasks, function, ready, is_last: false };
+    let mut stream = Stream { app, events, wanted, ready, is_last: false };
     stream.look().await?;
     let body = futures_util::stream::unfold(stream, |mut stream| async {
         let bytes = stream.next().await?;
         Some((Ok::<_, Infallible>(bytes), stream))
     });
     Ok(reply::of("text/event-stream", Body::from_stream(body)))
+}
+
+fn statuses(query: &Query) -> Result<HashSet<TaskStatus>, ApiError> {
+    let named = query.all("status").filter(|text| !text.is_empty());
+    let parsed = named.map(|text| {
+        text.parse().map_err(|error| {
+            let msg = format!("Input should be valid: {error}");
+            ApiError::invalid(Problem::part("enum", ["query", "status"], msg))
+        })
+    });
+    parsed.collect()
 }
 
 fn task_ids(query: &Query) -> Result<HashSet<TaskId>, ApiError> {
@@ -95,10 +127,20 @@ impl Stream {
 
     async fn take_in(&mut self, event: Result<Event, RecvError>) {
         match event {
-            Ok(Event::Ended(id, status)) if self.is_about(id).await => self.tell(id, status),
-            Ok(Event::Ended(..)) => {}
+            Ok(Event::Moved(moves)) => {
+                let mut text = String::new();
+                for &(id, status) in moves.iter() {
+                    if self.wanted.has(id, status, &self.app.store).await {
+                        tell(&mut text, id, status);
+                    }
+                }
+                if !text.is_empty() {
+                    self.ready.push_back(text.into());
+                }
+            }
             Ok(Event::Gap) => {
-                self.ready.push_back(text("gap", "events may be missing: read what matters again"));
+                self.ready
+                    .push_back(sentence("gap", "events may be missing: read what matters again"));
                 if self.look().await.is_err() {
                     self.end("error", "the store is unreachable: connect again");
                 }
@@ -106,50 +148,82 @@ impl Stream {
             Err(RecvError::Lagged(missed)) => {
                 self.end(
                     "overflow",
-                    &format!("too slow: {missed} events were dropped; connect again"),
+                    &format!("too slow: {missed} groups of events were dropped; connect again"),
                 );
             }
             Err(RecvError::Closed) => self.is_last = true,
         }
     }
 
-    async fn is_about(&self, id: TaskId) -> bool {
-        if !self.tasks.is_empty() && !self.tasks.contains(&id) {
-            return false;
-        }
-        let Some(function) = self.function else { return true };
-        let record = self.app.store.task(id).await.ok().flatten();
-        record.is_some_and(|record| record.spec.function_id == function)
-    }
-
     /// Tells of those named tasks that have ended already.
     async fn look(&mut self) -> Result<(), ApiError> {
-        if self.tasks.is_empty() {
+        let ids: Vec<_> = self.wanted.tasks.difference(&self.wanted.ended).copied().collect();
+        if ids.is_empty() {
             return Ok(());
         }
-        let ids: Vec<_> = self.tasks.iter().copied().collect();
-        for (id, result) in ids.iter().zip(self.app.store.results_within(&ids, 0).await?) {
-            match result {
-                Some(found) if found.status.is_terminal() => self.tell(*id, found.status),
-                Some(_) => {}
-                None => return Err(ApiError::UnknownTask(*id)),
+        let mut text = String::new();
+        for (&id, result) in ids.iter().zip(self.app.store.results_within(&ids, 0).await?) {
+            let status = result.ok_or(ApiError::UnknownTask(id))?.status;
+            if status.is_terminal() && self.wanted.has(id, status, &self.app.store).await {
+                tell(&mut text, id, status);
             }
+        }
+        if !text.is_empty() {
+            self.ready.push_back(text.into());
         }
         Ok(())
     }
 
-    fn tell(&mut self, id: TaskId, status: TaskStatus) {
-        let data = format!("{{\"task_id\":\"{id}\",\"status\":\"{status}\"}}");
-        self.ready.push_back(Bytes::from(format!("event: task\nid: {id}\ndata: {data}\n\n")));
-    }
-
     fn end(&mut self, event: &str, why: &str) {
-        self.ready.push_back(text(event, why));
+        self.ready.push_back(sentence(event, why));
         self.is_last = true;
     }
 }
 
+impl Wanted {
+    /// Whether a move is to be told; notes that it was, where it is the last.
+    async fn has(&mut self, id: TaskId, status: TaskStatus, store: &Store) -> bool {
+        if !self.tasks.is_empty() && (!self.tasks.contains(&id) || self.ended.contains(&id)) {
+            return false;
+        }
+        if !self.tasks.is_empty() && status.is_terminal() {
+            self.ended.insert(id);
+        }
+        let is_of_function = self.is_of_function(id, status, store).await;
+        is_of_function && (self.statuses.is_empty() || self.statuses.contains(&status))
+    }
+
+    async fn is_of_function(&mut self, id: TaskId, status: TaskStatus, store: &Store) -> bool {
+        let Some(function) = self.function else { return true };
+        let known = if status.is_terminal() {
+            self.known.remove(&id)
+        } else {
+            self.known.get(&id).copied()
+        };
+        if let Some(known) = known {
+            return known;
+        }
+        let record = store.task(id).await.ok().flatten();
+        let is_of_it = record.is_some_and(|record| record.spec.function_id == function);
+        if !status.is_terminal() {
+            if self.known.len() >= MAX_KNOWN {
+                self.known.clear();
+            }
+            self.known.insert(id, is_of_it);
+        }
+        is_of_it
+    }
+}
+
+fn tell(text: &mut String, id: TaskId, status: TaskStatus) {
+    // Writing to a string cannot fail.
+    let _ = write!(
+        text,
+        "event: task\nid: {id}\ndata: {{\"task_id\":\"{id}\",\"status\":\"{status}\"}}\n\n"
+    );
+}
+
 /// An event with one sentence of plain characters.
-fn text(event: &str, sentence: &str) -> Bytes {
+fn sentence(event: &str, sentence: &str) -> Bytes {
     Bytes::from(format!("event: {event}\ndata: {{\"detail\":\"{sentence}\"}}\n\n"))
 }

@@ -90,7 +90,7 @@ pub(crate) async fn audit(
 pub(crate) async fn metrics(State(app): State<Arc<App>>, _: Scope) -> Result<Response, ApiError> {
     let work = async { tokio::try_join!(app.store.audit(), app.store.queue_lengths()) };
     let store = work.await.ok();
-    let text = app.metrics.text(app.hub.waiters.len(), app.hub.streams(), store);
+    let text = app.metrics.text(app.hub.waiters.len(), app.feed.streams(), store);
     let text = text.map_err(|_| ApiError::Internal("cannot write the metrics".into()))?;
     Ok(reply::of("application/openmetrics-text; version=1.0.0; charset=utf-8", text))
 }

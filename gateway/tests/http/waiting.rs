@@ -298,7 +298,7 @@ async fn a_lost_attempt_wakes_nobody() {
 }
 
 #[tokio::test]
-async fn events_tell_of_ends() {
+async fn events_tell_of_every_move() {
     let gateway = Gateway::start().await;
     let function_id = gateway.register().await;
     let other =
@@ -308,7 +308,13 @@ async fn events_tell_of_ends() {
     dispatcher.complete_one(b"N.").await;
 
     let mut streams = Vec::new();
-    for query in [String::new(), format!("?function_id={other}"), format!("?task_id={early}")] {
+    let queries = [
+        String::new(),
+        format!("?function_id={other}"),
+        format!("?task_id={early}"),
+        "?status=COMPLETED,CANCELLED".to_owned(),
+    ];
+    for query in queries {
         let mut stream = gateway.client().connect().await;
         let path = format!("/v1/events{query}");
         stream.write(&crate::support::client::request("GET", &path, &[], b"")).await;
@@ -323,17 +329,55 @@ async fn events_tell_of_ends() {
     let event =
         |id: &str, status| format!("data: {{\"task_id\":\"{id}\",\"status\":\"{status}\"}}");
     let all = streams[0].until(&event(&theirs, "CANCELLED")).await;
-    assert!(all.contains(&event(&ours, "COMPLETED")), "{all}");
+    let at = |status| all.find(&event(&ours, status));
+    let moves = [at("QUEUED"), at("RUNNING"), at("COMPLETED")];
+    assert!(moves.is_sorted() && moves[0].is_some(), "{moves:?} in {all}");
     assert!(all.contains("text/event-stream"), "{all}");
     let filtered = streams[1].until(&event(&theirs, "CANCELLED")).await;
     assert!(!filtered.contains(&ours), "{filtered}");
+    assert!(filtered.contains(&event(&theirs, "RUNNING")), "{filtered}");
     let named = streams[2].until(&event(&early, "COMPLETED")).await;
     assert!(!named.contains(&ours), "{named}");
+    let ends = streams[3].until(&event(&theirs, "CANCELLED")).await;
+    assert!(
+        ends.contains(&ours) && !ends.contains("QUEUED") && !ends.contains("RUNNING"),
+        "{ends}"
+    );
 
     let client = gateway.client();
     assert_eq!(client.get("/v1/events?task_id=x").await.problems()[0].1, "task_id");
+    assert_eq!(client.get("/v1/events?status=GONE").await.problems()[0].1, "status");
     let unknown = "/v1/events?task_id=0f8fad5b-d9cb-469f-a165-70867728950e";
     client.get(unknown).await.is_error(404, "unknown_task");
+}
+
+#[tokio::test]
+async fn moves_are_listened_to_while_somebody_watches() {
+    let gateway = Gateway::start().await;
+    let function_id = gateway.register().await;
+    let listeners = async || {
+        let url = gateway.redis.url();
+        let mut asked = tokio::process::Command::new("redis-cli");
+        let path = url.trim_start_matches("redis+unix://");
+        let asked = asked.args(["-s", path, "pubsub", "numsub", "belljar:moved"]).output().await;
+        String::from_utf8(asked.expect("redis-cli").stdout).expect("text").ends_with("1\n")
+    };
+    assert!(!listeners().await);
+    for _ in 0..2 {
+        let mut stream = gateway.client().connect().await;
+        stream.write(&crate::support::client::request("GET", "/v1/events", &[], b"")).await;
+        stream.until(": connected").await;
+        assert!(listeners().await);
+        let id = gateway.execute(&function_id).await;
+        stream.until(&id).await;
+        drop(stream);
+        // The next notice finds nobody any more.
+        until("nobody listens", async || {
+            gateway.execute(&function_id).await;
+            !listeners().await
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

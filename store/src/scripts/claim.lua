@@ -67,4 +67,5 @@ end
 write_all('HSET', ATTEMPTS, states)
 write_all('SADD', HELD .. dispatcher, held)
 count({ queued = -#held - dropped, running = #held })
+if #held > 0 then redis.call('PUBLISH', TOPIC_MOVED, 'R' .. table.concat(held)) end
 return claimed

@@ -71,7 +71,7 @@ end
 -- ones, the most attempts, and ending and result of those that fail. Returns a letter for each: A
 -- taken back, C ended as cancelled.
 local function take_back(ends, given, final)
-  local ids, answers, queues, states, queued = {}, {}, {}, {}, 0
+  local ids, answers, queues, states, queued = {}, {}, {}, {}, {}
   for i, task in ipairs(given) do ids[i] = task.id end
   local cards = cards_of(ids)
   local sequence = redis.call('HINCRBY', COUNTS, 'sequence', #ids) - #ids
@@ -100,12 +100,13 @@ local function take_back(ends, given, final)
       items[#items + 1] = task.id
       states[#states + 1] = task.id
       states[#states + 1] = state
-      queued = queued + 1
+      queued[#queued + 1] = task.id
     end
   end
   write_all('HSET', ATTEMPTS, states)
   enqueue(queues)
-  count({ queued = queued })
+  count({ queued = #queued })
+  if #queued > 0 then redis.call('PUBLISH', TOPIC_MOVED, 'Q' .. table.concat(queued)) end
   return answers
 end
 

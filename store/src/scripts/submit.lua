@@ -157,6 +157,7 @@ if ARGV[4] == '1' and #delayed == 0 and bytes <= MOST_GIVEN_BYTES
 else
   enqueue(queues, wants)
 end
+redis.call('PUBLISH', TOPIC_MOVED, (given > 0 and 'G' or 'Q') .. table.concat(ids))
 -- Trimmed in strides: a trim for every task would cost as much as the push.
 if write_all('LPUSH', RECENT, ids) > ARGV[2] + 1000 then redis.call('LTRIM', RECENT, 0, ARGV[2] - 1) end
 redis.call('HSET', COUNTS, 'accepted', accepted + #fresh, 'sequence', sequence + #fresh,

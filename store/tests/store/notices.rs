@@ -48,6 +48,39 @@ async fn ended_tasks_are_published_in_one_message_with_their_results() {
 }
 
 #[tokio::test]
+async fn who_watches_hears_of_every_move_in_its_order() {
+    use TaskStatus::{Queued, Running};
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let mut notices = listen(&store, &[Topic::Moved, Topic::Ended]).await;
+    let ids = store.submit(tasks(3)).await.expect("accepted");
+    assert_eq!(heard(&mut notices).await, Notice::Moved(ids.clone(), &[Queued]));
+    let dispatcher = DispatcherId::random();
+    let claimed = store.claim(dispatcher, &want(4)).await.expect("claimed");
+    assert_eq!(heard(&mut notices).await, Notice::Moved(ids.clone(), &[Running]));
+    store.requeue(&[unstarted(ids[0], claimed[0].attempt)]).await.expect("given back");
+    assert_eq!(heard(&mut notices).await, Notice::Moved(ids[..1].to_vec(), &[Queued]));
+    store.finish(NOBODY, 0, &[completed(ids[1], claimed[1].attempt, b"v")]).await.expect("said");
+    assert_eq!(heard(&mut notices).await, told(&store, &ids[1..2]).await);
+    store.claim(dispatcher, &want(4)).await.expect("claimed again");
+    assert_eq!(heard(&mut notices).await, Notice::Moved(ids[..1].to_vec(), &[Running]));
+    // One that a waiting dispatcher is handed goes through both at once.
+    let other = DispatcherId::random();
+    let _hears = listen(&store, &[Topic::Given(other)]).await;
+    assert_eq!(store.claim(other, &want(1)).await.expect("claimed"), []);
+    let given = submit_one(&store).await;
+    assert_eq!(heard(&mut notices).await, Notice::Moved(vec![given], &[Queued, Running]));
+    // The same again is no move.
+    store
+        .finish(NOBODY, 0, &[completed(ids[1], claimed[1].attempt, b"v")])
+        .await
+        .expect("said again");
+    store.cancel(ids[2]).await.expect("said");
+    store.finish(NOBODY, 0, &[completed(ids[2], claimed[2].attempt, b"v")]).await.expect("said");
+    assert_eq!(heard(&mut notices).await, told(&store, &ids[2..]).await);
+}
+
+#[tokio::test]
 async fn long_results_and_many_and_failures_are_left_to_be_read() {
     let redis = Redis::start().await;
     let store = redis.store().await;

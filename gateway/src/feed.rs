@@ -1,0 +1,104 @@
+//! What event streams are told: every move of every task. A subscription of its own, so that a gateway at
+//! which nobody watches hears of ends only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use belljar_core::id::TaskId;
+use belljar_core::task::TaskStatus;
+use belljar_store::{Notice, Notices, Store, Topic};
+use tokio::sync::{Mutex, broadcast};
+use tokio::time::timeout;
+
+use crate::error::ApiError;
+
+/// How many events a stream may fall behind before it is cut.
+const EVENT_BUFFER: usize = 1_024;
+/// How many moves one event tells of at most: together they bound the memory.
+const MOST_MOVES: usize = 256;
+/// How long a subscription may take to come up.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How soon the subscription ends after the last stream, where no notice comes.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// What an event stream is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// These tasks went to these statuses, in this order.
+    Moved(Arc<[(TaskId, TaskStatus)]>),
+    /// The subscription was interrupted: moves may have been missed.
+    Gap,
+}
+
+/// Between the subscription and the streams.
+pub(crate) struct Feed {
+    events: broadcast::Sender<Event>,
+    /// Whether there is a subscription.
+    is_on: Mutex<bool>,
+}
+
+impl Feed {
+    /// One that nobody watches.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { events: broadcast::Sender::new(EVENT_BUFFER), is_on: Mutex::new(false) })
+    }
+
+    /// How many event streams are open.
+    pub(crate) fn streams(&self) -> usize {
+        self.events.receiver_count()
+    }
+
+    /// All events from now on.
+    pub(crate) async fn watch(
+        self: &Arc<Self>,
+        store: &Store,
+    ) -> Result<broadcast::Receiver<Event>, ApiError> {
+        let mut is_on = self.is_on.lock().await;
+        let receiver = self.events.subscribe();
+        if !*is_on {
+            let mut notices = store.subscribe(&[Topic::Moved, Topic::Ended]).await?;
+            // The first says that the subscription is up.
+            timeout(PATIENCE, notices.next()).await.map_err(|_| silent())?;
+            *is_on = true;
+            tokio::spawn(Arc::clone(self).pass_on(notices));
+        }
+        Ok(receiver)
+    }
+
+    /// Passes notices on while somebody watches.
+    async fn pass_on(self: Arc<Self>, mut notices: Notices) {
+        loop {
+            if let Ok(notice) = timeout(LINGER, notices.next()).await {
+                self.tell(notice);
+            }
+            if self.streams() == 0 {
+                let mut is_on = self.is_on.lock().await;
+                // Under the lock, as somebody may have come meanwhile.
+                if self.streams() == 0 {
+                    *is_on = false;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn tell(&self, notice: Notice) {
+        let moves: Vec<_> = match notice {
+            Notice::Moved(ids, through) => {
+                let to = |&status| ids.iter().map(move |&id| (id, status));
+                through.iter().flat_map(to).collect()
+            }
+            Notice::Ended(ends) => ends.iter().map(|end| (end.id, end.status)).collect(),
+            // An error only means that no stream is open, here and below.
+            Notice::Connected => return drop(self.events.send(Event::Gap)),
+            Notice::Work | Notice::Given { .. } | Notice::Delayed | Notice::Cancel(_) => return,
+        };
+        for moves in moves.chunks(MOST_MOVES) {
+            let _ = self.events.send(Event::Moved(moves.into()));
+        }
+    }
+}
+
+fn silent() -> ApiError {
+    ApiError::NotReady("the store sends no events".to_owned())
+}
