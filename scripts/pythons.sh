@@ -30,6 +30,7 @@ find_python() { # find_python MINOR
 }
 
 build() { # build VERSION PYTHON
+    [ -e "$TARGET/release/belljar-python$1" ] || echo "pythons: building belljar-python$1 for $2"
     make_venv ".belljar/pythons/$1" "$2" requirements-interpreter.txt &&
         echo "$PWD/client/src" >"$(echo ".belljar/pythons/$1"/lib/python*/site-packages)/belljar.pth" &&
         PYO3_PYTHON=$2 cargo build --quiet --release --locked --package belljar-interpreter \
