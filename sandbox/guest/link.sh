@@ -7,7 +7,7 @@ MINOR=$1 LIBRARIES=$(realpath "$2") OUTPUT=$(realpath -m "$3")
 HERE=$(dirname "$(realpath "$0")")
 . "$HERE/minors.sh"
 . "$HERE/toolchain.sh"
-"minor_$(echo "$MINOR" | tr . _)"
+row "$MINOR"
 
 cd "$LIBRARIES/build"
 # Compiled and linked in two steps: told to optimise, the linking compiler would run `wasm-opt` by itself,

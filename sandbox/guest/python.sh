@@ -11,7 +11,7 @@ MINOR=$1 SOURCES=$(realpath "$2") WORK=$3
 HERE=$(dirname "$(realpath "$0")")
 . "$HERE/minors.sh"
 . "$HERE/toolchain.sh"
-"minor_$(echo "$MINOR" | tr . _)"
+row "$MINOR"
 
 mkdir -p "$WORK/src" "$WORK/zlib" "$WORK/build"
 WORK=$(realpath "$WORK")
@@ -35,6 +35,6 @@ env $CONFIGURE_CACHE CONFIG_SITE="$WORK/src/Tools/wasm/config.site-wasm32-wasi" 
     CPPFLAGS="$CPPFLAGS" LIBS="$EMULATED" CFLAGS="$CFLAGS" \
     ZLIB_CFLAGS="-I$WORK/zlib" ZLIB_LIBS="-L$WORK/zlib -lz" \
     "$WORK/src/configure" -C --host=wasm32-unknown-wasi --build=x86_64-pc-linux-gnu \
-    --with-build-python="$BUILD_PYTHON" --with-pymalloc --enable-big-digits=30 --disable-test-modules >configure.log 2>&1 ||
+    --with-build-python="$BUILD_PYTHON" --with-pymalloc --enable-big-digits=30 --disable-test-modules $CONFIGURE_OPTIONS >configure.log 2>&1 ||
     { tail -30 configure.log >&2; exit 1; }
 make -j"$(nproc)" "libpython$MINOR.a" >make.log 2>&1 || { tail -30 make.log >&2; exit 1; }
