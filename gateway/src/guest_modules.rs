@@ -22,11 +22,15 @@ struct Guest<'a> {
     missing: BTreeSet<&'a str>,
 }
 
-static GUEST_3_11: LazyLock<Guest<'static>> = LazyLock::new(|| {
-    let said = include_str!("../../sandbox/guest/modules-3.11.json");
-    // Nothing is refused if it cannot be read; a test sees that it can.
+static GUEST_3_11: LazyLock<Guest<'static>> =
+    LazyLock::new(|| read(include_str!("../../sandbox/guest/modules-3.11.json")));
+static GUEST_3_13: LazyLock<Guest<'static>> =
+    LazyLock::new(|| read(include_str!("../../sandbox/guest/modules-3.13.json")));
+
+/// Nothing is refused if it cannot be read; a test sees that it can.
+fn read(said: &str) -> Guest<'_> {
     serde_json::from_str(said).unwrap_or_default()
-});
+}
 
 /// Packages that are compiled for the machine and have no pure form. In order.
 const COMPILED: &[&str] = &[
@@ -87,6 +91,7 @@ const COMPILED: &[&str] = &[
 fn guest(python: PythonVersion) -> Option<&'static Guest<'static>> {
     match (python.major, python.minor) {
         (3, 11) => Some(&GUEST_3_11),
+        (3, 13) => Some(&GUEST_3_13),
         _ => None,
     }
 }
@@ -136,6 +141,7 @@ mod tests {
     #[test]
     fn the_lists_are_read_and_in_order() {
         assert!(GUEST_3_11.missing.contains("ctypes"));
+        assert!(GUEST_3_13.missing.contains("ctypes"));
         assert!(COMPILED.is_sorted());
     }
 
@@ -154,7 +160,7 @@ mod tests {
         let imported = ["dill._dill", "socket", "threading", "subprocess", "multiprocessing.pool"];
         assert_eq!(refused(PYTHON, &imported), [""; 0]);
         assert_eq!(refused(PYTHON, &["mine", "numpy_like", "yaml", "__main__", ""]), [""; 0]);
-        let unknown = PythonVersion { major: 3, minor: 13 };
+        let unknown = PythonVersion { major: 3, minor: 14 };
         assert_eq!(refused(unknown, &["numpy", "ctypes"]), [""; 0]);
     }
 }
