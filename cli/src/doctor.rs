@@ -64,8 +64,14 @@ fn findings(args: &DoctorArgs) -> Vec<Finding> {
         state: native(python, args),
         remedy: "make pythons",
     });
+    let guests = install::guests(&args.executors).into_iter().skip(1).map(|python| Finding {
+        what: format!("guest of Python {python}").into(),
+        need: Need::Optional,
+        state: install::guest(&args.executors, python).map(|path| path.display().to_string()),
+        remedy: "make guest, with MINOR set to its version",
+    });
     let mut findings = parts(args);
-    findings.extend(further);
+    findings.extend(further.chain(guests));
     findings
 }
 

@@ -9,7 +9,7 @@ use belljar_core::task::{PythonVersion, Runtime, TaskClass};
 
 use crate::args::{ExecutorArgs, Runtimes};
 
-/// The Python that every installation has: `belljar-python` embeds it, and the guest is of the same.
+/// The Python that every installation has: `belljar-python` embeds it, and there is a guest of the same.
 pub(crate) const PYTHON: PythonVersion = PythonVersion { major: 3, minor: 11 };
 
 /// The file that shows a directory to be the native interpreter's site.
@@ -34,20 +34,32 @@ pub(crate) fn sibling(name: &str) -> Result<PathBuf> {
 /// Which Pythons the native runtime has here: the usual one, and those whose interpreters lie beside it.
 pub(crate) fn pythons() -> Vec<PythonVersion> {
     let own = own_binary().unwrap_or_default();
-    let beside = own.parent().and_then(|dir| std::fs::read_dir(dir).ok()).into_iter().flatten();
-    let version = |name: &str| name.strip_prefix(INTERPRETER)?.parse::<PythonVersion>().ok();
+    named_in(own.parent().unwrap_or(&own), INTERPRETER)
+}
+
+/// Which Pythons the sandbox has here: the usual one, and those whose guests lie beside its.
+pub(crate) fn guests(args: &ExecutorArgs) -> Vec<PythonVersion> {
+    named_in(&guest_dir(args.guest_dir.as_deref()).unwrap_or_default(), "")
+}
+
+/// The usual Python, then those that entries of `dir` are named after, each behind the same `prefix`.
+fn named_in(dir: &Path, prefix: &str) -> Vec<PythonVersion> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let version = |name: &str| name.strip_prefix(prefix)?.parse::<PythonVersion>().ok();
     let mut further: Vec<_> =
-        beside.flatten().filter_map(|file| version(file.file_name().to_str()?)).collect();
+        entries.filter_map(|entry| version(entry.file_name().to_str()?)).collect();
     further.sort_unstable();
     std::iter::once(PYTHON).chain(further.into_iter().filter(|python| *python != PYTHON)).collect()
 }
 
 /// What could be served here by these runtimes, the usual Python first.
-pub(crate) fn classes(runtimes: Runtimes) -> Vec<TaskClass> {
+pub(crate) fn classes(runtimes: Runtimes, args: &ExecutorArgs) -> Vec<TaskClass> {
     let native = pythons().into_iter().map(|python| TaskClass { runtime: Runtime::Native, python });
-    let mut classes: Vec<_> = native.collect();
-    classes.insert(1, TaskClass { runtime: Runtime::Sandbox, python: PYTHON });
+    let sandbox =
+        guests(args).into_iter().map(|python| TaskClass { runtime: Runtime::Sandbox, python });
+    let mut classes: Vec<_> = native.chain(sandbox).collect();
     classes.retain(|class| runtimes.contains(class.runtime));
+    classes.sort_by_key(|class| class.python != PYTHON);
     classes
 }
 
@@ -111,7 +123,7 @@ pub(crate) fn guest(args: &ExecutorArgs, python: PythonVersion) -> Result<PathBu
     let guest = guest_dir(args.guest_dir.as_deref())?.join(python.to_string());
     // Children run elsewhere, and the link may be moved to a newer guest while they do.
     std::fs::canonicalize(&guest).with_context(|| {
-        format!("no guest at `{}`\n  hint: `make guest` builds it", guest.display())
+        format!("no guest at `{}`\n  hint: `make guest MINOR={python}` builds it", guest.display())
     })
 }
 

@@ -130,7 +130,7 @@ fn pool_config(
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
     let mut executors = Vec::new();
-    for class in install::classes(runtimes) {
+    for class in install::classes(runtimes, args) {
         match executor(class, args) {
             Ok(executor) => executors.push(executor),
             Err(error) if class.python == PYTHON && runtimes != Runtimes::Both => {
@@ -147,7 +147,7 @@ fn pool_config(
 
 /// What can be served here.
 pub(crate) fn installed(args: &ExecutorArgs) -> Vec<TaskClass> {
-    let classes = install::classes(Runtimes::Both);
+    let classes = install::classes(Runtimes::Both, args);
     classes.into_iter().filter(|class| executor(*class, args).is_ok()).collect()
 }
 
