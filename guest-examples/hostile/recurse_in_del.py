@@ -3,6 +3,7 @@
 args: ((), {})
 native: unsafe
 sandbox: raises RecursionError containing stack limit
+sandbox-3.13: value 'survived'
 limits: timeout_s=5 memory_mb=128
 """
 

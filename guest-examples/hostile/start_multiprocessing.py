@@ -3,6 +3,7 @@
 args: ((), {})
 native: unsafe
 sandbox: raises ModuleNotFoundError containing _multiprocessing
+sandbox-3.13: raises AttributeError containing pipe
 """
 
 

@@ -24,6 +24,8 @@ pub struct Example {
     pub native: Expected,
     /// What it does in the sandbox.
     pub sandbox: Expected,
+    /// What it does there in guests of other Pythons, where that is something else.
+    pub elsewhere: BTreeMap<String, Expected>,
     /// The limits that it is registered with.
     pub limits: Value,
 }
@@ -73,6 +75,11 @@ fn example(path: &Path, hostile: bool) -> Result<Example> {
     let field = |key: &str| fields.get(key).copied().with_context(|| format!("no `{key}`"));
     let native = expected(field("native")?, None)?;
     let sandbox = expected(field("sandbox")?, Some(&native))?;
+    let of_guest =
+        fields.iter().filter_map(|(key, said)| Some((key.strip_prefix("sandbox-")?, said)));
+    let of_guest =
+        of_guest.map(|(python, said)| Ok((python.into(), expected(said, Some(&native))?)));
+    let elsewhere = of_guest.collect::<Result<_>>()?;
     // What ends its executor would only do it again.
     let mut limits = json!({"timeout_s": 10, "memory_mb": 128, "max_retries": 0});
     for limit in field("limits").unwrap_or_default().split_whitespace() {
@@ -80,7 +87,7 @@ fn example(path: &Path, hostile: bool) -> Result<Example> {
         limits[key] = serde_json::from_str(value)?;
     }
     let args = field("args")?.to_owned();
-    Ok(Example { name, source, hostile, args, native, sandbox, limits })
+    Ok(Example { name, source, hostile, args, native, sandbox, elsewhere, limits })
 }
 
 /// All examples, the useful ones first.

@@ -8,6 +8,8 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use crate::service::binary;
+
 /// A deserialized value, as far as a test can see it from here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
@@ -36,13 +38,27 @@ pub fn interpreter() -> PathBuf {
 /// The further Pythons that `make pythons` has built interpreters for: versions, and interpreters with dill.
 #[must_use]
 pub fn further() -> Vec<(String, PathBuf)> {
+    let name = |version: &str| format!("belljar-python{version}");
+    set_up().filter(|(version, _)| binary(&name(version)).is_absolute()).collect()
+}
+
+/// Those that there is a guest for.
+///
+/// # Errors
+/// The guests cannot be listed.
+pub fn further_with_guests() -> Result<Vec<(String, PathBuf)>> {
+    let listed = Command::new(binary("belljar")).args(["guest", "list"]).output()?;
+    let listed = String::from_utf8(listed.stdout)?;
+    let guests: Vec<_> = listed.lines().filter_map(|line| line.split(' ').next()).collect();
+    Ok(set_up().filter(|(version, _)| guests.contains(&version.as_str())).collect())
+}
+
+/// The further Pythons that `make pythons` has installed dill for.
+fn set_up() -> impl Iterator<Item = (String, PathBuf)> {
     let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.belljar/pythons");
-    let is_built = |version: &String| {
-        crate::service::binary(&format!("belljar-python{version}")).is_absolute()
-    };
     let dirs = std::fs::read_dir(&made).into_iter().flatten().flatten();
-    let versions = dirs.filter_map(|dir| dir.file_name().into_string().ok()).filter(is_built);
-    versions.map(|version| (version.clone(), made.join(version).join("bin/python"))).collect()
+    let versions = dirs.filter_map(|dir| dir.file_name().into_string().ok());
+    versions.map(move |version| (version.clone(), made.join(version).join("bin/python")))
 }
 
 /// The packages of that interpreter, for the native runtime.

@@ -1,6 +1,8 @@
 //! What a call may be and what it comes to. One suite, run over every mode and runtime: the same
 //! function gives the same answer everywhere.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, ensure};
 use belljar_tests::Service;
 use belljar_tests::python::{self, Loaded, Python};
@@ -318,12 +320,22 @@ fn a_function_of_an_importable_module_travels_by_reference() -> Result<()> {
 /// Each Python that `make pythons` found runs what it serialized itself, and is told from the others.
 #[test]
 fn further_pythons_native() -> Result<()> {
-    let mut service = Service::start(&["--runtime", "native"])?;
-    for (version, interpreter) in python::further() {
-        service.python = Python::start_with(&interpreter)?;
+    further_pythons("native", &python::further())
+}
+
+/// The same of each Python that a further guest was built for.
+#[test]
+fn further_pythons_sandbox() -> Result<()> {
+    further_pythons("sandbox", &python::further_with_guests()?)
+}
+
+fn further_pythons(runtime: &str, pythons: &[(String, PathBuf)]) -> Result<()> {
+    let mut service = Service::start(&["--runtime", runtime])?;
+    for (version, interpreter) in pythons {
+        service.python = Python::start_with(interpreter)?;
         every_case_of(&service, &json!({"python": version}))
             .with_context(|| format!("Python {version}"))?;
-        told_by_its_bytecode(&service, &version).with_context(|| format!("Python {version}"))?;
+        told_by_its_bytecode(&service, version).with_context(|| format!("Python {version}"))?;
     }
     Ok(())
 }

@@ -6,14 +6,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use belljar_tests::Service;
 use belljar_tests::examples::{Example, Expected, compare, examples, expected, outcome};
+use belljar_tests::python::{self, Python};
 use serde_json::json;
 
 /// How late a call may end, submission and answer included.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Runs an example, unless it is unsafe there.
-fn run(service: &Service, example: &Example, runtime: &str) -> Result<()> {
-    let expected = if runtime == "native" { &example.native } else { &example.sandbox };
+fn run(service: &Service, example: &Example, runtime: &str, python: &str) -> Result<()> {
+    let expected = match runtime {
+        "native" => &example.native,
+        _ => example.elsewhere.get(python).unwrap_or(&example.sandbox),
+    };
     if *expected == Expected::Unsafe {
         return Ok(());
     }
@@ -21,6 +25,7 @@ fn run(service: &Service, example: &Example, runtime: &str) -> Result<()> {
     let args = service.python.dumps("", &example.args)?;
     let mut more = example.limits.clone();
     more["runtime"] = json!(runtime);
+    more["python"] = json!(python);
     let limit = Duration::from_secs_f64(more["timeout_s"].as_f64().context("a time limit")?);
     let start = Instant::now();
     let got = outcome(service, &function, &args, more)?;
@@ -162,8 +167,8 @@ fn every_example_does_what_it_says_and_no_more() -> Result<()> {
         wrong.extend(result.err().map(|why| format!("{name}: {why:#}")));
     };
     for example in &examples {
-        note(&format!("{} natively", example.name), run(&service, example, "native"));
-        note(&example.name, run(&service, example, "sandbox"));
+        note(&format!("{} natively", example.name), run(&service, example, "native", "3.11"));
+        note(&example.name, run(&service, example, "sandbox", "3.11"));
         if example.hostile {
             let after = look().with_context(|| format!("after {}", example.name))?;
             ensure!(after == before, "{} left {after:?}, not {before:?}", example.name);
@@ -175,5 +180,21 @@ fn every_example_does_what_it_says_and_no_more() -> Result<()> {
         ensure!(after == before, "a pickle that {name} left {after:?}, not {before:?}");
     }
     ensure!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), examples.len(), wrong.join("\n"));
+    Ok(())
+}
+
+/// The same of the sandbox of each Python that a further guest was built for.
+#[test]
+fn further_guests_do_what_examples_say() -> Result<()> {
+    let examples = examples()?;
+    let mut service = Service::start(&["-m", "local", "-w", "1"])?;
+    for (version, interpreter) in python::further_with_guests()? {
+        service.python = Python::start_with(&interpreter)?;
+        let ran = examples.iter().map(|it| (&it.name, run(&service, it, "sandbox", &version)));
+        let wrong: Vec<_> =
+            ran.filter_map(|(name, ran)| ran.err().map(|why| format!("{name}: {why:#}"))).collect();
+        let count = examples.len();
+        ensure!(wrong.is_empty(), "{version}: {} of {count}:\n{}", wrong.len(), wrong.join("\n"));
+    }
     Ok(())
 }
