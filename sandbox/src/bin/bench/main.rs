@@ -2,8 +2,12 @@
 //! own and no example, which would build wasmtime once more, with other features.
 //!
 //! A call is: an interpreter in which nothing was ever run, a small function as dill sends it,
-//! its result, the interpreter's end and the preparation of the next one. With the argument `json`,
-//! every sample is printed for programs, among them `belljar bench`.
+//! its result, the interpreter's end and the preparation of the next one.
+//!
+//! usage: belljar-jar-bench [json] [X.Y [PYTHON]]
+//!   json    every sample is printed for programs, among them `belljar bench`
+//!   X.Y     whose guest is measured: 3.11 unless said otherwise
+//!   PYTHON  what it is measured beside: /usr/bin/pythonX.Y unless said otherwise
 
 #![expect(clippy::print_stdout, reason = "figures are for people")]
 #![expect(clippy::cast_precision_loss, reason = "counts of calls and bytes, to be read by people")]
@@ -20,12 +24,15 @@ type Failure = Box<dyn std::error::Error>;
 const SECONDS: f64 = 3.0;
 
 fn main() -> Result<(), Failure> {
-    let word = std::env::args().nth(1);
+    let mut args = std::env::args().skip(1).peekable();
+    let word = args.next_if(|word| !word.contains('.'));
+    let minor = args.next().unwrap_or_else(|| "3.11".to_owned());
+    let native = args.next().unwrap_or_else(|| format!("/usr/bin/python{minor}"));
     if word.as_deref() == Some("child") {
-        println!("{}", calls()?.0.len());
+        println!("{}", calls(&minor)?.0.len());
         return Ok(());
     }
-    let figures = Figures::measure()?;
+    let figures = Figures::measure(&minor, &native)?;
     match word.as_deref() {
         Some("json") => println!("{}", serde_json::to_string(&figures)?),
         _ => figures.print(),
@@ -52,10 +59,10 @@ struct Figures {
 }
 
 impl Figures {
-    fn measure() -> Result<Self, Failure> {
-        let (load, first) = loading()?;
+    fn measure(minor: &str, native: &str) -> Result<Self, Failure> {
+        let (load, first) = loading(minor)?;
         let before = usage();
-        let (times, instance_kib) = calls()?;
+        let (times, instance_kib) = calls(minor)?;
         let after = usage();
         let count = times.len() as f64;
         let ms = |time: &Duration| time.as_secs_f64() * 1e3;
@@ -67,8 +74,8 @@ impl Figures {
             processor_ms: (after.1 - before.1) * 1e3 / count,
             page_faults: (after.0 - before.0) as f64 / count,
             instance_kib,
-            two_processes_per_s: side_by_side(2)?,
-            suite: suite()?,
+            two_processes_per_s: side_by_side(2, minor)?,
+            suite: suite(minor, native)?,
         })
     }
 
@@ -106,10 +113,10 @@ impl Figures {
 }
 
 /// Calls a second of so many processes together.
-fn side_by_side(count: usize) -> Result<f64, Failure> {
+fn side_by_side(count: usize, minor: &str) -> Result<f64, Failure> {
     let start = |_| {
         let program = std::env::current_exe()?;
-        Command::new(program).arg("child").stdout(Stdio::piped()).spawn()
+        Command::new(program).args(["child", minor]).stdout(Stdio::piped()).spawn()
     };
     let children = (0..count).map(start).collect::<Result<Vec<_>, _>>()?;
     let mut total = 0.0;
@@ -121,9 +128,9 @@ fn side_by_side(count: usize) -> Result<f64, Failure> {
 }
 
 /// How long the image takes to load, and then the first interpreter.
-fn loading() -> Result<(Duration, Duration), Failure> {
+fn loading(minor: &str) -> Result<(Duration, Duration), Failure> {
     let start = Instant::now();
-    let image = Image::load(default_dir("3.11"), &EngineConfig::default())?;
+    let image = Image::load(default_dir(minor), &EngineConfig::default())?;
     let loaded = start.elapsed();
     let _sandbox = Sandbox::new(&image, &Grants::none(), Output::Inherit)?;
     Ok((loaded, start.elapsed() - loaded))
@@ -131,8 +138,8 @@ fn loading() -> Result<(Duration, Duration), Failure> {
 
 /// Whole times, and times until the answer, of calls for [`SECONDS`]; and the memory that is private
 /// to this process because of the instance in use.
-fn calls() -> Result<(Vec<(Duration, Duration)>, u64), Failure> {
-    let image = Image::load(default_dir("3.11"), &EngineConfig::default())?;
+fn calls(minor: &str) -> Result<(Vec<(Duration, Duration)>, u64), Failure> {
+    let image = Image::load(default_dir(minor), &EngineConfig::default())?;
     let without = private_kib();
     let mut sandbox = Sandbox::new(&image, &Grants::none(), Output::Inherit)?;
     let limits = Limits::default();
@@ -157,18 +164,17 @@ fn calls() -> Result<(Vec<(Duration, Duration)>, u64), Failure> {
 }
 
 /// The best times of both, measured in turns: what else the machine does then meets both.
-fn suite() -> Result<BTreeMap<String, [f64; 2]>, Failure> {
+fn suite(minor: &str, native: &str) -> Result<BTreeMap<String, [f64; 2]>, Failure> {
     const TURNS: usize = 6;
     const NATIVELY: &str =
         "import json, runpy, sys; print(json.dumps(runpy.run_path(sys.argv[1])['f']()))";
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/bin/bench/suite.py");
-    let image = Image::load(default_dir("3.11"), &EngineConfig::default())?;
+    let image = Image::load(default_dir(minor), &EngineConfig::default())?;
     let mut sandbox = Sandbox::new(&image, &Grants::none(), Output::Inherit)?;
     let code = source::function(&std::fs::read_to_string(path)?, "f");
     let mut best = BTreeMap::<String, [f64; 2]>::new();
     for _ in 0..TURNS {
-        let output =
-            Command::new("/usr/bin/python3.11").args(["-I", "-c", NATIVELY, path]).output()?;
+        let output = Command::new(native).args(["-I", "-c", NATIVELY, path]).output()?;
         let answer = sandbox.call(&code, &source::arguments("[]"), &Limits::default())?;
         let answer = answer.result.map_err(|raised| raised.traceback)?;
         let texts = [std::str::from_utf8(&output.stdout)?, source::json(&answer).ok_or("no text")?];
