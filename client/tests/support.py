@@ -18,10 +18,16 @@ ROOT = Path(__file__).resolve().parents[2]
 READY = "belljar is ready at "
 # CI machines are slow.
 PATIENCE = 60.0
-# The guest of 3.11 always is there; those of other Pythons where somebody built them.
-PYTHON = "%d.%d" % sys.version_info[:2]
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "belljar"
-HAS_SANDBOX = PYTHON == "3.11" or (Path(os.environ.get("BELLJAR_GUEST_DIR") or CACHE) / PYTHON).is_dir()
+
+
+def has_guest(python: str) -> bool:
+    """Whether the sandbox runs this Python: that of 3.11 is always there, others where somebody built them."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "belljar"
+    return python == "3.11" or (Path(os.environ.get("BELLJAR_GUEST_DIR") or cache) / python).is_dir()
+
+
+PYTHON = "{}.{}".format(*sys.version_info)
+HAS_SANDBOX = has_guest(PYTHON)
 needs_sandbox = unittest.skipUnless(HAS_SANDBOX, f"the sandbox has no guest of Python {PYTHON}")
 # A test that hangs says where, and ends the run.
 faulthandler.dump_traceback_later(900, exit=True)
