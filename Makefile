@@ -18,7 +18,7 @@ MINOR := 3.11
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build pythons test test-client check faults guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk reference setup tools doctor clean
+.PHONY: help up build pythons guests test test-client check faults guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk reference setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,12 @@ pythons: setup ## Build an interpreter for each further Python of this machine, 
 
 guest: setup ## Build the sandbox's Python, unless it is there: some ten minutes the first time. MINOR=3.13: another.
 	@sandbox/guest/build.sh $(MINOR)
+
+guests: guest pythons ## Build the sandbox of each further Python of this machine that it can have: some ten minutes each.
+	@for python in $(wildcard .belljar/pythons/*); do \
+		minor=$$(basename $$python); \
+		! (. sandbox/guest/minors.sh && row $$minor) || sandbox/guest/build.sh $$minor || exit 1; \
+	done
 
 test: tools guest pythons ## Run every test: unit, store, contract, end to end, the Python client.
 	cargo build --workspace --locked --bins $(FAILPOINTS)
