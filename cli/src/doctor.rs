@@ -7,8 +7,7 @@ use anyhow::{Result, bail};
 use belljar_core::task::PythonVersion;
 
 use crate::args::DoctorArgs;
-use crate::install;
-use crate::install::PYTHON;
+use crate::install::{self, PYTHON};
 use crate::serve::announce;
 
 /// What is the matter without a thing.
@@ -87,7 +86,7 @@ fn parts(args: &DoctorArgs) -> Vec<Finding> {
         Finding {
             what: "belljar-python (native runtime)".into(),
             need: Need::Required,
-            state: install::sibling("belljar-python").map(|path| path.display().to_string()),
+            state: install::interpreter(PYTHON).map(|path| path.display().to_string()),
             remedy: "make build",
         },
         Finding {

@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use crate::args::{
     DispatcherArgs, ExecutorArgs, GatewayArgs, Runtimes, SecretArgs, WorkerArgs, WorkerMode,
 };
-use crate::install::PYTHON;
-use crate::{exit, grants, install};
+use crate::install::{self, PYTHON};
+use crate::{exit, grants};
 
 /// Begins the line by which `up` and scripts learn the address.
 pub(crate) const LISTENING: &str = "belljar gateway listens at ";

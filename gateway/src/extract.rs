@@ -108,18 +108,36 @@ impl Query {
         Ok((self.get("cursor").filter(|cursor| !cursor.is_empty()), limit))
     }
 
-    /// The value of `name` in another form; `expected` says in which words it may be given.
+    /// The value of `name` in another form, whose error says in which words it may be given.
     pub(crate) fn parsed<T: FromStr<Err: std::fmt::Display>>(
         &self,
         name: &'static str,
         kind: &'static str,
     ) -> Result<Option<T>, ApiError> {
-        let Some(text) = self.get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
-        text.parse().map(Some).map_err(|error| {
-            let msg = format!("Input should be valid: {error}");
-            ApiError::invalid(Problem::part(kind, ["query", name], msg))
-        })
+        let given = self.get(name).filter(|text| !text.is_empty());
+        given.map(|text| parse(text, name, kind)).transpose()
     }
+
+    /// The same of all values of `name`.
+    pub(crate) fn parsed_all<T: FromStr<Err: std::fmt::Display>, C: FromIterator<T>>(
+        &self,
+        name: &'static str,
+        kind: &'static str,
+    ) -> Result<C, ApiError> {
+        let given = self.all(name).filter(|text| !text.is_empty());
+        given.map(|text| parse(text, name, kind)).collect()
+    }
+}
+
+fn parse<T: FromStr<Err: std::fmt::Display>>(
+    text: &str,
+    name: &'static str,
+    kind: &'static str,
+) -> Result<T, ApiError> {
+    text.parse().map_err(|error| {
+        let msg = format!("Input should be valid: {error}");
+        ApiError::invalid(Problem::part(kind, ["query", name], msg))
+    })
 }
 
 /// A time to wait, or what is wrong with it: the kind of mistake and a sentence.

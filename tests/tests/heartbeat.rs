@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use belljar_tests::Parts;
 use belljar_tests::process::eventually;
-use belljar_tests::python::{Python, site};
+use belljar_tests::python::{self, Python, site};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
@@ -39,7 +39,9 @@ fn tells_of_each_runtime(mode: &str) -> Result<()> {
     let worker = parts.worker_of("both", "worker", &[])?;
     let classes =
         || -> Option<usize> { parts.workers().ok()?.first()?["classes"].as_array().map(Vec::len) };
-    let told = eventually(PATIENCE, || classes() >= Some(2));
+    let (natively, jarred) = (python::further(), python::further_with_guests()?);
+    let all = 2 + natively.len() + jarred.len();
+    let told = eventually(PATIENCE, || classes() == Some(all));
     ensure!(told, "{:?} after {PATIENCE:?}: {}", parts.workers(), worker.evidence());
     Ok(())
 }

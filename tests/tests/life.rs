@@ -35,12 +35,17 @@ fn all_gone(processes: &[Process], within: Duration) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn the_doctor_finds_everything_that_runs_here() -> Result<()> {
+/// What `belljar doctor` says, and whether it finds that all is well.
+fn doctor() -> Result<(bool, String)> {
     let mut doctor = Command::new(belljar_tests::service::binary("belljar"));
     let output = doctor.arg("doctor").env("BELLJAR_SITE", python::site()).output()?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success() && !said.contains("missing"), "{said}");
+    Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+#[test]
+fn the_doctor_finds_everything_that_runs_here() -> Result<()> {
+    let (is_well, said) = doctor()?;
+    ensure!(is_well && !said.contains("missing"), "{said}");
     for part in ["Redis server v=", "libpython3.11", "dill 0.4.1", "belljar-jar"] {
         ensure!(said.contains(part), "no `{part}` in {said}");
     }
@@ -144,9 +149,7 @@ fn keeps_device_open(service: &Service) -> Result<bool> {
 
 #[test]
 fn processors_stay_awake_while_calls_come_where_they_can() -> Result<()> {
-    let mut doctor = Command::new(belljar_tests::service::binary("belljar"));
-    let output = doctor.arg("doctor").env("BELLJAR_SITE", python::site()).output()?;
-    let is_possible = String::from_utf8_lossy(&output.stdout).contains("by /dev/cpu_dma_latency");
+    let is_possible = doctor()?.1.contains("by /dev/cpu_dma_latency");
     let service = Service::start(&["-w", "1"])?;
     ensure!(keeps_device_open(&service)? == is_possible);
     if is_possible {

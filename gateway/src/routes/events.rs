@@ -63,7 +63,7 @@ pub(crate) async fn events(
     let wanted = Wanted {
         tasks: task_ids(&query)?,
         function: query.parsed("function_id", "uuid_parsing")?,
-        statuses: statuses(&query)?,
+        statuses: query.parsed_all("status", "enum")?,
         known: HashMap::new(),
         ended: HashSet::new(),
     };
@@ -77,17 +77,6 @@ pub(crate) async fn events(
         Some((Ok::<_, Infallible>(bytes), stream))
     });
     Ok(reply::of("text/event-stream", Body::from_stream(body)))
-}
-
-fn statuses(query: &Query) -> Result<HashSet<TaskStatus>, ApiError> {
-    let named = query.all("status").filter(|text| !text.is_empty());
-    let parsed = named.map(|text| {
-        text.parse().map_err(|error| {
-            let msg = format!("Input should be valid: {error}");
-            ApiError::invalid(Problem::part("enum", ["query", "status"], msg))
-        })
-    });
-    parsed.collect()
 }
 
 fn task_ids(query: &Query) -> Result<HashSet<TaskId>, ApiError> {
@@ -183,11 +172,13 @@ impl Stream {
 impl Wanted {
     /// Whether a move is to be told; notes that it was, where it is the last.
     async fn has(&mut self, id: TaskId, status: TaskStatus, store: &Store) -> bool {
-        if !self.tasks.is_empty() && (!self.tasks.contains(&id) || self.ended.contains(&id)) {
-            return false;
-        }
-        if !self.tasks.is_empty() && status.is_terminal() {
-            self.ended.insert(id);
+        if !self.tasks.is_empty() {
+            if !self.tasks.contains(&id) || self.ended.contains(&id) {
+                return false;
+            }
+            if status.is_terminal() {
+                self.ended.insert(id);
+            }
         }
         let is_of_function = self.is_of_function(id, status, store).await;
         is_of_function && (self.statuses.is_empty() || self.statuses.contains(&status))
