@@ -42,7 +42,7 @@ guest: setup ## Build the sandbox's Python, unless it is there: some ten minutes
 guests: guest pythons ## Build the sandbox of each further Python of this machine that it can have: some ten minutes each.
 	@for python in $(wildcard .belljar/pythons/*); do \
 		minor=$$(basename $$python); \
-		! (. sandbox/guest/minors.sh && row $$minor) || sandbox/guest/build.sh $$minor || exit 1; \
+		! (HERE=sandbox/guest && . sandbox/guest/minors.sh && row $$minor) || sandbox/guest/build.sh $$minor || exit 1; \
 	done
 
 test: tools guest pythons ## Run every test: unit, store, contract, end to end, the Python client.

@@ -10,24 +10,15 @@ cd "$(dirname "$0")/.."
 . scripts/venv.sh
 
 TARGET=$1
-MINORS="9 10 12 13 14"
+VERSIONS="3.9 3.10 3.12 3.13 3.14"
 # Of this minor, with a library for other programs and what building against it takes, and with a lock.
 IS_FIT='
 import os, sys, sysconfig
 of = sysconfig.get_config_var
 header = os.path.join(sysconfig.get_path("include"), "Python.h")
-fit = sys.version_info[1] == int(sys.argv[1]) and of("Py_ENABLE_SHARED") and not of("Py_GIL_DISABLED")
+fit = "%d.%d" % sys.version_info[:2] == sys.argv[1] and of("Py_ENABLE_SHARED") and not of("Py_GIL_DISABLED")
 sys.exit(not (fit and os.path.isfile(header)))
 '
-
-find_python() { # find_python MINOR
-    for python in "$(command -v "python3.$1" || true)" "${PYENV_ROOT:-$HOME/.pyenv}/versions/3.$1".*/bin/python; do
-        if [ -x "$python" ] && "$python" -c "$IS_FIT" "$1" 2>/dev/null; then
-            echo "$python"
-            return
-        fi
-    done
-}
 
 build() { # build VERSION PYTHON
     [ -e "$TARGET/release/belljar-python$1" ] || echo "pythons: building belljar-python$1 for $2"
@@ -45,15 +36,12 @@ build() { # build VERSION PYTHON
     done
 }
 
-for minor in $MINORS; do
-    python=$(find_python "$minor")
-    if [ -z "$python" ]; then
-        # It may have been uninstalled.
-        rm -f "$TARGET/release/belljar-python3.$minor" "$TARGET/debug/belljar-python3.$minor"
-        continue
+for version in $VERSIONS; do
+    python=$(scripts/find-python.sh "$version" "$IS_FIT")
+    if [ -n "$python" ]; then
+        build "$version" "$python" && continue
+        echo "pythons: no interpreter for $python: functions from Python $version will be refused" >&2
     fi
-    if ! build "3.$minor" "$python"; then
-        echo "pythons: no interpreter for $python: functions from Python 3.$minor will be refused" >&2
-        rm -f "$TARGET/release/belljar-python3.$minor" "$TARGET/debug/belljar-python3.$minor"
-    fi
+    # It may have been there before.
+    rm -f "$TARGET/release/belljar-python$version" "$TARGET/debug/belljar-python$version"
 done

@@ -1,4 +1,5 @@
-//! The gateway's subscription: hears which tasks have ended and tells the waiters. A long result is not in the notice: it is read, several at a time, if somebody here waits.
+//! The gateway's subscription: hears which tasks have ended and tells the waiters. A long result is not in
+//! the notice: it is read, several at a time, if somebody here waits.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};

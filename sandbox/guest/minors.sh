@@ -8,17 +8,6 @@ row() {
     command -v "$ROW" >/dev/null && "$ROW"
 }
 
-# A Python of this minor that runs here: in PATH, or of pyenv.
-find_python() {
-    for python in "$(command -v "python$1" || true)" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python"$1"; do
-        # What pyenv puts in PATH may stand for a version that is not chosen.
-        if [ -x "$python" ] && "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-            echo "$python"
-            return
-        fi
-    done
-}
-
 # All rows use one zlib. The tarball is the one of Debian's source package.
 ZLIB_PACKAGE=zlib
 ZLIB_TARBALL=zlib_1.2.13.dfsg.orig.tar.bz2
@@ -48,7 +37,7 @@ minor_3_13() {
     SOURCE_TARBALL=python3.13_3.13.5.orig.tar.xz
     SOURCE_SHA256=93e583f243454e6e9e4588ca2c2662206ad961659863277afcdb96801647d640
     # Not every release of the distribution has it, so that it cannot be named as a package to install.
-    BUILD_PYTHON=$(find_python 3.13)
+    BUILD_PYTHON=$("$HERE/../../scripts/find-python.sh" 3.13 'import ensurepip, venv')
     BUILD_PACKAGES=
     # CPython brings the type of threads that do not exist, but configure looks for the C library's.
     CONFIGURE_CACHE="ac_cv_func_memfd_create=no ax_cv_c_float_words_bigendian=no ac_cv_have_pthread_t=yes ac_cv_sizeof_pthread_t=4"

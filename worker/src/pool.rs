@@ -6,7 +6,7 @@ use std::time::Duration;
 use belljar_core::id::TaskId;
 use belljar_core::invocation::Invocation;
 use belljar_core::outcome::{Outcome, Report, Verdict};
-use belljar_core::task::{Attempt, TaskClass};
+use belljar_core::task::Attempt;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -50,11 +50,10 @@ impl Pool {
         let (slots, helpers) = (TaskTracker::new(), TaskTracker::new());
         let stop = CancellationToken::new();
         let (mut classes, mut supplies) = (Vec::new(), Vec::<Supply>::new());
+        // Those of further Pythons come after the usual one's, which would else be up later for them.
+        let usual = config.executors.first().map(|first| first.class.python);
         for executor in config.executors {
-            // Those of further Pythons come after the usual one's, which would else be up later for them.
-            let usual =
-                classes.first().map_or(executor.class.python, |class: &TaskClass| class.python);
-            let first = supplies.first().filter(|_| executor.class.python != usual).cloned();
+            let first = supplies.first().filter(|_| Some(executor.class.python) != usual).cloned();
             classes.push(executor.class);
             let (supply, work) = Supply::new(executor, first, events.clone(), stop.clone());
             supplies.push(supply);
