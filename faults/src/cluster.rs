@@ -1,12 +1,12 @@
 //! The processes of one service, each started, killed and started again by itself.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use belljar_tests::part::{Part, await_redis, redis_socket};
-use belljar_tests::process::{self, eventually};
+use belljar_testkit::process::{self, eventually};
+use belljar_testkit::{Program, Redis};
 use rustix::process::Signal;
 use tokio::runtime::Handle;
 
@@ -26,19 +26,19 @@ const RESTART_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Cluster {
     // Workers end before what they are connected to: dropped in this order.
-    workers: Vec<Part>,
-    dispatcher: Part,
-    gateway: Part,
-    redis: Part,
+    workers: Vec<Program>,
+    dispatcher: Program,
+    gateway: Program,
+    redis: Redis,
     control: Control,
     proxies: Vec<(Link, Proxy)>,
-    dir: PathBuf,
     base: String,
 }
 
 /// The parts of a cluster that is being started.
 struct Builder<'a> {
     dir: &'a Path,
+    redis: Redis,
     control: Control,
     cell: Cell,
     runtime: &'a Handle,
@@ -46,9 +46,10 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn belljar(&self, name: &str, words: &[&str]) -> Result<Part> {
+    fn belljar(&self, name: &str, words: &[&str]) -> Result<Program> {
+        let log = self.dir.join(format!("{name}.log"));
         let environment = vec![("BELLJAR_FAULT_SOCKET".into(), self.control.socket().into())];
-        let part = Part::belljar(words, environment, self.dir.join(format!("{name}.log")))?;
+        let part = Program::belljar(words, environment, Some(log))?;
         await_control(&part, &self.control)?;
         Ok(part)
     }
@@ -65,9 +66,9 @@ impl Builder<'_> {
     }
 
     fn redis_url(&mut self, link: Link) -> Result<String> {
-        let socket = redis_socket(self.dir);
-        let by = self.by(link, Target::Unix(socket.clone()))?;
-        let direct = || format!("redis+unix://{}", socket.display());
+        let socket = self.redis.socket();
+        let by = self.by(link, Target::Unix(socket))?;
+        let direct = || self.redis.url();
         Ok(by.map_or_else(direct, |address| format!("redis://{address}")))
     }
 }
@@ -78,14 +79,14 @@ impl Cluster {
     /// # Errors
     /// A part does not start, or was built without fail points.
     pub fn start(dir: &Path, cell: Cell, runtime: &Handle) -> Result<Self> {
-        let redis = Part::redis(dir)?;
+        let redis = Redis::start_in(dir, Redis::DURABLE)?;
         let control = Control::listen(&dir.join("faults.sock"))?;
-        let mut builder = Builder { dir, control, cell, runtime, proxies: Vec::new() };
+        let mut builder = Builder { dir, redis, control, cell, runtime, proxies: Vec::new() };
 
         let url = builder.redis_url(Link::GatewayRedis)?;
         let words = ["gateway", "--listen", "127.0.0.1:0", "--redis", &url];
         let mut gateway = builder.belljar("gateway", &words)?;
-        let at = gateway.first_line("belljar gateway listens at http://")?;
+        let at = gateway.line_after("belljar gateway listens at http://")?;
         gateway.replace_option("--listen", &at);
         let by = builder.by(Link::ClientGateway, Target::Tcp(at.parse()?))?;
         let base = format!("http://{}", by.map_or(at, |address| address.to_string()));
@@ -101,7 +102,7 @@ impl Cluster {
         let mut dispatcher = builder.belljar("dispatcher", &words)?;
         let mut workers = Vec::new();
         if cell.mode != Mode::Local {
-            let at = dispatcher.first_line("belljar dispatcher takes workers at tcp://")?;
+            let at = dispatcher.line_after("belljar dispatcher takes workers at tcp://")?;
             let at: SocketAddr = at.parse()?;
             dispatcher.replace_option("-p", &at.port().to_string());
             let by = builder.by(Link::DispatcherWorker, Target::Tcp(at))?.unwrap_or(at);
@@ -112,17 +113,8 @@ impl Cluster {
                 workers.push(builder.belljar(&format!("worker-{number}"), &words)?);
             }
         }
-        let Builder { control, proxies, .. } = builder;
-        Ok(Self {
-            workers,
-            dispatcher,
-            gateway,
-            redis,
-            control,
-            proxies,
-            dir: dir.to_owned(),
-            base,
-        })
+        let Builder { redis, control, proxies, .. } = builder;
+        Ok(Self { workers, dispatcher, gateway, redis, control, proxies, base })
     }
 
     /// Where clients find it.
@@ -150,7 +142,7 @@ impl Cluster {
     fn with_slots(&self) -> Vec<u32> {
         match self.workers.as_slice() {
             [] => vec![self.dispatcher.pid()],
-            workers => workers.iter().map(Part::pid).collect(),
+            workers => workers.iter().map(Program::pid).collect(),
         }
     }
 
@@ -173,7 +165,7 @@ impl Cluster {
         let target = match victim {
             Victim::Gateway => self.gateway.pid(),
             Victim::Dispatcher => self.dispatcher.pid(),
-            Victim::Redis => self.redis.pid(),
+            Victim::Redis => self.redis.program().pid(),
             Victim::Worker | Victim::JarWorker => chosen,
             Victim::Child => child_of(chosen, &slots, choice)?,
         };
@@ -199,17 +191,16 @@ impl Cluster {
             return Ok(());
         }
         std::thread::sleep(RESTART_PAUSE);
-        let is_dead = |part: &mut Part| matches!(part.ended(), Ok(Some(_)));
-        if is_dead(&mut self.redis) {
-            self.redis.start_again()?;
-            await_redis(&self.dir)?;
+        let is_dead = |part: &mut Program| matches!(part.exit_status(), Ok(Some(_)));
+        if is_dead(self.redis.program_mut()) {
+            self.redis.restart()?;
         }
         let with_slots = self.with_slots();
         let belljars = self.workers.iter_mut().chain([&mut self.dispatcher, &mut self.gateway]);
         for part in belljars.filter_map(|part| is_dead(part).then_some(part)) {
             let has_slots = with_slots.contains(&part.pid());
             let earlier = executors_up(part);
-            part.start_again()?;
+            part.restart()?;
             await_control(part, &self.control)?;
             if has_slots && !eventually(START_TIMEOUT, || executors_up(part) > earlier) {
                 bail!("no executor is up; {}", part.evidence());
@@ -218,19 +209,19 @@ impl Cluster {
         Ok(())
     }
 
-    fn parts(&mut self) -> impl Iterator<Item = &mut Part> {
-        let others = [&mut self.dispatcher, &mut self.gateway, &mut self.redis];
+    fn parts(&mut self) -> impl Iterator<Item = &mut Program> {
+        let others = [&mut self.dispatcher, &mut self.gateway, self.redis.program_mut()];
         self.workers.iter_mut().chain(others)
     }
 }
 
 /// How often a process has said that it can run tasks.
-fn executors_up(part: &Part) -> usize {
+fn executors_up(part: &Program) -> usize {
     part.log().matches("executor is up").count()
 }
 
 /// Waits until a process can be stopped at fail points.
-fn await_control(part: &Part, control: &Control) -> Result<()> {
+fn await_control(part: &Program, control: &Control) -> Result<()> {
     if control.knows(part.pid()) {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use belljar_tests::process::eventually;
+use belljar_testkit::eventually;
 
 /// How long a process may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use belljar_testkit::eventually;
 use belljar_tests::Client;
-use belljar_tests::process::eventually;
 use serde_json::{Value, json};
 
 use crate::history::{Event, History, Phase, Recorder, now_us};

@@ -16,9 +16,9 @@ use belljar_core::message::{
 };
 use belljar_core::outcome::{Outcome, Report, Verdict};
 use belljar_faults::pickle;
-use belljar_tests::part::redis_socket;
-use belljar_tests::process::{Idler, cpu_time};
-use belljar_tests::{Client, Part};
+use belljar_testkit::Redis;
+use belljar_testkit::process::cpu_time;
+use belljar_tests::Deployment;
 use belljar_wire::Dealer;
 use bytes::Bytes;
 use serde_json::json;
@@ -34,49 +34,38 @@ const MOST_GROWTH_KB: u64 = 16 << 10;
 const SEVEN: &[u8] = b"\x80\x04K\x07.";
 const CROWD: usize = 200;
 
-/// A dispatcher that pushes, and what it needs.
-struct Parts {
-    dispatcher: Part,
+/// A service whose dispatcher pushes, and a function that is registered there.
+struct Fixture {
+    deployment: Deployment,
     address: SocketAddr,
-    client: Client,
     function: String,
-    _others: [Part; 2],
-    dir: tempfile::TempDir,
 }
 
-impl Parts {
+impl Fixture {
     fn start() -> Self {
-        let dir = tempfile::tempdir().expect("made");
-        let redis = Part::redis(dir.path()).expect("Redis");
-        let url = format!("redis+unix://{}", redis_socket(dir.path()).display());
-        let log = |name: &str| dir.path().join(name);
-        let words = ["gateway", "--listen", "127.0.0.1:0", "--redis", &url];
-        let gateway = Part::belljar(&words, Vec::new(), log("gateway.log")).expect("started");
-        let client = Client::new(&gateway.first_line("belljar gateway listens at ").expect("it"));
-        let words = ["dispatcher", "-m", "push", "-p", "0", "--redis", &url];
-        let dispatcher = Part::belljar(&words, Vec::new(), log("dispatcher.log")).expect("started");
-        let address = dispatcher.first_line("belljar dispatcher takes workers at tcp://");
-        let address = address.expect("its address").parse().expect("an address");
-        let function = client.register(&pickle::function("posixpath", "join"), json!({}));
-        let function = function.expect("registered");
-        Self { dispatcher, address, client, function, _others: [gateway, redis], dir }
+        let deployment = Deployment::start("push", &[]).expect("started");
+        let address = deployment.address().parse().expect("an address");
+        let function = pickle::function("posixpath", "join");
+        let function = deployment.client.register(&function, json!({})).expect("registered");
+        Self { deployment, address, function }
     }
 
     /// Submits so many calls.
     fn submit(&self, count: usize) -> Vec<String> {
         let args = vec![pickle::arguments("a", "b"); count];
-        self.client.submit_batch(&self.function, &args).expect("accepted")
+        self.deployment.client.submit_batch(&self.function, &args).expect("accepted")
     }
 
     fn completes(&self, tasks: &[String]) {
         for task in tasks {
-            let (status, result) = self.client.wait(task, 30).expect("an answer");
+            let (status, result) = self.deployment.client.wait(task, 30).expect("an answer");
             assert_eq!(status, "COMPLETED", "{result}");
         }
     }
 
     fn memory_kb(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.dispatcher.pid()));
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.deployment.dispatcher.pid()));
         let status = status.expect("alive");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
@@ -84,12 +73,11 @@ impl Parts {
 
     /// User and system time of the dispatcher.
     fn cpu(&self) -> Duration {
-        cpu_time(self.dispatcher.pid().cast_signed()).expect("alive")
+        cpu_time(self.deployment.dispatcher.pid().cast_signed()).expect("alive")
     }
 
     fn workers(&self) -> usize {
-        let (_, page) = self.client.get("/v1/workers?limit=1000").expect("an answer");
-        page["items"].as_array().map_or(0, Vec::len)
+        self.deployment.workers().expect("an answer").len()
     }
 }
 
@@ -186,27 +174,27 @@ impl Crowd {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_workers_cost_little_and_come_and_go_without_a_loss() {
-    let parts = Parts::start();
-    let mut crowd = Crowd { address: parts.address, workers: VecDeque::new() };
+    let fixture = Fixture::start();
+    let mut crowd = Crowd { address: fixture.address, workers: VecDeque::new() };
     (0..CROWD).for_each(|_| crowd.join());
-    let all_in = || tokio::task::block_in_place(|| parts.workers()) == CROWD;
+    let all_in = || tokio::task::block_in_place(|| fixture.workers()) == CROWD;
     let joined = async {
         while !all_in() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     within(joined).await;
-    tokio::task::block_in_place(|| parts.completes(&parts.submit(1000)));
+    tokio::task::block_in_place(|| fixture.completes(&fixture.submit(1000)));
 
-    let idler = Idler::start().expect("redis-server is installed");
+    let idler = Redis::start().expect("redis-server is installed");
     let idled = || idler.cpu_time().expect("alive");
     let (mut share, mut most) = (f64::MAX, 0.0);
     // A busy machine can only make it look dearer than it is.
     for _ in 0..5 {
-        let (before, began, begun) = (parts.cpu(), idled(), Instant::now());
+        let (before, began, begun) = (fixture.cpu(), idled(), Instant::now());
         tokio::time::sleep(Duration::from_secs(5)).await; // What is measured is the passing of time.
         let of = |used: Duration| used.as_secs_f64() / begun.elapsed().as_secs_f64();
-        (share, most) = (of(parts.cpu() - before), f64::max(0.03, 6.0 * of(idled() - began)));
+        (share, most) = (of(fixture.cpu() - before), f64::max(0.03, 6.0 * of(idled() - began)));
         if share < most {
             break;
         }
@@ -216,23 +204,21 @@ async fn two_hundred_workers_cost_little_and_come_and_go_without_a_loss() {
 
     let mut submitted = Vec::new();
     for _ in 0..50 {
-        submitted.extend(tokio::task::block_in_place(|| parts.submit(50)));
+        submitted.extend(tokio::task::block_in_place(|| fixture.submit(50)));
         crowd.leave().await;
         crowd.join();
         tokio::time::sleep(Duration::from_millis(100)).await; // Ten a second.
     }
-    tokio::task::block_in_place(|| parts.completes(&submitted));
+    tokio::task::block_in_place(|| fixture.completes(&submitted));
     println!("{} calls over 50 joins and leaves", submitted.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn attacks_change_nothing_for_a_dispatcher_and_its_workers() {
-    let mut parts = Parts::start();
-    let words = ["worker", "push", "1", &format!("tcp://{}", parts.address), "--runtime", "native"];
-    let log = parts.dir.path().join("worker.log");
-    let _worker = Part::belljar(&words, Vec::new(), log).expect("started");
-    tokio::task::block_in_place(|| parts.completes(&parts.submit(1)));
-    let (before, address) = (parts.memory_kb(), parts.address);
+    let mut fixture = Fixture::start();
+    let _worker = fixture.deployment.worker("worker", &[]).expect("started");
+    tokio::task::block_in_place(|| fixture.completes(&fixture.submit(1)));
+    let (before, address) = (fixture.memory_kb(), fixture.address);
 
     for attack in ["random bytes", "greeting only", "1 TB length", "garbage", "10,000 connects"] {
         match attack {
@@ -243,14 +229,18 @@ async fn attacks_change_nothing_for_a_dispatcher_and_its_workers() {
             _ => connects(address, 10_000).await,
         }
         let begun = Instant::now();
-        tokio::task::block_in_place(|| parts.completes(&parts.submit(1)));
-        let (took, growth) = (begun.elapsed(), parts.memory_kb().saturating_sub(before));
+        tokio::task::block_in_place(|| fixture.completes(&fixture.submit(1)));
+        let (took, growth) = (begun.elapsed(), fixture.memory_kb().saturating_sub(before));
         println!("{attack}: memory +{growth} kB, a call took {took:?}");
-        assert!(matches!(parts.dispatcher.ended(), Ok(None)), "{}", parts.dispatcher.evidence());
+        assert!(
+            matches!(fixture.deployment.dispatcher.exit_status(), Ok(None)),
+            "{}",
+            fixture.deployment.dispatcher.evidence()
+        );
         assert!(growth < MOST_GROWTH_KB, "{attack}: {growth} kB more");
         assert!(took < Duration::from_secs(2), "{attack}: {took:?}");
     }
-    assert_eq!(parts.dispatcher.log().matches("worker lost").count(), 0);
+    assert_eq!(fixture.deployment.dispatcher.log().matches("worker lost").count(), 0);
 }
 
 async fn call(address: SocketAddr, bytes: &[u8]) -> TcpStream {

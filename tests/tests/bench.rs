@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
-use belljar_tests::{Service, python, service};
+use belljar_testkit::{binary, paths};
+use belljar_tests::Service;
 use serde_json::Value;
 
 /// Runs `belljar bench` with these words.
 fn bench(words: &[&str]) -> Result<Output> {
-    let mut command = Command::new(service::binary("belljar"));
-    command.arg("bench").args(words).env("BELLJAR_SITE", python::site());
-    command.env("BELLJAR_BENCH_PYTHON", python::interpreter());
+    let mut command = Command::new(binary("belljar"));
+    command.arg("bench").args(words).env("BELLJAR_SITE", paths::site());
+    command.env("BELLJAR_BENCH_PYTHON", paths::interpreter());
     Ok(command.output()?)
 }
 

@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use belljar_testkit::paths;
+use belljar_testkit::python::{Loaded, Namespace, Python};
 use belljar_tests::Service;
-use belljar_tests::python::{self, Loaded, Python};
 use serde_json::{Value as Json, json};
 
 /// A function, its arguments, and what becomes of them.
@@ -213,7 +214,9 @@ const CASES: &[Case] = &[
 ];
 
 fn check(service: &Service, case: &Case, more: &Json) -> Result<()> {
-    let payload = |expression: &str| service.python.dumps_by(case.pickler, case.source, expression);
+    let payload = |expression: &str| {
+        service.python.dumps_by(case.pickler, Namespace::Fresh, case.source, expression)
+    };
     let function = service.client.register(&payload(case.function)?, more.clone())?;
     let task = service.client.submit(&function, &payload(case.args)?, json!({}))?;
     let (status, result) = service.client.wait(&task, 60)?;
@@ -320,19 +323,19 @@ fn a_function_of_an_importable_module_travels_by_reference() -> Result<()> {
 /// Each Python that `make pythons` found runs what it serialized itself, and is told from the others.
 #[test]
 fn further_pythons_native() -> Result<()> {
-    further_pythons("native", &python::further())
+    further_pythons("native", &paths::other_pythons())
 }
 
 /// The same of each Python that a further guest was built for.
 #[test]
 fn further_pythons_sandbox() -> Result<()> {
-    further_pythons("sandbox", &python::further_with_guests()?)
+    further_pythons("sandbox", &paths::other_pythons_with_guests()?)
 }
 
 fn further_pythons(runtime: &str, pythons: &[(String, PathBuf)]) -> Result<()> {
     let mut service = Service::start(&["--runtime", runtime])?;
     for (version, interpreter) in pythons {
-        service.python = Python::start_with(interpreter)?;
+        service.python = Python::start_with(interpreter, &[])?;
         every_case_of(&service, &json!({"python": version}))
             .with_context(|| format!("Python {version}"))?;
         told_by_its_bytecode(&service, version).with_context(|| format!("Python {version}"))?;

@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use belljar_tests::{Service, process};
+use belljar_testkit::process;
+use belljar_tests::Service;
 use serde_json::{Value, json};
 
 /// A submitted call of a function that is defined by `source` and named `f`.

@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use belljar_testkit::{Python, paths};
 use belljar_tests::Service;
 use belljar_tests::examples::{Example, Expected, compare, examples, expected, outcome};
-use belljar_tests::python::{self, Python};
 use serde_json::json;
 
 /// How late a call may end, submission and answer included.
@@ -188,8 +188,8 @@ fn every_example_does_what_it_says_and_no_more() -> Result<()> {
 fn further_guests_do_what_examples_say() -> Result<()> {
     let examples = examples()?;
     let mut service = Service::start(&["-m", "local", "-w", "1"])?;
-    for (version, interpreter) in python::further_with_guests()? {
-        service.python = Python::start_with(&interpreter)?;
+    for (version, interpreter) in paths::other_pythons_with_guests()? {
+        service.python = Python::start_with(&interpreter, &[])?;
         let ran = examples.iter().map(|it| (&it.name, run(&service, it, "sandbox", &version)));
         let wrong: Vec<_> =
             ran.filter_map(|(name, ran)| ran.err().map(|why| format!("{name}: {why:#}"))).collect();

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use belljar_tests::{Service, process};
+use belljar_testkit::process;
+use belljar_tests::Service;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 

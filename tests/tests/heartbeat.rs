@@ -5,9 +5,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use belljar_tests::Parts;
-use belljar_tests::process::eventually;
-use belljar_tests::python::{self, Python, site};
+use belljar_testkit::{Python, eventually, paths};
+use belljar_tests::Deployment;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
@@ -18,9 +17,9 @@ const SOON: Duration = Duration::from_secs(2);
 const SOONER_THAN_A_HEARTBEAT: u64 = 20;
 
 fn is_missed_soon(mode: &str) -> Result<()> {
-    let parts = Parts::start(mode, &["--heartbeat".into(), "0.2".into()])?;
-    let worker = parts.worker("worker", &[])?;
-    let counts = |n: usize| parts.workers().is_ok_and(|workers| workers.len() == n);
+    let deployment = Deployment::start(mode, &["--heartbeat".into(), "0.2".into()])?;
+    let worker = deployment.worker("worker", &[])?;
+    let counts = |n: usize| deployment.workers().is_ok_and(|workers| workers.len() == n);
     ensure!(eventually(PATIENCE, || counts(1)), "it does not join: {}", worker.evidence());
     let pid = Pid::from_raw(worker.pid().cast_signed()).expect("a process");
     kill_process(pid, Signal::STOP)?;
@@ -35,28 +34,30 @@ fn is_missed_soon(mode: &str) -> Result<()> {
 
 /// What comes up one after the other is told as it comes, whatever the interval.
 fn tells_of_each_runtime(mode: &str) -> Result<()> {
-    let parts = Parts::start(mode, &["--heartbeat".into(), "60".into()])?;
-    let worker = parts.worker_of("both", "worker", &[])?;
-    let classes =
-        || -> Option<usize> { parts.workers().ok()?.first()?["classes"].as_array().map(Vec::len) };
-    let (natively, jarred) = (python::further(), python::further_with_guests()?);
-    let all = 2 + natively.len() + jarred.len();
+    let deployment = Deployment::start(mode, &["--heartbeat".into(), "60".into()])?;
+    let worker = deployment.worker_of("both", "worker", &[])?;
+    let classes = || -> Option<usize> {
+        deployment.workers().ok()?.first()?["classes"].as_array().map(Vec::len)
+    };
+    let (native, sandboxed) = (paths::other_pythons(), paths::other_pythons_with_guests()?);
+    let all = 2 + native.len() + sandboxed.len();
     let told = eventually(PATIENCE, || classes() == Some(all));
-    ensure!(told, "{:?} after {PATIENCE:?}: {}", parts.workers(), worker.evidence());
+    ensure!(told, "{:?} after {PATIENCE:?}: {}", deployment.workers(), worker.evidence());
     Ok(())
 }
 
 /// Calls that are asked for ahead of time come without waiting for a heartbeat.
 fn fetches_ahead(mode: &str) -> Result<()> {
-    let parts = Parts::start(mode, &["--heartbeat".into(), "60".into()])?;
-    let _worker = parts.worker("worker", &["--site".into(), site().display().to_string()])?;
+    let deployment = Deployment::start(mode, &["--heartbeat".into(), "60".into()])?;
+    let _worker =
+        deployment.worker("worker", &["--site".into(), paths::site().display().to_string()])?;
     let nap = "def nap(x):\n    import time\n    time.sleep(0.02)\n    return x";
     let python = Python::start()?;
-    let function = parts.client.register(&python.dumps(nap, "nap")?, json!({}))?;
+    let function = deployment.client.register(&python.dumps(nap, "nap")?, json!({}))?;
     let args = vec![python.dumps("", "((1,), {})")?; 30];
     for _ in 0..3 {
-        for id in parts.client.submit_batch(&function, &args)? {
-            let (status, _) = parts.client.wait(&id, SOONER_THAN_A_HEARTBEAT)?;
+        for id in deployment.client.submit_batch(&function, &args)? {
+            let (status, _) = deployment.client.wait(&id, SOONER_THAN_A_HEARTBEAT)?;
             ensure!(status == "COMPLETED", "{id} is {status}");
         }
     }

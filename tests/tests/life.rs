@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use belljar_tests::process::{self, Process};
-use belljar_tests::{Service, python};
+use belljar_testkit::process::{self, Process};
+use belljar_testkit::{binary, paths};
+use belljar_tests::Service;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -37,8 +38,8 @@ fn all_gone(processes: &[Process], within: Duration) -> Result<()> {
 
 /// What `belljar doctor` says, and whether it finds that all is well.
 fn doctor() -> Result<(bool, String)> {
-    let mut doctor = Command::new(belljar_tests::service::binary("belljar"));
-    let output = doctor.arg("doctor").env("BELLJAR_SITE", python::site()).output()?;
+    let mut doctor = Command::new(binary("belljar"));
+    let output = doctor.arg("doctor").env("BELLJAR_SITE", paths::site()).output()?;
     Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
 }
 
@@ -58,7 +59,7 @@ fn the_printed_snippet_runs_as_it_is() -> Result<()> {
     let welcome = service.welcome();
     let (_, snippet) = welcome.split_once("<<'EOF'\n").context(welcome.clone())?;
     let (snippet, _) = snippet.split_once("\nEOF\n").context(welcome.clone())?;
-    let mut command = Command::new(python::interpreter());
+    let mut command = Command::new(paths::interpreter());
     let mut child = command.arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     child.stdin.take().context("stdin")?.write_all(snippet.as_bytes())?;
     let said = String::from_utf8(child.wait_with_output()?.stdout)?;
@@ -125,7 +126,7 @@ fn kill_9_of_up_leaves_no_process_behind() -> Result<()> {
 fn a_taken_port_and_a_taken_directory_are_clear_errors() -> Result<()> {
     let service = Service::start(&[])?;
     let port = service.client.base().rsplit(':').next().context("a port")?.to_owned();
-    let program = belljar_tests::service::binary("belljar");
+    let program = binary("belljar");
     let other = tempfile::tempdir()?;
     let mut up = Command::new(program);
     up.args(["up", "--listen", &format!("127.0.0.1:{port}"), "--data"]).arg(other.path());

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use belljar_tests::process::Idler;
-use belljar_tests::{Service, process};
+use belljar_testkit::{Redis, process};
+use belljar_tests::Service;
 use serde_json::{Value, json};
 
 #[test]
@@ -61,7 +61,7 @@ fn an_idle_service_uses_next_to_nothing() -> Result<()> {
     let gateway = service.process("belljar gateway")?;
     let kilobytes = memory_kb(gateway.pid);
     ensure!(kilobytes < 50 << 10, "the gateway holds {kilobytes} kB");
-    let idler = Idler::start()?;
+    let idler = Redis::start()?;
     // The first seconds may still see a spare interpreter start.
     let (mut share, mut bare) = (1.0, 0.0);
     let idle = process::eventually(Duration::from_secs(40), || {

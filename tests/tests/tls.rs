@@ -2,13 +2,12 @@
 
 #![expect(clippy::expect_used, reason = "certificates are made of constants")]
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use belljar_tests::process::eventually;
-use belljar_tests::{Part, Parts, Python};
+use belljar_testkit::{Program, Python, eventually};
+use belljar_tests::Deployment;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
 
@@ -46,12 +45,12 @@ impl Authority {
 
 fn works(mode: &str) -> Result<()> {
     let (files, ours, theirs) = (tempfile::tempdir()?, Authority::new(), Authority::new());
-    let parts = Parts::start(mode, &ours.sign(files.path(), "dispatcher", &ours)?)?;
+    let deployment = Deployment::start(mode, &ours.sign(files.path(), "dispatcher", &ours)?)?;
 
     // Without TLS, and signed by somebody else, nobody gets in, and the log says why.
-    let plain = parts.worker("plain", &[])?;
-    let impostor = parts.worker("impostor", &theirs.sign(files.path(), "impostor", &ours)?)?;
-    let doubter = parts.worker("doubter", &ours.sign(files.path(), "doubter", &theirs)?)?;
+    let plain = deployment.worker("plain", &[])?;
+    let impostor = deployment.worker("impostor", &theirs.sign(files.path(), "impostor", &ours)?)?;
+    let doubter = deployment.worker("doubter", &ours.sign(files.path(), "doubter", &theirs)?)?;
     for (refused, why) in [
         (&plain, "trying again"),
         (&impostor, "trying again"),
@@ -60,13 +59,13 @@ fn works(mode: &str) -> Result<()> {
         let said = eventually(PATIENCE, || refused.log().contains(why));
         ensure!(said, "no `{why}`: {}", refused.evidence());
     }
-    ensure!(parts.workers()?.is_empty(), "a stranger was let in");
+    ensure!(deployment.workers()?.is_empty(), "a stranger was let in");
 
-    let worker = parts.worker("worker", &ours.sign(files.path(), "worker", &ours)?)?;
+    let worker = deployment.worker("worker", &ours.sign(files.path(), "worker", &ours)?)?;
     let python = Python::start()?;
-    let function = parts.client.register(&python.dumps("", "abs")?, json!({}))?;
-    let task = parts.client.submit(&function, &python.dumps("", "((-7,), {})")?, json!({}))?;
-    let (status, result) = parts.client.wait(&task, 30)?;
+    let function = deployment.client.register(&python.dumps("", "abs")?, json!({}))?;
+    let task = deployment.client.submit(&function, &python.dumps("", "((-7,), {})")?, json!({}))?;
+    let (status, result) = deployment.client.wait(&task, 30)?;
     ensure!(status == "COMPLETED", "{status}; {}", worker.evidence());
     ensure!(python.loads(&result)?.repr == "7");
     Ok(())
@@ -90,9 +89,9 @@ fn files_that_are_missing_are_named() -> Result<()> {
         let mut words = vec!["worker", "push", "1", "tcp://127.0.0.1:1", "--runtime", "native"];
         words.extend(options.iter().map(String::as_str));
         let log = files.path().join(format!("{}.log", options.len()));
-        let mut worker = Part::belljar(&words, Vec::<(OsString, OsString)>::new(), log)?;
-        ensure!(eventually(PATIENCE, || matches!(worker.ended(), Ok(Some(_)))), "it goes on");
-        Ok((worker.ended()?.context("ended")?.code(), worker.log()))
+        let mut worker = Program::belljar(&words, Vec::new(), Some(log))?;
+        ensure!(eventually(PATIENCE, || matches!(worker.exit_status(), Ok(Some(_)))), "it goes on");
+        Ok((worker.exit_status()?.context("ended")?.code(), worker.log()))
     };
     let (code, log) = ended(&options[..2])?;
     ensure!(code == Some(2) && log.contains("--tls-key"), "{code:?} {log}");

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use belljar_core::id::{FunctionId, TaskId};
@@ -16,7 +15,6 @@ use belljar_store::{Notices, Store, StoreConfig, Topic};
 use belljar_wire::{Callers, ConnectConfig, Endpoint, ListenConfig, ListenError};
 use belljar_worker::transport::{WorkerConfig, WorkerError};
 use bytes::Bytes;
-use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -27,43 +25,20 @@ use crate::support::{function, native, pool, value};
 /// Longer than anything here takes on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A `redis-server` on a unix socket in a directory of its own; killed when dropped.
-pub(crate) struct Redis {
-    pub(crate) dir: TempDir,
-    child: Child,
-}
+/// A private Redis, and files of a test beside its own.
+pub(crate) struct Redis(belljar_testkit::Redis);
 
 impl Redis {
     pub(crate) fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let mut command = Command::new("redis-server");
-        command.args(["--port", "0", "--save", "", "--unixsocket", "redis.sock"]);
-        command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null());
-        let child = command.spawn().expect("redis-server is installed");
-        Self { dir, child }
+        Self(belljar_testkit::Redis::start().expect("redis-server is installed"))
     }
 
     pub(crate) async fn store(&self) -> Store {
-        let url = format!("redis+unix://{}", self.dir.path().join("redis.sock").display());
-        let begin = Instant::now();
-        loop {
-            match Store::connect(StoreConfig::new(url.clone())).await {
-                Ok(store) => return store,
-                Err(error) => assert!(begin.elapsed() < PATIENCE, "{error}"),
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        Store::connect(StoreConfig::new(self.0.url())).await.expect("a store")
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.0.dir().join(name)
     }
 }
 

@@ -180,7 +180,7 @@ async fn a_store_that_is_gone_is_503_and_comes_back() {
     client.get("/readyz").await.is_error(503, "store_unreachable");
     assert_eq!(client.get("/healthz").await.status, 200);
     assert_eq!(client.get("/metrics").await.status, 200);
-    gateway.redis.restart();
+    gateway.redis.restart().expect("it starts again");
     crate::support::until("the store is back", async || {
         client.post("/register_function", &register).await.status == 200
     })

@@ -144,7 +144,7 @@ async fn waiters_hear_of_ends_across_a_lost_connection() {
     let function_id = gateway.register().await;
     gateway.execute(&function_id).await;
     gateway.redis.kill();
-    gateway.redis.restart();
+    gateway.redis.restart().expect("it starts again");
     // The server forgot all (it keeps nothing here): the gateway works on with what is new.
     let function_id =
         gateway.register_with(json!({"name": "a", "payload": crate::support::FUNCTION})).await;

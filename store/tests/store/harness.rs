@@ -1,7 +1,5 @@
 //! A private Redis for a test, and tasks to put into it.
 
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
@@ -11,8 +9,6 @@ use belljar_store::record::{Audit, ClaimedTask, Finished, NewTask, Requeued, Ret
 use belljar_store::{Notice, Notices, Store, StoreConfig};
 use bytes::Bytes;
 use redis::{FromRedisValue, ToRedisArgs};
-use tempfile::TempDir;
-use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long anything may take that is expected to happen.
@@ -24,12 +20,8 @@ pub(crate) const NOBODY: DispatcherId = DispatcherId::from_bytes([0; 16]);
 /// Options of a server that has every accepted task on disk before it answers.
 pub(crate) const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
 
-/// A `redis-server` on a unix socket in a directory of its own; killed when dropped.
-pub(crate) struct Redis {
-    dir: TempDir,
-    options: Vec<String>,
-    child: Child,
-}
+/// A private Redis, and commands to it.
+pub(crate) struct Redis(belljar_testkit::Redis);
 
 impl Redis {
     pub(crate) async fn start() -> Self {
@@ -37,40 +29,21 @@ impl Redis {
     }
 
     pub(crate) async fn start_with(options: &[&str]) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
-        let child = spawn(&dir, &options);
-        let redis = Self { dir, options, child };
-        redis.answers().await;
-        redis
+        Self(belljar_testkit::Redis::start_with(options).expect("redis-server is installed"))
     }
 
     /// Ends the server as a power cut would, as far as it can tell.
     pub(crate) async fn kill(&mut self) {
-        self.child.kill().await.expect("it runs");
+        self.0.kill();
     }
 
     /// Starts it again on the same files.
     pub(crate) async fn revive(&mut self) {
-        let _ = std::fs::remove_file(self.socket());
-        self.child = spawn(&self.dir, &self.options);
-        self.answers().await;
-    }
-
-    async fn answers(&self) {
-        eventually("redis-server answers", async || {
-            let mut connection = self.connection().await.ok()?;
-            redis::cmd("PING").query_async::<()>(&mut connection).await.ok()
-        })
-        .await;
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.dir.path().join("redis.sock")
+        self.0.restart().expect("it starts again");
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis+unix://{}", self.socket().display())
+        self.0.url()
     }
 
     async fn connection(&self) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
@@ -101,13 +74,6 @@ impl Redis {
         self.command::<()>(&["ZADD", "belljar:dispatchers", "1", &dead]).await;
         self.command::<()>(&["HSET", "belljar:watching", &judge, "1"]).await;
     }
-}
-
-fn spawn(dir: &TempDir, options: &[String]) -> Child {
-    let mut command = Command::new("redis-server");
-    command.args(["--port", "0", "--save", "", "--unixsocket", "redis.sock"]).args(options);
-    command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null());
-    command.kill_on_drop(true).spawn().expect("redis-server is installed")
 }
 
 /// Asks until there is an answer. For what cannot be awaited otherwise.

@@ -12,8 +12,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use belljar_testkit::process;
+use belljar_tests::Service;
 use belljar_tests::examples::{Expected, compare, examples};
-use belljar_tests::{Service, process};
 use serde_json::json;
 
 /// How many calls are under way; two run.

@@ -3,10 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![expect(clippy::expect_used, reason = "a test that cannot go on shall stop")]
 
-use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
@@ -16,6 +14,10 @@ use belljar_core::invocation::{Function, Invocation};
 use belljar_core::outcome::{Failure, FailureKind, Outcome, Verdict};
 use belljar_core::payload;
 use belljar_core::task::{Attempt, CodeHash, Limits, TaskClass};
+use belljar_testkit::process::{self, Process};
+use belljar_testkit::python::{Namespace, Python};
+pub(crate) use belljar_testkit::root;
+use belljar_testkit::{binary, paths};
 use belljar_worker::config::{ExecutorConfig, PoolConfig};
 use belljar_worker::pool::{Pool, PoolEvent};
 use bytes::Bytes;
@@ -25,21 +27,9 @@ use tokio::time::timeout;
 /// Longer than anything here takes on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
-}
-
-/// The Python that makes pickles: of the minor that `belljar-python` embeds, with dill.
-fn test_python() -> PathBuf {
-    std::env::var_os("BELLJAR_TEST_PYTHON")
-        .map_or_else(|| root().join(".belljar/venv/bin/python"), PathBuf::from)
-}
-
-/// Beside the test binary's directory, where `cargo build -p belljar-interpreter` leaves it.
+/// The native executor of this build.
 pub(crate) fn belljar_python() -> PathBuf {
-    let test = std::env::current_exe().expect("a test binary");
-    let directory = test.ancestors().nth(2).expect("target/debug");
-    let program = directory.join("belljar-python");
+    let program = binary("belljar-python");
     assert!(program.exists(), "run `cargo build -p belljar-interpreter` first");
     program
 }
@@ -50,9 +40,7 @@ pub(crate) fn native() -> TaskClass {
 
 pub(crate) fn executor() -> ExecutorConfig {
     let mut config = ExecutorConfig::new(native(), belljar_python());
-    let python = test_python();
-    let venv = python.ancestors().nth(2).expect("a virtual environment");
-    config.args = vec!["--site".into(), venv.join("lib/python3.11/site-packages").into()];
+    config.args = vec!["--site".into(), paths::site().into()];
     config
 }
 
@@ -61,63 +49,29 @@ pub(crate) fn pool(slots: usize) -> PoolConfig {
     PoolConfig { slots, executors: vec![executor()], offers: Offers::default() }
 }
 
-/// A Python process that pickles: one for all tests of a binary.
-struct Pickler {
-    _process: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    known: HashMap<String, Bytes>,
-}
-
-const PICKLER: &str = r#"
-import sys, base64, json, pickle, dill, cloudpickle
-import __main__
-globals_of = {"dill": dill, "pickle": pickle, "cloudpickle": cloudpickle}
-for line in sys.stdin:
-    how, source, what = json.loads(line)
-    space = __main__.__dict__
-    if how == "read":
-        data = repr(dill.loads(base64.b64decode(what))).encode()
-    else:
-        exec(source, space)
-        value = eval(what, space)
-        data = dill.dumps(value, recurse=True) if how == "recurse" else globals_of[how].dumps(value)
-    print(base64.b64encode(data).decode(), flush=True)
-"#;
-
-static PICKLER_PROCESS: LazyLock<Mutex<Pickler>> = LazyLock::new(|| {
-    let mut process = Command::new(test_python())
-        .args(["-c", PICKLER])
-        .env("PYTHONPATH", root().join("worker/tests/support"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the Python of .belljar/venv; see the Makefile");
-    let input = process.stdin.take().expect("piped");
-    let output = BufReader::new(process.stdout.take().expect("piped"));
-    Mutex::new(Pickler { _process: process, input, output, known: HashMap::new() })
+/// One Python for all tests of a binary.
+static PYTHON: LazyLock<Python> = LazyLock::new(|| {
+    let paths = [&*root().join("worker/tests/support")];
+    Python::start_with(&paths::interpreter(), &paths).expect("make setup installs it")
 });
 
-/// The pickle by `how` (dill, cloudpickle, pickle) of the expression `what` after `source` ran.
-pub(crate) fn pickle_by(how: &str, source: &str, what: &str) -> Bytes {
-    let mut pickler = PICKLER_PROCESS.lock().expect("unpoisoned");
-    let request = serde_json::to_string(&(how, source, what)).expect("text");
-    if let Some(known) = pickler.known.get(&request) {
-        return known.clone();
-    }
-    writeln!(pickler.input, "{request}").expect("a pipe");
-    let mut line = String::new();
-    pickler.output.read_line(&mut line).expect("a pipe");
-    let bytes = Bytes::from(payload::decode(&line).expect("base64"));
-    assert!(!bytes.is_empty(), "Python could not pickle {what}");
-    pickler.known.insert(request, bytes.clone());
-    bytes
+/// The payloads that it has made. The same source is the same function, whose code children know.
+static PICKLED: Mutex<BTreeMap<[String; 3], Bytes>> = Mutex::new(BTreeMap::new());
+
+/// The pickle by `pickler` of the expression `what` after `source` ran in `__main__`.
+pub(crate) fn pickle_by(pickler: &str, source: &str, what: &str) -> Bytes {
+    let request = [pickler, source, what].map(str::to_owned);
+    let mut pickled = PICKLED.lock().expect("unpoisoned");
+    let pickle = pickled.entry(request).or_insert_with(|| {
+        let payload = PYTHON.dumps_by(pickler, Namespace::Main, source, what);
+        Bytes::from(payload::decode(&payload.expect("a payload")).expect("base64"))
+    });
+    pickle.clone()
 }
 
 /// The `repr` of what is pickled.
 pub(crate) fn read(pickle: &[u8]) -> String {
-    let text = payload::encode(pickle);
-    String::from_utf8(pickle_by("read", "", &text).to_vec()).expect("text")
+    PYTHON.loads(&payload::encode(pickle)).expect("a value").repr
 }
 
 /// The function `f` of `source`, by dill.
@@ -127,7 +81,7 @@ pub(crate) fn function(source: &str) -> Bytes {
 
 /// A call of `f` that takes along the globals that it uses, as `dill.settings["recurse"]` has it.
 pub(crate) fn call_with_globals(source: &str, args: &str) -> Invocation {
-    invocation(pickle_by("recurse", source, "f"), value(args))
+    invocation(pickle_by("dill-recurse", source, "f"), value(args))
 }
 
 /// The dill of a Python expression.
@@ -269,44 +223,20 @@ pub(crate) fn failed(outcome: &Outcome) -> Failure {
     }
 }
 
-/// Processes below `root` of which the command line holds one of `names`, as `pid: command line`.
+/// Processes below `root` whose command line holds one of `names`, as `pid: command line`.
 pub(crate) fn descendants(root: u32, names: &[&str]) -> Vec<String> {
-    let mut parents = Vec::new();
-    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
-        let Some(parent) = rest.split_ascii_whitespace().nth(1) else { continue };
-        parents.push((pid, parent.parse::<u32>().unwrap_or(0)));
-    }
-    let mut found = vec![root];
-    let mut next = 0;
-    while let Some(&parent) = found.get(next) {
-        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
-        next += 1;
-    }
-    found[1..].iter().filter_map(|&pid| named(pid, names)).collect()
+    let found = process::descendants(root.cast_signed()).into_iter();
+    shown(found.filter(|it| names.iter().any(|name| it.command.contains(name))))
 }
 
-/// All processes that have `mark` in their command line or in the environment that they started
+/// All other processes that have `mark` in their command line or in the environment that they started
 /// with, as `pid: command line`.
 pub(crate) fn marked(mark: &str) -> Vec<String> {
-    let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let is_marked = |pid: &u32| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        String::from_utf8_lossy(&environment).contains(mark) || named(*pid, &[mark]).is_some()
-    };
-    let others = pids.filter(|&pid| pid != std::process::id());
-    others.filter(is_marked).filter_map(|pid| named(pid, &[""])).collect()
+    shown(process::marked(mark).into_iter())
 }
 
-fn named(pid: u32, names: &[&str]) -> Option<String> {
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let line = String::from_utf8_lossy(&line).replace('\0', " ");
-    // A process that has ended and was not collected has none.
-    let is_alive = !line.is_empty();
-    (is_alive && names.iter().any(|name| line.contains(name))).then(|| format!("{pid}: {line}"))
+fn shown(processes: impl Iterator<Item = Process>) -> Vec<String> {
+    // One that is just ending has no command line any more.
+    let alive = processes.filter(|it| !it.command.is_empty());
+    alive.map(|it| format!("{}: {}", it.pid, it.command)).collect()
 }

@@ -3,7 +3,6 @@
 pub(crate) mod client;
 
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use belljar_core::id::{DispatcherId, TaskId, WorkerId};
@@ -12,9 +11,9 @@ use belljar_core::task::TaskClass;
 use belljar_gateway::{Config, GatewayError, Stopped};
 use belljar_store::record::{ClaimedTask, Finished, Timestamp, Want, WorkerRecord};
 use belljar_store::{Store, StoreConfig};
+use belljar_testkit::Redis;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,62 +24,6 @@ use client::Client;
 pub(crate) const ARGS: &str = "gASVCQAAAAAAAABLAoWUfZSGlC4=\n";
 /// `builtins.len`, by reference.
 pub(crate) const FUNCTION: &str = "gASVFAAAAAAAAACMCGJ1aWx0aW5zlIwDbGVulJOULg==\n";
-
-/// A Redis server on a unix socket, ended with its value.
-pub(crate) struct Redis {
-    child: Child,
-    folder: TempDir,
-}
-
-impl Redis {
-    pub(crate) fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut redis = Self { child: Self::spawn(&folder), folder };
-        redis.wait();
-        redis
-    }
-
-    fn spawn(folder: &TempDir) -> Child {
-        Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket", "redis.sock"])
-            .current_dir(folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed")
-    }
-
-    fn wait(&mut self) {
-        let socket = self.folder.path().join("redis.sock");
-        for _ in 0..500 {
-            if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        panic!("redis-server did not start");
-    }
-
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().expect("a child");
-        self.child.wait().expect("an end");
-    }
-
-    pub(crate) fn restart(&mut self) {
-        self.child = Self::spawn(&self.folder);
-        self.wait();
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("redis+unix://{}/redis.sock", self.folder.path().display())
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// A running gateway.
 pub(crate) struct Gateway {
@@ -104,7 +47,7 @@ impl Gateway {
         configure: impl FnOnce(&mut Config),
         configure_store: impl FnOnce(&mut StoreConfig),
     ) -> Self {
-        let redis = Redis::start();
+        let redis = Redis::start().expect("redis-server is installed");
         let mut config = Config::new(class());
         configure(&mut config);
         let mut store_config = StoreConfig::new(redis.url());

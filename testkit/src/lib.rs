@@ -1,0 +1,22 @@
+//! What the tests of all crates share. It depends on no other crate of the workspace, so each of them can
+//! use it in its tests.
+//!
+//! # Layout
+//!
+//! * [`paths`]: where tests find what was built and installed.
+//! * [`program`]: a program that prints its address.
+//! * [`redis`]: a private `redis-server`.
+//! * [`python`]: an interpreter that serializes as clients do.
+//! * [`process`]: the process table, and waiting for what no event announces.
+
+pub mod paths;
+pub mod process;
+pub mod program;
+pub mod python;
+pub mod redis;
+
+pub use paths::{binary, root};
+pub use process::eventually;
+pub use program::Program;
+pub use python::Python;
+pub use redis::Redis;
