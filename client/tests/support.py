@@ -1,27 +1,25 @@
-"""A whole service for the tests: `belljar up` on a free port, over a Redis of its own."""
+"""A service for the tests, and what they share."""
 
 from __future__ import annotations
 
 import atexit
 import faulthandler
 import os
-import signal
 import subprocess
 import sys
-import tempfile
-import time
 import unittest
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 ROOT = Path(__file__).resolve().parents[2]
-READY = "belljar is ready at "
-# CI machines are slow.
-PATIENCE = 60.0
+sys.path.insert(0, str(ROOT / "testkit/python"))
+
+import belljar_testkit
+from belljar_testkit import TIMEOUT, eventually
 
 
 def has_guest(python: str) -> bool:
-    """Whether the sandbox runs this Python: that of 3.11 is always there, others where somebody built them."""
+    """Whether the sandbox has this Python. It always has 3.11."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "belljar"
     return python == "3.11" or (Path(os.environ.get("BELLJAR_GUEST_DIR") or cache) / python).is_dir()
 
@@ -29,12 +27,12 @@ def has_guest(python: str) -> bool:
 PYTHON = "{}.{}".format(*sys.version_info)
 HAS_SANDBOX = has_guest(PYTHON)
 needs_sandbox = unittest.skipUnless(HAS_SANDBOX, f"the sandbox has no guest of Python {PYTHON}")
-# A test that hangs says where, and ends the run.
+# A test that hangs shows where and ends the run.
 faulthandler.dump_traceback_later(900, exit=True)
 
 
 def binary() -> Path:
-    """The program under test: `BELLJAR_BINARY`, else what was built last."""
+    """The program under test: `BELLJAR_BINARY`, or the latest build."""
     given = os.environ.get("BELLJAR_BINARY")
     if given:
         return Path(given)
@@ -45,61 +43,22 @@ def binary() -> Path:
     return max(built, key=lambda path: path.stat().st_mtime)
 
 
-# Ends a service and removes its data as soon as the process that started it closes the pipe, or is dead.
-ENDS = 'cat; kill "$0"; while kill -0 "$0"; do sleep 0.02; done; rm -rf "$1"'
-
-
-class Service:
-    """A running service."""
+class Service(belljar_testkit.Service):
+    """A running service of the program under test."""
 
     def __init__(self, *options: str) -> None:
-        program = str(binary())
-        self._data = tempfile.mkdtemp(prefix="belljar-")
-        command = [program, "up", "-w", "2", "--listen", "127.0.0.1:0", "--data", self._data, *options]
-        env = environment(BELLJAR_LOG="error")
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
-        ends = ["sh", "-c", ENDS, str(self._process.pid), self._data]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self._ends = subprocess.Popen(ends, stdin=subprocess.PIPE, start_new_session=True, **quiet)
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line.startswith(READY):
-            self.stop()
-            raise RuntimeError(f"the service did not start, and said `{line.strip()}`")
-        self.url = line[len(READY) :].strip()
-
-    def kill(self, name: str) -> None:
-        """Kills one part, `gateway` or `redis-server`, which `up` then starts again."""
-        found: list[int] = []
-
-        def find() -> bool:
-            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-            words = {int(pid): Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ") for pid in children}
-            found[:] = [pid for pid, command in words.items() if name in command]
-            return bool(found)
-
-        if not eventually(find):  # It may be just being started again.
-            raise RuntimeError(f"there is no {name}")
-        os.kill(found[0], signal.SIGKILL)
-
-    def stop(self) -> None:
-        """Ends it and waits for that."""
-        assert self._process.stdout is not None and self._ends.stdin is not None
-        self._ends.stdin.close()
-        self._process.wait(PATIENCE)
-        self._ends.wait(PATIENCE)
-        self._process.stdout.close()
+        super().__init__(binary(), "-w", "2", *options, env=environment(BELLJAR_LOG="error"))
 
 
 def environment(**more: str) -> dict[str, str]:
-    """That of this process, without settings of ours but for where the parts are."""
+    """The environment of this process without belljar's settings, except where its parts are."""
     kept = ("BELLJAR_GUEST_DIR",)
     env = {name: value for name, value in os.environ.items() if name in kept or not name.startswith("BELLJAR_")}
     return {**env, "BELLJAR_SITE": site(), **more}
 
 
 def site() -> str:
-    """The packages of the service's native interpreter: `BELLJAR_SITE`, else those that `make setup` installs."""
+    """The packages of the native interpreter: `BELLJAR_SITE`, or those that `make setup` installs."""
     return os.environ.get("BELLJAR_SITE") or str(ROOT / ".belljar/venv/lib/python3.11/site-packages")
 
 
@@ -115,16 +74,6 @@ def shared() -> str:
     return _shared.url
 
 
-def eventually(fact: Callable[[], Any], patience: float = PATIENCE) -> bool:
-    """Whether a fact comes true in time; for what no event tells."""
-    end = time.monotonic() + patience
-    while not fact():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
-
-
 def descriptors() -> int:
     """How many descriptors this process has open."""
     return len(os.listdir("/proc/self/fd"))
@@ -133,12 +82,12 @@ def descriptors() -> int:
 def run_python(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
     """Runs this Python with the package on its path."""
     env = {**os.environ, "PYTHONPATH": str(ROOT / "client/src"), **more.pop("env", {})}
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=env, timeout=PATIENCE, **more)
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=env, timeout=TIMEOUT, **more)
 
 
 def as_of_a_script(names: dict[str, Any]) -> None:
-    """Makes the functions and classes of a test module what they are in a script: of `__main__`, so that
-    they travel by value."""
+    """Moves the functions and classes of a test module to `__main__`, as in a script, so that they are pickled
+    by value."""
     for value in names.values():
         if getattr(value, "__module__", None) == names["__name__"]:
             for part in (value, *(vars(value).values() if isinstance(value, type) else ())):

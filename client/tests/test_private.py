@@ -11,7 +11,7 @@ from . import support
 def belljar(*words, **more):
     env = support.environment(PYTHONPATH=str(support.ROOT / "client/src"), **more)
     command = [str(support.binary()), *words]
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=support.PATIENCE)
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=support.TIMEOUT)
 
 
 class Private(unittest.TestCase):

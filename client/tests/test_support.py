@@ -13,7 +13,7 @@ SCRIPT = """
 import signal
 from tests import support
 service = support.Service()
-print(service._process.pid, service._data, flush=True)
+print(service.pid, service.data, flush=True)
 signal.pause()
 """
 
