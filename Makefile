@@ -27,8 +27,8 @@ up: build ## Start the whole service on this machine; Ctrl-C ends it.
 	@$(TARGET)/release/belljar up $(ARGS)
 
 # What runs a service; measuring takes one more.
-PROGRAMS := --bin belljar --bin belljar-python --bin belljar-jar
-bench bench-sandbox: PROGRAMS += --bin belljar-jar-bench
+PROGRAMS := --bin belljar --bin belljar-python --bin belljar-sandbox
+bench bench-sandbox: PROGRAMS += --bin belljar-sandbox-bench
 
 build: setup guest pythons ## Build the programs, into target/release.
 	cargo build --release --locked $(PROGRAMS)

@@ -111,7 +111,7 @@ def role(pid):
     program = os.path.basename(words[0])
     if program == "belljar":
         return words[1]
-    names = {"belljar-python": "native Python", "belljar-jar": "sandbox", "redis-server": "Redis"}
+    names = {"belljar-python": "native Python", "belljar-sandbox": "sandbox", "redis-server": "Redis"}
     return names.get(program, "other")
 
 

@@ -134,7 +134,7 @@ fn role_of(command: &str) -> &'static str {
     let program = words.next().map(Path::new).and_then(Path::file_name);
     match program.and_then(|name| name.to_str()).unwrap_or_default() {
         "belljar-python" => "native Python",
-        "belljar-jar" => "sandbox",
+        "belljar-sandbox" => "sandbox",
         "redis-server" => "Redis",
         "belljar" => match words.next() {
             Some("gateway") => "gateway",
@@ -161,7 +161,7 @@ mod tests {
     fn processes_are_told_by_their_command_lines() {
         assert_eq!(role_of("/usr/bin/redis-server unixsocket:/tmp/a/redis.sock\0"), "Redis");
         assert_eq!(role_of("target/release/belljar\0gateway\0--listen\0"), "gateway");
-        assert_eq!(role_of("/opt/belljar-jar\0--guest\0/x\0"), "sandbox");
+        assert_eq!(role_of("/opt/belljar-sandbox\0--guest\0/x\0"), "sandbox");
         assert_eq!(role_of(""), "other");
     }
 

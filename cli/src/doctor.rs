@@ -97,9 +97,9 @@ fn parts(args: &DoctorArgs) -> Vec<Finding> {
             remedy: "make setup",
         },
         Finding {
-            what: "belljar-jar (sandbox runtime)".into(),
+            what: "belljar-sandbox (sandbox runtime)".into(),
             need: Need::Required,
-            state: install::sibling("belljar-jar").map(|path| path.display().to_string()),
+            state: install::sibling("belljar-sandbox").map(|path| path.display().to_string()),
             remedy: "make build",
         },
         Finding {

@@ -159,7 +159,7 @@ fn executor(class: TaskClass, args: &ExecutorArgs) -> Result<ExecutorConfig> {
             (install::interpreter(python)?, "--site", site)
         }
         Runtime::Sandbox => {
-            (install::sibling("belljar-jar")?, "--guest", install::guest(args, python)?)
+            (install::sibling("belljar-sandbox")?, "--guest", install::guest(args, python)?)
         }
     };
     let mut config = ExecutorConfig::new(class, program);

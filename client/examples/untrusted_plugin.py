@@ -1,4 +1,4 @@
-"""Runs a plug-in that nobody has read: under the jar it gets its arguments, and nothing else.
+"""Runs a plug-in that nobody has read: in the sandbox it gets its arguments, and nothing else.
 
     python examples/untrusted_plugin.py
 """
@@ -20,7 +20,7 @@ def shout(text):
 
 
 def run_plugin(source, name, *args):
-    """Runs there what would be foolish to run here: the plug-in's text becomes code under the jar."""
+    """Runs there what would be foolish to run here: the plug-in's text becomes code in the sandbox."""
     names = {}
     exec(source, names)
     return names[name](*args)

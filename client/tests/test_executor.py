@@ -196,7 +196,7 @@ class Native(unittest.TestCase):
 
 @support.needs_sandbox
 class Sandbox(Native):
-    """The same under the jar."""
+    """The same in the sandbox."""
 
     runtime = "sandbox"
 
@@ -283,9 +283,9 @@ class Calls(unittest.TestCase):
     def test_a_wrong_option_is_named(self):
         with self.assertRaisesRegex(TypeError, "no option `time_out`: there are runtime, timeout"):
             self.executor.options(time_out=3)
-        error = self.executor.options(runtime="jar").submit(scaled, 1).exception(60)
+        error = self.executor.options(runtime="wasm").submit(scaled, 1).exception(60)
         self.assertIsInstance(error, belljar.InvalidRequest)
-        self.assertIn("`jar`", str(error))
+        self.assertIn("`wasm`", str(error))
 
     def test_a_large_function_is_warned_of_with_what_it_drags_along(self):
         ballast = bytes(2 << 20)

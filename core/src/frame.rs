@@ -1,6 +1,6 @@
 //! The messages between a worker's slot and its child process, and their framing: a length (four
 //! bytes, little-endian) and that many bytes of MessagePack. Both children, `belljar-python` and
-//! `belljar-jar`, speak it on one socket; the end of the stream asks a child to leave.
+//! `belljar-sandbox`, speak it on one socket; the end of the stream asks a child to leave.
 
 use std::io::{self, Read, Write};
 

@@ -346,7 +346,7 @@ mod tests {
         for text in ["native:3.11", "sandbox:3.13"] {
             assert_eq!(text.parse::<TaskClass>().expect("valid").to_string(), text);
         }
-        for text in ["native", "native:3", "jar:3.11", "native:3.011", "native:3.11 "] {
+        for text in ["native", "native:3", "wasm:3.11", "native:3.011", "native:3.11 "] {
             assert!(text.parse::<TaskClass>().is_err(), "{text}");
         }
     }

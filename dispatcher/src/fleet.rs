@@ -201,8 +201,8 @@ mod tests {
     fn the_least_loaded_fitting_worker_is_chosen() {
         let mut fleet = Fleet::default();
         let (small, large) = (worker(&["native:3.11"], 1), worker(&["native:3.11"], 3));
-        let jar = worker(&["sandbox:3.11"], 9);
-        for new in [&small, &large, &jar] {
+        let sandbox = worker(&["sandbox:3.11"], 9);
+        for new in [&small, &large, &sandbox] {
             fleet.join(new);
         }
         let native = class("native:3.11");

@@ -27,7 +27,7 @@ pub enum Victim {
     /// A worker that runs tasks natively.
     Worker,
     /// A worker that runs tasks in the sandbox.
-    JarWorker,
+    SandboxWorker,
     /// An interpreter of a worker.
     Child,
     /// Redis.
@@ -116,10 +116,10 @@ const BREAKS: [Break; 4] = [Break::Cut, Break::HalfOpen, Break::Slow, Break::Res
 /// to break each connection.
 #[must_use]
 pub fn all() -> Vec<Cell> {
-    use Victim::{Child, Dispatcher, Gateway, JarWorker, Redis, Worker};
+    use Victim::{Child, Dispatcher, Gateway, Redis, SandboxWorker, Worker};
     let victims = [
-        (Mode::Push, vec![Gateway, Dispatcher, Worker, JarWorker, Child, Redis]),
-        (Mode::Pull, vec![Gateway, Dispatcher, Worker, JarWorker, Child, Redis]),
+        (Mode::Push, vec![Gateway, Dispatcher, Worker, SandboxWorker, Child, Redis]),
+        (Mode::Pull, vec![Gateway, Dispatcher, Worker, SandboxWorker, Child, Redis]),
         (Mode::Local, vec![Dispatcher, Child]),
     ];
     let mut cells = Vec::new();
@@ -143,7 +143,7 @@ impl Cell {
     /// Whether tasks run in the sandbox.
     #[must_use]
     pub const fn is_sandboxed(self) -> bool {
-        matches!(self.fault, Fault::Kill(Victim::JarWorker, _))
+        matches!(self.fault, Fault::Kill(Victim::SandboxWorker, _))
     }
 
     /// Whether a pattern, in which `*` stands for any text, fits the name.
@@ -175,9 +175,10 @@ impl Fault {
     #[must_use]
     pub const fn bound(self) -> Duration {
         match self {
-            Self::Kill(Victim::Gateway | Victim::Worker | Victim::JarWorker | Victim::Child, _) => {
-                Duration::from_secs(3)
-            }
+            Self::Kill(
+                Victim::Gateway | Victim::Worker | Victim::SandboxWorker | Victim::Child,
+                _,
+            ) => Duration::from_secs(3),
             Self::Kill(Victim::Dispatcher | Victim::Redis, _) | Self::Network(..) => {
                 Duration::from_secs(5)
             }
@@ -242,7 +243,7 @@ impl Victim {
             Self::Gateway => "gateway",
             Self::Dispatcher => "dispatcher",
             Self::Worker => "worker",
-            Self::JarWorker => "jar-worker",
+            Self::SandboxWorker => "sandbox-worker",
             Self::Child => "child",
             Self::Redis => "redis",
         }

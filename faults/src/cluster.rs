@@ -166,7 +166,7 @@ impl Cluster {
             Victim::Gateway => self.gateway.pid(),
             Victim::Dispatcher => self.dispatcher.pid(),
             Victim::Redis => self.redis.program().pid(),
-            Victim::Worker | Victim::JarWorker => chosen,
+            Victim::Worker | Victim::SandboxWorker => chosen,
             Victim::Child => child_of(chosen, &slots, choice)?,
         };
         killing(&format!("{victim:?} {target} killed with {reached} at {}", stage.point()))?;

@@ -38,7 +38,7 @@ fn nothing_is_lost_with_a_process_killed_at_its_worst_moment() -> Result<()> {
 
 #[test]
 fn nothing_is_lost_with_a_worker_killed_at_its_worst_moment() -> Result<()> {
-    holds(&["push/worker/sent", "pull/worker/computed", "push/jar-worker/running"])
+    holds(&["push/worker/sent", "pull/worker/computed", "push/sandbox-worker/running"])
 }
 
 #[test]

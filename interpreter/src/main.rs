@@ -4,17 +4,17 @@
 //! # Layout
 //!
 //! * [`args`]: the command line.
-//! * [`guardian`]: the outer process, which leaves no orphan behind.
+//! * [`supervisor`]: the outer process, which leaves no orphan behind.
 //! * [`python`]: starts CPython. * [`serve`]: the loop of calls.
-//! * [`memory`]: limit and peak. * [`rest`], `tidy.py`: what the next call shall find.
+//! * [`memory`]: limit and peak. * [`process_state`], `reset.py`: what the next call shall find.
 //! * [`sys`]: system calls without a safe wrapper.
 
 mod args;
-mod guardian;
 mod memory;
+mod process_state;
 mod python;
-mod rest;
 mod serve;
+mod supervisor;
 mod sys;
 
 use std::error::Error;
@@ -58,15 +58,15 @@ fn run() -> Result<(), Box<dyn Error>> {
     if args.describe {
         return describe(&args);
     }
-    let guardian = guardian::start(inherited_socket()?)?;
-    let socket = UnixStream::from(rest::move_up(inherited_socket()?)?);
+    let supervisor = supervisor::start(inherited_socket()?)?;
+    let socket = UnixStream::from(process_state::move_up(inherited_socket()?)?);
     close_inherited()?;
     limit_process()?;
     let interpreter = python::start(&args)?;
     let memory = memory::Memory::start(own(File::open("/proc/self/statm")?)?)?;
-    let rest = rest::AtRest::now(guardian)?;
+    let baseline = process_state::Baseline::record(supervisor)?;
     // Never dropped: a function may have closed any descriptor, and closing it again would abort.
-    let server = Box::leak(Box::new(Server::new(socket, interpreter, memory, rest)?));
+    let server = Box::leak(Box::new(Server::new(socket, interpreter, memory, baseline)?));
     Python::attach(|py| server.run(py))?;
     Ok(())
 }
@@ -87,7 +87,7 @@ fn describe(args: &Args) -> Result<(), Box<dyn Error>> {
 }
 
 fn own(file: File) -> std::io::Result<File> {
-    rest::move_up(file).map(File::from)
+    process_state::move_up(file).map(File::from)
 }
 
 /// The socket that the worker left at its place.
@@ -111,7 +111,7 @@ fn close_inherited() -> std::io::Result<()> {
 
 /// Limits that hold for the process's whole life. The number of processes is not among them: the
 /// kernel counts it for a user, not for a tree, and not at all for root. Fork bombs are contained
-/// by the deadline and the guardian.
+/// by the deadline and the supervisor.
 fn limit_process() -> std::io::Result<()> {
     sys::set_up_allocator();
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;

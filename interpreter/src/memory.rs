@@ -46,7 +46,7 @@ pub(crate) struct Used {
 }
 
 impl Memory {
-    /// Takes the present for the state at rest.
+    /// Takes the present as the baseline.
     pub(crate) fn start(statm: File) -> io::Result<Self> {
         let page_bytes = rustix::param::page_size() as u64;
         let mut memory = Self { statm, page_bytes, resident_at_start: 0, peak: 0, calls: 0 };

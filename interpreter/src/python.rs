@@ -12,7 +12,7 @@ use crate::args::Args;
 use crate::sys;
 
 const RUNNER: &str = include_str!("../../runner/runner.py");
-const TIDY: &str = include_str!("tidy.py");
+const RESET: &str = include_str!("reset.py");
 
 /// Why there is no interpreter.
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +31,8 @@ pub(crate) enum StartError {
 pub(crate) struct Interpreter {
     /// `runner.run(code, args)`.
     pub(crate) run: Py<PyAny>,
-    /// `tidy.check()`: puts back what the call changed; a text where it cannot.
-    pub(crate) tidy: Py<PyAny>,
+    /// `reset.reset()`: puts back what the call changed; a text where it cannot.
+    pub(crate) reset: Py<PyAny>,
     /// The full version.
     pub(crate) python: String,
     /// The version of dill.
@@ -67,12 +67,12 @@ fn prepare(py: Python<'_>, args: &Args) -> PyResult<Interpreter> {
     for (index, directory) in args.python_path.iter().enumerate() {
         path.insert(index, directory.as_os_str())?;
     }
-    // Last: it takes what it finds for the state at rest.
-    let tidy = PyModule::from_code(py, &source(TIDY), c"tidy.py", c"belljar_tidy")?;
+    // Last: it takes what it finds as the baseline.
+    let reset = PyModule::from_code(py, &source(RESET), c"reset.py", c"belljar_reset")?;
     let version = py.version_info();
     Ok(Interpreter {
         run: runner.getattr("run")?.unbind(),
-        tidy: tidy.getattr("check")?.unbind(),
+        reset: reset.getattr("reset")?.unbind(),
         python: format!("{}.{}.{}", version.major, version.minor, version.patch),
         dill,
     })

@@ -13,8 +13,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::memory::Memory;
+use crate::process_state::{Baseline, move_up};
 use crate::python::Interpreter;
-use crate::rest::{AtRest, move_up};
 use crate::sys;
 
 /// The worker broke the protocol, such as by naming code that it never sent.
@@ -40,7 +40,7 @@ pub(crate) struct Server {
     reader: BufReader<UnixStream>,
     interpreter: Interpreter,
     memory: Memory,
-    rest: AtRest,
+    baseline: Baseline,
     codes: HashMap<CodeHash, Py<PyBytes>>,
 }
 
@@ -54,11 +54,11 @@ impl Server {
         socket: UnixStream,
         interpreter: Interpreter,
         memory: Memory,
-        rest: AtRest,
+        baseline: Baseline,
     ) -> io::Result<Self> {
         let reader = UnixStream::from(move_up(&socket)?);
         let reader = BufReader::with_capacity(INBOX_BYTES, reader);
-        Ok(Self { socket, reader, interpreter, memory, rest, codes: HashMap::new() })
+        Ok(Self { socket, reader, interpreter, memory, baseline, codes: HashMap::new() })
     }
 
     /// Serves until the worker hangs up.
@@ -108,12 +108,12 @@ impl Server {
             }
             Err(error) => (Err(beyond_runner(py, &error)), Phases::default()),
         };
-        let tidied = self.interpreter.tidy.bind(py).call0();
-        let inside = match tidied.and_then(|left| left.extract::<Option<String>>()) {
+        let reset = self.interpreter.reset.bind(py).call0();
+        let inside = match reset.and_then(|left| left.extract::<Option<String>>()) {
             Ok(left) => left,
             Err(error) => Some(format!("a broken interpreter: {error}")),
         };
-        let left_behind = inside.or_else(|| self.rest.restore()).or(used.kept);
+        let left_behind = inside.or_else(|| self.baseline.restore()).or(used.kept);
         Ok(Done { result, phases, peak_memory_bytes: used.peak, left_behind })
     }
 }

@@ -1,5 +1,5 @@
 //! The system calls that have no safe wrapper, each behind a safe function. All the unsafe code of
-//! the guardian and of the limits is here.
+//! the supervisor and of the limits is here.
 #![expect(unsafe_code, reason = "libc calls; each states why it is sound")]
 
 use std::io;

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use belljar_sandbox::image::default_dir;
-use belljar_sandbox::{EngineConfig, Grants, Image, Limits, Output, Sandbox, source};
+use belljar_sandbox::{EngineConfig, GrantedAccess, Image, Limits, Output, Sandbox, source};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut words = std::env::args().skip(1);
@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let list = words.next().unwrap_or_else(|| "[]".into());
     let mebibytes = words.next().map_or(Ok(256), |word| word.parse::<usize>())?;
     let image = Image::load(default_dir("3.11"), &EngineConfig::default())?;
-    let mut grants = Grants::none();
+    let mut grants = GrantedAccess::none();
     if let Some(dir) = words.next() {
         grants = grants.python_path(dir.as_ref())?;
     }

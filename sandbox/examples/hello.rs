@@ -3,11 +3,11 @@
 #![expect(clippy::print_stdout, reason = "examples speak to people")]
 
 use belljar_sandbox::image::default_dir;
-use belljar_sandbox::{EngineConfig, Grants, Image, Limits, Output, Sandbox, source};
+use belljar_sandbox::{EngineConfig, GrantedAccess, Image, Limits, Output, Sandbox, source};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let image = Image::load(default_dir("3.11"), &EngineConfig::default())?;
-    let mut sandbox = Sandbox::new(&image, &Grants::none(), Output::Inherit)?;
+    let mut sandbox = Sandbox::new(&image, &GrantedAccess::none(), Output::Inherit)?;
     let function = source::function("def double(x):\n    return 2 * x", "double");
     let arguments = source::arguments("[21]");
     let answer = sandbox.call(&function, &arguments, &Limits::default())?;

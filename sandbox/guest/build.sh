@@ -127,18 +127,18 @@ fi
 cpu=$(grep -m1 '^flags' /proc/cpuinfo || uname -m)
 guest_hash=$( (echo "$link_hash $cpu"; grep -A1 '^name = "wasmtime"$' "$ROOT/Cargo.lock"
     cat "$HERE"/site/*.py "$ROOT/runner/runner.py" "$HERE/requirements.txt" "$HERE/build.sh" \
-        "$ROOT/sandbox/src/bake.rs" "$ROOT/sandbox/src/engine.rs") | sha256sum | cut -c1-16)
+        "$ROOT/sandbox/src/snapshot.rs" "$ROOT/sandbox/src/engine.rs") | sha256sum | cut -c1-16)
 GUEST=$CACHE/$MINOR-$guest_hash
 if ! [ -d "$GUEST" ]; then
     say "making the image"
     rm -rf "$GUEST.new"
     library "$GUEST.new"
     # Unoptimised itself, which costs a second; its dependencies are optimised in every profile.
-    cargo build --quiet --manifest-path "$ROOT/Cargo.toml" -p belljar-sandbox --bin belljar-bake
+    cargo build --quiet --manifest-path "$ROOT/Cargo.toml" -p belljar-sandbox --bin belljar-snapshot
     target=$(cargo metadata --no-deps --format-version 1 --manifest-path "$ROOT/Cargo.toml" |
         sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
     dill=$(sed -n 's/^dill==\([^ ]*\).*/\1/p' "$HERE/requirements.txt")
-    "$target/debug/belljar-bake" "$LINKED" "$GUEST.new" "$VERSION" "$dill"
+    "$target/debug/belljar-snapshot" "$LINKED" "$GUEST.new" "$VERSION" "$dill"
     mv "$GUEST.new" "$GUEST"
 fi
 ln -sfn "$(basename "$GUEST")" "$CACHE/$MINOR.new"

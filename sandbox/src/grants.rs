@@ -13,7 +13,7 @@ use crate::error::Error;
 
 /// What the guest may reach besides its own standard library.
 #[derive(Debug, Clone, Default)]
-pub struct Grants {
+pub struct GrantedAccess {
     paths: Vec<Mount>,
     pub(crate) dirs: Vec<Mount>,
     env: Vec<u8>,
@@ -28,7 +28,7 @@ pub(crate) struct Mount {
     pub(crate) dir: Arc<OwnedFd>,
 }
 
-impl Grants {
+impl GrantedAccess {
     /// Nothing: no file but the standard library's, no environment, no network.
     #[must_use]
     pub fn none() -> Self {

@@ -12,7 +12,7 @@ use wasmtime::{Global, Instance, Memory, Store, TypedFunc, Val};
 use crate::answer::{self, Answer};
 use crate::engine::{Flavour, TICK};
 use crate::error::Error;
-use crate::grants::{Grants, Mount};
+use crate::grants::{GrantedAccess, Mount};
 use crate::image::{Description, Image};
 use crate::limits::{Account, Limits};
 use crate::wasi::{Output, Wasi};
@@ -33,7 +33,7 @@ pub struct Sandbox {
     image: Image,
     mounts: Arc<[Mount]>,
     paths: u32,
-    grants: Grants,
+    grants: GrantedAccess,
     output: Output,
     standby: Option<Ready>,
 }
@@ -59,7 +59,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// No interpreter can be started.
-    pub fn new(image: &Image, grants: &Grants, output: Output) -> Result<Self, Error> {
+    pub fn new(image: &Image, grants: &GrantedAccess, output: Output) -> Result<Self, Error> {
         let mut sandbox = Self {
             image: image.clone(),
             mounts: grants.mounts(&image.mounts),
@@ -115,7 +115,7 @@ impl Sandbox {
         code: &[u8],
         args: &[u8],
         limits: &Limits,
-        grants: &Grants,
+        grants: &GrantedAccess,
     ) -> Result<Answer, Error> {
         let start = Instant::now();
         let mut instance_us = 0;
@@ -256,7 +256,8 @@ mod tests {
     fn nothing_of_a_call_is_left_in_any_byte_of_the_next_memory() {
         let image = Image::load(crate::image::default_dir("3.11"), &EngineConfig::default());
         let image = image.expect("a guest");
-        let sandbox = || Sandbox::new(&image, &Grants::none(), Output::Inherit).expect("starts");
+        let sandbox =
+            || Sandbox::new(&image, &GrantedAccess::none(), Output::Inherit).expect("starts");
         let (mut used, untouched) = (sandbox(), sandbox());
         // The one fills little, the other all that is kept, the third grows the memory, the fourth traps.
         for body in [

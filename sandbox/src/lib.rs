@@ -1,9 +1,9 @@
-//! The jar: Python functions in a WASI build of CPython inside wasmtime, a fresh interpreter for every
-//! call. Usable alone; the binary `belljar-jar` puts it into a child process behind a second wall.
+//! The sandbox: Python functions in a WASI build of CPython inside wasmtime, a fresh interpreter for every
+//! call. Usable alone; the binary `belljar-sandbox` puts it into a hardened child process.
 //!
 //! # Layout
 //!
-//! * [`image`]: the guest as it was built. [`bake`]: makes it of a linked module.
+//! * [`image`]: the guest as it was built. [`snapshot`]: makes it of a linked module.
 //! * [`engine`]: how wasmtime is set up, in two flavours.
 //! * [`instance`]: the sandbox: a fresh interpreter, one call, the answer.
 //! * `memory`, `pagemap`: linear memories that become the image again after a call.
@@ -13,7 +13,6 @@
 //! * [`error`]: what can go wrong with the sandbox itself.
 
 pub mod answer;
-pub mod bake;
 pub mod engine;
 pub mod error;
 pub mod grants;
@@ -22,13 +21,14 @@ pub mod instance;
 pub mod limits;
 mod memory;
 mod pagemap;
+pub mod snapshot;
 pub mod source;
 mod wasi;
 
 pub use answer::Answer;
 pub use engine::{EngineConfig, Flavour};
 pub use error::Error;
-pub use grants::Grants;
+pub use grants::GrantedAccess;
 pub use image::Image;
 pub use instance::Sandbox;
 pub use limits::Limits;

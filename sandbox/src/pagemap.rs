@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 /// Bytes of a page. Linux on x86-64 has no other size.
 pub(crate) const PAGE: usize = 4096;
 
-/// This process's page map, kept open: behind the second wall it could not be opened any more.
+/// This process's page map, kept open: the hardened process cannot open it any more.
 #[derive(Debug)]
 pub(crate) struct Pagemap(File);
 

@@ -7,24 +7,24 @@ mod common;
 
 use belljar_core::frame::Granted;
 use belljar_sandbox::source;
-use common::Jar;
+use common::SandboxChild;
 
 /// What `f` of `source` returns, granted `granted`, as JSON.
 #[track_caller]
-fn value(jar: &mut Jar, source: &str, granted: Granted) -> String {
-    let done = jar.call_granting(source, "[]", 256, Some(granted));
+fn value(sandbox: &mut SandboxChild, source: &str, granted: Granted) -> String {
+    let done = sandbox.call_granting(source, "[]", 256, Some(granted));
     let pickle = done.result.unwrap_or_else(|raised| panic!("{}", raised.traceback));
     source::json(&pickle).expect("JSON").to_owned()
 }
 
 #[test]
 fn variables_are_seen_by_their_call_alone() {
-    let mut jar = Jar::start(&[]);
+    let mut sandbox = SandboxChild::start(&[]);
     let source = "import os\ndef f(): return dict(os.environ)";
     let env = vec![("A".to_owned(), "1=2".to_owned()), ("B".to_owned(), "ü".to_owned())];
     let granted = Granted { env, ..Granted::default() };
-    assert_eq!(value(&mut jar, source, granted), r#"{"A": "1=2", "B": "\u00fc"}"#);
-    assert_eq!(jar.value(source), "{}");
+    assert_eq!(value(&mut sandbox, source, granted), r#"{"A": "1=2", "B": "\u00fc"}"#);
+    assert_eq!(sandbox.value(source), "{}");
 }
 
 #[test]
@@ -35,14 +35,14 @@ fn a_directory_is_read_under_its_own_path_and_nothing_beside_it() {
     std::fs::write(dir.path().join("secret"), "unseen").expect("written");
     std::os::unix::fs::symlink("../secret", dir.path().join("given/link")).expect("linked");
     let given = dir.path().join("given");
-    let mut jar = Jar::start_offering(&[], &[&given]);
+    let mut sandbox = SandboxChild::start_offering(&[], &[&given]);
     let name = given.to_str().expect("UTF-8").to_owned();
     let granted = || Granted { read: vec![name.clone()], ..Granted::default() };
 
     let read = format!(
         "import os\ndef f(): return [open('{name}/data').read(), sorted(os.listdir('{name}'))]"
     );
-    assert_eq!(value(&mut jar, &read, granted()), r#"["seen", ["data", "link"]]"#);
+    assert_eq!(value(&mut sandbox, &read, granted()), r#"["seen", ["data", "link"]]"#);
     for reach in [
         format!("open('{name}/link')"),
         format!("open('{name}/../secret')"),
@@ -56,12 +56,12 @@ fn a_directory_is_read_under_its_own_path_and_nothing_beside_it() {
         let source = format!(
             "import os\ndef f():\n  try: {reach}\n  except PermissionError: return 'refused'"
         );
-        assert_eq!(value(&mut jar, &source, granted()), "\"refused\"", "{reach}");
+        assert_eq!(value(&mut sandbox, &source, granted()), "\"refused\"", "{reach}");
     }
     assert_eq!(std::fs::read(given.join("data")).expect("still there"), b"seen");
     let ungranted =
         format!("def f():\n  try: open('{name}/data')\n  except PermissionError: return 'refused'");
-    assert_eq!(jar.value(&ungranted), "\"refused\"");
+    assert_eq!(sandbox.value(&ungranted), "\"refused\"");
 }
 
 const USE_SCRATCH: &str = "
@@ -88,18 +88,22 @@ def f():
 
 #[test]
 fn scratch_space_is_a_directory_like_any_other() {
-    let mut jar = Jar::start(&[]);
+    let mut sandbox = SandboxChild::start(&[]);
     let granted = || Granted { scratch_mb: 4, ..Granted::default() };
     let expected = r#"["9,2\n3,4\n5,6\n", 14, ["a", "copy"], 10, []]"#;
-    let used = value(&mut jar, USE_SCRATCH, granted());
+    let used = value(&mut sandbox, USE_SCRATCH, granted());
     assert_eq!(used.replace("\\r", ""), expected);
     let leave = "def f(): return open('/tmp/left', 'w').write('x')";
-    assert_eq!(value(&mut jar, leave, granted()), "1");
+    assert_eq!(value(&mut sandbox, leave, granted()), "1");
     let look = "import os\ndef f(): return os.listdir('/tmp')";
-    assert_eq!(value(&mut jar, look, granted()), "[]", "what one call wrote is gone for the next");
+    assert_eq!(
+        value(&mut sandbox, look, granted()),
+        "[]",
+        "what one call wrote is gone for the next"
+    );
     let refused =
         "def f():\n  try: open('/tmp/x', 'w')\n  except PermissionError: return 'refused'";
-    assert_eq!(jar.value(refused), "\"refused\"");
+    assert_eq!(sandbox.value(refused), "\"refused\"");
 }
 
 const FILL: &str = "
@@ -119,8 +123,8 @@ def f():
 
 #[test]
 fn scratch_space_ends_at_its_limit() {
-    let mut jar = Jar::start(&[]);
+    let mut sandbox = SandboxChild::start(&[]);
     let granted = Granted { scratch_mb: 1, ..Granted::default() };
-    assert_eq!(value(&mut jar, FILL, granted), "[true, true, true, true]");
-    jar.is_right();
+    assert_eq!(value(&mut sandbox, FILL, granted), "[true, true, true, true]");
+    sandbox.is_right();
 }

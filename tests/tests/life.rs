@@ -47,7 +47,7 @@ fn doctor() -> Result<(bool, String)> {
 fn the_doctor_finds_everything_that_runs_here() -> Result<()> {
     let (is_well, said) = doctor()?;
     ensure!(is_well && !said.contains("missing"), "{said}");
-    for part in ["Redis server v=", "libpython3.11", "dill 0.4.1", "belljar-jar"] {
+    for part in ["Redis server v=", "libpython3.11", "dill 0.4.1", "belljar-sandbox"] {
         ensure!(said.contains(part), "no `{part}` in {said}");
     }
     Ok(())

@@ -12,7 +12,7 @@ use belljar_core::task::TaskClass;
 pub struct ExecutorConfig {
     /// The class of tasks that these children run.
     pub class: TaskClass,
-    /// The binary: `belljar-python` or `belljar-jar`.
+    /// The binary: `belljar-python` or `belljar-sandbox`.
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,

@@ -84,7 +84,7 @@ async fn self_kill() {
 }
 
 #[tokio::test]
-async fn killing_the_guardian() {
+async fn killing_the_supervisor() {
     dies("def f():\n  import os, time\n  os.kill(os.getppid(), 9)\n  time.sleep(60)", "SIGKILL")
         .await;
 }

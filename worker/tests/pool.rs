@@ -302,7 +302,7 @@ fn no_orphan_survives_its_owner() {
     assert!(output.lines().map_while(Result::ok).any(|line| line == "ready"), "it got ready");
     let mut family = descendants(owner.0.id(), &["belljar-python"]);
     family.extend(marked("1119"));
-    // A guardian and three sleepers, one of them the interpreter; the other slot and the spare may be
+    // A supervisor and three sleepers, one of them the interpreter; the other slot and the spare may be
     // on their way.
     assert!(family.len() >= 4, "{family:?}");
     drop(owner);

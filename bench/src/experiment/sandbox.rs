@@ -12,7 +12,7 @@ use crate::run::{Better, Series};
 
 const EXPERIMENT: &str = "sandbox";
 
-/// What `belljar-jar-bench` prints when asked for JSON.
+/// What `belljar-sandbox-bench` prints when asked for JSON.
 #[derive(Debug, Deserialize)]
 struct Figures {
     load_ms: f64,
@@ -28,7 +28,7 @@ struct Figures {
 }
 
 pub(super) fn run(lab: &mut Lab, belljar: &Path) -> Result<()> {
-    let program = belljar.with_file_name("belljar-jar-bench");
+    let program = belljar.with_file_name("belljar-sandbox-bench");
     if !program.is_file() {
         lab.note(format!(
             "sandbox: not measured by itself, as there is no `{}`; `make build` builds it",

@@ -28,7 +28,7 @@ pub(super) fn section(run: &Run) -> Option<Section> {
     ];
     let rows = rows.map(|(what, value, unit)| vec![what.to_owned(), format!("{value} {unit}")]);
     let text = format!(
-        "`belljar-jar-bench`: the library in its own process, a fresh interpreter \
+        "`belljar-sandbox-bench`: the library in its own process, a fresh interpreter \
          for every call, without service, queue or pipe.\n\n{}\n\
          The best times of its own suite, in turns with the system's Python:\n\n{}",
         table(&["", ""], rows),

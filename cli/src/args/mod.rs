@@ -18,7 +18,7 @@ pub(crate) use bench::{BenchAction, BenchArgs, BenchOptions};
 pub(crate) use common::{DefaultsArgs, ExecutorArgs, KeepingArgs, Runtimes, SecretArgs};
 pub(crate) use service::{DispatcherArgs, GatewayArgs, Mode, WorkerArgs, WorkerMode};
 
-/// Runs Python functions that arrive over REST: natively, or isolated under a WebAssembly jar.
+/// Runs Python functions that arrive over REST: natively, or isolated in a WebAssembly sandbox.
 #[derive(Debug, Parser)]
 #[command(name = "belljar", version, propagate_version = true)]
 pub(crate) struct Cli {

@@ -1,4 +1,4 @@
-//! `belljar guest check`: starts the jar over a guest, as a worker does, and runs one call in it.
+//! `belljar guest check`: starts a sandbox over a guest, as a worker does, and runs one call in it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub(super) fn run(dir: &Path, python: Option<PythonVersion>) -> Result<()> {
 /// What the executor over `guest` says of itself, after a call that came to the right answer.
 async fn check(guest: &Guest) -> Result<ExecutorInfo> {
     let class = TaskClass { runtime: Runtime::Sandbox, python: guest.python };
-    let mut executor = ExecutorConfig::new(class, install::sibling("belljar-jar")?);
+    let mut executor = ExecutorConfig::new(class, install::sibling("belljar-sandbox")?);
     executor.args = vec!["--guest".into(), guest.dir.clone().into()];
     let (pool, mut events) =
         Pool::start(PoolConfig { slots: 1, executors: vec![executor], offers: Offers::default() });
@@ -76,7 +76,7 @@ async fn call(
                 info = Some(up);
             }
             PoolEvent::Resized => {}
-            PoolEvent::ExecutorDown { reason, .. } => bail!("the jar does not start: {reason}"),
+            PoolEvent::ExecutorDown { reason, .. } => bail!("the sandbox does not start: {reason}"),
             PoolEvent::Returned { .. } => bail!("the call was given back"),
             PoolEvent::Finished(Report { outcome, .. }) => {
                 if outcome.verdict != Verdict::Completed(SEVEN.into()) {

@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn every_wrong_field_is_told_at_once() {
         let body = r#"{"function_id":"x","payload":"","priority":"urgent","delay_s":-1,
-            "idempotency_key":"","runtime":"jar"}"#;
+            "idempotency_key":"","runtime":"wasm"}"#;
         let Err(ApiError::Invalid(problems)) = read_one(body.as_bytes()) else { panic!("valid") };
         assert_eq!(problems.len(), 5, "{problems:?}");
     }

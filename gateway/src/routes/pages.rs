@@ -32,7 +32,7 @@ pub(crate) async fn home(
         html(pages::HOME)
     } else {
         reply::json(&Welcome {
-            message: "belljar: functions of Python, run natively or under the jar",
+            message: "belljar: functions of Python, run natively or in the sandbox",
             version: VERSION,
             docs: "/docs",
             python: app.config.default_class.python.to_string(),

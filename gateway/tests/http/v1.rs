@@ -24,7 +24,7 @@ async fn a_function_says_how_it_wants_to_run() {
     assert_eq!((&shown["name"], &shown["description"]), (&json!("len"), &json!("counts")));
     assert!(shown["registered_at"].as_str().is_some_and(|time| time.ends_with('Z')), "{shown}");
     for (field, value) in [
-        ("runtime", json!("jar")),
+        ("runtime", json!("wasm")),
         ("python", json!("three")),
         ("timeout_s", json!(0)),
         ("timeout_s", json!(1e9)),

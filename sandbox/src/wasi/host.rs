@@ -38,7 +38,7 @@ pub(crate) fn read_link(base: &OwnedFd, path: &str) -> Result<Vec<u8>, Errno> {
 }
 
 /// Reads with `getdents64` alone: the convenient way opens the directory once more, by a call that the
-/// second wall forbids.
+/// system call filter forbids.
 pub(crate) fn list(dir: &OwnedFd) -> Result<Vec<DirEntry>, Errno> {
     rustix::fs::seek(dir, SeekFrom::Start(0))?;
     let mut buffer = Vec::with_capacity(8 << 10);

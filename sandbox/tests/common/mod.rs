@@ -1,4 +1,4 @@
-//! A jar and its parent's end of the channel.
+//! A sandbox and its parent's end of the channel.
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
@@ -14,14 +14,14 @@ use belljar_sandbox::image::default_dir;
 use belljar_sandbox::source;
 use bytes::Bytes;
 
-/// A running `belljar-jar`.
-pub(crate) struct Jar {
+/// A running `belljar-sandbox`.
+pub(crate) struct SandboxChild {
     child: Child,
     channel: UnixStream,
     ready: Ready,
 }
 
-impl Jar {
+impl SandboxChild {
     /// Starts one; `paths` are its `--python-path`.
     pub(crate) fn start(paths: &[&std::path::Path]) -> Self {
         Self::start_offering(paths, &[])
@@ -31,7 +31,7 @@ impl Jar {
     pub(crate) fn start_offering(paths: &[&std::path::Path], read: &[&std::path::Path]) -> Self {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
         ours.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_belljar-jar"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_belljar-sandbox"));
         command.arg("--guest").arg(default_dir("3.11"));
         for path in paths {
             command.arg("--python-path").arg(path);
@@ -49,7 +49,7 @@ impl Jar {
                 _ => Ok(()),
             });
         }
-        let child = command.spawn().expect("the jar starts");
+        let child = command.spawn().expect("the sandbox starts");
         drop(theirs);
         let mut channel = ours;
         match frame::read(&mut channel).expect("a frame") {
@@ -110,7 +110,7 @@ impl Jar {
     }
 }
 
-impl Drop for Jar {
+impl Drop for SandboxChild {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -3,7 +3,7 @@
 //!
 //!     cargo run --release -p belljar-tests --bin hostile-mix -- --minutes 20 [--seed N] [--strace]
 //!
-//! With `--strace` every file name that a jar hands to the kernel behind its wall is looked at as well: each
+//! With `--strace` every file name that a hardened sandbox process hands to the kernel is looked at as well: each
 //! must be opened beneath a directory that is open already.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -54,7 +54,7 @@ fn main() -> Result<()> {
     run(&service, &mut hostile.iter(), &mut tally)?;
     let before = resident(&service);
     let trace = options.strace.then(|| trace(dispatcher.pid)).transpose()?;
-    // A call may still meet a jar that was killed for the sake of the trace.
+    // A call may still meet a sandbox that was killed for the sake of the trace.
     run(&service, &mut hostile.iter().take(IN_FLIGHT), &mut Tally::default())?;
 
     let (mut random, start) = (options.seed, Instant::now());
@@ -151,7 +151,7 @@ fn run(
     }
 }
 
-/// Memory of the gateway and the dispatcher: the jars come and go.
+/// Memory of the gateway and the dispatcher: the sandbox processes come and go.
 fn resident(service: &Service) -> u64 {
     let parts = ["gateway", "dispatcher"].map(|part| {
         let pid = service.process(part).map_or(0, |process| process.pid);
@@ -171,23 +171,23 @@ struct Trace {
 fn trace(pid: i32) -> Result<Trace> {
     let file = tempfile::NamedTempFile::new()?;
     let mut strace = Command::new("strace");
-    // The jars that run now are killed, so that each is seen from its start.
+    // The sandbox processes that run now are killed, so that each is seen from its start.
     strace.args(["-f", "-qq", "-s", "256", "-e", "trace=%file,seccomp,execve", "-o"]);
     strace.arg(file.path()).args(["-p", &pid.to_string()]).stderr(Stdio::null());
     let strace = strace.spawn().context("strace: apt-get install strace")?;
     std::thread::sleep(Duration::from_millis(500));
     let old = process::descendants(pid);
-    old.iter().for_each(|jar| process::kill(jar.pid, rustix::process::Signal::KILL));
+    old.iter().for_each(|child| process::kill(child.pid, rustix::process::Signal::KILL));
     let gone = process::eventually(Duration::from_secs(30), || {
-        let jars = process::descendants(pid);
-        jars.iter().all(|jar| old.iter().all(|old| old.pid != jar.pid))
+        let children = process::descendants(pid);
+        children.iter().all(|child| old.iter().all(|old| old.pid != child.pid))
     });
-    ensure!(gone, "the jars do not die");
+    ensure!(gone, "the sandbox processes do not die");
     Ok(Trace { strace, file })
 }
 
 impl Trace {
-    /// What the jars did, once their wall stood.
+    /// What the sandbox processes did once they were hardened.
     fn finish(mut self) -> Result<String> {
         let pid = rustix::process::Pid::from_child(&self.strace);
         rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
@@ -196,13 +196,13 @@ impl Trace {
     }
 }
 
-/// Every file that is named behind a wall must be opened beneath an open directory, or refused: the standard
+/// Every file that a hardened process names must be opened beneath an open directory, or refused: the standard
 /// library and the allocator ask the system about itself, in vain.
 fn check(log: &Path) -> Result<String> {
     let log = std::fs::read_to_string(log)?;
-    // The thread that builds the wall is the one that runs the guest.
-    let (mut walled, mut unfinished) = (HashSet::new(), HashMap::new());
-    let (mut walls, mut beneath, mut by_descriptor, mut refused) = (0, 0, 0, 0);
+    // The thread that applies the filter is the one that runs the guest.
+    let (mut filtered, mut unfinished) = (HashSet::new(), HashMap::new());
+    let (mut processes, mut beneath, mut by_descriptor, mut refused) = (0, 0, 0, 0);
     let mut beyond = Vec::new();
     for line in log.lines() {
         let Some((pid, call)) = line.split_once(' ') else { continue };
@@ -216,11 +216,11 @@ fn check(log: &Path) -> Result<String> {
             call = unfinished.remove(pid).unwrap_or_default() + end;
         }
         if call.starts_with("execve(") {
-            walled.remove(pid);
+            filtered.remove(pid);
         } else if call.starts_with("seccomp(") {
-            walls += 1;
-            walled.insert(pid);
-        } else if walled.contains(pid) && !call.starts_with(['+', '-']) {
+            processes += 1;
+            filtered.insert(pid);
+        } else if filtered.contains(pid) && !call.starts_with(['+', '-']) {
             if call.contains(" = -1 ") {
                 refused += 1;
             } else if call.starts_with("openat2(") && call.contains("RESOLVE_BENEATH") {
@@ -232,10 +232,10 @@ fn check(log: &Path) -> Result<String> {
             }
         }
     }
-    ensure!(beyond.is_empty(), "beyond the wall:\n{}", beyond.join("\n"));
-    ensure!(beneath > 0, "strace saw no jar open anything: {} lines", log.lines().count());
+    ensure!(beyond.is_empty(), "outside the granted directories:\n{}", beyond.join("\n"));
+    ensure!(beneath > 0, "strace saw no sandbox open anything: {} lines", log.lines().count());
     Ok(format!(
-        "{walls} jars; behind their walls {beneath} files opened beneath granted directories, \
+        "{processes} hardened processes; {beneath} files opened beneath granted directories, \
          {by_descriptor} looked at by descriptor, {refused} refused, 0 otherwise"
     ))
 }

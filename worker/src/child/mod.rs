@@ -1,4 +1,4 @@
-//! A child process that answers calls over a framed socket: `belljar-python` and `belljar-jar`
+//! A child process that answers calls over a framed socket: `belljar-python` and `belljar-sandbox`
 //! alike. Started by one thread, watched by its slot, and never outliving either.
 //!
 //! # Layout
@@ -30,7 +30,7 @@ use output::{Output, Streams};
 
 /// How long a child that closed its socket may take to end by itself, which tells why it did.
 const OWN_END: Duration = Duration::from_millis(200);
-/// How long a child may take to end once it is asked to: its guardian kills a whole family first.
+/// How long a child may take to end once it is asked to: its supervisor kills a whole family first.
 const ASKED_END: Duration = Duration::from_secs(6);
 /// How long the kernel may take to end a child that it was told to kill.
 const KILLED_END: Duration = Duration::from_secs(2);
@@ -143,7 +143,7 @@ impl Child {
     /// Ends the child and all that it started, and says how it ended.
     pub(crate) async fn end(&mut self) -> Death {
         self.process.signal(Signal::TERM);
-        // The guardian also takes the socket's end for the word to leave.
+        // The supervisor also takes the socket's end for the word to leave.
         let _ = self.link.socket.shutdown().await;
         self.await_end(ASKED_END).await
     }

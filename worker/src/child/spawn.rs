@@ -33,7 +33,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Signals the group that the process leads. A guardian is the only member of its own: it does
+    /// Signals the group that the process leads. A supervisor is the only member of its own: it does
     /// what it is told to all the others.
     pub(crate) fn signal(&self, signal: Signal) {
         if !self.collected {
@@ -168,7 +168,7 @@ fn start(config: &ExecutorConfig) -> io::Result<Spawned> {
 
 /// What happens between fork and exec: a session of its own, so that no terminal's Ctrl-C and no
 /// signal to a group reaches it; the socket at its place; nothing else open; the word to end when
-/// the worker dies. SIGTERM and not SIGKILL, because a guardian has a family to kill first.
+/// the worker dies. SIGTERM and not SIGKILL, because a supervisor has a family to kill first.
 #[expect(unsafe_code, reason = "code between fork and exec")]
 fn prepare(command: &mut Command, theirs: &UnixStream) {
     let socket = theirs.as_raw_fd();

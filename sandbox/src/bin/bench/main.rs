@@ -1,10 +1,10 @@
-//! Measures the jar, without a service around it: `target/release/belljar-jar-bench`. A program of its
+//! Measures the sandbox, without a service around it: `target/release/belljar-sandbox-bench`. A program of its
 //! own and no example, which would build wasmtime once more, with other features.
 //!
 //! A call is: an interpreter in which nothing was ever run, a small function as dill sends it,
 //! its result, the interpreter's end and the preparation of the next one.
 //!
-//! usage: belljar-jar-bench [json] [X.Y [PYTHON]]
+//! usage: belljar-sandbox-bench [json] [X.Y [PYTHON]]
 //!   json    every sample is printed for programs, among them `belljar bench`
 //!   X.Y     whose guest is measured: 3.11 unless said otherwise
 //!   PYTHON  what it is measured beside: /usr/bin/pythonX.Y unless said otherwise
@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use belljar_sandbox::image::default_dir;
-use belljar_sandbox::{EngineConfig, Grants, Image, Limits, Output, Sandbox, source};
+use belljar_sandbox::{EngineConfig, GrantedAccess, Image, Limits, Output, Sandbox, source};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -132,7 +132,7 @@ fn loading(minor: &str) -> Result<(Duration, Duration), Failure> {
     let start = Instant::now();
     let image = Image::load(default_dir(minor), &EngineConfig::default())?;
     let loaded = start.elapsed();
-    let _sandbox = Sandbox::new(&image, &Grants::none(), Output::Inherit)?;
+    let _sandbox = Sandbox::new(&image, &GrantedAccess::none(), Output::Inherit)?;
     Ok((loaded, start.elapsed() - loaded))
 }
 
@@ -141,7 +141,7 @@ fn loading(minor: &str) -> Result<(Duration, Duration), Failure> {
 fn calls(minor: &str) -> Result<(Vec<(Duration, Duration)>, u64), Failure> {
     let image = Image::load(default_dir(minor), &EngineConfig::default())?;
     let without = private_kib();
-    let mut sandbox = Sandbox::new(&image, &Grants::none(), Output::Inherit)?;
+    let mut sandbox = Sandbox::new(&image, &GrantedAccess::none(), Output::Inherit)?;
     let limits = Limits::default();
     let ask = source::function("from belljar_boot import ordinary as f", "f");
     let pickles = sandbox.call(&ask, &source::arguments("[]"), &limits)?;
@@ -170,7 +170,7 @@ fn suite(minor: &str, native: &str) -> Result<BTreeMap<String, [f64; 2]>, Failur
         "import json, runpy, sys; print(json.dumps(runpy.run_path(sys.argv[1])['f']()))";
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/bin/bench/suite.py");
     let image = Image::load(default_dir(minor), &EngineConfig::default())?;
-    let mut sandbox = Sandbox::new(&image, &Grants::none(), Output::Inherit)?;
+    let mut sandbox = Sandbox::new(&image, &GrantedAccess::none(), Output::Inherit)?;
     let code = source::function(&std::fs::read_to_string(path)?, "f");
     let mut best = BTreeMap::<String, [f64; 2]>::new();
     for _ in 0..TURNS {

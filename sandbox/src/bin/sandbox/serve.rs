@@ -7,10 +7,10 @@ use std::os::fd::FromRawFd;
 
 use belljar_core::frame::{self, CHILD_FD, Call, Done, FrameError, Granted, Ready, Reply};
 use belljar_core::task::CodeHash;
-use belljar_sandbox::{Error, Grants, Limits, Sandbox};
+use belljar_sandbox::{Error, GrantedAccess, Limits, Sandbox};
 use bytes::Bytes;
 
-use crate::wall;
+use crate::hardening;
 
 /// Why this process cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -21,9 +21,9 @@ pub(crate) enum Broken {
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] Error),
-    /// The second wall.
+    /// The restrictions of this process.
     #[error(transparent)]
-    Wall(#[from] wall::Error),
+    Hardening(#[from] hardening::Error),
     /// The parent names a function that it never sent.
     #[error("a call names a function that was not sent")]
     UnknownFunction,
@@ -33,13 +33,13 @@ pub(crate) enum Broken {
 }
 
 /// Serves `sandbox` on [`CHILD_FD`].
-pub(crate) fn run(mut sandbox: Sandbox, offers: &Grants) -> Result<(), Broken> {
+pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(), Broken> {
     #[expect(unsafe_code, reason = "the one descriptor that the parent hands over by number")]
     // SAFETY: nothing else in this process owns it; `main` closed all but 0 to 3.
     let channel = unsafe { File::from_raw_fd(CHILD_FD) };
     let mut replies = channel.try_clone().map_err(FrameError::from)?;
     let mut calls = BufReader::with_capacity(64 << 10, channel);
-    wall::around_all_threads()?;
+    hardening::apply_seccomp()?;
 
     let description = sandbox.description();
     let (python, dill) = (description.python.clone(), description.dill.clone());
@@ -55,8 +55,8 @@ pub(crate) fn run(mut sandbox: Sandbox, offers: &Grants) -> Result<(), Broken> {
         let code = functions.get(&call.hash).ok_or(Broken::UnknownFunction)?;
         let limits = Limits { memory_bytes: (call.memory_mb as usize) << 20, time: None };
         let grants = match call.granted {
-            Some(granted) => select(offers, *granted)?,
-            None => Grants::none(),
+            Some(granted) => select(grantable, *granted)?,
+            None => GrantedAccess::none(),
         };
         let answer = sandbox.call_granting(code, &call.args, &limits, &grants)?;
         let done = Done {
@@ -73,8 +73,8 @@ pub(crate) fn run(mut sandbox: Sandbox, offers: &Grants) -> Result<(), Broken> {
 }
 
 /// What the parent grants to one call, of what this process can reach.
-fn select(offers: &Grants, granted: Granted) -> Result<Grants, Broken> {
-    let mut grants = offers.only(&granted.read).ok_or(Broken::UnknownDirectory)?;
+fn select(grantable: &GrantedAccess, granted: Granted) -> Result<GrantedAccess, Broken> {
+    let mut grants = grantable.only(&granted.read).ok_or(Broken::UnknownDirectory)?;
     for (name, value) in &granted.env {
         grants = grants.env(name, value)?;
     }

@@ -11,7 +11,7 @@ use wasmtime::{Linker, Module, Store};
 
 use crate::engine::{EngineConfig, Flavour, settings};
 use crate::error::Error;
-use crate::grants::Grants;
+use crate::grants::GrantedAccess;
 use crate::image::{self, Description, Image};
 use crate::instance::{Host, Sandbox};
 use crate::limits::{Account, Limits};
@@ -28,7 +28,7 @@ const WASM_PAGE: usize = 64 << 10;
 ///
 /// # Errors
 /// A file cannot be read or written, or the module does not start.
-pub fn bake(linked: &Path, dir: &Path, python: &str, dill: &str) -> Result<(), Error> {
+pub fn build(linked: &Path, dir: &Path, python: &str, dill: &str) -> Result<(), Error> {
     let wasm = std::fs::read(linked).map_err(Error::read(linked))?;
     let mut memory = snapshot(&wasm, dir).map_err(Error::Engine)?;
     let memory_bytes = memory.len();
@@ -59,7 +59,7 @@ fn importable_modules(dir: &Path) -> Result<Vec<u8>, Error> {
     const CODE: &[u8] = b"\x80\x04cbelljar_boot\nimportable\n.";
     const ARGS: &[u8] = b"\x80\x04)}\x86.";
     let image = Image::load(dir, &EngineConfig::default())?;
-    let mut sandbox = Sandbox::new(&image, &Grants::none(), Output::Capture(1 << 20))?;
+    let mut sandbox = Sandbox::new(&image, &GrantedAccess::none(), Output::Capture(1 << 20))?;
     let answer = sandbox.call(CODE, ARGS, &Limits::default())?;
     match answer.result {
         Ok(_) => Ok(answer.stdout.bytes),

@@ -1,16 +1,16 @@
-//! `belljar-jar`: the child process of a worker's slot that runs sandboxed functions.
+//! `belljar-sandbox`: the child process of a worker's slot that runs sandboxed functions.
 //!
-//! It loads the guest, builds the second wall around itself, and answers calls on descriptor 3 until
+//! It loads the guest, restricts its own process, and answers calls on descriptor 3 until
 //! that ends. Deadlines are its parent's business: it is killed.
 
+mod hardening;
 mod serve;
-mod wall;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use belljar_sandbox::image::default_dir;
-use belljar_sandbox::{EngineConfig, Flavour, Grants, Image, Output, Sandbox};
+use belljar_sandbox::{EngineConfig, Flavour, GrantedAccess, Image, Output, Sandbox};
 
 /// What a process ends with: the parent tells a guest that cannot be had from a crash.
 mod exit {
@@ -18,7 +18,7 @@ mod exit {
     pub(crate) const DONE: u8 = 0;
     /// The arguments make no sense.
     pub(crate) const USAGE: u8 = 64;
-    /// The guest cannot be loaded, or the wall cannot be built.
+    /// The guest cannot be loaded, or the process cannot be restricted.
     pub(crate) const NO_GUEST: u8 = 69;
     /// The parent's messages make no sense, or no interpreter can be started any more.
     pub(crate) const BROKEN: u8 = 70;
@@ -41,22 +41,24 @@ fn main() -> ExitCode {
         Err(text) => {
             report(&text);
             report(
-                &"usage: belljar-jar [--guest PATH] [--python-path DIR]... [--grant-read DIR]...",
+                &"usage: belljar-sandbox [--guest PATH] [--python-path DIR]... [--grant-read DIR]...",
             );
             return ExitCode::from(exit::USAGE);
         }
     };
-    wall::close_strangers();
-    let (sandbox, offers) = match load(&arguments) {
+    hardening::close_inherited_fds();
+    let (sandbox, grantable) = match load(&arguments) {
         Ok(loaded) => loaded,
         Err(error) => return fail(exit::NO_GUEST, error.as_ref()),
     };
-    if let Err(error) = wall::before_threads(sandbox.directories().chain(offers.directories())) {
+    if let Err(error) =
+        hardening::restrict_process(sandbox.directories().chain(grantable.directories()))
+    {
         return fail(exit::NO_GUEST, &error);
     }
     let thread = std::thread::Builder::new().stack_size(THREAD_STACK_BYTES);
     let served =
-        thread.spawn(move || serve::run(sandbox, &offers)).map(std::thread::JoinHandle::join);
+        thread.spawn(move || serve::run(sandbox, &grantable)).map(std::thread::JoinHandle::join);
     match served {
         Ok(Ok(Ok(()))) => ExitCode::from(exit::DONE),
         Ok(Ok(Err(error))) => fail(exit::BROKEN, &error),
@@ -89,18 +91,18 @@ fn arguments(mut given: impl Iterator<Item = std::ffi::OsString>) -> Result<Argu
 }
 
 /// The sandbox, and what its calls may be granted.
-fn load(arguments: &Arguments) -> Result<(Sandbox, Grants), Box<dyn std::error::Error>> {
+fn load(arguments: &Arguments) -> Result<(Sandbox, GrantedAccess), Box<dyn std::error::Error>> {
     let config = EngineConfig { flavour: Flavour::Killed, stack_bytes: GUEST_STACK_BYTES };
     let image = Image::load(&arguments.guest, &config)?;
-    let mut grants = Grants::none();
+    let mut grants = GrantedAccess::none();
     for dir in &arguments.python_path {
         grants = grants.python_path(dir)?;
     }
-    let mut offers = Grants::none();
+    let mut grantable = GrantedAccess::none();
     for dir in &arguments.grant_read {
-        offers = offers.read(dir)?;
+        grantable = grantable.read(dir)?;
     }
-    Ok((Sandbox::new(&image, &grants, Output::Inherit)?, offers))
+    Ok((Sandbox::new(&image, &grants, Output::Inherit)?, grantable))
 }
 
 fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
@@ -116,7 +118,7 @@ fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "standard error is where the parent looks for last words")]
 fn report(text: &dyn std::fmt::Display) {
-    eprintln!("belljar-jar: {text}");
+    eprintln!("belljar-sandbox: {text}");
 }
 
 #[cfg(test)]

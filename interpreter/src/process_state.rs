@@ -1,5 +1,5 @@
 //! The state of the process that every call shall find: directory, mask, standard descriptors, no
-//! children. What can be put back is; what cannot makes the worker replace the process. `tidy.py`
+//! children. What can be put back is; what cannot makes the worker replace the process. `reset.py`
 //! does the same for what lives inside Python.
 
 use std::fs::File;
@@ -27,12 +27,12 @@ pub(crate) fn move_up(fd: impl AsFd) -> io::Result<OwnedFd> {
 }
 
 /// What the process was like before the first call.
-pub(crate) struct AtRest {
+pub(crate) struct Baseline {
     directory: OwnedFd,
     directory_id: (u64, u64),
     mask: Mode,
     streams: [(u64, u64); 3],
-    /// The guardian's list of children, in which adopted orphans turn up, and how it reads when this
+    /// The supervisor's list of children, in which adopted orphans turn up, and how it reads when this
     /// process is the only one. Not every kernel has it.
     siblings: Option<(File, Vec<u8>)>,
 }
@@ -42,9 +42,9 @@ fn id_of(fd: impl AsFd) -> io::Result<(u64, u64)> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
-impl AtRest {
-    /// Takes the present for the state at rest.
-    pub(crate) fn now(guardian: i32) -> io::Result<Self> {
+impl Baseline {
+    /// Takes the present as the baseline.
+    pub(crate) fn record(supervisor: i32) -> io::Result<Self> {
         let directory = rustix::fs::open(".", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
         let mask = rustix::process::umask(Mode::empty());
         rustix::process::umask(mask);
@@ -53,7 +53,7 @@ impl AtRest {
             directory: move_up(directory)?,
             mask,
             streams: stream_ids()?,
-            siblings: File::open(format!("/proc/{guardian}/task/{guardian}/children"))
+            siblings: File::open(format!("/proc/{supervisor}/task/{supervisor}/children"))
                 .and_then(move_up)
                 .ok()
                 .map(|fd| (File::from(fd), format!("{} ", sys::pid()).into_bytes())),

@@ -50,7 +50,7 @@ gc.collect()
 gc.freeze()
 
 
-def check():
+def reset():
     """`None`, or what is left behind and cannot be put back."""
     try:
         if (sys.stdin, sys.stdout, sys.stderr) != _streams:

@@ -1,16 +1,16 @@
-//! `belljar-bake LINKED DIR PYTHON DILL`: the last step of the guest's build.
+//! `belljar-snapshot LINKED DIR PYTHON DILL`: the last step of the guest's build.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use belljar_sandbox::bake::bake;
+use belljar_sandbox::snapshot;
 
 fn main() -> ExitCode {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
     let [linked, dir, python, dill] = arguments.as_slice() else {
-        return fail(&"usage: belljar-bake LINKED DIR PYTHON DILL");
+        return fail(&"usage: belljar-snapshot LINKED DIR PYTHON DILL");
     };
-    match bake(Path::new(linked), Path::new(dir), python, dill) {
+    match snapshot::build(Path::new(linked), Path::new(dir), python, dill) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let mut text = error.to_string();
@@ -26,6 +26,6 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "a tool's way to speak")]
 fn fail(text: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("belljar-bake: {text}");
+    eprintln!("belljar-snapshot: {text}");
     ExitCode::FAILURE
 }

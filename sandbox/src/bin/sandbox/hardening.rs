@@ -1,8 +1,8 @@
-//! The second wall: should a guest ever escape from wasmtime, it finds itself in a process that can do
-//! next to nothing.
+//! Hardens the process: a guest that escapes from wasmtime finds itself in a process that can do next to
+//! nothing.
 //!
-//! It may read below the directories that it has open already and write to the descriptors that it was
-//! given. It cannot start a process or thread, gain privileges, reach a network, or open another path.
+//! The process may read below the directories that it has open already and write to the descriptors that it
+//! was given. It cannot start a process or thread, gain privileges, reach a network, or open another path.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,7 +15,7 @@ use rustix::fd::BorrowedFd;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use seccompiler::{BackendError, SeccompAction, SeccompFilter};
 
-/// A part of the wall that could not be built.
+/// A restriction that cannot be applied.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The kernel refuses a limit.
@@ -33,7 +33,7 @@ pub(crate) enum Error {
 }
 
 /// Closes every descriptor but 0 to 3, whatever the parent left open.
-pub(crate) fn close_strangers() {
+pub(crate) fn close_inherited_fds() {
     #[expect(unsafe_code, reason = "closing by number, before anything here owns a descriptor")]
     // SAFETY: called first in `main`.
     unsafe {
@@ -43,7 +43,7 @@ pub(crate) fn close_strangers() {
 
 /// What threads inherit: resource limits, no new privileges, and of the file system only what is below
 /// `granted`, to be read.
-pub(crate) fn before_threads<'fd>(
+pub(crate) fn restrict_process<'fd>(
     granted: impl Iterator<Item = BorrowedFd<'fd>>,
 ) -> Result<(), Error> {
     for (resource, most) in
@@ -72,7 +72,7 @@ fn restrict_files<'fd>(granted: impl Iterator<Item = BorrowedFd<'fd>>) -> Result
 }
 
 /// Filters the system calls of all threads, from now on.
-pub(crate) fn around_all_threads() -> Result<(), Error> {
+pub(crate) fn apply_seccomp() -> Result<(), Error> {
     let rules: BTreeMap<i64, Vec<seccompiler::SeccompRule>> =
         ALLOWED.iter().map(|&call| (call, Vec::new())).collect();
     // What is not on the list fails: a process that dies of it would tell less than one that goes on.

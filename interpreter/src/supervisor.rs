@@ -14,35 +14,36 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::sys::{self, Fork, Reaped};
 
-/// How long the guardian tries to kill what does not die, such as a process stuck in the kernel.
+/// How long the supervisor tries to kill what does not die, such as a process stuck in the kernel.
 const SWEEP: Duration = Duration::from_secs(5);
 /// How often it looks again for new descendants while it does.
 const SWEEP_TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
-/// Splits off the guardian. Returns in the interpreter's process only, with the guardian's id.
+/// Splits off the supervisor. Returns in the interpreter's process only, with the supervisor's id.
 pub(crate) fn start(socket: BorrowedFd<'_>) -> io::Result<i32> {
     let signals = sys::block_and_watch(&[libc::SIGCHLD, libc::SIGTERM])?;
     sys::become_subreaper()?;
-    let guardian = sys::pid();
+    let supervisor = sys::pid();
     match sys::fork()? {
         Fork::Parent(interpreter) => watch(interpreter, socket, &signals),
         Fork::Child => {
             sys::die_with_parent()?;
-            // The guardian may have died before that took effect.
-            if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(guardian) {
+            // The supervisor may have died before that took effect.
+            if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(supervisor)
+            {
                 sys::exit(0);
             }
-            // A group of its own, so that a function that signals its group misses the guardian.
+            // A group of its own, so that a function that signals its group misses the supervisor.
             rustix::process::setsid()?;
             sys::unblock_signals()?;
-            Ok(guardian)
+            Ok(supervisor)
         }
     }
 }
 
 /// Waits, cleans up, and ends like the interpreter.
 fn watch(interpreter: i32, socket: BorrowedFd<'_>, signals: &OwnedFd) -> ! {
-    sys::set_name(c"belljar-guard");
+    sys::set_name(c"py-supervisor");
     release_streams();
     loop {
         let mut waits = [
@@ -55,7 +56,7 @@ fn watch(interpreter: i32, socket: BorrowedFd<'_>, signals: &OwnedFd) -> ! {
             break;
         }
     }
-    sys::end_like(kill_family(interpreter).unwrap_or(libc::SIGKILL))
+    sys::end_like(kill_descendants(interpreter).unwrap_or(libc::SIGKILL))
 }
 
 /// Collects adopted orphans that have ended. Not the interpreter: as long as it is not collected
@@ -72,7 +73,7 @@ fn has_ended(interpreter: i32) -> bool {
 
 /// Kills until nobody is left; the interpreter's wait status. The group first: the kernel signals a
 /// group in one step, so that a fork bomb cannot outrun it. The rest is walked, again and again.
-fn kill_family(interpreter: i32) -> Option<i32> {
+fn kill_descendants(interpreter: i32) -> Option<i32> {
     let started = Instant::now();
     let mut fate = None;
     sys::kill(interpreter);
