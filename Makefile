@@ -93,7 +93,7 @@ bench-sdk: build ## The same of the package in client/, as an executor.
 	@$(VENV)/bin/python bench/sdk.py --belljar $(TARGET)/release/belljar $(ARGS)
 
 reference: setup ## Write the reference of the Python client from its docstrings.
-	@$(VENV)/bin/python client/tools/reference.py >docs/client-reference.md
+	@$(VENV)/bin/python client/tools/reference.py >docs/reference/python-client.md
 
 bench-modes: build ## Speed of pull and push beside local, in the same run.
 	@$(VENV)/bin/python bench/modes.py --belljar $(TARGET)/release/belljar $(ARGS)

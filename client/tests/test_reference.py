@@ -11,5 +11,5 @@ class Reference(unittest.TestCase):
         spec = importlib.util.spec_from_file_location("reference", support.ROOT / "client/tools/reference.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        kept = (support.ROOT / "docs/client-reference.md").read_text()
+        kept = (support.ROOT / "docs/reference/python-client.md").read_text()
         self.assertEqual(module.reference(), kept, "hint: `make reference` makes it")

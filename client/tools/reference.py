@@ -1,6 +1,6 @@
 """Writes the reference of the package from its docstrings: `make reference`.
 
-    python client/tools/reference.py >docs/client-reference.md
+    python client/tools/reference.py >docs/reference/python-client.md
 """
 
 import inspect
@@ -12,7 +12,7 @@ import belljar
 
 HEAD = """# The Python client: reference
 
-Made from the docstrings by `make reference`. [client.md](client.md) is the guide.
+Made from the docstrings by `make reference`. [The guide](../how-to/python-client.md) shows how to use it.
 """
 SECTIONS = {
     "Executors": ["Executor", "AsyncExecutor"],

@@ -1,5 +1,5 @@
 //! The protocol between dispatchers and workers: what each tells the other, as MessagePack.
-//! `docs/protocol.md` shows the bytes and the order of things.
+//! `docs/reference/wire-protocol.md` shows the bytes and the order of things.
 //!
 //! One ZeroMQ message carries a batch: an array of the messages below, to be treated in order. So a
 //! request that must also carry results, or a reply that must also acknowledge them, is two small

@@ -1,4 +1,4 @@
-//! What docs/architecture.md says of the crates is so.
+//! What docs/explanation/architecture.md says of the crates is so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-const ARCHITECTURE: &str = include_str!("../../docs/architecture.md");
+const ARCHITECTURE: &str = include_str!("../../docs/explanation/architecture.md");
 
 /// What the table of crates says: the directory of each, and what only the rows that name it depend on.
 fn table() -> BTreeMap<String, BTreeSet<String>> {
@@ -60,7 +60,7 @@ fn only_the_crates_that_the_table_names_hold_a_dependency() -> Result<()> {
 fn the_table_names_every_crate() -> Result<()> {
     let table = table();
     for directory in workspace()?.keys() {
-        ensure!(table.contains_key(directory), "docs/architecture.md does not name `{directory}/`");
+        ensure!(table.contains_key(directory), "docs/explanation/architecture.md does not name `{directory}/`");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the bytes of the protocol must keep to: those in `docs/protocol.md`.
+//! What the bytes of the protocol must keep to: those in `docs/reference/wire-protocol.md`.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::invocation::{Function, Invocation};
 use crate::outcome::{Outcome, Verdict};
 use crate::task::{Limits, PythonVersion, Runtime};
 
-const PAGE: &str = include_str!("../../../docs/protocol.md");
+const PAGE: &str = include_str!("../../../docs/reference/wire-protocol.md");
 
 fn task() -> TaskAttempt {
     TaskAttempt { task_id: TaskId::from_bytes([0x11; 16]), attempt: Attempt(2) }
