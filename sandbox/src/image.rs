@@ -1,4 +1,4 @@
-//! The guest as it was built: compiled code, the memory of an interpreter at rest, its library.
+//! The guest as it was built: compiled code, the memory of a started interpreter, its library.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,8 @@ use wasmtime::{InstancePre, Linker, Module};
 use crate::engine::{self, EngineConfig};
 use crate::error::Error;
 use crate::grants::Mount;
-use crate::instance::Host;
 use crate::memory::Memories;
-use crate::wasi;
+use crate::wasi::{self, Host};
 
 /// What the build writes beside the guest, in `guest.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -14,15 +14,8 @@ use crate::engine::{Flavour, TICK};
 use crate::error::Error;
 use crate::grants::{GrantedAccess, Mount};
 use crate::image::{Description, Image};
-use crate::limits::{Account, Limits};
-use crate::wasi::{Output, Wasi};
-
-/// What an instance's host functions work on.
-pub(crate) struct Host {
-    pub(crate) wasi: Wasi,
-    pub(crate) account: Account,
-    pub(crate) memory: Option<Memory>,
-}
+use crate::limits::Limits;
+use crate::wasi::{Host, Output};
 
 /// Runs Python functions, each call in an interpreter of its own that nothing was ever run in.
 ///
@@ -142,8 +135,7 @@ impl Sandbox {
     }
 
     fn fresh(&self) -> wasmtime::Result<Ready> {
-        let wasi = Wasi::new(Arc::clone(&self.mounts), self.output);
-        let host = Host { wasi, account: Account::new(usize::MAX), memory: None };
+        let host = Host::new(Arc::clone(&self.mounts), self.output);
         let pre = &self.image.pre;
         let mut store = Store::new(pre.module().engine(), host);
         store.limiter(|host| &mut host.account);

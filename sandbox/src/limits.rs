@@ -7,10 +7,10 @@ use wasmtime::ResourceLimiter;
 /// What one call may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Linear memory in bytes: the interpreter at rest, some 40 MiB, included. A limit below what the
+    /// Linear memory in bytes: the started interpreter, some 40 MiB, included. A limit below what the
     /// interpreter needs for its own is raised to that.
     pub memory_bytes: usize,
-    /// Wall-clock time. Only an engine of the [`Epoch`](crate::Flavour::Epoch) flavour heeds it.
+    /// Wall-clock time. Only an engine of the [`Epoch`](crate::Flavour::Epoch) flavour enforces it.
     pub time: Option<Duration>,
 }
 

@@ -1,22 +1,23 @@
 //! Makes a guest of a linked module: runs its start once, keeps the memory, compiles the rest.
 //!
-//! The memory at rest becomes a file beside the module instead of data segments within it, so that
+//! The memory after the start becomes a file beside the module instead of data segments within it, so that
 //! [`memory`](crate::memory) can map it and restore single pages. All other state of an instance is
 //! one global, the stack pointer, which is back at its start when the guest has returned.
 
 use std::path::Path;
-use std::sync::Arc;
 
+use wasm_encoder::{MemorySection, MemoryType, RawSection};
+use wasmparser::{Parser, Payload};
 use wasmtime::{Linker, Module, Store};
 
 use crate::engine::{EngineConfig, Flavour, settings};
 use crate::error::Error;
 use crate::grants::GrantedAccess;
 use crate::image::{self, Description, Image};
-use crate::instance::{Host, Sandbox};
-use crate::limits::{Account, Limits};
+use crate::instance::Sandbox;
+use crate::limits::Limits;
 use crate::pagemap::PAGE;
-use crate::wasi::{self, Output, Wasi};
+use crate::wasi::{self, Host, Output};
 
 /// The file with the list of modules.
 const MODULES: &str = "modules.json";
@@ -34,9 +35,7 @@ pub fn build(linked: &Path, dir: &Path, python: &str, dill: &str) -> Result<(), 
     let memory_bytes = memory.len();
     let used = memory.iter().rposition(|&byte| byte != 0).map_or(1, |last| last + 1);
     memory.truncate(used.next_multiple_of(PAGE));
-    let module = without_data(&wasm, memory_bytes / WASM_PAGE).ok_or_else(|| {
-        Error::Engine(wasmtime::Error::msg("the module's sections cannot be taken apart"))
-    })?;
+    let module = without_data(&wasm, (memory_bytes / WASM_PAGE) as u64).map_err(Error::Engine)?;
     let engine = wasmtime::Engine::new(&settings(Flavour::Killed)).map_err(Error::Engine)?;
     let code = engine.precompile_module(&module).map_err(Error::Engine)?;
     let description = Description { python: python.into(), dill: dill.into(), memory_bytes };
@@ -76,9 +75,7 @@ fn snapshot(wasm: &[u8], dir: &Path) -> wasmtime::Result<Vec<u8>> {
     let mut linker = Linker::new(&engine);
     wasi::link(&mut linker)?;
     let mounts = image::own_mounts(dir).map_err(wasmtime::Error::new)?;
-    let wasi = Wasi::new(Arc::clone(&mounts), Output::Inherit);
-    let host = Host { wasi, account: Account::new(usize::MAX), memory: None };
-    let mut store = Store::new(&engine, host);
+    let mut store = Store::new(&engine, Host::new(mounts, Output::Inherit));
     let instance = linker.instantiate(&mut store, &module)?;
     let memory = instance.get_memory(&mut store, "memory");
     store.data_mut().memory = memory;
@@ -97,58 +94,33 @@ fn snapshot(wasm: &[u8], dir: &Path) -> wasmtime::Result<Vec<u8>> {
     Ok(memory.data(&store).to_vec())
 }
 
-/// `wasm` without data segments, its memory `pages` long from the start.
-fn without_data(wasm: &[u8], pages: usize) -> Option<Vec<u8>> {
-    const MEMORY: u8 = 5;
-    const DATA: u8 = 11;
-    const DATA_COUNT: u8 = 12;
-    const CUSTOM: u8 = 0;
-    let mut module = wasm.get(..8)?.to_vec();
-    let mut rest = wasm.get(8..)?;
-    while let Some((&id, after)) = rest.split_first() {
-        let (length, after) = read_leb(after)?;
-        let (body, after) = after.split_at_checked(length)?;
-        rest = after;
-        match id {
-            CUSTOM | DATA | DATA_COUNT => {}
-            MEMORY => {
-                // One memory, no maximum, its minimum.
-                let mut body = vec![1, 0];
-                write_leb(&mut body, pages);
-                module.push(MEMORY);
-                write_leb(&mut module, body.len());
-                module.extend_from_slice(&body);
+/// `wasm` without data segments and custom sections, its memory `pages` long from the start.
+fn without_data(wasm: &[u8], pages: u64) -> wasmtime::Result<Vec<u8>> {
+    let mut module = wasm_encoder::Module::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload? {
+            Payload::DataSection(_)
+            | Payload::DataCountSection { .. }
+            | Payload::CustomSection(_) => {}
+            Payload::MemorySection(_) => {
+                let mut memories = MemorySection::new();
+                memories.memory(MemoryType {
+                    minimum: pages,
+                    maximum: None,
+                    memory64: false,
+                    shared: false,
+                    page_size_log2: None,
+                });
+                module.section(&memories);
             }
-            _ => {
-                module.push(id);
-                write_leb(&mut module, body.len());
-                module.extend_from_slice(body);
+            payload => {
+                if let Some((id, range)) = payload.as_section() {
+                    module.section(&RawSection { id, data: &wasm[range] });
+                }
             }
         }
     }
-    Some(module)
-}
-
-fn read_leb(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let mut value = 0;
-    for (index, byte) in bytes.iter().enumerate().take(5) {
-        value |= usize::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            return Some((value, &bytes[index + 1..]));
-        }
-    }
-    None
-}
-
-fn write_leb(bytes: &mut Vec<u8>, mut value: usize) {
-    loop {
-        let low = u8::try_from(value & 0x7f).unwrap_or(0);
-        value >>= 7;
-        if value == 0 {
-            return bytes.push(low);
-        }
-        bytes.push(low | 0x80);
-    }
+    Ok(module.finish())
 }
 
 #[cfg(test)]
@@ -156,19 +128,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_come_back() {
-        for value in [0, 1, 127, 128, 300, 1 << 20, u32::MAX as usize] {
-            let mut bytes = Vec::new();
-            write_leb(&mut bytes, value);
-            assert_eq!(read_leb(&bytes), Some((value, &[][..])));
-        }
-    }
-
-    #[test]
     fn data_goes_and_memory_grows() {
-        let wasm = b"\0asm\x01\0\0\0\x05\x03\x01\0\x01\x0b\x01\0\x07\x01\0";
+        let wasm = b"\0asm\x01\0\0\0\x05\x03\x01\0\x01\x07\x01\0\x0b\x01\0";
         let module = without_data(wasm, 640).expect("well formed");
         assert_eq!(module, b"\0asm\x01\0\0\0\x05\x04\x01\0\x80\x05\x07\x01\0");
-        assert_eq!(without_data(&wasm[..10], 1), None);
+        assert!(without_data(&wasm[..10], 1).is_err());
     }
 }

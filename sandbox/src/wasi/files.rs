@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, SeekFrom};
 
+use super::entry::{Access, DirEntry, Entry, ScratchFile, Status};
 use super::errno::Errno;
 use super::host;
 use super::scratch::{How, Scratch, TOP};
@@ -20,44 +21,6 @@ pub(crate) const ROOT: u32 = 3;
 /// The guest's name of the scratch directory, without the leading slash.
 const SCRATCH: &str = "tmp";
 
-/// What a descriptor of the guest is.
-#[derive(Debug)]
-pub(crate) enum Entry {
-    /// Standard input: empty.
-    Input,
-    /// Standard output (1) or standard error (2).
-    Output(u8),
-    /// The directory above all mounts.
-    Root,
-    /// `/dev/null`, which libraries open as a matter of course.
-    Null,
-    /// A regular file of the host.
-    File(OwnedFd),
-    /// A directory of the host, and its entries once they were asked for.
-    Dir(OwnedFd, Option<Vec<DirEntry>>),
-    /// A file of the scratch directory.
-    ScratchFile(ScratchFile),
-    /// A directory there, and its entries once they were asked for.
-    ScratchDir(u64, Option<Vec<DirEntry>>),
-}
-
-/// A file of the scratch directory, open.
-#[derive(Debug)]
-pub(crate) struct ScratchFile {
-    inode: u64,
-    /// Where the next read or write begins.
-    place: u64,
-    access: Access,
-}
-
-/// What a descriptor is opened for.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Access {
-    pub(crate) read: bool,
-    pub(crate) write: bool,
-    pub(crate) append: bool,
-}
-
 /// How a path is opened.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Open {
@@ -65,31 +28,6 @@ pub(crate) struct Open {
     pub(crate) how: How,
     pub(crate) directory: bool,
     pub(crate) follow: bool,
-}
-
-/// One name in a directory.
-#[derive(Debug)]
-pub(crate) struct DirEntry {
-    pub(crate) name: Vec<u8>,
-    pub(crate) inode: u64,
-    pub(crate) kind: FileType,
-}
-
-/// What a guest learns about a file.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Status {
-    pub(crate) device: u64,
-    pub(crate) inode: u64,
-    pub(crate) kind: FileType,
-    pub(crate) links: u64,
-    pub(crate) size: u64,
-    pub(crate) modified_ns: u64,
-}
-
-impl Status {
-    fn virtual_of(kind: FileType) -> Self {
-        Self { device: 0, inode: 0, kind, links: 1, size: 0, modified_ns: 0 }
-    }
 }
 
 /// The descriptors of one instance.

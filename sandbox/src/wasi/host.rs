@@ -6,8 +6,8 @@
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, RawDir, ResolveFlags, SeekFrom, Stat};
 
+use super::entry::{DirEntry, Entry, Status};
 use super::errno::Errno;
-use super::files::{DirEntry, Entry, Status};
 
 /// Opens `path` below `base` for reading.
 pub(crate) fn open(base: &OwnedFd, path: &str, follow: bool) -> Result<Entry, Errno> {

@@ -7,11 +7,19 @@
 //! # Layout
 //!
 //! * [`calls`]: the functions, as wasmtime links them.
-//! * [`files`]: descriptors and where paths lead: [`host`], granted directories, read-only, or [`scratch`],
-//!   a `/tmp` in memory. [`time`]: clocks and sleep.
-//! * [`output`]: where standard output and error go. [`guest`]: the guest's memory. [`errno`].
+//! * [`context`]: what they work on.
+//! * [`entry`]: what a descriptor is.
+//! * [`files`]: descriptors and where paths lead.
+//! * [`host`]: granted directories, read-only.
+//! * [`scratch`]: a `/tmp` in memory.
+//! * [`time`]: clocks and sleep.
+//! * [`output`]: where standard output and error go.
+//! * [`guest`]: the guest's memory.
+//! * [`errno`]: error numbers.
 
 mod calls;
+mod context;
+mod entry;
 mod errno;
 mod files;
 mod guest;
@@ -20,32 +28,6 @@ mod output;
 mod scratch;
 mod time;
 
-use std::sync::Arc;
-use std::time::Instant;
-
 pub(crate) use calls::link;
+pub(crate) use context::{Exit, Host};
 pub use output::{Captured, Output};
-
-use crate::grants::Mount;
-use files::Files;
-use output::Sinks;
-
-/// The world of one instance.
-#[derive(Debug)]
-pub(crate) struct Wasi {
-    pub(crate) files: Files,
-    pub(crate) sinks: Sinks,
-    /// When sleeping must end.
-    pub(crate) deadline: Option<Instant>,
-}
-
-impl Wasi {
-    pub(crate) fn new(mounts: Arc<[Mount]>, output: Output) -> Self {
-        Self { files: Files::new(mounts), sinks: Sinks::new(output), deadline: None }
-    }
-}
-
-/// The guest ended itself.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the guest exited with status {0}")]
-pub(crate) struct Exit(pub(crate) i32);

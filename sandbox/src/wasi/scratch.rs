@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::FileType;
 
+use super::entry::{DirEntry, Status};
 use super::errno::Errno;
-use super::files::{DirEntry, Status};
 
 /// What each file and directory is charged besides its bytes, so that empty ones cannot be made for ever.
 const NODE_BYTES: u64 = 256;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_getres, clock_gettime};
 
-use super::Wasi;
+use super::context::Wasi;
 use super::errno::Errno;
 use super::guest::Bytes;
 

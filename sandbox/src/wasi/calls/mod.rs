@@ -1,29 +1,18 @@
 //! The functions of `wasi_snapshot_preview1`.
 
+mod enter;
 mod paths;
 mod transfers;
 
-use rustix::fs::FileType;
 use wasmtime::{Caller, Linker};
 
-use super::errno::Errno;
-use super::files::{DirEntry, ROOT, Status};
-use super::guest::Bytes;
-use super::host::randomness;
-use super::{Exit, Wasi, time};
-use crate::instance::Host;
-
-const MODULE: &str = "wasi_snapshot_preview1";
-
-/// Runs `body` on the memory and the world of the calling instance.
-fn enter(
-    caller: &mut Caller<'_, Host>,
-    body: impl FnOnce(&mut Bytes<'_>, &mut Wasi) -> Result<(), Errno>,
-) -> i32 {
-    let Some(memory) = caller.data().memory else { return Errno::code(Err(Errno::FAULT)) };
-    let (bytes, host) = memory.data_and_store_mut(caller);
-    Errno::code(body(&mut Bytes(bytes), &mut host.wasi))
-}
+use self::enter::{MODULE, enter, kind_code, write_status};
+use crate::wasi::context::{Exit, Host};
+use crate::wasi::entry::DirEntry;
+use crate::wasi::errno::Errno;
+use crate::wasi::files::ROOT;
+use crate::wasi::host::randomness;
+use crate::wasi::time;
 
 /// Links all functions. Those that reach a network are there, since the guest was linked against them,
 /// and refuse.
@@ -178,32 +167,4 @@ fn read_dir(buffer: &mut [u8], entries: &[DirEntry], cookie: u64) -> Result<u32,
         }
     }
     u32::try_from(used).map_err(|_| Errno::INVAL)
-}
-
-const fn kind_code(kind: FileType) -> u8 {
-    match kind {
-        FileType::CharacterDevice => 2,
-        FileType::Directory => 3,
-        FileType::RegularFile => 4,
-        FileType::Symlink => 7,
-        _ => 0,
-    }
-}
-
-fn write_status(memory: &mut Bytes<'_>, to: u32, status: &Status) -> Result<(), Errno> {
-    let mut bytes = [0; 64];
-    let fields = [
-        (0, status.device),
-        (8, status.inode),
-        (24, status.links),
-        (32, status.size),
-        (40, status.modified_ns),
-        (48, status.modified_ns),
-        (56, status.modified_ns),
-    ];
-    for (at, value) in fields {
-        bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
-    }
-    bytes[16] = kind_code(status.kind);
-    memory.write(to, &bytes)
 }

@@ -2,10 +2,11 @@
 
 use wasmtime::{Caller, Linker};
 
-use super::{MODULE, enter, write_status};
-use crate::instance::Host;
+use super::enter::{MODULE, enter, write_status};
+use crate::wasi::context::Host;
+use crate::wasi::entry::Access;
 use crate::wasi::errno::Errno;
-use crate::wasi::files::{Access, Open};
+use crate::wasi::files::Open;
 use crate::wasi::scratch::How;
 
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
@@ -128,7 +129,7 @@ fn changing(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Times of scratch files are what they are; libraries that copy them shall not fail for it.
+/// Times of scratch files are what they are; libraries that copy files must not fail for it.
 fn times(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
         MODULE,

@@ -2,11 +2,10 @@
 
 use wasmtime::{Caller, Linker};
 
-use super::{MODULE, enter};
-use crate::instance::Host;
-use crate::wasi::Wasi;
+use super::enter::{MODULE, enter};
+use crate::wasi::context::{Host, Wasi};
+use crate::wasi::entry::Entry;
 use crate::wasi::errno::Errno;
-use crate::wasi::files::Entry;
 use crate::wasi::guest::Bytes;
 
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
