@@ -1,7 +1,8 @@
 # belljar. `make up` starts everything, `make test` runs every test; both install what is missing.
 # `make help` lists the rest.
 
-BUILD_PYTHON := /usr/bin/python3.11
+DEFAULT_MINOR := $(shell scripts/python-table.sh default)
+BUILD_PYTHON := /usr/bin/python$(DEFAULT_MINOR)
 VENV := .belljar/venv
 export PYO3_PYTHON ?= $(BUILD_PYTHON)
 export BELLJAR_TEST_PYTHON ?= $(CURDIR)/$(VENV)/bin/python
@@ -13,7 +14,7 @@ PROFILE := $(if $(CI),ci,default)
 # The fault harness stops processes at fail points, which no release has.
 FAILPOINTS := --features belljar/failpoints
 # Which Python `make guest` builds for the sandbox.
-MINOR := 3.11
+MINOR := $(DEFAULT_MINOR)
 # Where cargo builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
@@ -33,16 +34,15 @@ bench bench-sandbox: PROGRAMS += --bin belljar-sandbox-bench
 build: setup guest pythons ## Build the programs, into target/release.
 	cargo build --release --locked $(PROGRAMS)
 
-pythons: setup ## Build an interpreter for each further Python of this machine, 3.9 to 3.14, so that its functions run too.
+pythons: setup ## Build an interpreter for each further Python of pythons.toml that this machine has, so that its functions run too.
 	@scripts/pythons.sh $(TARGET)
 
 guest: setup ## Build the sandbox's Python, unless it is there: some ten minutes the first time. MINOR=3.13: another.
 	@sandbox/guest/build.sh $(MINOR)
 
 guests: guest pythons ## Build the sandbox of each further Python of this machine that it can have: some ten minutes each.
-	@for python in $(wildcard .belljar/pythons/*); do \
-		minor=$$(basename $$python); \
-		! (HERE=sandbox/guest && . sandbox/guest/minors.sh && row $$minor) || sandbox/guest/build.sh $$minor || exit 1; \
+	@for minor in $(shell scripts/python-table.sh list guest); do \
+		! [ -d .belljar/pythons/$$minor ] || sandbox/guest/build.sh $$minor || exit 1; \
 	done
 
 test: tools guest pythons ## Run every test: unit, store, contract, end to end, the Python client.

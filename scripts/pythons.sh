@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds an interpreter for every further Python on this machine, so that functions from these run too: beside
-# `belljar-python`, which is for 3.11, for example `belljar-python3.12`; and a virtual environment with dill for
+# `belljar-python`, which is of the default minor, for example `belljar-python3.12`; and a virtual environment with dill for
 # each, whose packages functions can import. One that cannot be built is left out with a warning. Quick when
 # nothing is missing; safe to run again.
 #
@@ -10,7 +10,8 @@ cd "$(dirname "$0")/.."
 . scripts/venv.sh
 
 TARGET=$1
-VERSIONS="3.9 3.10 3.12 3.13 3.14"
+DEFAULT=$(scripts/python-table.sh default)
+VERSIONS=$(scripts/python-table.sh list native | grep -vxF "$DEFAULT")
 # Of this minor, with a library for other programs and what building against it takes, and with a lock.
 IS_FIT='
 import os, sys, sysconfig

@@ -6,7 +6,8 @@ set -eu
 cd "$(dirname "$0")/.."
 . scripts/venv.sh
 
-PYTHON=/usr/bin/python3.11
+MINOR=$(scripts/python-table.sh default)
+PYTHON=/usr/bin/python$MINOR
 VENV=.belljar/venv
 
 need=""
@@ -20,9 +21,9 @@ want() { # want COMMAND-OR-FILE PACKAGE...
 }
 want redis-server redis-server
 want cc gcc libc6-dev
-want $PYTHON python3.11
-want /usr/include/python3.11/Python.h libpython3.11-dev
-want /usr/lib/python3.11/ensurepip python3.11-venv
+want "$PYTHON" "python$MINOR"
+want "/usr/include/python$MINOR/Python.h" "libpython$MINOR-dev"
+want "/usr/lib/python$MINOR/ensurepip" "python$MINOR-venv"
 
 if [ -n "$need" ]; then
     command -v apt-get >/dev/null 2>&1 || {
@@ -44,7 +45,7 @@ command -v cargo >/dev/null 2>&1 || {
 
 make_venv $VENV $PYTHON requirements.txt
 # The client from this checkout, as it is at any time.
-echo "$PWD/client/src" >$VENV/lib/python3.11/site-packages/belljar.pth
+echo "$PWD/client/src" >$VENV/lib/python$MINOR/site-packages/belljar.pth
 
 # In a venv of their own: functions can import whatever the first one holds.
 [ "${1:-}" != tools ] || make_venv .belljar/tools $PYTHON requirements-tools.txt

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use belljar_core::task::PythonVersion;
 
 use crate::args::DoctorArgs;
-use crate::install::{self, PYTHON};
+use crate::install;
 use crate::serve::announce;
 
 /// What is the matter without a thing.
@@ -86,7 +86,8 @@ fn parts(args: &DoctorArgs) -> Vec<Finding> {
         Finding {
             what: "belljar-python (native runtime)".into(),
             need: Need::Required,
-            state: install::interpreter(PYTHON).map(|path| path.display().to_string()),
+            state: install::interpreter(PythonVersion::default())
+                .map(|path| path.display().to_string()),
             remedy: "make build",
         },
         Finding {
@@ -105,13 +106,14 @@ fn parts(args: &DoctorArgs) -> Vec<Finding> {
         Finding {
             what: "guest: CPython for WASI, with dill".into(),
             need: Need::Required,
-            state: install::guest(&args.executors, PYTHON).map(|path| path.display().to_string()),
+            state: install::guest(&args.executors, PythonVersion::default())
+                .map(|path| path.display().to_string()),
             remedy: "make guest",
         },
         Finding {
             what: "native interpreter".into(),
             need: Need::Required,
-            state: native(PYTHON, args),
+            state: native(PythonVersion::default(), args),
             remedy: "make setup build",
         },
         Finding {

@@ -9,9 +9,6 @@ use belljar_core::task::{PythonVersion, Runtime, TaskClass};
 
 use crate::args::{ExecutorArgs, Runtimes};
 
-/// The Python that every installation has: `belljar-python` embeds it, and there is a guest of the same.
-pub(crate) const PYTHON: PythonVersion = PythonVersion { major: 3, minor: 11 };
-
 /// The file that shows a directory to be the native interpreter's site.
 const SITE_MARK: &str = "dill/__init__.py";
 /// The binary of the native runtime; that of a further Python ends with its version.
@@ -49,7 +46,9 @@ fn named_in(dir: &Path, prefix: &str) -> Vec<PythonVersion> {
     let mut further: Vec<_> =
         entries.filter_map(|entry| version(entry.file_name().to_str()?)).collect();
     further.sort_unstable();
-    std::iter::once(PYTHON).chain(further.into_iter().filter(|python| *python != PYTHON)).collect()
+    std::iter::once(PythonVersion::default())
+        .chain(further.into_iter().filter(|python| *python != PythonVersion::default()))
+        .collect()
 }
 
 /// What could be served here by these runtimes, the usual Python first.
@@ -59,18 +58,22 @@ pub(crate) fn classes(runtimes: Runtimes, args: &ExecutorArgs) -> Vec<TaskClass>
         guests(args).into_iter().map(|python| TaskClass { runtime: Runtime::Sandbox, python });
     let mut classes: Vec<_> = native.chain(sandbox).collect();
     classes.retain(|class| runtimes.contains(class.runtime));
-    classes.sort_by_key(|class| class.python != PYTHON);
+    classes.sort_by_key(|class| class.python != PythonVersion::default());
     classes
 }
 
 /// The native interpreter of a Python.
 pub(crate) fn interpreter(python: PythonVersion) -> Result<PathBuf> {
-    if python == PYTHON { sibling(INTERPRETER) } else { sibling(&format!("{INTERPRETER}{python}")) }
+    if python == PythonVersion::default() {
+        sibling(INTERPRETER)
+    } else {
+        sibling(&format!("{INTERPRETER}{python}"))
+    }
 }
 
 /// The site of a native interpreter: that of the usual Python may be given.
 pub(crate) fn site_of(python: PythonVersion, given: Option<&Path>) -> Result<PathBuf> {
-    if python == PYTHON {
+    if python == PythonVersion::default() {
         return site(given);
     }
     let checkout = format!(".belljar/pythons/{python}/lib/python{python}/site-packages");
@@ -93,7 +96,8 @@ pub(crate) fn site(given: Option<&Path>) -> Result<PathBuf> {
         }
         return Ok(site.to_path_buf());
     }
-    find_site(".belljar/venv/lib/python3.11/site-packages", "share/belljar/site").context(
+    let checkout = format!(".belljar/venv/lib/python{}/site-packages", PythonVersion::default());
+    find_site(&checkout, "share/belljar/site").context(
         "no directory with dill for the native interpreter was found\n  \
          hint: `make setup` makes one, or name one with --site DIR",
     )

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use belljar_core::message::{Mode, Secret};
-use belljar_core::task::{Limits, Runtime, TaskClass};
+use belljar_core::task::{Limits, PythonVersion, Runtime, TaskClass};
 use belljar_dispatcher::config::{RemoteConfig, Workers};
 use belljar_store::Store;
 use belljar_wire::{Callers, ConnectConfig, Endpoint, ListenConfig};
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::{
     DispatcherArgs, ExecutorArgs, GatewayArgs, Runtimes, SecretArgs, WorkerArgs, WorkerMode,
 };
-use crate::install::{self, PYTHON};
+use crate::install;
 use crate::{exit, grants};
 
 /// Begins the line by which `up` and scripts learn the address.
@@ -133,7 +133,9 @@ fn pool_config(
     for class in install::classes(runtimes, args) {
         match executor(class, args) {
             Ok(executor) => executors.push(executor),
-            Err(error) if class.python == PYTHON && runtimes != Runtimes::Both => {
+            Err(error)
+                if class.python == PythonVersion::default() && runtimes != Runtimes::Both =>
+            {
                 return Err(error);
             }
             Err(error) => tracing::warn!("functions for `{class}` will wait: {error:#}"),

@@ -11,6 +11,7 @@
 //! * [`pickle`]: reads pickles statically and writes the few that the platform itself makes.
 //! * [`invocation`]: a task on its way to a slot.
 //! * [`message`]: what dispatchers and workers tell each other.
+//! * `pythons`: which Python is the default one.
 //! * [`frame`]: length-prefixed messages between a worker's slot and its child process.
 
 pub mod frame;
@@ -21,4 +22,5 @@ pub mod message;
 pub mod outcome;
 pub mod payload;
 pub mod pickle;
+mod pythons;
 pub mod task;

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use belljar_core::task::PythonVersion;
 use belljar_sandbox::image::default_dir;
 use belljar_sandbox::{
     EngineConfig, Flavour, GrantedAccess, Image, Limits, Output, Sandbox, source,
@@ -12,7 +13,7 @@ use belljar_sandbox::{
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // This process cannot be killed for the sake of one call: the engine ends calls at their deadline.
     let config = EngineConfig { flavour: Flavour::Epoch, ..EngineConfig::default() };
-    let image = Image::load(default_dir("3.11"), &config)?;
+    let image = Image::load(default_dir(PythonVersion::default()), &config)?;
     let mut sandbox = Sandbox::new(&image, &GrantedAccess::none(), Output::Inherit)?;
     let function = source::function("def double(x):\n    return 2 * x", "double");
     let arguments = source::arguments("[21]");

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the guest: CPython for WASI, its library, the image that every sandboxed call starts from.
 #
-# usage: sandbox/guest/build.sh [MINOR]      3.11 unless said otherwise
+# usage: sandbox/guest/build.sh [MINOR]      the default of pythons.toml unless given
 #
 # The guest appears as $BELLJAR_GUEST_DIR/MINOR (default: ${XDG_CACHE_HOME:-~/.cache}/belljar/MINOR), a
 # link to a folder named after the hash of everything that went into it; what is there already is not
@@ -14,9 +14,9 @@
 #
 # Missing tools are installed with apt, for which it must be root.
 set -eu
-MINOR=${1:-3.11}
 HERE=$(dirname "$(realpath "$0")")
 ROOT=$(realpath "$HERE/../..")
+MINOR=${1:-$("$ROOT/scripts/python-table.sh" default)}
 CACHE=${BELLJAR_GUEST_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/belljar}
 mkdir -p "$CACHE/work/sources"
 CACHE=$(realpath "$CACHE")
@@ -27,7 +27,7 @@ WORK=$CACHE/work
 say() { echo "guest $MINOR: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-row "$MINOR" || die "minors.sh has no row for it"
+row "$MINOR" || die "pythons.toml names no guest for it"
 
 # One build at a time: the steps share folders.
 exec 9>"$WORK/lock"
@@ -98,14 +98,15 @@ library() {
 }
 
 [ "$(id -u)" -ne 0 ] || install_missing
+find_build_python "$MINOR"
 [ -x "$BUILD_PYTHON" ] ||
     die "this takes a native Python $MINOR with venv: install python$MINOR and python$MINOR-venv, or \`pyenv install $MINOR\`"
 fetch "$SOURCE_PACKAGE" "$SOURCE_TARBALL" "$SOURCE_SHA256" "$SOURCE_SUITE"
 fetch "$ZLIB_PACKAGE" "$ZLIB_TARBALL" "$ZLIB_SHA256"
 
-# The table without other rows: one guest does not make another be built again.
-python_hash=$( (cat "$HERE/python.sh" "$HERE/toolchain.sh"; sed "/^minor_/,/^}/d" "$HERE/minors.sh"
-    sed -n "/^$ROW()/,/^}/p" "$HERE/minors.sh"; find "$HERE/patches/$MINOR" -name '*.patch' 2>/dev/null | sort | xargs -r cat
+# Without the tables of other minors: one guest does not make another be built again.
+python_hash=$( (cat "$HERE/python.sh" "$HERE/toolchain.sh" "$HERE/minors.sh"
+    "$ROOT/scripts/python-table.sh" show "$MINOR"; find "$HERE/patches/$MINOR" -name '*.patch' 2>/dev/null | sort | xargs -r cat
     ${CC%% *} --version) | sha256sum | cut -c1-16)
 PYTHON=$WORK/python-$MINOR-$python_hash
 if ! [ -d "$PYTHON" ]; then

@@ -12,6 +12,7 @@ HERE=$(dirname "$(realpath "$0")")
 . "$HERE/minors.sh"
 . "$HERE/toolchain.sh"
 row "$MINOR"
+find_build_python "$MINOR"
 
 mkdir -p "$WORK/src" "$WORK/zlib" "$WORK/build"
 WORK=$(realpath "$WORK")

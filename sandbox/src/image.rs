@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use belljar_core::task::PythonVersion;
 use serde::{Deserialize, Serialize};
 use wasmtime::{InstancePre, Linker, Module};
 
@@ -86,14 +87,14 @@ pub(crate) fn own_mounts(dir: &Path) -> Result<Arc<[Mount]>, Error> {
 
 /// Where a guest is looked for that was not named: `$BELLJAR_GUEST_DIR`, else the user's cache.
 #[must_use]
-pub fn default_dir(minor: &str) -> PathBuf {
+pub fn default_dir(minor: PythonVersion) -> PathBuf {
     let from_env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let base = from_env("BELLJAR_GUEST_DIR").map(PathBuf::from).unwrap_or_else(|| {
         let cache = from_env("XDG_CACHE_HOME").map(PathBuf::from);
         let home = || PathBuf::from(from_env("HOME").unwrap_or_default()).join(".cache");
         cache.unwrap_or_else(home).join("belljar")
     });
-    base.join(minor)
+    base.join(minor.to_string())
 }
 
 fn folder(path: &Path) -> PathBuf {

@@ -246,7 +246,10 @@ mod tests {
 
     #[test]
     fn nothing_of_a_call_is_left_in_any_byte_of_the_next_memory() {
-        let image = Image::load(crate::image::default_dir("3.11"), &EngineConfig::default());
+        let image = Image::load(
+            crate::image::default_dir(belljar_core::task::PythonVersion::default()),
+            &EngineConfig::default(),
+        );
         let image = image.expect("a guest");
         let sandbox =
             || Sandbox::new(&image, &GrantedAccess::none(), Output::Inherit).expect("starts");

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use belljar_core::outcome::FailureKind;
+use belljar_core::task::PythonVersion;
 use belljar_sandbox::image::default_dir;
 use belljar_sandbox::{
     EngineConfig, Flavour, GrantedAccess, Image, Limits, Output, Sandbox, source,
@@ -11,7 +12,7 @@ use belljar_sandbox::{
 #[test]
 fn whatever_a_guest_does_ends_at_its_deadline() {
     let config = EngineConfig { flavour: Flavour::Epoch, ..EngineConfig::default() };
-    let image = Image::load(default_dir("3.11"), &config).expect("a guest");
+    let image = Image::load(default_dir(PythonVersion::default()), &config).expect("a guest");
     let mut sandbox =
         Sandbox::new(&image, &GrantedAccess::none(), Output::Capture(100)).expect("starts");
     let limits = Limits { time: Some(Duration::from_millis(300)), ..Limits::default() };

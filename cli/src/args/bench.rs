@@ -41,7 +41,7 @@ pub(crate) struct BenchOptions {
         default_value_t = 2
     )]
     pub(crate) slots: usize,
-    /// A Python 3.11 with dill, which serializes as clients do; that of the native interpreter's site
+    /// A Python of the default minor with dill, which serializes as clients do; that of the native interpreter's site
     /// unless given.
     #[arg(long, global = true, env = "BELLJAR_BENCH_PYTHON", value_name = "FILE")]
     pub(crate) python: Option<PathBuf>,

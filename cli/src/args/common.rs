@@ -102,7 +102,7 @@ pub(crate) struct DefaultsArgs {
     #[arg(long, env = "BELLJAR_MAX_RETRIES", value_name = "N", default_value_t = Limits::DEFAULT.max_retries)]
     pub(crate) max_retries: u32,
     /// The Python of functions that neither name nor show one.
-    #[arg(long, env = "BELLJAR_PYTHON_VERSION", value_name = "X.Y", default_value = "3.11")]
+    #[arg(long, env = "BELLJAR_PYTHON_VERSION", value_name = "X.Y", default_value_t)]
     pub(crate) python_version: PythonVersion,
     /// The largest request body, in MiB.
     #[arg(long, env = "BELLJAR_MAX_BODY_MB", value_name = "MIB", default_value_t = 32)]

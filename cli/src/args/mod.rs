@@ -130,7 +130,7 @@ pub(crate) enum GuestAction {
     /// Build a guest from the checkout of this binary, unless it is there: some ten minutes.
     Build {
         /// The guest's Python.
-        #[arg(value_name = "X.Y", default_value = "3.11")]
+        #[arg(value_name = "X.Y", default_value_t)]
         python: PythonVersion,
     },
 }

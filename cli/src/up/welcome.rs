@@ -1,17 +1,21 @@
 //! What `up` says when it is ready: the address, and a first function to paste.
 
+use belljar_core::task::PythonVersion;
+
 use crate::args::UpArgs;
 use crate::install;
 use crate::serve::announce;
 
 pub(crate) fn print(address: &str, args: &UpArgs) {
     announce(&format!("belljar is ready at {address}"));
+    let minor = PythonVersion::default();
     // The interpreter of the environment that the site belongs to has all that the snippet needs.
     let python = install::python(args.executors.site.as_deref());
-    let python = python.map_or_else(|_| "python3.11".to_owned(), |path| path.display().to_string());
+    let python =
+        python.map_or_else(|_| format!("python{minor}"), |path| path.display().to_string());
     announce(&format!(
         r#"
-A first function, to paste into another terminal (any Python 3.11 with dill and requests will do):
+A first function, to paste into another terminal (any Python {minor} with dill and requests will do):
 
 {python} - <<'EOF'
 import codecs, dill, requests

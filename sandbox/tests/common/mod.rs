@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use belljar_core::frame::{self, Call, Done, Granted, Ready, Reply};
 use belljar_core::task::CodeHash;
+use belljar_core::task::PythonVersion;
 use belljar_sandbox::image::default_dir;
 use belljar_sandbox::source;
 use bytes::Bytes;
@@ -32,7 +33,7 @@ impl SandboxChild {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
         ours.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
         let mut command = Command::new(env!("CARGO_BIN_EXE_belljar-sandbox"));
-        command.arg("--guest").arg(default_dir("3.11"));
+        command.arg("--guest").arg(default_dir(PythonVersion::default()));
         for path in paths {
             command.arg("--python-path").arg(path);
         }

@@ -6,7 +6,7 @@
 //!
 //! usage: belljar-sandbox-bench [json] [X.Y [PYTHON]]
 //!   json    every sample is printed for programs, among them `belljar bench`
-//!   X.Y     whose guest is measured: 3.11 unless said otherwise
+//!   X.Y     whose guest is measured: the default of pythons.toml unless given
 //!   PYTHON  what it is measured beside: /usr/bin/pythonX.Y unless said otherwise
 
 #![expect(clippy::print_stdout, reason = "figures are for people")]
@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use belljar_core::task::PythonVersion;
 use belljar_sandbox::image::default_dir;
 use belljar_sandbox::{EngineConfig, GrantedAccess, Image, Limits, Output, Sandbox, source};
 
@@ -26,13 +27,14 @@ const SECONDS: f64 = 3.0;
 fn main() -> Result<(), Failure> {
     let mut args = std::env::args().skip(1).peekable();
     let word = args.next_if(|word| !word.contains('.'));
-    let minor = args.next().unwrap_or_else(|| "3.11".to_owned());
+    let minor: PythonVersion =
+        args.next().map(|minor| minor.parse()).transpose()?.unwrap_or_default();
     let native = args.next().unwrap_or_else(|| format!("/usr/bin/python{minor}"));
     if word.as_deref() == Some("child") {
-        println!("{}", calls(&minor)?.0.len());
+        println!("{}", calls(minor)?.0.len());
         return Ok(());
     }
-    let figures = Figures::measure(&minor, &native)?;
+    let figures = Figures::measure(minor, &native)?;
     match word.as_deref() {
         Some("json") => println!("{}", serde_json::to_string(&figures)?),
         _ => figures.print(),
@@ -59,7 +61,7 @@ struct Figures {
 }
 
 impl Figures {
-    fn measure(minor: &str, native: &str) -> Result<Self, Failure> {
+    fn measure(minor: PythonVersion, native: &str) -> Result<Self, Failure> {
         let (load, first) = loading(minor)?;
         let before = usage();
         let (times, instance_kib) = calls(minor)?;
@@ -113,10 +115,10 @@ impl Figures {
 }
 
 /// Calls a second of so many processes together.
-fn side_by_side(count: usize, minor: &str) -> Result<f64, Failure> {
+fn side_by_side(count: usize, minor: PythonVersion) -> Result<f64, Failure> {
     let start = |_| {
         let program = std::env::current_exe()?;
-        Command::new(program).args(["child", minor]).stdout(Stdio::piped()).spawn()
+        Command::new(program).args(["child", &minor.to_string()]).stdout(Stdio::piped()).spawn()
     };
     let children = (0..count).map(start).collect::<Result<Vec<_>, _>>()?;
     let mut total = 0.0;
@@ -128,7 +130,7 @@ fn side_by_side(count: usize, minor: &str) -> Result<f64, Failure> {
 }
 
 /// How long the image takes to load, and then the first interpreter.
-fn loading(minor: &str) -> Result<(Duration, Duration), Failure> {
+fn loading(minor: PythonVersion) -> Result<(Duration, Duration), Failure> {
     let start = Instant::now();
     let image = Image::load(default_dir(minor), &EngineConfig::default())?;
     let loaded = start.elapsed();
@@ -138,7 +140,7 @@ fn loading(minor: &str) -> Result<(Duration, Duration), Failure> {
 
 /// Whole times, and times until the answer, of calls for [`SECONDS`]; and the memory that is private
 /// to this process because of the instance in use.
-fn calls(minor: &str) -> Result<(Vec<(Duration, Duration)>, u64), Failure> {
+fn calls(minor: PythonVersion) -> Result<(Vec<(Duration, Duration)>, u64), Failure> {
     let image = Image::load(default_dir(minor), &EngineConfig::default())?;
     let without = private_kib();
     let mut sandbox = Sandbox::new(&image, &GrantedAccess::none(), Output::Inherit)?;
@@ -164,7 +166,7 @@ fn calls(minor: &str) -> Result<(Vec<(Duration, Duration)>, u64), Failure> {
 }
 
 /// The best times of both, measured in turns: what else the machine does then meets both.
-fn suite(minor: &str, native: &str) -> Result<BTreeMap<String, [f64; 2]>, Failure> {
+fn suite(minor: PythonVersion, native: &str) -> Result<BTreeMap<String, [f64; 2]>, Failure> {
     const TURNS: usize = 6;
     const NATIVELY: &str =
         "import json, runpy, sys; print(json.dumps(runpy.run_path(sys.argv[1])['f']()))";

@@ -9,6 +9,7 @@ mod serve;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use belljar_core::task::PythonVersion;
 use belljar_sandbox::image::default_dir;
 use belljar_sandbox::{EngineConfig, Flavour, GrantedAccess, Image, Output, Sandbox};
 
@@ -69,7 +70,8 @@ fn main() -> ExitCode {
 
 fn arguments(mut given: impl Iterator<Item = std::ffi::OsString>) -> Result<Arguments, String> {
     let (python_path, grant_read) = (Vec::new(), Vec::new());
-    let mut arguments = Arguments { guest: default_dir("3.11"), python_path, grant_read };
+    let mut arguments =
+        Arguments { guest: default_dir(PythonVersion::default()), python_path, grant_read };
     while let Some(name) = given.next() {
         let value = || format!("`{}` needs a value", name.display());
         match name.to_str() {
