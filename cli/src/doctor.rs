@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 use std::process::Command;
+use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use belljar_core::task::PythonVersion;
+use belljar_worker::executor::{Executor, NativeExecutor, RUNTIMES, Started};
+use belljar_worker::install::Installation;
 
 use crate::args::DoctorArgs;
 use crate::install;
@@ -31,7 +34,7 @@ struct Finding {
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<()> {
     let mut missing = 0;
-    for Finding { what, need, state, remedy } in findings(args) {
+    for Finding { what, need, state, remedy } in findings(args)? {
         match state {
             Ok(found) => announce(&format!(
                 "ok       {what}\n         {}",
@@ -56,81 +59,65 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<()> {
 }
 
 /// Everything that is looked at.
-fn findings(args: &DoctorArgs) -> Vec<Finding> {
-    let further = install::pythons().into_iter().skip(1).map(|python| Finding {
-        what: format!("native interpreter of Python {python}").into(),
-        need: Need::Optional,
-        state: native(python, args),
-        remedy: "make pythons",
+fn findings(args: &DoctorArgs) -> Result<Vec<Finding>> {
+    let installation = install::installation(&args.executors)?;
+    let mut findings = vec![Finding {
+        what: "redis-server (for `belljar up` without --redis)".into(),
+        need: Need::Required,
+        state: said_by(Command::new("redis-server").arg("--version")),
+        remedy: "apt-get install redis-server",
+    }];
+    for support in RUNTIMES {
+        let program = installation.program(support.program);
+        findings.push(Finding {
+            what: format!("{} ({} runtime)", support.program, support.runtime).into(),
+            need: Need::Required,
+            state: program.map(|path| path.display().to_string()).map_err(Into::into),
+            remedy: "make build",
+        });
+        for python in (support.pythons)(&installation) {
+            let is_default = python == PythonVersion::default();
+            findings.push(Finding {
+                what: format!("{} runtime, Python {python}", support.runtime).into(),
+                need: if is_default { Need::Required } else { Need::Optional },
+                state: (support.executor)(&installation, python)
+                    .map_err(Into::into)
+                    .and_then(start),
+                remedy: support.remedy,
+            });
+        }
+    }
+    findings.push(Finding {
+        what: "native interpreter".into(),
+        need: Need::Required,
+        state: native(&installation),
+        remedy: "make setup build",
     });
-    let guests = install::guests(&args.executors).into_iter().skip(1).map(|python| Finding {
-        what: format!("guest of Python {python}").into(),
+    findings.push(Finding {
+        what: "processors that stay awake while calls come (quicker lone calls)".into(),
         need: Need::Optional,
-        state: install::guest(&args.executors, python).map(|path| path.display().to_string()),
-        remedy: "make guest, with MINOR set to its version",
+        state: belljar_gateway::can_keep_awake()
+            .map(|()| "by /dev/cpu_dma_latency".to_owned())
+            .map_err(Into::into),
+        remedy: "run as root, or there: setfacl -m u:USER:w /dev/cpu_dma_latency",
     });
-    let mut findings = parts(args);
-    findings.extend(further.chain(guests));
-    findings
+    Ok(findings)
 }
 
-/// What every installation has.
-fn parts(args: &DoctorArgs) -> Vec<Finding> {
-    vec![
-        Finding {
-            what: "redis-server (for `belljar up` without --redis)".into(),
-            need: Need::Required,
-            state: said_by(Command::new("redis-server").arg("--version")),
-            remedy: "apt-get install redis-server",
-        },
-        Finding {
-            what: "belljar-python (native runtime)".into(),
-            need: Need::Required,
-            state: install::interpreter(PythonVersion::default())
-                .map(|path| path.display().to_string()),
-            remedy: "make build",
-        },
-        Finding {
-            what: "site with dill".into(),
-            need: Need::Required,
-            state: install::site(args.executors.site.as_deref())
-                .map(|path| path.display().to_string()),
-            remedy: "make setup",
-        },
-        Finding {
-            what: "belljar-sandbox (sandbox runtime)".into(),
-            need: Need::Required,
-            state: install::sibling("belljar-sandbox").map(|path| path.display().to_string()),
-            remedy: "make build",
-        },
-        Finding {
-            what: "guest: CPython for WASI, with dill".into(),
-            need: Need::Required,
-            state: install::guest(&args.executors, PythonVersion::default())
-                .map(|path| path.display().to_string()),
-            remedy: "make guest",
-        },
-        Finding {
-            what: "native interpreter".into(),
-            need: Need::Required,
-            state: native(PythonVersion::default(), args),
-            remedy: "make setup build",
-        },
-        Finding {
-            what: "processors that stay awake while calls come (quicker lone calls)".into(),
-            need: Need::Optional,
-            state: belljar_gateway::can_keep_awake()
-                .map(|()| "by /dev/cpu_dma_latency".to_owned())
-                .map_err(Into::into),
-            remedy: "run as root, or there: setfacl -m u:USER:w /dev/cpu_dma_latency",
-        },
-    ]
+/// What an instance of the executor says of itself, started and ended.
+fn start(executor: Arc<dyn Executor>) -> Result<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("the async runtime cannot start")?.block_on(async {
+        let Started { instance, info } = executor.start().await?;
+        instance.end().await;
+        Ok(format!("Python {}, dill {}", info.python, info.dill))
+    })
 }
 
-/// What a native interpreter says of itself: its libpython, version and dill.
-fn native(python: PythonVersion, args: &DoctorArgs) -> Result<String> {
-    let site = install::site_of(python, args.executors.site.as_deref())?;
-    let mut command = Command::new(install::interpreter(python)?);
+/// What the default native interpreter says of itself: its libpython, version and dill.
+fn native(installation: &Installation) -> Result<String> {
+    let site = installation.site_of(PythonVersion::default())?;
+    let mut command = Command::new(installation.program(NativeExecutor::PROGRAM)?);
     said_by(command.env_clear().arg("--describe").arg("--site").arg(site))
 }
 

@@ -1,116 +1,67 @@
-//! Finds the parts of an installation: the interpreter binaries beside this one, and the directories with
-//! dill that they need.
+//! The installation that this binary is part of, and what it can run.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-
-use belljar_core::task::{PythonVersion, Runtime, TaskClass};
+use anyhow::{Context, Result};
+use belljar_core::task::{PythonVersion, TaskClass};
+use belljar_worker::error::NotInstalled;
+use belljar_worker::executor::{Executor, RUNTIMES};
+use belljar_worker::install::Installation;
 
 use crate::args::{ExecutorArgs, Runtimes};
-
-/// The file that shows a directory to be the native interpreter's site.
-const SITE_MARK: &str = "dill/__init__.py";
-/// The binary of the native runtime; that of a further Python ends with its version.
-const INTERPRETER: &str = "belljar-python";
+use crate::grants;
 
 /// This program's own file, for the processes that `up` starts.
 pub(crate) fn own_binary() -> Result<PathBuf> {
     std::env::current_exe().context("the path of this program cannot be found")
 }
 
-/// A binary that is installed beside this one.
-pub(crate) fn sibling(name: &str) -> Result<PathBuf> {
-    let path = own_binary()?.with_file_name(name);
-    if !path.is_file() {
-        bail!("`{}` is missing\n  hint: `make build` builds it", path.display());
-    }
-    Ok(path)
+/// The directory of this program and those beside it.
+fn programs() -> Result<PathBuf> {
+    Ok(own_binary()?.with_file_name(""))
 }
 
-/// Which Pythons the native runtime has here: the usual one, and those whose interpreters lie beside it.
-pub(crate) fn pythons() -> Vec<PythonVersion> {
-    let own = own_binary().unwrap_or_default();
-    named_in(own.parent().unwrap_or(&own), INTERPRETER)
+/// A program beside this one.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
+    let installation = Installation { programs: programs()?, ..Installation::default() };
+    Ok(installation.program(name)?)
 }
 
-/// Which Pythons the sandbox has here: the usual one, and those whose guests lie beside its.
-pub(crate) fn guests(args: &ExecutorArgs) -> Vec<PythonVersion> {
-    named_in(&guest_dir(args.guest_dir.as_deref()).unwrap_or_default(), "")
-}
-
-/// The usual Python, then those that entries of `dir` are named after, each behind the same `prefix`.
-fn named_in(dir: &Path, prefix: &str) -> Vec<PythonVersion> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let version = |name: &str| name.strip_prefix(prefix)?.parse::<PythonVersion>().ok();
-    let mut further: Vec<_> =
-        entries.filter_map(|entry| version(entry.file_name().to_str()?)).collect();
-    further.sort_unstable();
-    std::iter::once(PythonVersion::default())
-        .chain(further.into_iter().filter(|python| *python != PythonVersion::default()))
-        .collect()
-}
-
-/// What could be served here by these runtimes, the usual Python first.
-pub(crate) fn classes(runtimes: Runtimes, args: &ExecutorArgs) -> Vec<TaskClass> {
-    let native = pythons().into_iter().map(|python| TaskClass { runtime: Runtime::Native, python });
-    let sandbox =
-        guests(args).into_iter().map(|python| TaskClass { runtime: Runtime::Sandbox, python });
-    let mut classes: Vec<_> = native.chain(sandbox).collect();
-    classes.retain(|class| runtimes.contains(class.runtime));
-    classes.sort_by_key(|class| class.python != PythonVersion::default());
-    classes
-}
-
-/// The native interpreter of a Python.
-pub(crate) fn interpreter(python: PythonVersion) -> Result<PathBuf> {
-    if python == PythonVersion::default() {
-        sibling(INTERPRETER)
-    } else {
-        sibling(&format!("{INTERPRETER}{python}"))
-    }
-}
-
-/// The site of a native interpreter: that of the usual Python may be given.
-pub(crate) fn site_of(python: PythonVersion, given: Option<&Path>) -> Result<PathBuf> {
-    if python == PythonVersion::default() {
-        return site(given);
-    }
-    let checkout = format!(".belljar/pythons/{python}/lib/python{python}/site-packages");
-    find_site(&checkout, &format!("share/belljar/site-{python}")).with_context(|| {
-        format!(
-            "no directory with dill for Python {python} was found\n  hint: `make pythons` makes one"
-        )
+/// The installation, with what `args` choose.
+pub(crate) fn installation(args: &ExecutorArgs) -> Result<Installation> {
+    Ok(Installation {
+        programs: programs()?,
+        site: args.site.clone(),
+        guests: guest_dir(args.guest_dir.as_deref()).ok(),
+        python_path: args.python_path.clone(),
+        offers: grants::offers(args)?,
     })
 }
 
-/// The usual native interpreter's site: given, or found in the checkout or installation that this binary is
-/// part of, or below the working directory.
-pub(crate) fn site(given: Option<&Path>) -> Result<PathBuf> {
-    if let Some(site) = given {
-        if !site.join(SITE_MARK).is_file() {
-            bail!(
-                "`{}` holds no dill\n  hint: pip install --target DIR dill cloudpickle",
-                site.display()
-            );
-        }
-        return Ok(site.to_path_buf());
-    }
-    let checkout = format!(".belljar/venv/lib/python{}/site-packages", PythonVersion::default());
-    find_site(&checkout, "share/belljar/site").context(
-        "no directory with dill for the native interpreter was found\n  \
-         hint: `make setup` makes one, or name one with --site DIR",
-    )
+/// The executor of each class that `runtimes` may have, or what it lacks; the default Python first.
+pub(crate) fn executors(
+    runtimes: Runtimes,
+    installation: &Installation,
+) -> Vec<(TaskClass, Result<Arc<dyn Executor>, NotInstalled>)> {
+    let wanted = RUNTIMES.iter().filter(|support| runtimes.contains(support.runtime));
+    let mut executors: Vec<_> = wanted
+        .flat_map(|support| {
+            (support.pythons)(installation).into_iter().map(|python| {
+                let class = TaskClass { runtime: support.runtime, python };
+                (class, (support.executor)(installation, python))
+            })
+        })
+        .collect();
+    executors.sort_by_key(|(class, _)| class.python != PythonVersion::default());
+    executors
 }
 
-/// A site below the checkout or the prefix of the installation that this binary is part of, or below the
-/// working directory.
-fn find_site(in_checkout: &str, in_prefix: &str) -> Option<PathBuf> {
-    let own = own_binary().ok()?;
-    let above = own.ancestors().skip(1).take(4);
-    let near = above.flat_map(|dir| [dir.join(in_checkout), dir.join(in_prefix)]);
-    let mut all = near.chain([Path::new(in_checkout).to_path_buf()]);
-    all.find(|dir| dir.join(SITE_MARK).is_file())
+/// The default native interpreter's site: the given one, or that of the installation.
+pub(crate) fn site(given: Option<&Path>) -> Result<PathBuf> {
+    let site = given.map(Path::to_path_buf);
+    let installation = Installation { programs: programs()?, site, ..Installation::default() };
+    Ok(installation.site_of(PythonVersion::default())?)
 }
 
 /// The Python that the site belongs to, with the packages that clients need.
@@ -119,15 +70,6 @@ pub(crate) fn python(given: Option<&Path>) -> Result<PathBuf> {
     let mut above = site.ancestors().map(|dir| dir.join("bin/python"));
     above.find(|path| path.is_file()).with_context(|| {
         format!("`{}` belongs to no Python\n  hint: --site of a venv", site.display())
-    })
-}
-
-/// The guest of one Python: below the given directory, else where `make guest` leaves it.
-pub(crate) fn guest(args: &ExecutorArgs, python: PythonVersion) -> Result<PathBuf> {
-    let guest = guest_dir(args.guest_dir.as_deref())?.join(python.to_string());
-    // Children run elsewhere, and the link may be moved to a newer guest while they do.
-    std::fs::canonicalize(&guest).with_context(|| {
-        format!("no guest at `{}`\n  hint: `make guest MINOR={python}` builds it", guest.display())
     })
 }
 

@@ -1,16 +1,15 @@
 //! `belljar gateway` and `belljar dispatcher`: one service in this process, until a signal.
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use belljar_core::message::{Mode, Secret};
-use belljar_core::task::{Limits, PythonVersion, Runtime, TaskClass};
+use belljar_core::task::{Limits, PythonVersion, TaskClass};
 use belljar_dispatcher::config::{RemoteConfig, Workers};
 use belljar_store::Store;
 use belljar_wire::{Callers, ConnectConfig, Endpoint, ListenConfig};
-use belljar_worker::config::{ExecutorConfig, PoolConfig};
+use belljar_worker::config::PoolConfig;
 use belljar_worker::transport::WorkerConfig;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -20,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::args::{
     DispatcherArgs, ExecutorArgs, GatewayArgs, Runtimes, SecretArgs, WorkerArgs, WorkerMode,
 };
+use crate::exit;
 use crate::install;
-use crate::{exit, grants};
 
 /// Begins the line by which `up` and scripts learn the address.
 pub(crate) const LISTENING: &str = "belljar gateway listens at ";
@@ -130,59 +129,31 @@ fn pool_config(
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
     let mut executors = Vec::new();
-    for class in install::classes(runtimes, args) {
-        match executor(class, args) {
+    for (class, executor) in install::executors(runtimes, &install::installation(args)?) {
+        match executor {
             Ok(executor) => executors.push(executor),
-            Err(error)
-                if class.python == PythonVersion::default() && runtimes != Runtimes::Both =>
+            Err(missing)
+                if class.python == PythonVersion::default() && runtimes != Runtimes::All =>
             {
-                return Err(error);
+                return Err(missing.into());
             }
-            Err(error) => tracing::warn!("functions for `{class}` will wait: {error:#}"),
+            Err(missing) => {
+                let missing = anyhow::Error::from(missing);
+                tracing::warn!("functions for `{class}` will wait: {missing:#}");
+            }
         }
     }
     if executors.is_empty() {
         bail!("no runtime is installed\n  hint: `belljar doctor` says what is missing");
     }
-    Ok(PoolConfig { slots, executors, offers: grants::offers(args)? })
+    Ok(PoolConfig { slots, executors })
 }
 
 /// What can be served here.
-pub(crate) fn installed(args: &ExecutorArgs) -> Vec<TaskClass> {
-    let classes = install::classes(Runtimes::Both, args);
-    classes.into_iter().filter(|class| executor(*class, args).is_ok()).collect()
-}
-
-fn executor(class: TaskClass, args: &ExecutorArgs) -> Result<ExecutorConfig> {
-    let TaskClass { runtime, python } = class;
-    let (program, option, dir) = match runtime {
-        Runtime::Native => {
-            let site = install::site_of(python, args.site.as_deref())?;
-            (install::interpreter(python)?, "--site", site)
-        }
-        Runtime::Sandbox => {
-            (install::sibling("belljar-sandbox")?, "--guest", install::guest(args, python)?)
-        }
-    };
-    let mut config = ExecutorConfig::new(class, program);
-    config.args.extend([option.into(), dir.into()]);
-    for dir in python_path(args)? {
-        config.args.extend(["--python-path".into(), dir.into()]);
-    }
-    if runtime == Runtime::Sandbox {
-        for dir in &args.grant_read {
-            config.args.extend(["--grant-read".into(), dir.into()]);
-        }
-    }
-    Ok(config)
-}
-
-/// The directories that functions may import from, absolute: children run elsewhere.
-fn python_path(args: &ExecutorArgs) -> Result<Vec<PathBuf>> {
-    let absolute = |dir: &PathBuf| {
-        std::fs::canonicalize(dir).with_context(|| format!("--python-path `{}`", dir.display()))
-    };
-    args.python_path.iter().map(absolute).collect()
+pub(crate) fn installed(args: &ExecutorArgs) -> Result<Vec<TaskClass>> {
+    let executors = install::executors(Runtimes::All, &install::installation(args)?);
+    let installed = executors.into_iter().filter(|(_, executor)| executor.is_ok());
+    Ok(installed.map(|(class, _)| class).collect())
 }
 
 /// Takes all the descriptors that the system allows: a connection is one, and the usual soft limit of

@@ -6,6 +6,7 @@
 //! * [`id`]: task, function, dispatcher and worker ids.
 //! * [`task`]: status and its legal moves, runtime, Python version, class, priority, limits, spec.
 //! * [`grants`]: what a function may reach, asked for and offered.
+//! * [`guest`]: what a guest of the sandbox lacks.
 //! * [`outcome`]: what a call came to: verdict, failure kinds, phases, output tails.
 //! * [`payload`]: the base64 text form of serialized objects.
 //! * [`pickle`]: reads pickles statically and writes the few that the platform itself makes.
@@ -16,6 +17,7 @@
 
 pub mod frame;
 pub mod grants;
+pub mod guest;
 pub mod id;
 pub mod invocation;
 pub mod message;

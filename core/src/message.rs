@@ -25,6 +25,7 @@ use uuid::Uuid;
 pub use assigned::{Assigned, CodeMissing};
 pub use secret::{Nonce, Proof, Secret, SecretTooShort, accepts};
 
+use crate::guest::GuestModules;
 use crate::id::{DispatcherId, TaskId, WorkerId};
 use crate::outcome::Report;
 use crate::task::{Attempt, CodeHash, TaskClass};
@@ -163,8 +164,11 @@ pub enum FromWorker {
     Window(u32),
     /// The worker can run other classes than it said before; all are listed.
     Classes(Vec<TaskClass>),
+    /// What the worker's guests of the sandbox lack; all are listed. Sent once in a connection, and again
+    /// when it changes.
+    Guests(Vec<GuestModules>),
     /// The worker has dropped code that it was sent: what still needs it must bring it along.
-    Forgot(Vec<CodeHash>),
+    Evicted(Vec<CodeHash>),
     /// Pull only, and last in its batch: the one message that waits for a reply. At most `free`
     /// invocations come with it.
     Request {

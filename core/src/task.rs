@@ -101,6 +101,9 @@ pub enum Runtime {
 }
 
 impl Runtime {
+    /// Every runtime.
+    pub const ALL: [Self; 2] = [Self::Native, Self::Sandbox];
+
     /// The word used in HTTP, in the store and in logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -128,15 +131,11 @@ impl FromStr for Runtime {
     type Err = InvalidWord;
 
     fn from_str(text: &str) -> Result<Self, InvalidWord> {
-        match text {
-            "native" => Ok(Self::Native),
-            "sandbox" => Ok(Self::Sandbox),
-            _ => Err(InvalidWord {
-                what: "runtime",
-                given: text.to_owned(),
-                expected: "`native` or `sandbox`",
-            }),
-        }
+        Self::ALL.into_iter().find(|runtime| runtime.as_str() == text).ok_or_else(|| InvalidWord {
+            what: "runtime",
+            given: text.to_owned(),
+            expected: "`native` or `sandbox`",
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Stops processes at fail points. `cli/src/faults.rs` is the other side and describes the protocol.
+//! Stops processes at fail points: the other side of `cli/src/faults.rs`, which describes the lines.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -11,19 +11,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use belljar_testkit::eventually;
 
-/// How long a process may take to connect.
+/// How long a process may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Connected = Arc<Mutex<HashMap<u32, UnixStream>>>;
 
-/// A process has stopped at a fail point.
+/// A process stands still at a point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Reached {
     pid: u32,
     point: String,
 }
 
-/// The harness's end of the control connections.
+/// The harness's end of all control sockets.
 #[derive(Debug)]
 pub(crate) struct Control {
     socket: PathBuf,
@@ -38,36 +38,36 @@ impl Control {
             .with_context(|| format!("cannot listen at `{}`", socket.display()))?;
         let connected = Connected::default();
         let (sender, reached) = mpsc::channel();
-        let connections = Arc::clone(&connected);
+        let known = Arc::clone(&connected);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (connections, sender) = (Arc::clone(&connections), sender.clone());
-                std::thread::spawn(move || read_lines(&stream, &connections, &sender));
+                let (known, sender) = (Arc::clone(&known), sender.clone());
+                std::thread::spawn(move || hear(&stream, &known, &sender));
             }
         });
         Ok(Self { socket: socket.to_owned(), connected, reached })
     }
 
-    /// Where processes connect.
+    /// Where processes are to connect.
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Waits until a process has connected. `false` if it does not.
-    pub(crate) fn is_connected(&self, pid: u32) -> bool {
+    /// Waits until a process can be stopped; `false` where it does not come.
+    pub(crate) fn knows(&self, pid: u32) -> bool {
         eventually(HELLO_TIMEOUT, || self.connected().contains_key(&pid))
     }
 
-    /// Waits for the first of these processes to stop at `point`.
-    pub(crate) fn stop_at(&self, point: &str, pids: &[u32], timeout: Duration) -> Result<u32> {
+    /// The first of these processes to come to `point`, which now stands still there.
+    pub(crate) fn stop_at(&self, point: &str, pids: &[u32], patience: Duration) -> Result<u32> {
         while self.reached.try_recv().is_ok() {}
-        self.send(pids, &format!("arm {point}"));
-        let end = Instant::now() + timeout;
+        self.say(pids, &format!("arm {point}"));
+        let end = Instant::now() + patience;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let Ok(reached) = self.reached.recv_timeout(left) else {
-                self.send(pids, "go");
-                bail!("none of {pids:?} reached `{point}` within {timeout:?}");
+                self.say(pids, "go");
+                bail!("none of {pids:?} came to `{point}` within {patience:?}");
             };
             if reached.point == point && pids.contains(&reached.pid) {
                 return Ok(reached.pid);
@@ -75,16 +75,16 @@ impl Control {
         }
     }
 
-    /// Lets these processes continue and disarms their fail points.
+    /// Lets these processes go on, and disarms them.
     pub(crate) fn release(&self, pids: &[u32]) {
-        self.send(pids, "go");
+        self.say(pids, "go");
     }
 
-    fn send(&self, pids: &[u32], command: &str) {
+    fn say(&self, pids: &[u32], command: &str) {
         let connected = self.connected();
         for stream in pids.iter().filter_map(|pid| connected.get(pid)) {
             let mut stream: &UnixStream = stream;
-            // One that was killed does not read it.
+            // One that was killed hears nothing.
             let _ = stream.write_all(format!("{command}\n").as_bytes());
         }
     }
@@ -94,8 +94,8 @@ impl Control {
     }
 }
 
-/// Reads the lines of one process until it ends.
-fn read_lines(stream: &UnixStream, connected: &Connected, reached: &Sender<Reached>) {
+/// Takes what one process says, until it ends.
+fn hear(stream: &UnixStream, connected: &Connected, reached: &Sender<Reached>) {
     let mut own = None;
     for line in BufReader::new(stream).lines().map_while(Result::ok) {
         if let Some(pid) = line.strip_prefix("hello ").and_then(|pid| pid.parse().ok()) {

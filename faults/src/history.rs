@@ -1,5 +1,5 @@
-//! What clients saw and what tasks did, one JSON object a line. Times are microseconds of the monotonic
-//! clock, which all processes of a machine share.
+//! What clients saw and what tasks did, one JSON object on a line. Times are microseconds of the
+//! system's monotonic clock, the same in all processes of a machine.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -11,18 +11,18 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// An event and its time.
+/// Something that a client saw, or that was done to the service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// When it had happened.
+    /// When it was over.
     pub at_us: u64,
     /// What it was.
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// What a client saw, or what was done to the service. A `key` is the idempotency key of a task: each task
-/// has one, however often its submission is repeated.
+/// What a line is about. A `key` is the idempotency key of a task: one for each task that a client
+/// wants, however often it has to ask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -33,93 +33,92 @@ pub enum Event {
         /// The service's.
         task: String,
     },
-    /// A task was read.
-    Read {
-        /// The task.
+    /// A task was looked at.
+    Seen {
+        /// Which.
         task: String,
         /// Its status.
         status: String,
-        /// Its result, as in the reply.
+        /// Its result as it stands in the reply.
         result: String,
-        /// When the request was sent.
+        /// When the question was sent.
         asked_us: u64,
     },
-    /// How many attempts the service counts.
+    /// How many attempts the service says that it made.
     Attempts {
-        /// Of which task.
+        /// At which task.
         task: String,
-        /// Their number.
+        /// How many.
         attempts: u32,
     },
     /// A fault began.
     Fault {
         /// What was done.
         what: String,
-        /// How soon after its end every open task must have ended.
+        /// How soon after its end everything must be as before.
         bound_ms: u64,
     },
-    /// The last fault ended. A fault without this event ended when it began.
-    FaultEnded,
-    /// The service's own audit, when no task is left.
-    Audit {
-        /// Whether its counts agree with its queues.
+    /// The last fault is over; where that is not said, it was over as it began.
+    Healed,
+    /// The service's own books, with nothing left to do.
+    Books {
+        /// Whether they agree with its queues.
         consistent: bool,
-        /// How many tasks it accepted.
+        /// How many tasks it says that it took.
         accepted: u64,
-        /// How many have ended.
+        /// How many it says have ended.
         ended: u64,
     },
 }
 
-/// The start or end of an execution, written by the task itself.
+/// What a task noted of one execution of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Execution {
+pub struct Note {
     /// The client's name for the task.
     pub key: u64,
-    /// The execution; each has its own name.
+    /// Names the execution: no two have the same.
     pub run: String,
     /// The process.
     pub pid: u32,
-    /// Whether it started or ended.
+    /// Whether it began or ended.
     pub phase: Phase,
     /// When.
     pub at_us: u64,
 }
 
-/// A moment of an execution.
+/// Of an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// It started.
+    /// It began.
     Start,
-    /// It ended.
+    /// It came to its end.
     End,
 }
 
-/// Everything that is known about a run.
+/// Everything that is known of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     /// What clients saw.
     pub lines: Vec<Line>,
-    /// What tasks wrote; `None` for sandboxed ones, which cannot write.
-    pub executions: Option<Vec<Execution>>,
+    /// What tasks noted; `None` where they cannot write.
+    pub notes: Option<Vec<Note>>,
 }
 
 impl History {
-    /// Reads what a [`Recorder`] wrote, and what the tasks wrote if they could.
+    /// Reads what a [`Recorder`] wrote, and the side file of the tasks where there is one.
     ///
     /// # Errors
-    /// A file cannot be read or parsed.
-    pub fn read(lines: &Path, executions: Option<&Path>) -> Result<Self> {
-        let executions = executions.map(Self::read_executions).transpose()?;
-        Ok(Self { lines: read_lines(lines)?, executions })
+    /// A file cannot be read, or is no history.
+    pub fn read(lines: &Path, notes: Option<&Path>) -> Result<Self> {
+        Ok(Self { lines: read_lines(lines)?, notes: notes.map(Self::read_notes).transpose()? })
     }
 
-    /// Reads what the tasks wrote.
+    /// Reads the side file of the tasks.
     ///
     /// # Errors
-    /// It cannot be read or parsed.
-    pub fn read_executions(path: &Path) -> Result<Vec<Execution>> {
+    /// It cannot be read, or is none.
+    pub fn read_notes(path: &Path) -> Result<Vec<Note>> {
         read_lines(path)
     }
 }
@@ -144,24 +143,24 @@ impl Recorder {
     /// A new file.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// It cannot be made.
     pub fn create(path: &Path) -> Result<Self> {
         let file =
             File::create(path).with_context(|| format!("cannot write `{}`", path.display()))?;
         Ok(Self { file: Mutex::new(BufWriter::new(file)) })
     }
 
-    /// Adds a line with the time of now.
+    /// Adds a line, as of now.
     ///
     /// # Errors
     /// The disk is full.
-    pub fn record(&self, event: Event) -> Result<()> {
+    pub fn note(&self, event: Event) -> Result<()> {
         let line = serde_json::to_string(&Line { at_us: now_us(), event })?;
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         writeln!(file, "{line}").context("cannot write the history")
     }
 
-    /// Writes all lines to the file.
+    /// Brings all lines to the file.
     ///
     /// # Errors
     /// The disk is full.

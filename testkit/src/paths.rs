@@ -32,10 +32,8 @@ pub fn interpreter() -> PathBuf {
 #[must_use]
 pub fn site() -> PathBuf {
     let python = interpreter();
-    let lib = python.ancestors().nth(2).unwrap_or(Path::new("")).join("lib");
-    let versions = std::fs::read_dir(&lib).into_iter().flatten().flatten();
-    let mut sites = versions.map(|version| version.path().join("site-packages"));
-    sites.find(|site| site.is_dir()).unwrap_or(lib)
+    let venv = python.ancestors().nth(2).unwrap_or(Path::new(""));
+    venv.join("lib/python3.11/site-packages")
 }
 
 /// The other Pythons that `make pythons` has built executors for: versions, and interpreters with dill.
@@ -62,4 +60,17 @@ fn installed() -> impl Iterator<Item = (String, PathBuf)> {
     let dirs = std::fs::read_dir(&made).into_iter().flatten().flatten();
     let versions = dirs.filter_map(|dir| dir.file_name().into_string().ok());
     versions.map(move |version| (version.clone(), made.join(version).join("bin/python")))
+}
+
+/// The directory of the sandbox's guests, one below it for each Python.
+#[must_use]
+pub fn guests() -> PathBuf {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    variable("BELLJAR_GUEST_DIR").map_or_else(
+        || {
+            let home = || PathBuf::from(variable("HOME").unwrap_or_default()).join(".cache");
+            variable("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("belljar")
+        },
+        PathBuf::from,
+    )
 }

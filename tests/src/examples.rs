@@ -1,4 +1,4 @@
-//! `guest-examples/`: functions, and the outcomes that their docstrings state.
+//! `guest-examples/`: functions, and what their docstrings say of them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,44 +9,44 @@ use serde_json::{Value, json};
 
 use crate::Service;
 
-/// A file of `guest-examples/`: a function of the same name, and what its docstring states.
+/// A file of `guest-examples/`: a function of the file's name, and what its docstring says of it.
 #[derive(Debug)]
 pub struct Example {
     /// The name of the file and of the function.
     pub name: String,
-    /// The text of the file.
+    /// The file.
     pub source: String,
-    /// Whether it is an attack.
+    /// Whether it tries to do harm.
     pub hostile: bool,
     /// A Python expression for its `(args, kwargs)`.
     pub args: String,
-    /// Its outcome in the native runtime.
+    /// What it does natively.
     pub native: Expected,
-    /// Its outcome in the sandbox.
+    /// What it does in the sandbox.
     pub sandbox: Expected,
-    /// Its outcome in the sandbox of other Pythons, if it differs.
+    /// What it does there in guests of other Pythons, where that is something else.
     pub elsewhere: BTreeMap<String, Expected>,
     /// The limits that it is registered with.
     pub limits: Value,
 }
 
-/// The outcome of a call.
+/// What becomes of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expected {
     /// A value of this `repr`.
     Value(String),
     /// An exception of this class whose `repr` or notes hold this text.
     Raises(String, String),
-    /// Its registration is refused with this text.
+    /// It cannot be registered: the answer holds this text.
     Refused(String),
-    /// It does not run in this runtime.
+    /// It is not run there.
     Unsafe,
 }
 
-/// Parses an expectation. `same` refers to the native one.
+/// Reads an expectation; `same` refers to the native one.
 ///
 /// # Errors
-/// It is not an expectation.
+/// It is none.
 pub fn expected(text: &str, native: Option<&Expected>) -> Result<Expected> {
     let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
     Ok(match (verb, native) {
@@ -80,7 +80,7 @@ fn example(path: &Path, hostile: bool) -> Result<Example> {
     let of_guest =
         of_guest.map(|(python, said)| Ok((python.into(), expected(said, Some(&native))?)));
     let elsewhere = of_guest.collect::<Result<_>>()?;
-    // A function that ends its executor would only end the next one too.
+    // What ends its executor would only do it again.
     let mut limits = json!({"timeout_s": 10, "memory_mb": 128, "max_retries": 0});
     for limit in field("limits").unwrap_or_default().split_whitespace() {
         let (key, value) = limit.split_once('=').context("a limit without a value")?;
@@ -93,7 +93,7 @@ fn example(path: &Path, hostile: bool) -> Result<Example> {
 /// All examples, the useful ones first.
 ///
 /// # Errors
-/// An example cannot be read or states no outcome.
+/// One cannot be read or has no expectation.
 pub fn examples() -> Result<Vec<Example>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-examples");
     let mut found = Vec::new();
@@ -110,7 +110,7 @@ pub fn examples() -> Result<Vec<Example>> {
     Ok(found)
 }
 
-/// The outcome of a call as an expectation, and the text of its value or exception.
+/// What became of a call, in the words of an expectation, and all that was said.
 ///
 /// # Errors
 /// The service does not answer.
@@ -137,10 +137,10 @@ pub fn outcome(
     })
 }
 
-/// Checks that a call has the expected outcome.
+/// Whether a call came to what was expected.
 ///
 /// # Errors
-/// It has another one.
+/// It did not; says what it came to.
 pub fn compare(expected: &Expected, (got, said): (Expected, String)) -> Result<()> {
     let same = match (expected, &got) {
         (Expected::Value(expected), Expected::Value(got)) => expected == got,

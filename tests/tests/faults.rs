@@ -1,4 +1,4 @@
-//! Accepted tasks are not lost: processes are killed under load, and every task ends once with the right result.
+//! Accepted is not lost: processes are killed under load, and every task ends once, rightly.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 const TASKS: usize = 1000;
 const WORK: &str = "import time\ndef f(n):\n  time.sleep(0.002)\n  return n * n";
 
-/// Submits a thousand calls, kills the processes whose command lines hold `victims` one after the other
-/// meanwhile, and expects every result.
+/// Submits a thousand calls, kills the process whose command line holds each of `victims` in turn
+/// while they run, and expects every result.
 fn survives(mode: &str, victims: &[&str]) -> Result<()> {
     let service = Service::start(&["-m", mode, "-w", "2", "--workers", "2"])?;
     let function = service.client.register(&service.python.dumps(WORK, "f")?, json!({}))?;
@@ -33,10 +33,10 @@ fn survives(mode: &str, victims: &[&str]) -> Result<()> {
         let value = service.python.loads(&result)?.repr;
         ensure!(value == (n * n).to_string(), "task {n}: {value}");
     }
-    is_consistent(&service)
+    balanced(&service)
 }
 
-/// Waits for a result although the gateway may be restarting.
+/// A gateway that was killed is away for a moment.
 fn wait_through_restarts(service: &Service, task: &str) -> Result<(String, String)> {
     let mut last = Err(anyhow::anyhow!("never asked"));
     let _ = process::eventually(Duration::from_secs(60), || {
@@ -46,14 +46,14 @@ fn wait_through_restarts(service: &Service, task: &str) -> Result<(String, Strin
     last
 }
 
-fn is_consistent(service: &Service) -> Result<()> {
+fn balanced(service: &Service) -> Result<()> {
     let mut audit = Value::Null;
-    let consistent = process::eventually(Duration::from_secs(10), || {
+    let balanced = process::eventually(Duration::from_secs(10), || {
         audit = service.client.get("/v1/audit").map(|(_, audit)| audit).unwrap_or_default();
         audit["consistent"] == true && audit["running"] == 0
     });
-    ensure!(consistent, "{audit}");
-    // The self-check of `up` is a task too.
+    ensure!(balanced, "{audit}");
+    // The self-check of `up` is a task as well.
     let ended = audit["completed"].as_u64();
     ensure!(ended == Some(TASKS as u64 + 1), "{audit}");
     Ok(())

@@ -8,14 +8,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use belljar_core::grants::Offers;
 use belljar_core::id::TaskId;
 use belljar_core::invocation::{Function, Invocation};
 use belljar_core::outcome::{Outcome, Verdict};
-use belljar_core::task::{Attempt, CodeHash, Limits};
-use belljar_worker::config::{ExecutorConfig, PoolConfig};
+use belljar_core::task::{Attempt, CodeHash, Limits, PythonVersion, Runtime, TaskClass};
+use belljar_worker::ChildCommand;
+use belljar_worker::config::PoolConfig;
+use belljar_worker::executor::NativeExecutor;
 use belljar_worker::pool::{Pool, PoolEvent};
 use bytes::Bytes;
 use tokio::sync::mpsc::Receiver;
@@ -28,12 +31,13 @@ async fn main() {
     let calls = args.next().map_or(20_000, |text| text.parse().unwrap());
     let own = std::env::current_exe().unwrap();
     let program = own.ancestors().nth(2).unwrap().join("belljar-python");
-    let mut executor = ExecutorConfig::new("native:3.11".parse().unwrap(), program);
-    let site = python.ancestors().nth(2).unwrap().join("lib/python3.11/site-packages");
-    executor.args = vec!["--site".into(), site.into()];
+    let minor = PythonVersion::default();
+    let packages = format!("lib/python{minor}/site-packages");
+    let site = python.ancestors().nth(2).unwrap().join(packages);
+    let command = ChildCommand::new(program).option("--site", site);
+    let executor = NativeExecutor::new(minor, command, Offers::default());
     let start = Instant::now();
-    let (pool, mut events) =
-        Pool::start(PoolConfig { slots, executors: vec![executor], offers: Offers::default() });
+    let (pool, mut events) = Pool::start(PoolConfig { slots, executors: vec![Arc::new(executor)] });
 
     let up = events.recv().await;
     println!("{up:?} after {:?}", start.elapsed());
@@ -140,7 +144,7 @@ fn invocation(python: &Path, source: &str, args: &str) -> Invocation {
     Invocation {
         task_id: TaskId::random(),
         attempt: Attempt(1),
-        class: "native:3.11".parse().unwrap(),
+        class: TaskClass { runtime: Runtime::Native, python: PythonVersion::default() },
         limits: Limits::DEFAULT,
         function: Function { hash: CodeHash::of(&code), code },
         args: dill(args),

@@ -10,10 +10,10 @@ use belljar_core::task::{Attempt, CodeHash};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::pace::{AHEAD, AHEAD_CALLS, Pace};
+use crate::duration_estimator::{AHEAD, AHEAD_CALLS, DurationEstimator};
 
 /// How long an invocation waits for a slot before it is given back.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
+pub(crate) const MAX_WAIT: Duration = Duration::from_millis(100);
 
 /// An invocation that a slot is to run, and the token that stops it.
 #[derive(Debug)]
@@ -31,10 +31,10 @@ pub(crate) enum Placed {
     Waits { first: bool },
 }
 
-/// What became of a wish to cancel.
+/// What a cancel found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cancelled {
-    /// It waited and is gone.
+    /// It waited, and is removed.
     Waiting,
     /// It runs and was told to stop.
     Running,
@@ -64,7 +64,7 @@ pub(crate) struct Backlog {
     /// Free slots, the last used last: it is the one whose caches are warm.
     free: Vec<usize>,
     waiting: VecDeque<Waiting>,
-    pace: Pace,
+    durations: DurationEstimator,
 }
 
 impl Backlog {
@@ -74,31 +74,31 @@ impl Backlog {
             running: (0..slots).map(|_| None).collect(),
             free: (0..slots).rev().collect(),
             waiting: VecDeque::new(),
-            pace: Pace::default(),
+            durations: DurationEstimator::default(),
         }
     }
 
     /// How many invocations are worth having at once: one for each slot, and what bridges the time
     /// until the next could come.
     pub(crate) fn window(&self, now: Instant) -> usize {
-        let ending = self.foreseen_ends().filter(|end| is_near(*end, now)).count();
-        self.running.len() * (1 + self.pace.ahead()) + ending
+        let ending = self.expected_ends().filter(|end| is_near(*end, now)).count();
+        self.running.len() * (1 + self.durations.ahead()) + ending
     }
 
     /// When the window will change by time alone.
-    pub(crate) fn next_turn(&self, now: Instant) -> Option<Instant> {
-        let turns =
-            self.foreseen_ends().flat_map(|end| [end.checked_sub(AHEAD), Some(end + AHEAD)]);
-        turns.flatten().filter(|turn| *turn > now).min()
+    pub(crate) fn next_change(&self, now: Instant) -> Option<Instant> {
+        let changes =
+            self.expected_ends().flat_map(|end| [end.checked_sub(AHEAD), Some(end + AHEAD)]);
+        changes.flatten().filter(|change| *change > now).min()
     }
 
     /// When those that run are expected to end, as far as that can be said.
-    fn foreseen_ends(&self) -> impl Iterator<Item = Instant> {
-        self.running.iter().flatten().filter_map(|running| self.foreseen_end(running))
+    fn expected_ends(&self) -> impl Iterator<Item = Instant> {
+        self.running.iter().flatten().filter_map(|running| self.expected_end(running))
     }
 
-    fn foreseen_end(&self, running: &Running) -> Option<Instant> {
-        Some(running.since + self.pace.foreseen(running.function)?)
+    fn expected_end(&self, running: &Running) -> Option<Instant> {
+        Some(running.since + self.durations.expected(running.function)?)
     }
 
     /// How many there are.
@@ -150,10 +150,10 @@ impl Backlog {
         now: Instant,
     ) -> Option<Job> {
         if let Some(ended) = self.running[slot].take() {
-            let was_asked_for = self.foreseen_end(&ended).is_some_and(|end| is_near(end, now));
-            self.pace.followed(!self.waiting.is_empty(), was_asked_for);
+            let was_asked_for = self.expected_end(&ended).is_some_and(|end| is_near(end, now));
+            self.durations.call_ended(!self.waiting.is_empty(), was_asked_for);
             if let Some(took) = took {
-                self.pace.took(ended.function, took);
+                self.durations.record(ended.function, took);
             }
         }
         match self.waiting.pop_front() {
@@ -168,13 +168,13 @@ impl Backlog {
     /// Those that have waited too long.
     pub(crate) fn overdue(&mut self, now: Instant) -> Vec<Invocation> {
         let late =
-            self.waiting.iter().take_while(|waiting| waiting.since + PATIENCE <= now).count();
+            self.waiting.iter().take_while(|waiting| waiting.since + MAX_WAIT <= now).count();
         if late > 0 {
             // The running calls have taken this long at least: the window must know before they end,
             // or the same invocations would be handed in again at once.
-            self.pace.takes_at_least(PATIENCE);
+            self.durations.at_least(MAX_WAIT);
             for running in self.running.iter().flatten() {
-                self.pace.forget(running.function);
+                self.durations.forget(running.function);
             }
         }
         self.waiting.drain(..late).map(|waiting| waiting.invocation).collect()
@@ -182,7 +182,7 @@ impl Backlog {
 
     /// When the next will have waited too long.
     pub(crate) fn next_overdue(&self) -> Option<Instant> {
-        self.waiting.front().map(|waiting| waiting.since + PATIENCE)
+        self.waiting.front().map(|waiting| waiting.since + MAX_WAIT)
     }
 
     /// All that wait.
@@ -240,7 +240,7 @@ mod tests {
     }
 
     /// One that has run `calls` calls of that length.
-    fn paced(slots: usize, calls: usize, took: Duration) -> Backlog {
+    fn after_calls(slots: usize, calls: usize, took: Duration) -> Backlog {
         let mut backlog = Backlog::new(slots);
         let now = Instant::now();
         for _ in 0..calls {
@@ -254,13 +254,13 @@ mod tests {
     fn the_window_grows_with_short_calls_only() {
         let now = Instant::now();
         assert_eq!(Backlog::new(2).window(now), 2);
-        assert_eq!(paced(2, 1, Duration::from_micros(50)).window(now), 2 * (1 + AHEAD_CALLS));
-        assert_eq!(paced(2, 1, Duration::from_secs(1)).window(now), 2);
+        assert_eq!(after_calls(2, 1, Duration::from_micros(50)).window(now), 2 * (1 + AHEAD_CALLS));
+        assert_eq!(after_calls(2, 1, Duration::from_secs(1)).window(now), 2);
     }
 
     #[test]
-    fn the_next_call_is_asked_for_shortly_before_the_end_of_one_that_can_be_foreseen() {
-        let mut backlog = paced(2, 5, Duration::from_millis(100));
+    fn the_next_call_is_asked_for_shortly_before_the_end_of_one_with_a_known_duration() {
+        let mut backlog = after_calls(2, 5, Duration::from_millis(100));
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         assert!(matches!(backlog.place(invocation(), at(0)), Placed::Slot(..)));
@@ -268,24 +268,24 @@ mod tests {
         let windows =
             [0, 94, 95, 104, 105, 144, 145, 154, 155].map(|time| backlog.window(at(time)));
         assert_eq!(windows, [2, 2, 3, 3, 2, 2, 3, 3, 2]);
-        let mut turns = vec![];
-        while let Some(turn) = backlog.next_turn(turns.last().copied().unwrap_or(start)) {
-            turns.push(turn);
+        let mut changes = vec![];
+        while let Some(change) = backlog.next_change(changes.last().copied().unwrap_or(start)) {
+            changes.push(change);
         }
-        assert_eq!(turns, [95, 105, 145, 155].map(at));
+        assert_eq!(changes, [95, 105, 145, 155].map(at));
     }
 
     #[test]
     fn what_waits_too_long_is_given_back_and_shrinks_the_window() {
-        let mut backlog = paced(1, 1, Duration::from_micros(100));
+        let mut backlog = after_calls(1, 1, Duration::from_micros(100));
         let now = Instant::now();
         assert!(matches!(backlog.place(invocation(), now), Placed::Slot(0, _)));
         assert!(matches!(backlog.place(invocation(), now), Placed::Waits { first: true }));
         assert!(matches!(
-            backlog.place(invocation(), now + PATIENCE),
+            backlog.place(invocation(), now + MAX_WAIT),
             Placed::Waits { first: false }
         ));
-        assert_eq!(backlog.overdue(now + PATIENCE).len(), 1);
+        assert_eq!(backlog.overdue(now + MAX_WAIT).len(), 1);
         assert_eq!((backlog.window(now), backlog.in_flight()), (1, 2));
         assert!(backlog.next(0, None, now).is_some());
         assert!(backlog.next(0, None, now).is_none());

@@ -1,16 +1,18 @@
 //! What can go wrong that is not the function's doing.
 //!
-//! * [`StartError`]: a child did not come up; the pool tries again.
-//! * [`ExecutorBroken`]: an executor cannot run the invocation; the slot gives it back.
+//! * [`StartError`]: an instance did not come up; the pool tries again.
+//! * [`NoInstance`]: no instance can run the invocation; the slot gives it back.
 //! * [`Refused`]: a pool did not take an invocation.
+//! * [`NotInstalled`]: a part that an executor needs is not there.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use belljar_core::invocation::Invocation;
+use belljar_core::task::PythonVersion;
 
-/// A child did not come up.
+/// An instance did not come up.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The process could not be started.
@@ -25,7 +27,7 @@ pub enum StartError {
     /// It ended before it was ready.
     #[error("the process ended before it was ready: {evidence}")]
     Died {
-        /// How it ended and its last words.
+        /// How it ended, and the end of its standard error.
         evidence: String,
     },
     /// It was not ready in time.
@@ -33,16 +35,16 @@ pub enum StartError {
     Slow {
         /// The time that it had.
         limit: Duration,
-        /// Its last words.
+        /// The end of its standard error.
         evidence: String,
     },
 }
 
-/// An executor has no child to run the invocation, which never started.
+/// A class has no instance to run the invocation, which never started.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no child process starts: {reason}")]
-pub struct ExecutorBroken {
-    /// What the last attempt to start one came to.
+#[error("no instance starts: {reason}")]
+pub struct NoInstance {
+    /// Why the last start failed.
     pub reason: String,
 }
 
@@ -71,4 +73,47 @@ pub enum RefusedReason {
     /// The executor of that class does not start at present.
     #[error("the executor of that class does not start")]
     Down,
+}
+
+/// A part that an executor needs is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum NotInstalled {
+    /// A program beside `belljar`.
+    #[error("`{}` is missing\n  hint: `make build` builds it", .0.display())]
+    Program(PathBuf),
+    /// The site of the default Python, which nobody gave.
+    #[error(
+        "no directory with dill for the native interpreter was found\n  \
+         hint: `make setup` makes one, or name one with --site DIR"
+    )]
+    Site,
+    /// The site of another Python.
+    #[error("no directory with dill for Python {0} was found\n  hint: `make pythons` makes one")]
+    FurtherSite(PythonVersion),
+    /// dill, in the site that was given.
+    #[error("`{}` holds no dill\n  hint: pip install --target DIR dill cloudpickle", .0.display())]
+    Dill(PathBuf),
+    /// The directory of the guests.
+    #[error("no HOME, and no --guest-dir")]
+    GuestDir,
+    /// The guest of a Python.
+    #[error("no guest at `{}`\n  hint: `make guest MINOR={python}` builds it", guest.display())]
+    Guest {
+        /// Where it would be.
+        guest: PathBuf,
+        /// Its Python.
+        python: PythonVersion,
+        /// Why it cannot be had.
+        #[source]
+        source: io::Error,
+    },
+    /// A directory to import from.
+    #[error("--python-path `{}`", dir.display())]
+    PythonPath {
+        /// The directory.
+        dir: PathBuf,
+        /// Why it cannot be had.
+        #[source]
+        source: io::Error,
+    },
 }

@@ -1,5 +1,6 @@
 //! What a pool tells its owner.
 
+use belljar_core::guest::GuestModules;
 use belljar_core::id::TaskId;
 use belljar_core::outcome::Report;
 use belljar_core::task::{Attempt, TaskClass};
@@ -8,7 +9,7 @@ use belljar_core::task::{Attempt, TaskClass};
 /// `Finished` or `Returned`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PoolEvent {
-    /// An attempt has ended, whatever it came to.
+    /// An attempt has ended, in whatever way.
     Finished(Report),
     /// An invocation that never started: another worker may have it.
     Returned {
@@ -19,15 +20,15 @@ pub enum PoolEvent {
     },
     /// `Pool::window` has changed by time alone.
     Resized,
-    /// Children of a class are there: tasks of it can run. Comes once after the start, and again
+    /// Instances of a class start: tasks of it can run. Comes once after the start, and again
     /// after each `ExecutorDown`.
     ExecutorUp(ExecutorInfo),
-    /// Children of a class do not start. The pool tries again by itself, ever more slowly; until
-    /// then it gives invocations of that class back.
+    /// Instances of a class do not start. The pool tries again by itself, ever more slowly. Until one
+    /// starts it gives invocations of that class back.
     ExecutorDown {
         /// The class.
         class: TaskClass,
-        /// What the last attempt to start one came to, with its last lines of standard error.
+        /// Why the last start failed, with the last lines of its standard error.
         reason: String,
     },
 }
@@ -41,4 +42,6 @@ pub struct ExecutorInfo {
     pub python: String,
     /// The version of its dill.
     pub dill: String,
+    /// What its guest lacks, if it is a sandbox that says so.
+    pub guest: Option<GuestModules>,
 }

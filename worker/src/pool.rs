@@ -13,13 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backlog::{Backlog, Cancelled, Placed};
-use crate::child::spawn::all_buried;
+use crate::child::spawn::all_reaped;
 use crate::config::PoolConfig;
 use crate::error::{Refused, RefusedReason};
-use crate::executor::process::ProcessExecutor;
-use crate::executor::supply::Supply;
-use crate::shared::{Shared, State};
-use crate::slot::Slot;
+use crate::shared::{PoolState, Shared};
+use crate::slot::{PoolSlot, SlotInstance};
+use crate::standby::Standby;
 
 pub use crate::event::{ExecutorInfo, PoolEvent};
 
@@ -37,7 +36,8 @@ pub struct Pool {
 struct Owner {
     shared: Arc<Shared>,
     slots: TaskTracker,
-    helpers: TaskTracker,
+    /// The standbys' work, and housekeeping.
+    housekeeping: TaskTracker,
 }
 
 impl Pool {
@@ -47,51 +47,47 @@ impl Pool {
     #[must_use]
     pub fn start(config: PoolConfig) -> (Self, mpsc::Receiver<PoolEvent>) {
         let (events, receiver) = mpsc::channel(EVENTS);
-        let (slots, helpers) = (TaskTracker::new(), TaskTracker::new());
+        let (slots, housekeeping) = (TaskTracker::new(), TaskTracker::new());
         let stop = CancellationToken::new();
-        let (mut classes, mut supplies) = (Vec::new(), Vec::<Supply>::new());
-        // Those of further Pythons come after the usual one's, which would else be up later for them.
-        let usual = config.executors.first().map(|first| first.class.python);
+        let (mut classes, mut standbys) = (Vec::new(), Vec::<Standby>::new());
+        // Those of other Pythons wait for the first: starting beside it, they would delay it.
+        let preferred = config.executors.first().map(|first| first.class().python);
         for executor in config.executors {
-            let first = supplies.first().filter(|_| Some(executor.class.python) != usual).cloned();
-            classes.push(executor.class);
-            let (supply, work) = Supply::new(executor, first, events.clone(), stop.clone());
-            supplies.push(supply);
-            helpers.spawn(work);
+            let class = executor.class();
+            let first = standbys.first().filter(|_| Some(class.python) != preferred).cloned();
+            classes.push(class);
+            let (standby, work) = Standby::new(executor, first, events.clone(), stop.clone());
+            standbys.push(standby);
+            housekeeping.spawn(work);
         }
-        let (mailboxes, inboxes): (Vec<_>, Vec<_>) =
+        let (jobs, receivers): (Vec<_>, Vec<_>) =
             (0..config.slots).map(|_| mpsc::channel(1)).unzip();
         let backlog = Backlog::new(config.slots);
-        let offers = Arc::new(config.offers);
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { backlog, mailboxes, outbox: Vec::new() }),
+            state: Mutex::new(PoolState { backlog, jobs, outbox: Vec::new() }),
             classes,
-            supplies,
+            standbys,
             cut: CancellationToken::new(),
             stop,
-            keeper: Notify::new(),
+            housekeeping: Notify::new(),
         });
-        for (index, mailbox) in inboxes.into_iter().enumerate() {
-            let executors = shared
-                .supplies
-                .iter()
-                .map(|supply| ProcessExecutor::new(supply.clone(), Arc::clone(&offers)))
-                .collect();
+        for (index, jobs) in receivers.into_iter().enumerate() {
+            let instances = shared.standbys.iter().cloned().map(SlotInstance::new).collect();
             let (shared, events) = (Arc::clone(&shared), events.clone());
-            slots.spawn(Slot { index, shared, executors, mailbox, events }.run());
+            slots.spawn(PoolSlot { index, shared, instances, jobs, events }.run());
         }
-        let keeper = Arc::clone(&shared);
-        helpers.spawn(async move { keeper.keep(events).await });
-        (Self { owner: Arc::new(Owner { shared, slots, helpers }) }, receiver)
+        let keeping = Arc::clone(&shared);
+        housekeeping.spawn(async move { keeping.housekeep(events).await });
+        (Self { owner: Arc::new(Owner { shared, slots, housekeeping }) }, receiver)
     }
 
     fn shared(&self) -> &Shared {
         &self.owner.shared
     }
 
-    /// How many invocations the pool wants to have at once, running and waiting: one for each slot,
-    /// and, so that a slot goes on without asking, a few more while calls are short, and one for each
-    /// call that is expected to end soon. Changes with every call and with time.
+    /// How many invocations the pool wants at once, running and waiting: one for each slot; while calls
+    /// are short a few more, so that a slot goes on without asking; and one for each call that is
+    /// expected to end soon. Changes with every call and with time.
     #[must_use]
     pub fn window(&self) -> usize {
         self.shared().lock().backlog.window(Instant::now())
@@ -125,26 +121,26 @@ impl Pool {
     /// What the executors that have started said of themselves.
     #[must_use]
     pub fn describe(&self) -> Vec<ExecutorInfo> {
-        self.shared().supplies.iter().filter_map(Supply::info).collect()
+        self.shared().standbys.iter().filter_map(Standby::info).collect()
     }
 
     /// Takes an invocation. Never waits.
     ///
     /// # Errors
-    /// The pool is stopping, over full, has no such class, or its children do not start.
+    /// The pool is stopping or full, has no such class, or no instance of the class starts.
     pub fn submit(&self, invocation: Invocation) -> Result<(), Refused> {
         fail::fail_point!("sent");
         let shared = self.shared();
         let refuse = |reason, invocation| Refused { reason, invocation: Box::new(invocation) };
         let class = shared.classes.iter().position(|class| *class == invocation.class);
-        let Some(supply) = class.and_then(|index| shared.supplies.get(index)) else {
+        let Some(standby) = class.and_then(|index| shared.standbys.get(index)) else {
             return Err(refuse(RefusedReason::Class, invocation));
         };
-        if supply.is_down() {
+        if standby.is_down() {
             return Err(refuse(RefusedReason::Down, invocation));
         }
         let mut state = shared.lock();
-        if state.mailboxes.is_empty() {
+        if state.jobs.is_empty() {
             return Err(refuse(RefusedReason::Stopping, invocation));
         }
         if state.backlog.is_full() {
@@ -153,17 +149,17 @@ impl Pool {
         let now = Instant::now();
         match state.backlog.place(invocation, now) {
             Placed::Slot(slot, job) => {
-                // A free slot has an empty mailbox, and ends only after the mailboxes are gone.
-                let _ = state.mailboxes[slot].try_send(job);
-                if state.backlog.next_turn(now).is_some() {
+                // A free slot has an empty channel, and ends only after the channels are gone.
+                let _ = state.jobs[slot].try_send(job);
+                if state.backlog.next_change(now).is_some() {
                     drop(state);
-                    shared.keeper.notify_one();
+                    shared.housekeeping.notify_one();
                 }
             }
             Placed::Waits { first } => {
                 drop(state);
                 if first {
-                    shared.keeper.notify_one();
+                    shared.housekeeping.notify_one();
                 }
             }
         }
@@ -183,30 +179,30 @@ impl Pool {
                 let outcome = Outcome::bare(Verdict::Cancelled, Duration::ZERO);
                 state.outbox.push(PoolEvent::Finished(Report { task_id, attempt, outcome }));
                 drop(state);
-                self.shared().keeper.notify_one();
+                self.shared().housekeeping.notify_one();
                 true
             }
         }
     }
 
     /// Takes nothing more, gives the backlog back, lets running calls end for up to `deadline`, cuts
-    /// the rest (they are reported as `FailureKind::WorkerLost`), and ends all children. The events
-    /// must be read meanwhile; their channel closes at the end.
+    /// the rest (reported as `FailureKind::WorkerLost`), and ends all instances. The events must be read
+    /// meanwhile; their channel closes at the end.
     pub async fn drain(&self, deadline: Duration) {
-        let Owner { shared, slots, helpers } = &*self.owner;
+        let Owner { shared, slots, housekeeping } = &*self.owner;
         shared.close();
         slots.close();
-        helpers.close();
+        housekeeping.close();
         if timeout(deadline, slots.wait()).await.is_err() {
             shared.cut();
             slots.wait().await;
         }
         shared.stop.cancel();
-        helpers.wait().await;
-        for supply in &shared.supplies {
-            supply.end().await;
+        housekeeping.wait().await;
+        for standby in &shared.standbys {
+            standby.end().await;
         }
-        all_buried().await;
+        all_reaped().await;
     }
 
     /// Like `drain` without waiting for running calls.

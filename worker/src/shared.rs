@@ -1,5 +1,5 @@
-//! What the slots of a pool and the handles to it share, and the keeper, which speaks for those that
-//! may not wait.
+//! What the slots of a pool and the handles to it share, and housekeeping: the task that sends events for
+//! those that may not wait, and gives back what has waited too long.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,48 +12,48 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backlog::{Backlog, Job};
 use crate::event::PoolEvent;
-use crate::executor::supply::Supply;
+use crate::standby::Standby;
 
 /// What slots and handles share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) state: Mutex<State>,
+    pub(crate) state: Mutex<PoolState>,
     /// The classes, in the order of each slot's executors.
     pub(crate) classes: Vec<TaskClass>,
-    pub(crate) supplies: Vec<Supply>,
+    pub(crate) standbys: Vec<Standby>,
     /// Running calls are cut.
     pub(crate) cut: CancellationToken,
-    /// The keeper and the supplies end.
+    /// Housekeeping and the standbys end.
     pub(crate) stop: CancellationToken,
-    /// Something for the keeper to do.
-    pub(crate) keeper: Notify,
+    /// There is something for housekeeping to do.
+    pub(crate) housekeeping: Notify,
 }
 
 // A std mutex: it is held for a few instructions and never across an await.
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct PoolState {
     pub(crate) backlog: Backlog,
     /// One for each slot; empty once the pool takes nothing more.
-    pub(crate) mailboxes: Vec<mpsc::Sender<Job>>,
-    /// What the keeper has to tell, since `submit` and `cancel` never wait.
+    pub(crate) jobs: Vec<mpsc::Sender<Job>>,
+    /// Events for housekeeping to send, since `submit` and `cancel` never wait.
     pub(crate) outbox: Vec<PoolEvent>,
 }
 
 impl Shared {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, PoolState> {
         // Nothing under the lock panics halfway through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a slot does after a call that took so long.
+    /// What a slot runs after a call that took `took`.
     pub(crate) fn next(&self, slot: usize, took: Option<Duration>) -> Option<Job> {
         let now = Instant::now();
         let mut state = self.lock();
         let next = state.backlog.next(slot, took, now);
-        let has_turn = next.is_some() && state.backlog.next_turn(now).is_some();
+        let has_change = next.is_some() && state.backlog.next_change(now).is_some();
         drop(state);
-        if has_turn {
-            self.keeper.notify_one();
+        if has_change {
+            self.housekeeping.notify_one();
         }
         next
     }
@@ -61,11 +61,11 @@ impl Shared {
     /// Takes no more, gives back what waits, and lets free slots end.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
-        state.mailboxes.clear();
+        state.jobs.clear();
         let waiting = state.backlog.take_waiting();
         state.outbox.extend(waiting.iter().map(returned));
         drop(state);
-        self.keeper.notify_one();
+        self.housekeeping.notify_one();
     }
 
     /// Stops what runs.
@@ -74,25 +74,25 @@ impl Shared {
         self.lock().backlog.cancel_running();
     }
 
-    /// Tells what others left to be told and that the window has changed by time alone, and gives back
-    /// what has waited too long.
-    pub(crate) async fn keep(&self, events: mpsc::Sender<PoolEvent>) {
-        let mut turn = None;
+    /// Sends the events that others left, reports that the window has changed by time alone, and gives
+    /// back what has waited too long.
+    pub(crate) async fn housekeep(&self, events: mpsc::Sender<PoolEvent>) {
+        let mut change = None;
         loop {
             let stopping = self.stop.is_cancelled();
-            let (told, wake) = {
+            let (left, wake) = {
                 let now = Instant::now();
                 let mut state = self.lock();
                 let late = state.backlog.overdue(now);
                 state.outbox.extend(late.iter().map(returned));
-                if turn.is_some_and(|turn| turn <= now) {
+                if change.is_some_and(|change| change <= now) {
                     state.outbox.push(PoolEvent::Resized);
                 }
-                turn = state.backlog.next_turn(now);
+                change = state.backlog.next_change(now);
                 let overdue = state.backlog.next_overdue();
-                (std::mem::take(&mut state.outbox), overdue.into_iter().chain(turn).min())
+                (std::mem::take(&mut state.outbox), overdue.into_iter().chain(change).min())
             };
-            for event in told {
+            for event in left {
                 let _ = events.send(event).await;
             }
             if stopping {
@@ -105,7 +105,7 @@ impl Shared {
                 }
             };
             tokio::select! {
-                () = self.keeper.notified() => {}
+                () = self.housekeeping.notified() => {}
                 () = self.stop.cancelled() => {}
                 () = sleep => {}
             }

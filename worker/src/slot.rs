@@ -1,66 +1,68 @@
-//! A slot: runs one job after the other, with a child of its own for each class that it was asked
-//! for, and tells what they came to.
+//! A slot: runs one job after the other, on an instance of its own for each class that it was asked for,
+//! and reports how they ended.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_core::invocation::Invocation;
-use belljar_core::outcome::{Failure, FailureKind, Report, Verdict};
+use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, Verdict};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::backlog::Job;
+use crate::error::NoInstance;
 use crate::event::PoolEvent;
-use crate::executor::Executor as _;
-use crate::executor::process::ProcessExecutor;
+use crate::executor::Instance;
 use crate::shared::Shared;
+use crate::standby::Standby;
 
 /// One slot of a pool.
-pub(crate) struct Slot {
+pub(crate) struct PoolSlot {
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
     /// In the order of the pool's classes.
-    pub(crate) executors: Vec<ProcessExecutor>,
-    /// A free slot is handed its next job here; closed when the pool stops.
-    pub(crate) mailbox: mpsc::Receiver<Job>,
+    pub(crate) instances: Vec<SlotInstance>,
+    /// A free slot gets its next job here; closed when the pool stops.
+    pub(crate) jobs: mpsc::Receiver<Job>,
     pub(crate) events: mpsc::Sender<PoolEvent>,
 }
 
-impl Slot {
-    /// Runs until the pool stops; then ends the slot's children.
+impl PoolSlot {
+    /// Runs until the pool stops; then ends the slot's instances.
     pub(crate) async fn run(mut self) {
-        if let Some(first) = self.executors.first_mut() {
+        if let Some(first) = self.instances.first_mut() {
             let cut = self.shared.cut.clone();
-            // Where it fails, the first job meets the same and says so.
+            // Where it fails, the first job fails alike and says so.
             let _ = cut.run_until_cancelled(first.warm_up()).await;
         }
-        while let Some(job) = self.mailbox.recv().await {
+        while let Some(job) = self.jobs.recv().await {
             let mut next = Some(job);
             while let Some(job) = next {
                 let (event, took) = self.execute(job).await;
                 fail::fail_point!("computed");
                 next = self.shared.next(self.index, took);
-                // A closed channel means that nobody wants to know any more.
+                // A closed channel means that the owner has gone.
                 let _ = self.events.send(event).await;
             }
         }
-        for executor in &mut self.executors {
-            executor.end().await;
+        for instance in self.instances {
+            instance.end().await;
         }
     }
 
-    /// The event that a job ends in, and how long the call took if there was one.
+    /// The event in which a job ends, and how long the call took if there was one.
     async fn execute(&mut self, job: Job) -> (PoolEvent, Option<Duration>) {
         let Job { invocation, cancel } = job;
         let Invocation { task_id, attempt, class, .. } = invocation;
         let returned = PoolEvent::Returned { task_id, attempt };
         let index = self.shared.classes.iter().position(|it| *it == class);
-        let Some(executor) = index.and_then(|index| self.executors.get_mut(index)) else {
+        let Some(instance) = index.and_then(|index| self.instances.get_mut(index)) else {
             return (returned, None);
         };
-        let mut outcome = match executor.execute(&invocation, &cancel).await {
+        let mut outcome = match instance.run(&invocation, &cancel).await {
             Ok(outcome) => outcome,
-            Err(broken) => {
-                tracing::debug!(%task_id, reason = broken.reason, "given back");
+            Err(none) => {
+                tracing::debug!(%task_id, reason = none.reason, "given back");
                 return (returned, None);
             }
         };
@@ -69,6 +71,55 @@ impl Slot {
         }
         let took = Duration::from_micros(outcome.elapsed_us);
         (PoolEvent::Finished(Report { task_id, attempt, outcome }), Some(took))
+    }
+}
+
+/// A slot's instance of one class, and where the next one comes from.
+#[derive(Debug)]
+pub(crate) struct SlotInstance {
+    standby: Standby,
+    instance: Option<Box<dyn Instance>>,
+}
+
+impl SlotInstance {
+    /// Takes its first instance when it is first needed.
+    pub(crate) const fn new(standby: Standby) -> Self {
+        Self { standby, instance: None }
+    }
+
+    /// Takes an instance, where there is none that can run a call.
+    async fn warm_up(&mut self) -> Result<(), NoInstance> {
+        // One that died while idle is nobody's fault. Dropping it ends what is left of it.
+        let usable = self.instance.take().filter(|instance| !instance.is_stale());
+        self.instance = Some(match usable {
+            Some(usable) => usable,
+            None => self.standby.take().await?,
+        });
+        Ok(())
+    }
+
+    /// Runs a call, or says why it did not start.
+    async fn run(
+        &mut self,
+        invocation: &Invocation,
+        cancel: &CancellationToken,
+    ) -> Result<Outcome, NoInstance> {
+        match cancel.run_until_cancelled(self.warm_up()).await {
+            Some(ready) => ready?,
+            None => return Ok(Outcome::bare(Verdict::Cancelled, Duration::ZERO)),
+        }
+        let Some(instance) = self.instance.take() else {
+            return Err(NoInstance { reason: "the instance is gone".to_owned() });
+        };
+        let ran = instance.run(invocation, cancel).await;
+        self.instance = ran.instance;
+        Ok(ran.outcome)
+    }
+
+    async fn end(self) {
+        if let Some(instance) = self.instance {
+            instance.end().await;
+        }
     }
 }
 

@@ -5,7 +5,7 @@ mod support;
 use belljar_core::outcome::FailureKind;
 use bytes::Bytes;
 use support::{
-    Rig, call, call_with_globals, completed, executor, failed, invocation, pickle_by, read, root,
+    Rig, call, call_with_globals, command, completed, failed, invocation, pickle_by, read, root,
     value,
 };
 
@@ -91,9 +91,8 @@ async fn every_pickler_will_do() {
 
 #[tokio::test]
 async fn a_function_by_reference_is_imported() {
-    let mut config = executor();
-    config.args.extend(["--python-path".into(), root().join("worker/tests/support").into()]);
-    let mut rig = Rig::with(1, config);
+    let command = command().option("--python-path", root().join("worker/tests/support"));
+    let mut rig = Rig::with(1, command);
     let source = "import referred";
     let code = pickle_by("dill", source, "referred.double");
     assert!(code.len() < 60, "by reference");

@@ -8,13 +8,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use belljar_core::outcome::{FailureKind, Verdict};
-use belljar_core::task::Attempt;
-use belljar_worker::config::{ExecutorConfig, PoolConfig};
+use belljar_core::task::{Attempt, TaskClass};
+use belljar_worker::ChildCommand;
 use belljar_worker::error::RefusedReason;
 use belljar_worker::pool::PoolEvent;
 use support::{
-    PATIENCE, Rig, belljar_python, call, completed, descendants, executor, failed, marked, native,
-    pool, within,
+    PATIENCE, Rig, belljar_python, call, command, completed, descendants, failed, marked, native,
+    within,
 };
 
 const NO_OP: &str = "def f(): return None";
@@ -25,26 +25,24 @@ async fn executors_describe_themselves() {
     let mut rig = Rig::new(1);
     let PoolEvent::ExecutorUp(info) = rig.event().await else { panic!("an executor") };
     assert_eq!(info.class, native());
-    assert!(info.python.starts_with("3.11."), "{info:?}");
+    assert!(info.python.starts_with(&format!("{}.", native().python)), "{info:?}");
     assert_eq!(info.dill, "0.4.1");
     assert_eq!(rig.pool.describe(), [info]);
     rig.end().await;
 }
 
 #[tokio::test]
-async fn further_pythons_come_up_after_the_usual_one() {
+async fn other_pythons_come_up_after_the_first() {
     let dir = tempfile::tempdir().expect("a directory");
     let slow = dir.path().join("slow");
     let script = format!("#!/bin/sh\nsleep 0.5\nexec {} \"$@\"\n", belljar_python().display());
     std::fs::write(&slow, script).expect("written");
     std::fs::set_permissions(&slow, std::fs::Permissions::from_mode(0o700)).expect("executable");
     let path = std::env::var_os("PATH").expect("where `sleep` is");
-    let usual = ExecutorConfig { program: slow, env: vec![("PATH".into(), path)], ..executor() };
-    let further = "native:3.9".parse().expect("a class");
-    let config = ExecutorConfig { class: further, ..executor() };
-    let executors = vec![usual, config];
-    let mut rig = Rig::of(PoolConfig { executors, ..pool(1) });
-    for class in [native(), further] {
+    let first = ChildCommand { program: slow, env: vec![("PATH".into(), path)], ..command() };
+    let other: TaskClass = "native:3.9".parse().expect("a class");
+    let mut rig = Rig::of(1, vec![(native().python, first), (other.python, command())]);
+    for class in [native(), other] {
         let PoolEvent::ExecutorUp(info) = rig.event().await else { panic!("an executor") };
         assert_eq!(info.class, class);
     }
@@ -205,9 +203,7 @@ async fn a_dropped_pool_leaves_nothing() {
 #[tokio::test]
 async fn children_that_do_not_start_are_reported() {
     let script = "echo no luck >&2; exit 9";
-    let mut config = ExecutorConfig::new(native(), "/bin/sh".into());
-    config.args = vec!["-c".into(), script.into()];
-    let mut rig = Rig::with(1, config);
+    let mut rig = Rig::with(1, ChildCommand::new("/bin/sh".into()).option("-c", script));
     let invocation = call(NO_OP, "((), {})");
     let task_id = invocation.task_id;
     rig.pool.submit(invocation).expect("taken: nothing is known yet");
@@ -223,7 +219,7 @@ async fn children_that_do_not_start_are_reported() {
     assert_eq!(refused.reason, RefusedReason::Down);
     rig.end().await;
 
-    let mut rig = Rig::with(1, ExecutorConfig::new(native(), "/nowhere/belljar-python".into()));
+    let mut rig = Rig::with(1, ChildCommand::new("/nowhere/belljar-python".into()));
     let PoolEvent::ExecutorDown { reason, .. } = rig.event().await else { panic!("down") };
     assert!(reason.contains("/nowhere/belljar-python"), "{reason}");
     rig.end().await;

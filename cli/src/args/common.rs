@@ -6,23 +6,29 @@ use std::time::Duration;
 use belljar_core::task::{Limits, PythonVersion, Runtime};
 use belljar_store::StoreConfig;
 use belljar_wire::TlsFiles;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 /// Which runtimes a worker serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Runtimes {
-    Native,
-    Sandbox,
-    Both,
+    /// Whatever is installed.
+    All,
+    Only(Runtime),
 }
 
 impl Runtimes {
+    /// The word for all of them.
+    pub(super) const ALL: &str = "both";
+
     pub(crate) fn contains(self, runtime: Runtime) -> bool {
-        match self {
-            Self::Native => runtime == Runtime::Native,
-            Self::Sandbox => runtime == Runtime::Sandbox,
-            Self::Both => true,
-        }
+        self == Self::All || self == Self::Only(runtime)
+    }
+
+    /// Reads the name of one runtime, or the word for all.
+    pub(super) fn parser() -> impl TypedValueParser<Value = Self> {
+        let names = Runtime::ALL.into_iter().map(Runtime::as_str).chain([Self::ALL]);
+        PossibleValuesParser::new(names).map(|word| word.parse().map_or(Self::All, Self::Only))
     }
 }
 

@@ -70,7 +70,7 @@ pub(crate) struct DispatcherArgs {
     #[arg(short = 'w', long, env = "BELLJAR_SLOTS", value_name = "N")]
     pub(crate) slots: Option<usize>,
     /// Which runtimes to serve.
-    #[arg(long, env = "BELLJAR_RUNTIMES", value_enum, default_value_t = Runtimes::Both)]
+    #[arg(long, env = "BELLJAR_RUNTIMES", value_parser = Runtimes::parser(), default_value = Runtimes::ALL)]
     pub(crate) runtime: Runtimes,
     /// The port for workers (pull and push); 0 takes a free one.
     #[arg(short, long, env = "BELLJAR_PORT", value_name = "PORT", default_value_t = 5555)]
@@ -114,7 +114,7 @@ pub(crate) struct WorkerArgs {
     /// The dispatcher, as `tcp://HOST:PORT`.
     pub(crate) dispatcher: belljar_wire::Endpoint,
     /// Which runtimes to serve.
-    #[arg(long, env = "BELLJAR_RUNTIMES", value_enum, default_value_t = Runtimes::Both)]
+    #[arg(long, env = "BELLJAR_RUNTIMES", value_parser = Runtimes::parser(), default_value = Runtimes::ALL)]
     pub(crate) runtime: Runtimes,
     #[command(flatten)]
     pub(crate) secret: SecretArgs,

@@ -1,6 +1,7 @@
 //! `belljar guest check`: starts a sandbox over a guest, as a worker does, and runs one call in it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -8,8 +9,10 @@ use belljar_core::grants::Offers;
 use belljar_core::id::TaskId;
 use belljar_core::invocation::{Function, Invocation};
 use belljar_core::outcome::{Report, Verdict};
-use belljar_core::task::{Attempt, CodeHash, Limits, PythonVersion, Runtime, TaskClass};
-use belljar_worker::config::{ExecutorConfig, PoolConfig};
+use belljar_core::task::{Attempt, CodeHash, Limits, PythonVersion, TaskClass};
+use belljar_worker::ChildCommand;
+use belljar_worker::config::PoolConfig;
+use belljar_worker::executor::{Executor as _, SandboxExecutor};
 use belljar_worker::pool::{ExecutorInfo, Pool, PoolEvent};
 use tokio::sync::mpsc::Receiver;
 
@@ -34,7 +37,7 @@ pub(super) fn run(dir: &Path, python: Option<PythonVersion>) -> Result<()> {
     let mut failed = 0;
     for guest in &guests {
         match runtime.block_on(check(guest)) {
-            Ok(ExecutorInfo { class, python, dill }) => {
+            Ok(ExecutorInfo { class, python, dill, .. }) => {
                 announce(&format!("ok      {}  Python {python}  dill {dill}", class.python));
             }
             Err(error) => {
@@ -51,11 +54,11 @@ pub(super) fn run(dir: &Path, python: Option<PythonVersion>) -> Result<()> {
 
 /// What the executor over `guest` says of itself, after a call that came to the right answer.
 async fn check(guest: &Guest) -> Result<ExecutorInfo> {
-    let class = TaskClass { runtime: Runtime::Sandbox, python: guest.python };
-    let mut executor = ExecutorConfig::new(class, install::sibling("belljar-sandbox")?);
-    executor.args = vec!["--guest".into(), guest.dir.clone().into()];
-    let (pool, mut events) =
-        Pool::start(PoolConfig { slots: 1, executors: vec![executor], offers: Offers::default() });
+    let command = ChildCommand::new(install::program(SandboxExecutor::PROGRAM)?);
+    let (python, dir) = (guest.python, guest.dir.clone());
+    let executor = Arc::new(SandboxExecutor::new(python, command, dir, Offers::default()));
+    let class = executor.class();
+    let (pool, mut events) = Pool::start(PoolConfig { slots: 1, executors: vec![executor] });
     let called = tokio::time::timeout(CHECK_TIMEOUT, call(&pool, &mut events, class)).await;
     // The pool ends once its events are read.
     tokio::join!(pool.kill(), async { while events.recv().await.is_some() {} });

@@ -68,7 +68,7 @@ pub(crate) async fn host<T>(
     let mut dispatcher = Service::start("dispatcher", dispatcher_command(args, &url)?).await?;
     let mut workers = start_workers(args, &mut dispatcher).await?;
 
-    let installed = serve::installed(&args.executors);
+    let installed = serve::installed(&args.executors)?;
     let ready = tokio::select! {
         checked = selfcheck::run(address.clone(), START_TIMEOUT, installed) => {
             checked.context("the service does not run calls")?;

@@ -32,7 +32,7 @@ pub struct Assigned {
 }
 
 /// The worker does not have the code of this task, which it was not sent either: the task is to be
-/// returned, and the code named in `Forgot`.
+/// returned, and the code named in `Evicted`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the code `{hash}` is not here")]
 pub struct CodeMissing {

@@ -78,7 +78,7 @@ fn from_workers() -> BTreeMap<&'static str, Vec<FromWorker>> {
         ("returned", vec![FromWorker::Returned { sequence: 6, tasks: vec![task()] }]),
         ("window", vec![FromWorker::Window(8)]),
         ("classes", vec![FromWorker::Classes(vec![class()])]),
-        ("forgot", vec![FromWorker::Forgot(vec![CodeHash::of(b"code")])]),
+        ("evicted", vec![FromWorker::Evicted(vec![CodeHash::of(b"code")])]),
         ("request", vec![FromWorker::Request { free: 3 }]),
         ("heartbeat", vec![FromWorker::Heartbeat]),
         ("draining", vec![FromWorker::Draining]),

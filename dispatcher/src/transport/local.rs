@@ -32,7 +32,7 @@ pub(crate) struct Local {
 
 impl Local {
     pub(crate) fn start(config: PoolConfig) -> Self {
-        let configured = config.executors.iter().map(|executor| executor.class).collect();
+        let configured = config.executors.iter().map(|executor| executor.class()).collect();
         let (pool, from_pool) = Pool::start(config);
         let window = pool.window();
         let id = WorkerId::random();

@@ -136,14 +136,15 @@ impl Sessions {
                 session.give_turn();
                 events.push(Event::Joined(session.as_worker()));
             }
-            FromWorker::Forgot(code) => session.forget(&code),
+            FromWorker::Evicted(code) => session.forget(&code),
             FromWorker::Draining => {
                 session.draining = true;
                 let unsent = session.take_waiting(0);
                 events.push(resized(session));
                 events.extend(returned(worker, unsent));
             }
-            FromWorker::Heartbeat
+            FromWorker::Guests(_)
+            | FromWorker::Heartbeat
             | FromWorker::Request { .. }
             | FromWorker::Bye
             | FromWorker::Hello { .. }

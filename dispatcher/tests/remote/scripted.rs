@@ -141,7 +141,7 @@ async fn what_never_arrived_is_sent_again_without_the_code() {
     assert_eq!(second.code, None);
 
     // Code that was dropped comes again.
-    push.say(FromWorker::Forgot(vec![second.hash])).await;
+    push.say(FromWorker::Evicted(vec![second.hash])).await;
     push.say(FromWorker::Returned { sequence: 1, tasks: vec![second.task()] }).await;
     let mut third = None;
     let mut acknowledged = Vec::new();

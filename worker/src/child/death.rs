@@ -61,7 +61,7 @@ pub(crate) struct Death {
 }
 
 impl Death {
-    /// One sentence: how it ended, how much memory it had, and its last words.
+    /// One sentence: how it ended, how much memory it had, and the end of its standard error.
     pub(crate) fn describe(&self, output: &Output) -> String {
         let mut text = match self.ending {
             Ending::Exited(code) => format!("it exited with code {code}"),
@@ -71,7 +71,7 @@ impl Death {
         if self.peak_memory_bytes > 0 {
             let _ = write!(text, " (peak memory {} MiB)", self.peak_memory_bytes >> 20);
         }
-        let words = output.last_words();
+        let words = output.stderr_tail();
         if !words.is_empty() {
             let _ = write!(text, "; the end of its standard error:\n{words}");
         }

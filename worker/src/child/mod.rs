@@ -1,12 +1,14 @@
-//! A child process that answers calls over a framed socket: `belljar-python` and `belljar-sandbox`
-//! alike. Started by one thread, watched by its slot, and never outliving either.
+//! A child process that answers calls over a framed socket. One thread starts it, its slot watches it, and
+//! it outlives neither.
 //!
 //! # Layout
 //!
-//! * [`spawn`]: the thread that starts and buries.
+//! * [`command`]: how a child is started.
+//! * [`spawn`]: the thread that starts and reaps.
 //! * [`output`]: what a child writes, kept to its tail.
 //! * [`death`]: how a child ended, and the words for it.
 
+mod command;
 pub(crate) mod death;
 pub(crate) mod output;
 pub(crate) mod spawn;
@@ -23,23 +25,23 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::config::ExecutorConfig;
 use crate::error::StartError;
+pub use command::ChildCommand;
 use death::{Death, Ending};
 use output::{Output, Streams};
 
 /// How long a child that closed its socket may take to end by itself, which tells why it did.
 const OWN_END: Duration = Duration::from_millis(200);
-/// How long a child may take to end once it is asked to: its supervisor kills a whole family first.
+/// How long a child may take to end once it is asked to: a supervisor kills all its descendants first.
 const ASKED_END: Duration = Duration::from_secs(6);
 /// How long the kernel may take to end a child that it was told to kill.
 const KILLED_END: Duration = Duration::from_secs(2);
 /// A reply's first buffer. Bigger replies grow it as they arrive.
-const INBOX_BYTES: usize = 16 << 10;
-/// An inbox that grew beyond this is not kept for the next reply.
-const KEPT_INBOX_BYTES: usize = 1 << 20;
+const BUFFER_BYTES: usize = 16 << 10;
+/// An buffer that grew beyond this is not kept for the next reply.
+const KEPT_BUFFER_BYTES: usize = 1 << 20;
 
-/// What a child's socket had instead of a reply.
+/// Why a child sent no reply.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Lost {
     /// The child has closed it, or died.
@@ -58,27 +60,27 @@ pub(crate) enum Lost {
 pub(crate) struct Child {
     process: spawn::Process,
     pidfd: AsyncFd<OwnedFd>,
-    link: Link,
+    pipe: FramedPipe,
     streams: Streams,
 }
 
-/// The two things that a call waits for, apart so that both can be waited for at once.
+/// The socket to a child, apart from its output so that both can be waited for at once.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct FramedPipe {
     socket: UnixStream,
-    inbox: BytesMut,
+    buffer: BytesMut,
 }
 
 impl Child {
     /// Starts a child and waits until it is ready.
-    pub(crate) async fn start(config: &ExecutorConfig) -> Result<(Self, Ready), StartError> {
-        let deadline = Instant::now() + config.start_timeout;
-        let failed = |source| StartError::Spawn { program: config.program.clone(), source };
-        let spawned = spawn::spawn(config).await.map_err(failed)?;
+    pub(crate) async fn start(command: &ChildCommand) -> Result<(Self, Ready), StartError> {
+        let deadline = Instant::now() + command.start_timeout;
+        let failed = |source| StartError::Spawn { program: command.program.clone(), source };
+        let spawned = spawn::spawn(command).await.map_err(failed)?;
         let mut child = Self::adopt(spawned).map_err(failed)?;
         let reply = {
-            let (link, streams) = child.parts();
-            timeout_at(deadline, streams.while_pumping(link.receive())).await
+            let (pipe, streams) = child.parts();
+            timeout_at(deadline, streams.while_pumping(pipe.receive())).await
         };
         match reply {
             Ok(Ok(Reply::Ready(ready))) => {
@@ -98,8 +100,8 @@ impl Child {
             }
             Err(_) => {
                 child.end().await;
-                let evidence = child.take_output().last_words();
-                Err(StartError::Slow { limit: config.start_timeout, evidence })
+                let evidence = child.take_output().stderr_tail();
+                Err(StartError::Slow { limit: command.start_timeout, evidence })
             }
         }
     }
@@ -112,17 +114,17 @@ impl Child {
         Ok(Self {
             process,
             pidfd,
-            link: Link {
+            pipe: FramedPipe {
                 socket: UnixStream::from_std(socket)?,
-                inbox: BytesMut::with_capacity(INBOX_BYTES),
+                buffer: BytesMut::with_capacity(BUFFER_BYTES),
             },
             streams: Streams::new(stdout, stderr)?,
         })
     }
 
     /// The socket and the output, to be waited for together.
-    pub(crate) fn parts(&mut self) -> (&mut Link, &mut Streams) {
-        (&mut self.link, &mut self.streams)
+    pub(crate) fn parts(&mut self) -> (&mut FramedPipe, &mut Streams) {
+        (&mut self.pipe, &mut self.streams)
     }
 
     /// Everything written since the last time, complete up to now.
@@ -130,12 +132,12 @@ impl Child {
         self.streams.take()
     }
 
-    /// Whether the child is known to have died or babbled while nobody asked it anything. Costs
-    /// nothing; what it does not know yet, the call finds out.
+    /// Whether the child has died or sent something while idle. One system call; what it does not show
+    /// yet, the call finds out.
     pub(crate) fn is_stale(&self) -> bool {
-        !self.link.inbox.is_empty()
+        !self.pipe.buffer.is_empty()
             || !matches!(
-                self.link.socket.try_read(&mut [0]),
+                self.pipe.socket.try_read(&mut [0]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock
             )
     }
@@ -143,8 +145,8 @@ impl Child {
     /// Ends the child and all that it started, and says how it ended.
     pub(crate) async fn end(&mut self) -> Death {
         self.process.signal(Signal::TERM);
-        // The supervisor also takes the socket's end for the word to leave.
-        let _ = self.link.socket.shutdown().await;
+        // The end of the socket also asks a child to leave.
+        let _ = self.pipe.socket.shutdown().await;
         self.await_end(ASKED_END).await
     }
 
@@ -161,13 +163,13 @@ impl Child {
             self.process.signal(Signal::KILL);
             let _ = timeout(KILLED_END, self.pidfd.readable()).await;
         }
-        // Stuck in the kernel: then the undertaker sees to it.
+        // Stuck in the kernel: then the spawner's thread reaps it.
         let unknown = Death { ending: Ending::Unknown, peak_memory_bytes: 0 };
         self.process.collect().unwrap_or(unknown)
     }
 }
 
-impl Link {
+impl FramedPipe {
     /// Sends a frame and waits for the reply to it.
     pub(crate) async fn exchange(&mut self, frame: &[u8]) -> Result<Reply, Lost> {
         self.socket.write_all(frame).await?;
@@ -178,26 +180,26 @@ impl Link {
     /// Waits for a reply.
     async fn receive(&mut self) -> Result<Reply, Lost> {
         loop {
-            if let Some(prefix) = self.inbox.first_chunk::<4>() {
+            if let Some(prefix) = self.buffer.first_chunk::<4>() {
                 let length = frame::length(*prefix)?;
-                if let Some(body) = self.inbox.get(4..4 + length) {
+                if let Some(body) = self.buffer.get(4..4 + length) {
                     let reply = frame::decode(body)?;
-                    self.inbox.advance(4 + length);
-                    self.reset_inbox();
+                    self.buffer.advance(4 + length);
+                    self.reset_buffer();
                     return Ok(reply);
                 }
             }
             // Grows with what arrives: a claimed length alone allocates nothing.
-            self.inbox.reserve(INBOX_BYTES);
-            if self.socket.read_buf(&mut self.inbox).await? == 0 {
+            self.buffer.reserve(BUFFER_BYTES);
+            if self.socket.read_buf(&mut self.buffer).await? == 0 {
                 return Err(Lost::Closed);
             }
         }
     }
 
-    fn reset_inbox(&mut self) {
-        if self.inbox.is_empty() && self.inbox.capacity() > KEPT_INBOX_BYTES {
-            self.inbox = BytesMut::with_capacity(INBOX_BYTES);
+    fn reset_buffer(&mut self) {
+        if self.buffer.is_empty() && self.buffer.capacity() > KEPT_BUFFER_BYTES {
+            self.buffer = BytesMut::with_capacity(BUFFER_BYTES);
         }
     }
 }

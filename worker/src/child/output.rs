@@ -29,7 +29,7 @@ pub(crate) struct Output {
 
 impl Output {
     /// The last lines of standard error, for a message; empty when nothing was written.
-    pub(crate) fn last_words(&self) -> String {
+    pub(crate) fn stderr_tail(&self) -> String {
         let text = String::from_utf8_lossy(&self.stderr.bytes);
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         let mut words = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
@@ -171,12 +171,12 @@ mod tests {
     }
 
     #[test]
-    fn last_words_are_few() {
+    fn stderr_tail_is_short() {
         let stderr = OutputTail { bytes: "é\n".repeat(5000).into(), total_bytes: 0 };
         let output = Output { stderr, ..Output::default() };
-        assert_eq!(output.last_words(), "é\né\né\né\né");
+        assert_eq!(output.stderr_tail(), "é\né\né\né\né");
         let stderr = OutputTail { bytes: "é".repeat(5000).into(), total_bytes: 0 };
         let output = Output { stderr, ..Output::default() };
-        assert!(output.last_words().len() <= LAST_BYTES + 3);
+        assert!(output.stderr_tail().len() <= LAST_BYTES + 3);
     }
 }

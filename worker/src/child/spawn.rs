@@ -1,4 +1,4 @@
-//! The one thread that starts children, and buries those that nobody waits for.
+//! The thread that starts children, and reaps those that nobody waits for.
 //!
 //! One thread that lives as long as the process, because the kernel sends the parent-death signal
 //! when the *thread* that forked ends, and because a fork must not hold up the runtime.
@@ -16,13 +16,13 @@ use belljar_core::frame::CHILD_FD;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tokio::sync::oneshot;
 
+use super::command::ChildCommand;
 use super::death::{self, Death};
-use crate::config::ExecutorConfig;
 
-/// How often the dead are looked for, while any are due.
-const BURIAL_TURN: Duration = Duration::from_millis(20);
-/// How long one that was asked to end may take before it is killed.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How often ended processes are looked for, while any are to be reaped.
+const REAP_INTERVAL: Duration = Duration::from_millis(20);
+/// How long a process that was asked to end may take before it is killed.
+const GRACE: Duration = Duration::from_secs(8);
 
 /// A child's process: ended and collected in any case, at the latest after this is dropped.
 #[derive(Debug)]
@@ -33,16 +33,16 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Signals the group that the process leads. A supervisor is the only member of its own: it does
-    /// what it is told to all the others.
+    /// Signals the group that the process leads. A supervisor is the only member of its own: it passes
+    /// the signal on to its descendants.
     pub(crate) fn signal(&self, signal: Signal) {
         if !self.collected {
             let _ = kill_process_group(self.pid, signal);
         }
     }
 
-    /// Asks the process to end; the caller sees to it.
-    fn let_go(mut self) -> Pid {
+    /// Asks the process to end; the caller reaps it.
+    fn release(mut self) -> Pid {
         self.signal(Signal::TERM);
         self.collected = true;
         self.pid
@@ -61,7 +61,7 @@ impl Drop for Process {
         if !self.collected {
             self.signal(Signal::TERM);
             if let Ok(thread) = THREAD.as_ref() {
-                let _ = thread.send(Job::Bury(self.pid));
+                let _ = thread.send(SpawnerJob::Reap(self.pid));
             }
         }
     }
@@ -76,73 +76,73 @@ pub(crate) struct Spawned {
     pub(crate) stderr: OwnedFd,
 }
 
-enum Job {
-    Spawn(Box<ExecutorConfig>, oneshot::Sender<io::Result<Spawned>>),
-    Bury(Pid),
+enum SpawnerJob {
+    Spawn(Box<ChildCommand>, oneshot::Sender<io::Result<Spawned>>),
+    Reap(Pid),
     Settle(oneshot::Sender<()>),
 }
 
-/// Requests are bounded by the slots: each waits for its answer.
-static THREAD: LazyLock<io::Result<Sender<Job>>> = LazyLock::new(|| {
+/// Requests are bounded by the slots: each waits for its reply.
+static THREAD: LazyLock<io::Result<Sender<SpawnerJob>>> = LazyLock::new(|| {
     let (sender, jobs) = channel();
     std::thread::Builder::new().name("spawner".to_owned()).spawn(move || serve(&jobs))?;
     Ok(sender)
 });
 
 /// Starts a child.
-pub(crate) async fn spawn(config: &ExecutorConfig) -> io::Result<Spawned> {
+pub(crate) async fn spawn(config: &ChildCommand) -> io::Result<Spawned> {
     let gone = || io::Error::other("the thread that starts children is gone");
     let (answer, answered) = oneshot::channel();
     let thread = THREAD.as_ref().map_err(|error| io::Error::from(error.kind()))?;
-    thread.send(Job::Spawn(Box::new(config.clone()), answer)).map_err(|_| gone())?;
+    thread.send(SpawnerJob::Spawn(Box::new(config.clone()), answer)).map_err(|_| gone())?;
     answered.await.map_err(|_| gone())?
 }
 
-/// Returns once every child that was let go of has ended.
-pub(crate) async fn all_buried() {
+/// Returns once every child that nobody waits for has been reaped.
+pub(crate) async fn all_reaped() {
     let (answer, answered) = oneshot::channel();
     if let Ok(thread) = THREAD.as_ref()
-        && thread.send(Job::Settle(answer)).is_ok()
+        && thread.send(SpawnerJob::Settle(answer)).is_ok()
     {
         let _ = answered.await;
     }
 }
 
-fn serve(jobs: &Receiver<Job>) {
+fn serve(jobs: &Receiver<SpawnerJob>) {
     let mut dying: Vec<(Pid, Instant)> = Vec::new();
-    let mut mourners: Vec<oneshot::Sender<()>> = Vec::new();
+    let mut waiters: Vec<oneshot::Sender<()>> = Vec::new();
     loop {
         let job = match dying.is_empty() {
             true => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            false => jobs.recv_timeout(BURIAL_TURN),
+            false => jobs.recv_timeout(REAP_INTERVAL),
         };
         match job {
-            Ok(Job::Spawn(config, answer)) => {
-                // Nobody waits any more. Noted here and now, before a `Settle` that may follow.
+            Ok(SpawnerJob::Spawn(config, answer)) => {
+                // The caller has gone. Noted at once, before a `Settle` that may follow.
                 if let Err(Ok(unwanted)) = answer.send(start(&config)) {
-                    dying.push((unwanted.process.let_go(), Instant::now()));
+                    dying.push((unwanted.process.release(), Instant::now()));
                 }
             }
-            Ok(Job::Bury(pid)) => dying.push((pid, Instant::now())),
-            Ok(Job::Settle(answer)) => mourners.push(answer),
+            Ok(SpawnerJob::Reap(pid)) => dying.push((pid, Instant::now())),
+            Ok(SpawnerJob::Settle(answer)) => waiters.push(answer),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
         dying.retain(|&(pid, since)| {
-            if since.elapsed() > PATIENCE {
+            if since.elapsed() > GRACE {
                 let _ = kill_process_group(pid, Signal::KILL);
             }
             death::collect(pid).is_none()
         });
         if dying.is_empty() {
-            for mourner in mourners.drain(..) {
-                let _ = mourner.send(());
+            for waiter in waiters.drain(..) {
+                let _ = waiter.send(());
             }
         }
     }
 }
 
-fn start(config: &ExecutorConfig) -> io::Result<Spawned> {
+fn start(config: &ChildCommand) -> io::Result<Spawned> {
     let (socket, theirs) = UnixStream::pair()?;
     let mut command = Command::new(&config.program);
     command
@@ -166,9 +166,9 @@ fn start(config: &ExecutorConfig) -> io::Result<Spawned> {
     Ok(Spawned { process, pidfd, socket, stdout, stderr })
 }
 
-/// What happens between fork and exec: a session of its own, so that no terminal's Ctrl-C and no
-/// signal to a group reaches it; the socket at its place; nothing else open; the word to end when
-/// the worker dies. SIGTERM and not SIGKILL, because a supervisor has a family to kill first.
+/// What happens between fork and exec. The child gets a session of its own, so that no terminal's Ctrl-C
+/// and no signal to a group reaches it; the socket at its place and no other descriptor; and SIGTERM
+/// when the worker dies. Not SIGKILL: a supervisor kills its descendants first.
 #[expect(unsafe_code, reason = "code between fork and exec")]
 fn prepare(command: &mut Command, theirs: &UnixStream) {
     let socket = theirs.as_raw_fd();

@@ -4,17 +4,17 @@ use std::pin::Pin;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Waits for deadlines, one after the other. Arming a timer of the runtime costs a wake-up of its
-/// driver, some four microseconds; as the next deadline is nearly always later than the last, the timer
-/// armed for an earlier one is left as it is, and armed again only when it fires.
+/// Waits for deadlines, one after the other. Arming a timer of the runtime wakes its driver, which costs
+/// some four microseconds. The next deadline is nearly always later than the last, so the timer stays
+/// armed for an earlier one, and is armed again only when it fires.
 #[derive(Debug, Default)]
-pub(crate) struct Deadline {
+pub(super) struct Deadline {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Deadline {
     /// Returns when `deadline` has passed.
-    pub(crate) async fn passed(&mut self, deadline: Instant) {
+    pub(super) async fn passed(&mut self, deadline: Instant) {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if timer.is_elapsed() || timer.deadline() > deadline {
             timer.as_mut().reset(deadline);

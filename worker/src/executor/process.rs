@@ -1,58 +1,78 @@
-//! The one executor: a child process, native or sandboxed, that answers one call at a time.
+//! An instance over a child process that answers one call at a time over a framed socket.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
-use belljar_core::frame::{self, Call, Done, FrameError, Granted, Raised, Reply};
+use async_trait::async_trait;
+use belljar_core::frame::{self, Call, Done, Granted, Raised, Reply};
 use belljar_core::grants::Offers;
 use belljar_core::invocation::{Function, Invocation};
 use belljar_core::outcome::{Failure, FailureKind, Outcome, Verdict};
-use belljar_core::task::CodeHash;
+use belljar_core::task::{CodeHash, TaskClass};
 use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Executor;
 use super::deadline::Deadline;
-use super::supply::Supply;
+use super::{Instance, Ran, Started};
 use crate::child::output::Output;
-use crate::child::{Child, Lost};
-use crate::error::ExecutorBroken;
+use crate::child::{Child, ChildCommand, Lost};
+use crate::error::StartError;
+use crate::event::ExecutorInfo;
 
-/// Calls after which a child is replaced, for whatever collects in it.
+/// A child is replaced after this many calls, for whatever collects in it.
 const CALLS_PER_CHILD: u64 = 100_000;
-/// How many functions a child remembers before it is told to forget them.
+/// A child that has been sent this many functions is told to forget them.
 const REMEMBERED_FUNCTIONS: usize = 512;
-/// And how many bytes of them.
+/// Likewise one that has been sent this many bytes of functions.
 const REMEMBERED_BYTES: usize = 64 << 20;
 
-/// An executor over the children of one class.
+/// The child processes of one class: what the native runtime and the sandbox share.
 #[derive(Debug)]
-pub(crate) struct ProcessExecutor {
-    supply: Supply,
-    offers: Arc<Offers>,
-    child: Option<Child>,
-    sent: Sent,
+pub(super) struct Processes {
+    pub(super) class: TaskClass,
+    pub(super) command: ChildCommand,
+    pub(super) offers: Offers,
+}
+
+impl Processes {
+    /// Starts a child and waits until it is ready.
+    pub(super) async fn start(&self) -> Result<Started, StartError> {
+        let (child, ready) = Child::start(&self.command).await?;
+        let info =
+            ExecutorInfo { class: self.class, python: ready.python, dill: ready.dill, guest: None };
+        let (sent, timer) = (SentCode::default(), Deadline::default());
+        let process = Process { child, offers: self.offers.clone(), sent, calls: 0, timer };
+        Ok(Started { instance: Box::new(process), info })
+    }
+}
+
+/// A child process between two calls.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    offers: Offers,
+    sent: SentCode,
     calls: u64,
     timer: Deadline,
 }
 
-/// How an exchange with a child went.
+/// How an exchange with a child ended.
 enum Exchange {
     Replied(Result<Reply, Lost>),
     DeadlinePassed,
     Cancelled,
 }
 
-impl ProcessExecutor {
-    /// An executor that takes its children from `supply`, the first when it is first needed.
-    pub(crate) fn new(supply: Supply, offers: Arc<Offers>) -> Self {
-        let (sent, timer) = (Sent::default(), Deadline::default());
-        Self { supply, offers, child: None, sent, calls: 0, timer }
-    }
+/// Whether the child can take another call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Kept,
+    Replaced,
+}
 
-    /// What the child is sent, unless the call asks for what is not offered here or is too long.
+impl Process {
+    /// The frame for the child, unless the call asks for what is not offered here or is too long.
     fn request(&mut self, invocation: &Invocation) -> Result<Vec<u8>, Failure> {
         let granted = invocation.grants.as_deref().map(|asked| self.offers.grant(asked));
         let granted = granted
@@ -62,98 +82,92 @@ impl ProcessExecutor {
             .map_err(|error| Failure::by_platform(FailureKind::Limit, error.to_string()))
     }
 
-    /// Takes a child ahead of the first call.
-    pub(crate) async fn warm_up(&mut self) -> Result<(), ExecutorBroken> {
-        if self.child.as_ref().is_some_and(Child::is_stale) {
-            // It died while idle, of no call's doing; dropping it sees to what is left of it.
-            self.child = None;
-        }
-        if self.child.is_none() {
-            self.child = Some(self.supply.take().await?);
-            self.sent = Sent::default();
-            self.calls = 0;
-        }
-        Ok(())
-    }
-}
-
-impl Executor for ProcessExecutor {
-    async fn execute(
+    async fn call(
         &mut self,
         invocation: &Invocation,
         cancel: &CancellationToken,
-    ) -> Result<Outcome, ExecutorBroken> {
-        match cancel.run_until_cancelled(self.warm_up()).await {
-            Some(ready) => ready?,
-            None => return Ok(Outcome::bare(Verdict::Cancelled, Duration::ZERO)),
-        }
-        let Some(mut child) = self.child.take() else {
-            return Err(ExecutorBroken { reason: "the child is gone".to_owned() });
-        };
+    ) -> (Outcome, Fate) {
         self.calls += 1;
         let started = Instant::now();
         let frame = match self.request(invocation) {
             Ok(frame) => frame,
             Err(failure) => {
-                self.child = Some(child);
-                return Ok(Outcome::bare(Verdict::Failed(failure), started.elapsed()));
+                let outcome = Outcome::bare(Verdict::Failed(failure), started.elapsed());
+                return (outcome, Fate::Kept);
             }
         };
         let deadline = self.timer.passed(started + invocation.limits.timeout());
-        let exchange = exchange(&mut child, &frame, deadline, cancel);
-        let mut outcome = match exchange.await {
-            Exchange::Replied(Ok(Reply::Done(done))) => {
-                let output = child.take_output();
-                if done.left_behind.is_none() && self.calls < CALLS_PER_CHILD {
-                    self.child = Some(child);
-                } else {
-                    let reason = done.left_behind.as_deref().unwrap_or("its age");
-                    tracing::debug!(task_id = %invocation.task_id, reason, "child replaced");
-                    drop(child);
-                }
-                outcome_of(done, output)
-            }
+        let exchange = exchange(&mut self.child, &frame, deadline, cancel).await;
+        let (mut outcome, fate) = match exchange {
+            Exchange::Replied(Ok(Reply::Done(done))) => self.done(invocation, done),
             Exchange::Replied(Ok(Reply::Ready(_))) => {
                 let problem = "the executor broke its protocol: ";
-                died(&mut child, problem).await
+                (died(&mut self.child, problem).await, Fate::Replaced)
             }
-            Exchange::Replied(Err(Lost::Protocol(error))) => {
-                died(&mut child, &explain(&error)).await
-            }
-            Exchange::Replied(Err(Lost::Closed | Lost::Socket(_))) => {
-                died(&mut child, "the process that ran the call died: ").await
+            Exchange::Replied(Err(lost)) => {
+                (died(&mut self.child, &explain(&lost)).await, Fate::Replaced)
             }
             Exchange::DeadlinePassed => {
                 let limit = invocation.limits.timeout();
                 let text = format!("the call was stopped at its time limit of {limit:?}");
-                let failure = Failure::by_platform(FailureKind::Timeout, text);
-                stopped(&mut child, Verdict::Failed(failure)).await
+                let verdict = Verdict::Failed(Failure::by_platform(FailureKind::Timeout, text));
+                (stopped(&mut self.child, verdict).await, Fate::Replaced)
             }
-            Exchange::Cancelled => stopped(&mut child, Verdict::Cancelled).await,
+            Exchange::Cancelled => {
+                (stopped(&mut self.child, Verdict::Cancelled).await, Fate::Replaced)
+            }
         };
         outcome.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        Ok(outcome)
+        (outcome, fate)
     }
 
-    async fn end(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.end().await;
-        }
+    /// The end of a call that the child answered.
+    fn done(&mut self, invocation: &Invocation, done: Done) -> (Outcome, Fate) {
+        let output = self.child.take_output();
+        let fate = match &done.left_behind {
+            None if self.calls < CALLS_PER_CHILD => Fate::Kept,
+            left_behind => {
+                let reason = left_behind.as_deref().unwrap_or("its age");
+                tracing::debug!(task_id = %invocation.task_id, reason, "child replaced");
+                Fate::Replaced
+            }
+        };
+        (outcome_of(done, output), fate)
     }
 }
 
-/// Sends the call and waits for its end, one way or another.
+#[async_trait]
+impl Instance for Process {
+    fn is_stale(&self) -> bool {
+        self.child.is_stale()
+    }
+
+    async fn run(mut self: Box<Self>, invocation: &Invocation, cancel: &CancellationToken) -> Ran {
+        let (outcome, fate) = self.call(invocation, cancel).await;
+        let instance: Option<Box<dyn Instance>> = match fate {
+            Fate::Kept => Some(self),
+            Fate::Replaced => None,
+        };
+        Ran { outcome, instance }
+    }
+
+    async fn end(mut self: Box<Self>) {
+        self.child.end().await;
+    }
+}
+
+/// Sends the call and waits until it ends in one way or another.
 async fn exchange(
     child: &mut Child,
     frame: &[u8],
     deadline: impl Future<Output = ()>,
     cancel: &CancellationToken,
 ) -> Exchange {
-    let (link, streams) = child.parts();
+    let (pipe, streams) = child.parts();
     let wait = async {
         tokio::select! {
             biased;
-            reply = link.exchange(frame) => Exchange::Replied(reply),
+            reply = pipe.exchange(frame) => Exchange::Replied(reply),
             () = deadline => Exchange::DeadlinePassed,
             () = cancel.cancelled() => Exchange::Cancelled,
         }
@@ -161,11 +175,14 @@ async fn exchange(
     streams.while_pumping(wait).await
 }
 
-fn explain(error: &FrameError) -> String {
-    format!("the executor broke its protocol ({error}): ")
+fn explain(lost: &Lost) -> String {
+    match lost {
+        Lost::Protocol(error) => format!("the executor broke its protocol ({error}): "),
+        Lost::Closed | Lost::Socket(_) => "the process that ran the call died: ".to_owned(),
+    }
 }
 
-/// The outcome of a call under which the child died.
+/// The outcome of a call during which the child died.
 async fn died(child: &mut Child, problem: &str) -> Outcome {
     let death = child.end_by_itself().await;
     let output = child.take_output();
@@ -174,7 +191,7 @@ async fn died(child: &mut Child, problem: &str) -> Outcome {
     with_output(verdict, output, death.peak_memory_bytes)
 }
 
-/// The outcome of a call that was cut, once its code has stopped.
+/// The outcome of a call that was stopped, once its code has ended.
 async fn stopped(child: &mut Child, verdict: Verdict) -> Outcome {
     let death = child.end().await;
     let output = child.take_output();
@@ -198,12 +215,12 @@ fn outcome_of(done: Done, output: Output) -> Outcome {
 
 /// The functions that the child has been sent.
 #[derive(Debug, Default)]
-struct Sent {
+struct SentCode {
     hashes: HashSet<CodeHash>,
     bytes: usize,
 }
 
-impl Sent {
+impl SentCode {
     /// The call for an invocation, with the function's bytes where the child lacks them.
     fn call(&mut self, invocation: &Invocation, granted: Option<Box<Granted>>) -> Call {
         let Invocation { limits, function: Function { hash, code }, args, .. } = invocation;
@@ -248,7 +265,7 @@ mod tests {
             args: Bytes::new(),
             grants: None,
         };
-        let mut sent = Sent::default();
+        let mut sent = SentCode::default();
         assert!(sent.call(&invocation(b"a"), None).code.is_some());
         assert!(sent.call(&invocation(b"a"), None).code.is_none());
         sent.bytes = REMEMBERED_BYTES;

@@ -1,18 +1,26 @@
-//! A worker process: a pool that serves a remote dispatcher, by push or by pull. Connects, and again
-//! whenever the connection breaks; what runs goes on meanwhile, and what it came to is said until the
-//! dispatcher acknowledges it.
+//! A worker process: a pool that serves a remote dispatcher, by push or by pull. It connects again
+//! whenever the connection breaks. What runs goes on meanwhile, and results are sent until the dispatcher
+//! acknowledges them.
 //!
 //! # Layout
 //!
-//! * `link`: one connection, and how the two sides get to know each other.
-//! * `session`: what passes between pool and dispatcher; pure. `outbox`: what is not acknowledged.
-//!   `codes`: the functions' code. * `crew`: the pool, driven by a session.
+//! * `config`: what a worker process is made of.
+//! * `client`: the pool, driven by a session.
+//! * `session`: what passes between pool and dispatcher; pure.
+//! * `assignments`: what the dispatcher assigned, and its code.
+//! * `announced`: what the dispatcher knows of this worker.
+//! * `outbox`: what is not acknowledged.
+//! * `code_cache`: the functions' code.
+//! * `handshake`: how the two sides of a new connection get to know each other.
 //! * `push`, `pull`: the two ways to exchange messages.
 
-mod codes;
-mod crew;
+mod announced;
+mod assignments;
+mod client;
+mod code_cache;
+mod config;
 mod error;
-mod link;
+mod handshake;
 mod outbox;
 mod pull;
 mod push;
@@ -21,55 +29,38 @@ mod session;
 use std::time::Duration;
 
 use belljar_core::id::WorkerId;
-use belljar_core::message::{Mode, Secret};
-use belljar_wire::{Backoff, ConnectConfig};
+use belljar_core::message::Mode;
+use belljar_wire::Backoff;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::PoolConfig;
-use crew::Crew;
+use client::WorkerClient;
+pub use config::WorkerConfig;
 pub use error::WorkerError;
-use link::Ended;
+use handshake::{Connection, Ended};
+use pull::PullConnection;
+use push::PushConnection;
 
-/// How long the last results may take on their way, after the drain.
+/// How long the last results may take to arrive, after the drain.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// A connection that lasted so long makes up for those that failed before it.
+/// A connection that lasted this long makes up for those that failed before it.
 const LASTING: Duration = Duration::from_secs(1);
 
-/// A worker process.
-#[derive(Debug, Clone)]
-pub struct WorkerConfig {
-    /// Where the dispatcher is.
-    pub endpoint: ConnectConfig,
-    /// How tasks get here.
-    pub mode: Mode,
-    /// What both sides must hold. Without one the dispatcher is not asked who it is.
-    pub secret: Option<Secret>,
-    /// What runs them.
-    pub pool: PoolConfig,
-    /// The name of this machine, for people.
-    pub host: String,
-    /// The version of this program, for people.
-    pub version: String,
-    /// How long running calls may go on after shutdown was asked for.
-    pub drain_timeout: Duration,
-}
-
-/// Serves the dispatcher until `shutdown`, or until it takes this worker out of service; then gives
-/// back what waits, lets running calls end, and says what they came to.
+/// Serves the dispatcher until `shutdown`, or until the dispatcher takes this worker out of service. Then
+/// gives back what waits, lets running calls end, and reports them.
 ///
 /// # Errors
-/// The dispatcher refuses this worker for good, or cannot be believed. Everything else is tried again.
+/// The dispatcher refuses this worker for good, or cannot prove who it is. Everything else is tried again.
 pub async fn run(config: WorkerConfig, shutdown: CancellationToken) -> Result<(), WorkerError> {
-    let mut crew = Crew::start(WorkerId::random(), &config, shutdown.clone());
+    let mut client = WorkerClient::start(WorkerId::random(), &config, shutdown.clone());
     let drain_timeout = config.drain_timeout;
     let too_late = async {
         shutdown.cancelled().await;
         sleep(drain_timeout + FAREWELL).await;
     };
     tokio::select! {
-        served = serve(&mut crew, &config) => served,
+        served = serve(&mut client, &config) => served,
         () = too_late => {
             tracing::warn!("left although the dispatcher has not acknowledged everything");
             Ok(())
@@ -77,33 +68,48 @@ pub async fn run(config: WorkerConfig, shutdown: CancellationToken) -> Result<()
     }
 }
 
-async fn serve(crew: &mut Crew, config: &WorkerConfig) -> Result<(), WorkerError> {
+async fn serve(client: &mut WorkerClient, config: &WorkerConfig) -> Result<(), WorkerError> {
     let mut backoff = Backoff::default();
     let mut warned = false;
     loop {
-        if crew.is_done() {
+        if client.is_done() {
             return Ok(());
         }
         let begun = Instant::now();
         let ended = match config.mode {
-            Mode::Push => push::serve(crew, config).await,
-            Mode::Pull => pull::serve(crew, config).await,
+            Mode::Push => connect::<PushConnection>(client, config).await,
+            Mode::Pull => connect::<PullConnection>(client, config).await,
         };
-        match ended {
+        let reason = match ended {
             Ended::Done => return Ok(()),
             Ended::Fatal(error) => return Err(error),
-            Ended::Broken { reason, served } => {
+            Ended::Unregistered { reason } => reason,
+            Ended::Disconnected { reason } => {
                 // One that ends at once is no success, however far it got.
-                if served && begun.elapsed() >= LASTING {
+                if begun.elapsed() >= LASTING {
                     backoff.reset();
                     warned = false;
                 }
-                if !warned {
-                    tracing::warn!(endpoint = %config.endpoint.endpoint, "{reason}; trying again");
-                    warned = true;
-                }
+                reason
             }
+        };
+        if !warned {
+            tracing::warn!(endpoint = %config.endpoint.endpoint, "{reason}; trying again");
+            warned = true;
         }
-        crew.meanwhile(sleep(backoff.pause())).await;
+        client.meanwhile(sleep(backoff.pause())).await;
+    }
+}
+
+/// Registers, and exchanges messages until the connection ends.
+async fn connect<C: Connection>(client: &mut WorkerClient, config: &WorkerConfig) -> Ended {
+    let connection = match C::open(client, config).await {
+        Ok(connection) => connection,
+        Err(ended) => return ended,
+    };
+    tracing::info!(endpoint = %config.endpoint.endpoint, "registered");
+    match connection.exchange(client).await {
+        Ok(()) => Ended::Done,
+        Err(ended) => ended.after_registration(),
     }
 }

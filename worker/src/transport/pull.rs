@@ -1,65 +1,77 @@
-//! Pull: two REQ connections in one session. The reply to a request waits at the dispatcher until
-//! there is something to be told; results that come up meanwhile ride on a request over the other.
+//! Pull: two REQ connections in one session. The reply to a request waits at the dispatcher until there is
+//! something to say; results that come up meanwhile go with a request over the other.
 
 use std::time::Duration;
 
-use belljar_core::message::{FromWorker, encode};
+use belljar_core::message::{FromWorker, Registration, encode};
 use belljar_wire::{Broken, Req};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::WorkerConfig;
-use super::crew::Crew;
-use super::link::{Ended, MISSED, Welcome, register};
+use super::announced::Announced;
+use super::client::WorkerClient;
+use super::config::WorkerConfig;
+use super::handshake::{Connection, Ended, MISSED, Welcome, register};
 
-/// Serves over two connections, until either ends.
-pub(crate) async fn serve(crew: &mut Crew, config: &WorkerConfig) -> Ended {
-    match connect_and_exchange(crew, config).await {
-        Ok(()) => Ended::Done,
-        Err(ended) => ended,
-    }
-}
-
-async fn connect_and_exchange(crew: &mut Crew, config: &WorkerConfig) -> Result<(), Ended> {
-    let registration = crew.registration();
-    let connecting = async {
-        let mut req = Req::connect(&config.endpoint).await?;
-        let welcome = register(&mut req, config, &registration).await?;
-        Ok::<_, Ended>((req, welcome))
-    };
-    let (first, welcome) = crew.meanwhile(connecting).await?;
-    crew.welcomed(welcome.session, &registration);
-    let registration = crew.registration();
-    let connecting = async {
-        let mut req = Req::connect(&config.endpoint).await?;
-        let Welcome { session, .. } = register(&mut req, config, &registration).await?;
-        if session != welcome.session {
-            return Err(Ended::broken("the dispatcher has changed"));
-        }
-        Ok(req)
-    };
-    let second = crew.meanwhile(connecting).await?;
-    tracing::info!(endpoint = %config.endpoint.endpoint, "registered");
-    let lines = Lines {
-        idle: vec![first, second],
-        asking: JoinSet::new(),
-        deadline: welcome.heartbeat * MISSED,
-    };
-    exchange(crew, lines).await.map_err(Ended::after_service)
-}
-
-/// The connections of a session: at each either it is our turn or we wait for a reply.
-struct Lines {
+/// Two registered REQ sockets: on each it is either our turn, or we wait for a reply.
+pub(crate) struct PullConnection {
+    announced: Announced,
     idle: Vec<Req>,
-    asking: JoinSet<(Req, Result<Bytes, Broken>)>,
+    waiting: JoinSet<(Req, Result<Bytes, Broken>)>,
     deadline: Duration,
 }
 
-impl Lines {
-    fn ask(&mut self, batch: &[FromWorker]) {
+impl Connection for PullConnection {
+    async fn open(client: &mut WorkerClient, config: &WorkerConfig) -> Result<Self, Ended> {
+        let registration = client.registration();
+        let (first, welcome) = client.meanwhile(registered(config, &registration)).await?;
+        let announced = client.welcomed(welcome.session, &registration);
+        let registration = client.registration();
+        let (second, again) = client.meanwhile(registered(config, &registration)).await?;
+        if again.session != welcome.session {
+            return Err(Ended::broken("the dispatcher has changed"));
+        }
+        let (idle, waiting) = (vec![first, second], JoinSet::new());
+        Ok(Self { announced, idle, waiting, deadline: welcome.heartbeat * MISSED })
+    }
+
+    async fn exchange(mut self, client: &mut WorkerClient) -> Result<(), Ended> {
+        loop {
+            if client.is_done() && !self.idle.is_empty() {
+                self.request(&[FromWorker::Bye]);
+                // Whether it arrived or not, nothing is left to say.
+                let _ = self.reply().await;
+                return Ok(());
+            }
+            while !self.idle.is_empty()
+                && (self.waiting.is_empty() || client.is_pressing(&self.announced))
+            {
+                let mut batch = client.messages(&mut self.announced);
+                batch.push(FromWorker::Request { free: client.free() });
+                self.request(&batch);
+            }
+            tokio::select! {
+                reply = self.reply() => client.handle_message(&reply?)?,
+                () = client.changes() => {}
+            }
+        }
+    }
+}
+
+async fn registered(
+    config: &WorkerConfig,
+    registration: &Registration,
+) -> Result<(Req, Welcome), Ended> {
+    let mut req = Req::connect(&config.endpoint).await?;
+    let welcome = register(&mut req, config, registration).await?;
+    Ok((req, welcome))
+}
+
+impl PullConnection {
+    fn request(&mut self, batch: &[FromWorker]) {
         let Some(mut req) = self.idle.pop() else { return };
         let (request, deadline) = (encode(batch), self.deadline);
-        self.asking.spawn(async move {
+        self.waiting.spawn(async move {
             let reply = req.exchange(request, deadline).await;
             (req, reply)
         });
@@ -67,7 +79,7 @@ impl Lines {
 
     /// Waits for the next reply. Cancel safe.
     async fn reply(&mut self) -> Result<Bytes, Ended> {
-        match self.asking.join_next().await {
+        match self.waiting.join_next().await {
             Some(Ok((req, reply))) => {
                 let reply = reply?;
                 self.idle.push(req);
@@ -75,26 +87,6 @@ impl Lines {
             }
             Some(Err(panicked)) => Err(Ended::broken(panicked)),
             None => std::future::pending().await,
-        }
-    }
-}
-
-async fn exchange(crew: &mut Crew, mut lines: Lines) -> Result<(), Ended> {
-    loop {
-        if crew.is_done() && !lines.idle.is_empty() {
-            lines.ask(&[FromWorker::Bye]);
-            // Whether it was heard or not, nothing is left to be said.
-            let _ = lines.reply().await;
-            return Ok(());
-        }
-        while !lines.idle.is_empty() && (lines.asking.is_empty() || crew.is_pressing()) {
-            let mut batch = crew.messages();
-            batch.push(FromWorker::Request { free: crew.free() });
-            lines.ask(&batch);
-        }
-        tokio::select! {
-            reply = lines.reply() => crew.heed(&reply?)?,
-            () = crew.changes() => {}
         }
     }
 }

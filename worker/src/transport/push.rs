@@ -1,64 +1,76 @@
-//! Push: one DEALER on which both sides say what they have to say when it comes up.
+//! Push: one DEALER on which both sides send whenever they have something to say.
+
+use std::time::Duration;
 
 use belljar_core::message::{FromWorker, encode};
 use belljar_wire::Dealer;
 use tokio::time::{Instant, sleep_until};
 
-use super::WorkerConfig;
-use super::crew::Crew;
-use super::link::{Ended, MISSED, Welcome, register};
+use super::announced::Announced;
+use super::client::WorkerClient;
+use super::config::WorkerConfig;
+use super::handshake::{Connection, Ended, MISSED, register};
 
-/// Serves over one connection, until it ends.
-pub(crate) async fn serve(crew: &mut Crew, config: &WorkerConfig) -> Ended {
-    let registration = crew.registration();
-    let connecting = async {
-        let mut dealer = Dealer::connect(&config.endpoint).await?;
-        let welcome = register(&mut dealer, config, &registration).await?;
-        Ok::<_, Ended>((dealer, welcome))
-    };
-    let (dealer, welcome) = match crew.meanwhile(connecting).await {
-        Ok(connected) => connected,
-        Err(ended) => return ended,
-    };
-    tracing::info!(endpoint = %config.endpoint.endpoint, "registered");
-    crew.welcomed(welcome.session, &registration);
-    match exchange(crew, dealer, welcome).await {
-        Ok(()) => Ended::Done,
-        Err(ended) => ended.after_service(),
+/// A registered DEALER.
+pub(crate) struct PushConnection {
+    dealer: Dealer,
+    announced: Announced,
+    heartbeat: Duration,
+    sent: Instant,
+    received: Instant,
+}
+
+impl Connection for PushConnection {
+    async fn open(client: &mut WorkerClient, config: &WorkerConfig) -> Result<Self, Ended> {
+        let registration = client.registration();
+        let connecting = async {
+            let mut dealer = Dealer::connect(&config.endpoint).await?;
+            let welcome = register(&mut dealer, config, &registration).await?;
+            Ok::<_, Ended>((dealer, welcome))
+        };
+        let (dealer, welcome) = client.meanwhile(connecting).await?;
+        let announced = client.welcomed(welcome.session, &registration);
+        let (sent, received) = (Instant::now(), Instant::now());
+        Ok(Self { dealer, announced, heartbeat: welcome.heartbeat, sent, received })
+    }
+
+    async fn exchange(mut self, client: &mut WorkerClient) -> Result<(), Ended> {
+        loop {
+            loop {
+                let batch = client.messages(&mut self.announced);
+                if batch.is_empty() {
+                    break;
+                }
+                self.send(&batch).await?;
+            }
+            if client.is_done() {
+                self.send(&[FromWorker::Bye]).await?;
+                self.dealer.close().await;
+                return Ok(());
+            }
+            let silent = self.sent + self.heartbeat;
+            let lost = self.received + self.heartbeat * MISSED;
+            tokio::select! {
+                message = self.dealer.recv() => {
+                    client.handle_message(&message?)?;
+                    self.received = Instant::now();
+                }
+                () = client.gathered_changes() => {}
+                () = sleep_until(silent.min(lost)) => {
+                    if lost <= Instant::now() {
+                        return Err(Ended::broken("the dispatcher is silent"));
+                    }
+                    self.send(&[FromWorker::Heartbeat]).await?;
+                }
+            }
+        }
     }
 }
 
-async fn exchange(crew: &mut Crew, mut dealer: Dealer, welcome: Welcome) -> Result<(), Ended> {
-    let heartbeat = welcome.heartbeat;
-    let (mut said, mut heard) = (Instant::now(), Instant::now());
-    loop {
-        loop {
-            let batch = crew.messages();
-            if batch.is_empty() {
-                break;
-            }
-            dealer.send(encode(&batch)).await?;
-            said = Instant::now();
-        }
-        if crew.is_done() {
-            dealer.send(encode(&[FromWorker::Bye])).await?;
-            dealer.close().await;
-            return Ok(());
-        }
-        let (silent, lost) = (said + heartbeat, heard + heartbeat * MISSED);
-        tokio::select! {
-            message = dealer.recv() => {
-                crew.heed(&message?)?;
-                heard = Instant::now();
-            }
-            () = crew.gathered_changes() => {}
-            () = sleep_until(silent.min(lost)) => {
-                if lost <= Instant::now() {
-                    return Err(Ended::broken("the dispatcher is silent"));
-                }
-                dealer.send(encode(&[FromWorker::Heartbeat])).await?;
-                said = Instant::now();
-            }
-        }
+impl PushConnection {
+    async fn send(&mut self, batch: &[FromWorker]) -> Result<(), Ended> {
+        self.dealer.send(encode(batch)).await?;
+        self.sent = Instant::now();
+        Ok(())
     }
 }

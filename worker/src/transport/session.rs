@@ -1,7 +1,6 @@
-//! What passes between a pool and a dispatcher: turns what the pool tells into messages, and messages
-//! into orders for the pool. Pure: no socket, no clock.
+//! What passes between a pool and a dispatcher: turns the pool's events into messages, and messages into
+//! commands for the pool. Pure: no socket, no clock.
 
-use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use belljar_core::id::WorkerId;
@@ -11,20 +10,18 @@ use belljar_core::message::{
     TaskAttempt,
 };
 use belljar_core::outcome::{Outcome, Report, Verdict};
-use belljar_core::task::{CodeHash, TaskClass};
 
-use super::codes::Codes;
+use super::announced::{Announced, Capabilities, Duty};
+use super::assignments::{Accepted, Assignments};
 use super::outbox::Outbox;
 use crate::event::PoolEvent;
 
 /// A message is not filled beyond this.
 const MESSAGE_BYTES: usize = 16 << 20;
-/// How many wishes to stop are remembered that came before their task, on the other connection.
-const EARLY_STOPS: usize = 256;
 
-/// What the pool shall do.
+/// What the pool is to do.
 #[derive(Debug)]
-pub(crate) enum Order {
+pub(crate) enum PoolCommand {
     /// Run this.
     Submit(Box<Invocation>),
     /// Stop this.
@@ -33,16 +30,16 @@ pub(crate) enum Order {
     Drain,
 }
 
-/// The dispatcher has refused to go on.
+/// The dispatcher refuses to go on.
 #[derive(Debug)]
-pub(crate) struct Parted {
+pub(crate) struct Rejected {
     pub(crate) reason: Refusal,
     pub(crate) text: String,
 }
 
-/// What a worker says of itself that does not change.
+/// What does not change about a worker.
 #[derive(Debug, Clone)]
-pub(crate) struct About {
+pub(crate) struct WorkerInfo {
     pub(crate) worker: WorkerId,
     pub(crate) mode: Mode,
     pub(crate) slots: usize,
@@ -52,168 +49,137 @@ pub(crate) struct About {
 
 /// A worker's side of its sessions, one after the other.
 #[derive(Debug)]
-pub(crate) struct Session {
-    about: About,
+pub(crate) struct WorkerSession {
+    info: WorkerInfo,
     id: Option<SessionId>,
-    /// What the pool has, and whether it came in this session.
-    in_flight: HashMap<TaskAttempt, bool>,
+    assignments: Assignments,
     pub(crate) outbox: Outbox,
-    codes: Codes,
-    classes: Vec<TaskClass>,
-    forgot: Vec<CodeHash>,
-    early_stops: VecDeque<TaskAttempt>,
-    draining: bool,
-    /// The pool's window has changed, and nothing else may be there to be said.
-    resized: bool,
-    told: Told,
+    capabilities: Capabilities,
+    duty: Duty,
+    /// The pool's window has changed by time alone, so that no report is due with which to say so.
+    is_resized: bool,
 }
 
-/// What was said on this connection.
-#[derive(Debug, Default)]
-struct Told {
-    held: bool,
-    window: u32,
-    classes: Vec<TaskClass>,
-    draining: bool,
-}
-
-impl Session {
-    pub(crate) fn new(about: About) -> Self {
+impl WorkerSession {
+    pub(crate) fn new(info: WorkerInfo) -> Self {
         Self {
-            about,
+            info,
             id: None,
-            in_flight: HashMap::new(),
+            assignments: Assignments::default(),
             outbox: Outbox::default(),
-            codes: Codes::default(),
-            classes: Vec::new(),
-            forgot: Vec::new(),
-            early_stops: VecDeque::new(),
-            draining: false,
-            resized: false,
-            told: Told::default(),
+            capabilities: Capabilities::default(),
+            duty: Duty::Serving,
+            is_resized: false,
         }
     }
 
-    /// What the pool has come to.
+    /// Takes an event of the pool.
     pub(crate) fn take(&mut self, event: PoolEvent) {
         match event {
             PoolEvent::Finished(report) => self.report(report),
             PoolEvent::Returned { task_id, attempt } => {
                 self.give_back(TaskAttempt { task_id, attempt });
             }
-            PoolEvent::Resized => self.resized = true,
+            PoolEvent::Resized => self.is_resized = true,
             PoolEvent::ExecutorUp(info) => {
                 tracing::info!(class = %info.class, python = info.python, "executor is up");
-                self.classes.push(info.class);
-                self.classes.sort_unstable();
-                self.classes.dedup();
+                self.capabilities.add(info);
             }
             PoolEvent::ExecutorDown { class, reason } => {
                 tracing::error!(%class, reason, "executors do not start");
-                self.classes.retain(|known| *known != class);
+                self.capabilities.classes.retain(|known| *known != class);
             }
         }
     }
 
     fn report(&mut self, report: Report) {
-        self.in_flight.remove(&TaskAttempt { task_id: report.task_id, attempt: report.attempt });
+        let Report { task_id, attempt, .. } = report;
+        self.assignments.remove(TaskAttempt { task_id, attempt });
         self.outbox.report(report);
     }
 
     pub(crate) fn give_back(&mut self, task: TaskAttempt) {
-        self.in_flight.remove(&task);
+        self.assignments.remove(task);
         self.outbox.give_back(task);
     }
 
     pub(crate) fn drain(&mut self) {
-        self.draining = true;
+        self.duty = Duty::Draining;
     }
 
-    pub(crate) const fn is_draining(&self) -> bool {
-        self.draining
+    pub(crate) fn is_draining(&self) -> bool {
+        self.duty == Duty::Draining
     }
 
-    /// What is said of this worker on a new connection; `window` is the pool's.
+    /// What a new connection begins with; `window` is the pool's.
     pub(crate) fn registration(&self, window: usize) -> Registration {
         Registration {
-            worker: self.about.worker,
+            worker: self.info.worker,
             session: self.id,
-            mode: self.about.mode,
-            slots: count(self.about.slots),
+            mode: self.info.mode,
+            slots: count(self.info.slots),
             window: self.window(window),
-            classes: self.classes.clone(),
-            host: self.about.host.clone(),
+            classes: self.capabilities.classes.clone(),
+            host: self.info.host.clone(),
             pid: std::process::id(),
-            belljar: self.about.version.clone(),
+            belljar: self.info.version.clone(),
             nonce: Nonce::random(),
         }
     }
 
-    /// The dispatcher has taken the worker in, who had said this.
-    pub(crate) fn welcomed(&mut self, session: SessionId, said: &Registration) {
+    /// The dispatcher has welcomed the worker, which had sent `registration`.
+    pub(crate) fn welcomed(
+        &mut self,
+        session: SessionId,
+        registration: &Registration,
+    ) -> Announced {
         if self.id != Some(session) {
             self.id = Some(session);
-            self.codes.clear();
-            self.forgot.clear();
-            self.in_flight.values_mut().for_each(|is_of_session| *is_of_session = false);
+            self.assignments.session_began();
         }
-        self.early_stops.clear();
+        self.assignments.reconnected();
         self.outbox.rewind();
-        let classes = said.classes.clone();
-        self.told = Told { held: false, window: said.window, classes, draining: false };
+        Announced::by(registration)
     }
 
     /// The attempts that it has, and those whose end is not acknowledged.
     fn held(&self) -> Vec<TaskAttempt> {
-        let in_flight = self.in_flight.keys().copied();
-        in_flight.chain(self.outbox.held()).collect()
+        self.assignments.attempts().chain(self.outbox.held()).collect()
     }
 
-    /// How many invocations this session may bring at once: what came in others is not counted there.
+    /// How many invocations this session may bring at once: the dispatcher does not count those of
+    /// earlier sessions.
     fn window(&self, pool: usize) -> u32 {
-        let foreign = self.in_flight.values().filter(|is_of_session| !**is_of_session).count();
-        if self.draining { 0 } else { count(pool.saturating_sub(foreign)) }
+        match self.duty {
+            Duty::Serving => count(pool.saturating_sub(self.assignments.earlier())),
+            Duty::Draining => 0,
+        }
     }
 
     /// How many more invocations there is room for.
     pub(crate) fn free(&self, pool: usize) -> u32 {
-        if self.draining { 0 } else { count(pool.saturating_sub(self.in_flight.len())) }
+        match self.duty {
+            Duty::Serving => count(pool.saturating_sub(self.assignments.len())),
+            Duty::Draining => 0,
+        }
     }
 
-    /// Whether something should be said without waiting for an occasion; `pool` is the pool's window.
-    pub(crate) fn is_pressing(&self, pool: usize) -> bool {
+    /// Whether something is to be sent without waiting for an occasion; `pool` is the pool's window.
+    pub(crate) fn is_pressing(&self, announced: &Announced, pool: usize) -> bool {
         self.outbox.is_pressing()
-            || !self.told.held
-            || (self.resized && self.told.window != self.window(pool))
-            || !self.forgot.is_empty()
-            || self.told.classes != self.classes
-            || self.told.draining != self.draining
+            || self.assignments.has_evicted()
+            || announced.is_outdated(self.duty, &self.capabilities)
+            || (self.is_resized && announced.window() != self.window(pool))
     }
 
-    /// What is to be said now: one message's worth.
-    pub(crate) fn messages(&mut self, pool: usize) -> Vec<FromWorker> {
-        let mut batch = Vec::new();
-        if !self.told.held {
-            self.told.held = true;
-            batch.push(FromWorker::Held(self.held()));
-        }
-        if self.draining && !self.told.draining {
-            self.told.draining = true;
-            batch.push(FromWorker::Draining);
-        }
-        if self.told.classes != self.classes {
-            self.told.classes.clone_from(&self.classes);
-            batch.push(FromWorker::Classes(self.classes.clone()));
-        }
-        self.resized = false;
+    /// What is to be sent now: one message's worth.
+    pub(crate) fn messages(&mut self, announced: &mut Announced, pool: usize) -> Vec<FromWorker> {
+        self.is_resized = false;
         let window = self.window(pool);
-        if self.told.window != window {
-            self.told.window = window;
-            batch.push(FromWorker::Window(window));
-        }
-        // Before the tasks that need it are given back: it must come along with them.
-        if !self.forgot.is_empty() {
-            batch.push(FromWorker::Forgot(std::mem::take(&mut self.forgot)));
+        let mut batch = announced.update(self.duty, &self.capabilities, window, || self.held());
+        // Before the tasks that need it are given back: they come again with their code.
+        if self.assignments.has_evicted() {
+            batch.push(FromWorker::Evicted(self.assignments.take_evicted()));
         }
         let mut bytes = 0;
         while bytes < MESSAGE_BYTES {
@@ -224,53 +190,46 @@ impl Session {
         batch
     }
 
-    /// What the dispatcher wants.
-    pub(crate) fn heed(&mut self, message: FromDispatcher) -> Result<Vec<Order>, Parted> {
+    /// What the pool is to do at a message of the dispatcher.
+    pub(crate) fn handle_message(
+        &mut self,
+        message: FromDispatcher,
+    ) -> Result<Vec<PoolCommand>, Rejected> {
         match message {
             FromDispatcher::Tasks(tasks) => {
                 return Ok(tasks.into_iter().filter_map(|task| self.accept(task)).collect());
             }
-            FromDispatcher::Stop(task) if self.in_flight.contains_key(&task) => {
-                return Ok(vec![Order::Cancel(task)]);
-            }
             FromDispatcher::Stop(task) => {
-                self.early_stops.truncate(EARLY_STOPS - 1);
-                self.early_stops.push_front(task);
+                if self.assignments.stop(task) {
+                    return Ok(vec![PoolCommand::Cancel(task)]);
+                }
             }
             FromDispatcher::Ack(sequences) => self.outbox.acknowledge(&sequences),
             FromDispatcher::Heartbeat => {}
-            FromDispatcher::Drain => return Ok(vec![Order::Drain]),
-            FromDispatcher::Refused { reason, text } => return Err(Parted { reason, text }),
+            FromDispatcher::Drain => return Ok(vec![PoolCommand::Drain]),
+            FromDispatcher::Refused { reason, text } => return Err(Rejected { reason, text }),
             FromDispatcher::Challenge { .. } | FromDispatcher::Welcome { .. } => {
-                let text = "the dispatcher spoke out of turn".to_owned();
-                return Err(Parted { reason: Refusal::Malformed, text });
+                let text = "the dispatcher sent a handshake message out of turn".to_owned();
+                return Err(Rejected { reason: Refusal::Malformed, text });
             }
         }
         Ok(Vec::new())
     }
 
-    fn accept(&mut self, assigned: Assigned) -> Option<Order> {
-        let task = assigned.task();
-        if let Some(code) = assigned.code.clone() {
-            self.forgot.extend(self.codes.insert(assigned.hash, code));
-        }
-        if self.early_stops.contains(&task) {
-            let outcome = Outcome::bare(Verdict::Cancelled, Duration::ZERO);
-            let TaskAttempt { task_id, attempt } = task;
-            self.report(Report { task_id, attempt, outcome });
-            return None;
-        }
-        if self.draining {
-            self.give_back(task);
-            return None;
-        }
-        match assigned.into_invocation(|hash| self.codes.get(hash)) {
-            Ok(invocation) => {
-                self.in_flight.insert(task, true);
-                Some(Order::Submit(Box::new(invocation)))
+    fn accept(&mut self, assigned: Assigned) -> Option<PoolCommand> {
+        match self.assignments.accept(assigned) {
+            Accepted::Run(invocation) if self.is_draining() => {
+                let Invocation { task_id, attempt, .. } = *invocation;
+                self.give_back(TaskAttempt { task_id, attempt });
+                None
             }
-            Err(missing) => {
-                self.forgot.push(missing.hash);
+            Accepted::Run(invocation) => Some(PoolCommand::Submit(invocation)),
+            Accepted::Stopped(TaskAttempt { task_id, attempt }) => {
+                let outcome = Outcome::bare(Verdict::Cancelled, Duration::ZERO);
+                self.report(Report { task_id, attempt, outcome });
+                None
+            }
+            Accepted::CodeMissing(task) => {
                 self.give_back(task);
                 None
             }
@@ -286,26 +245,30 @@ fn count(number: usize) -> u32 {
 mod tests {
     use belljar_core::id::TaskId;
     use belljar_core::invocation::Function;
-    use belljar_core::task::{Attempt, Limits};
+    use belljar_core::task::{Attempt, CodeHash, Limits};
     use bytes::Bytes;
 
     use super::*;
 
-    fn session() -> Session {
+    fn session() -> (WorkerSession, Announced) {
         let worker = WorkerId::random();
         let (host, version) = (String::new(), String::new());
-        let mut session = Session::new(About { worker, mode: Mode::Push, slots: 2, host, version });
-        welcome(&mut session, SessionId::random());
-        session
+        let info = WorkerInfo { worker, mode: Mode::Push, slots: 2, host, version };
+        let mut session = WorkerSession::new(info);
+        let (announced, _) = welcome(&mut session, SessionId::random());
+        (session, announced)
     }
 
-    /// Answers with what the worker says that it has.
-    fn welcome(session: &mut Session, id: SessionId) -> Vec<TaskAttempt> {
-        let said = session.registration(8);
-        session.welcomed(id, &said);
-        assert!(session.is_pressing(8));
-        session.told.held = true;
-        session.held()
+    /// A connection of the session `id`, and the inventory that the worker sends on it.
+    fn welcome(session: &mut WorkerSession, id: SessionId) -> (Announced, Vec<TaskAttempt>) {
+        let registration = session.registration(8);
+        let mut announced = session.welcomed(id, &registration);
+        assert!(session.is_pressing(&announced, 8));
+        let window = registration.window;
+        let batch =
+            announced.update(Duty::Serving, &Capabilities::default(), window, || session.held());
+        let [FromWorker::Held(held)] = &batch[..] else { panic!("{batch:?}") };
+        (announced, held.clone())
     }
 
     fn invocation() -> Invocation {
@@ -321,50 +284,51 @@ mod tests {
         }
     }
 
-    fn send(session: &mut Session, task: Assigned) -> Vec<Order> {
-        session.heed(FromDispatcher::Tasks(vec![task])).expect("taken")
+    fn send(session: &mut WorkerSession, task: Assigned) -> Vec<PoolCommand> {
+        session.handle_message(FromDispatcher::Tasks(vec![task])).expect("taken")
     }
 
     #[test]
     fn code_is_kept_for_a_session_and_missed_in_the_next() {
-        let mut session = session();
+        let (mut session, mut announced) = session();
         assert!(send(&mut session, Assigned::without_code(invocation())).is_empty());
-        let said = session.messages(8);
+        let said = session.messages(&mut announced, 8);
         assert!(
-            matches!(&said[..], [FromWorker::Forgot(code), FromWorker::Returned { .. }]
+            matches!(&said[..], [FromWorker::Evicted(code), FromWorker::Returned { .. }]
                 if *code == [CodeHash::of(b"code")]),
             "{said:?}"
         );
         assert_eq!(send(&mut session, Assigned::with_code(invocation())).len(), 1);
         assert_eq!(send(&mut session, Assigned::without_code(invocation())).len(), 1);
         let id = session.id.expect("welcomed");
-        welcome(&mut session, id);
+        let _ = welcome(&mut session, id);
         assert_eq!(send(&mut session, Assigned::without_code(invocation())).len(), 1);
-        welcome(&mut session, SessionId::random());
+        let _ = welcome(&mut session, SessionId::random());
         assert!(send(&mut session, Assigned::without_code(invocation())).is_empty());
     }
 
     #[test]
     fn what_another_session_brought_takes_room_and_is_named() {
-        let mut session = session();
+        let (mut session, _) = session();
         let task = Assigned::with_code(invocation());
         let held = task.task();
         send(&mut session, task);
         assert_eq!((session.window(8), session.free(8)), (8, 7));
-        assert_eq!(welcome(&mut session, SessionId::random()), [held]);
+        let (mut announced, inventory) = welcome(&mut session, SessionId::random());
+        assert_eq!(inventory, [held]);
         assert_eq!((session.window(8), session.free(8)), (7, 7));
-        assert_eq!(session.messages(8), [FromWorker::Window(7)]);
+        assert_eq!(session.messages(&mut announced, 8), [FromWorker::Window(7)]);
         let TaskAttempt { task_id, attempt } = held;
         session.take(PoolEvent::Returned { task_id, attempt });
         assert_eq!(session.held(), [held], "until it is acknowledged");
-        assert_eq!(session.messages(8).len(), 2, "the window, and the task");
-        session.heed(FromDispatcher::Ack(vec![1])).expect("taken");
+        assert_eq!(session.messages(&mut announced, 8).len(), 2, "the window, and the task");
+        session.handle_message(FromDispatcher::Ack(vec![1])).expect("taken");
         assert!(session.held().is_empty() && session.outbox.is_empty());
     }
 
     #[test]
-    fn a_full_worker_is_let_in_and_says_first_what_it_has() {
-        let mut session = session();
+    fn a_full_worker_registers_and_sends_its_inventory_first() {
+        let (mut session, _) = session();
         for _ in 0..10_000 {
             send(&mut session, Assigned::with_code(invocation()));
         }
@@ -372,40 +336,42 @@ mod tests {
         let register = FromWorker::Register { registration: registration.clone(), proof: None };
         let bytes = belljar_core::message::encode(&[register]).len();
         assert!(bytes < belljar_wire::Limits::default().first_message_bytes, "{bytes}");
-        session.welcomed(SessionId::random(), &registration);
-        let said = session.messages(8);
+        let mut announced = session.welcomed(SessionId::random(), &registration);
+        let said = session.messages(&mut announced, 8);
         assert!(matches!(&said[0], FromWorker::Held(held) if held.len() == 10_000), "{said:?}");
     }
 
     #[test]
     fn a_stop_that_overtakes_its_task_counts() {
-        let mut session = session();
+        let (mut session, mut announced) = session();
         let task = Assigned::with_code(invocation());
-        assert!(session.heed(FromDispatcher::Stop(task.task())).expect("taken").is_empty());
+        assert!(
+            session.handle_message(FromDispatcher::Stop(task.task())).expect("taken").is_empty()
+        );
         assert!(send(&mut session, task.clone()).is_empty());
-        let said = session.messages(8);
+        let said = session.messages(&mut announced, 8);
         let [FromWorker::Reports { reports, .. }] = &said[..] else { panic!("{said:?}") };
         assert_eq!(reports[0].outcome.verdict, Verdict::Cancelled);
     }
 
     #[test]
     fn a_window_that_time_has_changed_is_pressing_and_one_that_has_changed_back_is_not() {
-        let mut session = session();
+        let (mut session, mut announced) = session();
         session.take(PoolEvent::Resized);
-        assert!(session.is_pressing(9) && !session.is_pressing(8));
-        assert_eq!(session.messages(9), [FromWorker::Window(9)]);
-        assert!(!session.is_pressing(8), "the end of a call will say so");
+        assert!(session.is_pressing(&announced, 9) && !session.is_pressing(&announced, 8));
+        assert_eq!(session.messages(&mut announced, 9), [FromWorker::Window(9)]);
+        assert!(!session.is_pressing(&announced, 8), "the end of a call will say so");
     }
 
     #[test]
-    fn who_leaves_says_so_and_takes_nothing() {
-        let mut session = session();
+    fn a_draining_worker_says_so_and_takes_nothing() {
+        let (mut session, mut announced) = session();
         session.drain();
-        assert!(session.is_pressing(8));
-        let said = session.messages(8);
+        assert!(session.is_pressing(&announced, 8));
+        let said = session.messages(&mut announced, 8);
         assert_eq!(said, [FromWorker::Draining, FromWorker::Window(0)]);
-        assert!(!session.is_pressing(8));
+        assert!(!session.is_pressing(&announced, 8));
         assert!(send(&mut session, Assigned::with_code(invocation())).is_empty());
-        assert!(matches!(&session.messages(8)[..], [FromWorker::Returned { .. }]));
+        assert!(matches!(&session.messages(&mut announced, 8)[..], [FromWorker::Returned { .. }]));
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use belljar_core::grants::Offers;
@@ -13,12 +13,14 @@ use belljar_core::id::TaskId;
 use belljar_core::invocation::{Function, Invocation};
 use belljar_core::outcome::{Failure, FailureKind, Outcome, Verdict};
 use belljar_core::payload;
-use belljar_core::task::{Attempt, CodeHash, Limits, TaskClass};
+use belljar_core::task::{Attempt, CodeHash, Limits, PythonVersion, Runtime, TaskClass};
 use belljar_testkit::process::{self, Process};
 use belljar_testkit::python::{Namespace, Python};
 pub(crate) use belljar_testkit::root;
 use belljar_testkit::{binary, paths};
-use belljar_worker::config::{ExecutorConfig, PoolConfig};
+use belljar_worker::ChildCommand;
+use belljar_worker::config::PoolConfig;
+use belljar_worker::executor::{Executor, NativeExecutor};
 use belljar_worker::pool::{Pool, PoolEvent};
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -35,18 +37,18 @@ pub(crate) fn belljar_python() -> PathBuf {
 }
 
 pub(crate) fn native() -> TaskClass {
-    "native:3.11".parse().expect("a class")
+    TaskClass { runtime: Runtime::Native, python: PythonVersion::default() }
 }
 
-pub(crate) fn executor() -> ExecutorConfig {
-    let mut config = ExecutorConfig::new(native(), belljar_python());
-    config.args = vec!["--site".into(), paths::site().into()];
-    config
+/// Starts the children of the native executor.
+pub(crate) fn command() -> ChildCommand {
+    ChildCommand::new(belljar_python()).option("--site", paths::site())
 }
 
 /// A pool of native slots.
 pub(crate) fn pool(slots: usize) -> PoolConfig {
-    PoolConfig { slots, executors: vec![executor()], offers: Offers::default() }
+    let executor = NativeExecutor::new(PythonVersion::default(), command(), Offers::default());
+    PoolConfig { slots, executors: vec![Arc::new(executor)] }
 }
 
 /// One Python for all tests of a binary.
@@ -121,19 +123,22 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(slots: usize) -> Self {
-        Self::with(slots, executor())
+        Self::with(slots, command())
     }
 
-    pub(crate) fn with(slots: usize, executor: ExecutorConfig) -> Self {
-        Self::of(PoolConfig { executors: vec![executor], ..pool(slots) })
+    pub(crate) fn with(slots: usize, command: ChildCommand) -> Self {
+        Self::of(slots, vec![(PythonVersion::default(), command)])
     }
 
-    pub(crate) fn of(mut config: PoolConfig) -> Self {
+    pub(crate) fn of(slots: usize, commands: Vec<(PythonVersion, ChildCommand)>) -> Self {
         let mark = TaskId::random().to_string();
-        for executor in &mut config.executors {
-            executor.env.push(("BELLJAR_TEST_RIG".into(), mark.clone().into()));
-        }
-        let (pool, events) = Pool::start(config);
+        let executor = |(python, mut command): (PythonVersion, ChildCommand)| {
+            command.env.push(("BELLJAR_TEST_RIG".into(), mark.clone().into()));
+            let executor = NativeExecutor::new(python, command, Offers::default());
+            Arc::new(executor) as Arc<dyn Executor>
+        };
+        let executors = commands.into_iter().map(executor).collect();
+        let (pool, events) = Pool::start(PoolConfig { slots, executors });
         Self { pool, events, mark }
     }
 

@@ -1,4 +1,4 @@
-//! One connection: made, and both sides known to each other.
+//! The handshake of a new connection: both sides prove who they are, and the worker registers.
 
 use std::time::Duration;
 
@@ -9,10 +9,12 @@ use belljar_wire::{Broken, ConnectError, Dealer, Req};
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::WorkerConfig;
+use super::client::WorkerClient;
+use super::config::WorkerConfig;
 use super::error::WorkerError;
+use super::session::Rejected;
 
-/// Silence of so many heartbeats ends a connection.
+/// A connection ends after this many heartbeats of silence.
 pub(crate) const MISSED: u32 = 3;
 
 /// Why a connection is over.
@@ -20,28 +22,46 @@ pub(crate) const MISSED: u32 = 3;
 pub(crate) enum Ended {
     /// Everything is done.
     Done,
-    /// There is no use in trying again.
+    /// Trying again is of no use.
     Fatal(WorkerError),
-    /// It is to be made again.
-    Broken {
+    /// The worker could not register: to be tried again.
+    Unregistered {
         /// Why, for people.
         reason: String,
-        /// Whether the worker had been taken in.
-        served: bool,
+    },
+    /// The worker had registered: to be tried again.
+    Disconnected {
+        /// Why, for people.
+        reason: String,
     },
 }
 
 impl Ended {
     pub(crate) fn broken(reason: impl ToString) -> Self {
-        Self::Broken { reason: reason.to_string(), served: false }
+        Self::Unregistered { reason: reason.to_string() }
     }
 
-    /// The worker had been taken in on this connection.
-    pub(crate) fn after_service(self) -> Self {
+    /// The same, of a connection on which the worker had registered.
+    pub(crate) fn after_registration(self) -> Self {
         match self {
-            Self::Broken { reason, .. } => Self::Broken { reason, served: true },
+            Self::Unregistered { reason } => Self::Disconnected { reason },
             other => other,
         }
+    }
+}
+
+/// A way to exchange messages with a dispatcher: push or pull.
+pub(crate) trait Connection: Sized {
+    /// Connects and registers.
+    async fn open(client: &mut WorkerClient, config: &WorkerConfig) -> Result<Self, Ended>;
+
+    /// Exchanges messages until everything is done.
+    async fn exchange(self, client: &mut WorkerClient) -> Result<(), Ended>;
+}
+
+impl From<Rejected> for Ended {
+    fn from(Rejected { reason, text }: Rejected) -> Self {
+        refused(reason, text)
     }
 }
 
@@ -60,15 +80,14 @@ impl From<ConnectError> for Ended {
     }
 }
 
-/// An error and what it came from, on one line: a port that is closed and a certificate that is not
-/// believed differ in nothing else.
+/// An error and its causes, on one line: a closed port and a refused certificate differ in nothing else.
 fn with_sources(error: &dyn std::error::Error) -> String {
     let sources = std::iter::successors(error.source(), |error| error.source());
     sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
 /// What a refusal means for the worker.
-pub(crate) fn refused(reason: Refusal, text: String) -> Ended {
+fn refused(reason: Refusal, text: String) -> Ended {
     match reason {
         Refusal::Version | Refusal::Secret | Refusal::Mode => {
             Ended::Fatal(WorkerError::Refused { reason, text })
@@ -77,7 +96,7 @@ pub(crate) fn refused(reason: Refusal, text: String) -> Ended {
     }
 }
 
-/// A socket that can be asked something.
+/// A socket that sends a request and receives the reply.
 pub(crate) trait Ask {
     /// Sends `request` and waits for the next message.
     async fn ask(&mut self, request: Bytes, deadline: Duration) -> Result<Bytes, Broken>;
@@ -96,7 +115,7 @@ impl Ask for Req {
     }
 }
 
-/// How a worker was taken in.
+/// What the dispatcher answered to the registration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Welcome {
     pub(crate) session: SessionId,
@@ -105,13 +124,13 @@ pub(crate) struct Welcome {
 
 /// Registers on a new connection.
 pub(crate) async fn register(
-    line: &mut impl Ask,
+    socket: &mut impl Ask,
     config: &WorkerConfig,
     registration: &Registration,
 ) -> Result<Welcome, Ended> {
     let deadline = config.endpoint.limits.handshake;
     let hello = encode(&[FromWorker::Hello { version: VERSION }]);
-    let challenge = match only(&line.ask(hello, deadline).await?)? {
+    let challenge = match only(&socket.ask(hello, deadline).await?)? {
         FromDispatcher::Challenge { version: VERSION, nonce, .. } => nonce,
         FromDispatcher::Challenge { version, .. } => {
             let text = format!("it speaks version {version}, not {VERSION}");
@@ -121,7 +140,7 @@ pub(crate) async fn register(
     };
     let proof = config.secret.as_ref().map(|secret| secret.prove_worker(challenge, registration));
     let register = FromWorker::Register { registration: registration.clone(), proof };
-    match only(&line.ask(encode(&[register]), deadline).await?)? {
+    match only(&socket.ask(encode(&[register]), deadline).await?)? {
         FromDispatcher::Welcome { session, heartbeat_ms, proof } => {
             let expected = config
                 .secret

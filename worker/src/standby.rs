@@ -1,5 +1,5 @@
-//! The children of one class that stand by: one is always started ahead, so that a slot whose child
-//! was killed goes on without waiting for the next to start.
+//! The instance of a class that stands by: one is always started ahead, so that a slot whose instance was
+//! used up goes on without waiting for the next start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,19 +8,18 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::child::Child;
-use crate::config::ExecutorConfig;
-use crate::error::{ExecutorBroken, StartError};
+use crate::error::{NoInstance, StartError};
 use crate::event::{ExecutorInfo, PoolEvent};
+use crate::executor::{Executor, Instance, Started};
 
-/// Failed starts in a row after which the class is reported down. One may fail for the moment's sake.
+/// Failed starts in a row after which the class is reported down. A single one may be a passing trouble.
 const FAILURES_TO_DOWN: u32 = 3;
-/// The wait after the first failed start; it doubles with each.
+/// The pause after the first failed start; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest wait.
+/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Whether children of the class start.
+/// Whether instances of the class start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Status {
     Starting,
@@ -28,60 +27,60 @@ enum Status {
     Down(String),
 }
 
-/// A handle to the children that stand by.
+/// A handle to the instance that stands by.
 #[derive(Debug, Clone)]
-pub(crate) struct Supply {
-    /// Of one place: the child that stands by.
-    children: Arc<Mutex<mpsc::Receiver<Child>>>,
+pub(crate) struct Standby {
+    /// A channel with room for one.
+    instances: Arc<Mutex<mpsc::Receiver<Box<dyn Instance>>>>,
     status: watch::Receiver<Status>,
 }
 
-impl Supply {
-    /// The handle, and the work of keeping a child ready, which begins once it is known whether `first` has one,
-    /// and ends at `stop`.
+impl Standby {
+    /// The handle, and the work that keeps an instance ready. The work begins once it is known whether
+    /// `first` starts, and ends at `stop`.
     pub(crate) fn new(
-        config: ExecutorConfig,
+        executor: Arc<dyn Executor>,
         first: Option<Self>,
         events: mpsc::Sender<PoolEvent>,
         stop: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send) {
-        let (sender, children) = mpsc::channel(1);
+        let (sender, instances) = mpsc::channel(1);
         let (status, watched) = watch::channel(Status::Starting);
-        let producer = Producer { config, sender, status, events };
-        let supply = Self { children: Arc::new(Mutex::new(children)), status: watched };
-        (supply, async move {
+        let starter = Starter { executor, sender, status, events };
+        let standby = Self { instances: Arc::new(Mutex::new(instances)), status: watched };
+        (standby, async move {
             let work = async {
                 if let Some(mut first) = first {
-                    // Where that has ended, so will this.
+                    // It fails where the first has ended, and then this ends too.
                     let _ = first.status.wait_for(|status| *status != Status::Starting).await;
                 }
-                producer.run().await;
+                starter.run().await;
             };
             let _ = stop.run_until_cancelled(work).await;
         })
     }
 
-    /// The next child, as soon as there is one.
-    pub(crate) async fn take(&self) -> Result<Child, ExecutorBroken> {
-        let gone = || ExecutorBroken { reason: "the pool is stopping".to_owned() };
+    /// The next instance, as soon as there is one.
+    pub(crate) async fn take(&self) -> Result<Box<dyn Instance>, NoInstance> {
+        let stopping = || NoInstance { reason: "the pool is stopping".to_owned() };
         let mut status = self.status.clone();
         let down = status.wait_for(|status| matches!(status, Status::Down(_)));
         tokio::select! {
             biased;
-            child = async { self.children.lock().await.recv().await } => child.ok_or_else(gone),
+            next = async { self.instances.lock().await.recv().await } => next.ok_or_else(stopping),
             status = down => match status.as_deref() {
-                Ok(Status::Down(reason)) => Err(ExecutorBroken { reason: reason.clone() }),
-                _ => Err(gone()),
+                Ok(Status::Down(reason)) => Err(NoInstance { reason: reason.clone() }),
+                _ => Err(stopping()),
             },
         }
     }
 
-    /// Whether children do not start at present.
+    /// Whether instances do not start at present.
     pub(crate) fn is_down(&self) -> bool {
         matches!(*self.status.borrow(), Status::Down(_))
     }
 
-    /// What the last child said of itself.
+    /// What the first instance said of itself.
     pub(crate) fn info(&self) -> Option<ExecutorInfo> {
         match &*self.status.borrow() {
             Status::Up(info) => Some(info.clone()),
@@ -89,39 +88,39 @@ impl Supply {
         }
     }
 
-    /// Ends the child that stands by. After its producer has ended.
+    /// Ends the instance that stands by. To be called after the work has ended.
     pub(crate) async fn end(&self) {
-        while let Some(mut child) = self.children.lock().await.recv().await {
-            child.end().await;
+        while let Some(instance) = self.instances.lock().await.recv().await {
+            instance.end().await;
         }
     }
 }
 
-struct Producer {
-    config: ExecutorConfig,
-    sender: mpsc::Sender<Child>,
+struct Starter {
+    executor: Arc<dyn Executor>,
+    sender: mpsc::Sender<Box<dyn Instance>>,
     status: watch::Sender<Status>,
     events: mpsc::Sender<PoolEvent>,
 }
 
-impl Producer {
+impl Starter {
     async fn run(self) {
         let mut failures = 0;
-        // First the place, then the child: it is not started before the last one is taken.
-        while let Ok(place) = self.sender.reserve().await {
-            match Child::start(&self.config).await {
-                Ok((child, ready)) => {
+        // The permit comes first: an instance is not started before the last one is taken.
+        while let Ok(permit) = self.sender.reserve().await {
+            match self.executor.start().await {
+                Ok(Started { instance, info }) => {
                     failures = 0;
-                    place.send(child);
-                    let (class, python, dill) = (self.config.class, ready.python, ready.dill);
-                    self.say(Status::Up(ExecutorInfo { class, python, dill })).await;
+                    permit.send(instance);
+                    self.set(Status::Up(info)).await;
                 }
                 Err(error) => {
                     failures += 1;
                     let reason = reason_of(&error);
-                    tracing::debug!(class = %self.config.class, failures, reason, "no child");
+                    let class = self.executor.class();
+                    tracing::debug!(%class, failures, reason, "start failed");
                     if failures >= FAILURES_TO_DOWN {
-                        self.say(Status::Down(reason)).await;
+                        self.set(Status::Down(reason)).await;
                     }
                     let pause = FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(16));
                     sleep(pause.min(LONGEST_PAUSE)).await;
@@ -130,8 +129,8 @@ impl Producer {
         }
     }
 
-    /// Sets the status and tells the owner where it changes.
-    async fn say(&self, status: Status) {
+    /// Sets the status, and tells the owner where it changes.
+    async fn set(&self, status: Status) {
         let same = |old: &Status| std::mem::discriminant(old) == std::mem::discriminant(&status);
         if same(&self.status.borrow()) {
             return;
@@ -140,8 +139,8 @@ impl Producer {
             Status::Starting => return,
             Status::Up(info) => PoolEvent::ExecutorUp(info.clone()),
             Status::Down(reason) => {
-                let class = self.config.class;
-                tracing::error!(%class, reason, "children do not start");
+                let class = self.executor.class();
+                tracing::error!(%class, reason, "executors do not start");
                 PoolEvent::ExecutorDown { class, reason: reason.clone() }
             }
         };

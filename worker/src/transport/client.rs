@@ -1,18 +1,20 @@
-//! The pool of a worker process and its session: what happens in the pool is noted in the session,
-//! what the dispatcher wants is done in the pool.
+//! The pool of a worker process and its session: events of the pool go into the session, commands of the
+//! dispatcher go to the pool.
 
 use std::time::Duration;
 
 use belljar_core::id::WorkerId;
-use belljar_core::message::{FromDispatcher, FromWorker, Registration, SessionId, TaskAttempt};
+use belljar_core::message::{
+    FromDispatcher, FromWorker, Refusal, Registration, SessionId, TaskAttempt,
+};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::WorkerConfig;
-use super::link::{Ended, refused};
-use super::session::{About, Order, Session};
+use super::announced::Announced;
+use super::config::WorkerConfig;
+use super::session::{PoolCommand, Rejected, WorkerInfo, WorkerSession};
 use crate::event::PoolEvent;
 use crate::pool::Pool;
 
@@ -25,24 +27,24 @@ const GATHERED: usize = 8;
 const GATHER_TIME: Duration = Duration::from_millis(1);
 
 /// A pool that serves a dispatcher.
-pub(crate) struct Crew {
+pub(crate) struct WorkerClient {
     pool: Pool,
     events: mpsc::Receiver<PoolEvent>,
-    /// The pool has ended: nothing more will happen in it.
+    /// The pool has ended: no event follows.
     is_over: bool,
-    session: Session,
+    session: WorkerSession,
     shutdown: CancellationToken,
     drain_timeout: Duration,
 }
 
-impl Crew {
+impl WorkerClient {
     pub(crate) fn start(
         worker: WorkerId,
         config: &WorkerConfig,
         shutdown: CancellationToken,
     ) -> Self {
         let (pool, events) = Pool::start(config.pool.clone());
-        let session = Session::new(About {
+        let session = WorkerSession::new(WorkerInfo {
             worker,
             mode: config.mode,
             slots: config.pool.slots,
@@ -53,25 +55,25 @@ impl Crew {
         Self { pool, events, is_over: false, session, shutdown, drain_timeout }
     }
 
-    /// Whether all is finished and everybody knows it.
+    /// Whether everything is finished and acknowledged.
     pub(crate) fn is_done(&self) -> bool {
         self.is_over && self.session.outbox.is_empty()
     }
 
     /// Waits until something has happened in the pool, or shutdown is asked for. Cancel safe.
     pub(crate) async fn changes(&mut self) {
-        let mut heard = Vec::new();
+        let mut events = Vec::new();
         tokio::select! {
-            count = self.events.recv_many(&mut heard, EVENTS_AT_ONCE), if !self.is_over => {
+            count = self.events.recv_many(&mut events, EVENTS_AT_ONCE), if !self.is_over => {
                 self.is_over = count == 0;
-                heard.into_iter().for_each(|event| self.session.take(event));
+                events.into_iter().for_each(|event| self.session.take(event));
             }
             () = self.shutdown.cancelled(), if !self.session.is_draining() => self.drain(),
             else => std::future::pending().await,
         }
     }
 
-    /// Like [`Crew::changes`], and takes more of what happens as long as that keeps no slot without a
+    /// Like [`WorkerClient::changes`], and takes more of what happens as long as that keeps no slot without a
     /// call. For push: requests of pull gather by themselves, while the one before is answered.
     pub(crate) async fn gathered_changes(&mut self) {
         self.changes().await;
@@ -109,48 +111,53 @@ impl Crew {
         self.session.registration(self.pool.window())
     }
 
-    pub(crate) fn welcomed(&mut self, session: SessionId, said: &Registration) {
-        self.session.welcomed(session, said);
+    pub(crate) fn welcomed(
+        &mut self,
+        session: SessionId,
+        registration: &Registration,
+    ) -> Announced {
+        self.session.welcomed(session, registration)
     }
 
-    pub(crate) fn messages(&mut self) -> Vec<FromWorker> {
-        self.session.messages(self.pool.window())
+    pub(crate) fn messages(&mut self, announced: &mut Announced) -> Vec<FromWorker> {
+        self.session.messages(announced, self.pool.window())
     }
 
-    pub(crate) fn is_pressing(&self) -> bool {
-        self.session.is_pressing(self.pool.window())
+    pub(crate) fn is_pressing(&self, announced: &Announced) -> bool {
+        self.session.is_pressing(announced, self.pool.window())
     }
 
     pub(crate) fn free(&self) -> u32 {
         self.session.free(self.pool.window())
     }
 
-    /// Does what the dispatcher says.
-    pub(crate) fn heed(&mut self, message: &Bytes) -> Result<(), Ended> {
-        let batch = belljar_core::message::decode::<FromDispatcher>(message)
-            .map_err(|error| Ended::broken(format!("the dispatcher sent nonsense: {error}")))?;
+    /// Does what a message of the dispatcher asks for.
+    pub(crate) fn handle_message(&mut self, message: &Bytes) -> Result<(), Rejected> {
+        let batch = belljar_core::message::decode::<FromDispatcher>(message).map_err(|error| {
+            let text = format!("the dispatcher sent a malformed message: {error}");
+            Rejected { reason: Refusal::Malformed, text }
+        })?;
         for message in batch {
-            let orders = self.session.heed(message);
-            let orders = orders.map_err(|parted| refused(parted.reason, parted.text))?;
-            orders.into_iter().for_each(|order| self.obey(order));
+            let commands = self.session.handle_message(message)?;
+            commands.into_iter().for_each(|command| self.apply(command));
         }
         Ok(())
     }
 
-    fn obey(&mut self, order: Order) {
-        match order {
-            Order::Submit(invocation) => {
+    fn apply(&mut self, command: PoolCommand) {
+        match command {
+            PoolCommand::Submit(invocation) => {
                 let task = TaskAttempt { task_id: invocation.task_id, attempt: invocation.attempt };
                 if let Err(refused) = self.pool.submit(*invocation) {
                     tracing::debug!(task_id = %task.task_id, reason = %refused.reason, "given back");
                     self.session.give_back(task);
                 }
             }
-            Order::Cancel(task) => {
+            PoolCommand::Cancel(task) => {
                 // Where the pool no longer has it, its end is on the way.
                 let _ = self.pool.cancel(task.task_id, task.attempt);
             }
-            Order::Drain => self.drain(),
+            PoolCommand::Drain => self.drain(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The code of functions that the dispatcher has sent, so that it need not be sent again.
+//! The code of functions that the dispatcher has sent, so that it is not sent again.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,34 +10,34 @@ const MOST_BYTES: usize = 64 << 20;
 /// How many functions are kept.
 const MOST_ENTRIES: usize = 4096;
 
-/// Functions by their hash; the oldest give way.
+/// Functions by their hash; the oldest are evicted first.
 #[derive(Debug, Default)]
-pub(crate) struct Codes {
-    known: HashMap<CodeHash, Bytes>,
+pub(crate) struct CodeCache {
+    entries: HashMap<CodeHash, Bytes>,
     order: VecDeque<CodeHash>,
     bytes: usize,
 }
 
-impl Codes {
+impl CodeCache {
     pub(crate) fn get(&self, hash: &CodeHash) -> Option<Bytes> {
-        self.known.get(hash).cloned()
+        self.entries.get(hash).cloned()
     }
 
-    /// Keeps `code`; answers with what had to go for it.
+    /// Keeps `code`; returns what was evicted for it.
     pub(crate) fn insert(&mut self, hash: CodeHash, code: Bytes) -> Vec<CodeHash> {
         let length = code.len();
-        if self.known.insert(hash, code).is_some() {
+        if self.entries.insert(hash, code).is_some() {
             return Vec::new();
         }
         self.order.push_back(hash);
         self.bytes += length;
-        let mut gone = Vec::new();
+        let mut evicted = Vec::new();
         while self.bytes > MOST_BYTES || self.order.len() > MOST_ENTRIES {
             let Some(oldest) = self.order.pop_front() else { break };
-            self.bytes -= self.known.remove(&oldest).map_or(0, |code| code.len());
-            gone.push(oldest);
+            self.bytes -= self.entries.remove(&oldest).map_or(0, |code| code.len());
+            evicted.push(oldest);
         }
-        gone
+        evicted
     }
 
     pub(crate) fn clear(&mut self) {
@@ -50,16 +50,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_give_way_and_are_named() {
-        let mut codes = Codes::default();
+    fn the_oldest_are_evicted_and_named() {
+        let mut cache = CodeCache::default();
         let code = |n: usize| Bytes::from(vec![n as u8; 20 << 20]);
         let hashes: Vec<_> = (0..4).map(|n| CodeHash::of(&code(n))).collect();
-        assert!((0..3).all(|n| codes.insert(hashes[n], code(n)).is_empty()));
-        assert!(codes.insert(hashes[2], code(2)).is_empty());
-        assert_eq!(codes.insert(hashes[3], code(3)), [hashes[0]]);
-        assert!(codes.get(&hashes[0]).is_none() && codes.get(&hashes[3]).is_some());
+        assert!((0..3).all(|n| cache.insert(hashes[n], code(n)).is_empty()));
+        assert!(cache.insert(hashes[2], code(2)).is_empty());
+        assert_eq!(cache.insert(hashes[3], code(3)), [hashes[0]]);
+        assert!(cache.get(&hashes[0]).is_none() && cache.get(&hashes[3]).is_some());
         let large = Bytes::from(vec![9; MOST_BYTES + 1]);
-        assert_eq!(codes.insert(CodeHash::of(b"large"), large).len(), 4);
-        assert_eq!((codes.bytes, codes.known.len()), (0, 0));
+        assert_eq!(cache.insert(CodeHash::of(b"large"), large).len(), 4);
+        assert_eq!((cache.bytes, cache.entries.len()), (0, 0));
     }
 }

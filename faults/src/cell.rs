@@ -1,23 +1,23 @@
-//! The matrix of scenarios: which fault, where, in which mode. A scenario's name joins the three by slashes:
-//! `push/worker/sent`, `pull/gateway-redis/cut`.
+//! The matrix: which fault, where, in which mode. A cell's name is its three parts by slashes, as
+//! `push/worker/sent` or `pull/gateway-redis/cut`.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::proxy::NetworkFault;
+use crate::proxy::Weather;
 
-/// How tasks reach executors.
+/// How tasks get to the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DispatchMode {
-    /// The dispatcher has a pool of its own.
+pub enum Mode {
+    /// A pool in the dispatcher.
     Local,
-    /// Workers fetch tasks.
+    /// Workers ask.
     Pull,
-    /// The dispatcher sends tasks to workers.
+    /// The dispatcher sends.
     Push,
 }
 
-/// The process that is killed.
+/// Who is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Victim {
     /// The gateway.
@@ -34,7 +34,7 @@ pub enum Victim {
     Redis,
 }
 
-/// How far a task has come at that moment. Each stage is a fail point of the same name.
+/// Where the walk of a task stands at that moment; each is a fail point of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// The gateway is about to store it.
@@ -55,7 +55,7 @@ pub enum Stage {
 
 /// Which connection is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Connection {
+pub enum Link {
     /// Clients and the gateway.
     ClientGateway,
     /// The gateway and Redis.
@@ -66,21 +66,34 @@ pub enum Connection {
     DispatcherWorker,
 }
 
-/// What goes wrong.
+/// What happens to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Break {
+    /// Cut for one to four seconds.
+    Cut,
+    /// Half open for as long: it takes everything and delivers nothing.
+    HalfOpen,
+    /// Half a second late, and up to as much again, for as long.
+    Slow,
+    /// Reset in the midst of a message.
+    Reset,
+}
+
+/// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// A process is killed.
     Kill(Victim, Stage),
     /// A connection is broken.
-    Network(Connection, NetworkFault),
+    Network(Link, Break),
 }
 
-/// A fault in a mode.
+/// One cell of the matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scenario {
-    /// How tasks reach executors.
-    pub mode: DispatchMode,
-    /// What goes wrong.
+pub struct Cell {
+    /// In which mode.
+    pub mode: Mode,
+    /// What is done.
     pub fault: Fault,
 }
 
@@ -95,54 +108,45 @@ pub const STAGES: [Stage; 7] = [
     Stage::Stored,
 ];
 
-const CONNECTIONS: [Connection; 4] = [
-    Connection::ClientGateway,
-    Connection::GatewayRedis,
-    Connection::DispatcherRedis,
-    Connection::DispatcherWorker,
-];
-const NETWORK_FAULTS: [NetworkFault; 4] =
-    [NetworkFault::Cut, NetworkFault::HalfOpen, NetworkFault::Slow, NetworkFault::Reset];
+const LINKS: [Link; 4] =
+    [Link::ClientGateway, Link::GatewayRedis, Link::DispatcherRedis, Link::DispatcherWorker];
+const BREAKS: [Break; 4] = [Break::Cut, Break::HalfOpen, Break::Slow, Break::Reset];
 
-/// Every scenario: six victims at seven stages in pull and push, the two that differ in local mode, and four
-/// faults of each connection.
+/// Every cell: six victims at seven stages in pull and push, what differs in local mode, and four ways
+/// to break each connection.
 #[must_use]
-pub fn all() -> Vec<Scenario> {
+pub fn all() -> Vec<Cell> {
     use Victim::{Child, Dispatcher, Gateway, Redis, SandboxWorker, Worker};
     let victims = [
-        (DispatchMode::Push, vec![Gateway, Dispatcher, Worker, SandboxWorker, Child, Redis]),
-        (DispatchMode::Pull, vec![Gateway, Dispatcher, Worker, SandboxWorker, Child, Redis]),
-        (DispatchMode::Local, vec![Dispatcher, Child]),
+        (Mode::Push, vec![Gateway, Dispatcher, Worker, SandboxWorker, Child, Redis]),
+        (Mode::Pull, vec![Gateway, Dispatcher, Worker, SandboxWorker, Child, Redis]),
+        (Mode::Local, vec![Dispatcher, Child]),
     ];
-    let mut scenarios = Vec::new();
+    let mut cells = Vec::new();
     for (mode, victims) in victims {
         for victim in victims {
-            let kill = |stage| Scenario { mode, fault: Fault::Kill(victim, stage) };
-            scenarios.extend(STAGES.map(kill));
+            let kill = |stage| Cell { mode, fault: Fault::Kill(victim, stage) };
+            cells.extend(STAGES.map(kill));
         }
     }
-    for mode in [DispatchMode::Push, DispatchMode::Pull] {
-        // Only the last connection is used in another way in pull.
-        let connections =
-            if mode == DispatchMode::Pull { &CONNECTIONS[3..] } else { &CONNECTIONS[..] };
-        for connection in connections {
-            scenarios.extend(
-                NETWORK_FAULTS
-                    .map(|how| Scenario { mode, fault: Fault::Network(*connection, how) }),
-            );
+    for mode in [Mode::Push, Mode::Pull] {
+        // Only the last of the connections is another in pull.
+        let links = if mode == Mode::Pull { &LINKS[3..] } else { &LINKS[..] };
+        for link in links {
+            cells.extend(BREAKS.map(|how| Cell { mode, fault: Fault::Network(*link, how) }));
         }
     }
-    scenarios
+    cells
 }
 
-impl Scenario {
+impl Cell {
     /// Whether tasks run in the sandbox.
     #[must_use]
     pub const fn is_sandboxed(self) -> bool {
         matches!(self.fault, Fault::Kill(Victim::SandboxWorker, _))
     }
 
-    /// Whether a pattern, in which `*` stands for any text, matches the name.
+    /// Whether a pattern, in which `*` stands for any text, fits the name.
     #[must_use]
     pub fn matches(self, pattern: &str) -> bool {
         let name = self.to_string();
@@ -166,8 +170,8 @@ impl Scenario {
 }
 
 impl Fault {
-    /// How soon after the fault every task that was open must have ended. A dead dispatcher takes longest: the
-    /// next one must first be sure that it is dead.
+    /// How soon after its end everything must be as before. A dead dispatcher is waited for longest:
+    /// another must first be sure that it is dead.
     #[must_use]
     pub const fn bound(self) -> Duration {
         match self {
@@ -198,8 +202,21 @@ impl Stage {
     }
 }
 
-impl DispatchMode {
-    /// Its name on the command line.
+impl Break {
+    /// The weather that it is, for half a second or longer.
+    #[must_use]
+    pub const fn weather(self) -> Weather {
+        match self {
+            Self::Cut => Weather::Cut,
+            Self::HalfOpen => Weather::Silent,
+            Self::Slow => Weather::Slow(Duration::from_millis(500)),
+            Self::Reset => Weather::Torn,
+        }
+    }
+}
+
+impl Mode {
+    /// The word in commands.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -210,11 +227,11 @@ impl DispatchMode {
     }
 }
 
-impl fmt::Display for Scenario {
+impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, how) = match self.fault {
             Fault::Kill(victim, stage) => (victim.as_str(), stage.point()),
-            Fault::Network(connection, how) => (connection.as_str(), name_of(how)),
+            Fault::Network(link, how) => (link.as_str(), how.as_str()),
         };
         write!(f, "{}/{what}/{how}", self.mode.as_str())
     }
@@ -233,7 +250,7 @@ impl Victim {
     }
 }
 
-impl Connection {
+impl Link {
     const fn as_str(self) -> &'static str {
         match self {
             Self::ClientGateway => "client-gateway",
@@ -244,12 +261,14 @@ impl Connection {
     }
 }
 
-const fn name_of(fault: NetworkFault) -> &'static str {
-    match fault {
-        NetworkFault::Cut => "cut",
-        NetworkFault::HalfOpen => "half-open",
-        NetworkFault::Slow => "slow",
-        NetworkFault::Reset => "reset",
+impl Break {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cut => "cut",
+            Self::HalfOpen => "half-open",
+            Self::Slow => "slow",
+            Self::Reset => "reset",
+        }
     }
 }
 
@@ -260,15 +279,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_scenario_has_its_own_name() {
-        let names: HashSet<_> = all().iter().map(Scenario::to_string).collect();
+    fn every_cell_has_a_name_of_its_own() {
+        let names: HashSet<_> = all().iter().map(Cell::to_string).collect();
         assert_eq!(names.len(), 2 * 6 * 7 + 2 * 7 + 4 * 4 + 4);
     }
 
     #[test]
     fn patterns_choose_cells() {
-        let count =
-            |pattern| all().into_iter().filter(|scenario| scenario.matches(pattern)).count();
+        let count = |pattern| all().into_iter().filter(|cell| cell.matches(pattern)).count();
         assert_eq!(count("push/worker/sent"), 1);
         assert_eq!(count("push/worker"), 0);
         assert_eq!(count("*/worker/*"), 14);

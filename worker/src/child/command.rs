@@ -1,0 +1,34 @@
+//! How a child process is started.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The command of a child process that speaks the frame protocol (`belljar_core::frame`).
+#[derive(Debug, Clone)]
+pub struct ChildCommand {
+    /// The binary.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Its whole environment: nothing is inherited.
+    pub env: Vec<(OsString, OsString)>,
+    /// How long it may take to say that it is ready.
+    pub start_timeout: Duration,
+}
+
+impl ChildCommand {
+    /// `program` without arguments and environment.
+    #[must_use]
+    pub fn new(program: PathBuf) -> Self {
+        let (args, env) = (Vec::new(), Vec::new());
+        Self { program, args, env, start_timeout: Duration::from_secs(30) }
+    }
+
+    /// The same with `name value` at the end of its arguments.
+    #[must_use]
+    pub fn option(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.args.extend([name.into(), value.into()]);
+        self
+    }
+}

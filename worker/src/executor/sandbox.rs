@@ -1,0 +1,96 @@
+//! The sandbox runtime: CPython for WASI in a child process.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use belljar_core::grants::Offers;
+use belljar_core::guest::GuestModules;
+use belljar_core::task::{PythonVersion, Runtime, TaskClass};
+use serde::Deserialize;
+
+use super::process::Processes;
+use super::{Executor, RuntimeSupport, Started};
+use crate::child::ChildCommand;
+use crate::error::{NotInstalled, StartError};
+use crate::install::Installation;
+
+pub(super) const SUPPORT: RuntimeSupport = RuntimeSupport {
+    runtime: Runtime::Sandbox,
+    program: SandboxExecutor::PROGRAM,
+    remedy: "make build guest, with MINOR=X.Y for a Python that is not the default",
+    pythons: |installation| match &installation.guests {
+        Some(guests) => installation.pythons_in(guests, ""),
+        None => vec![PythonVersion::default()],
+    },
+    executor: |installation, python| {
+        Ok(Arc::new(SandboxExecutor::installed(installation, python)?))
+    },
+};
+
+/// Runs calls in `belljar-sandbox`, each in a fresh interpreter.
+#[derive(Debug)]
+pub struct SandboxExecutor {
+    processes: Processes,
+    /// The list of modules that the build left beside the guest.
+    modules: PathBuf,
+}
+
+/// The part of the list that matters here.
+#[derive(Deserialize)]
+struct ModuleList {
+    missing: Vec<String>,
+}
+
+impl SandboxExecutor {
+    /// The program; one for all Pythons.
+    pub const PROGRAM: &str = "belljar-sandbox";
+
+    /// The executor over children of `command` with the guest in the directory `guest`. It grants what
+    /// `offers` holds.
+    #[must_use]
+    pub fn new(
+        python: PythonVersion,
+        command: ChildCommand,
+        guest: PathBuf,
+        offers: Offers,
+    ) -> Self {
+        let class = TaskClass { runtime: Runtime::Sandbox, python };
+        let modules = guest.join("modules.json");
+        let mut command = command.option("--guest", guest);
+        for dir in &offers.read {
+            command = command.option("--grant-read", dir);
+        }
+        Self { processes: Processes { class, command, offers }, modules }
+    }
+
+    fn installed(installation: &Installation, python: PythonVersion) -> Result<Self, NotInstalled> {
+        let command = ChildCommand::new(installation.program(SandboxExecutor::PROGRAM)?);
+        let command = installation.with_python_path(command)?;
+        let guest = installation.guest_of(python)?;
+        Ok(Self::new(python, command, guest, installation.offers.clone()))
+    }
+}
+
+impl SandboxExecutor {
+    /// What the guest lacks; `None` for a guest without a list.
+    fn modules(&self) -> Option<GuestModules> {
+        let list = std::fs::read(&self.modules).ok()?;
+        let ModuleList { mut missing } = serde_json::from_slice(&list).ok()?;
+        missing.sort_unstable();
+        Some(GuestModules { python: self.class().python, missing })
+    }
+}
+
+#[async_trait]
+impl Executor for SandboxExecutor {
+    fn class(&self) -> TaskClass {
+        self.processes.class
+    }
+
+    async fn start(&self) -> Result<Started, StartError> {
+        let mut started = self.processes.start().await?;
+        started.info.guest = self.modules();
+        Ok(started)
+    }
+}

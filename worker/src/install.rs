@@ -1,0 +1,136 @@
+//! Where the parts of an installation are: the programs beside `belljar`, the directories with dill for
+//! native interpreters, the guests of the sandbox.
+
+use std::path::{Path, PathBuf};
+
+use belljar_core::grants::Offers;
+use belljar_core::task::PythonVersion;
+
+use crate::child::ChildCommand;
+use crate::error::NotInstalled;
+
+/// The file that shows that a directory is a native interpreter's site.
+const SITE_MARK: &str = "dill/__init__.py";
+/// How far above the programs a checkout or a prefix may begin.
+const ABOVE: usize = 4;
+
+/// An installation, and what its operator chose for all executors.
+#[derive(Debug, Clone, Default)]
+pub struct Installation {
+    /// The directory of the programs: that of `belljar`.
+    pub programs: PathBuf,
+    /// The site of the default Python, where it was given.
+    pub site: Option<PathBuf>,
+    /// The directory of the guests, one below it for each Python.
+    pub guests: Option<PathBuf>,
+    /// Directories that functions may import from.
+    pub python_path: Vec<PathBuf>,
+    /// What functions may be granted.
+    pub offers: Offers,
+}
+
+impl Installation {
+    /// The program `name`.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn program(&self, name: &str) -> Result<PathBuf, NotInstalled> {
+        let path = self.programs.join(name);
+        if path.is_file() { Ok(path) } else { Err(NotInstalled::Program(path)) }
+    }
+
+    /// The Pythons that entries of `dir` are named after, each behind the same `prefix`; the default one
+    /// is always there, and first.
+    #[must_use]
+    pub fn pythons_in(&self, dir: &Path, prefix: &str) -> Vec<PythonVersion> {
+        let default = PythonVersion::default();
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let version = |name: &str| name.strip_prefix(prefix)?.parse::<PythonVersion>().ok();
+        let mut others: Vec<_> =
+            entries.filter_map(|entry| version(entry.file_name().to_str()?)).collect();
+        others.retain(|python| *python != default);
+        others.sort_unstable();
+        std::iter::once(default).chain(others).collect()
+    }
+
+    /// The site of a native interpreter: the directory with dill and what else functions may import.
+    ///
+    /// # Errors
+    /// There is none, or the given one holds no dill.
+    pub fn site_of(&self, python: PythonVersion) -> Result<PathBuf, NotInstalled> {
+        let packages = format!("lib/python{python}/site-packages");
+        if python != PythonVersion::default() {
+            let checkout = format!(".belljar/pythons/{python}/{packages}");
+            let found = self.find_site(&checkout, &format!("share/belljar/site-{python}"));
+            return found.ok_or(NotInstalled::FurtherSite(python));
+        }
+        match &self.site {
+            Some(site) if site.join(SITE_MARK).is_file() => Ok(site.clone()),
+            Some(site) => Err(NotInstalled::Dill(site.clone())),
+            None => self
+                .find_site(&format!(".belljar/venv/{packages}"), "share/belljar/site")
+                .ok_or(NotInstalled::Site),
+        }
+    }
+
+    /// A site below the checkout or the prefix that the programs are part of, or below the working
+    /// directory.
+    fn find_site(&self, in_checkout: &str, in_prefix: &str) -> Option<PathBuf> {
+        let above = self.programs.ancestors().take(ABOVE);
+        let near = above.flat_map(|dir| [dir.join(in_checkout), dir.join(in_prefix)]);
+        near.chain([in_checkout.into()]).find(|dir| dir.join(SITE_MARK).is_file())
+    }
+
+    /// The guest of a Python, with links resolved: a link may be moved to a newer guest while children run.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn guest_of(&self, python: PythonVersion) -> Result<PathBuf, NotInstalled> {
+        let guests = self.guests.as_deref().ok_or(NotInstalled::GuestDir)?;
+        let guest = guests.join(python.to_string());
+        std::fs::canonicalize(&guest).map_err(|source| NotInstalled::Guest {
+            guest,
+            python,
+            source,
+        })
+    }
+
+    /// `command` with the directories to import from, absolute: children run elsewhere.
+    ///
+    /// # Errors
+    /// One of them is not there.
+    pub fn with_python_path(&self, command: ChildCommand) -> Result<ChildCommand, NotInstalled> {
+        self.python_path.iter().try_fold(command, |command, dir| {
+            let absolute = std::fs::canonicalize(dir)
+                .map_err(|source| NotInstalled::PythonPath { dir: dir.clone(), source })?;
+            Ok(command.option("--python-path", absolute))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_python_comes_first_and_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let default = PythonVersion::default();
+        for name in ["tool3.99", "tool3.1", "tool", "other3.2", "tool3.x"] {
+            std::fs::write(dir.path().join(name), "").expect("written");
+        }
+        std::fs::write(dir.path().join(format!("tool{default}")), "").expect("written");
+        let found = Installation::default().pythons_in(dir.path(), "tool");
+        let named = ["3.1", "3.99"].map(|text| text.parse().expect("a version"));
+        assert_eq!(found, [default, named[0], named[1]]);
+    }
+
+    #[test]
+    fn a_given_site_must_hold_dill() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let site = Some(dir.path().to_owned());
+        let installation = Installation { site, ..Installation::default() };
+        let missing = installation.site_of(PythonVersion::default());
+        assert!(matches!(missing, Err(NotInstalled::Dill(path)) if path == dir.path()));
+    }
+}

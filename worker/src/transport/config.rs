@@ -1,0 +1,27 @@
+//! What a worker process is made of.
+
+use std::time::Duration;
+
+use belljar_core::message::{Mode, Secret};
+use belljar_wire::ConnectConfig;
+
+use crate::config::PoolConfig;
+
+/// A worker process.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Where the dispatcher is.
+    pub endpoint: ConnectConfig,
+    /// How tasks get here.
+    pub mode: Mode,
+    /// What both sides must hold. Without one the dispatcher need not prove anything.
+    pub secret: Option<Secret>,
+    /// What runs them.
+    pub pool: PoolConfig,
+    /// The name of this machine, for people.
+    pub host: String,
+    /// The version of this program, for people.
+    pub version: String,
+    /// How long running calls may go on after shutdown was asked for.
+    pub drain_timeout: Duration,
+}

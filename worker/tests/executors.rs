@@ -1,0 +1,117 @@
+//! What every executor must do: one test body, run against each.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use belljar_core::grants::Offers;
+use belljar_core::invocation::Invocation;
+use belljar_core::outcome::{FailureKind, Outcome, Verdict};
+use belljar_core::task::PythonVersion;
+use belljar_testkit::{binary, paths};
+use belljar_worker::ChildCommand;
+use belljar_worker::executor::{Executor, Instance, NativeExecutor, SandboxExecutor};
+use support::{call, command, completed, failed, read, within};
+use tokio_util::sync::CancellationToken;
+
+const ENDLESS: &str = "def f():\n  while True: pass";
+
+fn native() -> NativeExecutor {
+    NativeExecutor::new(PythonVersion::default(), command(), Offers::default())
+}
+
+fn sandbox() -> SandboxExecutor {
+    let program = binary("belljar-sandbox");
+    assert!(program.exists(), "run `cargo build -p belljar-sandbox` first");
+    let python = PythonVersion::default();
+    let guest = paths::guests().join(python.to_string());
+    SandboxExecutor::new(python, ChildCommand::new(program), guest, Offers::default())
+}
+
+/// An executor, and the instance that the next call goes to.
+struct Calls<'a> {
+    executor: &'a dyn Executor,
+    instance: Option<Box<dyn Instance>>,
+    cancel: CancellationToken,
+}
+
+impl Calls<'_> {
+    async fn run(&mut self, invocation: Invocation) -> Outcome {
+        let instance = match self.instance.take() {
+            Some(instance) => instance,
+            None => self.executor.start().await.expect("it starts").instance,
+        };
+        assert!(!instance.is_stale());
+        let ran = instance.run(&invocation, &self.cancel).await;
+        self.instance = ran.instance;
+        ran.outcome
+    }
+}
+
+async fn runs_calls(executor: &dyn Executor) {
+    let started = executor.start().await.expect("it starts");
+    assert_eq!(started.info.class, executor.class());
+    let version = format!("{}.", executor.class().python);
+    assert!(started.info.python.starts_with(&version), "{:?}", started.info);
+    let instance = Some(started.instance);
+    let mut calls = Calls { executor, instance, cancel: CancellationToken::new() };
+
+    let outcome =
+        calls.run(call("def f(x, y=1): print(x); return x * y", "((6,), {'y': 7})")).await;
+    assert_eq!(read(&completed(&outcome)), "42");
+    assert_eq!(outcome.stdout.bytes, "6\n");
+    assert!(outcome.elapsed_us > 0);
+    assert!(calls.instance.is_some(), "it takes another call");
+
+    let failure = failed(&calls.run(call("def f(): return 1 / 0", "((), {})")).await);
+    assert_eq!(failure.kind, FailureKind::Exception);
+    assert_eq!(read(&failure.exception), "ZeroDivisionError('division by zero')");
+    assert!(calls.instance.is_some(), "an exception is an answer");
+
+    let started = Instant::now();
+    let failure = failed(&calls.run(within(300, call(ENDLESS, "((), {})"))).await);
+    assert_eq!(failure.kind, FailureKind::Timeout);
+    assert!(started.elapsed() >= Duration::from_millis(300));
+
+    let cancel = calls.cancel.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        cancel.cancel();
+    });
+    let outcome = calls.run(call(ENDLESS, "((), {})")).await;
+    assert_eq!(outcome.verdict, Verdict::Cancelled);
+
+    calls.cancel = CancellationToken::new();
+    let outcome = calls.run(call("def f(): return 'again'", "((), {})")).await;
+    assert_eq!(read(&completed(&outcome)), "'again'");
+    calls.instance.expect("it takes another call").end().await;
+}
+
+/// Grants are the executor's to give.
+async fn denies_what_is_not_offered(executor: &dyn Executor) {
+    let instance = Some(executor.start().await.expect("it starts").instance);
+    let mut calls = Calls { executor, instance, cancel: CancellationToken::new() };
+    let mut asking = call("def f(): return 1", "((), {})");
+    let asked = belljar_core::grants::Grants { env: vec!["TOKEN".into()], ..Default::default() };
+    asking.grants = Some(Box::new(asked));
+    assert_eq!(failed(&calls.run(asking).await).kind, FailureKind::Denied);
+    calls.instance.expect("nothing has run").end().await;
+}
+
+macro_rules! for_each_executor {
+    ($($name:ident),*) => {$(
+        mod $name {
+            #[tokio::test]
+            async fn runs_calls() {
+                super::runs_calls(&super::$name()).await;
+            }
+
+            #[tokio::test]
+            async fn denies_what_is_not_offered() {
+                super::denies_what_is_not_offered(&super::$name()).await;
+            }
+        }
+    )*};
+}
+
+for_each_executor!(native, sandbox);
