@@ -8,14 +8,12 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::outcome::{FailureKind, Phases};
-use crate::task::CodeHash;
+use crate::invocation::Invocation;
+use crate::limits::MAX_FRAME_BYTES;
+use crate::outcome::{Failure, Phases};
 
 /// The descriptor on which a child finds its socket.
 pub const CHILD_FD: i32 = 3;
-
-/// The longest message: a length above it means that the peer has lost its place in the stream.
-pub const MAX_FRAME_BYTES: usize = 1 << 30;
 
 /// A message that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -34,17 +32,11 @@ pub enum FrameError {
 /// What a slot asks of its child: one call. The next is sent only after its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
-    /// Names the function's bytes.
-    pub hash: CodeHash,
-    /// Those bytes, unless this child has been sent them before.
-    pub code: Option<Bytes>,
-    /// Whether the child shall first forget all the functions it was sent.
-    pub forget: bool,
-    /// The pickled `(args, kwargs)`.
-    pub args: Bytes,
-    /// The memory limit of this call, in MiB.
-    pub memory_mb: u32,
-    /// What it may reach beyond its interpreter.
+    /// What to call; its code is left out where this child has been sent it before.
+    pub invocation: Invocation,
+    /// Whether the child first evicts all code that it was sent.
+    pub evict: bool,
+    /// What the call may reach beyond its interpreter.
     pub granted: Option<Box<Granted>>,
 }
 
@@ -81,7 +73,7 @@ pub struct Ready {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// The pickled return value, or what was raised.
-    pub result: Result<Bytes, Raised>,
+    pub result: Result<Bytes, Failure>,
     /// Where the time went.
     pub phases: Phases,
     /// The most memory held, in bytes.
@@ -89,19 +81,6 @@ pub struct Done {
     /// What the call left behind that the next must not meet (a thread, a child process, a changed
     /// directory): the child asks to be replaced.
     pub left_behind: Option<String>,
-}
-
-/// An exception on its way out of a child.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Raised {
-    /// Why, for programs.
-    pub kind: FailureKind,
-    /// The pickled exception.
-    pub exception: Bytes,
-    /// The exception in one line.
-    pub message: String,
-    /// The formatted traceback.
-    pub traceback: String,
 }
 
 /// `message` as one frame, its length in front.
@@ -173,27 +152,24 @@ pub fn write<T: Serialize>(stream: &mut impl Write, message: &T) -> Result<(), F
 mod tests {
     use super::*;
 
-    fn call() -> Call {
-        Call {
-            hash: CodeHash::of(b"code"),
-            code: Some(Bytes::from_static(b"code")),
-            forget: false,
-            args: Bytes::from(vec![7; 300]),
-            memory_mb: 64,
-            granted: Some(Box::default()),
-        }
+    fn request() -> Call {
+        let class = "native:3.11".parse().expect("a class");
+        let code = Bytes::from_static(b"code");
+        let invocation = Invocation::standalone(class, code, Bytes::from(vec![7; 300]));
+        Call { invocation, evict: false, granted: Some(Box::default()) }
     }
 
     #[test]
     fn a_message_comes_back() {
-        let frame = encode(&call()).expect("short");
-        assert_eq!(read::<Call>(&mut frame.as_slice()).expect("whole"), Some(call()));
+        let call = request();
+        let frame = encode(&call).expect("short");
+        assert_eq!(read::<Call>(&mut frame.as_slice()).expect("whole"), Some(call));
         assert_eq!(read::<Call>(&mut [].as_slice()).expect("the end"), None);
     }
 
     #[test]
     fn a_cut_or_absurd_frame_is_an_error() {
-        let frame = encode(&call()).expect("short");
+        let frame = encode(&request()).expect("short");
         assert!(matches!(read::<Call>(&mut &frame[..20]), Err(FrameError::Stream(_))));
         assert!(matches!(read::<Call>(&mut [0xff; 8].as_slice()), Err(FrameError::TooLong(_))));
         assert!(matches!(read::<Reply>(&mut frame.as_slice()), Err(FrameError::Malformed(_))));

@@ -1,37 +1,49 @@
-//! A task on its way to a slot.
+//! A task on its way to a slot: one value, from the claim in the store to the child process.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::grants::Grants;
-use crate::id::TaskId;
-use crate::task::{Attempt, CodeHash, Limits, TaskClass};
-
-/// A function's bytes and their name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Function {
-    /// Names the bytes.
-    pub hash: CodeHash,
-    /// The pickled callable.
-    pub code: Bytes,
-}
+use crate::id::{FunctionId, TaskId};
+use crate::task::{Attempt, CodeHash, Limits, Priority, TaskAttempt, TaskClass, TaskSpec};
 
 /// One attempt at a task, with all that a slot needs to make it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invocation {
-    /// The task.
-    pub task_id: TaskId,
-    /// Which attempt this is: the fence of its result.
-    pub attempt: Attempt,
-    /// Where and in which Python it runs.
-    pub class: TaskClass,
-    /// What it may use.
-    pub limits: Limits,
-    /// What is called.
-    pub function: Function,
+    /// The task and the number of the attempt.
+    pub task: TaskAttempt,
+    /// What was fixed when the task was accepted.
+    pub spec: TaskSpec,
+    /// The pickled callable, whose hash is `spec.code`; left out where the receiver has it.
+    pub code: Option<Bytes>,
     /// The pickled `(args, kwargs)`.
     pub args: Bytes,
-    /// What it asks to reach; whether it may, the worker decides.
-    #[serde(default)]
-    pub grants: Option<Box<Grants>>,
+}
+
+impl Invocation {
+    /// The first attempt at a call that no store knows of, with default limits and no grants.
+    #[must_use]
+    pub fn standalone(class: TaskClass, code: Bytes, args: Bytes) -> Self {
+        let spec = TaskSpec {
+            function_id: FunctionId::random(),
+            code: CodeHash::of(&code),
+            class,
+            limits: Limits::DEFAULT,
+            priority: Priority::Normal,
+            grants: None,
+        };
+        let task = TaskAttempt { task_id: TaskId::random(), attempt: Attempt(1) };
+        Self { task, spec, code: Some(code), args }
+    }
+
+    /// The same without its code, for a receiver that has it.
+    #[must_use]
+    pub fn without_code(self) -> Self {
+        Self { code: None, ..self }
+    }
+
+    /// The length of the code that comes along.
+    #[must_use]
+    pub fn code_bytes(&self) -> usize {
+        self.code.as_ref().map_or(0, Bytes::len)
+    }
 }

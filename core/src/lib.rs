@@ -11,6 +11,7 @@
 //! * [`payload`]: the base64 text form of serialized objects.
 //! * [`pickle`]: reads pickles statically and writes the few that the platform itself makes.
 //! * [`invocation`]: a task on its way to a slot.
+//! * [`limits`]: bounds on bytes that several crates share.
 //! * [`message`]: what dispatchers and workers tell each other.
 //! * `pythons`: which Python is the default one.
 //! * [`frame`]: length-prefixed messages between a worker's slot and its child process.
@@ -20,6 +21,7 @@ pub mod grants;
 pub mod guest;
 pub mod id;
 pub mod invocation;
+pub mod limits;
 pub mod message;
 pub mod outcome;
 pub mod payload;

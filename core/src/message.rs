@@ -8,9 +8,7 @@
 //! # Layout
 //!
 //! * `secret`: the proof that the other side holds the shared secret.
-//! * `assigned`: an invocation on the wire, whose code may be left out.
 
-mod assigned;
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -22,13 +20,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use assigned::{Assigned, CodeMissing};
 pub use secret::{Nonce, Proof, Secret, SecretTooShort, accepts};
 
 use crate::guest::GuestModules;
-use crate::id::{DispatcherId, TaskId, WorkerId};
+use crate::id::{DispatcherId, WorkerId};
+use crate::invocation::Invocation;
 use crate::outcome::Report;
-use crate::task::{Attempt, CodeHash, TaskClass};
+use crate::task::{CodeHash, TaskAttempt, TaskClass};
 
 /// The version of this protocol. Both sides must speak the same; `Hello`, `Challenge` and `Refused`
 /// keep their form in all versions, so that a difference can be said.
@@ -89,15 +87,6 @@ impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// One attempt at one task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct TaskAttempt {
-    /// The task.
-    pub task_id: TaskId,
-    /// The attempt: the fence.
-    pub attempt: Attempt,
 }
 
 /// What a worker says of itself.
@@ -214,8 +203,8 @@ pub enum FromDispatcher {
         /// Why, for people.
         text: String,
     },
-    /// Calls to make.
-    Tasks(Vec<Assigned>),
+    /// Calls to make. Code that was sent in this session before is left out.
+    Tasks(Vec<Invocation>),
     /// Stop a call; its end is reported as that of any other.
     Stop(TaskAttempt),
     /// These batches of reports and returned tasks are stored and need not be sent again.

@@ -5,9 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::id::TaskId;
 use crate::pickle;
-use crate::task::{Attempt, TaskStatus};
+use crate::task::{TaskAttempt, TaskStatus};
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,10 +191,8 @@ impl Outcome {
 /// A worker's word on one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// The task.
-    pub task_id: TaskId,
-    /// The attempt that ended: the fence.
-    pub attempt: Attempt,
+    /// The attempt that ended.
+    pub task: TaskAttempt,
     /// How it ended.
     pub outcome: Outcome,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::grants::Grants;
-use crate::id::FunctionId;
+use crate::id::{FunctionId, TaskId};
 
 /// A word that is none of the words expected in its place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -263,6 +263,21 @@ impl fmt::Display for Attempt {
     }
 }
 
+/// One attempt at one task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TaskAttempt {
+    /// The task.
+    pub task_id: TaskId,
+    /// The number of the attempt: the fence.
+    pub attempt: Attempt,
+}
+
+impl fmt::Display for TaskAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} attempt {}", self.task_id, self.attempt)
+    }
+}
+
 /// What one attempt may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
@@ -287,7 +302,7 @@ impl Limits {
 
 /// Names the bytes of a function: their BLAKE3 hash. Equal code is stored, sent and cached once.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct CodeHash([u8; 32]);
+pub struct CodeHash(#[serde(with = "serde_bytes")] [u8; 32]);
 
 impl CodeHash {
     /// The hash of `code`.

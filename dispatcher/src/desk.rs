@@ -8,9 +8,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use belljar_core::id::{DispatcherId, TaskId};
-use belljar_core::task::Attempt;
-use belljar_store::record::{Beat, Finished, Requeued, Want};
+use belljar_core::id::DispatcherId;
+use belljar_core::task::TaskAttempt;
+use belljar_store::record::{Beat, Completion, Requeued, Want};
 use belljar_store::{Notice, Store, StoreError};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -34,13 +34,13 @@ pub(crate) struct Desk {
     store: Store,
     host: String,
     functions: Functions,
-    intake: Request<(Event, Vec<Finished>)>,
+    intake: Request<(Event, Vec<Completion>)>,
     /// Tasks that were given, on their way to their functions.
-    given: FuturesUnordered<Underway<(Event, Vec<Finished>)>>,
-    settling: Request<Vec<(TaskId, Attempt)>>,
+    given: FuturesUnordered<Underway<(Event, Vec<Completion>)>>,
+    settling: Request<Vec<TaskAttempt>>,
     beating: Request<Result<Beat, StoreError>>,
     next_beat: Instant,
-    finished: Vec<Finished>,
+    finished: Vec<Completion>,
     requeued: Vec<Requeued>,
     /// How many places have become free since the store was last told.
     freed: usize,
@@ -202,7 +202,7 @@ async fn claim(
     id: DispatcherId,
     wants: Vec<Want>,
     functions: Functions,
-) -> (Event, Vec<Finished>) {
+) -> (Event, Vec<Completion>) {
     match store.claim(id, &wants).await {
         Ok(tasks) => {
             let (assignments, ended) = functions.attach(&store, tasks).await;
@@ -220,9 +220,9 @@ async fn claim(
 async fn settle(
     store: Store,
     (id, freed): (DispatcherId, usize),
-    finished: Vec<Finished>,
+    finished: Vec<Completion>,
     requeued: Vec<Requeued>,
-) -> Vec<(TaskId, Attempt)> {
+) -> Vec<TaskAttempt> {
     if !finished.is_empty() {
         retry::until_ok("publish results", || store.finish(id, freed, &finished)).await;
         fail::fail_point!("stored");
@@ -230,6 +230,6 @@ async fn settle(
     if !requeued.is_empty() {
         retry::until_ok("give tasks back", || store.requeue(&requeued)).await;
     }
-    let ends = finished.iter().map(|finished| (finished.id, finished.attempt));
-    ends.chain(requeued.iter().map(|requeued| (requeued.id, requeued.attempt))).collect()
+    let ends = finished.iter().map(|finished| finished.report.task);
+    ends.chain(requeued.iter().map(|requeued| requeued.task)).collect()
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use belljar_core::id::{TaskId, WorkerId};
 use belljar_core::invocation::Invocation;
 use belljar_core::outcome::Report;
-use belljar_core::task::{Attempt, TaskClass};
-use belljar_store::record::{Finished, Held, Requeued, Want};
+use belljar_core::task::{TaskAttempt, TaskClass};
+use belljar_store::record::{ClaimedTask, Completion, Leased, Requeued, Want};
 
 /// Something happened.
 #[derive(Debug)]
@@ -39,16 +39,16 @@ pub enum Event {
         /// The worker.
         worker: WorkerId,
         /// The attempts given back.
-        tasks: Vec<(TaskId, Attempt)>,
+        tasks: Vec<TaskAttempt>,
     },
     /// The answer to [`Action::Claim`].
-    Claimed(Vec<Assignment>),
+    Claimed(Vec<ClaimedTask>),
     /// The store has given tasks that the last claim had room for; [`Event::Given`] follows.
     Coming,
     /// What was [`Event::Coming`], ready to be sent.
     Given {
         /// The tasks.
-        assignments: Vec<Assignment>,
+        assignments: Vec<ClaimedTask>,
         /// Whether the store gives no more before the next claim.
         is_last: bool,
     },
@@ -61,9 +61,9 @@ pub enum Event {
     Reconnected,
     /// The answer to [`Action::Reconcile`]: what the store counts as being in this dispatcher's
     /// hands.
-    Held(Vec<Held>),
+    Held(Vec<Leased>),
     /// The store has taken what was said of these tasks.
-    Settled(Vec<(TaskId, Attempt)>),
+    Settled(Vec<TaskAttempt>),
     /// A client wants this task stopped.
     CancelWanted(TaskId),
     /// Time has passed.
@@ -83,15 +83,6 @@ pub struct NewWorker {
     pub slots: usize,
     /// How many calls it takes at once, waiting ones included.
     pub window: usize,
-}
-
-/// A claimed task, ready to be sent.
-#[derive(Debug, Clone)]
-pub struct Assignment {
-    /// What to run.
-    pub invocation: Invocation,
-    /// How many attempts ended in a death before this one.
-    pub deaths: u32,
 }
 
 /// Something to be done.
@@ -116,13 +107,11 @@ pub enum Action {
     Stop {
         /// The worker.
         worker: WorkerId,
-        /// The task.
-        task_id: TaskId,
-        /// The attempt.
-        attempt: Attempt,
+        /// The call.
+        task: TaskAttempt,
     },
     /// Publish how a task ended.
-    Finish(Finished),
+    Finish(Completion),
     /// Queue a task again.
     Requeue(Requeued),
 }

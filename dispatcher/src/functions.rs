@@ -4,22 +4,19 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use belljar_core::invocation::{Function, Invocation};
-use belljar_core::outcome::{Failure, FailureKind, Outcome, Verdict};
+use belljar_core::limits::CODE_CACHE_BYTES;
+use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, Verdict};
 use belljar_core::task::CodeHash;
 use belljar_store::Store;
-use belljar_store::record::{ClaimedTask, Finished};
+use belljar_store::record::{ClaimedTask, Completion};
 use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use std::time::Duration;
 
-use crate::event::Assignment;
 use crate::retry;
 use crate::scheduler::NO_WORKER;
 
-/// How many bytes of functions are kept.
-const CACHE_BYTES: u64 = 64 << 20;
 /// About how many functions fit, for sizing the cache's tables.
 const CACHE_ENTRIES: usize = 10_000;
 
@@ -38,7 +35,7 @@ impl Weighter<CodeHash, Bytes> for BySize {
 
 impl Functions {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, BySize)))
+        Self(Arc::new(Cache::with_weighter(CACHE_ENTRIES, CODE_CACHE_BYTES as u64, BySize)))
     }
 
     /// Puts each task together with its function. A task whose function the store has lost cannot
@@ -47,22 +44,22 @@ impl Functions {
         &self,
         store: &Store,
         tasks: Vec<ClaimedTask>,
-    ) -> (Vec<Assignment>, Vec<Finished>) {
+    ) -> (Vec<ClaimedTask>, Vec<Completion>) {
         let mut lost = HashSet::new();
-        let mut assignments = Vec::with_capacity(tasks.len());
+        let mut whole = Vec::with_capacity(tasks.len());
         let mut ended = Vec::new();
-        for task in tasks {
-            let hash = task.spec.code;
-            let known = if lost.contains(&hash) { None } else { self.code(store, hash).await };
-            match known {
-                Some(code) => assignments.push(assignment(task, code)),
-                None => {
-                    lost.insert(hash);
-                    ended.push(without_function(&task));
-                }
+        for mut task in tasks {
+            let hash = task.invocation.spec.code;
+            task.invocation.code =
+                if lost.contains(&hash) { None } else { self.code(store, hash).await };
+            if task.invocation.code.is_some() {
+                whole.push(task);
+            } else {
+                lost.insert(hash);
+                ended.push(without_function(&task));
             }
         }
-        (assignments, ended)
+        (whole, ended)
     }
 
     async fn code(&self, store: &Store, hash: CodeHash) -> Option<Bytes> {
@@ -75,22 +72,10 @@ impl Functions {
     }
 }
 
-fn assignment(task: ClaimedTask, code: Bytes) -> Assignment {
-    let invocation = Invocation {
-        task_id: task.id,
-        attempt: task.attempt,
-        class: task.spec.class,
-        limits: task.spec.limits,
-        function: Function { hash: task.spec.code, code },
-        args: task.args,
-        grants: task.spec.grants,
-    };
-    Assignment { invocation, deaths: task.deaths }
-}
-
-fn without_function(task: &ClaimedTask) -> Finished {
-    let text = format!("the store no longer has function {}", task.spec.function_id);
+fn without_function(task: &ClaimedTask) -> Completion {
+    let function_id = task.invocation.spec.function_id;
+    let text = format!("the store no longer has function {function_id}");
     let failure = Failure::by_platform(FailureKind::Limit, text);
     let outcome = Outcome::bare(Verdict::Failed(failure), Duration::ZERO);
-    Finished { id: task.id, attempt: task.attempt, worker: NO_WORKER, outcome }
+    Completion { worker: NO_WORKER, report: Report { task: task.task(), outcome } }
 }

@@ -86,9 +86,7 @@ pub async fn run(
                         fail::fail_point!("leased");
                         transport.send(worker, invocations);
                     }
-                    Action::Stop { worker, task_id, attempt } => {
-                        transport.stop(worker, task_id, attempt);
-                    }
+                    Action::Stop { worker, task } => transport.stop(worker, task),
                     action => desk.take(action),
                 }
             }

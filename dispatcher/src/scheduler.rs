@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use belljar_core::id::{TaskId, WorkerId};
 use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, Verdict};
-use belljar_core::task::{Attempt, Limits};
-use belljar_store::record::{Finished, Held, Requeued, Returned};
+use belljar_core::task::{Attempt, Limits, TaskAttempt};
+use belljar_store::record::{ClaimedTask, Completion, Leased, Requeued, Returned};
 
-use crate::event::{Action, Assignment, DEADLINE_GRACE, Event};
+use crate::event::{Action, DEADLINE_GRACE, Event};
 use crate::fleet::Fleet;
 
 /// The state of one dispatcher.
@@ -57,7 +57,7 @@ struct Intake {
     doubtful: bool,
     /// Attempts that the store counted as held and that were not: what it gave may still have been
     /// on its way when it was asked.
-    suspects: HashSet<(TaskId, Attempt)>,
+    suspects: HashSet<TaskAttempt>,
     /// Tasks that a client cancelled while they may be on their way here.
     cancelled: HashSet<TaskId>,
 }
@@ -110,7 +110,7 @@ impl Scheduler {
                 reports.into_iter().for_each(|report| self.handle_report(worker, report));
             }
             Event::Returned { tasks, .. } => {
-                tasks.into_iter().for_each(|(id, attempt)| self.handle_returned(id, attempt));
+                tasks.into_iter().for_each(|task| self.handle_returned(task));
             }
             Event::Claimed(assignments) => {
                 self.intake.busy = false;
@@ -173,30 +173,30 @@ impl Scheduler {
         }
     }
 
-    fn assign(&mut self, assignments: Vec<Assignment>, now: Instant) {
+    fn assign(&mut self, claimed: Vec<ClaimedTask>, now: Instant) {
         let mut batches: HashMap<WorkerId, Vec<_>> = HashMap::new();
-        for Assignment { invocation, deaths } in assignments {
-            let (id, attempt, limits) = (invocation.task_id, invocation.attempt, invocation.limits);
-            let cancelled = self.intake.cancelled.contains(&id);
+        for ClaimedTask { invocation, deaths } in claimed {
+            let (task, limits) = (invocation.task, invocation.spec.limits);
+            let cancelled = self.intake.cancelled.contains(&task.task_id);
             let idle = self.draining || cancelled;
             let worker = if idle {
                 None
             } else {
-                self.fleet.assign(invocation.class, invocation.function.hash)
+                self.fleet.assign(invocation.spec.class, invocation.spec.code)
             };
             let (stage, deadline) = match worker {
                 Some(_) => (Stage::Running, now + limits.timeout()),
                 None => (Stage::Settling, now),
             };
-            let task = Task {
-                attempt,
+            let held = Task {
+                attempt: task.attempt,
                 worker: worker.unwrap_or(NO_WORKER),
                 deaths,
                 limits,
                 deadline,
                 stage,
             };
-            if let Some(older) = self.held.insert(id, task)
+            if let Some(older) = self.held.insert(task.task_id, held)
                 && older.stage == Stage::Running
             {
                 // The store has taken that attempt back: its report will be refused.
@@ -206,10 +206,10 @@ impl Scheduler {
                 Some(worker) => batches.entry(worker).or_default().push(invocation),
                 None if cancelled => {
                     let outcome = Outcome::bare(Verdict::Cancelled, Duration::ZERO);
-                    self.finish(id, attempt, NO_WORKER, outcome);
+                    self.finish(NO_WORKER, Report { task, outcome });
                 }
                 // Its worker left while the claim was under way.
-                None => self.give_back(id, attempt, Returned::Unstarted),
+                None => self.give_back(task, Returned::Unstarted),
             }
         }
         let sends = batches.into_iter();
@@ -218,10 +218,9 @@ impl Scheduler {
     }
 
     fn handle_report(&mut self, worker: WorkerId, report: Report) {
-        let Report { task_id, attempt, outcome } = report;
-        let Some(held) = self.held.get_mut(&task_id).filter(|held| held.attempt == attempt) else {
+        let Some(held) = self.held_attempt(report.task) else {
             // Resent, or from before a restart of ours: the store's fence decides.
-            return self.finish(task_id, attempt, worker, outcome);
+            return self.finish(worker, report);
         };
         if held.stage == Stage::Settling {
             return;
@@ -230,21 +229,25 @@ impl Scheduler {
         let (deaths, limits) = (held.deaths, held.limits);
         let place = held.worker;
         self.release(place);
-        match &outcome.verdict {
+        match &report.outcome.verdict {
             Verdict::Failed(failure) if failure.kind.is_lost() && deaths < limits.max_retries => {
                 let evidence = failure.message.clone();
-                self.give_back(task_id, attempt, Returned::Died(evidence));
+                self.give_back(report.task, Returned::Died(evidence));
             }
             Verdict::Failed(failure) if failure.kind.is_lost() && deaths > 0 => {
-                let outcome = exhausted(failure, deaths + 1, &outcome);
-                self.finish(task_id, attempt, worker, outcome);
+                let outcome = exhausted(failure, deaths + 1, &report.outcome);
+                self.finish(worker, Report { outcome, ..report });
             }
-            _ => self.finish(task_id, attempt, worker, outcome),
+            _ => self.finish(worker, report),
         }
     }
 
-    fn handle_returned(&mut self, task_id: TaskId, attempt: Attempt) {
-        if let Some(held) = self.held.get_mut(&task_id).filter(|held| held.attempt == attempt) {
+    fn held_attempt(&mut self, task: TaskAttempt) -> Option<&mut Task> {
+        self.held.get_mut(&task.task_id).filter(|held| held.attempt == task.attempt)
+    }
+
+    fn handle_returned(&mut self, task: TaskAttempt) {
+        if let Some(held) = self.held_attempt(task) {
             if held.stage == Stage::Settling {
                 return;
             }
@@ -253,43 +256,43 @@ impl Scheduler {
             self.release(place);
         }
         // Also where it is not known: resent, or from before a restart of ours, and the fence decides.
-        self.give_back(task_id, attempt, Returned::Unstarted);
+        self.give_back(task, Returned::Unstarted);
     }
 
     fn handle_left(&mut self, worker: WorkerId, reason: &str, now: Instant) {
         self.fleet.leave(worker);
         self.intake.stale = true;
         let running = self.held.iter().filter(|(_, held)| held.is_running_on(worker));
-        let lost: Vec<_> = running.map(|(id, held)| (*id, held.attempt, held.deadline)).collect();
-        for (task_id, attempt, deadline) in lost {
+        let lost: Vec<_> = running.map(|(id, held)| (held.task(*id), held.deadline)).collect();
+        for (task, deadline) in lost {
             let kind = if now >= deadline { FailureKind::Timeout } else { FailureKind::WorkerLost };
             let failure = Failure::by_platform(kind, format!("the worker was lost: {reason}"));
             let outcome = Outcome::bare(Verdict::Failed(failure), Duration::ZERO);
-            self.handle_report(worker, Report { task_id, attempt, outcome });
+            self.handle_report(worker, Report { task, outcome });
         }
     }
 
-    fn handle_held(&mut self, stored: Vec<Held>) {
+    fn handle_held(&mut self, stored: Vec<Leased>) {
         self.intake.busy = false;
         let suspects = std::mem::take(&mut self.intake.suspects);
-        for Held { id, attempt, cancelling } in stored {
-            if self.held.contains_key(&id) {
+        for Leased { task, cancelling } in stored {
+            if self.held.contains_key(&task.task_id) {
                 if cancelling {
-                    self.handle_cancel(id);
+                    self.handle_cancel(task.task_id);
                 }
-            } else if self.intake.coming == 0 && suspects.contains(&(id, attempt)) {
-                self.give_back(id, attempt, Returned::Unstarted);
+            } else if self.intake.coming == 0 && suspects.contains(&task) {
+                self.give_back(task, Returned::Unstarted);
             } else {
-                self.intake.suspects.insert((id, attempt));
+                self.intake.suspects.insert(task);
                 self.intake.doubtful = true;
             }
         }
     }
 
-    fn handle_settled(&mut self, settled: &[(TaskId, Attempt)]) {
-        for (task_id, attempt) in settled {
-            if self.held.get(task_id).is_some_and(|held| held.attempt == *attempt) {
-                self.held.remove(task_id);
+    fn handle_settled(&mut self, settled: &[TaskAttempt]) {
+        for task in settled {
+            if self.held_attempt(*task).is_some() {
+                self.held.remove(&task.task_id);
             }
         }
     }
@@ -302,8 +305,8 @@ impl Scheduler {
             return;
         };
         if held.stage == Stage::Running {
-            let (worker, attempt) = (held.worker, held.attempt);
-            self.actions.push(Action::Stop { worker, task_id, attempt });
+            let (worker, task) = (held.worker, held.task(task_id));
+            self.actions.push(Action::Stop { worker, task });
         }
     }
 
@@ -313,13 +316,13 @@ impl Scheduler {
         let overdue = self.held.iter().filter(|(_, held)| {
             held.stage == Stage::Running && now >= held.deadline + DEADLINE_GRACE
         });
-        let overdue: Vec<_> = overdue.map(|(id, held)| (*id, held.attempt, held.worker)).collect();
-        for (task_id, attempt, worker) in overdue {
+        let overdue: Vec<_> = overdue.map(|(id, held)| (held.task(*id), held.worker)).collect();
+        for (task, worker) in overdue {
             let text = "the deadline passed and the worker did not end the call".to_owned();
             let failure = Failure::by_platform(FailureKind::Timeout, text);
             let outcome = Outcome::bare(Verdict::Failed(failure), Duration::ZERO);
-            self.actions.push(Action::Stop { worker, task_id, attempt });
-            self.handle_report(worker, Report { task_id, attempt, outcome });
+            self.actions.push(Action::Stop { worker, task });
+            self.handle_report(worker, Report { task, outcome });
         }
     }
 
@@ -330,12 +333,12 @@ impl Scheduler {
         }
     }
 
-    fn finish(&mut self, id: TaskId, attempt: Attempt, worker: WorkerId, outcome: Outcome) {
-        self.actions.push(Action::Finish(Finished { id, attempt, worker, outcome }));
+    fn finish(&mut self, worker: WorkerId, report: Report) {
+        self.actions.push(Action::Finish(Completion { worker, report }));
     }
 
-    fn give_back(&mut self, id: TaskId, attempt: Attempt, reason: Returned) {
-        self.actions.push(Action::Requeue(Requeued { id, attempt, reason }));
+    fn give_back(&mut self, task: TaskAttempt, reason: Returned) {
+        self.actions.push(Action::Requeue(Requeued { task, reason }));
     }
 }
 
@@ -343,6 +346,10 @@ impl Scheduler {
 pub(crate) const NO_WORKER: WorkerId = WorkerId::from_bytes([0; 16]);
 
 impl Task {
+    const fn task(&self, task_id: TaskId) -> TaskAttempt {
+        TaskAttempt { task_id, attempt: self.attempt }
+    }
+
     fn is_running_on(&self, worker: WorkerId) -> bool {
         self.stage == Stage::Running && self.worker == worker
     }

@@ -6,12 +6,12 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use belljar_core::id::{TaskId, WorkerId};
-use belljar_core::invocation::{Function, Invocation};
+use belljar_core::invocation::Invocation;
 use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, Verdict};
-use belljar_core::task::{Attempt, CodeHash, Limits, TaskClass};
-use belljar_dispatcher::event::{Action, Assignment, DEADLINE_GRACE, Event, NewWorker};
+use belljar_core::task::{Attempt, Limits, TaskAttempt, TaskClass};
+use belljar_dispatcher::event::{Action, DEADLINE_GRACE, Event, NewWorker};
 use belljar_dispatcher::scheduler::Scheduler;
-use belljar_store::record::{Held, Returned};
+use belljar_store::record::{ClaimedTask, Leased, Returned};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -19,29 +19,31 @@ fn class() -> TaskClass {
     "native:3.11".parse().expect("a class")
 }
 
-fn assignment(task_id: TaskId, attempt: u32, deaths: u32) -> Assignment {
-    let function = Function { hash: CodeHash::of(b"f"), code: Bytes::from_static(b"f") };
-    let limits = Limits { timeout_ms: 1000, memory_mb: 64, max_retries: 2 };
-    let attempt = Attempt(attempt);
-    let args = Bytes::new();
-    let invocation =
-        Invocation { task_id, attempt, class: class(), limits, function, args, grants: None };
-    Assignment { invocation, deaths }
+fn attempt(task_id: TaskId, number: u32) -> TaskAttempt {
+    TaskAttempt { task_id, attempt: Attempt(number) }
+}
+
+fn assignment(task_id: TaskId, number: u32, deaths: u32) -> ClaimedTask {
+    let mut invocation =
+        Invocation::standalone(class(), Bytes::from_static(b"f"), Bytes::new());
+    invocation.task = attempt(task_id, number);
+    invocation.spec.limits = Limits { timeout_ms: 1000, memory_mb: 64, max_retries: 2 };
+    ClaimedTask { invocation, deaths }
 }
 
 fn given(task_id: TaskId) -> Event {
     Event::Given { assignments: vec![assignment(task_id, 1, 0)], is_last: true }
 }
 
-fn completed(task_id: TaskId, attempt: u32) -> Report {
+fn completed(task: TaskAttempt) -> Report {
     let outcome = Outcome::bare(Verdict::Completed(Bytes::from_static(b"v")), Duration::ZERO);
-    Report { task_id, attempt: Attempt(attempt), outcome }
+    Report { task, outcome }
 }
 
-fn died(task_id: TaskId, attempt: u32) -> Report {
+fn died(task: TaskAttempt) -> Report {
     let failure = Failure::by_platform(FailureKind::ExecutorDied, "killed by signal 11".to_owned());
     let outcome = Outcome::bare(Verdict::Failed(failure), Duration::ZERO);
-    Report { task_id, attempt: Attempt(attempt), outcome }
+    Report { task, outcome }
 }
 
 /// A scheduler with one worker that takes `window` calls, its first claim under way.
@@ -56,7 +58,7 @@ fn started(window: usize) -> (Scheduler, WorkerId, Instant) {
 #[test]
 fn what_is_given_back_from_before_a_restart_is_for_the_store_to_judge() {
     let (mut scheduler, worker, now) = started(1);
-    let tasks = vec![(TaskId::random(), Attempt(4))];
+    let tasks = vec![attempt(TaskId::random(), 4)];
     let actions = scheduler.handle(Event::Returned { worker, tasks }, now);
     assert_eq!(returned(&actions), [&Returned::Unstarted]);
     assert!(scheduler.held() == 0);
@@ -71,7 +73,7 @@ fn returned(actions: &[Action]) -> Vec<&Returned> {
 
 fn finished(actions: &[Action]) -> Vec<&Verdict> {
     fn verdict(action: &Action) -> Option<&Verdict> {
-        if let Action::Finish(finished) = action { Some(&finished.outcome.verdict) } else { None }
+        if let Action::Finish(finished) = action { Some(&finished.report.outcome.verdict) } else { None }
     }
     actions.iter().filter_map(verdict).collect()
 }
@@ -101,10 +103,10 @@ fn a_place_that_comes_before_a_call_s_end_and_goes_with_it_costs_one_claim() {
     let actions = scheduler.handle(Event::Claimed(vec![assignment(second, 1, 0)]), now);
     assert!(matches!(actions[..], [Action::Send { .. }]), "{actions:?}");
     assert!(scheduler.handle(Event::Resized { worker, window: 1 }, now).is_empty());
-    let reports = vec![completed(first, 1)];
+    let reports = vec![completed(attempt(first, 1))];
     let actions = scheduler.handle(Event::Reported { worker, reports }, now);
     assert!(matches!(actions[..], [Action::Finish(_)]), "no place is free: {actions:?}");
-    let reports = vec![completed(second, 1)];
+    let reports = vec![completed(attempt(second, 1))];
     let actions = scheduler.handle(Event::Reported { worker, reports }, now);
     assert!(actions.iter().any(|action| matches!(action, Action::Freed(1))), "{actions:?}");
 }
@@ -126,7 +128,7 @@ fn an_executor_that_dies_is_retried_until_the_limit_then_failed_with_the_evidenc
         let (mut scheduler, worker, now) = started(1);
         let task_id = TaskId::random();
         scheduler.handle(Event::Claimed(vec![assignment(task_id, 3, deaths)]), now);
-        let reports = vec![died(task_id, 3)];
+        let reports = vec![died(attempt(task_id, 3))];
         let actions = scheduler.handle(Event::Reported { worker, reports }, now);
         if retried {
             let [Returned::Died(evidence)] = &returned(&actions)[..] else { panic!("{actions:?}") };
@@ -210,7 +212,7 @@ fn the_store_is_told_of_free_places_so_that_it_can_give_on() {
     let assignments = vec![assignment(task_id, 1, 0)];
     let actions = scheduler.handle(Event::Given { assignments, is_last: false }, now);
     assert!(matches!(actions[..], [Action::Send { .. }]), "no claim: {actions:?}");
-    let reports = vec![completed(task_id, 1)];
+    let reports = vec![completed(attempt(task_id, 1))];
     let actions = scheduler.handle(Event::Reported { worker, reports }, now);
     assert!(matches!(actions[..], [Action::Freed(1), Action::Finish(_)]), "{actions:?}");
     // Less room than the store knows of: it is told at once, also that there is none.
@@ -237,13 +239,13 @@ fn a_gift_that_arrives_after_the_store_was_asked_is_not_given_back() {
     scheduler.handle(Event::Claimed(Vec::new()), now);
     scheduler.handle(Event::Reconnected, now);
     let task_id = TaskId::random();
-    let stored = vec![Held { id: task_id, attempt: Attempt(1), cancelling: false }];
+    let stored = vec![Leased { task: attempt(task_id, 1), cancelling: false }];
     scheduler.handle(Event::Held(stored.clone()), now);
     scheduler.handle(Event::Coming, now);
     scheduler.handle(Event::Held(stored.clone()), now);
     scheduler.handle(given(task_id), now);
     assert_eq!(returned(&scheduler.handle(Event::Held(stored), now)).len(), 0);
-    let reports = vec![completed(task_id, 1)];
+    let reports = vec![completed(attempt(task_id, 1))];
     assert_eq!(finished(&scheduler.handle(Event::Reported { worker, reports }, now)).len(), 1);
 }
 
@@ -251,14 +253,14 @@ fn a_gift_that_arrives_after_the_store_was_asked_is_not_given_back() {
 fn while_draining_nothing_is_claimed_and_what_arrives_is_given_back() {
     let (mut scheduler, _, now) = started(2);
     scheduler.handle(Event::DrainBegun, now);
-    let (task_id, attempt) = (TaskId::random(), Attempt(1));
+    let task_id = TaskId::random();
     let actions = scheduler.handle(Event::Claimed(vec![assignment(task_id, 1, 0)]), now);
     assert_eq!(returned(&actions), [&Returned::Unstarted]);
     let is_nothing = |action: &Action| matches!(action, Action::Claim(wants) if wants.is_empty());
     assert!(actions.iter().any(is_nothing), "the store is told to give nothing more");
     assert!(scheduler.handle(Event::Claimed(Vec::new()), now).is_empty());
     assert!(!scheduler.is_idle());
-    scheduler.handle(Event::Settled(vec![(task_id, attempt)]), now);
+    scheduler.handle(Event::Settled(vec![attempt(task_id, 1)]), now);
     assert!(scheduler.is_idle());
 }
 
@@ -267,12 +269,12 @@ struct World {
     scheduler: Scheduler,
     now: Instant,
     windows: HashMap<WorkerId, usize>,
-    running: HashMap<(TaskId, u32), WorkerId>,
+    running: HashMap<TaskAttempt, WorkerId>,
     /// What was told to stop and has not been heard of since.
-    stopped: HashMap<(TaskId, u32), WorkerId>,
-    settling: Vec<(TaskId, Attempt)>,
-    opened: HashSet<(TaskId, u32)>,
-    ended: HashSet<(TaskId, u32)>,
+    stopped: HashMap<TaskAttempt, WorkerId>,
+    settling: Vec<TaskAttempt>,
+    opened: HashSet<TaskAttempt>,
+    ended: HashSet<TaskAttempt>,
     wanted: Option<usize>,
     reconciling: bool,
     /// Whether the store waits for tasks for this dispatcher.
@@ -310,17 +312,17 @@ impl World {
                 }
                 Action::Send { worker, invocations } => {
                     for sent in invocations {
-                        self.running.insert((sent.task_id, sent.attempt.0), worker);
+                        self.running.insert(sent.task, worker);
                     }
                     assert!(self.load(worker) <= self.windows[&worker], "more than the window");
                 }
-                Action::Stop { task_id, attempt, .. } => {
-                    let stopped = self.running.remove_entry(&(task_id, attempt.0));
+                Action::Stop { task, .. } => {
+                    let stopped = self.running.remove_entry(&task);
                     self.stopped.extend(stopped);
                 }
                 Action::Freed(_) => {}
-                Action::Finish(finished) => self.end(finished.id, finished.attempt),
-                Action::Requeue(requeued) => self.end(requeued.id, requeued.attempt),
+                Action::Finish(finished) => self.end(finished.report.task),
+                Action::Requeue(requeued) => self.end(requeued.task),
             }
         }
     }
@@ -337,14 +339,14 @@ impl World {
         assert!(!has_room || asks || self.is_waited_for, "it would wait for ever");
     }
 
-    fn end(&mut self, id: TaskId, attempt: Attempt) {
-        assert!(self.opened.contains(&(id, attempt.0)), "an attempt that was never opened");
-        assert!(self.ended.insert((id, attempt.0)), "an attempt that ends twice");
-        self.stopped.remove(&(id, attempt.0));
-        self.settling.push((id, attempt));
+    fn end(&mut self, task: TaskAttempt) {
+        assert!(self.opened.contains(&task), "an attempt that was never opened");
+        assert!(self.ended.insert(task), "an attempt that ends twice");
+        self.stopped.remove(&task);
+        self.settling.push(task);
     }
 
-    fn pick(&self, at: usize) -> Option<((TaskId, u32), WorkerId)> {
+    fn pick(&self, at: usize) -> Option<(TaskAttempt, WorkerId)> {
         let mut all: Vec<_> = self.running.iter().map(|(task, worker)| (*task, *worker)).collect();
         all.sort_unstable();
         (!all.is_empty()).then(|| all[at % all.len()])
@@ -373,7 +375,7 @@ impl World {
             (None, true) => self.is_waited_for = !is_last,
             (None, false) => return,
         }
-        self.opened.extend(given.iter().map(|task| (task.invocation.task_id, 1)));
+        self.opened.extend(given.iter().map(ClaimedTask::task));
         self.handle(Event::Coming);
         self.handle(Event::Given { assignments: given, is_last });
     }
@@ -401,21 +403,21 @@ impl World {
                 let count = if wanted == 0 { 0 } else { at % (wanted + 1) };
                 let claimed: Vec<_> =
                     (0..count).map(|_| assignment(TaskId::random(), 1, (at % 4) as u32)).collect();
-                self.opened.extend(claimed.iter().map(|task| (task.invocation.task_id, 1)));
+                self.opened.extend(claimed.iter().map(ClaimedTask::task));
                 self.is_waited_for = count < wanted;
                 self.handle(Event::Claimed(claimed));
             }
             4 | 5 => {
-                let Some(((task_id, attempt), worker)) = self.pick(at) else { return };
-                self.running.remove(&(task_id, attempt));
+                let Some((task, worker)) = self.pick(at) else { return };
+                self.running.remove(&task);
                 let report =
-                    if what == 4 { completed(task_id, attempt) } else { died(task_id, attempt) };
+                    if what == 4 { completed(task) } else { died(task) };
                 self.handle(Event::Reported { worker, reports: vec![report] });
             }
             6 => {
-                let Some(((task_id, attempt), worker)) = self.pick(at) else { return };
-                self.running.remove(&(task_id, attempt));
-                let tasks = vec![(task_id, Attempt(attempt))];
+                let Some((task, worker)) = self.pick(at) else { return };
+                self.running.remove(&task);
+                let tasks = vec![task];
                 self.handle(Event::Returned { worker, tasks });
             }
             7 => {

@@ -116,9 +116,8 @@ async fn light_worker(address: SocketAddr, mut leave: watch::Receiver<bool>) {
                 }
                 FromDispatcher::Tasks(tasks) => {
                     sequence += 1;
-                    let report = |task: &belljar_core::message::Assigned| Report {
-                        task_id: task.task_id,
-                        attempt: task.attempt,
+                    let report = |invocation: &belljar_core::invocation::Invocation| Report {
+                        task: invocation.task,
                         outcome: Outcome::bare(
                             Verdict::Completed(Bytes::from_static(SEVEN)),
                             Duration::ZERO,

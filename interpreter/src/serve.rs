@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 
-use belljar_core::frame::{self, Call, Done, FrameError, Raised, Ready, Reply};
+use belljar_core::frame::{self, Call, Done, FrameError, Ready, Reply};
 use belljar_core::outcome::{Failure, FailureKind, Phases};
 use belljar_core::task::CodeHash;
 use bytes::Bytes;
@@ -68,13 +68,14 @@ impl Server {
             Ready { python: self.interpreter.python.clone(), dill: self.interpreter.dill.clone() };
         frame::write(&mut self.socket, &Reply::Ready(ready))?;
         while let Some(call) = frame::read::<Call>(&mut self.reader)? {
-            if call.forget {
+            if call.evict {
                 self.codes.clear();
             }
-            if let Some(code) = &call.code {
-                self.codes.insert(call.hash, PyBytes::new(py, code).unbind());
+            let hash = call.invocation.spec.code;
+            if let Some(code) = &call.invocation.code {
+                self.codes.insert(hash, PyBytes::new(py, code).unbind());
             }
-            let code = self.codes.get(&call.hash).ok_or(ServeError::UnknownCode(call.hash))?;
+            let code = self.codes.get(&hash).ok_or(ServeError::UnknownCode(hash))?;
             let code = code.clone_ref(py).into_bound(py);
             let done = self.call(py, &code, &call)?;
             if sys::pid() != process {
@@ -93,18 +94,18 @@ impl Server {
         code: &Bound<'_, PyBytes>,
         call: &Call,
     ) -> Result<Done, ServeError> {
-        let args = PyBytes::new(py, &call.args);
+        let args = PyBytes::new(py, &call.invocation.args);
         let env = call.granted.as_ref().map(|granted| environment(py, &granted.env));
-        self.memory.limit(call.memory_mb)?;
+        self.memory.limit(call.invocation.spec.limits.memory_mb)?;
         let answer = self.interpreter.run.bind(py).call1((code, args, env));
         let used = self.memory.release()?;
         let (result, phases) = match answer.and_then(|answer| answer.extract::<Answer<'_>>()) {
             Ok((ok, pickle, kind, message, traceback, decode_us, call_us, encode_us)) => {
                 let pickle = Bytes::copy_from_slice(pickle.as_bytes());
                 let phases = Phases { instance_us: 0, decode_us, call_us, encode_us };
-                let raised =
-                    |exception| Raised { kind: kind_of(&kind), exception, message, traceback };
-                (if ok { Ok(pickle) } else { Err(raised(pickle)) }, phases)
+                let failure =
+                    |exception| Failure { kind: kind_of(&kind), exception, message, traceback };
+                (if ok { Ok(pickle) } else { Err(failure(pickle)) }, phases)
             }
             Err(error) => (Err(beyond_runner(py, &error)), Phases::default()),
         };
@@ -136,16 +137,10 @@ fn kind_of(word: &str) -> FailureKind {
 
 /// An exception that the runner could not treat: there was no memory left to do so, or a signal
 /// handler of the function raised while it did.
-fn beyond_runner(py: Python<'_>, error: &PyErr) -> Raised {
+fn beyond_runner(py: Python<'_>, error: &PyErr) -> Failure {
     let kind = match error.is_instance_of::<PyMemoryError>(py) {
         true => FailureKind::Memory,
         false => FailureKind::Exception,
     };
-    let failure = Failure::by_platform(kind, error.to_string());
-    Raised {
-        kind,
-        exception: failure.exception,
-        message: failure.message,
-        traceback: String::new(),
-    }
+    Failure::by_platform(kind, error.to_string())
 }

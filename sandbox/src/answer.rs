@@ -1,6 +1,5 @@
 //! What a call came to, and how it is read from the guest.
 
-use belljar_core::frame::Raised;
 use belljar_core::outcome::{Failure, FailureKind, Phases};
 use bytes::Bytes;
 use wasmtime::Trap;
@@ -12,7 +11,7 @@ use crate::wasi::{Captured, Exit};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The pickled return value, or what was raised.
-    pub result: Result<Bytes, Raised>,
+    pub result: Result<Bytes, Failure>,
     /// Where the time went.
     pub phases: Phases,
     /// The most linear memory held, in bytes.
@@ -32,7 +31,7 @@ const TOO_DEEP: u32 = 2;
 pub(crate) const STRUCTURE_BYTES: usize = 64;
 
 /// Reads the structure at the start of `at` in the guest's memory.
-pub(crate) fn read(memory: &[u8], at: usize) -> Option<(Result<Bytes, Raised>, Phases)> {
+pub(crate) fn read(memory: &[u8], at: usize) -> Option<(Result<Bytes, Failure>, Phases)> {
     let fields = memory.get(at..at.checked_add(STRUCTURE_BYTES)?)?;
     let number = |at: usize| Some(u32::from_le_bytes(fields.get(at..at + 4)?.try_into().ok()?));
     let long = |at: usize| Some(u64::from_le_bytes(fields.get(at..at + 8)?.try_into().ok()?));
@@ -46,7 +45,7 @@ pub(crate) fn read(memory: &[u8], at: usize) -> Option<(Result<Bytes, Raised>, P
         Ok(pickle)
     } else {
         let kind = kind(bytes(12)?);
-        Err(Raised { kind, exception: pickle, message: text(20)?, traceback: text(28)? })
+        Err(Failure { kind, exception: pickle, message: text(20)?, traceback: text(28)? })
     };
     let phases =
         Phases { instance_us: 0, decode_us: long(40)?, call_us: long(48)?, encode_us: long(56)? };
@@ -65,27 +64,21 @@ fn kind(word: &[u8]) -> FailureKind {
 }
 
 /// A failure that the sandbox found.
-fn raised(kind: FailureKind, message: impl Into<String>) -> Raised {
-    let failure = Failure::by_platform(kind, message.into());
-    Raised {
-        kind: failure.kind,
-        exception: failure.exception,
-        message: failure.message,
-        traceback: failure.traceback,
-    }
+fn raised(kind: FailureKind, message: impl Into<String>) -> Failure {
+    Failure::by_platform(kind, message.into())
 }
 
-fn out_of_memory(account: &Account) -> Raised {
+fn out_of_memory(account: &Account) -> Failure {
     let limit = account.memory_limit >> 20;
     raised(FailureKind::Memory, format!("the call reached its memory limit of {limit} MiB"))
 }
 
-fn too_deep() -> Raised {
+fn too_deep() -> Failure {
     raised(FailureKind::Recursion, "the call reached the stack limit of the sandbox")
 }
 
 /// The guest came back, but without an answer of the runner's.
-pub(crate) fn unanswered(word: u32, account: &Account) -> Raised {
+pub(crate) fn unanswered(word: u32, account: &Account) -> Failure {
     match word {
         OUT_OF_MEMORY => out_of_memory(account),
         TOO_DEEP => too_deep(),
@@ -96,7 +89,7 @@ pub(crate) fn unanswered(word: u32, account: &Account) -> Raised {
 }
 
 /// The guest did not come back. `stack_pointer` is the one of its own stack at that time.
-pub(crate) fn ended(error: &wasmtime::Error, account: &Account, stack_pointer: i32) -> Raised {
+pub(crate) fn ended(error: &wasmtime::Error, account: &Account, stack_pointer: i32) -> Failure {
     /// An overflow is noticed below the end of the stack, or by a function that needs little more.
     const STACK_MARGIN: i32 = 64 << 10;
     if let Some(Exit(status)) = error.downcast_ref() {

@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-use belljar_core::frame::Raised;
 use belljar_core::outcome::Phases;
 use bytes::Bytes;
 use wasmtime::{Global, Instance, Memory, Store, TypedFunc, Val};
@@ -183,7 +182,7 @@ impl Ready {
         }
     }
 
-    fn call(&mut self, code: &[u8], args: &[u8], env: &[u8]) -> (Result<Bytes, Raised>, Phases) {
+    fn call(&mut self, code: &[u8], args: &[u8], env: &[u8]) -> (Result<Bytes, Failure>, Phases) {
         match self.run(code, args, env) {
             Ok(answer) => answer,
             Err(error) => {
@@ -202,7 +201,7 @@ impl Ready {
         code: &[u8],
         args: &[u8],
         env: &[u8],
-    ) -> wasmtime::Result<(Result<Bytes, Raised>, Phases)> {
+    ) -> wasmtime::Result<(Result<Bytes, Failure>, Phases)> {
         let env = if env.is_empty() { Some((0, 0)) } else { self.give(env)? };
         let (Some(code), Some(args), Some(env)) = (self.give(code)?, self.give(args)?, env) else {
             let refusal = answer::unanswered(answer::OUT_OF_MEMORY, &self.store.data().account);

@@ -101,7 +101,7 @@ fn wants(count: usize) -> Result<[Want; 1]> {
 }
 
 fn finished_all(tasks: &[ClaimedTask]) -> Vec<Finished> {
-    tasks.iter().map(|task| finished(task.id, task.attempt)).collect()
+    tasks.iter().map(|task| finished(task.task())).collect()
 }
 
 #[derive(Clone, Copy, Default)]

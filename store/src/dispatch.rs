@@ -2,15 +2,16 @@
 
 use std::iter::zip;
 
-use belljar_core::id::{DispatcherId, TaskId};
-use belljar_core::task::Attempt;
+use belljar_core::id::DispatcherId;
+use belljar_core::invocation::Invocation;
+use belljar_core::task::{Attempt, TaskAttempt};
 use bytes::Bytes;
 
 use crate::Store;
 use crate::card::{self, Card};
 use crate::error::StoreError;
 use crate::large::{args_key, is_large, unpublished_key};
-use crate::record::{ClaimedTask, Finished, Held, Requeued, Returned, Settled, Want};
+use crate::record::{ClaimedTask, Completion, Leased, Requeued, Returned, Settled, Want};
 use crate::reply::{parse_id, unexpected};
 use crate::script::{CLAIM, FINISH, HELD, REQUEUE};
 
@@ -52,13 +53,14 @@ impl Store {
             if card.has_large_args() {
                 large.push((place, args_key(id)));
             }
-            let attempt = Attempt(attempt);
-            tasks.push(ClaimedTask { id, attempt, deaths, spec: body.spec, args });
+            let task = TaskAttempt { task_id: id, attempt: Attempt(attempt) };
+            let invocation = Invocation { task, spec: body.spec, code: None, args };
+            tasks.push(ClaimedTask { invocation, deaths });
         }
         let (places, keys): (Vec<_>, Vec<_>) = large.into_iter().unzip();
         for (place, args) in zip(places, self.get_large("claim", keys).await?) {
             // They are gone where the task has ended meanwhile; this attempt will be told so.
-            tasks[place].args = args.unwrap_or_default();
+            tasks[place].invocation.args = args.unwrap_or_default();
         }
         Ok(tasks)
     }
@@ -73,20 +75,21 @@ impl Store {
         &self,
         dispatcher: DispatcherId,
         freed: usize,
-        finished: &[Finished],
+        finished: &[Completion],
     ) -> Result<Vec<Settled>, StoreError> {
         let mut settled = Vec::with_capacity(finished.len());
         let mut freed = freed as u64;
         for part in finished.chunks(SETTLED_AT_ONCE) {
             let mut rows: Vec<_> =
-                part.iter().map(|one| card::ending(Some(one.worker), &one.outcome)).collect();
+                part.iter().map(|one| card::ending(Some(one.worker), &one.report.outcome)).collect();
             self.put_results(part, &mut rows).await?;
             let bytes = rows.iter().map(|(_, ending, result)| 64 + ending.len() + result.len());
             let mut call = FINISH.call(4 + 5 * part.len(), bytes.sum());
             call.number(self.result_ttl_ms()).arg(&*self.cancelled_ending);
             call.arg(dispatcher.to_string()).number(std::mem::take(&mut freed));
             for (one, (letter, ending, result)) in zip(part, &rows) {
-                call.arg(one.id.to_string()).arg(fence(one.attempt)).arg(letter);
+                let TaskAttempt { task_id, attempt } = one.report.task;
+                call.arg(task_id.to_string()).arg(fence(attempt)).arg(letter);
                 call.arg(ending).arg(result);
             }
             settled.extend(read_letters("finish", call.run(self).await?, part.len())?);
@@ -98,12 +101,12 @@ impl Store {
     /// memory is full, which refuses writes outside of scripts, they stay: ended tasks make room.
     async fn put_results(
         &self,
-        part: &[Finished],
+        part: &[Completion],
         rows: &mut [(&'static str, Vec<u8>, Bytes)],
     ) -> Result<(), StoreError> {
         let large = zip(part, rows.iter()).filter(|(_, (.., result))| is_large(result));
         let values =
-            large.map(|(one, (.., result))| (unpublished_key(one.id, one.attempt), result));
+            large.map(|(one, (.., result))| (unpublished_key(one.report.task), result));
         match self.put_large("finish", values).await {
             Ok(()) => {}
             Err(StoreError::RefusesWrites(_)) => return Ok(()),
@@ -126,7 +129,7 @@ impl Store {
             let mut call = REQUEUE.call(2 + 4 * part.len(), 128 * part.len());
             call.number(self.result_ttl_ms()).arg(&*self.cancelled_ending);
             for one in part {
-                call.arg(one.id.to_string()).arg(fence(one.attempt));
+                call.arg(one.task.task_id.to_string()).arg(fence(one.task.attempt));
                 match &one.reason {
                     Returned::Unstarted => call.arg("U").arg(""),
                     Returned::Died(text) => call.arg("D").arg(card::evidence(text)),
@@ -144,12 +147,12 @@ impl Store {
     ///
     /// # Errors
     /// Redis cannot be had.
-    pub async fn held(&self, dispatcher: DispatcherId) -> Result<Vec<Held>, StoreError> {
+    pub async fn held(&self, dispatcher: DispatcherId) -> Result<Vec<Leased>, StoreError> {
         let mut call = HELD.call(1, 36);
         let rows: Vec<(String, u32, String)> = call.arg(dispatcher.to_string()).run(self).await?;
         let held = rows.into_iter().map(|(id, attempt, flag)| {
-            let id: TaskId = parse_id(&id)?;
-            Ok(Held { id, attempt: Attempt(attempt), cancelling: flag == "X" })
+            let task = TaskAttempt { task_id: parse_id(&id)?, attempt: Attempt(attempt) };
+            Ok(Leased { task, cancelling: flag == "X" })
         });
         held.collect()
     }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use belljar_core::id::TaskId;
-use belljar_core::task::Attempt;
+use belljar_core::task::TaskAttempt;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
@@ -37,8 +37,8 @@ pub(crate) fn result_key(id: TaskId) -> String {
 
 /// Where the result of an attempt stands that `finish.lua` has not taken over. Under a name of its own:
 /// a late attempt must not touch what was published.
-pub(crate) fn unpublished_key(id: TaskId, attempt: Attempt) -> String {
-    format!("{}:{attempt}", result_key(id))
+pub(crate) fn unpublished_key(task: TaskAttempt) -> String {
+    format!("{}:{}", result_key(task.task_id), task.attempt)
 }
 
 impl Store {

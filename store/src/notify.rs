@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use belljar_core::id::{DispatcherId, TaskId};
-use belljar_core::task::{Attempt, TaskStatus};
+use belljar_core::invocation::Invocation;
+use belljar_core::task::{Attempt, TaskAttempt, TaskStatus};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
@@ -336,7 +337,9 @@ fn read_given(message: &[u8]) -> Option<Notice> {
         let id = id(id_text)?;
         let (_, body) = Card::read(id, Bytes::copy_from_slice(card)).ok()?.accepted(id).ok()?;
         let args = Bytes::copy_from_slice(args);
-        tasks.push(ClaimedTask { id, attempt: Attempt(1), deaths: 0, spec: body.spec, args });
+        let task = TaskAttempt { task_id: id, attempt: Attempt(1) };
+        let invocation = Invocation { task, spec: body.spec, code: None, args };
+        tasks.push(ClaimedTask { invocation, deaths: 0 });
         rest = after;
     }
     Some(Notice::Given { tasks, is_last: *first == b'C' })

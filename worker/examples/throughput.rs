@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use belljar_core::grants::Offers;
 use belljar_core::id::TaskId;
-use belljar_core::invocation::{Function, Invocation};
+use belljar_core::invocation::Invocation;
 use belljar_core::outcome::{Outcome, Verdict};
-use belljar_core::task::{Attempt, CodeHash, Limits, PythonVersion, Runtime, TaskClass};
+use belljar_core::task::{PythonVersion, Runtime, TaskAttempt, TaskClass};
 use belljar_worker::ChildCommand;
 use belljar_worker::config::PoolConfig;
 use belljar_worker::executor::NativeExecutor;
@@ -106,7 +106,7 @@ async fn burst(pool: &Pool, events: &mut Receiver<PoolEvent>, invocation: &Invoc
                 ended += 1;
             }
             // Where the machine stood still for a while.
-            PoolEvent::Returned { .. } => {
+            PoolEvent::Returned(_) => {
                 returned += 1;
                 submitted -= 1;
             }
@@ -129,7 +129,8 @@ async fn finished(events: &mut Receiver<PoolEvent>) -> Outcome {
 }
 
 fn fresh(invocation: &Invocation) -> Invocation {
-    Invocation { task_id: TaskId::random(), ..invocation.clone() }
+    let task = TaskAttempt { task_id: TaskId::random(), ..invocation.task };
+    Invocation { task, ..invocation.clone() }
 }
 
 fn invocation(python: &Path, source: &str, args: &str) -> Invocation {
@@ -141,15 +142,8 @@ fn invocation(python: &Path, source: &str, args: &str) -> Invocation {
         Bytes::from(output.stdout)
     };
     let code = dill("f");
-    Invocation {
-        task_id: TaskId::random(),
-        attempt: Attempt(1),
-        class: TaskClass { runtime: Runtime::Native, python: PythonVersion::default() },
-        limits: Limits::DEFAULT,
-        function: Function { hash: CodeHash::of(&code), code },
-        args: dill(args),
-        grants: None,
-    }
+    let class = TaskClass { runtime: Runtime::Native, python: PythonVersion::default() };
+    Invocation::standalone(class, code, dill(args))
 }
 
 /// Processor time of this process, children not counted.

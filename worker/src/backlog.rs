@@ -4,9 +4,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use belljar_core::id::TaskId;
 use belljar_core::invocation::Invocation;
-use belljar_core::task::{Attempt, CodeHash};
+use belljar_core::task::{CodeHash, TaskAttempt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -44,8 +43,7 @@ pub(crate) enum Cancelled {
 
 #[derive(Debug)]
 struct Running {
-    task_id: TaskId,
-    attempt: Attempt,
+    task: TaskAttempt,
     cancel: CancellationToken,
     function: CodeHash,
     since: Instant,
@@ -135,10 +133,8 @@ impl Backlog {
 
     fn start(&mut self, slot: usize, invocation: Invocation, now: Instant) -> Job {
         let cancel = CancellationToken::new();
-        let Invocation { task_id, attempt, ref function, .. } = invocation;
-        let (cancelled, function) = (cancel.clone(), function.hash);
-        self.running[slot] =
-            Some(Running { task_id, attempt, cancel: cancelled, function, since: now });
+        let (task, function) = (invocation.task, invocation.spec.code);
+        self.running[slot] = Some(Running { task, cancel: cancel.clone(), function, since: now });
         Job { invocation, cancel }
     }
 
@@ -191,15 +187,13 @@ impl Backlog {
     }
 
     /// Stops an attempt.
-    pub(crate) fn cancel(&mut self, task_id: TaskId, attempt: Attempt) -> Cancelled {
+    pub(crate) fn cancel(&mut self, task: TaskAttempt) -> Cancelled {
         let mut running = self.running.iter().flatten();
-        if let Some(it) = running.find(|it| (it.task_id, it.attempt) == (task_id, attempt)) {
+        if let Some(it) = running.find(|it| it.task == task) {
             it.cancel.cancel();
             return Cancelled::Running;
         }
-        let is_it =
-            |it: &Waiting| (it.invocation.task_id, it.invocation.attempt) == (task_id, attempt);
-        match self.waiting.iter().position(is_it) {
+        match self.waiting.iter().position(|it| it.invocation.task == task) {
             Some(position) => {
                 self.waiting.remove(position);
                 Cancelled::Waiting
@@ -221,22 +215,14 @@ fn is_near(end: Instant, now: Instant) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use belljar_core::invocation::Function;
-    use belljar_core::task::Limits;
+    use belljar_core::task::Attempt;
     use bytes::Bytes;
 
     use super::*;
 
     fn invocation() -> Invocation {
-        Invocation {
-            task_id: TaskId::random(),
-            attempt: Attempt(1),
-            class: "native:3.11".parse().expect("a class"),
-            limits: Limits::DEFAULT,
-            function: Function { hash: CodeHash::of(b""), code: Bytes::new() },
-            args: Bytes::new(),
-            grants: None,
-        }
+        let class = "native:3.11".parse().expect("a class");
+        Invocation::standalone(class, Bytes::new(), Bytes::new())
     }
 
     /// One that has run `calls` calls of that length.
@@ -296,14 +282,15 @@ mod tests {
     fn what_waits_is_cancelled_at_once() {
         let mut backlog = Backlog::new(1);
         let (first, second) = (invocation(), invocation());
-        let ids = [&first, &second].map(|it| it.task_id);
+        let [first_task, second_task] = [&first, &second].map(|it| it.task);
         let Placed::Slot(0, job) = backlog.place(first, Instant::now()) else { panic!("a slot") };
         backlog.place(second, Instant::now());
-        assert_eq!(backlog.cancel(ids[1], Attempt(1)), Cancelled::Waiting);
-        assert_eq!(backlog.cancel(ids[1], Attempt(1)), Cancelled::Unknown);
-        assert_eq!(backlog.cancel(ids[0], Attempt(2)), Cancelled::Unknown);
+        assert_eq!(backlog.cancel(second_task), Cancelled::Waiting);
+        assert_eq!(backlog.cancel(second_task), Cancelled::Unknown);
+        let another = TaskAttempt { attempt: Attempt(2), ..first_task };
+        assert_eq!(backlog.cancel(another), Cancelled::Unknown);
         assert!(!job.cancel.is_cancelled());
-        assert_eq!(backlog.cancel(ids[0], Attempt(1)), Cancelled::Running);
+        assert_eq!(backlog.cancel(first_task), Cancelled::Running);
         assert!(job.cancel.is_cancelled());
     }
 }

@@ -1,9 +1,8 @@
 //! What a pool tells its owner.
 
 use belljar_core::guest::GuestModules;
-use belljar_core::id::TaskId;
 use belljar_core::outcome::Report;
-use belljar_core::task::{Attempt, TaskClass};
+use belljar_core::task::{TaskAttempt, TaskClass};
 
 /// What a pool tells its owner. For every invocation that was taken there is exactly one
 /// `Finished` or `Returned`.
@@ -12,12 +11,7 @@ pub enum PoolEvent {
     /// An attempt has ended, in whatever way.
     Finished(Report),
     /// An invocation that never started: another worker may have it.
-    Returned {
-        /// The task.
-        task_id: TaskId,
-        /// The attempt that was not made.
-        attempt: Attempt,
-    },
+    Returned(TaskAttempt),
     /// `Pool::window` has changed by time alone.
     Resized,
     /// Instances of a class start: tasks of it can run. Comes once after the start, and again

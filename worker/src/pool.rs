@@ -3,10 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use belljar_core::id::TaskId;
 use belljar_core::invocation::Invocation;
 use belljar_core::outcome::{Outcome, Report, Verdict};
-use belljar_core::task::Attempt;
+use belljar_core::task::TaskAttempt;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -132,7 +131,7 @@ impl Pool {
         fail::fail_point!("sent");
         let shared = self.shared();
         let refuse = |reason, invocation| Refused { reason, invocation: Box::new(invocation) };
-        let class = shared.classes.iter().position(|class| *class == invocation.class);
+        let class = shared.classes.iter().position(|class| *class == invocation.spec.class);
         let Some(standby) = class.and_then(|index| shared.standbys.get(index)) else {
             return Err(refuse(RefusedReason::Class, invocation));
         };
@@ -170,14 +169,14 @@ impl Pool {
     /// have just ended). The event is `Finished` with `Verdict::Cancelled`, once the code has
     /// stopped, unless the call ended by itself first.
     #[must_use]
-    pub fn cancel(&self, task_id: TaskId, attempt: Attempt) -> bool {
+    pub fn cancel(&self, task: TaskAttempt) -> bool {
         let mut state = self.shared().lock();
-        match state.backlog.cancel(task_id, attempt) {
+        match state.backlog.cancel(task) {
             Cancelled::Unknown => false,
             Cancelled::Running => true,
             Cancelled::Waiting => {
                 let outcome = Outcome::bare(Verdict::Cancelled, Duration::ZERO);
-                state.outbox.push(PoolEvent::Finished(Report { task_id, attempt, outcome }));
+                state.outbox.push(PoolEvent::Finished(Report { task, outcome }));
                 drop(state);
                 self.shared().housekeeping.notify_one();
                 true

@@ -114,5 +114,5 @@ impl Shared {
 }
 
 fn returned(invocation: &Invocation) -> PoolEvent {
-    PoolEvent::Returned { task_id: invocation.task_id, attempt: invocation.attempt }
+    PoolEvent::Returned(invocation.task)
 }

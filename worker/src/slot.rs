@@ -53,16 +53,16 @@ impl PoolSlot {
     /// The event in which a job ends, and how long the call took if there was one.
     async fn execute(&mut self, job: Job) -> (PoolEvent, Option<Duration>) {
         let Job { invocation, cancel } = job;
-        let Invocation { task_id, attempt, class, .. } = invocation;
-        let returned = PoolEvent::Returned { task_id, attempt };
-        let index = self.shared.classes.iter().position(|it| *it == class);
+        let Invocation { task, ref spec, .. } = invocation;
+        let returned = PoolEvent::Returned(task);
+        let index = self.shared.classes.iter().position(|it| *it == spec.class);
         let Some(instance) = index.and_then(|index| self.instances.get_mut(index)) else {
             return (returned, None);
         };
         let mut outcome = match instance.run(&invocation, &cancel).await {
             Ok(outcome) => outcome,
             Err(none) => {
-                tracing::debug!(%task_id, reason = none.reason, "given back");
+                tracing::debug!(task_id = %task.task_id, reason = none.reason, "given back");
                 return (returned, None);
             }
         };
@@ -70,7 +70,7 @@ impl PoolSlot {
             outcome.verdict = Verdict::Failed(worker_stopped());
         }
         let took = Duration::from_micros(outcome.elapsed_us);
-        (PoolEvent::Finished(Report { task_id, attempt, outcome }), Some(took))
+        (PoolEvent::Finished(Report { task, outcome }), Some(took))
     }
 }
 

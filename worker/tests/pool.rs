@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use belljar_core::outcome::{FailureKind, Verdict};
-use belljar_core::task::{Attempt, TaskClass};
+use belljar_core::task::{Attempt, TaskAttempt, TaskClass};
 use belljar_worker::ChildCommand;
 use belljar_worker::error::RefusedReason;
 use belljar_worker::pool::PoolEvent;
@@ -59,7 +59,7 @@ async fn many_calls_end_once_each() {
         widest = widest.max(rig.pool.window());
         while submitted < 2000 && rig.pool.in_flight() < rig.pool.window() {
             let mut invocation = template.clone();
-            invocation.task_id = belljar_core::id::TaskId::random();
+            invocation.task.task_id = belljar_core::id::TaskId::random();
             match rig.pool.submit(invocation) {
                 Ok(()) => submitted += 1,
                 Err(refused) => assert_eq!(refused.reason, RefusedReason::Full),
@@ -68,10 +68,10 @@ async fn many_calls_end_once_each() {
         match rig.event().await {
             PoolEvent::Finished(report) => {
                 completed(&report.outcome);
-                assert!(ended.insert(report.task_id));
+                assert!(ended.insert(report.task.task_id));
             }
             // On a loaded machine some may wait too long.
-            PoolEvent::Returned { .. } => submitted -= 1,
+            PoolEvent::Returned(_) => submitted -= 1,
             PoolEvent::ExecutorUp(_) | PoolEvent::Resized => {}
             other @ PoolEvent::ExecutorDown { .. } => panic!("{other:?}"),
         }
@@ -96,7 +96,7 @@ async fn a_call_is_asked_for_just_before_the_end_of_one_like_those_before() {
     }
     assert!(start.elapsed() > Duration::from_millis(35), "{:?}", start.elapsed());
     let next = call(NO_OP, "((), {})");
-    let id = next.task_id;
+    let id = next.task.task_id;
     rig.pool.submit(next).expect("taken");
     rig.finished().await;
     assert_eq!(rig.finished().await.0, id);
@@ -108,11 +108,11 @@ async fn what_waits_behind_a_long_call_is_given_back() {
     let mut rig = Rig::new(1);
     rig.is_sound().await;
     let (long, short) = (call(NAP, "((1.0,), {})"), call(NO_OP, "((), {})"));
-    let (long_id, short_id) = (long.task_id, short.task_id);
+    let (long_id, short_task) = (long.task.task_id, short.task);
     let start = Instant::now();
     rig.pool.submit(long).expect("taken");
     rig.pool.submit(short).expect("taken");
-    assert_eq!(rig.event().await, PoolEvent::Returned { task_id: short_id, attempt: Attempt(1) });
+    assert_eq!(rig.event().await, PoolEvent::Returned(short_task));
     assert!(start.elapsed() >= Duration::from_millis(100));
     assert!(start.elapsed() < Duration::from_millis(400), "{:?}", start.elapsed());
     assert_eq!(rig.pool.window(), 1);
@@ -126,20 +126,20 @@ async fn cancel_stops_what_runs_and_what_waits() {
     rig.is_sound().await;
     let running = call("def f():\n  while True: pass", "((), {})");
     let waiting = call(NO_OP, "((), {})");
-    let ids = [running.task_id, waiting.task_id];
+    let tasks = [running.task, waiting.task];
     rig.pool.submit(running).expect("taken");
     rig.pool.submit(waiting).expect("taken");
-    assert!(rig.pool.cancel(ids[1], Attempt(1)));
+    assert!(rig.pool.cancel(tasks[1]));
     let (id, outcome) = rig.finished().await;
-    assert_eq!((id, outcome.verdict), (ids[1], Verdict::Cancelled));
+    assert_eq!((id, outcome.verdict), (tasks[1].task_id, Verdict::Cancelled));
     tokio::time::sleep(Duration::from_millis(100)).await;
     let start = Instant::now();
-    assert!(!rig.pool.cancel(ids[0], Attempt(2)), "another attempt");
-    assert!(rig.pool.cancel(ids[0], Attempt(1)));
+    assert!(!rig.pool.cancel(TaskAttempt { attempt: Attempt(2), ..tasks[0] }), "another attempt");
+    assert!(rig.pool.cancel(tasks[0]));
     let (id, outcome) = rig.finished().await;
-    assert_eq!((id, outcome.verdict), (ids[0], Verdict::Cancelled));
+    assert_eq!((id, outcome.verdict), (tasks[0].task_id, Verdict::Cancelled));
     assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
-    assert!(!rig.pool.cancel(ids[0], Attempt(1)), "it has ended");
+    assert!(!rig.pool.cancel(tasks[0]), "it has ended");
     rig.is_sound().await;
     rig.end().await;
 }
@@ -149,18 +149,18 @@ async fn a_drain_lets_calls_end_and_gives_the_rest_back() {
     let mut rig = Rig::new(1);
     rig.is_sound().await;
     let (running, waiting) = (call(NAP, "((0.3,), {})"), call(NO_OP, "((), {})"));
-    let ids = [running.task_id, waiting.task_id];
+    let tasks = [running.task, waiting.task];
     rig.pool.submit(running).expect("taken");
     rig.pool.submit(waiting).expect("taken");
     let drain = {
         let pool = rig.pool.clone();
         tokio::spawn(async move { pool.drain(PATIENCE).await })
     };
-    assert_eq!(rig.event().await, PoolEvent::Returned { task_id: ids[1], attempt: Attempt(1) });
+    assert_eq!(rig.event().await, PoolEvent::Returned(tasks[1]));
     let refused = rig.pool.submit(call(NO_OP, "((), {})")).expect_err("stopping");
     assert_eq!(refused.reason, RefusedReason::Stopping);
     let (id, outcome) = rig.finished().await;
-    assert_eq!(id, ids[0]);
+    assert_eq!(id, tasks[0].task_id);
     completed(&outcome);
     drain.await.expect("drained");
     rig.end().await;
@@ -205,16 +205,16 @@ async fn children_that_do_not_start_are_reported() {
     let script = "echo no luck >&2; exit 9";
     let mut rig = Rig::with(1, ChildCommand::new("/bin/sh".into()).option("-c", script));
     let invocation = call(NO_OP, "((), {})");
-    let task_id = invocation.task_id;
+    let task = invocation.task;
     rig.pool.submit(invocation).expect("taken: nothing is known yet");
     let mut events = [rig.event().await, rig.event().await];
-    if matches!(events[0], PoolEvent::Returned { .. }) {
+    if matches!(events[0], PoolEvent::Returned(_)) {
         events.reverse();
     }
     let [PoolEvent::ExecutorDown { class, reason }, returned] = events else { panic!("down") };
     assert_eq!(class, native());
     assert!(reason.contains("exited with code 9") && reason.contains("no luck"), "{reason}");
-    assert_eq!(returned, PoolEvent::Returned { task_id, attempt: Attempt(1) });
+    assert_eq!(returned, PoolEvent::Returned(task));
     let refused = rig.pool.submit(call(NO_OP, "((), {})")).expect_err("down");
     assert_eq!(refused.reason, RefusedReason::Down);
     rig.end().await;

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use belljar_core::grants::Offers;
-use belljar_core::id::TaskId;
-use belljar_core::invocation::{Function, Invocation};
+use belljar_core::invocation::Invocation;
 use belljar_core::outcome::{Report, Verdict};
-use belljar_core::task::{Attempt, CodeHash, Limits, PythonVersion, TaskClass};
+use belljar_core::task::{PythonVersion, TaskClass};
 use belljar_worker::ChildCommand;
 use belljar_worker::config::PoolConfig;
 use belljar_worker::executor::{Executor as _, SandboxExecutor};
@@ -75,12 +74,12 @@ async fn call(
     loop {
         match events.recv().await.context("the pool ended")? {
             PoolEvent::ExecutorUp(up) => {
-                pool.submit(invocation(class)).context("the call was refused")?;
+                pool.submit(Invocation::standalone(class, LEN.into(), ARGS.into())).context("the call was refused")?;
                 info = Some(up);
             }
             PoolEvent::Resized => {}
             PoolEvent::ExecutorDown { reason, .. } => bail!("the sandbox does not start: {reason}"),
-            PoolEvent::Returned { .. } => bail!("the call was given back"),
+            PoolEvent::Returned(_) => bail!("the call was given back"),
             PoolEvent::Finished(Report { outcome, .. }) => {
                 if outcome.verdict != Verdict::Completed(SEVEN.into()) {
                     bail!("a call of len('belljar') came to {:?}", outcome.verdict);
@@ -88,17 +87,5 @@ async fn call(
                 return info.context("an answer came before the executor");
             }
         }
-    }
-}
-
-fn invocation(class: TaskClass) -> Invocation {
-    Invocation {
-        task_id: TaskId::random(),
-        attempt: Attempt(1),
-        class,
-        limits: Limits::DEFAULT,
-        function: Function { hash: CodeHash::of(LEN), code: LEN.into() },
-        args: ARGS.into(),
-        grants: None,
     }
 }

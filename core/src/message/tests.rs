@@ -6,9 +6,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::invocation::{Function, Invocation};
+use crate::id::{FunctionId, TaskId};
+use crate::invocation::Invocation;
 use crate::outcome::{Outcome, Verdict};
-use crate::task::{Limits, PythonVersion, Runtime};
+use crate::task::{Attempt, Limits, Priority, PythonVersion, Runtime, TaskSpec};
 
 const PAGE: &str = include_str!("../../../docs/reference/wire-protocol.md");
 
@@ -46,13 +47,17 @@ fn registration() -> Registration {
 fn invocation() -> Invocation {
     let code = Bytes::from_static(b"code");
     Invocation {
-        task_id: task().task_id,
-        attempt: task().attempt,
-        class: class(),
-        limits: Limits { timeout_ms: 1000, memory_mb: 64, max_retries: 2 },
-        function: Function { hash: CodeHash::of(&code), code },
+        task: task(),
+        spec: TaskSpec {
+            function_id: FunctionId::from_bytes([0x77; 16]),
+            code: CodeHash::of(&code),
+            class: class(),
+            limits: Limits { timeout_ms: 1000, memory_mb: 64, max_retries: 2 },
+            priority: Priority::Normal,
+            grants: None,
+        },
+        code: Some(code),
         args: Bytes::from_static(b"args"),
-        grants: None,
     }
 }
 
@@ -66,7 +71,7 @@ fn from_workers() -> BTreeMap<&'static str, Vec<FromWorker>> {
         Verdict::Completed(Bytes::from_static(b"ok")),
         std::time::Duration::from_micros(9),
     );
-    let report = Report { task_id: task().task_id, attempt: task().attempt, outcome };
+    let report = Report { task: task(), outcome };
     let proof = secret().prove_worker(challenge(), &registration());
     let register = FromWorker::Register { registration: registration(), proof: Some(proof) };
     let reports = FromWorker::Reports { sequence: 5, reports: vec![report] };
@@ -94,8 +99,8 @@ fn from_dispatchers() -> BTreeMap<&'static str, Vec<FromDispatcher>> {
     let welcome =
         FromDispatcher::Welcome { session: session(), heartbeat_ms: 1000, proof: Some(proof) };
     let refused = FromDispatcher::Refused { reason: Refusal::Session, text: "who?".to_owned() };
-    let first = FromDispatcher::Tasks(vec![Assigned::with_code(invocation())]);
-    let second = FromDispatcher::Tasks(vec![Assigned::without_code(invocation())]);
+    let first = FromDispatcher::Tasks(vec![invocation()]);
+    let second = FromDispatcher::Tasks(vec![invocation().without_code()]);
     BTreeMap::from([
         ("challenge", vec![FromDispatcher::Challenge { version: VERSION, dispatcher, nonce }]),
         ("welcome", vec![welcome]),
@@ -147,17 +152,6 @@ fn every_message_comes_back() {
     for batch in from_dispatchers().into_values() {
         assert_eq!(decode::<FromDispatcher>(&encode(&batch)).expect("ours"), batch);
     }
-}
-
-#[test]
-fn code_comes_from_the_message_or_from_before() {
-    let with = Assigned::with_code(invocation());
-    assert_eq!(with.into_invocation(|_| None), Ok(invocation()));
-    let without = Assigned::without_code(invocation());
-    let known = |hash: &CodeHash| (*hash == invocation().function.hash).then(|| "code".into());
-    assert_eq!(without.clone().into_invocation(known), Ok(invocation()));
-    let missing = CodeMissing { task: task(), hash: invocation().function.hash };
-    assert_eq!(without.into_invocation(|_| None), Err(missing));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use belljar_core::message::TaskAttempt;
+use belljar_core::task::TaskAttempt;
 use belljar_wire::PeerId;
 
 /// One connection of a worker.

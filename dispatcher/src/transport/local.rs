@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use belljar_core::id::{DispatcherId, TaskId, WorkerId};
+use belljar_core::id::{DispatcherId, WorkerId};
 use belljar_core::invocation::Invocation;
-use belljar_core::task::{Attempt, TaskClass};
+use belljar_core::task::{TaskAttempt, TaskClass};
 use belljar_store::record::{Timestamp, WorkerRecord};
 use belljar_worker::config::PoolConfig;
 use belljar_worker::pool::{Pool, PoolEvent};
@@ -27,7 +27,7 @@ pub(crate) struct Local {
     /// What is meant to run: a class whose executors are still starting is served, its calls wait.
     configured: Vec<TaskClass>,
     /// Calls that the pool did not take.
-    refused: Vec<(TaskId, Attempt)>,
+    refused: Vec<TaskAttempt>,
 }
 
 impl Local {
@@ -60,7 +60,7 @@ impl Local {
         for event in heard {
             match event {
                 PoolEvent::Finished(report) => reports.push(report),
-                PoolEvent::Returned { task_id, attempt } => tasks.push((task_id, attempt)),
+                PoolEvent::Returned(task) => tasks.push(task),
                 // Looked at after any event.
                 PoolEvent::Resized => {}
                 PoolEvent::ExecutorUp(info) => {
@@ -106,14 +106,14 @@ impl Local {
     pub(crate) fn send(&mut self, invocations: Vec<Invocation>) {
         for invocation in invocations {
             if let Err(refused) = self.pool.submit(invocation) {
-                self.refused.push((refused.invocation.task_id, refused.invocation.attempt));
+                self.refused.push(refused.invocation.task);
             }
         }
     }
 
-    pub(crate) fn stop(&self, task_id: TaskId, attempt: Attempt) {
+    pub(crate) fn stop(&self, task: TaskAttempt) {
         // Where the pool no longer has it, its end is on the way.
-        let _ = self.pool.cancel(task_id, attempt);
+        let _ = self.pool.cancel(task);
     }
 
     pub(crate) fn workers(&self, dispatcher: DispatcherId, host: &str) -> Vec<WorkerRecord> {

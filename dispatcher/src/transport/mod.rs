@@ -16,9 +16,9 @@ mod sessions;
 
 use std::time::Duration;
 
-use belljar_core::id::{DispatcherId, TaskId, WorkerId};
+use belljar_core::id::{DispatcherId, WorkerId};
 use belljar_core::invocation::Invocation;
-use belljar_core::task::{Attempt, TaskClass};
+use belljar_core::task::{TaskAttempt, TaskClass};
 use belljar_store::record::WorkerRecord;
 
 use crate::config::Workers;
@@ -59,15 +59,15 @@ impl Transport {
         }
     }
 
-    pub(crate) fn stop(&mut self, worker: WorkerId, task_id: TaskId, attempt: Attempt) {
+    pub(crate) fn stop(&mut self, worker: WorkerId, task: TaskAttempt) {
         match self {
-            Self::Local(local) => local.stop(task_id, attempt),
-            Self::Remote(remote) => remote.stop(worker, task_id, attempt),
+            Self::Local(local) => local.stop(task),
+            Self::Remote(remote) => remote.stop(worker, task),
         }
     }
 
     /// The store has taken what was said of these attempts: whoever said it need not repeat it.
-    pub(crate) fn settled(&mut self, settled: &[(TaskId, Attempt)]) {
+    pub(crate) fn settled(&mut self, settled: &[TaskAttempt]) {
         match self {
             Self::Local(_) => {}
             Self::Remote(remote) => remote.settled(settled),

@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use belljar_core::id::{DispatcherId, TaskId, WorkerId};
+use belljar_core::id::{DispatcherId, WorkerId};
 use belljar_core::invocation::Invocation;
-use belljar_core::message::{Refusal, TaskAttempt, decode, encode};
+use belljar_core::limits::MAX_PAYLOAD_BYTES;
+use belljar_core::message::{Refusal, decode, encode};
 use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, Verdict};
-use belljar_core::task::{Attempt, TaskClass};
+use belljar_core::task::{TaskAttempt, TaskClass};
 use belljar_store::record::{Timestamp, WorkerRecord};
 use belljar_wire::{Callers, Incoming, ListenConfig, Router, RouterSender, SendError};
 
@@ -21,9 +22,6 @@ use crate::event::Event;
 const MESSAGES_AT_ONCE: usize = 256;
 /// How often silence is looked for within a heartbeat interval.
 const TICKS_PER_HEARTBEAT: u32 = 10;
-
-/// A call of more bytes does not fit into a message, with what stands around it.
-const LARGEST_BYTES: usize = 63 << 20;
 
 /// Worker processes.
 pub(crate) struct Remote {
@@ -125,11 +123,11 @@ impl Remote {
         self.sessions.send(worker, invocations);
     }
 
-    pub(crate) fn stop(&mut self, worker: WorkerId, task_id: TaskId, attempt: Attempt) {
-        self.sessions.stop(worker, TaskAttempt { task_id, attempt });
+    pub(crate) fn stop(&mut self, worker: WorkerId, task: TaskAttempt) {
+        self.sessions.stop(worker, task);
     }
 
-    pub(crate) fn settled(&mut self, settled: &[(TaskId, Attempt)]) {
+    pub(crate) fn settled(&mut self, settled: &[TaskAttempt]) {
         self.sessions.settled(settled);
     }
 
@@ -187,13 +185,12 @@ impl Remote {
 
 /// How a call ends that no worker can be sent.
 fn too_large(invocation: &Invocation) -> Option<Report> {
-    let bytes = invocation.function.code.len() + invocation.args.len();
-    (bytes > LARGEST_BYTES).then(|| {
+    let bytes = invocation.code_bytes() + invocation.args.len();
+    (bytes > MAX_PAYLOAD_BYTES).then(|| {
         let text =
             format!("the function and its arguments of {bytes} bytes are too large to be sent");
         let failure = Failure::by_platform(FailureKind::Limit, text);
         let outcome = Outcome::bare(Verdict::Failed(failure), Duration::ZERO);
-        let Invocation { task_id, attempt, .. } = *invocation;
-        Report { task_id, attempt, outcome }
+        Report { task: invocation.task, outcome }
     })
 }

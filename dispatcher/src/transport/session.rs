@@ -6,15 +6,14 @@ use std::time::{Duration, Instant};
 
 use belljar_core::id::WorkerId;
 use belljar_core::invocation::Invocation;
-use belljar_core::message::{Assigned, FromDispatcher, Mode, Registration, SessionId, TaskAttempt};
-use belljar_core::task::{CodeHash, TaskClass};
+use belljar_core::limits::BATCH_BYTES;
+use belljar_core::message::{FromDispatcher, Mode, Registration, SessionId};
+use belljar_core::task::{CodeHash, TaskAttempt, TaskClass};
 use belljar_wire::PeerId;
 
 use super::line::{Line, Reply};
 use crate::event::NewWorker;
 
-/// Tasks of more bytes than this go out in several messages.
-const MESSAGE_BYTES: usize = 16 << 20;
 /// So many acknowledgements wait for a message to ride with, and only until the next tick.
 const MOST_WAITING_ACKS: usize = 64;
 /// The largest window that is believed.
@@ -198,16 +197,16 @@ impl Session {
     /// The calls behind the first `keep` that are not on their way yet: they will not be.
     pub(crate) fn take_waiting(&mut self, keep: usize) -> Vec<TaskAttempt> {
         let surplus = self.waiting.split_off(keep.min(self.waiting.len()));
-        let surplus: Vec<_> = surplus.iter().map(task_of).collect();
+        let surplus: Vec<_> = surplus.iter().map(|invocation| invocation.task).collect();
         surplus.iter().for_each(|task| self.answered(*task));
         surplus
     }
 
     pub(crate) fn send(&mut self, invocations: Vec<Invocation>) {
-        self.outstanding.extend(invocations.iter().map(task_of));
+        self.outstanding.extend(invocations.iter().map(|invocation| invocation.task));
         if self.lines.is_empty() {
             // Found missing when the worker registers again, or lost with it.
-            self.doubtful.extend(invocations.iter().map(task_of));
+            self.doubtful.extend(invocations.iter().map(|invocation| invocation.task));
         } else {
             self.waiting.extend(invocations);
         }
@@ -287,7 +286,7 @@ impl Session {
         let room = if self.mode == Mode::Pull { self.free } else { usize::MAX };
         let tasks = self.next_tasks(room);
         self.free = self.free.saturating_sub(tasks.len());
-        let sent: Vec<_> = tasks.iter().map(Assigned::task).collect();
+        let sent: Vec<_> = tasks.iter().map(|invocation| invocation.task).collect();
         if !tasks.is_empty() {
             batch.push(FromDispatcher::Tasks(tasks));
         }
@@ -324,26 +323,19 @@ impl Session {
     }
 
     /// As many of the waiting calls as go into one message, their code left out where it is known.
-    fn next_tasks(&mut self, room: usize) -> Vec<Assigned> {
+    fn next_tasks(&mut self, room: usize) -> Vec<Invocation> {
         let (mut bytes, mut tasks) = (0, Vec::new());
         while tasks.len() < room {
             let Some(next) = self.waiting.front() else { break };
-            let is_known = self.known.contains(&next.function.hash);
-            bytes += next.args.len() + if is_known { 0 } else { next.function.code.len() };
-            if !tasks.is_empty() && bytes > MESSAGE_BYTES {
+            let is_known = self.known.contains(&next.spec.code);
+            bytes += next.args.len() + if is_known { 0 } else { next.code_bytes() };
+            if !tasks.is_empty() && bytes > BATCH_BYTES {
                 break;
             }
             let Some(next) = self.waiting.pop_front() else { break };
-            tasks.push(if self.known.insert(next.function.hash) {
-                Assigned::with_code(next)
-            } else {
-                Assigned::without_code(next)
-            });
+            let is_new = self.known.insert(next.spec.code);
+            tasks.push(if is_new { next } else { next.without_code() });
         }
         tasks
     }
-}
-
-pub(crate) const fn task_of(invocation: &Invocation) -> TaskAttempt {
-    TaskAttempt { task_id: invocation.task_id, attempt: invocation.attempt }
 }

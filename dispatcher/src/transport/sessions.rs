@@ -4,12 +4,10 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use belljar_core::id::{DispatcherId, TaskId, WorkerId};
+use belljar_core::id::{DispatcherId, WorkerId};
 use belljar_core::invocation::Invocation;
-use belljar_core::message::{
-    FromDispatcher, FromWorker, Mode, Nonce, Refusal, Secret, TaskAttempt,
-};
-use belljar_core::task::Attempt;
+use belljar_core::message::{FromDispatcher, FromWorker, Mode, Nonce, Refusal, Secret};
+use belljar_core::task::TaskAttempt;
 use belljar_wire::PeerId;
 
 use super::session::Session;
@@ -116,8 +114,8 @@ impl Sessions {
         let Some(session) = self.sessions.get_mut(&worker) else { return };
         match message {
             FromWorker::Reports { sequence, reports } => {
-                let tasks = reports.iter().map(|report| attempt_of(report.task_id, report.attempt));
-                if self.await_settling(worker, sequence, tasks.collect()) {
+                let tasks = reports.iter().map(|report| report.task).collect();
+                if self.await_settling(worker, sequence, tasks) {
                     events.push(Event::Reported { worker, reports });
                 }
             }
@@ -163,7 +161,7 @@ impl Sessions {
         let Some(session) = self.sessions.get_mut(&worker) else { return false };
         tasks.iter().for_each(|task| session.answered(*task));
         // Said twice in a batch, a task is settled once.
-        tasks.sort_unstable_by_key(|task| (task.task_id, task.attempt));
+        tasks.sort_unstable();
         tasks.dedup();
         if tasks.is_empty() {
             session.acknowledge(sequence);
@@ -257,9 +255,9 @@ impl Sessions {
     }
 
     /// The store has taken what was said of these attempts.
-    pub(crate) fn settled(&mut self, settled: &[(TaskId, Attempt)]) {
-        for (task_id, attempt) in settled {
-            let batches = self.awaited.remove(&attempt_of(*task_id, *attempt));
+    pub(crate) fn settled(&mut self, settled: &[TaskAttempt]) {
+        for task in settled {
+            let batches = self.awaited.remove(task);
             for (worker, sequence) in batches.into_iter().flatten() {
                 let Some(session) = self.sessions.get_mut(&worker) else { continue };
                 let Some(left) = session.settling.get_mut(&sequence) else { continue };
@@ -290,16 +288,11 @@ impl Sessions {
     }
 }
 
-const fn attempt_of(task_id: TaskId, attempt: Attempt) -> TaskAttempt {
-    TaskAttempt { task_id, attempt }
-}
-
 fn resized(session: &Session) -> Event {
     Event::Resized { worker: session.worker, window: session.as_worker().window }
 }
 
 /// Tasks of a worker that it will not begin.
 fn returned(worker: WorkerId, tasks: Vec<TaskAttempt>) -> Option<Event> {
-    let tasks: Vec<_> = tasks.into_iter().map(|task| (task.task_id, task.attempt)).collect();
     (!tasks.is_empty()).then_some(Event::Returned { worker, tasks })
 }

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use belljar_core::id::{TaskId, WorkerId};
+use belljar_core::invocation::Invocation;
 use belljar_core::message::{
-    Assigned, FromDispatcher, FromWorker, Mode, Nonce, Refusal, Registration, SessionId,
-    TaskAttempt, VERSION, decode, encode,
+    FromDispatcher, FromWorker, Mode, Nonce, Refusal, Registration, SessionId,
+    VERSION, decode, encode,
 };
 use belljar_core::outcome::{Outcome, Report, Verdict};
-use belljar_core::task::Attempt;
+use belljar_core::task::{Attempt, TaskAttempt};
 use belljar_dispatcher::RemoteConfig;
 use belljar_wire::{ConnectConfig, Dealer, Endpoint, Req};
 use bytes::Bytes;
@@ -93,7 +94,7 @@ impl Push {
         }
     }
 
-    async fn tasks(&mut self, count: usize) -> Vec<Assigned> {
+    async fn tasks(&mut self, count: usize) -> Vec<Invocation> {
         let mut tasks = Vec::new();
         while tasks.len() < count {
             match self.hear().await {
@@ -113,7 +114,7 @@ impl Push {
 fn report(task: TaskAttempt, value: &'static [u8]) -> Report {
     let value = Verdict::Completed(Bytes::from_static(value));
     let outcome = Outcome::bare(value, Duration::ZERO);
-    Report { task_id: task.task_id, attempt: task.attempt, outcome }
+    Report { task, outcome }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,15 +135,15 @@ async fn what_never_arrived_is_sent_again_without_the_code() {
     // Also in a list that is longer than what a stranger may send.
     let other = |_| TaskAttempt { task_id: TaskId::random(), attempt: Attempt(1) };
     let mut held: Vec<_> = (0..10_000).map(other).collect();
-    held.push(first[0].task());
+    held.push(first[0].task);
     push.say(FromWorker::Held(held)).await;
     let second = push.tasks(1).await.remove(0);
-    assert_eq!((second.task_id, second.attempt), (first[1].task_id, Attempt(2)));
+    assert_eq!(second.task, TaskAttempt { attempt: Attempt(2), ..first[1].task });
     assert_eq!(second.code, None);
 
     // Code that was dropped comes again.
-    push.say(FromWorker::Evicted(vec![second.hash])).await;
-    push.say(FromWorker::Returned { sequence: 1, tasks: vec![second.task()] }).await;
+    push.say(FromWorker::Evicted(vec![second.spec.code])).await;
+    push.say(FromWorker::Returned { sequence: 1, tasks: vec![second.task] }).await;
     let mut third = None;
     let mut acknowledged = Vec::new();
     while third.is_none() || acknowledged.is_empty() {
@@ -153,9 +154,9 @@ async fn what_never_arrived_is_sent_again_without_the_code() {
         }
     }
     let third = third.expect("seen");
-    assert!(third.attempt == Attempt(3) && third.code.is_some() && acknowledged == [1]);
+    assert!(third.task.attempt == Attempt(3) && third.code.is_some() && acknowledged == [1]);
 
-    push.report(2, &[first[0].task(), third.task()], b"v").await;
+    push.report(2, &[first[0].task, third.task], b"v").await;
     assert_eq!(push.hear().await, FromDispatcher::Ack(vec![2]));
     assert_eq!(client.values(&ids).await, [&b"v"[..], b"v"]);
 }
@@ -167,7 +168,7 @@ async fn who_repeats_himself_is_acknowledged_and_changes_nothing() {
     let (mut push, _) = Push::join(dispatcher.address, &registration(Mode::Push, 1)).await;
     let mut client = Client::new(&redis).await;
     let ids = client.submit(DOUBLE, &doubles(1)).await;
-    let task = push.tasks(1).await.remove(0).task();
+    let task = push.tasks(1).await.remove(0).task;
     push.report(1, &[task, task], b"first").await;
     assert_eq!(push.hear().await, FromDispatcher::Ack(vec![1]));
     push.report(1, &[task], b"second").await;
@@ -185,12 +186,12 @@ async fn the_silent_are_lost_and_their_late_words_refused() {
     let (mut push, session) = Push::join(dispatcher.address, &registration).await;
     let mut client = Client::new(&redis).await;
     let ids = client.submit(DOUBLE, &doubles(1)).await;
-    let zombie = push.tasks(1).await.remove(0).task();
+    let zombie = push.tasks(1).await.remove(0).task;
     // The connection stands, and nothing is said on it.
     let heir = self::registration(Mode::Push, 1);
     let (mut other, _) = Push::join(dispatcher.address, &heir).await;
     let second = other.tasks(1).await.remove(0);
-    assert_eq!((second.task_id, second.attempt), (zombie.task_id, Attempt(2)));
+    assert_eq!(second.task, TaskAttempt { attempt: Attempt(2), ..zombie });
 
     push.report(1, &[zombie], b"late").await;
     let FromDispatcher::Refused { reason: Refusal::Session, .. } = push.hear().await else {
@@ -201,7 +202,7 @@ async fn the_silent_are_lost_and_their_late_words_refused() {
     assert_ne!(new, session);
     push.report(1, &[zombie], b"late").await;
     assert_eq!(push.hear().await, FromDispatcher::Ack(vec![1]));
-    other.report(1, &[second.task()], b"good").await;
+    other.report(1, &[second.task], b"good").await;
     assert_eq!(client.values(&ids).await, [&b"good"[..]]);
 }
 
@@ -236,7 +237,7 @@ async fn a_request_waits_for_work_or_a_heartbeat_and_gets_no_more_than_it_asked_
             tasks.extend(more);
         }
     }
-    let reports = tasks.iter().map(|task| report(task.task(), b"v")).collect();
+    let reports = tasks.iter().map(|task| report(task.task, b"v")).collect();
     let reports = FromWorker::Reports { sequence: 1, reports };
     let reply = ask(&mut req, &[reports, FromWorker::Request { free: 3 }]).await;
     assert_eq!(reply, [FromDispatcher::Ack(vec![1])]);

@@ -290,7 +290,7 @@ async fn a_lost_attempt_wakes_nobody() {
     let task_id = gateway.execute(&gateway.register().await).await;
     let dispatcher = Dispatcher::start(&gateway.store, &["native:3.11"]).await;
     let task = dispatcher.claim(1).await.pop().expect("a task");
-    let (id, attempt) = (task.id, task.attempt);
+    let (id, attempt) = (task.task());
     let reason = Returned::Died("attempt 1: killed".to_owned());
     dispatcher.store().requeue(&[Requeued { id, attempt, reason }]).await.expect("a requeue");
     let reply = gateway.client().get(&format!("/status/{task_id}?wait=0.05")).await;

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use belljar_core::frame::{self, Call, Done, Granted, Ready, Reply};
-use belljar_core::task::CodeHash;
+use belljar_core::invocation::Invocation;
 use belljar_core::task::PythonVersion;
 use belljar_sandbox::image::default_dir;
 use belljar_sandbox::source;
@@ -78,14 +78,11 @@ impl SandboxChild {
         granted: Option<Granted>,
     ) -> Done {
         let code = Bytes::from(source::function(source, "f"));
-        let call = Call {
-            hash: CodeHash::of(&code),
-            code: Some(code),
-            forget: true,
-            args: source::arguments(arguments).into(),
-            memory_mb,
-            granted: granted.map(Box::new),
-        };
+        let class = "sandbox:3.11".parse().expect("a class");
+        let args = source::arguments(arguments).into();
+        let mut invocation = Invocation::standalone(class, code, args);
+        invocation.spec.limits.memory_mb = memory_mb;
+        let call = Call { invocation, evict: true, granted: granted.map(Box::new) };
         frame::write(&mut self.channel, &call).expect("written");
         match frame::read(&mut self.channel).expect("a frame") {
             Some(Reply::Done(done)) => done,

@@ -1,9 +1,9 @@
 //! What passes between the store and dispatchers.
 
-use belljar_core::id::{DispatcherId, TaskId, WorkerId};
-use belljar_core::outcome::Outcome;
-use belljar_core::task::{Attempt, TaskClass, TaskSpec, TaskStatus};
-use bytes::Bytes;
+use belljar_core::id::{DispatcherId, WorkerId};
+use belljar_core::invocation::Invocation;
+use belljar_core::outcome::Report;
+use belljar_core::task::{TaskAttempt, TaskClass, TaskStatus};
 use serde::{Deserialize, Serialize};
 
 use super::task::Timestamp;
@@ -43,50 +43,44 @@ pub struct Want {
 /// A task in a dispatcher's hands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimedTask {
-    /// Names it.
-    pub id: TaskId,
-    /// The attempt that was opened for it.
-    pub attempt: Attempt,
-    /// How many attempts were lost to deaths before.
+    /// The attempt that was opened for it. Its code is not in it: see [`crate::Store::code`].
+    pub invocation: Invocation,
+    /// How many attempts ended in a death before this one.
     pub deaths: u32,
-    /// What was fixed when it was accepted.
-    pub spec: TaskSpec,
-    /// The pickled `(args, kwargs)`.
-    pub args: Bytes,
 }
 
-/// An attempt that a dispatcher holds by the store's books.
+impl ClaimedTask {
+    /// The attempt that was opened.
+    #[must_use]
+    pub const fn task(&self) -> TaskAttempt {
+        self.invocation.task
+    }
+}
+
+/// An open attempt that the store counts as leased to a dispatcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
-    /// The task.
-    pub id: TaskId,
-    /// The attempt that is open.
-    pub attempt: Attempt,
-    /// Whether a client wished it cancelled.
+pub struct Leased {
+    /// The attempt.
+    pub task: TaskAttempt,
+    /// Whether a client has cancelled it.
     pub cancelling: bool,
 }
 
-/// The end of a task as its dispatcher reports it.
+/// The end of an attempt, to be published as the end of its task.
 #[derive(Debug, Clone)]
-pub struct Finished {
-    /// Names it.
-    pub id: TaskId,
-    /// The attempt that ended: the fence.
-    pub attempt: Attempt,
-    /// The worker that ran it.
+pub struct Completion {
+    /// The worker that made the attempt.
     pub worker: WorkerId,
-    /// How it ended.
-    pub outcome: Outcome,
+    /// What it reported.
+    pub report: Report,
 }
 
 /// A task that its dispatcher gives back.
 #[derive(Debug, Clone)]
 pub struct Requeued {
-    /// Names it.
-    pub id: TaskId,
-    /// The attempt that is given up: the fence.
-    pub attempt: Attempt,
-    /// What became of it.
+    /// The attempt that is given up.
+    pub task: TaskAttempt,
+    /// Why.
     pub reason: Returned,
 }
 

@@ -18,7 +18,7 @@ async fn higher_priorities_go_first_and_requeued_tasks_before_all() {
     let again = submit_one(&store).await;
     let claimed = store.claim(dispatcher, &want(1)).await.expect("claimed");
     store.submit(vec![low.clone(), normal.clone(), high.clone()]).await.expect("accepted");
-    store.requeue(&[unstarted(again, claimed[0].attempt)]).await.expect("taken back");
+    store.requeue(&[unstarted(claimed[0].task())]).await.expect("taken back");
     let claimed = store.claim(dispatcher, &want(4)).await.expect("claimed");
     let order: Vec<_> = claimed.iter().map(|task| task.id).collect();
     assert_eq!(order, [again, high.id, normal.id, low.id]);

@@ -27,7 +27,7 @@ async fn flushed_scripts_are_loaded_again() {
         redis.command::<()>(&["SCRIPT", "FLUSH"]).await;
         let task = claim_one(&store, dispatcher).await;
         redis.command::<()>(&["SCRIPT", "FLUSH"]).await;
-        store.finish(NOBODY, 0, &[completed(id, task.attempt, b"v")]).await.expect("said");
+        store.finish(NOBODY, 0, &[completed(task.task(), b"v")]).await.expect("said");
     }
     assert_eq!(audit(&store).await.counts.completed, 3);
 }
@@ -68,7 +68,7 @@ async fn full_memory_refuses_new_tasks_and_lets_old_ones_end() {
     assert_eq!(audit(&store).await.counts.accepted, accepted.len() as u64);
     for _ in 0..accepted.len() {
         let task = claim_one(&store, dispatcher).await;
-        store.finish(NOBODY, 0, &[completed(task.id, task.attempt, b"v")]).await.expect("said");
+        store.finish(NOBODY, 0, &[completed(task.task(), b"v")]).await.expect("said");
     }
     assert_eq!(audit(&store).await.counts.completed, accepted.len() as u64);
     store.submit(vec![large()]).await.expect("there is room again");
@@ -121,7 +121,7 @@ async fn dispatch(store: Store, stop: Arc<AtomicBool>) {
             };
             let ends: Vec<_> = claimed
                 .iter()
-                .map(|task| completed(task.id, task.attempt, task.id.as_bytes()))
+                .map(|task| completed(task.task(), task.id.as_bytes()))
                 .collect();
             while store.finish(NOBODY, 0, &ends).await.is_err() {}
             if ends.len() < 20 {
@@ -138,7 +138,7 @@ async fn give_back_unknown(store: &Store, me: DispatcherId) {
             break held;
         }
     };
-    let unknown: Vec<_> = held.iter().map(|held| unstarted(held.id, held.attempt)).collect();
+    let unknown: Vec<_> = held.iter().map(|held| unstarted(held.task)).collect();
     while store.requeue(&unknown).await.is_err() {}
 }
 

@@ -16,7 +16,7 @@ async fn a_published_result_never_changes() {
     let store = redis.store().await;
     submit_one(&store).await;
     let task = claim_one(&store, DispatcherId::random()).await;
-    let first = completed(task.id, task.attempt, b"first");
+    let first = completed(task.task(), b"first");
     assert_eq!(
         store.finish(NOBODY, 0, std::slice::from_ref(&first)).await.expect("said"),
         [Settled::Accepted]
@@ -24,13 +24,13 @@ async fn a_published_result_never_changes() {
     let repeated = store.finish(NOBODY, 0, &[first]).await.expect("said");
     assert_eq!(repeated, [Settled::Accepted], "the answer may have been lost");
     let other = [
-        completed(task.id, task.attempt, b"other"),
-        failed(task.id, task.attempt, "other"),
-        finished(task.id, task.attempt, Verdict::Cancelled),
+        completed(task.task(), b"other"),
+        failed(task.task(), "other"),
+        finished(task.task(), Verdict::Cancelled),
         completed(task.id, Attempt(2), b"first"),
     ];
     assert_eq!(store.finish(NOBODY, 0, &other).await.expect("said"), [Settled::Stale; 4]);
-    let requeued = store.requeue(&[unstarted(task.id, task.attempt)]).await.expect("said");
+    let requeued = store.requeue(&[unstarted(task.task())]).await.expect("said");
     assert_eq!(requeued, [Settled::Stale]);
     let result = store.results(&[task.id]).await.expect("read")[0].clone().expect("known");
     assert_eq!((result.status, &*result.result), (TaskStatus::Completed, &b"first"[..]));
@@ -44,16 +44,16 @@ async fn a_late_result_of_a_requeued_attempt_is_stale() {
     let [one, two] = [DispatcherId::random(), DispatcherId::random()];
     submit_one(&store).await;
     let first = claim_one(&store, one).await;
-    let evidence = died(first.id, first.attempt, "killed by signal 11 (SIGSEGV)");
+    let evidence = died(first.task(), "killed by signal 11 (SIGSEGV)");
     assert_eq!(store.requeue(&[evidence]).await.expect("said"), [Settled::Accepted]);
-    let late = completed(first.id, first.attempt, b"late");
+    let late = completed(first.task(), b"late");
     let settled = store.finish(NOBODY, 0, std::slice::from_ref(&late)).await.expect("said");
     assert_eq!(settled, [Settled::Stale], "it waits for its next attempt");
 
     let second = claim_one(&store, two).await;
     assert_eq!((second.attempt, second.deaths), (Attempt(2), 1));
     assert_eq!(store.finish(NOBODY, 0, &[late]).await.expect("said"), [Settled::Stale]);
-    let right = completed(first.id, second.attempt, b"right");
+    let right = completed(second.task(), b"right");
     assert_eq!(store.finish(NOBODY, 0, &[right]).await.expect("said"), [Settled::Accepted]);
     let record = store.task(first.id).await.expect("read").expect("known");
     assert_eq!((record.attempts, record.deaths), (2, 1));
@@ -69,7 +69,7 @@ async fn an_unstarted_attempt_uses_up_its_number_only() {
     submit_one(&store).await;
     let dispatcher = DispatcherId::random();
     let first = claim_one(&store, dispatcher).await;
-    store.requeue(&[unstarted(first.id, first.attempt)]).await.expect("said");
+    store.requeue(&[unstarted(first.task())]).await.expect("said");
     let record = store.task(first.id).await.expect("read").expect("known");
     assert_eq!((record.status, record.started_at), (TaskStatus::Queued, None));
     let second = claim_one(&store, dispatcher).await;
@@ -84,7 +84,7 @@ async fn a_batch_settles_each_under_its_own_fence() {
     let store = redis.store().await;
     store.submit(tasks(1200)).await.expect("accepted");
     let claimed = store.claim(DispatcherId::random(), &want(1200)).await.expect("claimed");
-    let mut ends: Vec<_> = claimed.iter().map(|t| completed(t.id, t.attempt, b"v")).collect();
+    let mut ends: Vec<_> = claimed.iter().map(|t| completed(t.task(), b"v")).collect();
     ends[7].attempt = Attempt(9);
     ends.push(ends[3].clone());
     ends.push(completed(belljar_core::id::TaskId::random(), Attempt(1), b"v"));
@@ -104,7 +104,7 @@ async fn a_failure_is_kept_for_programs_and_people() {
     let store = redis.store().await;
     submit_one(&store).await;
     let task = claim_one(&store, DispatcherId::random()).await;
-    let end = failed(task.id, task.attempt, "it broke");
+    let end = failed(task.task(), "it broke");
     let Verdict::Failed(failure) = end.outcome.verdict.clone() else { unreachable!() };
     store.finish(NOBODY, 0, &[end]).await.expect("said");
     let record = store.task(task.id).await.expect("read").expect("known");
@@ -143,11 +143,11 @@ async fn a_cancelled_running_task_never_shows_a_result() {
         assert_eq!(store.cancel(task.id).await.expect("said"), Some(Cancel::Stopping));
     }
     let held = store.held(dispatcher).await.expect("read");
-    assert_eq!((held[0].id, held[0].attempt, held[0].cancelling), (task.id, task.attempt, true));
+    assert_eq!((held[0].task, held[0].cancelling), (task.task(), true));
     let running = store.results(&[task.id]).await.expect("read")[0].clone().expect("known");
     assert_eq!(running.status, TaskStatus::Running, "the code has not stopped yet");
 
-    let zombie = completed(task.id, task.attempt, b"value");
+    let zombie = completed(task.task(), b"value");
     for _ in 0..2 {
         let settled = store.finish(NOBODY, 0, std::slice::from_ref(&zombie)).await.expect("said");
         assert_eq!(settled, [Settled::Cancelled]);
@@ -166,7 +166,7 @@ async fn a_cancelled_attempt_is_not_made_again() {
     submit_one(&store).await;
     let task = claim_one(&store, dispatcher).await;
     store.cancel(task.id).await.expect("said");
-    let settled = store.requeue(&[died(task.id, task.attempt, "gone")]).await.expect("said");
+    let settled = store.requeue(&[died(task.task(), "gone")]).await.expect("said");
     assert_eq!(settled, [Settled::Cancelled]);
     assert!(store.claim(dispatcher, &want(1)).await.expect("claimed").is_empty());
     let record = store.task(task.id).await.expect("read").expect("known");
@@ -184,9 +184,9 @@ async fn an_ended_task_cannot_be_cancelled() {
         submit_one(&store).await;
         let task = claim_one(&store, dispatcher).await;
         let end = if value {
-            completed(task.id, task.attempt, b"v")
+            completed(task.task(), b"v")
         } else {
-            failed(task.id, task.attempt, "e")
+            failed(task.task(), "e")
         };
         store.finish(NOBODY, 0, &[end]).await.expect("said");
         assert_eq!(store.cancel(task.id).await.expect("said"), Some(Cancel::Ended(status)));

@@ -52,7 +52,7 @@ async fn large_values_come_back_and_leave_nothing() {
     let got: Vec<_> = claimed.iter().map(|task| (task.id, task.args.clone())).collect();
     assert_eq!(got, sent);
     for (task, value) in claimed.iter().zip([large(4), large(5), Bytes::new(), large(6)]) {
-        let ends = [completed(task.id, task.attempt, &value)];
+        let ends = [completed(task.task(), &value)];
         for _ in 0..2 {
             let settled = store.finish(NOBODY, 0, &ends).await.expect("said");
             assert_eq!(settled, [Settled::Accepted], "also where the first answer was lost");
@@ -79,7 +79,7 @@ async fn a_large_result_expires_with_its_task() {
         exception: large(2),
         ..Failure::by_platform(FailureKind::Exception, "large".to_owned())
     };
-    let end = finished(id, claimed.attempt, Verdict::Failed(failure));
+    let end = finished(claimed.task(), Verdict::Failed(failure));
     store.finish(NOBODY, 0, &[end]).await.expect("said");
     let result = store.results(&[id]).await.expect("read")[0].clone().expect("known");
     assert_eq!((result.status, result.result), (TaskStatus::Failed, large(2)));
@@ -99,14 +99,14 @@ async fn stale_and_cancelled_attempts_publish_no_large_result() {
     let dispatcher = DispatcherId::random();
     let id = submit(&store, with(large(1))).await;
     let first = claim_one(&store, dispatcher).await;
-    store.requeue(&[died(id, first.attempt, "gone")]).await.expect("said");
+    store.requeue(&[died(first.task(), "gone")]).await.expect("said");
     let second = claim_one(&store, dispatcher).await;
     assert_eq!(second.args, large(1), "each attempt has them");
-    let late = completed(id, first.attempt, &large(2));
+    let late = completed(first.task(), &large(2));
     assert_eq!(store.finish(NOBODY, 0, &[late]).await.expect("said"), [Settled::Stale]);
-    let right = completed(id, second.attempt, &large(3));
+    let right = completed(second.task(), &large(3));
     assert_eq!(store.finish(NOBODY, 0, &[right]).await.expect("said"), [Settled::Accepted]);
-    let other = completed(id, second.attempt, &Bytes::from(vec![4; LARGE_BYTES + 2]));
+    let other = completed(second.task(), &Bytes::from(vec![4; LARGE_BYTES + 2]));
     assert_eq!(store.finish(NOBODY, 0, &[other]).await.expect("said"), [Settled::Stale]);
     let result = store.results(&[id]).await.expect("read")[0].clone().expect("known");
     assert_eq!(result.result, large(3));
@@ -114,7 +114,7 @@ async fn stale_and_cancelled_attempts_publish_no_large_result() {
     let id = submit(&store, with(large(1))).await;
     let claimed = claim_one(&store, dispatcher).await;
     store.cancel(id).await.expect("said");
-    let end = completed(id, claimed.attempt, &large(5));
+    let end = completed(claimed.task(), &large(5));
     assert_eq!(store.finish(NOBODY, 0, &[end]).await.expect("said"), [Settled::Cancelled]);
     let result = store.results(&[id]).await.expect("read")[0].clone().expect("known");
     assert_eq!((result.status, result.result), (TaskStatus::Cancelled, Bytes::new()));
@@ -134,14 +134,14 @@ async fn large_arguments_outlive_given_back_delayed_and_cancelled_attempts() {
             break task.clone();
         }
     };
-    store.requeue(&[unstarted(id, first.attempt)]).await.expect("said");
+    store.requeue(&[unstarted(first.task())]).await.expect("said");
     assert_eq!(claim_one(&store, lost).await.args, large(1));
     store.beat(judge, &[native()], &[]).await.expect("beaten");
     redis.age(lost, judge).await;
     assert_eq!(store.beat(judge, &[native()], &[]).await.expect("beaten").recovered, 1);
     let third = claim_one(&store, judge).await;
     assert_eq!(third.args, large(1));
-    store.requeue(&[unstarted(id, third.attempt)]).await.expect("said");
+    store.requeue(&[unstarted(third.task())]).await.expect("said");
     store.cancel(id).await.expect("said");
     assert_eq!(apart(&redis).await, [], "a cancelled task needs none");
     audit(&store).await;
@@ -180,7 +180,7 @@ async fn a_large_result_is_taken_when_memory_is_full() {
     redis.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
     let refused = store.submit(vec![with(large(2))]).await;
     assert!(matches!(refused, Err(StoreError::RefusesWrites(_))), "{refused:?}");
-    let end = completed(id, claimed.attempt, &large(3));
+    let end = completed(claimed.task(), &large(3));
     assert_eq!(store.finish(NOBODY, 0, &[end]).await.expect("said"), [Settled::Accepted]);
     let result = store.results(&[id]).await.expect("read")[0].clone().expect("known");
     assert_eq!(result.result, large(3));
@@ -194,7 +194,7 @@ async fn large_results_are_read_as_long_as_there_is_room() {
     let claimed = store.claim(DispatcherId::random(), &want(4)).await.expect("claimed");
     for (n, task) in claimed.iter().enumerate() {
         let value = if n == 1 { Bytes::from_static(b"short") } else { large(7) };
-        let end = completed(task.id, task.attempt, &value);
+        let end = completed(task.task(), &value);
         store.finish(NOBODY, 0, &[end]).await.expect("said");
     }
     for (room, read) in

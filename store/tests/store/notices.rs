@@ -39,7 +39,7 @@ async fn ended_tasks_are_published_in_one_message_with_their_results() {
     let mut notices = listen(&store, &[Topic::Ended]).await;
     let ids = store.submit(tasks(50)).await.expect("accepted");
     let claimed = store.claim(DispatcherId::random(), &want(49)).await.expect("claimed");
-    let ends: Vec<_> = claimed.iter().map(|t| completed(t.id, t.attempt, b"v")).collect();
+    let ends: Vec<_> = claimed.iter().map(|t| completed(t.task(), b"v")).collect();
     store.finish(NOBODY, 0, &ends).await.expect("said");
     assert_eq!(heard(&mut notices).await, told(&store, &ids[..49]).await);
     store.finish(NOBODY, 0, &ends).await.expect("said again, without an echo");
@@ -58,9 +58,9 @@ async fn who_watches_hears_of_every_move_in_its_order() {
     let dispatcher = DispatcherId::random();
     let claimed = store.claim(dispatcher, &want(4)).await.expect("claimed");
     assert_eq!(heard(&mut notices).await, Notice::Moved(ids.clone(), &[Running]));
-    store.requeue(&[unstarted(ids[0], claimed[0].attempt)]).await.expect("given back");
+    store.requeue(&[unstarted(claimed[0].task())]).await.expect("given back");
     assert_eq!(heard(&mut notices).await, Notice::Moved(ids[..1].to_vec(), &[Queued]));
-    store.finish(NOBODY, 0, &[completed(ids[1], claimed[1].attempt, b"v")]).await.expect("said");
+    store.finish(NOBODY, 0, &[completed(claimed[1].task(), b"v")]).await.expect("said");
     assert_eq!(heard(&mut notices).await, told(&store, &ids[1..2]).await);
     store.claim(dispatcher, &want(4)).await.expect("claimed again");
     assert_eq!(heard(&mut notices).await, Notice::Moved(ids[..1].to_vec(), &[Running]));
@@ -72,11 +72,11 @@ async fn who_watches_hears_of_every_move_in_its_order() {
     assert_eq!(heard(&mut notices).await, Notice::Moved(vec![given], &[Queued, Running]));
     // The same again is no move.
     store
-        .finish(NOBODY, 0, &[completed(ids[1], claimed[1].attempt, b"v")])
+        .finish(NOBODY, 0, &[completed(claimed[1].task(), b"v")])
         .await
         .expect("said again");
     store.cancel(ids[2]).await.expect("said");
-    store.finish(NOBODY, 0, &[completed(ids[2], claimed[2].attempt, b"v")]).await.expect("said");
+    store.finish(NOBODY, 0, &[completed(claimed[2].task(), b"v")]).await.expect("said");
     assert_eq!(heard(&mut notices).await, told(&store, &ids[2..]).await);
 }
 
@@ -88,7 +88,7 @@ async fn long_results_and_many_and_failures_are_left_to_be_read() {
     store.submit(tasks(101)).await.expect("accepted");
     let claimed = store.claim(DispatcherId::random(), &want(101)).await.expect("claimed");
     let value = |index| if index == 0 { vec![b'v'; 1025] } else { vec![b':'; 1024] };
-    let ends = claimed.iter().enumerate().map(|(i, t)| completed(t.id, t.attempt, &value(i)));
+    let ends = claimed.iter().enumerate().map(|(i, t)| completed(t.task(), &value(i)));
     store.finish(NOBODY, 0, &ends.collect::<Vec<_>>()).await.expect("said");
     let Notice::Ended(ends) = heard(&mut notices).await else { panic!("not the end") };
     assert_eq!(ends.len(), 101, "the end of each is told");
@@ -98,7 +98,7 @@ async fn long_results_and_many_and_failures_are_left_to_be_read() {
 
     submit_one(&store).await;
     let task = claim_one(&store, DispatcherId::random()).await;
-    store.finish(NOBODY, 0, &[failed(task.id, task.attempt, "no")]).await.expect("said");
+    store.finish(NOBODY, 0, &[failed(task.task(), "no")]).await.expect("said");
     let end = Ended { id: task.id, status: TaskStatus::Failed, result: None };
     assert_eq!(heard(&mut notices).await, Notice::Ended(vec![end]));
 }
@@ -128,7 +128,7 @@ async fn work_is_announced_to_the_hungry_only() {
     store.submit(tasks(1)).await.expect("accepted: it was announced");
     assert_eq!(heard(&mut notices).await, Notice::Work);
     store.claim(dispatcher, &want(5)).await.expect("three are missing");
-    store.requeue(&[unstarted(claimed[0].id, claimed[0].attempt)]).await.expect("announced");
+    store.requeue(&[unstarted(claimed[0].task())]).await.expect("announced");
     assert_eq!(heard(&mut notices).await, Notice::Work);
     // A mark behind all that was said: nothing else was announced before it.
     redis.command::<()>(&["PUBLISH", "belljar:work", "delayed"]).await;
@@ -154,7 +154,7 @@ async fn tasks_are_handed_to_the_dispatcher_that_waits_for_them() {
     assert_eq!((counts.queued, counts.running), (0, 2));
     assert_eq!(store.held(me).await.expect("read").len(), 2);
     // What was given counts as an attempt like any other.
-    let ends: Vec<_> = tasks.iter().map(|task| completed(task.id, task.attempt, b"v")).collect();
+    let ends: Vec<_> = tasks.iter().map(|task| completed(task.task(), b"v")).collect();
     let settled = store.finish(NOBODY, 0, &ends).await.expect("said");
     assert!(settled.iter().all(|settled| *settled == Settled::Accepted));
 
@@ -178,7 +178,7 @@ async fn tasks_are_handed_to_the_dispatcher_that_waits_for_them() {
     let Notice::Given { tasks, is_last } = heard(&mut given).await else { panic!("not given") };
     assert_eq!((tasks.len(), is_last), (1, false));
     // It waits on for what is left of its wish, and for the places that have become free.
-    let end = [completed(tasks[0].id, tasks[0].attempt, b"v")];
+    let end = [completed(tasks[0].task(), b"v")];
     store.finish(me, 1, &end).await.expect("said");
     store.submit(crate::harness::tasks(2)).await.expect("given");
     let Notice::Given { tasks, is_last } = heard(&mut given).await else { panic!("not given") };
@@ -303,7 +303,7 @@ async fn complete(
     tasks: &[ClaimedTask],
     done: &AtomicUsize,
 ) {
-    let ends: Vec<_> = tasks.iter().map(|t| completed(t.id, t.attempt, b"v")).collect();
+    let ends: Vec<_> = tasks.iter().map(|t| completed(t.task(), b"v")).collect();
     let settled = store.finish(me, freed, &ends).await.expect("said");
     assert!(settled.iter().all(|settled| *settled == Settled::Accepted), "{settled:?}");
     done.fetch_add(ends.len(), Ordering::SeqCst);

@@ -33,7 +33,7 @@ async fn what_a_vanished_dispatcher_held_is_queued_again() {
     assert!(claimed[..2400].iter().all(|task| (task.attempt, task.deaths) == (Attempt(2), 0)));
     let record = store.task(lost[0].id).await.expect("read").expect("known");
     assert_eq!(record.losses, ["attempt 1: its dispatcher vanished"]);
-    let late = store.finish(NOBODY, 0, &[completed(lost[0].id, lost[0].attempt, b"late")]).await;
+    let late = store.finish(NOBODY, 0, &[completed(lost[0].task(), b"late")]).await;
     assert_eq!(late.expect("said"), [Settled::Stale]);
     assert_eq!(store.held(dead).await.expect("read"), []);
     let known: Vec<String> = redis.command(&["ZRANGE", "belljar:dispatchers", "0", "-1"]).await;
@@ -142,9 +142,9 @@ async fn attempts_whose_claim_was_not_answered_are_found() {
     let dispatcher = DispatcherId::random();
     store.submit(tasks(3)).await.expect("accepted");
     let claimed = store.claim(dispatcher, &want(3)).await.expect("claimed");
-    let mut expected: Vec<_> = claimed.iter().map(|task| (task.id, task.attempt)).collect();
+    let mut expected: Vec<_> = claimed.iter().map(ClaimedTask::task).collect();
     let held = store.held(dispatcher).await.expect("read");
-    let mut held: Vec<_> = held.iter().map(|held| (held.id, held.attempt)).collect();
+    let mut held: Vec<_> = held.iter().map(|held| held.task).collect();
     expected.sort_unstable();
     held.sort_unstable();
     assert_eq!(held, expected);

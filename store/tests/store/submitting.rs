@@ -25,7 +25,7 @@ async fn a_task_walks_from_queued_to_completed() {
     let running = store.results(&[id]).await.expect("known")[0].clone().expect("known");
     assert_eq!(running.status, TaskStatus::Running);
 
-    let finish = completed(id, claimed[0].attempt, b"value");
+    let finish = completed(claimed[0].task(), b"value");
     store.finish(NOBODY, 0, std::slice::from_ref(&finish)).await.expect("taken");
     let record = store.task(id).await.expect("read").expect("known");
     assert_eq!(record.status, TaskStatus::Completed);
@@ -58,7 +58,7 @@ async fn ten_thousand_tasks_are_one_submission() {
     let claimed = store.claim(dispatcher, &want(10_000)).await.expect("claimed");
     let order: Vec<_> = claimed.iter().map(|task| task.id).collect();
     assert_eq!(order, expected, "first in, first out");
-    let ends: Vec<_> = claimed.iter().map(|t| completed(t.id, t.attempt, b"v")).collect();
+    let ends: Vec<_> = claimed.iter().map(|t| completed(t.task(), b"v")).collect();
     store.finish(NOBODY, 0, &ends).await.expect("taken");
     let results = store.results(&ids).await.expect("read");
     assert!(results.iter().flatten().filter(|r| &*r.result == b"v").count() == 10_000);
@@ -103,7 +103,7 @@ async fn large_and_empty_arguments_come_back() {
     assert_eq!(claimed[0].args, large.args);
     assert_eq!(claimed[1].args.len(), 0);
     store
-        .finish(NOBODY, 0, &[completed(large.id, claimed[0].attempt, &large.args)])
+        .finish(NOBODY, 0, &[completed(claimed[0].task(), &large.args)])
         .await
         .expect("taken");
     let result = store.results(&[large.id]).await.expect("read")[0].clone().expect("known");

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use belljar_core::frame::{self, Call, Done, Granted, Raised, Reply};
+use belljar_core::frame::{self, Call, Done, Granted, Reply};
 use belljar_core::grants::Offers;
-use belljar_core::invocation::{Function, Invocation};
+use belljar_core::invocation::Invocation;
+use belljar_core::limits::CODE_CACHE_BYTES;
 use belljar_core::outcome::{Failure, FailureKind, Outcome, Verdict};
 use belljar_core::task::{CodeHash, TaskClass};
-use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +24,6 @@ use crate::event::ExecutorInfo;
 const CALLS_PER_CHILD: u64 = 100_000;
 /// A child that has been sent this many functions is told to forget them.
 const REMEMBERED_FUNCTIONS: usize = 512;
-/// Likewise one that has been sent this many bytes of functions.
-const REMEMBERED_BYTES: usize = 64 << 20;
 
 /// The child processes of one class: what the native runtime and the sandbox share.
 #[derive(Debug)]
@@ -74,7 +72,7 @@ enum Fate {
 impl Process {
     /// The frame for the child, unless the call asks for what is not offered here or is too long.
     fn request(&mut self, invocation: &Invocation) -> Result<Vec<u8>, Failure> {
-        let granted = invocation.grants.as_deref().map(|asked| self.offers.grant(asked));
+        let granted = invocation.spec.grants.as_deref().map(|asked| self.offers.grant(asked));
         let granted = granted
             .transpose()
             .map_err(|denied| Failure::by_platform(FailureKind::Denied, denied.to_string()))?;
@@ -96,7 +94,7 @@ impl Process {
                 return (outcome, Fate::Kept);
             }
         };
-        let deadline = self.timer.passed(started + invocation.limits.timeout());
+        let deadline = self.timer.passed(started + invocation.spec.limits.timeout());
         let exchange = exchange(&mut self.child, &frame, deadline, cancel).await;
         let (mut outcome, fate) = match exchange {
             Exchange::Replied(Ok(Reply::Done(done))) => self.done(invocation, done),
@@ -108,7 +106,7 @@ impl Process {
                 (died(&mut self.child, &explain(&lost)).await, Fate::Replaced)
             }
             Exchange::DeadlinePassed => {
-                let limit = invocation.limits.timeout();
+                let limit = invocation.spec.limits.timeout();
                 let text = format!("the call was stopped at its time limit of {limit:?}");
                 let verdict = Verdict::Failed(Failure::by_platform(FailureKind::Timeout, text));
                 (stopped(&mut self.child, verdict).await, Fate::Replaced)
@@ -128,7 +126,7 @@ impl Process {
             None if self.calls < CALLS_PER_CHILD => Fate::Kept,
             left_behind => {
                 let reason = left_behind.as_deref().unwrap_or("its age");
-                tracing::debug!(task_id = %invocation.task_id, reason, "child replaced");
+                tracing::debug!(task_id = %invocation.task.task_id, reason, "child replaced");
                 Fate::Replaced
             }
         };
@@ -204,12 +202,7 @@ fn with_output(verdict: Verdict, output: Output, peak_memory_bytes: u64) -> Outc
 }
 
 fn outcome_of(done: Done, output: Output) -> Outcome {
-    let verdict = match done.result {
-        Ok(pickle) => Verdict::Completed(pickle),
-        Err(Raised { kind, exception, message, traceback }) => {
-            Verdict::Failed(Failure { kind, exception, message, traceback })
-        }
-    };
+    let verdict = done.result.map_or_else(Verdict::Failed, Verdict::Completed);
     Outcome { phases: done.phases, ..with_output(verdict, output, done.peak_memory_bytes) }
 }
 
@@ -223,54 +216,41 @@ struct SentCode {
 impl SentCode {
     /// The call for an invocation, with the function's bytes where the child lacks them.
     fn call(&mut self, invocation: &Invocation, granted: Option<Box<Granted>>) -> Call {
-        let Invocation { limits, function: Function { hash, code }, args, .. } = invocation;
-        let mut call = Call {
-            hash: *hash,
-            code: None,
-            forget: false,
-            args: Bytes::clone(args),
-            memory_mb: limits.memory_mb,
-            granted,
-        };
-        if !self.hashes.contains(hash) {
-            call.forget = !self.hashes.is_empty()
-                && (self.hashes.len() >= REMEMBERED_FUNCTIONS
-                    || self.bytes + code.len() > REMEMBERED_BYTES);
-            if call.forget {
-                *self = Self::default();
-            }
-            self.hashes.insert(*hash);
-            self.bytes += code.len();
-            call.code = Some(Bytes::clone(code));
+        let hash = invocation.spec.code;
+        if self.hashes.contains(&hash) {
+            let invocation = invocation.clone().without_code();
+            return Call { invocation, evict: false, granted };
         }
-        call
+        let code_bytes = invocation.code_bytes();
+        let evict = !self.hashes.is_empty()
+            && (self.hashes.len() >= REMEMBERED_FUNCTIONS
+                || self.bytes + code_bytes > CODE_CACHE_BYTES);
+        if evict {
+            *self = Self::default();
+        }
+        self.hashes.insert(hash);
+        self.bytes += code_bytes;
+        Call { invocation: invocation.clone(), evict, granted }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use belljar_core::id::TaskId;
-    use belljar_core::task::{Attempt, Limits};
+    use bytes::Bytes;
 
     use super::*;
 
     #[test]
     fn code_is_sent_once_until_it_is_forgotten() {
-        let invocation = |code: &'static [u8]| Invocation {
-            task_id: TaskId::random(),
-            attempt: Attempt(1),
-            class: "native:3.11".parse().expect("a class"),
-            limits: Limits::DEFAULT,
-            function: Function { hash: CodeHash::of(code), code: Bytes::from_static(code) },
-            args: Bytes::new(),
-            grants: None,
-        };
+        let class = "native:3.11".parse().expect("a class");
+        let invocation =
+            |code| Invocation::standalone(class, Bytes::from_static(code), Bytes::new());
         let mut sent = SentCode::default();
-        assert!(sent.call(&invocation(b"a"), None).code.is_some());
-        assert!(sent.call(&invocation(b"a"), None).code.is_none());
-        sent.bytes = REMEMBERED_BYTES;
+        assert!(sent.call(&invocation(b"a"), None).invocation.code.is_some());
+        assert!(sent.call(&invocation(b"a"), None).invocation.code.is_none());
+        sent.bytes = CODE_CACHE_BYTES;
         let call = sent.call(&invocation(b"b"), None);
-        assert!(call.forget && call.code.is_some());
-        assert!(sent.call(&invocation(b"a"), None).code.is_some());
+        assert!(call.evict && call.invocation.code.is_some());
+        assert!(sent.call(&invocation(b"a"), None).invocation.code.is_some());
     }
 }

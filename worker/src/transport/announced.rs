@@ -1,7 +1,8 @@
 //! What the dispatcher knows of this worker, so that only changes are sent. Pure.
 
 use belljar_core::guest::GuestModules;
-use belljar_core::message::{FromWorker, Registration, TaskAttempt};
+use belljar_core::message::{FromWorker, Registration};
+use belljar_core::task::TaskAttempt;
 use belljar_core::task::TaskClass;
 
 use crate::event::ExecutorInfo;

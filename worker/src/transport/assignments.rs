@@ -3,8 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use belljar_core::invocation::Invocation;
-use belljar_core::message::{Assigned, TaskAttempt};
-use belljar_core::task::CodeHash;
+use belljar_core::task::{CodeHash, TaskAttempt};
 
 use super::code_cache::CodeCache;
 
@@ -81,24 +80,21 @@ impl Assignments {
     }
 
     /// Takes what the dispatcher sent. Its code is kept also where the task is not run.
-    pub(crate) fn accept(&mut self, assigned: Assigned) -> Accepted {
-        let task = assigned.task();
-        if let Some(code) = assigned.code.clone() {
-            self.evicted.extend(self.code.insert(assigned.hash, code));
+    pub(crate) fn accept(&mut self, mut invocation: Invocation) -> Accepted {
+        let (task, hash) = (invocation.task, invocation.spec.code);
+        match &invocation.code {
+            Some(code) => self.evicted.extend(self.code.insert(hash, code.clone())),
+            None => invocation.code = self.code.get(&hash),
         }
         if self.early_stops.contains(&task) {
             return Accepted::Stopped(task);
         }
-        match assigned.into_invocation(|hash| self.code.get(hash)) {
-            Ok(invocation) => {
-                self.in_flight.insert(task, Origin::Current);
-                Accepted::Run(Box::new(invocation))
-            }
-            Err(missing) => {
-                self.evicted.push(missing.hash);
-                Accepted::CodeMissing(task)
-            }
+        if invocation.code.is_none() {
+            self.evicted.push(hash);
+            return Accepted::CodeMissing(task);
         }
+        self.in_flight.insert(task, Origin::Current);
+        Accepted::Run(Box::new(invocation))
     }
 
     pub(crate) fn has_evicted(&self) -> bool {

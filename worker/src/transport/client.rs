@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use belljar_core::id::WorkerId;
 use belljar_core::message::{
-    FromDispatcher, FromWorker, Refusal, Registration, SessionId, TaskAttempt,
+    FromDispatcher, FromWorker, Refusal, Registration, SessionId,
 };
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -147,7 +147,7 @@ impl WorkerClient {
     fn apply(&mut self, command: PoolCommand) {
         match command {
             PoolCommand::Submit(invocation) => {
-                let task = TaskAttempt { task_id: invocation.task_id, attempt: invocation.attempt };
+                let task = invocation.task;
                 if let Err(refused) = self.pool.submit(*invocation) {
                     tracing::debug!(task_id = %task.task_id, reason = %refused.reason, "given back");
                     self.session.give_back(task);
@@ -155,7 +155,7 @@ impl WorkerClient {
             }
             PoolCommand::Cancel(task) => {
                 // Where the pool no longer has it, its end is on the way.
-                let _ = self.pool.cancel(task.task_id, task.attempt);
+                let _ = self.pool.cancel(task);
             }
             PoolCommand::Drain => self.drain(),
         }

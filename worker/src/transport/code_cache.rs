@@ -2,11 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use belljar_core::limits::CODE_CACHE_BYTES;
 use belljar_core::task::CodeHash;
 use bytes::Bytes;
 
-/// How many bytes of code are kept.
-const MOST_BYTES: usize = 64 << 20;
 /// How many functions are kept.
 const MOST_ENTRIES: usize = 4096;
 
@@ -32,7 +31,7 @@ impl CodeCache {
         self.order.push_back(hash);
         self.bytes += length;
         let mut evicted = Vec::new();
-        while self.bytes > MOST_BYTES || self.order.len() > MOST_ENTRIES {
+        while self.bytes > CODE_CACHE_BYTES || self.order.len() > MOST_ENTRIES {
             let Some(oldest) = self.order.pop_front() else { break };
             self.bytes -= self.entries.remove(&oldest).map_or(0, |code| code.len());
             evicted.push(oldest);
@@ -58,7 +57,7 @@ mod tests {
         assert!(cache.insert(hashes[2], code(2)).is_empty());
         assert_eq!(cache.insert(hashes[3], code(3)), [hashes[0]]);
         assert!(cache.get(&hashes[0]).is_none() && cache.get(&hashes[3]).is_some());
-        let large = Bytes::from(vec![9; MOST_BYTES + 1]);
+        let large = Bytes::from(vec![9; CODE_CACHE_BYTES + 1]);
         assert_eq!(cache.insert(CodeHash::of(b"large"), large).len(), 4);
         assert_eq!((cache.bytes, cache.entries.len()), (0, 0));
     }

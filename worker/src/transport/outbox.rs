@@ -3,13 +3,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use belljar_core::message::{FromWorker, TaskAttempt};
+use belljar_core::limits::{BATCH_BYTES, MAX_PAYLOAD_BYTES};
+use belljar_core::message::FromWorker;
 use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, Verdict};
-
-/// Reports of more bytes than this go out in several messages.
-const MESSAGE_BYTES: usize = 16 << 20;
-/// A result of more bytes does not fit into a message, with what stands around it.
-const LARGEST_BYTES: usize = 63 << 20;
+use belljar_core::task::TaskAttempt;
 
 /// What is to be said until it is acknowledged.
 #[derive(Debug, Default)]
@@ -32,7 +29,7 @@ enum Sealed {
 impl Outbox {
     pub(crate) fn report(&mut self, mut report: Report) {
         let bytes = size(&report.outcome);
-        if bytes > LARGEST_BYTES {
+        if bytes > MAX_PAYLOAD_BYTES {
             let text = format!("the result of {bytes} bytes is too large to be sent");
             let failure = Failure::by_platform(FailureKind::Limit, text);
             report.outcome.verdict = Verdict::Failed(failure);
@@ -81,7 +78,7 @@ impl Outbox {
             let mut bytes = 0;
             let fits = self.reports.iter().take_while(|report| {
                 bytes += size(&report.outcome);
-                bytes <= MESSAGE_BYTES
+                bytes <= BATCH_BYTES
             });
             // One that is too large for others goes alone.
             let count = fits.count().max(1);
@@ -110,7 +107,7 @@ impl Outbox {
 
     /// The attempts that ended or were given back, and are not acknowledged.
     pub(crate) fn held(&self) -> Vec<TaskAttempt> {
-        let of = |report: &Report| TaskAttempt { task_id: report.task_id, attempt: report.attempt };
+        let of = |report: &Report| report.task;
         let mut held: Vec<_> = self.reports.iter().map(of).collect();
         held.extend(&self.returned);
         for sealed in self.sealed.values() {
@@ -148,7 +145,8 @@ mod tests {
     fn report(bytes: usize) -> Report {
         let value = Verdict::Completed(Bytes::from(vec![0; bytes]));
         let outcome = Outcome::bare(value, Duration::ZERO);
-        Report { task_id: TaskId::random(), attempt: Attempt(1), outcome }
+        let task = TaskAttempt { task_id: TaskId::random(), attempt: Attempt(1) };
+        Report { task, outcome }
     }
 
     fn sequences(outbox: &mut Outbox) -> Vec<u64> {

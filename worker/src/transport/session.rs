@@ -5,19 +5,17 @@ use std::time::Duration;
 
 use belljar_core::id::WorkerId;
 use belljar_core::invocation::Invocation;
+use belljar_core::limits::BATCH_BYTES;
 use belljar_core::message::{
-    Assigned, FromDispatcher, FromWorker, Mode, Nonce, Refusal, Registration, SessionId,
-    TaskAttempt,
+    FromDispatcher, FromWorker, Mode, Nonce, Refusal, Registration, SessionId,
 };
 use belljar_core::outcome::{Outcome, Report, Verdict};
+use belljar_core::task::TaskAttempt;
 
 use super::announced::{Announced, Capabilities, Duty};
 use super::assignments::{Accepted, Assignments};
 use super::outbox::Outbox;
 use crate::event::PoolEvent;
-
-/// A message is not filled beyond this.
-const MESSAGE_BYTES: usize = 16 << 20;
 
 /// What the pool is to do.
 #[derive(Debug)]
@@ -77,9 +75,7 @@ impl WorkerSession {
     pub(crate) fn take(&mut self, event: PoolEvent) {
         match event {
             PoolEvent::Finished(report) => self.report(report),
-            PoolEvent::Returned { task_id, attempt } => {
-                self.give_back(TaskAttempt { task_id, attempt });
-            }
+            PoolEvent::Returned(task) => self.give_back(task),
             PoolEvent::Resized => self.is_resized = true,
             PoolEvent::ExecutorUp(info) => {
                 tracing::info!(class = %info.class, python = info.python, "executor is up");
@@ -93,8 +89,7 @@ impl WorkerSession {
     }
 
     fn report(&mut self, report: Report) {
-        let Report { task_id, attempt, .. } = report;
-        self.assignments.remove(TaskAttempt { task_id, attempt });
+        self.assignments.remove(report.task);
         self.outbox.report(report);
     }
 
@@ -182,7 +177,7 @@ impl WorkerSession {
             batch.push(FromWorker::Evicted(self.assignments.take_evicted()));
         }
         let mut bytes = 0;
-        while bytes < MESSAGE_BYTES {
+        while bytes < BATCH_BYTES {
             let Some((message, size)) = self.outbox.next() else { break };
             bytes += size;
             batch.push(message);
@@ -216,17 +211,16 @@ impl WorkerSession {
         Ok(Vec::new())
     }
 
-    fn accept(&mut self, assigned: Assigned) -> Option<PoolCommand> {
-        match self.assignments.accept(assigned) {
+    fn accept(&mut self, invocation: Invocation) -> Option<PoolCommand> {
+        match self.assignments.accept(invocation) {
             Accepted::Run(invocation) if self.is_draining() => {
-                let Invocation { task_id, attempt, .. } = *invocation;
-                self.give_back(TaskAttempt { task_id, attempt });
+                self.give_back(invocation.task);
                 None
             }
             Accepted::Run(invocation) => Some(PoolCommand::Submit(invocation)),
-            Accepted::Stopped(TaskAttempt { task_id, attempt }) => {
+            Accepted::Stopped(task) => {
                 let outcome = Outcome::bare(Verdict::Cancelled, Duration::ZERO);
-                self.report(Report { task_id, attempt, outcome });
+                self.report(Report { task, outcome });
                 None
             }
             Accepted::CodeMissing(task) => {
@@ -243,9 +237,7 @@ fn count(number: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use belljar_core::id::TaskId;
-    use belljar_core::invocation::Function;
-    use belljar_core::task::{Attempt, CodeHash, Limits};
+    use belljar_core::task::CodeHash;
     use bytes::Bytes;
 
     use super::*;
@@ -272,54 +264,45 @@ mod tests {
     }
 
     fn invocation() -> Invocation {
-        let code = Bytes::from_static(b"code");
-        Invocation {
-            task_id: TaskId::random(),
-            attempt: Attempt(1),
-            class: "native:3.11".parse().expect("a class"),
-            limits: Limits::DEFAULT,
-            function: Function { hash: CodeHash::of(&code), code },
-            args: Bytes::new(),
-            grants: None,
-        }
+        let class = "native:3.11".parse().expect("a class");
+        Invocation::standalone(class, Bytes::from_static(b"code"), Bytes::new())
     }
 
-    fn send(session: &mut WorkerSession, task: Assigned) -> Vec<PoolCommand> {
+    fn send(session: &mut WorkerSession, task: Invocation) -> Vec<PoolCommand> {
         session.handle_message(FromDispatcher::Tasks(vec![task])).expect("taken")
     }
 
     #[test]
     fn code_is_kept_for_a_session_and_missed_in_the_next() {
         let (mut session, mut announced) = session();
-        assert!(send(&mut session, Assigned::without_code(invocation())).is_empty());
+        assert!(send(&mut session, invocation().without_code()).is_empty());
         let said = session.messages(&mut announced, 8);
         assert!(
             matches!(&said[..], [FromWorker::Evicted(code), FromWorker::Returned { .. }]
                 if *code == [CodeHash::of(b"code")]),
             "{said:?}"
         );
-        assert_eq!(send(&mut session, Assigned::with_code(invocation())).len(), 1);
-        assert_eq!(send(&mut session, Assigned::without_code(invocation())).len(), 1);
+        assert_eq!(send(&mut session, invocation()).len(), 1);
+        assert_eq!(send(&mut session, invocation().without_code()).len(), 1);
         let id = session.id.expect("welcomed");
         let _ = welcome(&mut session, id);
-        assert_eq!(send(&mut session, Assigned::without_code(invocation())).len(), 1);
+        assert_eq!(send(&mut session, invocation().without_code()).len(), 1);
         let _ = welcome(&mut session, SessionId::random());
-        assert!(send(&mut session, Assigned::without_code(invocation())).is_empty());
+        assert!(send(&mut session, invocation().without_code()).is_empty());
     }
 
     #[test]
     fn what_another_session_brought_takes_room_and_is_named() {
         let (mut session, _) = session();
-        let task = Assigned::with_code(invocation());
-        let held = task.task();
+        let task = invocation();
+        let held = task.task;
         send(&mut session, task);
         assert_eq!((session.window(8), session.free(8)), (8, 7));
         let (mut announced, inventory) = welcome(&mut session, SessionId::random());
         assert_eq!(inventory, [held]);
         assert_eq!((session.window(8), session.free(8)), (7, 7));
         assert_eq!(session.messages(&mut announced, 8), [FromWorker::Window(7)]);
-        let TaskAttempt { task_id, attempt } = held;
-        session.take(PoolEvent::Returned { task_id, attempt });
+        session.take(PoolEvent::Returned(held));
         assert_eq!(session.held(), [held], "until it is acknowledged");
         assert_eq!(session.messages(&mut announced, 8).len(), 2, "the window, and the task");
         session.handle_message(FromDispatcher::Ack(vec![1])).expect("taken");
@@ -330,7 +313,7 @@ mod tests {
     fn a_full_worker_registers_and_sends_its_inventory_first() {
         let (mut session, _) = session();
         for _ in 0..10_000 {
-            send(&mut session, Assigned::with_code(invocation()));
+            send(&mut session, invocation());
         }
         let registration = session.registration(8);
         let register = FromWorker::Register { registration: registration.clone(), proof: None };
@@ -344,9 +327,9 @@ mod tests {
     #[test]
     fn a_stop_that_overtakes_its_task_counts() {
         let (mut session, mut announced) = session();
-        let task = Assigned::with_code(invocation());
+        let task = invocation();
         assert!(
-            session.handle_message(FromDispatcher::Stop(task.task())).expect("taken").is_empty()
+            session.handle_message(FromDispatcher::Stop(task.task)).expect("taken").is_empty()
         );
         assert!(send(&mut session, task.clone()).is_empty());
         let said = session.messages(&mut announced, 8);
@@ -371,7 +354,7 @@ mod tests {
         let said = session.messages(&mut announced, 8);
         assert_eq!(said, [FromWorker::Draining, FromWorker::Window(0)]);
         assert!(!session.is_pressing(&announced, 8));
-        assert!(send(&mut session, Assigned::with_code(invocation())).is_empty());
+        assert!(send(&mut session, invocation()).is_empty());
         assert!(matches!(&session.messages(&mut announced, 8)[..], [FromWorker::Returned { .. }]));
     }
 }

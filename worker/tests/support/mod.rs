@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use belljar_core::grants::Offers;
 use belljar_core::id::TaskId;
-use belljar_core::invocation::{Function, Invocation};
+use belljar_core::invocation::Invocation;
 use belljar_core::outcome::{Failure, FailureKind, Outcome, Verdict};
 use belljar_core::payload;
-use belljar_core::task::{Attempt, CodeHash, Limits, PythonVersion, Runtime, TaskClass};
+use belljar_core::task::{PythonVersion, Runtime, TaskClass};
 use belljar_testkit::process::{self, Process};
 use belljar_testkit::python::{Namespace, Python};
 pub(crate) use belljar_testkit::root;
@@ -97,19 +97,16 @@ pub(crate) fn call(source: &str, args: &str) -> Invocation {
 }
 
 pub(crate) fn invocation(code: Bytes, args: Bytes) -> Invocation {
-    let function = Function { hash: CodeHash::of(&code), code };
-    let limits = Limits { timeout_ms: 20_000, ..Limits::DEFAULT };
-    let (task_id, attempt) = (TaskId::random(), Attempt(1));
-    Invocation { task_id, attempt, class: native(), limits, function, args, grants: None }
+    within(20_000, Invocation::standalone(native(), code, args))
 }
 
 pub(crate) fn within(milliseconds: u64, mut invocation: Invocation) -> Invocation {
-    invocation.limits.timeout_ms = milliseconds;
+    invocation.spec.limits.timeout_ms = milliseconds;
     invocation
 }
 
 pub(crate) fn with_memory(mebibytes: u32, mut invocation: Invocation) -> Invocation {
-    invocation.limits.memory_mb = mebibytes;
+    invocation.spec.limits.memory_mb = mebibytes;
     invocation
 }
 
@@ -160,7 +157,7 @@ impl Rig {
     pub(crate) async fn finished(&mut self) -> (TaskId, Outcome) {
         loop {
             match self.event().await {
-                PoolEvent::Finished(report) => return (report.task_id, report.outcome),
+                PoolEvent::Finished(report) => return (report.task.task_id, report.outcome),
                 PoolEvent::ExecutorUp(_) => {}
                 other => panic!("unexpected {other:?}"),
             }
@@ -168,7 +165,7 @@ impl Rig {
     }
 
     pub(crate) async fn run(&mut self, invocation: Invocation) -> Outcome {
-        let task_id = invocation.task_id;
+        let task_id = invocation.task.task_id;
         self.pool.submit(invocation).expect("taken");
         let (id, outcome) = self.finished().await;
         assert_eq!(id, task_id);

@@ -46,19 +46,21 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
     frame::write(&mut replies, &Reply::Ready(Ready { python, dill }))?;
     let mut functions: HashMap<CodeHash, Bytes> = HashMap::new();
     while let Some(call) = frame::read::<Call>(&mut calls)? {
-        if call.forget {
+        let Call { invocation, evict, granted } = call;
+        if evict {
             functions.clear();
         }
-        if let Some(code) = call.code {
-            functions.insert(call.hash, code);
+        if let Some(code) = invocation.code {
+            functions.insert(invocation.spec.code, code);
         }
-        let code = functions.get(&call.hash).ok_or(Broken::UnknownFunction)?;
-        let limits = Limits { memory_bytes: (call.memory_mb as usize) << 20, time: None };
-        let grants = match call.granted {
+        let code = functions.get(&invocation.spec.code).ok_or(Broken::UnknownFunction)?;
+        let memory_bytes = (invocation.spec.limits.memory_mb as usize) << 20;
+        let limits = Limits { memory_bytes, time: None };
+        let grants = match granted {
             Some(granted) => select(grantable, *granted)?,
             None => GrantedAccess::none(),
         };
-        let answer = sandbox.call_granting(code, &call.args, &limits, &grants)?;
+        let answer = sandbox.call_granting(code, &invocation.args, &limits, &grants)?;
         let done = Done {
             result: answer.result,
             phases: answer.phases,
