@@ -8,14 +8,14 @@
 //! * [`grants`]: what a function may reach, asked for and offered.
 //! * [`guest`]: what a guest of the sandbox lacks.
 //! * [`outcome`]: what a call came to: verdict, failure kinds, phases, output tails.
-//! * [`payload`]: the base64 text form of serialized objects.
-//! * [`pickle`]: reads pickles statically and writes the few that the platform itself makes.
+//! * `exception`: pickles of builtin exceptions, for failures that the platform finds.
 //! * [`invocation`]: a task on its way to a slot.
 //! * [`limits`]: bounds on bytes that several crates share.
 //! * [`message`]: what dispatchers and workers tell each other.
 //! * `pythons`: which Python is the default one.
 //! * [`frame`]: length-prefixed messages between a worker's slot and its child process.
 
+mod exception;
 pub mod frame;
 pub mod grants;
 pub mod guest;
@@ -24,7 +24,5 @@ pub mod invocation;
 pub mod limits;
 pub mod message;
 pub mod outcome;
-pub mod payload;
-pub mod pickle;
 mod pythons;
 pub mod task;

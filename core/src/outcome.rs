@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::pickle;
+use crate::exception;
 use crate::task::{TaskAttempt, TaskStatus};
 
 /// How an attempt ended.
@@ -123,7 +123,7 @@ impl Failure {
     /// A failure that the platform found: the exception is a builtin with `message` as its text.
     #[must_use]
     pub fn by_platform(kind: FailureKind, message: String) -> Self {
-        let exception = Bytes::from(pickle::exception(kind.builtin_exception(), &message));
+        let exception = Bytes::from(exception::pickled(kind.builtin_exception(), &message));
         let message = format!("{}: {message}", kind.builtin_exception());
         Self { kind, exception, message, traceback: String::new() }
     }

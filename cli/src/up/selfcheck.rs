@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use belljar_core::payload;
+use belljar_pickle::payload;
 use belljar_core::task::TaskClass;
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use belljar_core::id::FunctionId;
 use belljar_core::task::{Priority, Runtime};
-use belljar_core::{payload, pickle};
+use belljar_pickle::{self as pickle, payload};
 use bytes::Bytes;
 use serde::Deserialize;
 

@@ -1,6 +1,6 @@
 //! Where a function will run: its runtime and its Python, or why nobody can run it.
 
-use belljar_core::pickle::PythonHint;
+use belljar_pickle::PythonHint;
 use belljar_core::task::{PythonVersion, Runtime, TaskClass};
 
 use crate::known::pythons;
@@ -110,8 +110,8 @@ mod tests {
 
     #[test]
     fn of_two_pythons_none_is_taken_by_chance() {
-        let pickle = belljar_core::payload::decode(BY_3_9).expect("base64");
-        let hint = belljar_core::pickle::inspect(&pickle).expect("a pickle").python;
+        let pickle = belljar_pickle::payload::decode(BY_3_9).expect("base64");
+        let hint = belljar_pickle::inspect(&pickle).expect("a pickle").python;
         let of = |python, default, served: &[&str]| {
             let served: Vec<_> = served.iter().map(|text| class(text)).collect();
             let resolved = Wish { hint, ..wish(None, python) }.resolve(class(default), &served);

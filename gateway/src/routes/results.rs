@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::response::Response;
 use belljar_core::id::TaskId;
 use belljar_core::outcome::FailureKind;
-use belljar_core::payload;
+use belljar_pickle::payload;
 use belljar_core::task::TaskStatus;
 use belljar_store::record::{TaskResult, Timestamp};
 use http::HeaderValue;

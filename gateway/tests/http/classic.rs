@@ -2,7 +2,7 @@
 
 use crate::support::{ARGS, Dispatcher, FUNCTION, Gateway};
 use belljar_core::outcome::{Failure, FailureKind, Verdict};
-use belljar_core::payload;
+use belljar_pickle::payload;
 use serde_json::json;
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::{ARGS, Dispatcher, FUNCTION, Gateway};
 use belljar_core::outcome::{Failure, FailureKind, Outcome, OutputTail, Phases, Verdict};
-use belljar_core::payload;
+use belljar_pickle::payload;
 use bytes::Bytes;
 use serde_json::{Value, json};
 

@@ -1,13 +1,13 @@
 //! The opcodes that name globals and call things, and what there is to learn from them.
 
-use super::bytecode;
-use super::error::PickleError;
-use super::names::Role;
-use super::opcode as op;
-use super::reader::{block_at, name_in};
-use super::shapes::Shape;
-use super::value::{Kind, Value};
-use super::walk::Walker;
+use crate::bytecode;
+use crate::error::PickleError;
+use crate::names::Role;
+use crate::opcode as op;
+use crate::reader::{block_at, name_in};
+use crate::shapes::Shape;
+use crate::value::{Kind, Value};
+use crate::walk::Walker;
 
 /// What an import costs in looks, besides its name.
 const IMPORT_COST: usize = 24;

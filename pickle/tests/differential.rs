@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use belljar_core::pickle::{Inspection, PickleError, TopObject, inspect};
+use belljar_pickle::{Inspection, PickleError, TopObject, inspect};
 use belljar_core::task::PythonVersion;
 
 /// Builtin types whose objects always have to be recognized, at the protocols that write them out.
@@ -78,7 +78,7 @@ impl Peer {
             .expect("python runs");
         let python = String::from_utf8_lossy(&asked.stdout).parse().expect("a version");
         let mut child = Command::new(program)
-            .args(["-W", "ignore", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pickle_peer.py")])
+            .args(["-W", "ignore", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peer.py")])
             .args(
                 [setting("BELLJAR_TEST_SEED", 1), setting("BELLJAR_TEST_COUNT", 1500)]
                     .map(|n| n.to_string()),

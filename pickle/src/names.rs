@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::value::Kind;
+use crate::value::Kind;
 
 /// Globals and modules kept; what a pickle names beyond is not told.
 const MOST_NAMES: usize = 1024;

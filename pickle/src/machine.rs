@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 
-use super::error::PickleError;
-use super::reader::Reader;
-use super::value::Value;
+use crate::error::PickleError;
+use crate::reader::Reader;
+use crate::value::Value;
 
 /// Memo indexes up to here are always believed: Python's table for them stays small.
 const HARMLESS_INDEX: u64 = 1 << 16;

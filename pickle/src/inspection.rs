@@ -1,7 +1,7 @@
 //! What the walk over a pickle finds out.
 
-use super::names::Global;
-use super::python_hint::PythonHint;
+use crate::names::Global;
+use crate::python_hint::PythonHint;
 
 /// What a pickle is, as far as can be said without loading it.
 #[derive(Debug, Clone, PartialEq, Eq)]

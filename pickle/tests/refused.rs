@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use belljar_core::pickle::{TopObject, inspect};
+use belljar_pickle::{TopObject, inspect};
 use proptest::prelude::*;
 
 fn refusal(data: &[u8]) -> String {

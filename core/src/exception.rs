@@ -1,8 +1,7 @@
-//! Writes the pickles that the platform makes itself: builtin exceptions with one text.
+//! Pickles of builtin exceptions, for the failures that the platform itself finds.
 
 /// A pickle (protocol 4) of `name(message)`, where `name` is an exception in `builtins`.
-#[must_use]
-pub fn exception(name: &str, message: &str) -> Vec<u8> {
+pub(crate) fn pickled(name: &str, message: &str) -> Vec<u8> {
     const PROTO_4: [u8; 2] = [0x80, 4];
     const STACK_GLOBAL: u8 = 0x93;
     const TUPLE1: u8 = 0x85;

@@ -1,9 +1,9 @@
 //! The opcodes that make tuples, lists, dicts and sets of the objects on the stack, or fill them.
 
-use super::error::PickleError;
-use super::opcode as op;
-use super::value::{Kind, Value};
-use super::walk::Walker;
+use crate::error::PickleError;
+use crate::opcode as op;
+use crate::value::{Kind, Value};
+use crate::walk::Walker;
 
 impl Walker<'_> {
     pub(super) fn tuple(&mut self, code: u8) -> Result<(), PickleError> {

@@ -1,4 +1,4 @@
-//! Pickles, read without executing anything, and the few that the platform itself writes.
+//! Reads pickles without executing anything, and turns payloads into text and back.
 //!
 //! [`inspect`] walks the opcodes of a pickle the way Python's unpickler does, with a kind in place
 //! of each object: it tells whether the bytes are one whole pickle, whether what they make may be
@@ -15,7 +15,7 @@
 //! * `names`, `shapes`: globals and modules; tuples whose contents matter.
 //! * `bytecode`, `python_hint`: which Python compiled a code object.
 //! * `error`: what can be wrong with a pickle.
-//! * `write`: pickles of builtin exceptions.
+//! * [`payload`]: the base64 text form of serialized objects.
 
 mod bytecode;
 mod calls;
@@ -25,17 +25,16 @@ mod inspection;
 mod machine;
 mod names;
 mod opcode;
+pub mod payload;
 mod python_hint;
 mod reader;
 mod shapes;
 mod text;
 mod value;
 mod walk;
-mod write;
 
 pub use error::PickleError;
 pub use inspection::{Inspection, TopObject};
 pub use names::Global;
 pub use python_hint::PythonHint;
 pub use walk::inspect;
-pub use write::exception;

@@ -3,7 +3,7 @@
 //! The numbers were taken from `dis.opmap` of CPython 3.9, 3.10, 3.11, 3.12 and 3.13. What Python
 //! gives as `co_code` has no specialized opcodes, and zeros in its inline caches.
 
-use super::python_hint::PythonHint;
+use crate::python_hint::PythonHint;
 
 /// The opcodes that can stand before and at the start of a function's body.
 struct Prologue {

@@ -1,8 +1,8 @@
 //! A cursor over the bytes of a pickle: opcodes and their arguments. Nothing is allocated by a
 //! claimed length; what is not there is an error.
 
-use super::error::PickleError;
-use super::opcode;
+use crate::error::PickleError;
+use crate::opcode;
 
 /// Reads opcodes and arguments, and knows which opcode it is at for its errors.
 pub(super) struct Reader<'a> {

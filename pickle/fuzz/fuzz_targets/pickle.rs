@@ -1,7 +1,7 @@
 //! Whatever the bytes: an answer, no panic, and hints that hold together.
 #![no_main]
 
-use belljar_core::pickle::inspect;
+use belljar_pickle::inspect;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

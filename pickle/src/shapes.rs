@@ -1,8 +1,8 @@
 //! The few tuples whose contents matter: texts, and the arguments of a code object.
 
-use super::bytecode;
-use super::python_hint::PythonHint;
-use super::value::{Kind, Value};
+use crate::bytecode;
+use crate::python_hint::PythonHint;
+use crate::value::{Kind, Value};
 
 /// Bounds of what is kept. A pickle that needs more is answered with less told about it.
 const MOST_SHAPES: usize = 1 << 16;

@@ -1,15 +1,15 @@
 //! Walks a pickle opcode by opcode.
 
-use super::error::PickleError;
-use super::inspection::{Inspection, TopObject};
-use super::machine::Machine;
-use super::names::Names;
-use super::opcode as op;
-use super::python_hint::PythonHint;
-use super::reader::Reader;
-use super::shapes::Shapes;
-use super::text;
-use super::value::{Kind, Value};
+use crate::error::PickleError;
+use crate::inspection::{Inspection, TopObject};
+use crate::machine::Machine;
+use crate::names::Names;
+use crate::opcode as op;
+use crate::python_hint::PythonHint;
+use crate::reader::Reader;
+use crate::shapes::Shapes;
+use crate::text;
+use crate::value::{Kind, Value};
 
 /// The newest protocol that exists.
 const NEWEST_PROTOCOL: u8 = 5;

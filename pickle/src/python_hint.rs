@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::task::PythonVersion;
+use belljar_core::task::PythonVersion;
 
 /// The Python 3 minors whose bytecode a pickle may hold. Never wrong for what dill and cloudpickle
 /// write: where the pickle does not show it, every minor is possible.
