@@ -1,12 +1,12 @@
 //! What an operator lets functions ask for, from the command line.
 
 use anyhow::{Context, Result, bail};
-use belljar_core::grants::{Offers, check_name, check_path};
+use belljar_core::grants::{GrantPolicy, check_name, check_path};
 
 use crate::args::ExecutorArgs;
 
-/// The offers that `args` names, each of them there.
-pub(crate) fn offers(args: &ExecutorArgs) -> Result<Offers> {
+/// The grants that `args` names, each of them there.
+pub(crate) fn grant_policy(args: &ExecutorArgs) -> Result<GrantPolicy> {
     let env = args.grant_env.iter().map(|given| variable(given)).collect::<Result<_>>()?;
     for dir in &args.grant_read {
         check_path(dir).with_context(|| format!("--grant-read `{dir}`"))?;
@@ -14,7 +14,7 @@ pub(crate) fn offers(args: &ExecutorArgs) -> Result<Offers> {
             bail!("--grant-read `{dir}`: there is no such directory");
         }
     }
-    Ok(Offers { env, read: args.grant_read.clone(), scratch_mb: args.grant_scratch_mb })
+    Ok(GrantPolicy { env, read: args.grant_read.clone(), scratch_mb: args.grant_scratch_mb })
 }
 
 /// `NAME=VALUE`, or `NAME` with the value that it has in this process.

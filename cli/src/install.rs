@@ -35,7 +35,7 @@ pub(crate) fn installation(args: &ExecutorArgs) -> Result<Installation> {
         site: args.site.clone(),
         guests: guest_dir(args.guest_dir.as_deref()).ok(),
         python_path: args.python_path.clone(),
-        offers: grants::offers(args)?,
+        grant_policy: grants::grant_policy(args)?,
     })
 }
 

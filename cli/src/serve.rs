@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use belljar_core::message::{Mode, Secret};
-use belljar_core::task::{Limits, PythonVersion, TaskClass};
+use belljar_core::message::{DeliveryMode, Secret};
+use belljar_core::task::{TaskLimits, PythonVersion, TaskClass};
 use belljar_dispatcher::config::{RemoteConfig, Workers};
 use belljar_store::Store;
 use belljar_wire::{Callers, ConnectConfig, Endpoint, ListenConfig};
@@ -43,7 +43,7 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
         let defaults = args.defaults;
         let class = TaskClass { runtime: args.runtime, python: defaults.python_version };
         let config = belljar_gateway::Config {
-            default_limits: Limits {
+            default_limits: TaskLimits {
                 timeout_ms: defaults.timeout * 1000,
                 memory_mb: defaults.memory_mb,
                 max_retries: defaults.max_retries,
@@ -75,7 +75,7 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
 }
 
 /// The port for workers, announced once it is open.
-fn remote(args: &DispatcherArgs, mode: Mode) -> Result<RemoteConfig> {
+fn remote(args: &DispatcherArgs, mode: DeliveryMode) -> Result<RemoteConfig> {
     let endpoint = Endpoint::new(args.bind.clone(), args.port);
     let secret = secret(&args.secret)?;
     let callers = if secret.is_some() { Callers::WithSecret } else { Callers::Anyone };
@@ -98,8 +98,8 @@ pub(crate) fn worker(args: WorkerArgs) -> Result<()> {
         let config = WorkerConfig {
             endpoint: ConnectConfig { tls, ..ConnectConfig::new(args.dispatcher) },
             mode: match args.mode {
-                WorkerMode::Pull => Mode::Pull,
-                WorkerMode::Push => Mode::Push,
+                WorkerMode::Pull => DeliveryMode::Pull,
+                WorkerMode::Push => DeliveryMode::Push,
             },
             secret: secret(&args.secret)?,
             pool: pool_config(Some(args.slots), args.runtime, &args.executors)?,

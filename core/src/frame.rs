@@ -53,7 +53,7 @@ pub struct Granted {
 
 /// What a child says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Reply {
+pub enum ChildReply {
     /// The interpreter is up and takes calls.
     Ready(Ready),
     /// The call ended.
@@ -172,6 +172,6 @@ mod tests {
         let frame = encode(&request()).expect("short");
         assert!(matches!(read::<Call>(&mut &frame[..20]), Err(FrameError::Stream(_))));
         assert!(matches!(read::<Call>(&mut [0xff; 8].as_slice()), Err(FrameError::TooLong(_))));
-        assert!(matches!(read::<Reply>(&mut frame.as_slice()), Err(FrameError::Malformed(_))));
+        assert!(matches!(read::<ChildReply>(&mut frame.as_slice()), Err(FrameError::Malformed(_))));
     }
 }

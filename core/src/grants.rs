@@ -8,7 +8,7 @@ use crate::frame::Granted;
 /// What a function asks for. Each call of it gets all of this, or ends as denied.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Grants {
+pub struct GrantRequest {
     /// Names of environment variables.
     pub env: Vec<String>,
     /// Absolute paths of directories, to be read under the same paths.
@@ -20,7 +20,7 @@ pub struct Grants {
 
 /// What a worker's operator lets functions ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Offers {
+pub struct GrantPolicy {
     /// Environment variables and their values.
     pub env: Vec<(String, String)>,
     /// Absolute paths of directories.
@@ -31,7 +31,7 @@ pub struct Offers {
 
 /// A grant that the worker does not offer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
+pub enum GrantDenied {
     /// An environment variable.
     #[error(
         "the environment variable `{0}` is not granted here: the worker must be started with `--grant-env {0}`"
@@ -71,7 +71,7 @@ pub enum InvalidGrant {
 /// First components of paths that mean something else in the guest.
 const RESERVED: [&str; 4] = ["lib", "site", "path", "dev"];
 
-impl Grants {
+impl GrantRequest {
     /// Whether nothing is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -114,21 +114,21 @@ pub fn check_path(path: &str) -> Result<(), InvalidGrant> {
     Ok(())
 }
 
-impl Offers {
+impl GrantPolicy {
     /// What a call gets that asks for `asked`, if all of it is offered.
     ///
     /// # Errors
     /// The first that is not offered.
-    pub fn grant(&self, asked: &Grants) -> Result<Granted, Denied> {
+    pub fn grant(&self, asked: &GrantRequest) -> Result<Granted, GrantDenied> {
         if let Some(path) = asked.read.iter().find(|path| !self.read.contains(path)) {
-            return Err(Denied::Read(path.clone()));
+            return Err(GrantDenied::Read(path.clone()));
         }
         if asked.scratch_mb > self.scratch_mb {
-            return Err(Denied::Scratch { asked: asked.scratch_mb, offered: self.scratch_mb });
+            return Err(GrantDenied::Scratch { asked: asked.scratch_mb, offered: self.scratch_mb });
         }
         let value = |name: &String| {
             let offered = self.env.iter().find(|(offered, _)| offered == name);
-            offered.cloned().ok_or_else(|| Denied::Env(name.clone()))
+            offered.cloned().ok_or_else(|| GrantDenied::Env(name.clone()))
         };
         let env = asked.env.iter().map(value).collect::<Result<_, _>>()?;
         Ok(Granted { env, read: asked.read.clone(), scratch_mb: asked.scratch_mb })
@@ -139,28 +139,32 @@ impl Offers {
 mod tests {
     use super::*;
 
-    fn offers() -> Offers {
+    fn grant_policy() -> GrantPolicy {
         let env = vec![("REGION".to_owned(), "eu".to_owned())];
-        Offers { env, read: vec!["/srv/data".to_owned()], scratch_mb: 8 }
+        GrantPolicy { env, read: vec!["/srv/data".to_owned()], scratch_mb: 8 }
     }
 
     #[test]
     fn what_is_asked_and_offered_is_granted() {
-        let Offers { env, read, scratch_mb } = offers();
-        let asked = Grants { env: vec!["REGION".into()], read: read.clone(), scratch_mb };
-        assert_eq!(offers().grant(&asked), Ok(Granted { env, read, scratch_mb }));
-        assert_eq!(offers().grant(&Grants::default()), Ok(Granted::default()));
+        let GrantPolicy { env, read, scratch_mb } = grant_policy();
+        let asked = GrantRequest { env: vec!["REGION".into()], read: read.clone(), scratch_mb };
+        assert_eq!(grant_policy().grant(&asked), Ok(Granted { env, read, scratch_mb }));
+        assert_eq!(grant_policy().grant(&GrantRequest::default()), Ok(Granted::default()));
     }
 
     #[test]
     fn what_is_not_offered_is_denied_by_name() {
-        let env = Grants { env: vec!["TOKEN".into()], ..Grants::default() };
+        let env = GrantRequest { env: vec!["TOKEN".into()], ..GrantRequest::default() };
         // Not even what lies below an offered directory: the worker opened this one only.
-        let read = Grants { read: vec!["/srv/data/private".into()], ..Grants::default() };
-        let scratch = Grants { scratch_mb: 9, ..Grants::default() };
-        assert_eq!(offers().grant(&env), Err(Denied::Env("TOKEN".into())));
-        assert_eq!(offers().grant(&read), Err(Denied::Read("/srv/data/private".into())));
-        assert_eq!(offers().grant(&scratch), Err(Denied::Scratch { asked: 9, offered: 8 }));
+        let read =
+            GrantRequest { read: vec!["/srv/data/private".into()], ..GrantRequest::default() };
+        let scratch = GrantRequest { scratch_mb: 9, ..GrantRequest::default() };
+        assert_eq!(grant_policy().grant(&env), Err(GrantDenied::Env("TOKEN".into())));
+        assert_eq!(grant_policy().grant(&read), Err(GrantDenied::Read("/srv/data/private".into())));
+        assert_eq!(
+            grant_policy().grant(&scratch),
+            Err(GrantDenied::Scratch { asked: 9, offered: 8 })
+        );
     }
 
     #[test]

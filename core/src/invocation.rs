@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{FunctionId, TaskId};
-use crate::task::{Attempt, CodeHash, Limits, Priority, TaskAttempt, TaskClass, TaskSpec};
+use crate::task::{Attempt, CodeHash, Priority, TaskAttempt, TaskClass, TaskLimits, TaskSpec};
 
 /// One attempt at a task, with all that a slot needs to make it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ impl Invocation {
             function_id: FunctionId::random(),
             code: CodeHash::of(&code),
             class,
-            limits: Limits::DEFAULT,
+            limits: TaskLimits::DEFAULT,
             priority: Priority::Normal,
             grants: None,
         };

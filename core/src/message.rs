@@ -28,7 +28,7 @@ use crate::invocation::Invocation;
 use crate::outcome::Report;
 use crate::task::{CodeHash, TaskAttempt, TaskClass};
 
-/// The version of this protocol. Both sides must speak the same; `Hello`, `Challenge` and `Refused`
+/// The version of this protocol. Both sides must speak the same; `Hello`, `Challenge` and `Rejected`
 /// keep their form in all versions, so that a difference can be said.
 pub const VERSION: u16 = 1;
 
@@ -65,14 +65,14 @@ impl fmt::Debug for SessionId {
 /// How tasks get to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub enum DeliveryMode {
     /// The worker asks (REQ) and the reply waits until there is work.
     Pull,
     /// The dispatcher sends (DEALER), as far as the worker's window allows.
     Push,
 }
 
-impl Mode {
+impl DeliveryMode {
     /// The word in commands and in logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -83,7 +83,7 @@ impl Mode {
     }
 }
 
-impl fmt::Display for Mode {
+impl fmt::Display for DeliveryMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -91,13 +91,13 @@ impl fmt::Display for Mode {
 
 /// What a worker says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Registration {
+pub struct WorkerRegistration {
     /// The process.
     pub worker: WorkerId,
     /// The session that it still has with this dispatcher, if any.
     pub session: Option<SessionId>,
     /// How it wants its tasks.
-    pub mode: Mode,
+    pub mode: DeliveryMode,
     /// How many calls run at once.
     pub slots: u32,
     /// How many invocations it wants to have at once, running and waiting.
@@ -118,22 +118,22 @@ pub struct Registration {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FromWorker {
-    /// The first word on every connection; `Challenge` or `Refused` answers it.
+    /// The first word on every connection; `Challenge` or `Rejected` answers it.
     Hello {
         /// The worker's [`VERSION`].
         version: u16,
     },
-    /// The second; `Welcome` or `Refused` answers it.
+    /// The second; `Welcome` or `Rejected` answers it.
     Register {
         /// Who this is.
-        registration: Registration,
+        registration: WorkerRegistration,
         /// That it holds the secret; absent where the worker was given none.
         proof: Option<Proof>,
     },
     /// The first after `Welcome`: the attempts that the worker has, running, waiting, or ended and not
     /// acknowledged. What may have been lost with an earlier connection of the session and is not
     /// among them never arrived.
-    Held(Vec<TaskAttempt>),
+    InFlight(Vec<TaskAttempt>),
     /// Calls ended. Sent again on each new connection until acknowledged.
     Reports {
         /// Numbers the batch, for `Ack`.
@@ -197,9 +197,9 @@ pub enum FromDispatcher {
         proof: Option<Proof>,
     },
     /// The worker is not, or no longer, in.
-    Refused {
+    Rejected {
         /// Why, for programs.
-        reason: Refusal,
+        reason: RejectReason,
         /// Why, for people.
         text: String,
     },
@@ -218,13 +218,13 @@ pub enum FromDispatcher {
 /// Why a worker is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Refusal {
+pub enum RejectReason {
     /// The versions differ: trying again is of no use until one side is replaced.
     Version,
     /// No proof, or one made with another secret.
     Secret,
     /// This dispatcher serves the other mode.
-    Mode,
+    DeliveryMode,
     /// The dispatcher does not, or no longer, know the session: register again.
     Session,
     /// The dispatcher is leaving or full: try another, or later.

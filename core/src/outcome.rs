@@ -10,7 +10,7 @@ use crate::task::{TaskAttempt, TaskStatus};
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
+pub enum CallVerdict {
     /// The function returned; the pickled value.
     Completed(Bytes),
     /// The function raised, or the platform ended it.
@@ -19,7 +19,7 @@ pub enum Verdict {
     Cancelled,
 }
 
-impl Verdict {
+impl CallVerdict {
     /// The status that a task with this verdict ends in.
     #[must_use]
     pub const fn status(&self) -> TaskStatus {
@@ -27,6 +27,15 @@ impl Verdict {
             Self::Completed(_) => TaskStatus::Completed,
             Self::Failed(_) => TaskStatus::Failed,
             Self::Cancelled => TaskStatus::Cancelled,
+        }
+    }
+
+    /// Why it failed, if it did.
+    #[must_use]
+    pub const fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed(failure) => Some(failure),
+            Self::Completed(_) | Self::Cancelled => None,
         }
     }
 
@@ -160,7 +169,7 @@ impl OutputTail {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// How it ended.
-    pub verdict: Verdict,
+    pub verdict: CallVerdict,
     /// Where its time went.
     pub phases: Phases,
     /// Wall-clock time in the worker's slot, in microseconds.
@@ -176,7 +185,7 @@ pub struct Outcome {
 impl Outcome {
     /// An outcome of which no more than the verdict is known.
     #[must_use]
-    pub fn bare(verdict: Verdict, elapsed: Duration) -> Self {
+    pub fn bare(verdict: CallVerdict, elapsed: Duration) -> Self {
         Self {
             verdict,
             phases: Phases::default(),

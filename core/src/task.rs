@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::grants::Grants;
+use crate::grants::GrantRequest;
 use crate::id::{FunctionId, TaskId};
 
 /// A word that is none of the words expected in its place.
@@ -280,7 +280,7 @@ impl fmt::Display for TaskAttempt {
 
 /// What one attempt may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
+pub struct TaskLimits {
     /// Wall-clock time from the start of the call to its end, in milliseconds.
     pub timeout_ms: u64,
     /// Memory that the call may have, in MiB.
@@ -289,7 +289,7 @@ pub struct Limits {
     pub max_retries: u32,
 }
 
-impl Limits {
+impl TaskLimits {
     /// What a deployment that sets nothing gives: five minutes, 1 GiB, three attempts.
     pub const DEFAULT: Self = Self { timeout_ms: 300_000, memory_mb: 1024, max_retries: 2 };
 
@@ -340,12 +340,12 @@ pub struct TaskSpec {
     /// What a slot must offer.
     pub class: TaskClass,
     /// What each attempt may use.
-    pub limits: Limits,
+    pub limits: TaskLimits,
     /// Which tasks of the class go first.
     pub priority: Priority,
     /// What it may reach beyond its interpreter; mostly nothing.
     #[serde(default)]
-    pub grants: Option<Box<Grants>>,
+    pub grants: Option<Box<GrantRequest>>,
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use belljar_core::message::{Mode, Secret};
+use belljar_core::message::{DeliveryMode, Secret};
 use belljar_wire::ListenConfig;
 use belljar_worker::config::PoolConfig;
 use tokio::sync::oneshot;
@@ -37,7 +37,7 @@ pub struct RemoteConfig {
     /// The port. Who gets in follows from `secret`, whatever `callers` says.
     pub listen: ListenConfig,
     /// Which workers are welcome.
-    pub mode: Mode,
+    pub mode: DeliveryMode,
     /// What a worker must hold, and is shown to be held here. Without one only loopback is served.
     pub secret: Option<Secret>,
     /// After how much silence each side says that it lives; after three times as much a worker is
@@ -50,7 +50,7 @@ pub struct RemoteConfig {
 impl RemoteConfig {
     /// With the usual heartbeat, telling nobody.
     #[must_use]
-    pub const fn new(listen: ListenConfig, mode: Mode, secret: Option<Secret>) -> Self {
+    pub const fn new(listen: ListenConfig, mode: DeliveryMode, secret: Option<Secret>) -> Self {
         Self { listen, mode, secret, heartbeat: HEARTBEAT, listening: None }
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use belljar_core::id::DispatcherId;
 use belljar_core::task::TaskAttempt;
-use belljar_store::record::{Beat, Completion, Requeued, Want};
-use belljar_store::{Notice, Store, StoreError};
+use belljar_store::record::{HeartbeatReport, Completion, Requeued, Demand};
+use belljar_store::{StoreEvent, Store, StoreError};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
@@ -38,7 +38,7 @@ pub(crate) struct Desk {
     /// Tasks that were given, on their way to their functions.
     given: FuturesUnordered<Underway<(Event, Vec<Completion>)>>,
     settling: Request<Vec<TaskAttempt>>,
-    beating: Request<Result<Beat, StoreError>>,
+    beating: Request<Result<HeartbeatReport, StoreError>>,
     next_beat: Instant,
     finished: Vec<Completion>,
     requeued: Vec<Requeued>,
@@ -81,7 +81,7 @@ impl Desk {
             }
             Action::Reconcile => {
                 self.intake = Some(Box::pin(async move {
-                    let held = retry::until_ok("compare", || store.held(id)).await;
+                    let held = retry::until_ok("compare", || store.leased(id)).await;
                     (Event::Held(held), Vec::new())
                 }));
             }
@@ -93,13 +93,13 @@ impl Desk {
     }
 
     /// What a notice means; some ask for a heartbeat out of turn.
-    pub(crate) fn hear(&mut self, notice: Notice) -> Option<Event> {
-        if matches!(notice, Notice::Delayed | Notice::Connected) {
+    pub(crate) fn hear(&mut self, notice: StoreEvent) -> Option<Event> {
+        if matches!(notice, StoreEvent::Delayed | StoreEvent::Connected) {
             self.beat_soon();
         }
         match notice {
-            Notice::Work => Some(Event::WorkArrived),
-            Notice::Given { tasks, is_last } => {
+            StoreEvent::Work => Some(Event::WorkArrived),
+            StoreEvent::Delivered { tasks, is_last } => {
                 let (store, functions) = (self.store.clone(), self.functions.clone());
                 self.given.push(Box::pin(async move {
                     let (assignments, ended) = functions.attach(&store, tasks).await;
@@ -107,9 +107,9 @@ impl Desk {
                 }));
                 Some(Event::Coming)
             }
-            Notice::Cancel(task_id) => Some(Event::CancelWanted(task_id)),
-            Notice::Connected => Some(Event::Reconnected),
-            Notice::Delayed | Notice::Ended(_) | Notice::Moved(..) => None,
+            StoreEvent::Cancel(task_id) => Some(Event::CancelWanted(task_id)),
+            StoreEvent::Connected => Some(Event::Reconnected),
+            StoreEvent::Delayed | StoreEvent::Ended(_) | StoreEvent::StatusChanged(..) => None,
         }
     }
 
@@ -172,10 +172,10 @@ impl Desk {
         let (store, id) = (self.store.clone(), self.id);
         let (classes, workers) = (transport.served(), transport.workers(id, &self.host));
         self.next_beat = Instant::now() + BEAT_INTERVAL;
-        self.beating = Some(Box::pin(async move { store.beat(id, &classes, &workers).await }));
+        self.beating = Some(Box::pin(async move { store.heartbeat(id, &classes, &workers).await }));
     }
 
-    fn handle_beat(&mut self, beat: Result<Beat, StoreError>) -> Option<Event> {
+    fn handle_beat(&mut self, beat: Result<HeartbeatReport, StoreError>) -> Option<Event> {
         let Ok(beat) = beat else { return None };
         if let Some(due_ms) = beat.next_due_ms {
             let due = Instant::now() + Duration::from_millis(due_ms);
@@ -200,7 +200,7 @@ async fn answered<T>(request: &mut Request<T>) -> T {
 async fn claim(
     store: Store,
     id: DispatcherId,
-    wants: Vec<Want>,
+    wants: Vec<Demand>,
     functions: Functions,
 ) -> (Event, Vec<Completion>) {
     match store.claim(id, &wants).await {
@@ -224,7 +224,7 @@ async fn settle(
     requeued: Vec<Requeued>,
 ) -> Vec<TaskAttempt> {
     if !finished.is_empty() {
-        retry::until_ok("publish results", || store.finish(id, freed, &finished)).await;
+        retry::until_ok("publish results", || store.complete(id, freed, &finished)).await;
         fail::fail_point!("stored");
     }
     if !requeued.is_empty() {

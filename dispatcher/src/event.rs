@@ -6,7 +6,7 @@ use belljar_core::id::{TaskId, WorkerId};
 use belljar_core::invocation::Invocation;
 use belljar_core::outcome::Report;
 use belljar_core::task::{TaskAttempt, TaskClass};
-use belljar_store::record::{ClaimedTask, Completion, Leased, Requeued, Want};
+use belljar_store::record::{ClaimedTask, Completion, Leased, Requeued, Demand};
 
 /// Something happened.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ pub struct NewWorker {
 pub enum Action {
     /// Claim tasks; at most one claim is under way. The store then waits for what it could not give;
     /// where nothing is claimed, it is to wait no longer.
-    Claim(Vec<Want>),
+    Claim(Vec<Demand>),
     /// So many places have become free that the last claim did not count.
     Freed(usize),
     /// Ask the store what it counts as being in this dispatcher's hands. Never beside a claim.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use belljar_core::id::WorkerId;
 use belljar_core::task::{CodeHash, TaskClass};
-use belljar_store::record::Want;
+use belljar_store::record::Demand;
 
 use crate::event::NewWorker;
 
@@ -128,9 +128,9 @@ impl Fleet {
     }
 
     /// How many calls could be placed now, by the classes that would fit.
-    pub(crate) fn wants(&self) -> Vec<Want> {
+    pub(crate) fn wants(&self) -> Vec<Demand> {
         let free = self.groups.iter().filter(|group| group.free > 0);
-        free.map(|group| Want { classes: group.classes.clone(), count: group.free }).collect()
+        free.map(|group| Demand { classes: group.classes.clone(), count: group.free }).collect()
     }
 
     /// Answers how the room of a worker is now, compared with before.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use belljar_core::limits::CODE_CACHE_BYTES;
-use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, Verdict};
+use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, CallVerdict};
 use belljar_core::task::CodeHash;
 use belljar_store::Store;
 use belljar_store::record::{ClaimedTask, Completion};
@@ -76,6 +76,6 @@ fn without_function(task: &ClaimedTask) -> Completion {
     let function_id = task.invocation.spec.function_id;
     let text = format!("the store no longer has function {function_id}");
     let failure = Failure::by_platform(FailureKind::Limit, text);
-    let outcome = Outcome::bare(Verdict::Failed(failure), Duration::ZERO);
+    let outcome = Outcome::bare(CallVerdict::Failed(failure), Duration::ZERO);
     Completion { worker: NO_WORKER, report: Report { task: task.task(), outcome } }
 }

@@ -50,7 +50,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), DispatcherError> {
     let id = DispatcherId::random();
-    let topics = [Topic::Work, Topic::Cancel, Topic::Given(id)];
+    let topics = [Topic::Work, Topic::Cancel, Topic::Deliveries(id)];
     let mut notices = store.subscribe(&topics).await?;
     let mut transport = Transport::start(id, config.workers).await?;
     let mut desk = Desk::new(id, store, config.host);

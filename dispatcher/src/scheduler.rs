@@ -7,9 +7,9 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use belljar_core::id::{TaskId, WorkerId};
-use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, Verdict};
-use belljar_core::task::{Attempt, Limits, TaskAttempt};
-use belljar_store::record::{ClaimedTask, Completion, Leased, Requeued, Returned};
+use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, CallVerdict};
+use belljar_core::task::{Attempt, TaskLimits, TaskAttempt};
+use belljar_store::record::{ClaimedTask, Completion, Leased, Requeued, RequeueReason};
 
 use crate::event::{Action, DEADLINE_GRACE, Event};
 use crate::fleet::Fleet;
@@ -30,7 +30,7 @@ struct Task {
     attempt: Attempt,
     worker: WorkerId,
     deaths: u32,
-    limits: Limits,
+    limits: TaskLimits,
     deadline: Instant,
     stage: Stage,
 }
@@ -205,11 +205,11 @@ impl Scheduler {
             match worker {
                 Some(worker) => batches.entry(worker).or_default().push(invocation),
                 None if cancelled => {
-                    let outcome = Outcome::bare(Verdict::Cancelled, Duration::ZERO);
+                    let outcome = Outcome::bare(CallVerdict::Cancelled, Duration::ZERO);
                     self.finish(NO_WORKER, Report { task, outcome });
                 }
                 // Its worker left while the claim was under way.
-                None => self.give_back(task, Returned::Unstarted),
+                None => self.give_back(task, RequeueReason::Unstarted),
             }
         }
         let sends = batches.into_iter();
@@ -230,11 +230,11 @@ impl Scheduler {
         let place = held.worker;
         self.release(place);
         match &report.outcome.verdict {
-            Verdict::Failed(failure) if failure.kind.is_lost() && deaths < limits.max_retries => {
+            CallVerdict::Failed(failure) if failure.kind.is_lost() && deaths < limits.max_retries => {
                 let evidence = failure.message.clone();
-                self.give_back(report.task, Returned::Died(evidence));
+                self.give_back(report.task, RequeueReason::Died(evidence));
             }
-            Verdict::Failed(failure) if failure.kind.is_lost() && deaths > 0 => {
+            CallVerdict::Failed(failure) if failure.kind.is_lost() && deaths > 0 => {
                 let outcome = exhausted(failure, deaths + 1, &report.outcome);
                 self.finish(worker, Report { outcome, ..report });
             }
@@ -256,7 +256,7 @@ impl Scheduler {
             self.release(place);
         }
         // Also where it is not known: resent, or from before a restart of ours, and the fence decides.
-        self.give_back(task, Returned::Unstarted);
+        self.give_back(task, RequeueReason::Unstarted);
     }
 
     fn handle_left(&mut self, worker: WorkerId, reason: &str, now: Instant) {
@@ -267,7 +267,7 @@ impl Scheduler {
         for (task, deadline) in lost {
             let kind = if now >= deadline { FailureKind::Timeout } else { FailureKind::WorkerLost };
             let failure = Failure::by_platform(kind, format!("the worker was lost: {reason}"));
-            let outcome = Outcome::bare(Verdict::Failed(failure), Duration::ZERO);
+            let outcome = Outcome::bare(CallVerdict::Failed(failure), Duration::ZERO);
             self.handle_report(worker, Report { task, outcome });
         }
     }
@@ -281,7 +281,7 @@ impl Scheduler {
                     self.handle_cancel(task.task_id);
                 }
             } else if self.intake.coming == 0 && suspects.contains(&task) {
-                self.give_back(task, Returned::Unstarted);
+                self.give_back(task, RequeueReason::Unstarted);
             } else {
                 self.intake.suspects.insert(task);
                 self.intake.doubtful = true;
@@ -320,7 +320,7 @@ impl Scheduler {
         for (task, worker) in overdue {
             let text = "the deadline passed and the worker did not end the call".to_owned();
             let failure = Failure::by_platform(FailureKind::Timeout, text);
-            let outcome = Outcome::bare(Verdict::Failed(failure), Duration::ZERO);
+            let outcome = Outcome::bare(CallVerdict::Failed(failure), Duration::ZERO);
             self.actions.push(Action::Stop { worker, task });
             self.handle_report(worker, Report { task, outcome });
         }
@@ -337,7 +337,7 @@ impl Scheduler {
         self.actions.push(Action::Finish(Completion { worker, report }));
     }
 
-    fn give_back(&mut self, task: TaskAttempt, reason: Returned) {
+    fn give_back(&mut self, task: TaskAttempt, reason: RequeueReason) {
         self.actions.push(Action::Requeue(Requeued { task, reason }));
     }
 }
@@ -360,5 +360,5 @@ fn exhausted(last: &Failure, attempts: u32, outcome: &Outcome) -> Outcome {
     let text = last.message.split_once(": ").map_or(last.message.as_str(), |(_, text)| text);
     let failure =
         Failure::by_platform(last.kind, format!("{text} (attempt {attempts} of {attempts})"));
-    Outcome { verdict: Verdict::Failed(failure), ..outcome.clone() }
+    Outcome { verdict: CallVerdict::Failed(failure), ..outcome.clone() }
 }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use belljar_core::id::{TaskId, WorkerId};
 use belljar_core::invocation::Invocation;
-use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, Verdict};
-use belljar_core::task::{Attempt, Limits, TaskAttempt, TaskClass};
+use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, CallVerdict};
+use belljar_core::task::{Attempt, TaskLimits, TaskAttempt, TaskClass};
 use belljar_dispatcher::event::{Action, DEADLINE_GRACE, Event, NewWorker};
 use belljar_dispatcher::scheduler::Scheduler;
-use belljar_store::record::{ClaimedTask, Leased, Returned};
+use belljar_store::record::{ClaimedTask, Leased, RequeueReason};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -27,7 +27,7 @@ fn assignment(task_id: TaskId, number: u32, deaths: u32) -> ClaimedTask {
     let mut invocation =
         Invocation::standalone(class(), Bytes::from_static(b"f"), Bytes::new());
     invocation.task = attempt(task_id, number);
-    invocation.spec.limits = Limits { timeout_ms: 1000, memory_mb: 64, max_retries: 2 };
+    invocation.spec.limits = TaskLimits { timeout_ms: 1000, memory_mb: 64, max_retries: 2 };
     ClaimedTask { invocation, deaths }
 }
 
@@ -36,13 +36,13 @@ fn given(task_id: TaskId) -> Event {
 }
 
 fn completed(task: TaskAttempt) -> Report {
-    let outcome = Outcome::bare(Verdict::Completed(Bytes::from_static(b"v")), Duration::ZERO);
+    let outcome = Outcome::bare(CallVerdict::Completed(Bytes::from_static(b"v")), Duration::ZERO);
     Report { task, outcome }
 }
 
 fn died(task: TaskAttempt) -> Report {
     let failure = Failure::by_platform(FailureKind::ExecutorDied, "killed by signal 11".to_owned());
-    let outcome = Outcome::bare(Verdict::Failed(failure), Duration::ZERO);
+    let outcome = Outcome::bare(CallVerdict::Failed(failure), Duration::ZERO);
     Report { task, outcome }
 }
 
@@ -60,19 +60,19 @@ fn what_is_given_back_from_before_a_restart_is_for_the_store_to_judge() {
     let (mut scheduler, worker, now) = started(1);
     let tasks = vec![attempt(TaskId::random(), 4)];
     let actions = scheduler.handle(Event::Returned { worker, tasks }, now);
-    assert_eq!(returned(&actions), [&Returned::Unstarted]);
+    assert_eq!(returned(&actions), [&RequeueReason::Unstarted]);
     assert!(scheduler.held() == 0);
 }
 
-fn returned(actions: &[Action]) -> Vec<&Returned> {
-    fn reason(action: &Action) -> Option<&Returned> {
+fn returned(actions: &[Action]) -> Vec<&RequeueReason> {
+    fn reason(action: &Action) -> Option<&RequeueReason> {
         if let Action::Requeue(requeued) = action { Some(&requeued.reason) } else { None }
     }
     actions.iter().filter_map(reason).collect()
 }
 
-fn finished(actions: &[Action]) -> Vec<&Verdict> {
-    fn verdict(action: &Action) -> Option<&Verdict> {
+fn finished(actions: &[Action]) -> Vec<&CallVerdict> {
+    fn verdict(action: &Action) -> Option<&CallVerdict> {
         if let Action::Finish(finished) = action { Some(&finished.report.outcome.verdict) } else { None }
     }
     actions.iter().filter_map(verdict).collect()
@@ -131,10 +131,10 @@ fn an_executor_that_dies_is_retried_until_the_limit_then_failed_with_the_evidenc
         let reports = vec![died(attempt(task_id, 3))];
         let actions = scheduler.handle(Event::Reported { worker, reports }, now);
         if retried {
-            let [Returned::Died(evidence)] = &returned(&actions)[..] else { panic!("{actions:?}") };
+            let [RequeueReason::Died(evidence)] = &returned(&actions)[..] else { panic!("{actions:?}") };
             assert!(evidence.contains("signal 11"), "{evidence}");
         } else {
-            let [Verdict::Failed(failure)] = &finished(&actions)[..] else { panic!("{actions:?}") };
+            let [CallVerdict::Failed(failure)] = &finished(&actions)[..] else { panic!("{actions:?}") };
             assert_eq!(failure.kind, FailureKind::ExecutorDied);
             assert!(failure.message.contains("signal 11"), "{}", failure.message);
             assert!(failure.message.contains("attempt 3 of 3"), "{}", failure.message);
@@ -162,7 +162,7 @@ fn a_call_far_beyond_its_deadline_is_ended_for_its_worker() {
     assert!(finished(&scheduler.handle(Event::Tick, deadline)).is_empty());
     let actions = scheduler.handle(Event::Tick, deadline + DEADLINE_GRACE);
     assert!(matches!(actions[0], Action::Stop { .. }));
-    let [Verdict::Failed(failure)] = &finished(&actions)[..] else { panic!("{actions:?}") };
+    let [CallVerdict::Failed(failure)] = &finished(&actions)[..] else { panic!("{actions:?}") };
     assert_eq!(failure.kind, FailureKind::Timeout);
 }
 
@@ -172,7 +172,7 @@ fn a_cancel_that_overtakes_the_claim_s_answer_still_counts() {
     let task_id = TaskId::random();
     assert!(scheduler.handle(Event::CancelWanted(task_id), now).is_empty());
     let actions = scheduler.handle(Event::Claimed(vec![assignment(task_id, 1, 0)]), now);
-    assert_eq!(finished(&actions), [&Verdict::Cancelled]);
+    assert_eq!(finished(&actions), [&CallVerdict::Cancelled]);
     assert!(!actions.iter().any(|action| matches!(action, Action::Send { .. })));
 }
 
@@ -184,12 +184,12 @@ fn after_a_reconnect_unknown_attempts_are_given_back_and_known_ones_kept() {
     scheduler.handle(Event::Reconnected, now);
     let actions = scheduler.handle(Event::Claimed(Vec::new()), now);
     assert!(matches!(actions[..], [Action::Reconcile]), "{actions:?}");
-    let held = |id| Held { id, attempt: Attempt(1), cancelling: false };
+    let held = |id| Leased { task: attempt(id, 1), cancelling: false };
     let stored = vec![held(known), held(TaskId::random())];
     // It may be on its way: the store is asked once more.
     let actions = scheduler.handle(Event::Held(stored.clone()), now);
     assert!(matches!(actions[..], [Action::Reconcile]), "{actions:?}");
-    assert_eq!(returned(&scheduler.handle(Event::Held(stored), now)), [&Returned::Unstarted]);
+    assert_eq!(returned(&scheduler.handle(Event::Held(stored), now)), [&RequeueReason::Unstarted]);
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn a_cancel_that_overtakes_a_gift_still_counts() {
     // A claim in between must not make it forgotten.
     scheduler.handle(Event::WorkArrived, now);
     let actions = scheduler.handle(given(task_id), now);
-    assert_eq!(finished(&actions), [&Verdict::Cancelled]);
+    assert_eq!(finished(&actions), [&CallVerdict::Cancelled]);
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn while_draining_nothing_is_claimed_and_what_arrives_is_given_back() {
     scheduler.handle(Event::DrainBegun, now);
     let task_id = TaskId::random();
     let actions = scheduler.handle(Event::Claimed(vec![assignment(task_id, 1, 0)]), now);
-    assert_eq!(returned(&actions), [&Returned::Unstarted]);
+    assert_eq!(returned(&actions), [&RequeueReason::Unstarted]);
     let is_nothing = |action: &Action| matches!(action, Action::Claim(wants) if wants.is_empty());
     assert!(actions.iter().any(is_nothing), "the store is told to give nothing more");
     assert!(scheduler.handle(Event::Claimed(Vec::new()), now).is_empty());
@@ -435,8 +435,8 @@ impl World {
             _ => {
                 if std::mem::take(&mut self.reconciling) {
                     self.handle(Event::Held(Vec::new()));
-                } else if let Some(((task_id, _), _)) = self.pick(at) {
-                    self.handle(Event::CancelWanted(task_id));
+                } else if let Some((task, _)) = self.pick(at) {
+                    self.handle(Event::CancelWanted(task.task_id));
                 }
             }
         }

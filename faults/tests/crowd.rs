@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use belljar_core::id::WorkerId;
 use belljar_core::message::{
-    FromDispatcher, FromWorker, Mode, Nonce, Registration, VERSION, decode, encode,
+    FromDispatcher, FromWorker, DeliveryMode, Nonce, WorkerRegistration, VERSION, decode, encode,
 };
-use belljar_core::outcome::{Outcome, Report, Verdict};
+use belljar_core::outcome::{Outcome, Report, CallVerdict};
 use belljar_faults::pickle;
 use belljar_testkit::Redis;
 use belljar_testkit::process::cpu_time;
@@ -92,7 +92,7 @@ async fn light_worker(address: SocketAddr, mut leave: watch::Receiver<bool>) {
     ));
     let registration = registration();
     say(&mut dealer, FromWorker::Register { registration, proof: None }).await;
-    say(&mut dealer, FromWorker::Held(Vec::new())).await;
+    say(&mut dealer, FromWorker::InFlight(Vec::new())).await;
     let (mut heartbeat, mut sequence) = (Duration::from_secs(1), 0);
     // From what was said last, not heard: the dispatcher's own heartbeats must not put ours off.
     let mut said = tokio::time::Instant::now();
@@ -119,7 +119,7 @@ async fn light_worker(address: SocketAddr, mut leave: watch::Receiver<bool>) {
                     let report = |invocation: &belljar_core::invocation::Invocation| Report {
                         task: invocation.task,
                         outcome: Outcome::bare(
-                            Verdict::Completed(Bytes::from_static(SEVEN)),
+                            CallVerdict::Completed(Bytes::from_static(SEVEN)),
                             Duration::ZERO,
                         ),
                     };
@@ -133,11 +133,11 @@ async fn light_worker(address: SocketAddr, mut leave: watch::Receiver<bool>) {
     }
 }
 
-fn registration() -> Registration {
-    Registration {
+fn registration() -> WorkerRegistration {
+    WorkerRegistration {
         worker: WorkerId::random(),
         session: None,
-        mode: Mode::Push,
+        mode: DeliveryMode::Push,
         slots: 1,
         window: 4,
         classes: vec!["native:3.11".parse().expect("a class")],

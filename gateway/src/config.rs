@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use belljar_core::task::{Limits, TaskClass};
+use belljar_core::task::{TaskLimits, TaskClass};
 
 /// How a gateway behaves.
 #[derive(Debug, Clone)]
@@ -10,9 +10,9 @@ pub struct Config {
     /// Where a function runs that names no runtime, and the Python of one that shows none.
     pub default_class: TaskClass,
     /// What a function gets that names no limits.
-    pub default_limits: Limits,
+    pub default_limits: TaskLimits,
     /// The widest limits that a function may be registered with.
-    pub max_limits: Limits,
+    pub max_limits: TaskLimits,
     /// Host names, beside loopback and the listen address, under which clients reach this gateway.
     /// `*` stands for every name and gives up the guard against DNS rebinding.
     pub allowed_hosts: Vec<String>,
@@ -48,8 +48,8 @@ impl Config {
     pub fn new(default_class: TaskClass) -> Self {
         Self {
             default_class,
-            default_limits: Limits::DEFAULT,
-            max_limits: Limits { timeout_ms: 86_400_000, memory_mb: 65_536, max_retries: 10 },
+            default_limits: TaskLimits::DEFAULT,
+            max_limits: TaskLimits { timeout_ms: 86_400_000, memory_mb: 65_536, max_retries: 10 },
             allowed_hosts: Vec::new(),
             keep_awake: true,
             max_body_bytes: 32 << 20,

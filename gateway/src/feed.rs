@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use belljar_core::id::TaskId;
 use belljar_core::task::TaskStatus;
-use belljar_store::{Notice, Notices, Store, Topic};
+use belljar_store::{StoreEvent, Subscription, Store, Topic};
 use tokio::sync::{Mutex, broadcast};
 use tokio::time::timeout;
 
@@ -56,7 +56,7 @@ impl Feed {
         let mut is_on = self.is_on.lock().await;
         let receiver = self.events.subscribe();
         if !*is_on {
-            let mut notices = store.subscribe(&[Topic::Moved, Topic::Ended]).await?;
+            let mut notices = store.subscribe(&[Topic::StatusChanges, Topic::Ended]).await?;
             // The first says that the subscription is up.
             timeout(PATIENCE, notices.next()).await.map_err(|_| silent())?;
             *is_on = true;
@@ -66,7 +66,7 @@ impl Feed {
     }
 
     /// Passes notices on while somebody watches.
-    async fn pass_on(self: Arc<Self>, mut notices: Notices) {
+    async fn pass_on(self: Arc<Self>, mut notices: Subscription) {
         loop {
             if let Ok(notice) = timeout(LINGER, notices.next()).await {
                 self.tell(notice);
@@ -82,16 +82,16 @@ impl Feed {
         }
     }
 
-    fn tell(&self, notice: Notice) {
+    fn tell(&self, notice: StoreEvent) {
         let moves: Vec<_> = match notice {
-            Notice::Moved(ids, through) => {
+            StoreEvent::StatusChanged(ids, through) => {
                 let to = |&status| ids.iter().map(move |&id| (id, status));
                 through.iter().flat_map(to).collect()
             }
-            Notice::Ended(ends) => ends.iter().map(|end| (end.id, end.status)).collect(),
+            StoreEvent::Ended(ends) => ends.iter().map(|end| (end.id, end.status)).collect(),
             // An error only means that no stream is open, here and below.
-            Notice::Connected => return drop(self.events.send(Event::Gap)),
-            Notice::Work | Notice::Given { .. } | Notice::Delayed | Notice::Cancel(_) => return,
+            StoreEvent::Connected => return drop(self.events.send(Event::Gap)),
+            StoreEvent::Work | StoreEvent::Delivered { .. } | StoreEvent::Delayed | StoreEvent::Cancel(_) => return,
         };
         for moves in moves.chunks(MOST_MOVES) {
             let _ = self.events.send(Event::Moved(moves.into()));

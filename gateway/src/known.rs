@@ -104,7 +104,7 @@ pub(crate) fn pythons(classes: &[TaskClass], runtime: Runtime) -> Vec<PythonVers
 
 #[cfg(test)]
 mod tests {
-    use belljar_core::task::{CodeHash, Limits};
+    use belljar_core::task::{CodeHash, TaskLimits};
     use belljar_store::record::Timestamp;
 
     use super::*;
@@ -116,7 +116,7 @@ mod tests {
             name: String::new(),
             description: String::new(),
             class: TaskClass { runtime: Runtime::Native, python },
-            limits: Limits::DEFAULT,
+            limits: TaskLimits::DEFAULT,
             grants: None,
             code: CodeHash::of(b""),
             code_bytes: 0,

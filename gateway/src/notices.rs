@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use belljar_core::id::TaskId;
 use belljar_store::record::TaskResult;
-use belljar_store::{Ended, Notice, Notices, Store, Topic};
+use belljar_store::{EndedTask, StoreEvent, Subscription, Store, Topic};
 use tokio::sync::Notify;
 
 use crate::app::App;
@@ -39,19 +39,19 @@ impl Hub {
         }
     }
 
-    fn take_in(&self, notice: Notice) {
+    fn take_in(&self, notice: StoreEvent) {
         match notice {
-            Notice::Ended(ends) => self.tell(&ends),
-            Notice::Connected => self.waiters.reread_all(),
-            Notice::Moved(..)
-            | Notice::Work
-            | Notice::Given { .. }
-            | Notice::Delayed
-            | Notice::Cancel(_) => {}
+            StoreEvent::Ended(ends) => self.tell(&ends),
+            StoreEvent::Connected => self.waiters.reread_all(),
+            StoreEvent::StatusChanged(..)
+            | StoreEvent::Work
+            | StoreEvent::Delivered { .. }
+            | StoreEvent::Delayed
+            | StoreEvent::Cancel(_) => {}
         }
     }
 
-    fn tell(&self, ends: &[Ended]) {
+    fn tell(&self, ends: &[EndedTask]) {
         let mut unread = Vec::new();
         for end in ends {
             match &end.result {
@@ -99,7 +99,7 @@ pub(crate) async fn listen(app: Arc<App>) {
     }
 }
 
-async fn subscribe(store: &Store) -> Notices {
+async fn subscribe(store: &Store) -> Subscription {
     let mut is_first = true;
     loop {
         match store.subscribe(&[Topic::Ended]).await {
@@ -134,8 +134,8 @@ mod tests {
     use super::*;
     use crate::waiters::Heard;
 
-    fn end(id: TaskId, result: Option<TaskResult>) -> Notice {
-        Notice::Ended(vec![Ended { id, status: TaskStatus::Completed, result }])
+    fn end(id: TaskId, result: Option<TaskResult>) -> StoreEvent {
+        StoreEvent::Ended(vec![EndedTask { id, status: TaskStatus::Completed, result }])
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 
-use belljar_core::frame::{self, Call, Done, FrameError, Ready, Reply};
+use belljar_core::frame::{self, Call, Done, FrameError, Ready, ChildReply};
 use belljar_core::outcome::{Failure, FailureKind, Phases};
 use belljar_core::task::CodeHash;
 use bytes::Bytes;
@@ -66,7 +66,7 @@ impl Server {
         let process = sys::pid();
         let ready =
             Ready { python: self.interpreter.python.clone(), dill: self.interpreter.dill.clone() };
-        frame::write(&mut self.socket, &Reply::Ready(ready))?;
+        frame::write(&mut self.socket, &ChildReply::Ready(ready))?;
         while let Some(call) = frame::read::<Call>(&mut self.reader)? {
             if call.evict {
                 self.codes.clear();
@@ -82,7 +82,7 @@ impl Server {
                 // The function forked and this copy came back too: its answer is nobody's.
                 sys::exit(0);
             }
-            let reply = Reply::Done(done);
+            let reply = ChildReply::Done(done);
             self.socket.write_all(&frame::encode(&reply)?).map_err(FrameError::Stream)?;
         }
         Ok(())

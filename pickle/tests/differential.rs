@@ -11,8 +11,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use belljar_pickle::{Inspection, PickleError, TopObject, inspect};
 use belljar_core::task::PythonVersion;
+use belljar_pickle::{Inspection, PickleError, TopObject, inspect};
 
 /// Builtin types whose objects always have to be recognized, at the protocols that write them out.
 const PLAIN: [(&str, &str, u8); 10] = [

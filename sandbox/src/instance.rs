@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-use belljar_core::outcome::Phases;
+use belljar_core::outcome::{Failure, Phases};
 use bytes::Bytes;
 use wasmtime::{Global, Instance, Memory, Store, TypedFunc, Val};
 

@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
-use belljar_core::outcome::{Outcome, Verdict};
-use belljar_core::task::{CodeHash, Limits, Priority, TaskSpec};
-use belljar_store::record::{ClaimedTask, Finished, NewTask, Want};
+use belljar_core::outcome::{CallVerdict, Outcome, Report};
+use belljar_core::task::{CodeHash, Priority, TaskAttempt, TaskLimits, TaskSpec};
+use belljar_store::record::{ClaimedTask, Completion, Demand, NewTask};
 use belljar_store::{Store, StoreConfig};
 use bytes::Bytes;
 
@@ -63,7 +63,7 @@ async fn steady(store: &Store, url: &str, batch: usize, rounds: usize) -> Result
     for _ in 0..rounds {
         store.submit((0..batch).map(|_| new_task()).collect::<Result<_>>()?).await?;
         let claimed = store.claim(me, &wants).await?;
-        store.finish(me, 0, &finished_all(&claimed)).await?;
+        store.complete(me, 0, &finished_all(&claimed)).await?;
     }
     clock.lap().await
 }
@@ -82,7 +82,7 @@ async fn phases(store: &Store, url: &str, batch: usize, rounds: usize) -> Result
     }
     let claim = clock.lap().await?;
     for tasks in &claimed {
-        store.finish(me, 0, &finished_all(tasks)).await?;
+        store.complete(me, 0, &finished_all(tasks)).await?;
     }
     Ok([submit, claim, clock.lap().await?])
 }
@@ -96,11 +96,11 @@ async fn plain_set(url: &str, rounds: usize) -> Result<Cost> {
     clock.lap().await
 }
 
-fn wants(count: usize) -> Result<[Want; 1]> {
-    Ok([Want { classes: vec!["native:3.11".parse()?], count }])
+fn wants(count: usize) -> Result<[Demand; 1]> {
+    Ok([Demand { classes: vec!["native:3.11".parse()?], count }])
 }
 
-fn finished_all(tasks: &[ClaimedTask]) -> Vec<Finished> {
+fn finished_all(tasks: &[ClaimedTask]) -> Vec<Completion> {
     tasks.iter().map(|task| finished(task.task())).collect()
 }
 
@@ -152,7 +152,7 @@ fn new_task() -> Result<NewTask> {
             function_id: FunctionId::random(),
             code: CodeHash::of(b"code"),
             class: "native:3.11".parse()?,
-            limits: Limits::DEFAULT,
+            limits: TaskLimits::DEFAULT,
             priority: Priority::Normal,
             grants: None,
         },
@@ -162,8 +162,8 @@ fn new_task() -> Result<NewTask> {
     })
 }
 
-fn finished(id: TaskId, attempt: belljar_core::task::Attempt) -> Finished {
-    let verdict = Verdict::Completed(Bytes::from_static(b"\x80\x04N."));
+fn finished(task: TaskAttempt) -> Completion {
+    let verdict = CallVerdict::Completed(Bytes::from_static(b"\x80\x04N."));
     let outcome = Outcome::bare(verdict, Duration::from_micros(60));
-    Finished { id, attempt, worker: WorkerId::random(), outcome }
+    Completion { worker: WorkerId::random(), report: Report { task, outcome } }
 }

@@ -1,7 +1,7 @@
 //! The life of dispatchers: heartbeats, recovery of what vanished ones held, leaving.
 
 use belljar_core::id::DispatcherId;
-use belljar_core::outcome::{Failure, FailureKind, Outcome, Verdict};
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome};
 use belljar_core::task::TaskClass;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::Store;
 use crate::card;
 use crate::config::MAX_ATTEMPTS;
 use crate::error::StoreError;
-use crate::record::{Beat, WorkerRecord};
+use crate::record::{HeartbeatReport, WorkerRecord};
 use crate::script::{BEAT, OFFERS, RETIRE};
 
 /// How many tasks one script call takes back or queues: a bound on how long others wait for it.
@@ -33,7 +33,7 @@ impl LostTooOften {
     pub(crate) fn new() -> Self {
         let text = format!("{MAX_ATTEMPTS} attempts were lost with the dispatchers that made them");
         let failure = Failure::by_platform(FailureKind::WorkerLost, text);
-        let outcome = Outcome::bare(Verdict::Failed(failure), std::time::Duration::ZERO);
+        let outcome = Outcome::bare(CallVerdict::Failed(failure), std::time::Duration::ZERO);
         let (_, ending, result) = card::ending(None, &outcome);
         Self { ending, result }
     }
@@ -46,12 +46,12 @@ impl Store {
     ///
     /// # Errors
     /// Redis cannot be had.
-    pub async fn beat(
+    pub async fn heartbeat(
         &self,
         dispatcher: DispatcherId,
         classes: &[TaskClass],
         workers: &[WorkerRecord],
-    ) -> Result<Beat, StoreError> {
+    ) -> Result<HeartbeatReport, StoreError> {
         let offer = Offer { classes: classes.to_vec(), workers: workers.to_vec() };
         #[expect(clippy::expect_used, reason = "our own types into memory")]
         let offer = rmp_serde::to_vec_named(&offer).expect("offers are serializable");
@@ -70,7 +70,7 @@ impl Store {
             let (taken, more, due): (usize, u8, i64) = call.run(self).await?;
             recovered += taken;
             if more == 0 {
-                return Ok(Beat { recovered, next_due_ms: u64::try_from(due).ok() });
+                return Ok(HeartbeatReport { recovered, next_due_ms: u64::try_from(due).ok() });
             }
         }
     }

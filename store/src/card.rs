@@ -1,14 +1,14 @@
 //! The bytes of a task's record; `scripts/shared.lua` describes their layout.
 
 use belljar_core::id::{DispatcherId, TaskId, WorkerId};
-use belljar_core::outcome::{Failure, Outcome, Verdict};
+use belljar_core::outcome::{CallVerdict, Failure, Outcome};
 use belljar_core::task::{Priority, TaskSpec, TaskStatus};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 use crate::large::is_large;
-use crate::record::{Ending, NewTask, Timestamp};
+use crate::record::{NewTask, Timestamp};
 
 /// Separates losses in a state.
 const LOSS_SEPARATOR: char = '\x1e';
@@ -57,11 +57,11 @@ pub(crate) fn ending(
     outcome: &Outcome,
 ) -> (&'static str, Vec<u8>, Bytes) {
     let (letter, verdict) = match &outcome.verdict {
-        Verdict::Completed(_) => ("C", Verdict::Completed(Bytes::new())),
-        Verdict::Failed(failure) => {
-            ("F", Verdict::Failed(Failure { exception: Bytes::new(), ..failure.clone() }))
+        CallVerdict::Completed(_) => ("C", CallVerdict::Completed(Bytes::new())),
+        CallVerdict::Failed(failure) => {
+            ("F", CallVerdict::Failed(Failure { exception: Bytes::new(), ..failure.clone() }))
         }
-        Verdict::Cancelled => ("X", Verdict::Cancelled),
+        CallVerdict::Cancelled => ("X", CallVerdict::Cancelled),
     };
     let stored = StoredEnding { worker, outcome: Outcome { verdict, ..outcome.clone() } };
     let mut bytes = Vec::new();
@@ -155,19 +155,11 @@ impl Card {
     pub(crate) fn ending(
         &self,
         id: TaskId,
-    ) -> Result<Option<(Option<WorkerId>, Ending)>, StoreError> {
+    ) -> Result<Option<(Option<WorkerId>, Outcome)>, StoreError> {
         let Some(end) = &self.end else { return Ok(None) };
         let stored: StoredEnding = rmp_serde::from_slice(&self.part(end.ending, end.result))
             .map_err(|error| corrupt(id, &error.to_string()))?;
-        let failure = match &stored.outcome.verdict {
-            Verdict::Failed(failure) => Some(failure.clone()),
-            Verdict::Completed(_) | Verdict::Cancelled => None,
-        };
-        let kind = failure.as_ref().map(|failure| failure.kind);
-        let (message, traceback) =
-            failure.map(|failure| (failure.message, failure.traceback)).unwrap_or_default();
-        let outcome = stored.outcome;
-        Ok(Some((stored.worker, Ending { failure: kind, message, traceback, outcome })))
+        Ok(Some((stored.worker, stored.outcome)))
     }
 
     fn part(&self, from: usize, to: usize) -> Bytes {

@@ -11,7 +11,7 @@ use crate::Store;
 use crate::card::{self, Card};
 use crate::error::StoreError;
 use crate::large::{args_key, is_large, unpublished_key};
-use crate::record::{ClaimedTask, Completion, Leased, Requeued, Returned, Settled, Want};
+use crate::record::{ClaimedTask, Completion, Demand, Leased, RequeueReason, Requeued, Settled};
 use crate::reply::{parse_id, unexpected};
 use crate::script::{CLAIM, FINISH, HELD, REQUEUE};
 
@@ -25,15 +25,15 @@ const DUE_AT_ONCE: u64 = 1000;
 impl Store {
     /// Opens attempts at queued tasks: for each want up to its count, by priority, requeued ones
     /// first, its classes in the order given. Where fewer were there, the dispatcher is woken
-    /// ([`crate::Notice::Work`]) when more come.
+    /// ([`crate::StoreEvent::Work`]) when more come.
     ///
     /// # Errors
     /// Redis cannot be had. The answer may have been lost after attempts were opened: see
-    /// [`Store::held`].
+    /// [`Store::leased`].
     pub async fn claim(
         &self,
         dispatcher: DispatcherId,
-        wants: &[Want],
+        wants: &[Demand],
     ) -> Result<Vec<ClaimedTask>, StoreError> {
         let mut call = CLAIM.call(2 + 4 * wants.len(), 64 * (1 + wants.len()));
         call.arg(dispatcher.to_string()).number(DUE_AT_ONCE);
@@ -71,7 +71,7 @@ impl Store {
     ///
     /// # Errors
     /// Redis cannot be had. Say it again: what was taken stays taken.
-    pub async fn finish(
+    pub async fn complete(
         &self,
         dispatcher: DispatcherId,
         freed: usize,
@@ -80,8 +80,10 @@ impl Store {
         let mut settled = Vec::with_capacity(finished.len());
         let mut freed = freed as u64;
         for part in finished.chunks(SETTLED_AT_ONCE) {
-            let mut rows: Vec<_> =
-                part.iter().map(|one| card::ending(Some(one.worker), &one.report.outcome)).collect();
+            let mut rows: Vec<_> = part
+                .iter()
+                .map(|one| card::ending(Some(one.worker), &one.report.outcome))
+                .collect();
             self.put_results(part, &mut rows).await?;
             let bytes = rows.iter().map(|(_, ending, result)| 64 + ending.len() + result.len());
             let mut call = FINISH.call(4 + 5 * part.len(), bytes.sum());
@@ -105,8 +107,7 @@ impl Store {
         rows: &mut [(&'static str, Vec<u8>, Bytes)],
     ) -> Result<(), StoreError> {
         let large = zip(part, rows.iter()).filter(|(_, (.., result))| is_large(result));
-        let values =
-            large.map(|(one, (.., result))| (unpublished_key(one.report.task), result));
+        let values = large.map(|(one, (.., result))| (unpublished_key(one.report.task), result));
         match self.put_large("finish", values).await {
             Ok(()) => {}
             Err(StoreError::RefusesWrites(_)) => return Ok(()),
@@ -131,8 +132,8 @@ impl Store {
             for one in part {
                 call.arg(one.task.task_id.to_string()).arg(fence(one.task.attempt));
                 match &one.reason {
-                    Returned::Unstarted => call.arg("U").arg(""),
-                    Returned::Died(text) => call.arg("D").arg(card::evidence(text)),
+                    RequeueReason::Unstarted => call.arg("U").arg(""),
+                    RequeueReason::Died(text) => call.arg("D").arg(card::evidence(text)),
                 };
             }
             settled.extend(read_letters("requeue", call.run(self).await?, part.len())?);
@@ -141,13 +142,13 @@ impl Store {
     }
 
     /// The attempts that the dispatcher holds by the store's books. After each
-    /// [`crate::Notice::Connected`], and after a [`Store::claim`] that failed (its answer may have been
+    /// [`crate::StoreEvent::Connected`], and after a [`Store::claim`] that failed (its answer may have been
     /// lost on the way), give back those that it knows nothing of, and stop those that a client
     /// cancelled unheard.
     ///
     /// # Errors
     /// Redis cannot be had.
-    pub async fn held(&self, dispatcher: DispatcherId) -> Result<Vec<Leased>, StoreError> {
+    pub async fn leased(&self, dispatcher: DispatcherId) -> Result<Vec<Leased>, StoreError> {
         let mut call = HELD.call(1, 36);
         let rows: Vec<(String, u32, String)> = call.arg(dispatcher.to_string()).run(self).await?;
         let held = rows.into_iter().map(|(id, attempt, flag)| {

@@ -16,13 +16,13 @@ use crate::error::StoreError;
 
 /// What is larger than this stays out of scripts. The next command costs a tenth of a millisecond, about
 /// as much as the hashing of so many bytes.
-pub const LARGE_BYTES: usize = 64 * 1024;
+pub const BLOB_BYTES: usize = 64 * 1024;
 
 /// How long a large value waits for the script that takes it over: many times a command's timeout.
 const UNCLAIMED_TTL: Duration = Duration::from_secs(120);
 
 pub(crate) const fn is_large(value: &Bytes) -> bool {
-    value.len() > LARGE_BYTES
+    value.len() > BLOB_BYTES
 }
 
 /// Where the arguments of a task stand.

@@ -34,12 +34,12 @@ mod submit;
 use std::sync::Arc;
 use std::time::Duration;
 
-use belljar_core::outcome::{Outcome, Verdict};
+use belljar_core::outcome::{CallVerdict, Outcome};
 
 pub use config::{DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, RECENT_TASKS, StoreConfig};
 pub use error::StoreError;
-pub use large::LARGE_BYTES;
-pub use notify::{Ended, Notice, Notices, Topic};
+pub use large::BLOB_BYTES;
+pub use notify::{EndedTask, StoreEvent, Subscription, Topic};
 
 use beat::LostTooOften;
 use connection::{Link, to_store_error};
@@ -64,7 +64,7 @@ impl Store {
         let client = redis::Client::open(config.url.as_str())
             .map_err(|error| to_store_error("the address", error))?;
         let link = Link::new(client, config.timeout);
-        let cancelled = Outcome::bare(Verdict::Cancelled, Duration::ZERO);
+        let cancelled = Outcome::bare(CallVerdict::Cancelled, Duration::ZERO);
         let store = Self {
             link: Arc::new(link),
             config: Arc::new(config),

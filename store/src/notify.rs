@@ -25,7 +25,7 @@ use crate::record::{ClaimedTask, TaskResult, Timestamp};
 /// How often a silent subscription is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(2);
 
-/// How many notices wait for a slow reader before they are dropped for one [`Notice::Connected`].
+/// How many notices wait for a slow reader before they are dropped for one [`StoreEvent::Connected`].
 const WAITING_NOTICES: usize = 1024;
 
 /// The length of a task id in a message.
@@ -37,43 +37,43 @@ const GIVEN: &str = "belljar:given:";
 /// What can be subscribed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
-    /// [`Notice::Ended`], for gateways.
+    /// [`StoreEvent::Ended`], for gateways.
     Ended,
-    /// [`Notice::Moved`], for gateways that somebody watches tasks at.
-    Moved,
-    /// [`Notice::Work`] and [`Notice::Delayed`], for dispatchers.
+    /// [`StoreEvent::StatusChanged`], for gateways that somebody watches tasks at.
+    StatusChanges,
+    /// [`StoreEvent::Work`] and [`StoreEvent::Delayed`], for dispatchers.
     Work,
-    /// [`Notice::Cancel`], for dispatchers.
+    /// [`StoreEvent::Cancel`], for dispatchers.
     Cancel,
-    /// [`Notice::Given`], for this dispatcher.
-    Given(DispatcherId),
+    /// [`StoreEvent::Delivered`], for this dispatcher.
+    Deliveries(DispatcherId),
 }
 
 impl Topic {
     fn channel(self) -> String {
         match self {
             Self::Ended => "belljar:ended".to_owned(),
-            Self::Moved => "belljar:moved".to_owned(),
+            Self::StatusChanges => "belljar:moved".to_owned(),
             Self::Work => "belljar:work".to_owned(),
             Self::Cancel => "belljar:cancel".to_owned(),
-            Self::Given(dispatcher) => format!("{GIVEN}{dispatcher}"),
+            Self::Deliveries(dispatcher) => format!("{GIVEN}{dispatcher}"),
         }
     }
 }
 
 /// What a subscriber hears.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
+pub enum StoreEvent {
     /// These tasks became terminal.
-    Ended(Vec<Ended>),
+    Ended(Vec<EndedTask>),
     /// These tasks, which have not ended, went through these statuses.
-    Moved(Vec<TaskId>, &'static [TaskStatus]),
+    StatusChanged(Vec<TaskId>, &'static [TaskStatus]),
     /// There is work of these classes for dispatchers that claimed less than they wanted.
     Work,
     /// A delayed task was accepted that is due earlier than all others: beat now to hear when.
     Delayed,
     /// Tasks that this dispatcher had room for: it holds them now, as if it had claimed them.
-    Given {
+    Delivered {
         /// The tasks.
         tasks: Vec<ClaimedTask>,
         /// Whether it waits for nothing any more: it is given more once it has claimed.
@@ -88,7 +88,7 @@ pub enum Notice {
 
 /// The end of one task.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct EndedTask {
     /// Which task.
     pub id: TaskId,
     /// How it ended.
@@ -98,15 +98,15 @@ pub struct Ended {
     pub result: Option<TaskResult>,
 }
 
-/// A stream of [`Notice`]s; ends only when it is dropped.
-pub struct Notices {
-    receiver: mpsc::Receiver<Notice>,
+/// A stream of [`StoreEvent`]s; ends only when it is dropped.
+pub struct Subscription {
+    receiver: mpsc::Receiver<StoreEvent>,
     _stop: DropGuard,
 }
 
-impl Notices {
+impl Subscription {
     /// The next notice. Cancel safe.
-    pub async fn next(&mut self) -> Notice {
+    pub async fn next(&mut self) -> StoreEvent {
         match self.receiver.recv().await {
             Some(notice) => notice,
             // The other end only leaves when the runtime does.
@@ -116,12 +116,12 @@ impl Notices {
 }
 
 impl Store {
-    /// Starts one subscription on a connection of its own that mends itself; see [`Notice`]. Returns
+    /// Starts one subscription on a connection of its own that mends itself; see [`StoreEvent`]. Returns
     /// once it is up.
     ///
     /// # Errors
     /// Redis cannot be had.
-    pub async fn subscribe(&self, topics: &[Topic]) -> Result<Notices, StoreError> {
+    pub async fn subscribe(&self, topics: &[Topic]) -> Result<Subscription, StoreError> {
         self.ping().await?;
         let (sender, receiver) = mpsc::channel(WAITING_NOTICES);
         let stop = CancellationToken::new();
@@ -134,7 +134,7 @@ impl Store {
         };
         let stopped = stop.clone();
         tokio::spawn(async move { stopped.run_until_cancelled(listener.run()).await });
-        Ok(Notices { receiver, _stop: stop.drop_guard() })
+        Ok(Subscription { receiver, _stop: stop.drop_guard() })
     }
 }
 
@@ -220,14 +220,14 @@ enum Event {
     Room,
 }
 
-/// Notices on their way to the reader: bounded, and reading never waits for it.
+/// Subscription on their way to the reader: bounded, and reading never waits for it.
 struct Outbox {
-    sender: mpsc::Sender<Notice>,
-    waiting: VecDeque<Notice>,
+    sender: mpsc::Sender<StoreEvent>,
+    waiting: VecDeque<StoreEvent>,
 }
 
 impl Outbox {
-    fn push(&mut self, notice: Notice) {
+    fn push(&mut self, notice: StoreEvent) {
         if self.waiting.len() >= WAITING_NOTICES {
             warn!(
                 "notices come faster than they are read: the reader is told to look at the store"
@@ -241,7 +241,7 @@ impl Outbox {
     /// Replaces all that waits by the word to look at the store.
     fn collapse(&mut self) {
         self.waiting.clear();
-        self.waiting.push_back(Notice::Connected);
+        self.waiting.push_back(StoreEvent::Connected);
     }
 
     fn flush(&mut self) {
@@ -261,17 +261,17 @@ impl Outbox {
     }
 }
 
-fn read(message: &Msg) -> Option<Notice> {
+fn read(message: &Msg) -> Option<StoreEvent> {
     let payload = message.get_payload_bytes();
     match (message.get_channel_name(), payload) {
-        ("belljar:ended", ends) => read_ends(ends).map(Notice::Ended),
+        ("belljar:ended", ends) => read_ends(ends).map(StoreEvent::Ended),
         ("belljar:moved", moved) => read_moved(moved),
-        ("belljar:work", b"delayed") => Some(Notice::Delayed),
-        ("belljar:work", _) => Some(Notice::Work),
-        ("belljar:cancel", bytes) => id(bytes).map(Notice::Cancel),
+        ("belljar:work", b"delayed") => Some(StoreEvent::Delayed),
+        ("belljar:work", _) => Some(StoreEvent::Work),
+        ("belljar:cancel", bytes) => id(bytes).map(StoreEvent::Cancel),
         // One that cannot be read is found by comparing: the store counts it as held.
         (channel, tasks) if channel.starts_with(GIVEN) => {
-            Some(read_given(tasks).unwrap_or(Notice::Connected))
+            Some(read_given(tasks).unwrap_or(StoreEvent::Connected))
         }
         _ => None,
     }
@@ -282,7 +282,7 @@ fn id(bytes: &[u8]) -> Option<TaskId> {
 }
 
 /// Reads the message of `scripts/ending.lua`.
-fn read_ends(message: &[u8]) -> Option<Vec<Ended>> {
+fn read_ends(message: &[u8]) -> Option<Vec<EndedTask>> {
     let line = message.iter().position(|&byte| byte == b'\n')?;
     let expires_at = Some(Timestamp(number(&message[..line])?.checked_mul(1000)?));
     let mut rest = &message[line + 1..];
@@ -303,13 +303,13 @@ fn read_ends(message: &[u8]) -> Option<Vec<Ended>> {
             // Failures are never told, so that whoever reads them also hears why.
             Some(TaskResult { result, expires_at, ..TaskResult::of(status) })
         };
-        ends.push(Ended { id, status, result });
+        ends.push(EndedTask { id, status, result });
     }
     Some(ends)
 }
 
 /// Reads the message that `scripts/shared.lua` describes.
-fn read_moved(message: &[u8]) -> Option<Notice> {
+fn read_moved(message: &[u8]) -> Option<StoreEvent> {
     let (letter, ids) = message.split_first()?;
     let through: &[TaskStatus] = match letter {
         b'Q' => &[TaskStatus::Queued],
@@ -318,11 +318,14 @@ fn read_moved(message: &[u8]) -> Option<Notice> {
         _ => return None,
     };
     let (ids, []) = ids.as_chunks::<ID_BYTES>() else { return None };
-    Some(Notice::Moved(ids.iter().map(|bytes| id(bytes)).collect::<Option<_>>()?, through))
+    Some(StoreEvent::StatusChanged(
+        ids.iter().map(|bytes| id(bytes)).collect::<Option<_>>()?,
+        through,
+    ))
 }
 
 /// Reads the message of `scripts/submit.lua`.
-fn read_given(message: &[u8]) -> Option<Notice> {
+fn read_given(message: &[u8]) -> Option<StoreEvent> {
     let (first, mut rest) = message.split_first()?;
     let mut tasks = Vec::new();
     while !rest.is_empty() {
@@ -342,7 +345,7 @@ fn read_given(message: &[u8]) -> Option<Notice> {
         tasks.push(ClaimedTask { invocation, deaths: 0 });
         rest = after;
     }
-    Some(Notice::Given { tasks, is_last: *first == b'C' })
+    Some(StoreEvent::Delivered { tasks, is_last: *first == b'C' })
 }
 
 fn silent() -> RedisError {

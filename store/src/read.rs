@@ -90,7 +90,7 @@ impl Store {
         let state = if card.end.is_some() { card.state() } else { state.unwrap_or_default() };
         let attempts = Attempts::read(id, &state)?;
         let end = card.end.as_ref();
-        let (worker, ending) = card.ending(id)?.unzip();
+        let (worker, outcome) = card.ending(id)?.unzip();
         let status = status(&card, attempts.open);
         let was_opened = attempts.open || end.is_some();
         Ok(Some(TaskRecord {
@@ -106,8 +106,8 @@ impl Store {
             expires_at: end.map(|end| end.expires_at),
             dispatcher: attempts.dispatcher.filter(|_| was_opened),
             worker: worker.flatten(),
-            ending,
-            losses: attempts.losses,
+            outcome,
+            failures: attempts.losses,
             args_bytes: body.args_bytes,
             result_bytes: card.result_bytes(),
         }))
@@ -167,7 +167,7 @@ fn task_result(id: TaskId, answer: Bytes) -> Result<(TaskResult, usize), StoreEr
     let large = card.large_result().map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     let result = TaskResult {
         result: card.result(),
-        failure: ending.and_then(|(_, ending)| ending.failure),
+        failure: ending.and_then(|(_, outcome)| Some(outcome.verdict.failure()?.kind)),
         expires_at: card.end.as_ref().map(|end| end.expires_at),
         is_unread: large > 0,
         ..TaskResult::of(status)

@@ -10,7 +10,7 @@ use crate::card;
 use crate::config::{IDEMPOTENCY_TTL, RECENT_TASKS};
 use crate::error::StoreError;
 use crate::large::{args_key, is_large};
-use crate::record::{Cancel, NewTask};
+use crate::record::{CancelOutcome, NewTask};
 use crate::reply::{parse_id, unexpected};
 use crate::script::{CANCEL, SUBMIT};
 use crate::{Store, reply};
@@ -97,17 +97,17 @@ impl Store {
     ///
     /// # Errors
     /// Redis cannot be had.
-    pub async fn cancel(&self, id: TaskId) -> Result<Option<Cancel>, StoreError> {
+    pub async fn cancel(&self, id: TaskId) -> Result<Option<CancelOutcome>, StoreError> {
         let mut call = CANCEL.call(3, 200);
         call.arg(id.to_string()).number(self.result_ttl_ms()).arg(&*self.cancelled_ending);
         let answer: Option<String> = call.run(self).await?;
         Ok(match answer.as_deref() {
             None => None,
-            Some("cancelled") => Some(Cancel::Cancelled),
-            Some("stopping") => Some(Cancel::Stopping),
-            Some("C") => Some(Cancel::Ended(TaskStatus::Completed)),
-            Some("F") => Some(Cancel::Ended(TaskStatus::Failed)),
-            Some("X") => Some(Cancel::Ended(TaskStatus::Cancelled)),
+            Some("cancelled") => Some(CancelOutcome::Cancelled),
+            Some("stopping") => Some(CancelOutcome::Stopping),
+            Some("C") => Some(CancelOutcome::Ended(TaskStatus::Completed)),
+            Some("F") => Some(CancelOutcome::Ended(TaskStatus::Failed)),
+            Some("X") => Some(CancelOutcome::Ended(TaskStatus::Cancelled)),
             Some(_) => return Err(unexpected("cancel")),
         })
     }

@@ -11,10 +11,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use belljar_core::grants::Offers;
+use belljar_core::grants::GrantPolicy;
 use belljar_core::id::TaskId;
 use belljar_core::invocation::Invocation;
-use belljar_core::outcome::{Outcome, Verdict};
+use belljar_core::outcome::{Outcome, CallVerdict};
 use belljar_core::task::{PythonVersion, Runtime, TaskAttempt, TaskClass};
 use belljar_worker::ChildCommand;
 use belljar_worker::config::PoolConfig;
@@ -35,7 +35,7 @@ async fn main() {
     let packages = format!("lib/python{minor}/site-packages");
     let site = python.ancestors().nth(2).unwrap().join(packages);
     let command = ChildCommand::new(program).option("--site", site);
-    let executor = NativeExecutor::new(minor, command, Offers::default());
+    let executor = NativeExecutor::new(minor, command, GrantPolicy::default());
     let start = Instant::now();
     let (pool, mut events) = Pool::start(PoolConfig { slots, executors: vec![Arc::new(executor)] });
 
@@ -121,7 +121,7 @@ async fn burst(pool: &Pool, events: &mut Receiver<PoolEvent>, invocation: &Invoc
 async fn finished(events: &mut Receiver<PoolEvent>) -> Outcome {
     match events.recv().await.unwrap() {
         PoolEvent::Finished(report) => {
-            assert!(matches!(report.outcome.verdict, Verdict::Completed(_)), "{report:?}");
+            assert!(matches!(report.outcome.verdict, CallVerdict::Completed(_)), "{report:?}");
             report.outcome
         }
         other => panic!("{other:?}"),

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use belljar_core::grants::Offers;
+use belljar_core::grants::GrantPolicy;
 use belljar_core::task::PythonVersion;
 
 use crate::child::ChildCommand;
@@ -26,7 +26,7 @@ pub struct Installation {
     /// Directories that functions may import from.
     pub python_path: Vec<PathBuf>,
     /// What functions may be granted.
-    pub offers: Offers,
+    pub grant_policy: GrantPolicy,
 }
 
 impl Installation {

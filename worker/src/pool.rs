@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use belljar_core::invocation::Invocation;
-use belljar_core::outcome::{Outcome, Report, Verdict};
+use belljar_core::outcome::{Outcome, Report, CallVerdict};
 use belljar_core::task::TaskAttempt;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
@@ -166,7 +166,7 @@ impl Pool {
     }
 
     /// Cancels an attempt, waiting or running; `false` where the pool has no such attempt (it may
-    /// have just ended). The event is `Finished` with `Verdict::Cancelled`, once the code has
+    /// have just ended). The event is `Finished` with `CallVerdict::Cancelled`, once the code has
     /// stopped, unless the call ended by itself first.
     #[must_use]
     pub fn cancel(&self, task: TaskAttempt) -> bool {
@@ -175,7 +175,7 @@ impl Pool {
             Cancelled::Unknown => false,
             Cancelled::Running => true,
             Cancelled::Waiting => {
-                let outcome = Outcome::bare(Verdict::Cancelled, Duration::ZERO);
+                let outcome = Outcome::bare(CallVerdict::Cancelled, Duration::ZERO);
                 state.outbox.push(PoolEvent::Finished(Report { task, outcome }));
                 drop(state);
                 self.shared().housekeeping.notify_one();

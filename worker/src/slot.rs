@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_core::invocation::Invocation;
-use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, Verdict};
+use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, CallVerdict};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -66,8 +66,8 @@ impl PoolSlot {
                 return (returned, None);
             }
         };
-        if outcome.verdict == Verdict::Cancelled && self.shared.cut.is_cancelled() {
-            outcome.verdict = Verdict::Failed(worker_stopped());
+        if outcome.verdict == CallVerdict::Cancelled && self.shared.cut.is_cancelled() {
+            outcome.verdict = CallVerdict::Failed(worker_stopped());
         }
         let took = Duration::from_micros(outcome.elapsed_us);
         (PoolEvent::Finished(Report { task, outcome }), Some(took))
@@ -106,7 +106,7 @@ impl SlotInstance {
     ) -> Result<Outcome, NoInstance> {
         match cancel.run_until_cancelled(self.warm_up()).await {
             Some(ready) => ready?,
-            None => return Ok(Outcome::bare(Verdict::Cancelled, Duration::ZERO)),
+            None => return Ok(Outcome::bare(CallVerdict::Cancelled, Duration::ZERO)),
         }
         let Some(instance) = self.instance.take() else {
             return Err(NoInstance { reason: "the instance is gone".to_owned() });

@@ -4,9 +4,9 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use belljar_core::grants::Offers;
+use belljar_core::grants::GrantPolicy;
 use belljar_core::invocation::Invocation;
-use belljar_core::outcome::{FailureKind, Outcome, Verdict};
+use belljar_core::outcome::{FailureKind, Outcome, CallVerdict};
 use belljar_core::task::PythonVersion;
 use belljar_testkit::{binary, paths};
 use belljar_worker::ChildCommand;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 const ENDLESS: &str = "def f():\n  while True: pass";
 
 fn native() -> NativeExecutor {
-    NativeExecutor::new(PythonVersion::default(), command(), Offers::default())
+    NativeExecutor::new(PythonVersion::default(), command(), GrantPolicy::default())
 }
 
 fn sandbox() -> SandboxExecutor {
@@ -25,7 +25,7 @@ fn sandbox() -> SandboxExecutor {
     assert!(program.exists(), "run `cargo build -p belljar-sandbox` first");
     let python = PythonVersion::default();
     let guest = paths::guests().join(python.to_string());
-    SandboxExecutor::new(python, ChildCommand::new(program), guest, Offers::default())
+    SandboxExecutor::new(python, ChildCommand::new(program), guest, GrantPolicy::default())
 }
 
 /// An executor, and the instance that the next call goes to.
@@ -79,7 +79,7 @@ async fn runs_calls(executor: &dyn Executor) {
         cancel.cancel();
     });
     let outcome = calls.run(call(ENDLESS, "((), {})")).await;
-    assert_eq!(outcome.verdict, Verdict::Cancelled);
+    assert_eq!(outcome.verdict, CallVerdict::Cancelled);
 
     calls.cancel = CancellationToken::new();
     let outcome = calls.run(call("def f(): return 'again'", "((), {})")).await;
@@ -87,13 +87,13 @@ async fn runs_calls(executor: &dyn Executor) {
     calls.instance.expect("it takes another call").end().await;
 }
 
-/// Grants are the executor's to give.
+/// GrantRequest are the executor's to give.
 async fn denies_what_is_not_offered(executor: &dyn Executor) {
     let instance = Some(executor.start().await.expect("it starts").instance);
     let mut calls = Calls { executor, instance, cancel: CancellationToken::new() };
     let mut asking = call("def f(): return 1", "((), {})");
-    let asked = belljar_core::grants::Grants { env: vec!["TOKEN".into()], ..Default::default() };
-    asking.grants = Some(Box::new(asked));
+    let asked = belljar_core::grants::GrantRequest { env: vec!["TOKEN".into()], ..Default::default() };
+    asking.spec.grants = Some(Box::new(asked));
     assert_eq!(failed(&calls.run(asking).await).kind, FailureKind::Denied);
     calls.instance.expect("nothing has run").end().await;
 }

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use belljar_core::outcome::{Failure, FailureKind, Verdict};
+use belljar_core::outcome::{Failure, FailureKind, CallVerdict};
 use support::{Rig, call, completed, failed, marked, read, with_memory, within};
 
 /// What one poisonous call came to, after which the slot is sound and nothing is left.
@@ -17,7 +17,7 @@ async fn poisoned(source: &str, limit_ms: u64) -> Result<String, Failure> {
     rig.is_sound().await;
     rig.end().await;
     match &outcome.verdict {
-        Verdict::Completed(value) => Ok(read(value)),
+        CallVerdict::Completed(value) => Ok(read(value)),
         _ => Err(failed(&outcome)),
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use belljar_core::outcome::{FailureKind, Verdict};
+use belljar_core::outcome::{FailureKind, CallVerdict};
 use belljar_core::task::{Attempt, TaskAttempt, TaskClass};
 use belljar_worker::ChildCommand;
 use belljar_worker::error::RefusedReason;
@@ -131,13 +131,13 @@ async fn cancel_stops_what_runs_and_what_waits() {
     rig.pool.submit(waiting).expect("taken");
     assert!(rig.pool.cancel(tasks[1]));
     let (id, outcome) = rig.finished().await;
-    assert_eq!((id, outcome.verdict), (tasks[1].task_id, Verdict::Cancelled));
+    assert_eq!((id, outcome.verdict), (tasks[1].task_id, CallVerdict::Cancelled));
     tokio::time::sleep(Duration::from_millis(100)).await;
     let start = Instant::now();
     assert!(!rig.pool.cancel(TaskAttempt { attempt: Attempt(2), ..tasks[0] }), "another attempt");
     assert!(rig.pool.cancel(tasks[0]));
     let (id, outcome) = rig.finished().await;
-    assert_eq!((id, outcome.verdict), (tasks[0].task_id, Verdict::Cancelled));
+    assert_eq!((id, outcome.verdict), (tasks[0].task_id, CallVerdict::Cancelled));
     assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
     assert!(!rig.pool.cancel(tasks[0]), "it has ended");
     rig.is_sound().await;

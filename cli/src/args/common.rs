@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use belljar_core::task::{Limits, PythonVersion, Runtime};
+use belljar_core::task::{TaskLimits, PythonVersion, Runtime};
 use belljar_store::StoreConfig;
 use belljar_wire::TlsFiles;
 use clap::Args;
@@ -99,13 +99,13 @@ pub(crate) struct ExecutorArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DefaultsArgs {
     /// The time limit of a call whose function sets none, in seconds.
-    #[arg(long, env = "BELLJAR_TIMEOUT", value_name = "SECONDS", default_value_t = Limits::DEFAULT.timeout_ms / 1000)]
+    #[arg(long, env = "BELLJAR_TIMEOUT", value_name = "SECONDS", default_value_t = TaskLimits::DEFAULT.timeout_ms / 1000)]
     pub(crate) timeout: u64,
     /// The memory limit of a call whose function sets none, in MiB.
-    #[arg(long, env = "BELLJAR_MEMORY_MB", value_name = "MIB", default_value_t = Limits::DEFAULT.memory_mb)]
+    #[arg(long, env = "BELLJAR_MEMORY_MB", value_name = "MIB", default_value_t = TaskLimits::DEFAULT.memory_mb)]
     pub(crate) memory_mb: u32,
     /// How often a call is tried again whose executor or worker died.
-    #[arg(long, env = "BELLJAR_MAX_RETRIES", value_name = "N", default_value_t = Limits::DEFAULT.max_retries)]
+    #[arg(long, env = "BELLJAR_MAX_RETRIES", value_name = "N", default_value_t = TaskLimits::DEFAULT.max_retries)]
     pub(crate) max_retries: u32,
     /// The Python of functions that neither name nor show one.
     #[arg(long, env = "BELLJAR_PYTHON_VERSION", value_name = "X.Y", default_value_t)]

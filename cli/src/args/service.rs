@@ -21,11 +21,11 @@ pub(crate) enum Mode {
 
 impl Mode {
     /// How worker processes are served; `None` where there are none.
-    pub(crate) const fn remote(self) -> Option<belljar_core::message::Mode> {
+    pub(crate) const fn remote(self) -> Option<belljar_core::message::DeliveryMode> {
         match self {
             Self::Local => None,
-            Self::Pull => Some(belljar_core::message::Mode::Pull),
-            Self::Push => Some(belljar_core::message::Mode::Push),
+            Self::Pull => Some(belljar_core::message::DeliveryMode::Pull),
+            Self::Push => Some(belljar_core::message::DeliveryMode::Push),
         }
     }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use belljar_core::grants::Offers;
+use belljar_core::grants::GrantPolicy;
 use belljar_core::invocation::Invocation;
-use belljar_core::outcome::{Report, Verdict};
+use belljar_core::outcome::{Report, CallVerdict};
 use belljar_core::task::{PythonVersion, TaskClass};
 use belljar_worker::ChildCommand;
 use belljar_worker::config::PoolConfig;
@@ -55,7 +55,7 @@ pub(super) fn run(dir: &Path, python: Option<PythonVersion>) -> Result<()> {
 async fn check(guest: &Guest) -> Result<ExecutorInfo> {
     let command = ChildCommand::new(install::program(SandboxExecutor::PROGRAM)?);
     let (python, dir) = (guest.python, guest.dir.clone());
-    let executor = Arc::new(SandboxExecutor::new(python, command, dir, Offers::default()));
+    let executor = Arc::new(SandboxExecutor::new(python, command, dir, GrantPolicy::default()));
     let class = executor.class();
     let (pool, mut events) = Pool::start(PoolConfig { slots: 1, executors: vec![executor] });
     let called = tokio::time::timeout(CHECK_TIMEOUT, call(&pool, &mut events, class)).await;
@@ -81,7 +81,7 @@ async fn call(
             PoolEvent::ExecutorDown { reason, .. } => bail!("the sandbox does not start: {reason}"),
             PoolEvent::Returned(_) => bail!("the call was given back"),
             PoolEvent::Finished(Report { outcome, .. }) => {
-                if outcome.verdict != Verdict::Completed(SEVEN.into()) {
+                if outcome.verdict != CallVerdict::Completed(SEVEN.into()) {
                     bail!("a call of len('belljar') came to {:?}", outcome.verdict);
                 }
                 return info.context("an answer came before the executor");

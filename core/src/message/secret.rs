@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 use uuid::Uuid;
 
-use crate::message::{Registration, SessionId, VERSION};
+use crate::message::{SessionId, VERSION, WorkerRegistration};
 
 /// Makes a key of the secret that serves no other purpose.
 const KEY_CONTEXT: &str = "belljar 2026-11 secret of dispatchers and workers";
@@ -91,7 +91,7 @@ impl Secret {
 
     /// A worker's proof, for the dispatcher's `challenge`; it covers all that the worker says.
     #[must_use]
-    pub fn prove_worker(&self, challenge: Nonce, registration: &Registration) -> Proof {
+    pub fn prove_worker(&self, challenge: Nonce, registration: &WorkerRegistration) -> Proof {
         #[expect(clippy::expect_used, reason = "our own type into memory")]
         let said = rmp_serde::to_vec(registration).expect("a registration is serializable");
         self.proof(&[WORKER, &VERSION.to_be_bytes(), challenge.0.as_bytes(), &said])

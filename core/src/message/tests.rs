@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::id::{FunctionId, TaskId};
 use crate::invocation::Invocation;
-use crate::outcome::{Outcome, Verdict};
-use crate::task::{Attempt, Limits, Priority, PythonVersion, Runtime, TaskSpec};
+use crate::outcome::{CallVerdict, Outcome};
+use crate::task::{Attempt, Priority, PythonVersion, Runtime, TaskLimits, TaskSpec};
 
 const PAGE: &str = include_str!("../../../docs/reference/wire-protocol.md");
 
@@ -29,11 +29,11 @@ fn challenge() -> Nonce {
     Nonce::from_bytes([0x44; 16])
 }
 
-fn registration() -> Registration {
-    Registration {
+fn registration() -> WorkerRegistration {
+    WorkerRegistration {
         worker: WorkerId::from_bytes([0x22; 16]),
         session: None,
-        mode: Mode::Push,
+        mode: DeliveryMode::Push,
         slots: 4,
         window: 8,
         classes: vec![class()],
@@ -52,7 +52,7 @@ fn invocation() -> Invocation {
             function_id: FunctionId::from_bytes([0x77; 16]),
             code: CodeHash::of(&code),
             class: class(),
-            limits: Limits { timeout_ms: 1000, memory_mb: 64, max_retries: 2 },
+            limits: TaskLimits { timeout_ms: 1000, memory_mb: 64, max_retries: 2 },
             priority: Priority::Normal,
             grants: None,
         },
@@ -68,7 +68,7 @@ fn session() -> SessionId {
 /// One batch of each message, by its name on the page.
 fn from_workers() -> BTreeMap<&'static str, Vec<FromWorker>> {
     let outcome = Outcome::bare(
-        Verdict::Completed(Bytes::from_static(b"ok")),
+        CallVerdict::Completed(Bytes::from_static(b"ok")),
         std::time::Duration::from_micros(9),
     );
     let report = Report { task: task(), outcome };
@@ -78,7 +78,7 @@ fn from_workers() -> BTreeMap<&'static str, Vec<FromWorker>> {
     BTreeMap::from([
         ("hello", vec![FromWorker::Hello { version: VERSION }]),
         ("register", vec![register]),
-        ("held", vec![FromWorker::Held(vec![task()])]),
+        ("in flight", vec![FromWorker::InFlight(vec![task()])]),
         ("reports", vec![reports.clone()]),
         ("returned", vec![FromWorker::Returned { sequence: 6, tasks: vec![task()] }]),
         ("window", vec![FromWorker::Window(8)]),
@@ -98,13 +98,14 @@ fn from_dispatchers() -> BTreeMap<&'static str, Vec<FromDispatcher>> {
     let dispatcher = DispatcherId::from_bytes([0x33; 16]);
     let welcome =
         FromDispatcher::Welcome { session: session(), heartbeat_ms: 1000, proof: Some(proof) };
-    let refused = FromDispatcher::Refused { reason: Refusal::Session, text: "who?".to_owned() };
+    let rejected =
+        FromDispatcher::Rejected { reason: RejectReason::Session, text: "who?".to_owned() };
     let first = FromDispatcher::Tasks(vec![invocation()]);
     let second = FromDispatcher::Tasks(vec![invocation().without_code()]);
     BTreeMap::from([
         ("challenge", vec![FromDispatcher::Challenge { version: VERSION, dispatcher, nonce }]),
         ("welcome", vec![welcome]),
-        ("refused", vec![refused]),
+        ("rejected", vec![rejected]),
         ("tasks", vec![first]),
         ("tasks without code", vec![second]),
         ("stop", vec![FromDispatcher::Stop(task())]),
@@ -161,7 +162,7 @@ fn a_proof_is_for_one_challenge_one_registration_one_secret_and_one_direction() 
     let other = Secret::new("correct horse battery stable").expect("long enough");
     assert_ne!(proof, other.prove_worker(challenge(), &registration()));
     assert_ne!(proof, secret().prove_worker(Nonce::random(), &registration()));
-    let changed = Registration { slots: 5, ..registration() };
+    let changed = WorkerRegistration { slots: 5, ..registration() };
     assert_ne!(proof, secret().prove_worker(challenge(), &changed));
     assert_ne!(proof, secret().prove_dispatcher(challenge(), registration().nonce, session()));
     assert!(accepts(Some(&proof), Some(&proof)) && accepts(None, None));

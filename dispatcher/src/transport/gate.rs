@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use belljar_core::message::{
-    FromDispatcher, FromWorker, Nonce, Proof, Refusal, Registration, VERSION, accepts,
+    FromDispatcher, FromWorker, Nonce, Proof, RejectReason, WorkerRegistration, VERSION, accepts,
 };
 use belljar_wire::PeerId;
 
@@ -29,13 +29,13 @@ impl Sessions {
             }
             Some(FromWorker::Hello { version }) => {
                 let text = format!("this dispatcher speaks version {VERSION}, not {version}");
-                self.refuse(peer, Refusal::Version, &text);
+                self.refuse(peer, RejectReason::Version, &text);
             }
             Some(FromWorker::Register { registration, proof }) => {
                 return self.register(peer, &registration, proof.as_ref(), now);
             }
-            Some(_) => self.refuse(peer, Refusal::Session, "the session is not known"),
-            None => self.refuse(peer, Refusal::Malformed, "an empty batch"),
+            Some(_) => self.refuse(peer, RejectReason::Session, "the session is not known"),
+            None => self.refuse(peer, RejectReason::Malformed, "an empty batch"),
         }
         Vec::new()
     }
@@ -43,12 +43,12 @@ impl Sessions {
     fn register(
         &mut self,
         peer: PeerId,
-        registration: &Registration,
+        registration: &WorkerRegistration,
         proof: Option<&Proof>,
         now: Instant,
     ) -> Vec<Event> {
         let Some(challenge) = self.lobby.remove(&peer) else {
-            self.refuse(peer, Refusal::Malformed, "Register comes after Hello");
+            self.refuse(peer, RejectReason::Malformed, "Register comes after Hello");
             return Vec::new();
         };
         if let Err((reason, text)) = self.check(registration, proof, challenge) {
@@ -90,29 +90,29 @@ impl Sessions {
 
     fn check(
         &self,
-        registration: &Registration,
+        registration: &WorkerRegistration,
         proof: Option<&Proof>,
         challenge: Nonce,
-    ) -> Result<(), (Refusal, String)> {
+    ) -> Result<(), (RejectReason, String)> {
         let expected =
             self.secret.as_ref().map(|secret| secret.prove_worker(challenge, registration));
         if !accepts(proof, expected.as_ref()) {
-            return Err((Refusal::Secret, "it does not hold this dispatcher's secret".to_owned()));
+            return Err((RejectReason::Secret, "it does not hold this dispatcher's secret".to_owned()));
         }
         if registration.mode != self.mode {
             let text = format!("this dispatcher serves {} workers", self.mode);
-            return Err((Refusal::Mode, text));
+            return Err((RejectReason::DeliveryMode, text));
         }
         // Who has work of ours may still say what it came to.
         if self.draining && !self.sessions.contains_key(&registration.worker) {
-            return Err((Refusal::Unavailable, "this dispatcher is leaving".to_owned()));
+            return Err((RejectReason::Unavailable, "this dispatcher is leaving".to_owned()));
         }
         Ok(())
     }
 
-    pub(crate) fn refuse(&mut self, peer: PeerId, reason: Refusal, text: &str) {
+    pub(crate) fn refuse(&mut self, peer: PeerId, reason: RejectReason, text: &str) {
         self.lobby.remove(&peer);
-        let refused = FromDispatcher::Refused { reason, text: text.to_owned() };
+        let refused = FromDispatcher::Rejected { reason, text: text.to_owned() };
         self.commands.push(Command::Say(peer, vec![refused]));
         self.commands.push(Command::Cut(peer));
     }

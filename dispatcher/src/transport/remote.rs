@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use belljar_core::id::{DispatcherId, WorkerId};
 use belljar_core::invocation::Invocation;
 use belljar_core::limits::MAX_PAYLOAD_BYTES;
-use belljar_core::message::{Refusal, decode, encode};
-use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, Verdict};
+use belljar_core::message::{RejectReason, decode, encode};
+use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, CallVerdict};
 use belljar_core::task::{TaskAttempt, TaskClass};
 use belljar_store::record::{Timestamp, WorkerRecord};
 use belljar_wire::{Callers, Incoming, ListenConfig, Router, RouterSender, SendError};
@@ -97,7 +97,7 @@ impl Remote {
                 Err(error) => {
                     tracing::warn!(%peer, error = &error as &dyn std::error::Error, "bad message");
                     let gone = self.sessions.gone(peer, now);
-                    self.sessions.refuse(peer, Refusal::Malformed, "no batch of messages");
+                    self.sessions.refuse(peer, RejectReason::Malformed, "no batch of messages");
                     gone.into_iter().collect()
                 }
             },
@@ -140,7 +140,7 @@ impl Remote {
                     if let Err(error) = self.sender.admit(peer) {
                         tracing::debug!(%peer, %error, "not admitted");
                         self.events.extend(self.sessions.gone(peer, now));
-                        self.sessions.refuse(peer, Refusal::Unavailable, "too many workers");
+                        self.sessions.refuse(peer, RejectReason::Unavailable, "too many workers");
                     }
                 }
                 Command::Say(peer, batch) => match self.sender.try_send(peer, encode(&batch)) {
@@ -190,7 +190,7 @@ fn too_large(invocation: &Invocation) -> Option<Report> {
         let text =
             format!("the function and its arguments of {bytes} bytes are too large to be sent");
         let failure = Failure::by_platform(FailureKind::Limit, text);
-        let outcome = Outcome::bare(Verdict::Failed(failure), Duration::ZERO);
+        let outcome = Outcome::bare(CallVerdict::Failed(failure), Duration::ZERO);
         Report { task: invocation.task, outcome }
     })
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use belljar_core::id::WorkerId;
 use belljar_core::invocation::Invocation;
 use belljar_core::limits::BATCH_BYTES;
-use belljar_core::message::{FromDispatcher, Mode, Registration, SessionId};
+use belljar_core::message::{FromDispatcher, DeliveryMode, WorkerRegistration, SessionId};
 use belljar_core::task::{CodeHash, TaskAttempt, TaskClass};
 use belljar_wire::PeerId;
 
@@ -24,7 +24,7 @@ const MOST_AT_ONCE: u32 = 65_536;
 pub(crate) struct Session {
     pub(crate) id: SessionId,
     pub(crate) worker: WorkerId,
-    pub(crate) mode: Mode,
+    pub(crate) mode: DeliveryMode,
     pub(crate) host: String,
     pub(crate) pid: u32,
     pub(crate) slots: u32,
@@ -58,7 +58,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(registration: &Registration, now: Instant) -> Self {
+    pub(crate) fn new(registration: &WorkerRegistration, now: Instant) -> Self {
         Self {
             id: SessionId::random(),
             worker: registration.worker,
@@ -104,12 +104,12 @@ impl Session {
     pub(crate) fn attach(
         &mut self,
         peer: PeerId,
-        registration: &Registration,
+        registration: &WorkerRegistration,
         now: Instant,
     ) -> Vec<PeerId> {
         let most = match self.mode {
-            Mode::Push => 1,
-            Mode::Pull => 2,
+            DeliveryMode::Push => 1,
+            DeliveryMode::Pull => 2,
         };
         let mut replaced = Vec::new();
         if registration.session != Some(self.id) {
@@ -248,8 +248,8 @@ impl Session {
     pub(crate) fn tick(&mut self, heartbeat: Duration, now: Instant) -> bool {
         self.acks_are_due = !self.acks.is_empty();
         let is_late = match self.mode {
-            Mode::Push => now - self.said >= heartbeat,
-            Mode::Pull => {
+            DeliveryMode::Push => now - self.said >= heartbeat,
+            DeliveryMode::Pull => {
                 // Each of them, not the first.
                 let late = self.lines.iter_mut().filter_map(|line| line.hurry(heartbeat, now));
                 late.count() > 0
@@ -265,15 +265,15 @@ impl Session {
         now: Instant,
     ) -> Option<(PeerId, Vec<FromDispatcher>)> {
         let place = match self.mode {
-            Mode::Push => self.lines.len().checked_sub(1)?,
-            Mode::Pull => {
+            DeliveryMode::Push => self.lines.len().checked_sub(1)?,
+            DeliveryMode::Pull => {
                 let urgent = self.lines.iter().position(|line| line.reply == Reply::Now);
                 urgent.or_else(|| self.longest_waiting())?
             }
         };
         let must = match self.mode {
-            Mode::Push => now - self.said >= heartbeat,
-            Mode::Pull => self.lines[place].reply == Reply::Now,
+            DeliveryMode::Push => now - self.said >= heartbeat,
+            DeliveryMode::Pull => self.lines[place].reply == Reply::Now,
         };
         // A message of its own for each would cost both sides more than the task did.
         let acks_can_wait = !(must || self.acks_are_due || self.draining)
@@ -283,7 +283,7 @@ impl Session {
             return None;
         }
         let mut batch: Vec<_> = self.take_acks().into_iter().collect();
-        let room = if self.mode == Mode::Pull { self.free } else { usize::MAX };
+        let room = if self.mode == DeliveryMode::Pull { self.free } else { usize::MAX };
         let tasks = self.next_tasks(room);
         self.free = self.free.saturating_sub(tasks.len());
         let sent: Vec<_> = tasks.iter().map(|invocation| invocation.task).collect();
@@ -300,7 +300,7 @@ impl Session {
         }
         let line = &mut self.lines[place];
         (line.reply, self.said) = (Reply::None, now);
-        if self.mode == Mode::Pull {
+        if self.mode == DeliveryMode::Pull {
             line.unconfirmed = sent;
         }
         Some((line.peer, batch))
@@ -309,7 +309,7 @@ impl Session {
     /// Whether the worker can say what becomes of its calls: pull needs a connection on which it is the
     /// worker's turn.
     fn can_speak(&self) -> bool {
-        self.mode == Mode::Push
+        self.mode == DeliveryMode::Push
             || self.outstanding.is_empty()
             || self.lines.iter().any(|line| line.reply == Reply::None)
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use belljar_core::id::{DispatcherId, WorkerId};
 use belljar_core::invocation::Invocation;
-use belljar_core::message::{FromDispatcher, FromWorker, Mode, Nonce, Refusal, Secret};
+use belljar_core::message::{FromDispatcher, FromWorker, DeliveryMode, Nonce, RejectReason, Secret};
 use belljar_core::task::TaskAttempt;
 use belljar_wire::PeerId;
 
@@ -33,7 +33,7 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub(crate) struct Sessions {
     pub(super) id: DispatcherId,
-    pub(super) mode: Mode,
+    pub(super) mode: DeliveryMode,
     pub(super) secret: Option<Secret>,
     pub(super) heartbeat: Duration,
     pub(super) draining: bool,
@@ -52,7 +52,7 @@ pub(crate) struct Sessions {
 impl Sessions {
     pub(crate) fn new(
         id: DispatcherId,
-        mode: Mode,
+        mode: DeliveryMode,
         secret: Option<Secret>,
         heartbeat: Duration,
         now: Instant,
@@ -93,7 +93,7 @@ impl Sessions {
                 FromWorker::Bye => leaves = true,
                 FromWorker::Hello { .. } | FromWorker::Register { .. } => {
                     self.gone(peer, now);
-                    self.refuse(peer, Refusal::Malformed, "registered already");
+                    self.refuse(peer, RejectReason::Malformed, "registered already");
                     return events;
                 }
                 message => self.heed(worker, message, &mut events),
@@ -102,7 +102,7 @@ impl Sessions {
         if leaves {
             events.extend(self.leave(worker, peer));
         } else if let Some(session) = self.sessions.get_mut(&worker) {
-            if session.mode == Mode::Pull {
+            if session.mode == DeliveryMode::Pull {
                 events.extend(returned(worker, session.ask(peer, free, now)));
             }
             self.dirty.insert(worker);
@@ -124,7 +124,7 @@ impl Sessions {
                     events.extend(returned(worker, tasks));
                 }
             }
-            FromWorker::Held(held) => events.extend(returned(worker, session.compare(&held))),
+            FromWorker::InFlight(held) => events.extend(returned(worker, session.compare(&held))),
             FromWorker::Window(window) => {
                 session.set_window(window);
                 events.push(resized(session));
@@ -181,7 +181,7 @@ impl Sessions {
         let mut session = self.sessions.remove(&worker)?;
         let mut last: Vec<_> = session.take_acks().into_iter().collect();
         last.push(FromDispatcher::Heartbeat);
-        if session.mode == Mode::Pull {
+        if session.mode == DeliveryMode::Pull {
             self.commands.push(Command::Say(peer, last));
         }
         for line in &session.lines {

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use belljar_core::id::{FunctionId, TaskId};
-use belljar_core::message::{Mode, Secret};
-use belljar_core::task::{CodeHash, Limits, Priority, TaskSpec, TaskStatus};
+use belljar_core::message::{DeliveryMode, Secret};
+use belljar_core::task::{CodeHash, TaskLimits, Priority, TaskSpec, TaskStatus};
 use belljar_dispatcher::{Config, DispatcherError, RemoteConfig, Workers};
 use belljar_store::record::{FunctionRecord, NewTask, TaskResult, Timestamp};
-use belljar_store::{Notices, Store, StoreConfig, Topic};
+use belljar_store::{Subscription, Store, StoreConfig, Topic};
 use belljar_wire::{Callers, ConnectConfig, Endpoint, ListenConfig, ListenError};
 use belljar_worker::transport::{WorkerConfig, WorkerError};
 use bytes::Bytes;
@@ -50,13 +50,13 @@ pub(crate) struct Dispatcher {
 }
 
 impl Dispatcher {
-    pub(crate) async fn start(redis: &Redis, mode: Mode) -> Self {
+    pub(crate) async fn start(redis: &Redis, mode: DeliveryMode) -> Self {
         Self::start_at(redis, mode, 0, None).await
     }
 
     pub(crate) async fn start_at(
         redis: &Redis,
-        mode: Mode,
+        mode: DeliveryMode,
         port: u16,
         secret: Option<&str>,
     ) -> Self {
@@ -115,12 +115,12 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn start(mode: Mode, slots: usize, address: SocketAddr) -> Self {
+    pub(crate) fn start(mode: DeliveryMode, slots: usize, address: SocketAddr) -> Self {
         Self::start_with(mode, slots, address, None)
     }
 
     pub(crate) fn start_with(
-        mode: Mode,
+        mode: DeliveryMode,
         slots: usize,
         address: SocketAddr,
         secret: Option<&str>,
@@ -155,7 +155,7 @@ impl Worker {
 /// A client of the store.
 pub(crate) struct Client {
     pub(crate) store: Store,
-    notices: Notices,
+    notices: Subscription,
 }
 
 impl Client {
@@ -168,7 +168,7 @@ impl Client {
     /// Calls of `f` in `source`, each with one of `args`.
     pub(crate) async fn submit(&self, source: &str, args: &[String]) -> Vec<TaskId> {
         let code = function(source);
-        let limits = Limits { timeout_ms: 60_000, ..Limits::DEFAULT };
+        let limits = TaskLimits { timeout_ms: 60_000, ..TaskLimits::DEFAULT };
         let (id, hash) = (FunctionId::random(), CodeHash::of(&code));
         let record = FunctionRecord {
             id,

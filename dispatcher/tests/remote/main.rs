@@ -10,7 +10,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use belljar_core::message::{Mode, Refusal};
+use belljar_core::message::{DeliveryMode, RejectReason};
 use belljar_core::task::TaskStatus;
 use belljar_dispatcher::{Config, Workers};
 use belljar_worker::transport::WorkerError;
@@ -39,7 +39,7 @@ fn doubles(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("(({n},), {{}})")).collect()
 }
 
-async fn runs_many(mode: Mode) {
+async fn runs_many(mode: DeliveryMode) {
     let redis = Redis::start();
     let dispatcher = Dispatcher::start(&redis, mode).await;
     let worker = Worker::start(mode, 2, dispatcher.address);
@@ -89,15 +89,15 @@ async fn answers_many(mode: &str, redis: &Redis) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_push_worker_runs_many() {
-    runs_many(Mode::Push).await;
+    runs_many(DeliveryMode::Push).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pull_worker_runs_many() {
-    runs_many(Mode::Pull).await;
+    runs_many(DeliveryMode::Pull).await;
 }
 
-async fn outlives_a_worker(mode: Mode) {
+async fn outlives_a_worker(mode: DeliveryMode) {
     let redis = Redis::start();
     let dispatcher = Dispatcher::start(&redis, mode).await;
     let doomed = Worker::start(mode, 1, dispatcher.address);
@@ -123,15 +123,15 @@ async fn outlives_a_worker(mode: Mode) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_killed_push_worker_ran_is_run_by_another() {
-    outlives_a_worker(Mode::Push).await;
+    outlives_a_worker(DeliveryMode::Push).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_killed_pull_worker_ran_is_run_by_another() {
-    outlives_a_worker(Mode::Pull).await;
+    outlives_a_worker(DeliveryMode::Pull).await;
 }
 
-async fn outlives_a_dispatcher(mode: Mode) {
+async fn outlives_a_dispatcher(mode: DeliveryMode) {
     let redis = Redis::start();
     let dispatcher = Dispatcher::start(&redis, mode).await;
     let port = dispatcher.address.port();
@@ -155,12 +155,12 @@ async fn outlives_a_dispatcher(mode: Mode) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_push_worker_goes_on_over_a_restart() {
-    outlives_a_dispatcher(Mode::Push).await;
+    outlives_a_dispatcher(DeliveryMode::Push).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pull_worker_goes_on_over_a_restart() {
-    outlives_a_dispatcher(Mode::Pull).await;
+    outlives_a_dispatcher(DeliveryMode::Pull).await;
 }
 
 async fn refused(worker: Worker) -> WorkerError {
@@ -172,35 +172,35 @@ async fn refused(worker: Worker) -> WorkerError {
 async fn strangers_and_the_wrong_mode_are_refused() {
     let redis = Redis::start();
     let secret = Some("correct horse battery staple");
-    let dispatcher = Dispatcher::start_at(&redis, Mode::Push, 0, secret).await;
+    let dispatcher = Dispatcher::start_at(&redis, DeliveryMode::Push, 0, secret).await;
     for wrong in [None, Some("correct horse battery stable")] {
-        for mode in [Mode::Push, Mode::Pull] {
+        for mode in [DeliveryMode::Push, DeliveryMode::Pull] {
             let error = refused(Worker::start_with(mode, 1, dispatcher.address, wrong)).await;
-            let is_secret = matches!(error, WorkerError::Refused { reason: Refusal::Secret, .. });
+            let is_secret = matches!(error, WorkerError::Refused { reason: RejectReason::Secret, .. });
             assert!(is_secret, "{error}");
         }
     }
-    let error = refused(Worker::start_with(Mode::Pull, 1, dispatcher.address, secret)).await;
-    assert!(matches!(error, WorkerError::Refused { reason: Refusal::Mode, .. }), "{error}");
-    let worker = Worker::start_with(Mode::Push, 1, dispatcher.address, secret);
+    let error = refused(Worker::start_with(DeliveryMode::Pull, 1, dispatcher.address, secret)).await;
+    assert!(matches!(error, WorkerError::Refused { reason: RejectReason::DeliveryMode, .. }), "{error}");
+    let worker = Worker::start_with(DeliveryMode::Push, 1, dispatcher.address, secret);
     let mut client = Client::new(&redis).await;
     let ids = client.submit(DOUBLE, &doubles(3)).await;
     client.values(&ids).await;
     worker.leave().await;
 
     // A dispatcher without the secret is not served by a worker that has one.
-    let open = Dispatcher::start(&redis, Mode::Push).await;
-    let error = refused(Worker::start_with(Mode::Push, 1, open.address, secret)).await;
+    let open = Dispatcher::start(&redis, DeliveryMode::Push).await;
+    let error = refused(Worker::start_with(DeliveryMode::Push, 1, open.address, secret)).await;
     assert!(matches!(error, WorkerError::Unproved), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_dispatchers_share_a_store() {
     let redis = Redis::start();
-    let push = Dispatcher::start(&redis, Mode::Push).await;
-    let pull = Dispatcher::start(&redis, Mode::Pull).await;
+    let push = Dispatcher::start(&redis, DeliveryMode::Push).await;
+    let pull = Dispatcher::start(&redis, DeliveryMode::Pull).await;
     let workers =
-        [Worker::start(Mode::Push, 1, push.address), Worker::start(Mode::Pull, 1, pull.address)];
+        [Worker::start(DeliveryMode::Push, 1, push.address), Worker::start(DeliveryMode::Pull, 1, pull.address)];
     let mut client = Client::new(&redis).await;
     let ids = client.submit(DOUBLE, &doubles(300)).await;
     for (n, value) in client.values(&ids).await.iter().enumerate() {
@@ -211,7 +211,7 @@ async fn two_dispatchers_share_a_store() {
     }
 }
 
-async fn leaves_well(mode: Mode) {
+async fn leaves_well(mode: DeliveryMode) {
     let redis = Redis::start();
     let dispatcher = Dispatcher::start(&redis, mode).await;
     let worker = Worker::start(mode, 1, dispatcher.address);
@@ -236,15 +236,15 @@ async fn leaves_well(mode: Mode) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_push_worker_that_leaves_hands_back_what_waits() {
-    leaves_well(Mode::Push).await;
+    leaves_well(DeliveryMode::Push).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pull_worker_that_leaves_hands_back_what_waits() {
-    leaves_well(Mode::Pull).await;
+    leaves_well(DeliveryMode::Pull).await;
 }
 
-async fn stops(mode: Mode) {
+async fn stops(mode: DeliveryMode) {
     let redis = Redis::start();
     let dispatcher = Dispatcher::start(&redis, mode).await;
     let worker = Worker::start(mode, 1, dispatcher.address);
@@ -258,6 +258,6 @@ async fn stops(mode: Mode) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_running_call_is_cancelled_in_both_modes() {
-    stops(Mode::Push).await;
-    stops(Mode::Pull).await;
+    stops(DeliveryMode::Push).await;
+    stops(DeliveryMode::Pull).await;
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use belljar_core::message::Mode;
+use belljar_core::message::DeliveryMode;
 use belljar_dispatcher::RemoteConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -65,13 +65,13 @@ async fn carry(mut near: TcpStream, to: SocketAddr, mut fates: watch::Receiver<F
     }
 }
 
-async fn quick(redis: &Redis, mode: Mode) -> Dispatcher {
+async fn quick(redis: &Redis, mode: DeliveryMode) -> Dispatcher {
     let config =
         |listen| RemoteConfig { heartbeat: HEARTBEAT, ..RemoteConfig::new(listen, mode, None) };
     Dispatcher::start_with(redis, 0, config).await
 }
 
-async fn is_cut_again_and_again(mode: Mode) {
+async fn is_cut_again_and_again(mode: DeliveryMode) {
     let redis = Redis::start();
     let dispatcher = quick(&redis, mode).await;
     let network = Network::to(dispatcher.address).await;
@@ -102,16 +102,16 @@ async fn is_cut_again_and_again(mode: Mode) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_by_push_over_connections_that_are_cut() {
-    is_cut_again_and_again(Mode::Push).await;
+    is_cut_again_and_again(DeliveryMode::Push).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_by_pull_over_connections_that_are_cut() {
-    is_cut_again_and_again(Mode::Pull).await;
+    is_cut_again_and_again(DeliveryMode::Pull).await;
 }
 
 /// The running call goes on over the cut, and its result is taken: it runs once.
-async fn a_call_outlives_a_cut(mode: Mode) {
+async fn a_call_outlives_a_cut(mode: DeliveryMode) {
     let redis = Redis::start();
     let dispatcher = Dispatcher::start(&redis, mode).await;
     let network = Network::to(dispatcher.address).await;
@@ -129,12 +129,12 @@ async fn a_call_outlives_a_cut(mode: Mode) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_running_call_outlives_a_cut_in_both_modes() {
-    a_call_outlives_a_cut(Mode::Push).await;
-    a_call_outlives_a_cut(Mode::Pull).await;
+    a_call_outlives_a_cut(DeliveryMode::Push).await;
+    a_call_outlives_a_cut(DeliveryMode::Pull).await;
 }
 
 /// Neither side is told that the connection is of no use: both find out by the silence.
-async fn a_worker_leaves_a_frozen_connection(mode: Mode) {
+async fn a_worker_leaves_a_frozen_connection(mode: DeliveryMode) {
     let redis = Redis::start();
     let dispatcher = quick(&redis, mode).await;
     let network = Network::to(dispatcher.address).await;
@@ -150,6 +150,6 @@ async fn a_worker_leaves_a_frozen_connection(mode: Mode) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frozen_connections_are_left_in_both_modes() {
-    a_worker_leaves_a_frozen_connection(Mode::Push).await;
-    a_worker_leaves_a_frozen_connection(Mode::Pull).await;
+    a_worker_leaves_a_frozen_connection(DeliveryMode::Push).await;
+    a_worker_leaves_a_frozen_connection(DeliveryMode::Pull).await;
 }

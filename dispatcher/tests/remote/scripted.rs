@@ -7,10 +7,10 @@ use std::time::Duration;
 use belljar_core::id::{TaskId, WorkerId};
 use belljar_core::invocation::Invocation;
 use belljar_core::message::{
-    FromDispatcher, FromWorker, Mode, Nonce, Refusal, Registration, SessionId,
+    FromDispatcher, FromWorker, DeliveryMode, Nonce, RejectReason, WorkerRegistration, SessionId,
     VERSION, decode, encode,
 };
-use belljar_core::outcome::{Outcome, Report, Verdict};
+use belljar_core::outcome::{Outcome, Report, CallVerdict};
 use belljar_core::task::{Attempt, TaskAttempt};
 use belljar_dispatcher::RemoteConfig;
 use belljar_wire::{ConnectConfig, Dealer, Endpoint, Req};
@@ -23,17 +23,17 @@ use crate::{DOUBLE, doubles};
 
 const HEARTBEAT: Duration = Duration::from_millis(400);
 
-async fn quick(redis: &Redis, mode: Mode) -> Dispatcher {
+async fn quick(redis: &Redis, mode: DeliveryMode) -> Dispatcher {
     with_heartbeat(redis, mode, HEARTBEAT).await
 }
 
-async fn with_heartbeat(redis: &Redis, mode: Mode, heartbeat: Duration) -> Dispatcher {
+async fn with_heartbeat(redis: &Redis, mode: DeliveryMode, heartbeat: Duration) -> Dispatcher {
     let config = |listen| RemoteConfig { heartbeat, ..RemoteConfig::new(listen, mode, None) };
     Dispatcher::start_with(redis, 0, config).await
 }
 
-fn registration(mode: Mode, window: u32) -> Registration {
-    Registration {
+fn registration(mode: DeliveryMode, window: u32) -> WorkerRegistration {
+    WorkerRegistration {
         worker: WorkerId::random(),
         session: None,
         mode,
@@ -82,7 +82,7 @@ impl Push {
         }
     }
 
-    async fn join(address: SocketAddr, registration: &Registration) -> (Self, SessionId) {
+    async fn join(address: SocketAddr, registration: &WorkerRegistration) -> (Self, SessionId) {
         let mut push = Self::connect(address).await;
         push.say(FromWorker::Hello { version: VERSION }).await;
         let FromDispatcher::Challenge { .. } = push.hear().await else { panic!("no challenge") };
@@ -112,7 +112,7 @@ impl Push {
 }
 
 fn report(task: TaskAttempt, value: &'static [u8]) -> Report {
-    let value = Verdict::Completed(Bytes::from_static(value));
+    let value = CallVerdict::Completed(Bytes::from_static(value));
     let outcome = Outcome::bare(value, Duration::ZERO);
     Report { task, outcome }
 }
@@ -120,8 +120,8 @@ fn report(task: TaskAttempt, value: &'static [u8]) -> Report {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_never_arrived_is_sent_again_without_the_code() {
     let redis = Redis::start();
-    let dispatcher = quick(&redis, Mode::Push).await;
-    let mut registration = registration(Mode::Push, 2);
+    let dispatcher = quick(&redis, DeliveryMode::Push).await;
+    let mut registration = registration(DeliveryMode::Push, 2);
     let (mut push, session) = Push::join(dispatcher.address, &registration).await;
     let mut client = Client::new(&redis).await;
     let ids = client.submit(DOUBLE, &doubles(2)).await;
@@ -136,7 +136,7 @@ async fn what_never_arrived_is_sent_again_without_the_code() {
     let other = |_| TaskAttempt { task_id: TaskId::random(), attempt: Attempt(1) };
     let mut held: Vec<_> = (0..10_000).map(other).collect();
     held.push(first[0].task);
-    push.say(FromWorker::Held(held)).await;
+    push.say(FromWorker::InFlight(held)).await;
     let second = push.tasks(1).await.remove(0);
     assert_eq!(second.task, TaskAttempt { attempt: Attempt(2), ..first[1].task });
     assert_eq!(second.code, None);
@@ -164,8 +164,8 @@ async fn what_never_arrived_is_sent_again_without_the_code() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_repeats_himself_is_acknowledged_and_changes_nothing() {
     let redis = Redis::start();
-    let dispatcher = quick(&redis, Mode::Push).await;
-    let (mut push, _) = Push::join(dispatcher.address, &registration(Mode::Push, 1)).await;
+    let dispatcher = quick(&redis, DeliveryMode::Push).await;
+    let (mut push, _) = Push::join(dispatcher.address, &registration(DeliveryMode::Push, 1)).await;
     let mut client = Client::new(&redis).await;
     let ids = client.submit(DOUBLE, &doubles(1)).await;
     let task = push.tasks(1).await.remove(0).task;
@@ -181,23 +181,23 @@ async fn who_repeats_himself_is_acknowledged_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_silent_are_lost_and_their_late_words_refused() {
     let redis = Redis::start();
-    let dispatcher = quick(&redis, Mode::Push).await;
-    let registration = registration(Mode::Push, 1);
+    let dispatcher = quick(&redis, DeliveryMode::Push).await;
+    let registration = registration(DeliveryMode::Push, 1);
     let (mut push, session) = Push::join(dispatcher.address, &registration).await;
     let mut client = Client::new(&redis).await;
     let ids = client.submit(DOUBLE, &doubles(1)).await;
     let zombie = push.tasks(1).await.remove(0).task;
     // The connection stands, and nothing is said on it.
-    let heir = self::registration(Mode::Push, 1);
+    let heir = self::registration(DeliveryMode::Push, 1);
     let (mut other, _) = Push::join(dispatcher.address, &heir).await;
     let second = other.tasks(1).await.remove(0);
     assert_eq!(second.task, TaskAttempt { attempt: Attempt(2), ..zombie });
 
     push.report(1, &[zombie], b"late").await;
-    let FromDispatcher::Refused { reason: Refusal::Session, .. } = push.hear().await else {
+    let FromDispatcher::Rejected { reason: RejectReason::Session, .. } = push.hear().await else {
         panic!("not refused")
     };
-    let again = Registration { session: Some(session), ..registration };
+    let again = WorkerRegistration { session: Some(session), ..registration };
     let (mut push, new) = Push::join(dispatcher.address, &again).await;
     assert_ne!(new, session);
     push.report(1, &[zombie], b"late").await;
@@ -214,10 +214,10 @@ async fn ask(req: &mut Req, batch: &[FromWorker]) -> Vec<FromDispatcher> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_waits_for_work_or_a_heartbeat_and_gets_no_more_than_it_asked_for() {
     let redis = Redis::start();
-    let dispatcher = quick(&redis, Mode::Pull).await;
+    let dispatcher = quick(&redis, DeliveryMode::Pull).await;
     let mut req = Req::connect(&endpoint(dispatcher.address)).await.expect("connected");
     ask(&mut req, &[FromWorker::Hello { version: VERSION }]).await;
-    let registration = registration(Mode::Pull, 3);
+    let registration = registration(DeliveryMode::Pull, 3);
     let register = FromWorker::Register { registration, proof: None };
     assert!(matches!(ask(&mut req, &[register]).await[..], [FromDispatcher::Welcome { .. }]));
     let nothing = ask(&mut req, &[FromWorker::Request { free: 3 }]).await;
@@ -246,7 +246,7 @@ async fn a_request_waits_for_work_or_a_heartbeat_and_gets_no_more_than_it_asked_
 }
 
 /// A registered connection of a pull worker.
-async fn line(address: SocketAddr, registration: &Registration) -> (Req, SessionId) {
+async fn line(address: SocketAddr, registration: &WorkerRegistration) -> (Req, SessionId) {
     let mut req = Req::connect(&endpoint(address)).await.expect("connected");
     ask(&mut req, &[FromWorker::Hello { version: VERSION }]).await;
     let registration = registration.clone();
@@ -258,8 +258,8 @@ async fn line(address: SocketAddr, registration: &Registration) -> (Req, Session
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_runs_a_call_has_a_connection_to_speak_on() {
     let redis = Redis::start();
-    let dispatcher = with_heartbeat(&redis, Mode::Pull, PATIENCE * 10).await;
-    let mut registration = registration(Mode::Pull, 1);
+    let dispatcher = with_heartbeat(&redis, DeliveryMode::Pull, PATIENCE * 10).await;
+    let mut registration = registration(DeliveryMode::Pull, 1);
     let (mut first, session) = line(dispatcher.address, &registration).await;
     registration.session = Some(session);
     let (mut second, _) = line(dispatcher.address, &registration).await;
@@ -277,20 +277,20 @@ async fn who_runs_a_call_has_a_connection_to_speak_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nonsense_is_refused() {
     let redis = Redis::start();
-    let dispatcher = quick(&redis, Mode::Push).await;
+    let dispatcher = quick(&redis, DeliveryMode::Push).await;
     let refusal = async |bytes: Bytes| {
         let mut push = Push::connect(dispatcher.address).await;
         push.0.send(bytes).await.expect("sent");
         match push.hear().await {
-            FromDispatcher::Refused { reason, .. } => reason,
+            FromDispatcher::Rejected { reason, .. } => reason,
             other => panic!("{other:?}"),
         }
     };
-    let register = FromWorker::Register { registration: registration(Mode::Push, 1), proof: None };
-    assert_eq!(refusal(Bytes::from_static(b"nonsense")).await, Refusal::Malformed);
-    assert_eq!(refusal(encode(&[register])).await, Refusal::Malformed);
-    assert_eq!(refusal(encode::<FromWorker>(&[])).await, Refusal::Malformed);
-    assert_eq!(refusal(encode(&[FromWorker::Heartbeat])).await, Refusal::Session);
+    let register = FromWorker::Register { registration: registration(DeliveryMode::Push, 1), proof: None };
+    assert_eq!(refusal(Bytes::from_static(b"nonsense")).await, RejectReason::Malformed);
+    assert_eq!(refusal(encode(&[register])).await, RejectReason::Malformed);
+    assert_eq!(refusal(encode::<FromWorker>(&[])).await, RejectReason::Malformed);
+    assert_eq!(refusal(encode(&[FromWorker::Heartbeat])).await, RejectReason::Session);
     let hello = FromWorker::Hello { version: VERSION + 1 };
-    assert_eq!(refusal(encode(&[hello])).await, Refusal::Version);
+    assert_eq!(refusal(encode(&[hello])).await, RejectReason::Version);
 }

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use belljar_core::id::TaskId;
 use belljar_core::task::TaskStatus;
-use belljar_store::record::Cancel;
+use belljar_store::record::CancelOutcome;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -33,9 +33,9 @@ pub(crate) async fn cancel(
     let guard = app.hub.waiters.register(vec![task_id])?;
     let became = notes.time(Phase::Store, app.store.cancel(task_id)).await?;
     match became.ok_or(ApiError::UnknownTask(task_id))? {
-        Cancel::Cancelled => reply::json(&Cancelled { task_id, status: TaskStatus::Cancelled }),
-        Cancel::Ended(status) => Err(ApiError::TaskEnded { id: task_id, status }),
-        Cancel::Stopping => {
+        CancelOutcome::Cancelled => reply::json(&Cancelled { task_id, status: TaskStatus::Cancelled }),
+        CancelOutcome::Ended(status) => Err(ApiError::TaskEnded { id: task_id, status }),
+        CancelOutcome::Stopping => {
             let deadline = Instant::now() + app.config.cancel_wait;
             let found = until_end(&app, &notes, &guard, task_id, deadline).await?;
             let response = reply::json(&Cancelled { task_id, status: found.status })?;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use belljar_core::grants::Grants;
+use belljar_core::grants::GrantRequest;
 use belljar_core::id::FunctionId;
 use belljar_pickle::{self as pickle, payload};
-use belljar_core::task::{CodeHash, Limits, Runtime};
+use belljar_core::task::{CodeHash, TaskLimits, Runtime};
 use belljar_store::record::{FunctionRecord, Timestamp};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -67,8 +67,8 @@ struct Registration {
     hash: CodeHash,
     modules: Vec<String>,
     wish: Wish,
-    limits: Limits,
-    grants: Option<Box<Grants>>,
+    limits: TaskLimits,
+    grants: Option<Box<GrantRequest>>,
 }
 
 /// `POST /register_function`
@@ -158,8 +158,8 @@ fn read(bytes: &[u8], app: &App) -> Result<Registration, ApiError> {
 }
 
 /// What a function asks to reach, if it asks for anything.
-fn asked(given: Map<String, Value>, problems: &mut Vec<Problem>) -> Option<Box<Grants>> {
-    let grants = Grants::deserialize(Value::Object(given)).map_err(|error| error.to_string());
+fn asked(given: Map<String, Value>, problems: &mut Vec<Problem>) -> Option<Box<GrantRequest>> {
+    let grants = GrantRequest::deserialize(Value::Object(given)).map_err(|error| error.to_string());
     let checked = grants.and_then(|grants| {
         grants.check().map_err(|error| error.to_string())?;
         Ok((!grants.is_empty()).then(|| Box::new(grants)))
@@ -188,10 +188,10 @@ pub(super) fn word<T: std::str::FromStr<Err: std::fmt::Display>>(
 
 fn limits(
     body: &Register<'_>,
-    default: &Limits,
-    widest: &Limits,
+    default: &TaskLimits,
+    widest: &TaskLimits,
     problems: &mut Vec<Problem>,
-) -> Limits {
+) -> TaskLimits {
     let whose = "this deployment allows";
     let timeout_ms = body
         .timeout_s
@@ -209,7 +209,7 @@ fn limits(
     let memory_mb = count(body.memory_mb, "memory_mb", 1, widest.memory_mb, default.memory_mb);
     let max_retries =
         count(body.max_retries, "max_retries", 0, widest.max_retries, default.max_retries);
-    Limits { timeout_ms, memory_mb, max_retries }
+    TaskLimits { timeout_ms, memory_mb, max_retries }
 }
 
 /// A time limit in milliseconds; a problem if it is none, or wider than `widest`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use belljar_core::grants::Grants;
+use belljar_core::grants::GrantRequest;
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
 use belljar_core::task::{Priority, PythonVersion, Runtime, TaskStatus};
 use belljar_store::record::{FunctionRecord, Page, TaskFilter, TaskSummary, WorkerRecord};
@@ -50,7 +50,7 @@ struct FunctionItem {
     python: PythonVersion,
     limits: LimitsView,
     #[serde(skip_serializing_if = "Option::is_none")]
-    grants: Option<Box<Grants>>,
+    grants: Option<Box<GrantRequest>>,
     code_hash: String,
     code_bytes: u64,
     registered_at: String,

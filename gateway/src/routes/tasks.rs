@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use belljar_core::grants::Grants;
+use belljar_core::grants::GrantRequest;
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
-use belljar_core::outcome::{FailureKind, OutputTail};
-use belljar_core::task::{Limits, Priority, PythonVersion, Runtime, TaskStatus};
+use belljar_core::outcome::{Failure, FailureKind, OutputTail};
+use belljar_core::task::{TaskLimits, Priority, PythonVersion, Runtime, TaskStatus};
 use belljar_store::record::{TaskRecord, Timestamp};
 use serde::Serialize;
 
@@ -27,7 +27,7 @@ struct TaskView {
     priority: Priority,
     limits: LimitsView,
     #[serde(skip_serializing_if = "Option::is_none")]
-    grants: Option<Box<Grants>>,
+    grants: Option<Box<GrantRequest>>,
     attempts: u32,
     deaths: u32,
     losses: Vec<String>,
@@ -47,7 +47,7 @@ struct TaskView {
     result_bytes: u64,
 }
 
-/// Limits as clients name them.
+/// TaskLimits as clients name them.
 #[derive(Serialize)]
 pub(super) struct LimitsView {
     timeout_s: f64,
@@ -87,10 +87,10 @@ struct OutputView {
     total_bytes: u64,
 }
 
-impl From<Limits> for LimitsView {
+impl From<TaskLimits> for LimitsView {
     #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 milliseconds")]
-    fn from(limits: Limits) -> Self {
-        let Limits { timeout_ms, memory_mb, max_retries } = limits;
+    fn from(limits: TaskLimits) -> Self {
+        let TaskLimits { timeout_ms, memory_mb, max_retries } = limits;
         Self { timeout_s: timeout_ms as f64 / 1_000.0, memory_mb, max_retries }
     }
 }
@@ -116,15 +116,12 @@ pub(crate) async fn task(
 
 fn view(record: TaskRecord) -> TaskView {
     let durations_ms = durations(&record);
-    let (failure, outcome) = match record.ending {
-        None => (None, None),
-        Some(ending) => {
-            let (message, traceback) = (ending.message, ending.traceback);
-            let hint = hint(record.spec.class.runtime, &message);
-            let view = |kind| FailureView { kind, message, traceback, hint };
-            (ending.failure.map(view), Some(ending.outcome))
-        }
-    };
+    let outcome = record.outcome;
+    let failure = outcome.as_ref().and_then(|outcome| outcome.verdict.failure().cloned());
+    let failure = failure.map(|Failure { kind, message, traceback, .. }| {
+        let hint = hint(record.spec.class.runtime, &message);
+        FailureView { kind, message, traceback, hint }
+    });
     let peak_memory_bytes =
         outcome.as_ref().map(|outcome| outcome.peak_memory_bytes).filter(|&bytes| bytes > 0);
     let (stdout, stderr) = outcome.map(|outcome| (outcome.stdout, outcome.stderr)).unzip();
@@ -140,7 +137,7 @@ fn view(record: TaskRecord) -> TaskView {
         grants: record.spec.grants,
         attempts: record.attempts,
         deaths: record.deaths,
-        losses: record.losses,
+        losses: record.failures,
         accepted_at: rfc3339(record.accepted_at),
         due_at: time(record.due_at),
         started_at: time(record.started_at),
@@ -170,7 +167,7 @@ fn hint(runtime: Runtime, message: &str) -> Option<&'static str> {
 }
 
 fn durations(record: &TaskRecord) -> DurationsView {
-    let outcome = record.ending.as_ref().map(|ending| &ending.outcome);
+    let outcome = record.outcome.as_ref();
     let phase = |us: fn(&belljar_core::outcome::Phases) -> u64| {
         outcome.map(|outcome| ms(us(&outcome.phases)))
     };

@@ -1,7 +1,7 @@
 //! The four classic routes, row by row of the contract.
 
 use crate::support::{ARGS, Dispatcher, FUNCTION, Gateway};
-use belljar_core::outcome::{Failure, FailureKind, Verdict};
+use belljar_core::outcome::{Failure, FailureKind, CallVerdict};
 use belljar_pickle::payload;
 use serde_json::json;
 
@@ -21,12 +21,12 @@ async fn a_function_is_registered_called_and_its_result_read() {
 
     let dispatcher = Dispatcher::start(&gateway.store, &["native:3.11"]).await;
     let task = dispatcher.claim(1).await.pop().expect("a task");
-    assert_eq!(payload::encode(&task.args), ARGS);
+    assert_eq!(payload::encode(&task.invocation.args), ARGS);
     let status = client.get(&format!("/status/{task_id}")).await;
     assert_eq!(status.json()["status"], "RUNNING");
 
     dispatcher
-        .finish(&task, Verdict::Completed(bytes::Bytes::from_static(b"\x80\x04K\x04.")))
+        .finish(&task, CallVerdict::Completed(bytes::Bytes::from_static(b"\x80\x04K\x04.")))
         .await;
     let result = client.get(&format!("/result/{task_id}")).await;
     let text = payload::encode(b"\x80\x04K\x04.");
@@ -45,7 +45,7 @@ async fn a_failed_task_has_its_exception_as_result() {
     let task = dispatcher.claim(1).await.pop().expect("a task");
     let failure = Failure::by_platform(FailureKind::Timeout, "too late".to_owned());
     let exception = payload::encode(&failure.exception);
-    dispatcher.finish(&task, Verdict::Failed(failure)).await;
+    dispatcher.finish(&task, CallVerdict::Failed(failure)).await;
     let result = gateway.client().get(&format!("/result/{task_id}")).await;
     assert_eq!(result.json(), json!({"task_id": task_id, "status": "FAILED", "result": exception}));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{ARGS, Dispatcher, FUNCTION, Gateway};
-use belljar_core::outcome::{Failure, FailureKind, Outcome, OutputTail, Phases, Verdict};
+use belljar_core::outcome::{Failure, FailureKind, Outcome, OutputTail, Phases, CallVerdict};
 use belljar_pickle::payload;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -209,7 +209,7 @@ async fn the_whole_record_is_told() {
     let task = dispatcher.claim(1).await.pop().expect("a task");
     let mut failure = Failure::by_platform(FailureKind::Exception, "no".to_owned());
     failure.traceback = "Traceback: line 1".to_owned();
-    let mut outcome = Outcome::bare(Verdict::Failed(failure), Duration::from_micros(2_500));
+    let mut outcome = Outcome::bare(CallVerdict::Failed(failure), Duration::from_micros(2_500));
     outcome.phases = Phases { instance_us: 0, decode_us: 100, call_us: 2_000, encode_us: 50 };
     outcome.peak_memory_bytes = 4_096;
     outcome.stdout = OutputTail { bytes: Bytes::from_static(b"hi \xff"), total_bytes: 9_000 };
@@ -373,8 +373,8 @@ async fn a_large_argument_comes_through() {
     let task_id = reply.text_at("task_id");
     let dispatcher = Dispatcher::start(&gateway.store, &["native:3.11"]).await;
     let task = dispatcher.claim(1).await.pop().expect("a task");
-    assert_eq!(task.args, pickle);
-    dispatcher.finish(&task, Verdict::Completed(pickle.clone().into())).await;
+    assert_eq!(task.invocation.args, pickle);
+    dispatcher.finish(&task, CallVerdict::Completed(pickle.clone().into())).await;
     let result = gateway.client().get(&format!("/result/{task_id}")).await.json();
     assert_eq!(result["result"], payload::encode(&pickle));
 }

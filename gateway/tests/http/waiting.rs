@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{ARGS, Dispatcher, Gateway, until};
-use belljar_core::outcome::{Failure, FailureKind, Verdict};
+use belljar_core::outcome::{Failure, FailureKind, CallVerdict};
 use belljar_gateway::Stopped;
-use belljar_store::record::{Requeued, Returned};
+use belljar_store::record::{Requeued, RequeueReason};
 use serde_json::{Value, json};
 
 async fn waiters(gateway: &Gateway) -> String {
@@ -103,7 +103,7 @@ async fn a_thousand_long_polls_at_once() {
     let mut left = 1_000;
     while left > 0 {
         for task in dispatcher.claim(100).await {
-            dispatcher.finish(&task, Verdict::Completed(bytes::Bytes::from_static(b"N."))).await;
+            dispatcher.finish(&task, CallVerdict::Completed(bytes::Bytes::from_static(b"N."))).await;
             left -= 1;
         }
     }
@@ -203,8 +203,8 @@ async fn results_of_many_come_with_the_first_end() {
 
     let task = dispatcher.claim(1).await.pop().expect("a task is queued");
     let failure = Failure::by_platform(FailureKind::Timeout, "too long".to_owned());
-    dispatcher.finish(&task, Verdict::Failed(failure)).await;
-    let asked = json!({"task_ids": [task.id.to_string()], "wait": 30});
+    dispatcher.finish(&task, CallVerdict::Failed(failure)).await;
+    let asked = json!({"task_ids": [task.id().to_string()], "wait": 30});
     let reply = gateway.client().post("/v1/results", &asked).await.json();
     assert_eq!(reply["results"][0]["failure"], "timeout", "{reply}");
 
@@ -279,7 +279,7 @@ async fn a_running_task_is_cancelled_once_its_code_has_stopped() {
     assert_eq!((reply.status, &reply.json()["status"]), (202, &json!("RUNNING")));
     let cancel = tokio::spawn(async move { client.send("POST", &path, &[], b"").await });
     until("it waits", async || waiters(&gateway).await == "1").await;
-    dispatcher.finish(&task, Verdict::Cancelled).await;
+    dispatcher.finish(&task, CallVerdict::Cancelled).await;
     let reply = cancel.await.expect("a reply");
     assert_eq!((reply.status, &reply.json()["status"]), (200, &json!("CANCELLED")));
 }
@@ -290,9 +290,8 @@ async fn a_lost_attempt_wakes_nobody() {
     let task_id = gateway.execute(&gateway.register().await).await;
     let dispatcher = Dispatcher::start(&gateway.store, &["native:3.11"]).await;
     let task = dispatcher.claim(1).await.pop().expect("a task");
-    let (id, attempt) = (task.task());
-    let reason = Returned::Died("attempt 1: killed".to_owned());
-    dispatcher.store().requeue(&[Requeued { id, attempt, reason }]).await.expect("a requeue");
+    let reason = RequeueReason::Died("attempt 1: killed".to_owned());
+    dispatcher.store().requeue(&[Requeued { task: task.task(), reason }]).await.expect("a requeue");
     let reply = gateway.client().get(&format!("/status/{task_id}?wait=0.05")).await;
     assert_eq!(reply.json()["status"], "QUEUED");
 }
@@ -325,7 +324,7 @@ async fn events_tell_of_every_move() {
     dispatcher.complete_one(b"N.").await;
     let theirs = gateway.execute(&other).await;
     let task = dispatcher.claim(1).await.pop().expect("a task");
-    dispatcher.finish(&task, Verdict::Cancelled).await;
+    dispatcher.finish(&task, CallVerdict::Cancelled).await;
     let event =
         |id: &str, status| format!("data: {{\"task_id\":\"{id}\",\"status\":\"{status}\"}}");
     let all = streams[0].until(&event(&theirs, "CANCELLED")).await;
@@ -390,7 +389,7 @@ async fn large_results_come_in_several_answers() {
     for _ in 0..6 {
         open.push(gateway.execute(&function_id).await);
         let task = dispatcher.claim(1).await.pop().expect("a task");
-        dispatcher.finish(&task, Verdict::Completed(vec![7; BYTES].into())).await;
+        dispatcher.finish(&task, CallVerdict::Completed(vec![7; BYTES].into())).await;
     }
     let client = gateway.client();
     let mut answers = Vec::new();

@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use belljar_core::frame::{self, Call, Done, Granted, Ready, Reply};
+use belljar_core::frame::{self, Call, Done, Granted, Ready, ChildReply};
 use belljar_core::invocation::Invocation;
 use belljar_core::task::PythonVersion;
 use belljar_sandbox::image::default_dir;
@@ -54,7 +54,7 @@ impl SandboxChild {
         drop(theirs);
         let mut channel = ours;
         match frame::read(&mut channel).expect("a frame") {
-            Some(Reply::Ready(ready)) => Self { child, channel, ready },
+            Some(ChildReply::Ready(ready)) => Self { child, channel, ready },
             other => panic!("{other:?} is not Ready"),
         }
     }
@@ -85,7 +85,7 @@ impl SandboxChild {
         let call = Call { invocation, evict: true, granted: granted.map(Box::new) };
         frame::write(&mut self.channel, &call).expect("written");
         match frame::read(&mut self.channel).expect("a frame") {
-            Some(Reply::Done(done)) => done,
+            Some(ChildReply::Done(done)) => done,
             other => panic!("{other:?} is not Done"),
         }
     }

@@ -1,6 +1,6 @@
 //! What passes between the store and dispatchers.
 
-use belljar_core::id::{DispatcherId, WorkerId};
+use belljar_core::id::{DispatcherId, TaskId, WorkerId};
 use belljar_core::invocation::Invocation;
 use belljar_core::outcome::Report;
 use belljar_core::task::{TaskAttempt, TaskClass, TaskStatus};
@@ -33,7 +33,7 @@ pub struct WorkerRecord {
 
 /// How many tasks of which classes a dispatcher can place now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Want {
+pub struct Demand {
     /// The classes that the free slots can run, the one to serve first in front.
     pub classes: Vec<TaskClass>,
     /// How many tasks, of whichever of these classes.
@@ -54,6 +54,12 @@ impl ClaimedTask {
     #[must_use]
     pub const fn task(&self) -> TaskAttempt {
         self.invocation.task
+    }
+
+    /// The task of which it is an attempt.
+    #[must_use]
+    pub const fn id(&self) -> TaskId {
+        self.invocation.task.task_id
     }
 }
 
@@ -81,12 +87,12 @@ pub struct Requeued {
     /// The attempt that is given up.
     pub task: TaskAttempt,
     /// Why.
-    pub reason: Returned,
+    pub reason: RequeueReason,
 }
 
 /// Why an attempt is given back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Returned {
+pub enum RequeueReason {
     /// It never began: the attempt counts neither as a death nor against the most attempts that a
     /// task may have; its number is used up all the same.
     Unstarted,
@@ -107,7 +113,7 @@ pub enum Settled {
 
 /// What became of a wish to cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cancel {
+pub enum CancelOutcome {
     /// It was queued and will never run.
     Cancelled,
     /// It runs; its dispatcher was told, and it ends CANCELLED once the code has stopped.
@@ -118,7 +124,7 @@ pub enum Cancel {
 
 /// What one heartbeat of a dispatcher brought to light.
 #[derive(Debug, Clone, Default)]
-pub struct Beat {
+pub struct HeartbeatReport {
     /// How many tasks of vanished dispatchers were queued again.
     pub recovered: usize,
     /// In how many milliseconds the next delayed task is due.

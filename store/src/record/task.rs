@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use belljar_core::grants::Grants;
+use belljar_core::grants::GrantRequest;
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
 use belljar_core::outcome::{FailureKind, Outcome};
-use belljar_core::task::{CodeHash, Limits, Priority, TaskClass, TaskSpec, TaskStatus};
+use belljar_core::task::{CodeHash, Priority, TaskClass, TaskLimits, TaskSpec, TaskStatus};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -36,10 +36,10 @@ pub struct FunctionRecord {
     /// Where it runs, and in which Python.
     pub class: TaskClass,
     /// The widest limits that a call of it may have.
-    pub limits: Limits,
+    pub limits: TaskLimits,
     /// What every call of it may reach beyond its interpreter.
     #[serde(default)]
-    pub grants: Option<Box<Grants>>,
+    pub grants: Option<Box<GrantRequest>>,
     /// Names its code.
     pub code: CodeHash,
     /// The size of its code in bytes.
@@ -123,27 +123,14 @@ pub struct TaskRecord {
     pub dispatcher: Option<DispatcherId>,
     /// The worker that ran the attempt which ended it.
     pub worker: Option<WorkerId>,
-    /// How that attempt ended, without the pickles.
-    pub ending: Option<Ending>,
-    /// What became of lost attempts, oldest first: `attempt 1: killed by signal 11 (SIGSEGV)`.
-    pub losses: Vec<String>,
+    /// How that attempt ended; its pickles are empty here.
+    pub outcome: Option<Outcome>,
+    /// How earlier attempts were lost, oldest first: `attempt 1: killed by signal 11 (SIGSEGV)`.
+    pub failures: Vec<String>,
     /// The size of the pickled arguments in bytes.
     pub args_bytes: u64,
     /// The size of the pickled result in bytes; 0 while there is none.
     pub result_bytes: u64,
-}
-
-/// An [`Outcome`] as the record keeps it: the pickles are stored beside it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ending {
-    /// Why it failed, if it did.
-    pub failure: Option<FailureKind>,
-    /// The exception in one line.
-    pub message: String,
-    /// The traceback where the code ran.
-    pub traceback: String,
-    /// The outcome with its pickles taken out.
-    pub outcome: Outcome,
 }
 
 /// One task of a list.

@@ -2,7 +2,7 @@
 
 use belljar_core::id::DispatcherId;
 use belljar_core::task::{Priority, TaskStatus};
-use belljar_store::record::{Cancel, NewTask, Want};
+use belljar_store::record::{CancelOutcome, Demand, NewTask};
 
 use crate::harness::{
     Redis, audit, eventually, native, of_class, sandbox, submit_one, task, tasks, unstarted, want,
@@ -20,7 +20,7 @@ async fn higher_priorities_go_first_and_requeued_tasks_before_all() {
     store.submit(vec![low.clone(), normal.clone(), high.clone()]).await.expect("accepted");
     store.requeue(&[unstarted(claimed[0].task())]).await.expect("taken back");
     let claimed = store.claim(dispatcher, &want(4)).await.expect("claimed");
-    let order: Vec<_> = claimed.iter().map(|task| task.id).collect();
+    let order: Vec<_> = claimed.iter().map(|task| task.id()).collect();
     assert_eq!(order, [again, high.id, normal.id, low.id]);
 }
 
@@ -37,11 +37,11 @@ async fn each_want_takes_its_classes_in_the_order_given() {
     ];
     let ids = store.submit(new).await.expect("accepted");
     let wants = [
-        Want { classes: vec![sandbox(), native()], count: 4 },
-        Want { classes: vec![native()], count: 5 },
+        Demand { classes: vec![sandbox(), native()], count: 4 },
+        Demand { classes: vec![native()], count: 5 },
     ];
     let claimed = store.claim(DispatcherId::random(), &wants).await.expect("claimed");
-    let order: Vec<_> = claimed.iter().map(|task| task.id).collect();
+    let order: Vec<_> = claimed.iter().map(|task| task.id()).collect();
     assert_eq!(order, [ids[1], ids[2], ids[4], ids[0], ids[3]]);
 }
 
@@ -58,7 +58,7 @@ async fn two_dispatchers_never_share_a_task() {
             if claimed.is_empty() {
                 return mine;
             }
-            mine.extend(claimed.iter().map(|task| task.id));
+            mine.extend(claimed.iter().map(|task| task.id()));
         }
     };
     let (mut first, second) = tokio::join!(drain(), drain());
@@ -81,17 +81,17 @@ async fn a_delayed_task_waits_until_it_is_due() {
     assert_eq!(record.status, TaskStatus::Queued);
     assert_eq!(record.due_at.expect("delayed").0, record.accepted_at.0 + 60_000);
     assert_eq!(audit(&store).await.entries_delayed, 2);
-    let beat = store.beat(dispatcher, &[native()], &[]).await.expect("beaten");
+    let beat = store.heartbeat(dispatcher, &[native()], &[]).await.expect("beaten");
     assert!(beat.next_due_ms.expect("one is delayed") <= 61, "{beat:?}");
 
     let claimed = eventually("the task is due", async || {
         store.claim(dispatcher, &want(2)).await.expect("claimed").pop()
     })
     .await;
-    assert_eq!(claimed.id, soon.id);
+    assert_eq!(claimed.id(), soon.id);
     let record = store.task(soon.id).await.expect("read").expect("known");
     assert!(record.started_at >= record.due_at, "{record:?}");
-    let beat = store.beat(dispatcher, &[native()], &[]).await.expect("beaten");
+    let beat = store.heartbeat(dispatcher, &[native()], &[]).await.expect("beaten");
     assert!(beat.next_due_ms.expect("one is delayed") > 3_000_000, "{beat:?}");
     let counts = audit(&store).await.counts;
     assert_eq!((counts.delayed, counts.running), (1, 1));
@@ -106,13 +106,13 @@ async fn a_beat_queues_due_tasks_with_their_priority() {
     let high = NewTask { delay_ms: 1, ..with_priority(Priority::High) };
     store.submit(vec![high.clone()]).await.expect("accepted");
     eventually("the task is queued", async || {
-        let beat = store.beat(dispatcher, &[native()], &[]).await.expect("beaten");
+        let beat = store.heartbeat(dispatcher, &[native()], &[]).await.expect("beaten");
         beat.next_due_ms.is_none().then_some(())
     })
     .await;
     assert_eq!(audit(&store).await.counts.queued, 2);
     let claimed = store.claim(dispatcher, &want(2)).await.expect("claimed");
-    assert_eq!([claimed[0].id, claimed[1].id], [high.id, normal]);
+    assert_eq!([claimed[0].id(), claimed[1].id()], [high.id, normal]);
 }
 
 #[tokio::test]
@@ -121,9 +121,9 @@ async fn a_cancelled_delayed_task_never_comes() {
     let store = redis.store().await;
     let delayed = NewTask { delay_ms: 5, ..task() };
     store.submit(vec![delayed.clone()]).await.expect("accepted");
-    assert_eq!(store.cancel(delayed.id).await.expect("read"), Some(Cancel::Cancelled));
+    assert_eq!(store.cancel(delayed.id).await.expect("read"), Some(CancelOutcome::Cancelled));
     let counts = audit(&store).await.counts;
     assert_eq!((counts.delayed, counts.cancelled), (0, 1));
-    let beat = store.beat(DispatcherId::random(), &[native()], &[]).await.expect("beaten");
+    let beat = store.heartbeat(DispatcherId::random(), &[native()], &[]).await.expect("beaten");
     assert_eq!(beat.next_due_ms, None);
 }

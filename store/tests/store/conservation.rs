@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 
 use belljar_core::id::{DispatcherId, TaskId};
-use belljar_core::task::{Attempt, Priority, TaskStatus};
+use belljar_core::task::{Attempt, Priority, TaskAttempt, TaskStatus};
 use belljar_store::Store;
-use belljar_store::record::{Cancel, NewTask, Settled};
+use belljar_store::record::{CancelOutcome, NewTask, Settled};
 
 use crate::harness::{
     NOBODY, Redis, audit, completed, died, failed, native, unstarted, want, with_priority,
@@ -91,17 +91,17 @@ impl Model<'_> {
         let claimed = self.store.claim(dispatcher, &want(count)).await.expect("claimed");
         assert_eq!(claimed.len(), count.min(waiting));
         for task in claimed {
-            let modelled = self.tasks.get_mut(&task.id).expect("it was submitted");
+            let modelled = self.tasks.get_mut(&task.id()).expect("it was submitted");
             assert_eq!((modelled.status, modelled.delayed), (TaskStatus::Queued, false));
             modelled.status = TaskStatus::Running;
             modelled.attempt += 1;
             modelled.dispatcher = Some(dispatcher);
-            assert_eq!(task.attempt, Attempt(modelled.attempt));
+            assert_eq!(task.task().attempt, Attempt(modelled.attempt));
         }
     }
 
     /// Some task, and an attempt of it that is often the current one.
-    fn pick(&mut self) -> Option<(TaskId, Attempt)> {
+    fn pick(&mut self) -> Option<TaskAttempt> {
         if self.order.is_empty() {
             return None;
         }
@@ -116,13 +116,14 @@ impl Model<'_> {
         let id = pool[self.dice.roll(pool.len())];
         let attempt = self.tasks[&id].attempt;
         let off = u32::from(self.dice.roll(6) == 0);
-        Some((id, Attempt(attempt.saturating_sub(off).max(1))))
+        let attempt = Attempt(attempt.saturating_sub(off).max(1));
+        Some(TaskAttempt { task_id: id, attempt })
     }
 
     /// What the model answers to a word on an attempt, and what it makes of it.
-    fn settle(&mut self, id: TaskId, attempt: Attempt, next: TaskStatus) -> Settled {
-        let task = self.tasks.get_mut(&id).expect("it was submitted");
-        if task.status != TaskStatus::Running || attempt != Attempt(task.attempt) {
+    fn settle(&mut self, attempt: TaskAttempt, next: TaskStatus) -> Settled {
+        let task = self.tasks.get_mut(&attempt.task_id).expect("it was submitted");
+        if task.status != TaskStatus::Running || attempt.attempt != Attempt(task.attempt) {
             return Settled::Stale;
         }
         task.dispatcher = None;
@@ -135,18 +136,15 @@ impl Model<'_> {
     }
 
     async fn finish(&mut self) {
-        let Some((id, attempt)) = self.pick() else { return };
-        let value = id.as_bytes().map(|byte| byte ^ u8::try_from(attempt.0).expect("few attempts"));
+        let Some(attempt @ TaskAttempt { task_id: id, .. }) = self.pick() else { return };
+        let value =
+            id.as_bytes().map(|byte| byte ^ u8::try_from(attempt.attempt.0).expect("few attempts"));
         let good = self.dice.roll(2) == 0;
         let next = if good { TaskStatus::Completed } else { TaskStatus::Failed };
         let before = self.tasks[&id];
-        let end = if good {
-            completed(id, attempt, &value)
-        } else {
-            failed(id, attempt, &id.to_string())
-        };
-        let mut expected = self.settle(id, attempt, next);
-        if before.finished && attempt == Attempt(before.attempt) {
+        let end = if good { completed(attempt, &value) } else { failed(attempt, &id.to_string()) };
+        let mut expected = self.settle(attempt, next);
+        if before.finished && attempt.attempt == Attempt(before.attempt) {
             // Said before: the same words are answered as they were.
             expected = match before.status {
                 TaskStatus::Cancelled => Settled::Cancelled,
@@ -158,37 +156,34 @@ impl Model<'_> {
             self.tasks.get_mut(&id).expect("it was submitted").finished = true;
         }
         assert_eq!(
-            self.store.finish(NOBODY, 0, &[end]).await.expect("said"),
+            self.store.complete(NOBODY, 0, &[end]).await.expect("said"),
             [expected],
             "{before:?}"
         );
     }
 
     async fn requeue(&mut self) {
-        let Some((id, attempt)) = self.pick() else { return };
-        let back = if self.dice.roll(2) == 0 {
-            unstarted(id, attempt)
-        } else {
-            died(id, attempt, "it died")
-        };
-        let expected = self.settle(id, attempt, TaskStatus::Queued);
+        let Some(attempt) = self.pick() else { return };
+        let back =
+            if self.dice.roll(2) == 0 { unstarted(attempt) } else { died(attempt, "it died") };
+        let expected = self.settle(attempt, TaskStatus::Queued);
         assert_eq!(self.store.requeue(&[back]).await.expect("said"), [expected]);
     }
 
     async fn cancel(&mut self) {
-        let Some((id, _)) = self.pick() else { return };
+        let Some(TaskAttempt { task_id: id, .. }) = self.pick() else { return };
         let task = self.tasks.get_mut(&id).expect("it was submitted");
         let expected = match task.status {
             TaskStatus::Queued => {
                 task.status = TaskStatus::Cancelled;
                 task.delayed = false;
-                Cancel::Cancelled
+                CancelOutcome::Cancelled
             }
             TaskStatus::Running => {
                 task.cancelling = true;
-                Cancel::Stopping
+                CancelOutcome::Stopping
             }
-            ended => Cancel::Ended(ended),
+            ended => CancelOutcome::Ended(ended),
         };
         assert_eq!(self.store.cancel(id).await.expect("said"), Some(expected));
     }
@@ -205,9 +200,9 @@ impl Model<'_> {
             self.store.retire(gone).await.expect("left");
         } else {
             let judge = DispatcherId::random();
-            self.store.beat(judge, &[native()], &[]).await.expect("beaten");
+            self.store.heartbeat(judge, &[native()], &[]).await.expect("beaten");
             self.redis.age(gone, judge).await;
-            self.store.beat(judge, &[native()], &[]).await.expect("beaten");
+            self.store.heartbeat(judge, &[native()], &[]).await.expect("beaten");
             self.store.retire(judge).await.expect("left");
         }
     }
@@ -251,11 +246,11 @@ async fn run(seed: u64) {
     for dispatcher in model.dispatchers.clone() {
         assert!(
             store
-                .held(dispatcher)
+                .leased(dispatcher)
                 .await
                 .expect("read")
                 .iter()
-                .all(|held| { model.tasks[&held.id].dispatcher == Some(dispatcher) }),
+                .all(|held| { model.tasks[&held.task.task_id].dispatcher == Some(dispatcher) }),
             "seed {seed}"
         );
     }

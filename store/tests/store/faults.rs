@@ -7,7 +7,7 @@ use std::time::Duration;
 use belljar_core::id::{DispatcherId, TaskId};
 use belljar_core::task::TaskStatus;
 use belljar_store::record::NewTask;
-use belljar_store::{Notice, Store, StoreConfig, StoreError, Topic};
+use belljar_store::{Store, StoreConfig, StoreError, StoreEvent, Topic};
 use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
@@ -27,7 +27,7 @@ async fn flushed_scripts_are_loaded_again() {
         redis.command::<()>(&["SCRIPT", "FLUSH"]).await;
         let task = claim_one(&store, dispatcher).await;
         redis.command::<()>(&["SCRIPT", "FLUSH"]).await;
-        store.finish(NOBODY, 0, &[completed(task.task(), b"v")]).await.expect("said");
+        store.complete(NOBODY, 0, &[completed(task.task(), b"v")]).await.expect("said");
     }
     assert_eq!(audit(&store).await.counts.completed, 3);
 }
@@ -68,7 +68,7 @@ async fn full_memory_refuses_new_tasks_and_lets_old_ones_end() {
     assert_eq!(audit(&store).await.counts.accepted, accepted.len() as u64);
     for _ in 0..accepted.len() {
         let task = claim_one(&store, dispatcher).await;
-        store.finish(NOBODY, 0, &[completed(task.task(), b"v")]).await.expect("said");
+        store.complete(NOBODY, 0, &[completed(task.task(), b"v")]).await.expect("said");
     }
     assert_eq!(audit(&store).await.counts.completed, accepted.len() as u64);
     store.submit(vec![large()]).await.expect("there is room again");
@@ -110,20 +110,18 @@ async fn dispatch(store: Store, stop: Arc<AtomicBool>) {
     while !stop.load(Ordering::SeqCst) {
         // Woken by a notice; the timeout only lets the loop see `stop`.
         let notice = timeout(Duration::from_millis(100), notices.next()).await;
-        if notice == Ok(Notice::Connected) {
+        if notice == Ok(StoreEvent::Connected) {
             give_back_unknown(&store, me).await;
         }
-        let _ = store.beat(me, &[native()], &[]).await;
+        let _ = store.heartbeat(me, &[native()], &[]).await;
         loop {
             let Ok(claimed) = store.claim(me, &want(20)).await else {
                 give_back_unknown(&store, me).await;
                 continue;
             };
-            let ends: Vec<_> = claimed
-                .iter()
-                .map(|task| completed(task.task(), task.id.as_bytes()))
-                .collect();
-            while store.finish(NOBODY, 0, &ends).await.is_err() {}
+            let ends: Vec<_> =
+                claimed.iter().map(|task| completed(task.task(), task.id().as_bytes())).collect();
+            while store.complete(NOBODY, 0, &ends).await.is_err() {}
             if ends.len() < 20 {
                 break;
             }
@@ -134,7 +132,7 @@ async fn dispatch(store: Store, stop: Arc<AtomicBool>) {
 /// Nothing is in this dispatcher's hands between two turns of its loop.
 async fn give_back_unknown(store: &Store, me: DispatcherId) {
     let held = loop {
-        if let Ok(held) = store.held(me).await {
+        if let Ok(held) = store.leased(me).await {
             break held;
         }
     };
@@ -205,10 +203,10 @@ async fn a_store_finds_its_server_again_at_once() {
     let store = redis.store().await;
     let id = submit_one(&store).await;
     let mut notices = store.subscribe(&[Topic::Ended]).await.expect("subscribed");
-    assert_eq!(heard(&mut notices).await, Notice::Connected);
+    assert_eq!(heard(&mut notices).await, StoreEvent::Connected);
     redis.kill().await;
     // Asked while the server is away: answered once it is back.
     let (results, ()) = tokio::join!(store.results(std::slice::from_ref(&id)), redis.revive());
     assert_eq!(results.expect("back").len(), 1);
-    assert_eq!(heard(&mut notices).await, Notice::Connected);
+    assert_eq!(heard(&mut notices).await, StoreEvent::Connected);
 }

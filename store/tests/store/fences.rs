@@ -1,9 +1,9 @@
 //! Late, double and stale words on attempts, and cancelled tasks.
 
-use belljar_core::id::DispatcherId;
-use belljar_core::outcome::{FailureKind, Verdict};
-use belljar_core::task::{Attempt, TaskStatus};
-use belljar_store::record::{Cancel, Settled};
+use belljar_core::id::{DispatcherId, TaskId};
+use belljar_core::outcome::{CallVerdict, FailureKind};
+use belljar_core::task::{Attempt, TaskAttempt, TaskStatus};
+use belljar_store::record::{CancelOutcome, Settled};
 
 use crate::harness::{
     NOBODY, Redis, audit, claim_one, completed, died, failed, finished, submit_one, tasks,
@@ -18,21 +18,21 @@ async fn a_published_result_never_changes() {
     let task = claim_one(&store, DispatcherId::random()).await;
     let first = completed(task.task(), b"first");
     assert_eq!(
-        store.finish(NOBODY, 0, std::slice::from_ref(&first)).await.expect("said"),
+        store.complete(NOBODY, 0, std::slice::from_ref(&first)).await.expect("said"),
         [Settled::Accepted]
     );
-    let repeated = store.finish(NOBODY, 0, &[first]).await.expect("said");
+    let repeated = store.complete(NOBODY, 0, &[first]).await.expect("said");
     assert_eq!(repeated, [Settled::Accepted], "the answer may have been lost");
     let other = [
         completed(task.task(), b"other"),
         failed(task.task(), "other"),
-        finished(task.task(), Verdict::Cancelled),
-        completed(task.id, Attempt(2), b"first"),
+        finished(task.task(), CallVerdict::Cancelled),
+        completed(TaskAttempt { attempt: Attempt(2), ..task.task() }, b"first"),
     ];
-    assert_eq!(store.finish(NOBODY, 0, &other).await.expect("said"), [Settled::Stale; 4]);
+    assert_eq!(store.complete(NOBODY, 0, &other).await.expect("said"), [Settled::Stale; 4]);
     let requeued = store.requeue(&[unstarted(task.task())]).await.expect("said");
     assert_eq!(requeued, [Settled::Stale]);
-    let result = store.results(&[task.id]).await.expect("read")[0].clone().expect("known");
+    let result = store.results(&[task.id()]).await.expect("read")[0].clone().expect("known");
     assert_eq!((result.status, &*result.result), (TaskStatus::Completed, &b"first"[..]));
     assert_eq!(audit(&store).await.counts.completed, 1);
 }
@@ -47,17 +47,17 @@ async fn a_late_result_of_a_requeued_attempt_is_stale() {
     let evidence = died(first.task(), "killed by signal 11 (SIGSEGV)");
     assert_eq!(store.requeue(&[evidence]).await.expect("said"), [Settled::Accepted]);
     let late = completed(first.task(), b"late");
-    let settled = store.finish(NOBODY, 0, std::slice::from_ref(&late)).await.expect("said");
+    let settled = store.complete(NOBODY, 0, std::slice::from_ref(&late)).await.expect("said");
     assert_eq!(settled, [Settled::Stale], "it waits for its next attempt");
 
     let second = claim_one(&store, two).await;
-    assert_eq!((second.attempt, second.deaths), (Attempt(2), 1));
-    assert_eq!(store.finish(NOBODY, 0, &[late]).await.expect("said"), [Settled::Stale]);
+    assert_eq!((second.task().attempt, second.deaths), (Attempt(2), 1));
+    assert_eq!(store.complete(NOBODY, 0, &[late]).await.expect("said"), [Settled::Stale]);
     let right = completed(second.task(), b"right");
-    assert_eq!(store.finish(NOBODY, 0, &[right]).await.expect("said"), [Settled::Accepted]);
-    let record = store.task(first.id).await.expect("read").expect("known");
+    assert_eq!(store.complete(NOBODY, 0, &[right]).await.expect("said"), [Settled::Accepted]);
+    let record = store.task(first.id()).await.expect("read").expect("known");
     assert_eq!((record.attempts, record.deaths), (2, 1));
-    assert_eq!(record.losses, ["attempt 1: killed by signal 11 (SIGSEGV)"]);
+    assert_eq!(record.failures, ["attempt 1: killed by signal 11 (SIGSEGV)"]);
     assert_eq!(record.dispatcher, Some(two));
     assert_eq!(audit(&store).await.counts.completed, 1);
 }
@@ -70,12 +70,12 @@ async fn an_unstarted_attempt_uses_up_its_number_only() {
     let dispatcher = DispatcherId::random();
     let first = claim_one(&store, dispatcher).await;
     store.requeue(&[unstarted(first.task())]).await.expect("said");
-    let record = store.task(first.id).await.expect("read").expect("known");
+    let record = store.task(first.id()).await.expect("read").expect("known");
     assert_eq!((record.status, record.started_at), (TaskStatus::Queued, None));
     let second = claim_one(&store, dispatcher).await;
-    assert_eq!((second.attempt, second.deaths), (Attempt(2), 0));
-    let record = store.task(first.id).await.expect("read").expect("known");
-    assert!(record.losses.is_empty());
+    assert_eq!((second.task().attempt, second.deaths), (Attempt(2), 0));
+    let record = store.task(first.id()).await.expect("read").expect("known");
+    assert!(record.failures.is_empty());
 }
 
 #[tokio::test]
@@ -85,12 +85,13 @@ async fn a_batch_settles_each_under_its_own_fence() {
     store.submit(tasks(1200)).await.expect("accepted");
     let claimed = store.claim(DispatcherId::random(), &want(1200)).await.expect("claimed");
     let mut ends: Vec<_> = claimed.iter().map(|t| completed(t.task(), b"v")).collect();
-    ends[7].attempt = Attempt(9);
+    ends[7].report.task.attempt = Attempt(9);
     ends.push(ends[3].clone());
-    ends.push(completed(belljar_core::id::TaskId::random(), Attempt(1), b"v"));
+    let unknown = TaskAttempt { task_id: TaskId::random(), attempt: Attempt(1) };
+    ends.push(completed(unknown, b"v"));
     let twice = ends[0].clone();
     ends.insert(1, twice);
-    let settled = store.finish(NOBODY, 0, &ends).await.expect("said");
+    let settled = store.complete(NOBODY, 0, &ends).await.expect("said");
     assert_eq!(settled.len(), ends.len());
     assert_eq!((settled[1], settled[8]), (Settled::Stale, Settled::Stale));
     assert_eq!(settled.iter().filter(|one| **one == Settled::Accepted).count(), 1200);
@@ -105,14 +106,15 @@ async fn a_failure_is_kept_for_programs_and_people() {
     submit_one(&store).await;
     let task = claim_one(&store, DispatcherId::random()).await;
     let end = failed(task.task(), "it broke");
-    let Verdict::Failed(failure) = end.outcome.verdict.clone() else { unreachable!() };
-    store.finish(NOBODY, 0, &[end]).await.expect("said");
-    let record = store.task(task.id).await.expect("read").expect("known");
-    let ending = record.ending.expect("it ended");
-    assert_eq!(ending.failure, Some(FailureKind::Exception));
-    assert_eq!(ending.message, failure.message);
-    assert_eq!(ending.outcome.elapsed_us, 1000);
-    let result = store.results(&[task.id]).await.expect("read")[0].clone().expect("known");
+    let CallVerdict::Failed(failure) = end.report.outcome.verdict.clone() else { unreachable!() };
+    store.complete(NOBODY, 0, &[end]).await.expect("said");
+    let record = store.task(task.id()).await.expect("read").expect("known");
+    let outcome = record.outcome.expect("it ended");
+    let kept = outcome.verdict.failure().expect("it failed");
+    assert_eq!(kept.kind, FailureKind::Exception);
+    assert_eq!(kept.message, failure.message);
+    assert_eq!(outcome.elapsed_us, 1000);
+    let result = store.results(&[task.id()]).await.expect("read")[0].clone().expect("known");
     assert_eq!((result.status, result.result), (TaskStatus::Failed, failure.exception));
 }
 
@@ -121,9 +123,9 @@ async fn a_cancelled_queued_task_never_runs() {
     let redis = Redis::start().await;
     let store = redis.store().await;
     let id = submit_one(&store).await;
-    assert_eq!(store.cancel(id).await.expect("said"), Some(Cancel::Cancelled));
+    assert_eq!(store.cancel(id).await.expect("said"), Some(CancelOutcome::Cancelled));
     let again = store.cancel(id).await.expect("said");
-    assert_eq!(again, Some(Cancel::Ended(TaskStatus::Cancelled)));
+    assert_eq!(again, Some(CancelOutcome::Ended(TaskStatus::Cancelled)));
     let claimed = store.claim(DispatcherId::random(), &want(1)).await.expect("claimed");
     assert!(claimed.is_empty());
     let record = store.task(id).await.expect("read").expect("known");
@@ -140,21 +142,21 @@ async fn a_cancelled_running_task_never_shows_a_result() {
     submit_one(&store).await;
     let task = claim_one(&store, dispatcher).await;
     for _ in 0..2 {
-        assert_eq!(store.cancel(task.id).await.expect("said"), Some(Cancel::Stopping));
+        assert_eq!(store.cancel(task.id()).await.expect("said"), Some(CancelOutcome::Stopping));
     }
-    let held = store.held(dispatcher).await.expect("read");
+    let held = store.leased(dispatcher).await.expect("read");
     assert_eq!((held[0].task, held[0].cancelling), (task.task(), true));
-    let running = store.results(&[task.id]).await.expect("read")[0].clone().expect("known");
+    let running = store.results(&[task.id()]).await.expect("read")[0].clone().expect("known");
     assert_eq!(running.status, TaskStatus::Running, "the code has not stopped yet");
 
     let zombie = completed(task.task(), b"value");
     for _ in 0..2 {
-        let settled = store.finish(NOBODY, 0, std::slice::from_ref(&zombie)).await.expect("said");
+        let settled = store.complete(NOBODY, 0, std::slice::from_ref(&zombie)).await.expect("said");
         assert_eq!(settled, [Settled::Cancelled]);
     }
-    let result = store.results(&[task.id]).await.expect("read")[0].clone().expect("known");
+    let result = store.results(&[task.id()]).await.expect("read")[0].clone().expect("known");
     assert_eq!((result.status, &*result.result), (TaskStatus::Cancelled, &b""[..]));
-    assert_eq!(store.held(dispatcher).await.expect("read"), []);
+    assert_eq!(store.leased(dispatcher).await.expect("read"), []);
     assert_eq!(audit(&store).await.counts.cancelled, 1);
 }
 
@@ -165,13 +167,13 @@ async fn a_cancelled_attempt_is_not_made_again() {
     let dispatcher = DispatcherId::random();
     submit_one(&store).await;
     let task = claim_one(&store, dispatcher).await;
-    store.cancel(task.id).await.expect("said");
+    store.cancel(task.id()).await.expect("said");
     let settled = store.requeue(&[died(task.task(), "gone")]).await.expect("said");
     assert_eq!(settled, [Settled::Cancelled]);
     assert!(store.claim(dispatcher, &want(1)).await.expect("claimed").is_empty());
-    let record = store.task(task.id).await.expect("read").expect("known");
+    let record = store.task(task.id()).await.expect("read").expect("known");
     assert_eq!(record.status, TaskStatus::Cancelled);
-    assert_eq!(record.losses, ["attempt 1: gone"]);
+    assert_eq!(record.failures, ["attempt 1: gone"]);
     audit(&store).await;
 }
 
@@ -183,12 +185,11 @@ async fn an_ended_task_cannot_be_cancelled() {
     for (value, status) in [(true, TaskStatus::Completed), (false, TaskStatus::Failed)] {
         submit_one(&store).await;
         let task = claim_one(&store, dispatcher).await;
-        let end = if value {
-            completed(task.task(), b"v")
-        } else {
-            failed(task.task(), "e")
-        };
-        store.finish(NOBODY, 0, &[end]).await.expect("said");
-        assert_eq!(store.cancel(task.id).await.expect("said"), Some(Cancel::Ended(status)));
+        let end = if value { completed(task.task(), b"v") } else { failed(task.task(), "e") };
+        store.complete(NOBODY, 0, &[end]).await.expect("said");
+        assert_eq!(
+            store.cancel(task.id()).await.expect("said"),
+            Some(CancelOutcome::Ended(status))
+        );
     }
 }

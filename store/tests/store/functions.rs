@@ -1,7 +1,7 @@
 //! Functions and their code.
 
 use belljar_core::id::FunctionId;
-use belljar_core::task::{CodeHash, Limits};
+use belljar_core::task::{CodeHash, TaskLimits};
 use belljar_store::record::{FunctionRecord, Timestamp};
 use bytes::Bytes;
 
@@ -13,7 +13,7 @@ fn function(name: &str, code: &Bytes) -> FunctionRecord {
         name: name.to_owned(),
         description: "doubles".to_owned(),
         class: native(),
-        limits: Limits::DEFAULT,
+        limits: TaskLimits::DEFAULT,
         grants: None,
         code: CodeHash::of(code),
         code_bytes: code.len() as u64,

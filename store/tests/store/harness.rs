@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
-use belljar_core::outcome::{Failure, FailureKind, Outcome, Verdict};
-use belljar_core::task::{Attempt, CodeHash, Limits, Priority, TaskClass, TaskSpec};
-use belljar_store::record::{Audit, ClaimedTask, Finished, NewTask, Requeued, Returned, Want};
-use belljar_store::{Notice, Notices, Store, StoreConfig};
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
+use belljar_core::task::{CodeHash, Priority, TaskAttempt, TaskClass, TaskLimits, TaskSpec};
+use belljar_store::record::{
+    Audit, ClaimedTask, Completion, Demand, NewTask, RequeueReason, Requeued,
+};
+use belljar_store::{Store, StoreConfig, StoreEvent, Subscription};
 use bytes::Bytes;
 use redis::{FromRedisValue, ToRedisArgs};
 use tokio::time::{Instant, sleep, timeout};
@@ -89,7 +91,7 @@ pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Opti
 }
 
 /// The next notice, in time.
-pub(crate) async fn heard(notices: &mut Notices) -> Notice {
+pub(crate) async fn heard(notices: &mut Subscription) -> StoreEvent {
     timeout(DEADLINE, notices.next()).await.expect("a notice in time")
 }
 
@@ -108,7 +110,7 @@ pub(crate) fn task() -> NewTask {
             function_id: FunctionId::from_bytes([7; 16]),
             code: CodeHash::of(b"code"),
             class: native(),
-            limits: Limits::DEFAULT,
+            limits: TaskLimits::DEFAULT,
             priority: Priority::Normal,
             grants: None,
         },
@@ -132,8 +134,8 @@ pub(crate) fn of_class(class: TaskClass) -> NewTask {
     NewTask { spec: TaskSpec { class, ..task.spec.clone() }, ..task }
 }
 
-pub(crate) fn want(count: usize) -> Vec<Want> {
-    vec![Want { classes: vec![native()], count }]
+pub(crate) fn want(count: usize) -> Vec<Demand> {
+    vec![Demand { classes: vec![native()], count }]
 }
 
 pub(crate) async fn submit_one(store: &Store) -> TaskId {
@@ -147,27 +149,27 @@ pub(crate) async fn claim_one(store: &Store, dispatcher: DispatcherId) -> Claime
     claimed.remove(0)
 }
 
-pub(crate) fn completed(id: TaskId, attempt: Attempt, value: &[u8]) -> Finished {
-    let verdict = Verdict::Completed(Bytes::copy_from_slice(value));
-    finished(id, attempt, verdict)
+pub(crate) fn completed(task: TaskAttempt, value: &[u8]) -> Completion {
+    let verdict = CallVerdict::Completed(Bytes::copy_from_slice(value));
+    finished(task, verdict)
 }
 
-pub(crate) fn failed(id: TaskId, attempt: Attempt, text: &str) -> Finished {
+pub(crate) fn failed(task: TaskAttempt, text: &str) -> Completion {
     let failure = Failure::by_platform(FailureKind::Exception, text.to_owned());
-    finished(id, attempt, Verdict::Failed(failure))
+    finished(task, CallVerdict::Failed(failure))
 }
 
-pub(crate) fn finished(id: TaskId, attempt: Attempt, verdict: Verdict) -> Finished {
+pub(crate) fn finished(task: TaskAttempt, verdict: CallVerdict) -> Completion {
     let outcome = Outcome::bare(verdict, Duration::from_millis(1));
-    Finished { id, attempt, worker: WorkerId::random(), outcome }
+    Completion { worker: WorkerId::random(), report: Report { task, outcome } }
 }
 
-pub(crate) fn unstarted(id: TaskId, attempt: Attempt) -> Requeued {
-    Requeued { id, attempt, reason: Returned::Unstarted }
+pub(crate) fn unstarted(task: TaskAttempt) -> Requeued {
+    Requeued { task, reason: RequeueReason::Unstarted }
 }
 
-pub(crate) fn died(id: TaskId, attempt: Attempt, evidence: &str) -> Requeued {
-    Requeued { id, attempt, reason: Returned::Died(evidence.to_owned()) }
+pub(crate) fn died(task: TaskAttempt, evidence: &str) -> Requeued {
+    Requeued { task, reason: RequeueReason::Died(evidence.to_owned()) }
 }
 
 /// The audit, which must be consistent whenever it is asked for.

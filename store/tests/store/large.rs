@@ -1,10 +1,10 @@
 //! Arguments and results that stay out of scripts.
 
 use belljar_core::id::{DispatcherId, TaskId};
-use belljar_core::outcome::{Failure, FailureKind, Verdict};
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind};
 use belljar_core::task::{CodeHash, TaskStatus};
 use belljar_store::record::{Idempotency, NewTask, Settled};
-use belljar_store::{LARGE_BYTES, Store, StoreConfig, StoreError};
+use belljar_store::{BLOB_BYTES, Store, StoreConfig, StoreError};
 use bytes::Bytes;
 
 use crate::harness::{
@@ -12,7 +12,7 @@ use crate::harness::{
 };
 
 fn large(fill: u8) -> Bytes {
-    Bytes::from(vec![fill; LARGE_BYTES + 1])
+    Bytes::from(vec![fill; BLOB_BYTES + 1])
 }
 
 fn with(args: Bytes) -> NewTask {
@@ -40,7 +40,7 @@ async fn large_values_come_back_and_leave_nothing() {
     let redis = Redis::start().await;
     let store = redis.store().await;
     let dispatcher = DispatcherId::random();
-    let batch = vec![with(large(1)), task(), with(large(2)), with(vec![3; LARGE_BYTES].into())];
+    let batch = vec![with(large(1)), task(), with(large(2)), with(vec![3; BLOB_BYTES].into())];
     let sent: Vec<_> = batch.iter().map(|task| (task.id, task.args.clone())).collect();
     store.submit(batch).await.expect("accepted");
     let kept: Vec<_> = [0, 2].map(|n: usize| (format!("belljar:args:{}", sent[n].0), false)).into();
@@ -49,17 +49,18 @@ async fn large_values_come_back_and_leave_nothing() {
     assert_eq!(found, kept, "they must not expire while their tasks wait");
 
     let claimed = store.claim(dispatcher, &want(10)).await.expect("claimed");
-    let got: Vec<_> = claimed.iter().map(|task| (task.id, task.args.clone())).collect();
+    let got: Vec<_> =
+        claimed.iter().map(|task| (task.id(), task.invocation.args.clone())).collect();
     assert_eq!(got, sent);
     for (task, value) in claimed.iter().zip([large(4), large(5), Bytes::new(), large(6)]) {
         let ends = [completed(task.task(), &value)];
         for _ in 0..2 {
-            let settled = store.finish(NOBODY, 0, &ends).await.expect("said");
+            let settled = store.complete(NOBODY, 0, &ends).await.expect("said");
             assert_eq!(settled, [Settled::Accepted], "also where the first answer was lost");
         }
-        let result = store.results(&[task.id]).await.expect("read")[0].clone().expect("known");
+        let result = store.results(&[task.id()]).await.expect("read")[0].clone().expect("known");
         assert_eq!((result.status, result.result), (TaskStatus::Completed, value.clone()));
-        let record = store.task(task.id).await.expect("read").expect("known");
+        let record = store.task(task.id()).await.expect("read").expect("known");
         assert_eq!(record.result_bytes, value.len() as u64);
     }
     let left = apart(&redis).await;
@@ -79,8 +80,8 @@ async fn a_large_result_expires_with_its_task() {
         exception: large(2),
         ..Failure::by_platform(FailureKind::Exception, "large".to_owned())
     };
-    let end = finished(claimed.task(), Verdict::Failed(failure));
-    store.finish(NOBODY, 0, &[end]).await.expect("said");
+    let end = finished(claimed.task(), CallVerdict::Failed(failure));
+    store.complete(NOBODY, 0, &[end]).await.expect("said");
     let result = store.results(&[id]).await.expect("read")[0].clone().expect("known");
     assert_eq!((result.status, result.result), (TaskStatus::Failed, large(2)));
     assert_eq!(result.failure, Some(FailureKind::Exception));
@@ -101,13 +102,13 @@ async fn stale_and_cancelled_attempts_publish_no_large_result() {
     let first = claim_one(&store, dispatcher).await;
     store.requeue(&[died(first.task(), "gone")]).await.expect("said");
     let second = claim_one(&store, dispatcher).await;
-    assert_eq!(second.args, large(1), "each attempt has them");
+    assert_eq!(second.invocation.args, large(1), "each attempt has them");
     let late = completed(first.task(), &large(2));
-    assert_eq!(store.finish(NOBODY, 0, &[late]).await.expect("said"), [Settled::Stale]);
+    assert_eq!(store.complete(NOBODY, 0, &[late]).await.expect("said"), [Settled::Stale]);
     let right = completed(second.task(), &large(3));
-    assert_eq!(store.finish(NOBODY, 0, &[right]).await.expect("said"), [Settled::Accepted]);
-    let other = completed(second.task(), &Bytes::from(vec![4; LARGE_BYTES + 2]));
-    assert_eq!(store.finish(NOBODY, 0, &[other]).await.expect("said"), [Settled::Stale]);
+    assert_eq!(store.complete(NOBODY, 0, &[right]).await.expect("said"), [Settled::Accepted]);
+    let other = completed(second.task(), &Bytes::from(vec![4; BLOB_BYTES + 2]));
+    assert_eq!(store.complete(NOBODY, 0, &[other]).await.expect("said"), [Settled::Stale]);
     let result = store.results(&[id]).await.expect("read")[0].clone().expect("known");
     assert_eq!(result.result, large(3));
 
@@ -115,7 +116,7 @@ async fn stale_and_cancelled_attempts_publish_no_large_result() {
     let claimed = claim_one(&store, dispatcher).await;
     store.cancel(id).await.expect("said");
     let end = completed(claimed.task(), &large(5));
-    assert_eq!(store.finish(NOBODY, 0, &[end]).await.expect("said"), [Settled::Cancelled]);
+    assert_eq!(store.complete(NOBODY, 0, &[end]).await.expect("said"), [Settled::Cancelled]);
     let result = store.results(&[id]).await.expect("read")[0].clone().expect("known");
     assert_eq!((result.status, result.result), (TaskStatus::Cancelled, Bytes::new()));
     let left = apart(&redis).await;
@@ -135,12 +136,12 @@ async fn large_arguments_outlive_given_back_delayed_and_cancelled_attempts() {
         }
     };
     store.requeue(&[unstarted(first.task())]).await.expect("said");
-    assert_eq!(claim_one(&store, lost).await.args, large(1));
-    store.beat(judge, &[native()], &[]).await.expect("beaten");
+    assert_eq!(claim_one(&store, lost).await.invocation.args, large(1));
+    store.heartbeat(judge, &[native()], &[]).await.expect("beaten");
     redis.age(lost, judge).await;
-    assert_eq!(store.beat(judge, &[native()], &[]).await.expect("beaten").recovered, 1);
+    assert_eq!(store.heartbeat(judge, &[native()], &[]).await.expect("beaten").recovered, 1);
     let third = claim_one(&store, judge).await;
-    assert_eq!(third.args, large(1));
+    assert_eq!(third.invocation.args, large(1));
     store.requeue(&[unstarted(third.task())]).await.expect("said");
     store.cancel(id).await.expect("said");
     assert_eq!(apart(&redis).await, [], "a cancelled task needs none");
@@ -168,7 +169,7 @@ async fn refused_and_repeated_submissions_leave_nothing_large() {
     let refused = store.submit(vec![with(large(3))]).await;
     assert!(matches!(refused, Err(StoreError::QueueFull { .. })), "{refused:?}");
     assert_eq!(apart(&redis).await, kept);
-    assert_eq!(claim_one(&store, DispatcherId::random()).await.args, large(1));
+    assert_eq!(claim_one(&store, DispatcherId::random()).await.invocation.args, large(1));
 }
 
 #[tokio::test]
@@ -181,7 +182,7 @@ async fn a_large_result_is_taken_when_memory_is_full() {
     let refused = store.submit(vec![with(large(2))]).await;
     assert!(matches!(refused, Err(StoreError::RefusesWrites(_))), "{refused:?}");
     let end = completed(claimed.task(), &large(3));
-    assert_eq!(store.finish(NOBODY, 0, &[end]).await.expect("said"), [Settled::Accepted]);
+    assert_eq!(store.complete(NOBODY, 0, &[end]).await.expect("said"), [Settled::Accepted]);
     let result = store.results(&[id]).await.expect("read")[0].clone().expect("known");
     assert_eq!(result.result, large(3));
 }
@@ -195,15 +196,14 @@ async fn large_results_are_read_as_long_as_there_is_room() {
     for (n, task) in claimed.iter().enumerate() {
         let value = if n == 1 { Bytes::from_static(b"short") } else { large(7) };
         let end = completed(task.task(), &value);
-        store.finish(NOBODY, 0, &[end]).await.expect("said");
+        store.complete(NOBODY, 0, &[end]).await.expect("said");
     }
-    for (room, read) in
-        [(0, 0), (1, 1), (LARGE_BYTES + 1, 1), (LARGE_BYTES + 2, 2), (usize::MAX, 3)]
+    for (room, read) in [(0, 0), (1, 1), (BLOB_BYTES + 1, 1), (BLOB_BYTES + 2, 2), (usize::MAX, 3)]
     {
         let results = store.results_within(&ids, room).await.expect("read");
         let results: Vec<_> = results.into_iter().map(|result| result.expect("known")).collect();
         let lengths: Vec<_> = results.iter().map(|result| result.result.len()).collect();
-        let whole = |n| if n < read { LARGE_BYTES + 1 } else { 0 };
+        let whole = |n| if n < read { BLOB_BYTES + 1 } else { 0 };
         assert_eq!(lengths, [whole(0), 5, whole(1), whole(2)], "room for {room}");
         for result in results {
             assert_eq!(result.is_unread, result.result.is_empty());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use belljar_core::id::{DispatcherId, TaskId};
 use belljar_core::task::{Attempt, TaskStatus};
 use belljar_store::record::{ClaimedTask, NewTask, Settled, TaskResult};
-use belljar_store::{Ended, Notice, Notices, Store, Topic};
+use belljar_store::{EndedTask, Store, StoreEvent, Subscription, Topic};
 use bytes::Bytes;
 use tokio::time::timeout;
 
@@ -16,20 +16,20 @@ use crate::harness::{
     tasks, unstarted, want,
 };
 
-async fn listen(store: &Store, topics: &[Topic]) -> Notices {
+async fn listen(store: &Store, topics: &[Topic]) -> Subscription {
     let mut notices = store.subscribe(topics).await.expect("subscribed");
-    assert_eq!(heard(&mut notices).await, Notice::Connected);
+    assert_eq!(heard(&mut notices).await, StoreEvent::Connected);
     notices
 }
 
 /// The notice of tasks whose results are short.
-async fn told(store: &Store, ids: &[TaskId]) -> Notice {
+async fn told(store: &Store, ids: &[TaskId]) -> StoreEvent {
     let results = store.results(ids).await.expect("read");
     let ended = |(&id, result): (&TaskId, Option<TaskResult>)| {
         let status = result.as_ref().expect("known").status;
-        Ended { id, status, result }
+        EndedTask { id, status, result }
     };
-    Notice::Ended(ids.iter().zip(results).map(ended).collect())
+    StoreEvent::Ended(ids.iter().zip(results).map(ended).collect())
 }
 
 #[tokio::test]
@@ -40,9 +40,9 @@ async fn ended_tasks_are_published_in_one_message_with_their_results() {
     let ids = store.submit(tasks(50)).await.expect("accepted");
     let claimed = store.claim(DispatcherId::random(), &want(49)).await.expect("claimed");
     let ends: Vec<_> = claimed.iter().map(|t| completed(t.task(), b"v")).collect();
-    store.finish(NOBODY, 0, &ends).await.expect("said");
+    store.complete(NOBODY, 0, &ends).await.expect("said");
     assert_eq!(heard(&mut notices).await, told(&store, &ids[..49]).await);
-    store.finish(NOBODY, 0, &ends).await.expect("said again, without an echo");
+    store.complete(NOBODY, 0, &ends).await.expect("said again, without an echo");
     store.cancel(ids[49]).await.expect("said");
     assert_eq!(heard(&mut notices).await, told(&store, &ids[49..]).await);
 }
@@ -52,31 +52,31 @@ async fn who_watches_hears_of_every_move_in_its_order() {
     use TaskStatus::{Queued, Running};
     let redis = Redis::start().await;
     let store = redis.store().await;
-    let mut notices = listen(&store, &[Topic::Moved, Topic::Ended]).await;
+    let mut notices = listen(&store, &[Topic::StatusChanges, Topic::Ended]).await;
     let ids = store.submit(tasks(3)).await.expect("accepted");
-    assert_eq!(heard(&mut notices).await, Notice::Moved(ids.clone(), &[Queued]));
+    assert_eq!(heard(&mut notices).await, StoreEvent::StatusChanged(ids.clone(), &[Queued]));
     let dispatcher = DispatcherId::random();
     let claimed = store.claim(dispatcher, &want(4)).await.expect("claimed");
-    assert_eq!(heard(&mut notices).await, Notice::Moved(ids.clone(), &[Running]));
+    assert_eq!(heard(&mut notices).await, StoreEvent::StatusChanged(ids.clone(), &[Running]));
     store.requeue(&[unstarted(claimed[0].task())]).await.expect("given back");
-    assert_eq!(heard(&mut notices).await, Notice::Moved(ids[..1].to_vec(), &[Queued]));
-    store.finish(NOBODY, 0, &[completed(claimed[1].task(), b"v")]).await.expect("said");
+    assert_eq!(heard(&mut notices).await, StoreEvent::StatusChanged(ids[..1].to_vec(), &[Queued]));
+    store.complete(NOBODY, 0, &[completed(claimed[1].task(), b"v")]).await.expect("said");
     assert_eq!(heard(&mut notices).await, told(&store, &ids[1..2]).await);
     store.claim(dispatcher, &want(4)).await.expect("claimed again");
-    assert_eq!(heard(&mut notices).await, Notice::Moved(ids[..1].to_vec(), &[Running]));
+    assert_eq!(heard(&mut notices).await, StoreEvent::StatusChanged(ids[..1].to_vec(), &[Running]));
     // One that a waiting dispatcher is handed goes through both at once.
     let other = DispatcherId::random();
-    let _hears = listen(&store, &[Topic::Given(other)]).await;
+    let _hears = listen(&store, &[Topic::Deliveries(other)]).await;
     assert_eq!(store.claim(other, &want(1)).await.expect("claimed"), []);
     let given = submit_one(&store).await;
-    assert_eq!(heard(&mut notices).await, Notice::Moved(vec![given], &[Queued, Running]));
+    assert_eq!(
+        heard(&mut notices).await,
+        StoreEvent::StatusChanged(vec![given], &[Queued, Running])
+    );
     // The same again is no move.
-    store
-        .finish(NOBODY, 0, &[completed(claimed[1].task(), b"v")])
-        .await
-        .expect("said again");
+    store.complete(NOBODY, 0, &[completed(claimed[1].task(), b"v")]).await.expect("said again");
     store.cancel(ids[2]).await.expect("said");
-    store.finish(NOBODY, 0, &[completed(claimed[2].task(), b"v")]).await.expect("said");
+    store.complete(NOBODY, 0, &[completed(claimed[2].task(), b"v")]).await.expect("said");
     assert_eq!(heard(&mut notices).await, told(&store, &ids[2..]).await);
 }
 
@@ -89,8 +89,8 @@ async fn long_results_and_many_and_failures_are_left_to_be_read() {
     let claimed = store.claim(DispatcherId::random(), &want(101)).await.expect("claimed");
     let value = |index| if index == 0 { vec![b'v'; 1025] } else { vec![b':'; 1024] };
     let ends = claimed.iter().enumerate().map(|(i, t)| completed(t.task(), &value(i)));
-    store.finish(NOBODY, 0, &ends.collect::<Vec<_>>()).await.expect("said");
-    let Notice::Ended(ends) = heard(&mut notices).await else { panic!("not the end") };
+    store.complete(NOBODY, 0, &ends.collect::<Vec<_>>()).await.expect("said");
+    let StoreEvent::Ended(ends) = heard(&mut notices).await else { panic!("not the end") };
     assert_eq!(ends.len(), 101, "the end of each is told");
     let told: Vec<_> = ends.iter().filter_map(|end| end.result.as_ref()).collect();
     assert!(told.iter().all(|told| *told.result == *value(1)));
@@ -98,9 +98,9 @@ async fn long_results_and_many_and_failures_are_left_to_be_read() {
 
     submit_one(&store).await;
     let task = claim_one(&store, DispatcherId::random()).await;
-    store.finish(NOBODY, 0, &[failed(task.task(), "no")]).await.expect("said");
-    let end = Ended { id: task.id, status: TaskStatus::Failed, result: None };
-    assert_eq!(heard(&mut notices).await, Notice::Ended(vec![end]));
+    store.complete(NOBODY, 0, &[failed(task.task(), "no")]).await.expect("said");
+    let end = EndedTask { id: task.id(), status: TaskStatus::Failed, result: None };
+    assert_eq!(heard(&mut notices).await, StoreEvent::Ended(vec![end]));
 }
 
 #[tokio::test]
@@ -110,8 +110,8 @@ async fn a_running_task_s_dispatcher_hears_of_its_cancel() {
     let mut notices = listen(&store, &[Topic::Cancel]).await;
     submit_one(&store).await;
     let task = claim_one(&store, DispatcherId::random()).await;
-    store.cancel(task.id).await.expect("said");
-    assert_eq!(heard(&mut notices).await, Notice::Cancel(task.id));
+    store.cancel(task.id()).await.expect("said");
+    assert_eq!(heard(&mut notices).await, StoreEvent::Cancel(task.id()));
 }
 
 #[tokio::test]
@@ -126,13 +126,13 @@ async fn work_is_announced_to_the_hungry_only() {
     let claimed = store.claim(dispatcher, &want(2)).await.expect("one is missing");
     store.submit(tasks(1)).await.expect("accepted and announced");
     store.submit(tasks(1)).await.expect("accepted: it was announced");
-    assert_eq!(heard(&mut notices).await, Notice::Work);
+    assert_eq!(heard(&mut notices).await, StoreEvent::Work);
     store.claim(dispatcher, &want(5)).await.expect("three are missing");
     store.requeue(&[unstarted(claimed[0].task())]).await.expect("announced");
-    assert_eq!(heard(&mut notices).await, Notice::Work);
+    assert_eq!(heard(&mut notices).await, StoreEvent::Work);
     // A mark behind all that was said: nothing else was announced before it.
     redis.command::<()>(&["PUBLISH", "belljar:work", "delayed"]).await;
-    assert_eq!(heard(&mut notices).await, Notice::Delayed);
+    assert_eq!(heard(&mut notices).await, StoreEvent::Delayed);
 }
 
 #[tokio::test]
@@ -140,22 +140,27 @@ async fn tasks_are_handed_to_the_dispatcher_that_waits_for_them() {
     let redis = Redis::start().await;
     let store = redis.store().await;
     let (me, other) = (DispatcherId::random(), DispatcherId::random());
-    let mut given = listen(&store, &[Topic::Given(me)]).await;
+    let mut given = listen(&store, &[Topic::Deliveries(me)]).await;
     store.claim(other, &want(1)).await.expect("waits, but does not listen");
     store.claim(me, &want(2)).await.expect("waits for two");
     let ids = store.submit(tasks(2)).await.expect("accepted and given");
-    let Notice::Given { tasks, is_last } = heard(&mut given).await else { panic!("not given") };
+    let StoreEvent::Delivered { tasks, is_last } = heard(&mut given).await else {
+        panic!("not given")
+    };
     assert!(is_last, "it waited for two");
-    let told: Vec<_> = tasks.iter().map(|task| task.id).collect();
+    let told: Vec<_> = tasks.iter().map(|task| task.id()).collect();
     assert_eq!(told, ids);
-    assert_eq!((tasks[0].attempt, tasks[0].deaths, &tasks[0].args), (Attempt(1), 0, &task().args));
-    assert_eq!(tasks[0].spec, task().spec);
+    assert_eq!(
+        (tasks[0].task().attempt, tasks[0].deaths, &tasks[0].invocation.args),
+        (Attempt(1), 0, &task().args)
+    );
+    assert_eq!(tasks[0].invocation.spec, task().spec);
     let counts = audit(&store).await.counts;
     assert_eq!((counts.queued, counts.running), (0, 2));
-    assert_eq!(store.held(me).await.expect("read").len(), 2);
+    assert_eq!(store.leased(me).await.expect("read").len(), 2);
     // What was given counts as an attempt like any other.
     let ends: Vec<_> = tasks.iter().map(|task| completed(task.task(), b"v")).collect();
-    let settled = store.finish(NOBODY, 0, &ends).await.expect("said");
+    let settled = store.complete(NOBODY, 0, &ends).await.expect("said");
     assert!(settled.iter().all(|settled| *settled == Settled::Accepted));
 
     // Whoever was given something waits for nothing until it claims again.
@@ -164,24 +169,28 @@ async fn tasks_are_handed_to_the_dispatcher_that_waits_for_them() {
     // More than there is room for is announced, not given.
     let mut work = listen(&store, &[Topic::Work]).await;
     store.submit(crate::harness::tasks(3)).await.expect("queued");
-    assert_eq!(heard(&mut work).await, Notice::Work);
+    assert_eq!(heard(&mut work).await, StoreEvent::Work);
     assert_eq!(store.claim(me, &want(3)).await.expect("claimed").len(), 3);
     // So is what is too long for a message, and what is not due.
     store.claim(me, &want(3)).await.expect("waits");
     let args = Bytes::from(vec![b'x'; 70_000]);
     store.submit(vec![NewTask { args, ..task() }]).await.expect("queued");
-    assert_eq!(heard(&mut work).await, Notice::Work);
+    assert_eq!(heard(&mut work).await, StoreEvent::Work);
     assert_eq!(store.claim(me, &want(3)).await.expect("claimed").len(), 1);
     store.submit(vec![NewTask { delay_ms: 60_000, ..task() }]).await.expect("delayed");
-    assert_eq!(heard(&mut work).await, Notice::Delayed);
+    assert_eq!(heard(&mut work).await, StoreEvent::Delayed);
     store.submit(crate::harness::tasks(1)).await.expect("given");
-    let Notice::Given { tasks, is_last } = heard(&mut given).await else { panic!("not given") };
+    let StoreEvent::Delivered { tasks, is_last } = heard(&mut given).await else {
+        panic!("not given")
+    };
     assert_eq!((tasks.len(), is_last), (1, false));
     // It waits on for what is left of its wish, and for the places that have become free.
     let end = [completed(tasks[0].task(), b"v")];
-    store.finish(me, 1, &end).await.expect("said");
+    store.complete(me, 1, &end).await.expect("said");
     store.submit(crate::harness::tasks(2)).await.expect("given");
-    let Notice::Given { tasks, is_last } = heard(&mut given).await else { panic!("not given") };
+    let StoreEvent::Delivered { tasks, is_last } = heard(&mut given).await else {
+        panic!("not given")
+    };
     assert_eq!((tasks.len(), is_last), (2, true));
     // Who waits no longer is given nothing.
     store.claim(me, &want(2)).await.expect("waits");
@@ -200,7 +209,7 @@ async fn an_earlier_delayed_task_is_announced() {
     }
     redis.command::<()>(&["PUBLISH", "belljar:work", "work"]).await;
     let said = [heard(&mut notices).await, heard(&mut notices).await, heard(&mut notices).await];
-    assert_eq!(said, [Notice::Delayed, Notice::Delayed, Notice::Work]);
+    assert_eq!(said, [StoreEvent::Delayed, StoreEvent::Delayed, StoreEvent::Work]);
 }
 
 /// A dispatcher that claims only when woken or given something, against clients that submit as they please: if one wake
@@ -217,10 +226,10 @@ async fn no_wake_is_lost() {
             let (store, done) = (store.clone(), Arc::clone(&done));
             tokio::spawn(async move {
                 let me = DispatcherId::random();
-                let topics = [Topic::Work, Topic::Given(me)];
+                let topics = [Topic::Work, Topic::Deliveries(me)];
                 let mut notices = store.subscribe(&topics).await.expect("subscribed");
                 while done.load(Ordering::SeqCst) < CLIENTS * EACH {
-                    if let Notice::Given { tasks, is_last } = notices.next().await {
+                    if let StoreEvent::Delivered { tasks, is_last } = notices.next().await {
                         complete(&store, (me, tasks.len()), &tasks, &done).await;
                         if !is_last {
                             continue;
@@ -270,7 +279,7 @@ async fn a_subscription_returns_after_a_restart() {
     for _ in 0..3 {
         redis.kill().await;
         redis.revive().await;
-        assert_eq!(heard(&mut notices).await, Notice::Connected);
+        assert_eq!(heard(&mut notices).await, StoreEvent::Connected);
     }
     let id = submit_one(&store).await;
     store.cancel(id).await.expect("said");
@@ -285,15 +294,15 @@ async fn a_slow_reader_is_told_to_look_at_the_store() {
     submit_one(&store).await;
     let task = claim_one(&store, DispatcherId::random()).await;
     for _ in 0..50 {
-        let cancels = (0..100).map(|_| store.cancel(task.id));
+        let cancels = (0..100).map(|_| store.cancel(task.id()));
         futures_util::future::join_all(cancels).await;
     }
     let mut rest = 0;
-    while heard(&mut notices).await != Notice::Connected {
+    while heard(&mut notices).await != StoreEvent::Connected {
         rest += 1;
     }
     assert!(rest <= 2048, "what waits is bounded: {rest}");
-    store.beat(DispatcherId::random(), &[native()], &[]).await.expect("beaten");
+    store.heartbeat(DispatcherId::random(), &[native()], &[]).await.expect("beaten");
 }
 
 /// Ends claimed tasks, each of which was nobody else's.
@@ -304,7 +313,7 @@ async fn complete(
     done: &AtomicUsize,
 ) {
     let ends: Vec<_> = tasks.iter().map(|t| completed(t.task(), b"v")).collect();
-    let settled = store.finish(me, freed, &ends).await.expect("said");
+    let settled = store.complete(me, freed, &ends).await.expect("said");
     assert!(settled.iter().all(|settled| *settled == Settled::Accepted), "{settled:?}");
     done.fetch_add(ends.len(), Ordering::SeqCst);
 }

@@ -12,9 +12,9 @@ use crate::harness::{
 
 /// Lets `judge` find that `dead` is gone.
 async fn judge(redis: &Redis, store: &Store, judge: DispatcherId, dead: DispatcherId) -> usize {
-    store.beat(judge, &[native()], &[]).await.expect("beaten");
+    store.heartbeat(judge, &[native()], &[]).await.expect("beaten");
     redis.age(dead, judge).await;
-    store.beat(judge, &[native()], &[]).await.expect("beaten").recovered
+    store.heartbeat(judge, &[native()], &[]).await.expect("beaten").recovered
 }
 
 #[tokio::test]
@@ -23,19 +23,21 @@ async fn what_a_vanished_dispatcher_held_is_queued_again() {
     let store = redis.store().await;
     let [dead, alive] = [DispatcherId::random(), DispatcherId::random()];
     let ids = store.submit(tasks(2500)).await.expect("accepted");
-    store.beat(dead, &[native()], &[]).await.expect("beaten");
+    store.heartbeat(dead, &[native()], &[]).await.expect("beaten");
     let lost = store.claim(dead, &want(2400)).await.expect("claimed");
     assert_eq!(judge(&redis, &store, alive, dead).await, 2400, "in as many calls as it takes");
 
     let claimed = store.claim(alive, &want(2500)).await.expect("claimed");
     assert_eq!(claimed.len(), 2500);
-    assert_eq!(claimed.last().expect("some").id, ids[2499], "recovered tasks go first");
-    assert!(claimed[..2400].iter().all(|task| (task.attempt, task.deaths) == (Attempt(2), 0)));
-    let record = store.task(lost[0].id).await.expect("read").expect("known");
-    assert_eq!(record.losses, ["attempt 1: its dispatcher vanished"]);
-    let late = store.finish(NOBODY, 0, &[completed(lost[0].task(), b"late")]).await;
+    assert_eq!(claimed.last().expect("some").id(), ids[2499], "recovered tasks go first");
+    assert!(
+        claimed[..2400].iter().all(|task| (task.task().attempt, task.deaths) == (Attempt(2), 0))
+    );
+    let record = store.task(lost[0].id()).await.expect("read").expect("known");
+    assert_eq!(record.failures, ["attempt 1: its dispatcher vanished"]);
+    let late = store.complete(NOBODY, 0, &[completed(lost[0].task(), b"late")]).await;
     assert_eq!(late.expect("said"), [Settled::Stale]);
-    assert_eq!(store.held(dead).await.expect("read"), []);
+    assert_eq!(store.leased(dead).await.expect("read"), []);
     let known: Vec<String> = redis.command(&["ZRANGE", "belljar:dispatchers", "0", "-1"]).await;
     assert_eq!(known, [alive.to_string()]);
     assert_eq!(audit(&store).await.counts.running, 2500);
@@ -57,17 +59,17 @@ async fn nobody_is_judged_by_one_who_was_silent_too() {
     let store = redis.store().await;
     let [one, two] = [DispatcherId::random(), DispatcherId::random()];
     submit_one(&store).await;
-    store.beat(one, &[native()], &[]).await.expect("beaten");
-    store.beat(two, &[native()], &[]).await.expect("beaten");
+    store.heartbeat(one, &[native()], &[]).await.expect("beaten");
+    store.heartbeat(two, &[native()], &[]).await.expect("beaten");
     claim_one(&store, one).await;
     // As after a restart of the server: both are old.
     for dispatcher in [one, two] {
         redis.age(dispatcher, dispatcher).await;
     }
-    let beat = store.beat(two, &[native()], &[]).await.expect("beaten");
+    let beat = store.heartbeat(two, &[native()], &[]).await.expect("beaten");
     assert_eq!(beat.recovered, 0, "the other has not had the time to beat");
-    store.beat(one, &[native()], &[]).await.expect("beaten");
-    assert_eq!(store.held(one).await.expect("read").len(), 1);
+    store.heartbeat(one, &[native()], &[]).await.expect("beaten");
+    assert_eq!(store.leased(one).await.expect("read").len(), 1);
 }
 
 #[tokio::test]
@@ -76,12 +78,12 @@ async fn a_clock_set_back_does_not_hide_the_dead() {
     let store = redis.store().await;
     let [dead, alive] = [DispatcherId::random(), DispatcherId::random()];
     submit_one(&store).await;
-    store.beat(alive, &[native()], &[]).await.expect("beaten");
+    store.heartbeat(alive, &[native()], &[]).await.expect("beaten");
     claim_one(&store, dead).await;
     let future = "9999999999999".to_owned();
     redis.command::<()>(&["ZADD", "belljar:dispatchers", &future, &dead.to_string()]).await;
     redis.command::<()>(&["HSET", "belljar:watching", &alive.to_string(), "1"]).await;
-    store.beat(alive, &[native()], &[]).await.expect("beaten");
+    store.heartbeat(alive, &[native()], &[]).await.expect("beaten");
     let score: String = redis.command(&["ZSCORE", "belljar:dispatchers", &dead.to_string()]).await;
     assert!(score < future, "{score}");
     assert_eq!(judge(&redis, &store, alive, dead).await, 1);
@@ -95,13 +97,17 @@ async fn a_task_that_keeps_losing_its_dispatcher_fails_with_the_evidence() {
     let id = submit_one(&store).await;
     for attempt in 1..=MAX_ATTEMPTS {
         let dead = DispatcherId::random();
-        assert_eq!(claim_one(&store, dead).await.attempt, Attempt(attempt));
+        assert_eq!(claim_one(&store, dead).await.task().attempt, Attempt(attempt));
         assert_eq!(judge(&redis, &store, alive, dead).await, 1);
     }
     let record = store.task(id).await.expect("read").expect("known");
     assert_eq!(record.status, TaskStatus::Failed);
-    assert_eq!(record.losses.len(), MAX_ATTEMPTS as usize);
-    assert_eq!(record.ending.expect("it ended").failure, Some(FailureKind::WorkerLost));
+    assert_eq!(record.failures.len(), MAX_ATTEMPTS as usize);
+    let outcome = record.outcome.expect("it ended");
+    assert_eq!(
+        outcome.verdict.failure().map(|failure| failure.kind),
+        Some(FailureKind::WorkerLost)
+    );
     assert!(record.result_bytes > 0, "there is an exception to raise");
     assert_eq!(audit(&store).await.counts.failed, 1);
 }
@@ -126,7 +132,7 @@ async fn a_leaving_dispatcher_gives_all_back_at_once() {
     let store = redis.store().await;
     let [leaving, staying] = [DispatcherId::random(), DispatcherId::random()];
     store.submit(tasks(2300)).await.expect("accepted");
-    store.beat(leaving, &[native()], &[]).await.expect("beaten");
+    store.heartbeat(leaving, &[native()], &[]).await.expect("beaten");
     store.claim(leaving, &want(2300)).await.expect("claimed");
     store.retire(leaving).await.expect("left");
     assert_eq!(store.claim(staying, &want(3000)).await.expect("claimed").len(), 2300);
@@ -142,8 +148,8 @@ async fn attempts_whose_claim_was_not_answered_are_found() {
     let dispatcher = DispatcherId::random();
     store.submit(tasks(3)).await.expect("accepted");
     let claimed = store.claim(dispatcher, &want(3)).await.expect("claimed");
-    let mut expected: Vec<_> = claimed.iter().map(ClaimedTask::task).collect();
-    let held = store.held(dispatcher).await.expect("read");
+    let mut expected: Vec<_> = claimed.iter().map(|task| task.task()).collect();
+    let held = store.leased(dispatcher).await.expect("read");
     let mut held: Vec<_> = held.iter().map(|held| held.task).collect();
     expected.sort_unstable();
     held.sort_unstable();
@@ -166,8 +172,8 @@ async fn workers_and_classes_are_those_of_live_dispatchers() {
         classes: vec![native()],
         since: Timestamp(5),
     };
-    store.beat(one, &[native()], std::slice::from_ref(&worker)).await.expect("beaten");
-    store.beat(two, &[sandbox(), native()], &[]).await.expect("beaten");
+    store.heartbeat(one, &[native()], std::slice::from_ref(&worker)).await.expect("beaten");
+    store.heartbeat(two, &[sandbox(), native()], &[]).await.expect("beaten");
     assert_eq!(store.workers().await.expect("read"), [worker]);
     assert_eq!(store.served_classes().await.expect("read"), [native(), sandbox()]);
     redis.age(one, one).await;

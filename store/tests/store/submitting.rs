@@ -20,13 +20,13 @@ async fn a_task_walks_from_queued_to_completed() {
     let dispatcher = belljar_core::id::DispatcherId::random();
     let claimed = store.claim(dispatcher, &want(5)).await.expect("claimed");
     assert_eq!(claimed.len(), 1);
-    assert_eq!((claimed[0].attempt.0, claimed[0].deaths), (1, 0));
-    assert_eq!((&claimed[0].spec, &claimed[0].args), (&new.spec, &new.args));
+    assert_eq!((claimed[0].task().attempt.0, claimed[0].deaths), (1, 0));
+    assert_eq!((&claimed[0].invocation.spec, &claimed[0].invocation.args), (&new.spec, &new.args));
     let running = store.results(&[id]).await.expect("known")[0].clone().expect("known");
     assert_eq!(running.status, TaskStatus::Running);
 
     let finish = completed(claimed[0].task(), b"value");
-    store.finish(NOBODY, 0, std::slice::from_ref(&finish)).await.expect("taken");
+    store.complete(NOBODY, 0, std::slice::from_ref(&finish)).await.expect("taken");
     let record = store.task(id).await.expect("read").expect("known");
     assert_eq!(record.status, TaskStatus::Completed);
     assert_eq!((record.attempts, record.deaths), (1, 0));
@@ -56,10 +56,10 @@ async fn ten_thousand_tasks_are_one_submission() {
     assert!(results.iter().flatten().filter(|r| r.status == TaskStatus::Queued).count() == 10_000);
     let dispatcher = belljar_core::id::DispatcherId::random();
     let claimed = store.claim(dispatcher, &want(10_000)).await.expect("claimed");
-    let order: Vec<_> = claimed.iter().map(|task| task.id).collect();
+    let order: Vec<_> = claimed.iter().map(|task| task.id()).collect();
     assert_eq!(order, expected, "first in, first out");
     let ends: Vec<_> = claimed.iter().map(|t| completed(t.task(), b"v")).collect();
-    store.finish(NOBODY, 0, &ends).await.expect("taken");
+    store.complete(NOBODY, 0, &ends).await.expect("taken");
     let results = store.results(&ids).await.expect("read");
     assert!(results.iter().flatten().filter(|r| &*r.result == b"v").count() == 10_000);
     assert_eq!(audit(&store).await.counts.completed, 10_000);
@@ -100,12 +100,9 @@ async fn large_and_empty_arguments_come_back() {
     store.submit(vec![large.clone(), empty]).await.expect("accepted");
     let claimed =
         store.claim(belljar_core::id::DispatcherId::random(), &want(2)).await.expect("claimed");
-    assert_eq!(claimed[0].args, large.args);
-    assert_eq!(claimed[1].args.len(), 0);
-    store
-        .finish(NOBODY, 0, &[completed(claimed[0].task(), &large.args)])
-        .await
-        .expect("taken");
+    assert_eq!(claimed[0].invocation.args, large.args);
+    assert_eq!(claimed[1].invocation.args.len(), 0);
+    store.complete(NOBODY, 0, &[completed(claimed[0].task(), &large.args)]).await.expect("taken");
     let result = store.results(&[large.id]).await.expect("read")[0].clone().expect("known");
     assert_eq!(result.result, large.args);
 }
@@ -116,7 +113,7 @@ async fn nothing_is_an_answer_to_nothing() {
     let store = redis.store().await;
     assert!(store.submit(Vec::new()).await.expect("accepted").is_empty());
     assert!(store.results(&[]).await.expect("read").is_empty());
-    assert!(store.finish(NOBODY, 0, &[]).await.expect("taken").is_empty());
+    assert!(store.complete(NOBODY, 0, &[]).await.expect("taken").is_empty());
     assert!(store.requeue(&[]).await.expect("taken").is_empty());
     assert!(
         store.claim(belljar_core::id::DispatcherId::random(), &[]).await.expect("ok").is_empty()

@@ -17,7 +17,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use belljar_core::frame::{self, FrameError, Ready, Reply};
+use belljar_core::frame::{self, FrameError, Ready, ChildReply};
 use bytes::{Buf as _, BytesMut};
 use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
@@ -83,7 +83,7 @@ impl Child {
             timeout_at(deadline, streams.while_pumping(pipe.receive())).await
         };
         match reply {
-            Ok(Ok(Reply::Ready(ready))) => {
+            Ok(Ok(ChildReply::Ready(ready))) => {
                 child.take_output();
                 Ok((child, ready))
             }
@@ -171,14 +171,14 @@ impl Child {
 
 impl FramedPipe {
     /// Sends a frame and waits for the reply to it.
-    pub(crate) async fn exchange(&mut self, frame: &[u8]) -> Result<Reply, Lost> {
+    pub(crate) async fn exchange(&mut self, frame: &[u8]) -> Result<ChildReply, Lost> {
         self.socket.write_all(frame).await?;
         fail::fail_point!("running");
         self.receive().await
     }
 
     /// Waits for a reply.
-    async fn receive(&mut self) -> Result<Reply, Lost> {
+    async fn receive(&mut self) -> Result<ChildReply, Lost> {
         loop {
             if let Some(prefix) = self.buffer.first_chunk::<4>() {
                 let length = frame::length(*prefix)?;

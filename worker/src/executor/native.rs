@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use belljar_core::grants::Offers;
+use belljar_core::grants::GrantPolicy;
 use belljar_core::task::{PythonVersion, Runtime, TaskClass};
 
 use super::process::Processes;
@@ -31,18 +31,18 @@ impl NativeExecutor {
     /// The program for the default Python. That of another minor ends with its version.
     pub const PROGRAM: &str = "belljar-python";
 
-    /// The executor over children of `command`, which grants what `offers` holds.
+    /// The executor over children of `command`, which grants what `grant_policy` holds.
     #[must_use]
-    pub const fn new(python: PythonVersion, command: ChildCommand, offers: Offers) -> Self {
+    pub const fn new(python: PythonVersion, command: ChildCommand, grant_policy: GrantPolicy) -> Self {
         let class = TaskClass { runtime: Runtime::Native, python };
-        Self(Processes { class, command, offers })
+        Self(Processes { class, command, grant_policy })
     }
 
     fn installed(installation: &Installation, python: PythonVersion) -> Result<Self, NotInstalled> {
         let command = ChildCommand::new(program(installation, python)?)
             .option("--site", installation.site_of(python)?);
         let command = installation.with_python_path(command)?;
-        Ok(Self::new(python, command, installation.offers.clone()))
+        Ok(Self::new(python, command, installation.grant_policy.clone()))
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use belljar_core::frame::{self, Call, Done, Granted, Reply};
-use belljar_core::grants::Offers;
+use belljar_core::frame::{self, Call, Done, Granted, ChildReply};
+use belljar_core::grants::GrantPolicy;
 use belljar_core::invocation::Invocation;
 use belljar_core::limits::CODE_CACHE_BYTES;
-use belljar_core::outcome::{Failure, FailureKind, Outcome, Verdict};
+use belljar_core::outcome::{Failure, FailureKind, Outcome, CallVerdict};
 use belljar_core::task::{CodeHash, TaskClass};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ const REMEMBERED_FUNCTIONS: usize = 512;
 pub(super) struct Processes {
     pub(super) class: TaskClass,
     pub(super) command: ChildCommand,
-    pub(super) offers: Offers,
+    pub(super) grant_policy: GrantPolicy,
 }
 
 impl Processes {
@@ -40,7 +40,7 @@ impl Processes {
         let info =
             ExecutorInfo { class: self.class, python: ready.python, dill: ready.dill, guest: None };
         let (sent, timer) = (SentCode::default(), Deadline::default());
-        let process = Process { child, offers: self.offers.clone(), sent, calls: 0, timer };
+        let process = Process { child, grant_policy: self.grant_policy.clone(), sent, calls: 0, timer };
         Ok(Started { instance: Box::new(process), info })
     }
 }
@@ -49,7 +49,7 @@ impl Processes {
 #[derive(Debug)]
 struct Process {
     child: Child,
-    offers: Offers,
+    grant_policy: GrantPolicy,
     sent: SentCode,
     calls: u64,
     timer: Deadline,
@@ -57,7 +57,7 @@ struct Process {
 
 /// How an exchange with a child ended.
 enum Exchange {
-    Replied(Result<Reply, Lost>),
+    Replied(Result<ChildReply, Lost>),
     DeadlinePassed,
     Cancelled,
 }
@@ -72,7 +72,7 @@ enum Fate {
 impl Process {
     /// The frame for the child, unless the call asks for what is not offered here or is too long.
     fn request(&mut self, invocation: &Invocation) -> Result<Vec<u8>, Failure> {
-        let granted = invocation.spec.grants.as_deref().map(|asked| self.offers.grant(asked));
+        let granted = invocation.spec.grants.as_deref().map(|asked| self.grant_policy.grant(asked));
         let granted = granted
             .transpose()
             .map_err(|denied| Failure::by_platform(FailureKind::Denied, denied.to_string()))?;
@@ -90,15 +90,15 @@ impl Process {
         let frame = match self.request(invocation) {
             Ok(frame) => frame,
             Err(failure) => {
-                let outcome = Outcome::bare(Verdict::Failed(failure), started.elapsed());
+                let outcome = Outcome::bare(CallVerdict::Failed(failure), started.elapsed());
                 return (outcome, Fate::Kept);
             }
         };
         let deadline = self.timer.passed(started + invocation.spec.limits.timeout());
         let exchange = exchange(&mut self.child, &frame, deadline, cancel).await;
         let (mut outcome, fate) = match exchange {
-            Exchange::Replied(Ok(Reply::Done(done))) => self.done(invocation, done),
-            Exchange::Replied(Ok(Reply::Ready(_))) => {
+            Exchange::Replied(Ok(ChildReply::Done(done))) => self.done(invocation, done),
+            Exchange::Replied(Ok(ChildReply::Ready(_))) => {
                 let problem = "the executor broke its protocol: ";
                 (died(&mut self.child, problem).await, Fate::Replaced)
             }
@@ -108,11 +108,11 @@ impl Process {
             Exchange::DeadlinePassed => {
                 let limit = invocation.spec.limits.timeout();
                 let text = format!("the call was stopped at its time limit of {limit:?}");
-                let verdict = Verdict::Failed(Failure::by_platform(FailureKind::Timeout, text));
+                let verdict = CallVerdict::Failed(Failure::by_platform(FailureKind::Timeout, text));
                 (stopped(&mut self.child, verdict).await, Fate::Replaced)
             }
             Exchange::Cancelled => {
-                (stopped(&mut self.child, Verdict::Cancelled).await, Fate::Replaced)
+                (stopped(&mut self.child, CallVerdict::Cancelled).await, Fate::Replaced)
             }
         };
         outcome.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -185,24 +185,24 @@ async fn died(child: &mut Child, problem: &str) -> Outcome {
     let death = child.end_by_itself().await;
     let output = child.take_output();
     let text = format!("{problem}{}", death.describe(&output));
-    let verdict = Verdict::Failed(Failure::by_platform(FailureKind::ExecutorDied, text));
+    let verdict = CallVerdict::Failed(Failure::by_platform(FailureKind::ExecutorDied, text));
     with_output(verdict, output, death.peak_memory_bytes)
 }
 
 /// The outcome of a call that was stopped, once its code has ended.
-async fn stopped(child: &mut Child, verdict: Verdict) -> Outcome {
+async fn stopped(child: &mut Child, verdict: CallVerdict) -> Outcome {
     let death = child.end().await;
     let output = child.take_output();
     with_output(verdict, output, death.peak_memory_bytes)
 }
 
-fn with_output(verdict: Verdict, output: Output, peak_memory_bytes: u64) -> Outcome {
+fn with_output(verdict: CallVerdict, output: Output, peak_memory_bytes: u64) -> Outcome {
     let Output { stdout, stderr } = output;
     Outcome { stdout, stderr, peak_memory_bytes, ..Outcome::bare(verdict, Duration::ZERO) }
 }
 
 fn outcome_of(done: Done, output: Output) -> Outcome {
-    let verdict = done.result.map_or_else(Verdict::Failed, Verdict::Completed);
+    let verdict = done.result.map_or_else(CallVerdict::Failed, CallVerdict::Completed);
     Outcome { phases: done.phases, ..with_output(verdict, output, done.peak_memory_bytes) }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use belljar_core::grants::Offers;
+use belljar_core::grants::GrantPolicy;
 use belljar_core::guest::GuestModules;
 use belljar_core::task::{PythonVersion, Runtime, TaskClass};
 use serde::Deserialize;
@@ -47,28 +47,28 @@ impl SandboxExecutor {
     pub const PROGRAM: &str = "belljar-sandbox";
 
     /// The executor over children of `command` with the guest in the directory `guest`. It grants what
-    /// `offers` holds.
+    /// `grant_policy` holds.
     #[must_use]
     pub fn new(
         python: PythonVersion,
         command: ChildCommand,
         guest: PathBuf,
-        offers: Offers,
+        grant_policy: GrantPolicy,
     ) -> Self {
         let class = TaskClass { runtime: Runtime::Sandbox, python };
         let modules = guest.join("modules.json");
         let mut command = command.option("--guest", guest);
-        for dir in &offers.read {
+        for dir in &grant_policy.read {
             command = command.option("--grant-read", dir);
         }
-        Self { processes: Processes { class, command, offers }, modules }
+        Self { processes: Processes { class, command, grant_policy }, modules }
     }
 
     fn installed(installation: &Installation, python: PythonVersion) -> Result<Self, NotInstalled> {
         let command = ChildCommand::new(installation.program(SandboxExecutor::PROGRAM)?);
         let command = installation.with_python_path(command)?;
         let guest = installation.guest_of(python)?;
-        Ok(Self::new(python, command, guest, installation.offers.clone()))
+        Ok(Self::new(python, command, guest, installation.grant_policy.clone()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the dispatcher knows of this worker, so that only changes are sent. Pure.
 
 use belljar_core::guest::GuestModules;
-use belljar_core::message::{FromWorker, Registration};
+use belljar_core::message::{FromWorker, WorkerRegistration};
 use belljar_core::task::TaskAttempt;
 use belljar_core::task::TaskClass;
 
@@ -55,8 +55,8 @@ enum Inventory {
 
 impl Announced {
     /// What the registration said.
-    pub(crate) fn by(registration: &Registration) -> Self {
-        let Registration { classes, window, .. } = registration.clone();
+    pub(crate) fn by(registration: &WorkerRegistration) -> Self {
+        let WorkerRegistration { classes, window, .. } = registration.clone();
         let capabilities = Capabilities { classes, guests: Vec::new() };
         Self { inventory: Inventory::Due, duty: Duty::Serving, capabilities, window }
     }
@@ -82,7 +82,7 @@ impl Announced {
         let mut batch = Vec::new();
         if self.inventory == Inventory::Due {
             self.inventory = Inventory::Sent;
-            batch.push(FromWorker::Held(held()));
+            batch.push(FromWorker::InFlight(held()));
         }
         if self.duty != duty {
             self.duty = duty;

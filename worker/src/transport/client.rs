@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use belljar_core::id::WorkerId;
 use belljar_core::message::{
-    FromDispatcher, FromWorker, Refusal, Registration, SessionId,
+    FromDispatcher, FromWorker, RejectReason, WorkerRegistration, SessionId,
 };
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -107,14 +107,14 @@ impl WorkerClient {
         tokio::spawn(async move { pool.drain(deadline).await });
     }
 
-    pub(crate) fn registration(&self) -> Registration {
+    pub(crate) fn registration(&self) -> WorkerRegistration {
         self.session.registration(self.pool.window())
     }
 
     pub(crate) fn welcomed(
         &mut self,
         session: SessionId,
-        registration: &Registration,
+        registration: &WorkerRegistration,
     ) -> Announced {
         self.session.welcomed(session, registration)
     }
@@ -135,7 +135,7 @@ impl WorkerClient {
     pub(crate) fn handle_message(&mut self, message: &Bytes) -> Result<(), Rejected> {
         let batch = belljar_core::message::decode::<FromDispatcher>(message).map_err(|error| {
             let text = format!("the dispatcher sent a malformed message: {error}");
-            Rejected { reason: Refusal::Malformed, text }
+            Rejected { reason: RejectReason::Malformed, text }
         })?;
         for message in batch {
             let commands = self.session.handle_message(message)?;

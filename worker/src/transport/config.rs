@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use belljar_core::message::{Mode, Secret};
+use belljar_core::message::{DeliveryMode, Secret};
 use belljar_wire::ConnectConfig;
 
 use crate::config::PoolConfig;
@@ -13,7 +13,7 @@ pub struct WorkerConfig {
     /// Where the dispatcher is.
     pub endpoint: ConnectConfig,
     /// How tasks get here.
-    pub mode: Mode,
+    pub mode: DeliveryMode,
     /// What both sides must hold. Without one the dispatcher need not prove anything.
     pub secret: Option<Secret>,
     /// What runs them.

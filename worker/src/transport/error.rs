@@ -1,6 +1,6 @@
 //! What ends a worker process before its time.
 
-use belljar_core::message::Refusal;
+use belljar_core::message::RejectReason;
 use belljar_wire::ConnectError;
 
 /// Why a worker cannot serve. A connection that breaks is none of these: it is made again.
@@ -10,7 +10,7 @@ pub enum WorkerError {
     #[error("the dispatcher refuses this worker: {text}{}", hint(*reason))]
     Refused {
         /// Why, for programs.
-        reason: Refusal,
+        reason: RejectReason,
         /// Why, in the dispatcher's words.
         text: String,
     },
@@ -22,11 +22,11 @@ pub enum WorkerError {
     Connect(#[source] ConnectError),
 }
 
-const fn hint(reason: Refusal) -> &'static str {
+const fn hint(reason: RejectReason) -> &'static str {
     match reason {
-        Refusal::Version => " (run the same version of belljar on both sides)",
-        Refusal::Secret => " (give both sides the same secret)",
-        Refusal::Mode => " (start the worker in the dispatcher's mode)",
-        Refusal::Session | Refusal::Unavailable | Refusal::Malformed => "",
+        RejectReason::Version => " (run the same version of belljar on both sides)",
+        RejectReason::Secret => " (give both sides the same secret)",
+        RejectReason::DeliveryMode => " (start the worker in the dispatcher's mode)",
+        RejectReason::Session | RejectReason::Unavailable | RejectReason::Malformed => "",
     }
 }

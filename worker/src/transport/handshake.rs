@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use belljar_core::message::{
-    FromDispatcher, FromWorker, Refusal, Registration, SessionId, VERSION, accepts, decode, encode,
+    FromDispatcher, FromWorker, RejectReason, WorkerRegistration, SessionId, VERSION, accepts, decode, encode,
 };
 use belljar_wire::{Broken, ConnectError, Dealer, Req};
 use bytes::Bytes;
@@ -87,12 +87,12 @@ fn with_sources(error: &dyn std::error::Error) -> String {
 }
 
 /// What a refusal means for the worker.
-fn refused(reason: Refusal, text: String) -> Ended {
+fn refused(reason: RejectReason, text: String) -> Ended {
     match reason {
-        Refusal::Version | Refusal::Secret | Refusal::Mode => {
+        RejectReason::Version | RejectReason::Secret | RejectReason::DeliveryMode => {
             Ended::Fatal(WorkerError::Refused { reason, text })
         }
-        Refusal::Session | Refusal::Unavailable | Refusal::Malformed => Ended::broken(text),
+        RejectReason::Session | RejectReason::Unavailable | RejectReason::Malformed => Ended::broken(text),
     }
 }
 
@@ -126,7 +126,7 @@ pub(crate) struct Welcome {
 pub(crate) async fn register(
     socket: &mut impl Ask,
     config: &WorkerConfig,
-    registration: &Registration,
+    registration: &WorkerRegistration,
 ) -> Result<Welcome, Ended> {
     let deadline = config.endpoint.limits.handshake;
     let hello = encode(&[FromWorker::Hello { version: VERSION }]);
@@ -134,7 +134,7 @@ pub(crate) async fn register(
         FromDispatcher::Challenge { version: VERSION, nonce, .. } => nonce,
         FromDispatcher::Challenge { version, .. } => {
             let text = format!("it speaks version {version}, not {VERSION}");
-            return Err(refused(Refusal::Version, text));
+            return Err(refused(RejectReason::Version, text));
         }
         other => return Err(unexpected(other)),
     };
@@ -164,7 +164,7 @@ fn only(answer: &Bytes) -> Result<FromDispatcher, Ended> {
 
 fn unexpected(message: FromDispatcher) -> Ended {
     match message {
-        FromDispatcher::Refused { reason, text } => refused(reason, text),
+        FromDispatcher::Rejected { reason, text } => refused(reason, text),
         _ => Ended::broken("the dispatcher spoke out of turn"),
     }
 }

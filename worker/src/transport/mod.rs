@@ -29,7 +29,7 @@ mod session;
 use std::time::Duration;
 
 use belljar_core::id::WorkerId;
-use belljar_core::message::Mode;
+use belljar_core::message::DeliveryMode;
 use belljar_wire::Backoff;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -77,8 +77,8 @@ async fn serve(client: &mut WorkerClient, config: &WorkerConfig) -> Result<(), W
         }
         let begun = Instant::now();
         let ended = match config.mode {
-            Mode::Push => connect::<PushConnection>(client, config).await,
-            Mode::Pull => connect::<PullConnection>(client, config).await,
+            DeliveryMode::Push => connect::<PushConnection>(client, config).await,
+            DeliveryMode::Pull => connect::<PullConnection>(client, config).await,
         };
         let reason = match ended {
             Ended::Done => return Ok(()),

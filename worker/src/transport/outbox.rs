@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use belljar_core::limits::{BATCH_BYTES, MAX_PAYLOAD_BYTES};
 use belljar_core::message::FromWorker;
-use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, Verdict};
+use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, CallVerdict};
 use belljar_core::task::TaskAttempt;
 
 /// What is to be said until it is acknowledged.
@@ -32,7 +32,7 @@ impl Outbox {
         if bytes > MAX_PAYLOAD_BYTES {
             let text = format!("the result of {bytes} bytes is too large to be sent");
             let failure = Failure::by_platform(FailureKind::Limit, text);
-            report.outcome.verdict = Verdict::Failed(failure);
+            report.outcome.verdict = CallVerdict::Failed(failure);
         }
         self.reports.push_back(report);
     }
@@ -123,11 +123,11 @@ impl Outbox {
 /// About how many bytes an outcome has on its way.
 fn size(outcome: &Outcome) -> usize {
     let verdict = match &outcome.verdict {
-        Verdict::Completed(value) => value.len(),
-        Verdict::Failed(failure) => {
+        CallVerdict::Completed(value) => value.len(),
+        CallVerdict::Failed(failure) => {
             failure.exception.len() + failure.message.len() + failure.traceback.len()
         }
-        Verdict::Cancelled => 0,
+        CallVerdict::Cancelled => 0,
     };
     128 + verdict + outcome.stdout.bytes.len() + outcome.stderr.bytes.len()
 }
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     fn report(bytes: usize) -> Report {
-        let value = Verdict::Completed(Bytes::from(vec![0; bytes]));
+        let value = CallVerdict::Completed(Bytes::from(vec![0; bytes]));
         let outcome = Outcome::bare(value, Duration::ZERO);
         let task = TaskAttempt { task_id: TaskId::random(), attempt: Attempt(1) };
         Report { task, outcome }
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(sequences(&mut outbox).len(), 3);
         let Sealed::Reports(last) = &outbox.sealed[&3] else { panic!("reports") };
         let kind = |report: &Report| match &report.outcome.verdict {
-            Verdict::Failed(failure) => Some(failure.kind),
+            CallVerdict::Failed(failure) => Some(failure.kind),
             _ => None,
         };
         assert_eq!(last.last().and_then(kind), Some(FailureKind::Limit));

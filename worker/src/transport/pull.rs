@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use belljar_core::message::{FromWorker, Registration, encode};
+use belljar_core::message::{FromWorker, WorkerRegistration, encode};
 use belljar_wire::{Broken, Req};
 use bytes::Bytes;
 use tokio::task::JoinSet;
@@ -60,7 +60,7 @@ impl Connection for PullConnection {
 
 async fn registered(
     config: &WorkerConfig,
-    registration: &Registration,
+    registration: &WorkerRegistration,
 ) -> Result<(Req, Welcome), Ended> {
     let mut req = Req::connect(&config.endpoint).await?;
     let welcome = register(&mut req, config, registration).await?;

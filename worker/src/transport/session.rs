@@ -7,9 +7,9 @@ use belljar_core::id::WorkerId;
 use belljar_core::invocation::Invocation;
 use belljar_core::limits::BATCH_BYTES;
 use belljar_core::message::{
-    FromDispatcher, FromWorker, Mode, Nonce, Refusal, Registration, SessionId,
+    FromDispatcher, FromWorker, DeliveryMode, Nonce, RejectReason, WorkerRegistration, SessionId,
 };
-use belljar_core::outcome::{Outcome, Report, Verdict};
+use belljar_core::outcome::{Outcome, Report, CallVerdict};
 use belljar_core::task::TaskAttempt;
 
 use super::announced::{Announced, Capabilities, Duty};
@@ -31,7 +31,7 @@ pub(crate) enum PoolCommand {
 /// The dispatcher refuses to go on.
 #[derive(Debug)]
 pub(crate) struct Rejected {
-    pub(crate) reason: Refusal,
+    pub(crate) reason: RejectReason,
     pub(crate) text: String,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Rejected {
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerInfo {
     pub(crate) worker: WorkerId,
-    pub(crate) mode: Mode,
+    pub(crate) mode: DeliveryMode,
     pub(crate) slots: usize,
     pub(crate) host: String,
     pub(crate) version: String,
@@ -107,8 +107,8 @@ impl WorkerSession {
     }
 
     /// What a new connection begins with; `window` is the pool's.
-    pub(crate) fn registration(&self, window: usize) -> Registration {
-        Registration {
+    pub(crate) fn registration(&self, window: usize) -> WorkerRegistration {
+        WorkerRegistration {
             worker: self.info.worker,
             session: self.id,
             mode: self.info.mode,
@@ -126,7 +126,7 @@ impl WorkerSession {
     pub(crate) fn welcomed(
         &mut self,
         session: SessionId,
-        registration: &Registration,
+        registration: &WorkerRegistration,
     ) -> Announced {
         if self.id != Some(session) {
             self.id = Some(session);
@@ -202,10 +202,10 @@ impl WorkerSession {
             FromDispatcher::Ack(sequences) => self.outbox.acknowledge(&sequences),
             FromDispatcher::Heartbeat => {}
             FromDispatcher::Drain => return Ok(vec![PoolCommand::Drain]),
-            FromDispatcher::Refused { reason, text } => return Err(Rejected { reason, text }),
+            FromDispatcher::Rejected { reason, text } => return Err(Rejected { reason, text }),
             FromDispatcher::Challenge { .. } | FromDispatcher::Welcome { .. } => {
                 let text = "the dispatcher sent a handshake message out of turn".to_owned();
-                return Err(Rejected { reason: Refusal::Malformed, text });
+                return Err(Rejected { reason: RejectReason::Malformed, text });
             }
         }
         Ok(Vec::new())
@@ -219,7 +219,7 @@ impl WorkerSession {
             }
             Accepted::Run(invocation) => Some(PoolCommand::Submit(invocation)),
             Accepted::Stopped(task) => {
-                let outcome = Outcome::bare(Verdict::Cancelled, Duration::ZERO);
+                let outcome = Outcome::bare(CallVerdict::Cancelled, Duration::ZERO);
                 self.report(Report { task, outcome });
                 None
             }
@@ -245,7 +245,7 @@ mod tests {
     fn session() -> (WorkerSession, Announced) {
         let worker = WorkerId::random();
         let (host, version) = (String::new(), String::new());
-        let info = WorkerInfo { worker, mode: Mode::Push, slots: 2, host, version };
+        let info = WorkerInfo { worker, mode: DeliveryMode::Push, slots: 2, host, version };
         let mut session = WorkerSession::new(info);
         let (announced, _) = welcome(&mut session, SessionId::random());
         (session, announced)
@@ -259,7 +259,7 @@ mod tests {
         let window = registration.window;
         let batch =
             announced.update(Duty::Serving, &Capabilities::default(), window, || session.held());
-        let [FromWorker::Held(held)] = &batch[..] else { panic!("{batch:?}") };
+        let [FromWorker::InFlight(held)] = &batch[..] else { panic!("{batch:?}") };
         (announced, held.clone())
     }
 
@@ -321,7 +321,7 @@ mod tests {
         assert!(bytes < belljar_wire::Limits::default().first_message_bytes, "{bytes}");
         let mut announced = session.welcomed(SessionId::random(), &registration);
         let said = session.messages(&mut announced, 8);
-        assert!(matches!(&said[0], FromWorker::Held(held) if held.len() == 10_000), "{said:?}");
+        assert!(matches!(&said[0], FromWorker::InFlight(held) if held.len() == 10_000), "{said:?}");
     }
 
     #[test]
@@ -334,7 +334,7 @@ mod tests {
         assert!(send(&mut session, task.clone()).is_empty());
         let said = session.messages(&mut announced, 8);
         let [FromWorker::Reports { reports, .. }] = &said[..] else { panic!("{said:?}") };
-        assert_eq!(reports[0].outcome.verdict, Verdict::Cancelled);
+        assert_eq!(reports[0].outcome.verdict, CallVerdict::Cancelled);
     }
 
     #[test]

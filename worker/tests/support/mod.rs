@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use belljar_core::grants::Offers;
+use belljar_core::grants::GrantPolicy;
 use belljar_core::id::TaskId;
 use belljar_core::invocation::Invocation;
-use belljar_core::outcome::{Failure, FailureKind, Outcome, Verdict};
+use belljar_core::outcome::{Failure, FailureKind, Outcome, CallVerdict};
 use belljar_core::task::{PythonVersion, Runtime, TaskClass};
 use belljar_pickle::payload;
 use belljar_testkit::process::{self, Process};
@@ -47,7 +47,7 @@ pub(crate) fn command() -> ChildCommand {
 
 /// A pool of native slots.
 pub(crate) fn pool(slots: usize) -> PoolConfig {
-    let executor = NativeExecutor::new(PythonVersion::default(), command(), Offers::default());
+    let executor = NativeExecutor::new(PythonVersion::default(), command(), GrantPolicy::default());
     PoolConfig { slots, executors: vec![Arc::new(executor)] }
 }
 
@@ -131,7 +131,7 @@ impl Rig {
         let mark = TaskId::random().to_string();
         let executor = |(python, mut command): (PythonVersion, ChildCommand)| {
             command.env.push(("BELLJAR_TEST_RIG".into(), mark.clone().into()));
-            let executor = NativeExecutor::new(python, command, Offers::default());
+            let executor = NativeExecutor::new(python, command, GrantPolicy::default());
             Arc::new(executor) as Arc<dyn Executor>
         };
         let executors = commands.into_iter().map(executor).collect();
@@ -213,14 +213,14 @@ def f():
 
 pub(crate) fn completed(outcome: &Outcome) -> Bytes {
     match &outcome.verdict {
-        Verdict::Completed(value) => value.clone(),
+        CallVerdict::Completed(value) => value.clone(),
         other => panic!("not completed: {other:?} stderr: {:?}", outcome.stderr.bytes),
     }
 }
 
 pub(crate) fn failed(outcome: &Outcome) -> Failure {
     match &outcome.verdict {
-        Verdict::Failed(failure) => failure.clone(),
+        CallVerdict::Failed(failure) => failure.clone(),
         other => panic!("not failed: {other:?}"),
     }
 }

@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use belljar_core::id::{DispatcherId, TaskId, WorkerId};
-use belljar_core::outcome::{Outcome, Verdict};
+use belljar_core::outcome::{CallVerdict, Outcome, Report};
 use belljar_core::task::TaskClass;
 use belljar_gateway::{Config, GatewayError, Stopped};
-use belljar_store::record::{ClaimedTask, Finished, Timestamp, Want, WorkerRecord};
+use belljar_store::record::{ClaimedTask, Completion, Timestamp, Demand, WorkerRecord};
 use belljar_store::{Store, StoreConfig};
 use belljar_testkit::Redis;
 use bytes::Bytes;
@@ -119,30 +119,30 @@ impl Dispatcher {
             classes: self.classes.clone(),
             since: Timestamp(1),
         };
-        self.store.beat(self.id, &self.classes, &[worker]).await.expect("a beat");
+        self.store.heartbeat(self.id, &self.classes, &[worker]).await.expect("a beat");
     }
 
     pub(crate) async fn claim(&self, count: usize) -> Vec<ClaimedTask> {
-        let want = Want { classes: self.classes.clone(), count };
+        let want = Demand { classes: self.classes.clone(), count };
         self.store.claim(self.id, &[want]).await.expect("a claim")
     }
 
-    pub(crate) async fn finish(&self, task: &ClaimedTask, verdict: Verdict) {
+    pub(crate) async fn finish(&self, task: &ClaimedTask, verdict: CallVerdict) {
         let outcome = Outcome::bare(verdict, Duration::from_millis(3));
         self.finish_with(task, outcome).await;
     }
 
     pub(crate) async fn finish_with(&self, task: &ClaimedTask, outcome: Outcome) {
-        let (id, attempt, worker) = (task.id, task.attempt, self.worker);
-        let finished = Finished { id, attempt, worker, outcome };
-        self.store.finish(self.id, 0, &[finished]).await.expect("a finish");
+        let report = Report { task: task.task(), outcome };
+        let finished = Completion { worker: self.worker, report };
+        self.store.complete(self.id, 0, &[finished]).await.expect("a finish");
     }
 
     /// Claims one task and completes it with `value`.
     pub(crate) async fn complete_one(&self, value: &'static [u8]) -> TaskId {
         let task = self.claim(1).await.pop().expect("a task is queued");
-        self.finish(&task, Verdict::Completed(Bytes::from_static(value))).await;
-        task.id
+        self.finish(&task, CallVerdict::Completed(Bytes::from_static(value))).await;
+        task.id()
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::os::fd::FromRawFd;
 
-use belljar_core::frame::{self, CHILD_FD, Call, Done, FrameError, Granted, Ready, Reply};
+use belljar_core::frame::{self, CHILD_FD, Call, Done, FrameError, Granted, Ready, ChildReply};
 use belljar_core::task::CodeHash;
 use belljar_sandbox::{Error, GrantedAccess, Limits, Sandbox};
 use bytes::Bytes;
@@ -43,7 +43,7 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
 
     let description = sandbox.description();
     let (python, dill) = (description.python.clone(), description.dill.clone());
-    frame::write(&mut replies, &Reply::Ready(Ready { python, dill }))?;
+    frame::write(&mut replies, &ChildReply::Ready(Ready { python, dill }))?;
     let mut functions: HashMap<CodeHash, Bytes> = HashMap::new();
     while let Some(call) = frame::read::<Call>(&mut calls)? {
         let Call { invocation, evict, granted } = call;
@@ -67,7 +67,7 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
             peak_memory_bytes: answer.peak_memory_bytes,
             left_behind: None,
         };
-        frame::write(&mut replies, &Reply::Done(done))?;
+        frame::write(&mut replies, &ChildReply::Done(done))?;
         // While the parent is busy with the answer.
         sandbox.prepare()?;
     }
