@@ -71,7 +71,7 @@ check: tools guest ## The fast part of CI: format, lints, types, unit tests (one
 	cd client && ../.belljar/tools/bin/mypy --python-executable ../$(VENV)/bin/python
 	cargo test --workspace --locked --lib --bins $(FAILPOINTS)
 
-faults: setup guest ## Kill processes at exact moments and break connections under load; ARGS names cells.
+faults: setup guest ## Kill processes at exact moments and break connections under load; ARGS names scenarios.
 	cargo build --workspace --locked --bins $(FAILPOINTS)
 	@$(TARGET)/debug/belljar-faults $(ARGS)
 

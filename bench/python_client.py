@@ -14,13 +14,16 @@ import http.client
 import json
 import os
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import dill
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "testkit/python"))
+
+import belljar_testkit
 
 TICK = os.sysconf("SC_CLK_TCK")
 BATCHES = 5
@@ -219,19 +222,10 @@ def drain(client, count, runtime):
 
 @contextlib.contextmanager
 def service(belljar, mode, slots=2, workers=1, environment=None):
-    """`belljar up` over a store of its own, with these variables: its process id and address."""
-    with tempfile.TemporaryDirectory() as data:
-        # A measurement that is killed takes its service along.
-        command = ["setpriv", "--pdeathsig", "TERM", belljar, "up", "-m", mode, "-w", str(slots), "--workers", str(workers)]
-        command += ["--listen", "127.0.0.1:0", "--data", data]
-        variables = {**os.environ, **(environment or {})}
-        up = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables)
-        try:
-            yield up.pid, up.stdout.readline().rsplit(" ", 1)[1].strip()
-        finally:
-            up.terminate()
-            up.wait()
-            up.stdout.close()
+    """`belljar up` over its own store, with these variables: its process id and address."""
+    options = ["-m", mode, "-w", str(slots), "--workers", str(workers)]
+    with belljar_testkit.Service(belljar, *options, env={**os.environ, **(environment or {})}) as up:
+        yield up.pid, up.url
 
 
 def arguments(description):

@@ -59,7 +59,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def site() -> str:
     """The packages of the native interpreter: `BELLJAR_SITE`, or those that `make setup` installs."""
-    return os.environ.get("BELLJAR_SITE") or str(ROOT / ".belljar/venv/lib/python3.11/site-packages")
+    return os.environ.get("BELLJAR_SITE") or str(next(ROOT.glob(".belljar/venv/lib/python*/site-packages")))
 
 
 _shared: Optional[Service] = None

@@ -1,4 +1,4 @@
-"""What the fault harness has run: functions that leave a trace of every execution."""
+"""The functions of the fault harness. They write every execution to a file."""
 
 import itertools
 import json
@@ -9,24 +9,24 @@ import time
 _runs = itertools.count(1)
 
 
-def native(key, side):
-    """Notes its start and its end in the file `side`, and returns which execution this was."""
+def native(key, executions):
+    """Appends its start and end to the file `executions`, and returns which execution this was."""
     run = f"{os.getpid()}.{next(_runs)}"
-    _note(side, key, run, "start")
+    _write(executions, key, run, "start")
     time.sleep(0.003)
-    _note(side, key, run, "end")
+    _write(executions, key, run, "end")
     return f"{key} {run}"
 
 
-def sandbox(key, side):
-    """The same where there are no files: the execution is named, and not noted."""
+def sandbox(key, executions):
+    """The same without files: the execution has a name and is not written."""
     return f"{key} {random.getrandbits(48):x}.0"
 
 
-def _note(side, key, run, phase):
+def _write(executions, key, run, phase):
     at_us = time.monotonic_ns() // 1000
     line = {"key": int(key), "run": run, "pid": os.getpid(), "phase": phase, "at_us": at_us}
-    # One write to the end of the file: lines of several processes stay whole.
-    file = os.open(side, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    # A single append keeps the lines of several processes whole.
+    file = os.open(executions, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(file, json.dumps(line).encode() + b"\n")
     os.close(file)

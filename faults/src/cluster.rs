@@ -1,4 +1,4 @@
-//! The processes of one service, each started, killed and started again by itself.
+//! The processes of one service. Each can be killed and restarted on its own.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,126 +10,125 @@ use belljar_testkit::{Program, Redis};
 use rustix::process::Signal;
 use tokio::runtime::Handle;
 
-use crate::cell::{Cell, Fault, Link, Mode, Stage, Victim};
 use crate::control::Control;
 use crate::proxy::{Proxy, Target};
+use crate::scenario::{Connection, DispatchMode, Fault, Scenario, Stage, Victim};
 
 /// How many worker processes there are in pull and push, and how many slots each has.
 const WORKERS: usize = 2;
 const SLOTS: usize = 2;
-/// How long a process may take to say that it is there.
+/// How long a process may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// The pause before a process that died is started again, as `belljar up` makes it.
+/// The pause before a dead process is restarted, as `belljar up` makes it.
 const RESTART_PAUSE: Duration = Duration::from_millis(50);
 
 /// A service of several processes over a Redis of its own.
 #[derive(Debug)]
 pub struct Cluster {
-    // Workers end before what they are connected to: dropped in this order.
+    // They are dropped in this order: workers end before what they are connected to.
     workers: Vec<Program>,
     dispatcher: Program,
     gateway: Program,
     redis: Redis,
     control: Control,
-    proxies: Vec<(Link, Proxy)>,
+    proxies: Vec<(Connection, Proxy)>,
     base: String,
 }
 
-/// The parts of a cluster that is being started.
+/// What a cluster that is being started has so far.
 struct Builder<'a> {
     dir: &'a Path,
     redis: Redis,
     control: Control,
-    cell: Cell,
+    scenario: Scenario,
     runtime: &'a Handle,
-    proxies: Vec<(Link, Proxy)>,
+    proxies: Vec<(Connection, Proxy)>,
 }
 
 impl Builder<'_> {
-    fn belljar(&self, name: &str, words: &[&str]) -> Result<Program> {
+    fn belljar(&self, name: &str, args: &[&str]) -> Result<Program> {
         let log = self.dir.join(format!("{name}.log"));
         let environment = vec![("BELLJAR_FAULT_SOCKET".into(), self.control.socket().into())];
-        let part = Program::belljar(words, environment, Some(log))?;
+        let part = Program::belljar(args, environment, Some(log))?;
         await_control(&part, &self.control)?;
         Ok(part)
     }
 
-    /// Where a process is to connect: past the proxy, if this connection is to be broken.
-    fn by(&mut self, link: Link, target: Target) -> Result<Option<SocketAddr>> {
-        if !matches!(self.cell.fault, Fault::Network(broken, _) if broken == link) {
+    /// The address of the proxy for this connection, if the scenario breaks it.
+    fn proxy(&mut self, connection: Connection, target: Target) -> Result<Option<SocketAddr>> {
+        if !matches!(self.scenario.fault, Fault::Network(broken, _) if broken == connection) {
             return Ok(None);
         }
         let proxy = Proxy::start(self.runtime, target)?;
         let address = proxy.address();
-        self.proxies.push((link, proxy));
+        self.proxies.push((connection, proxy));
         Ok(Some(address))
     }
 
-    fn redis_url(&mut self, link: Link) -> Result<String> {
+    fn redis_url(&mut self, connection: Connection) -> Result<String> {
         let socket = self.redis.socket();
-        let by = self.by(link, Target::Unix(socket))?;
-        let direct = || self.redis.url();
-        Ok(by.map_or_else(direct, |address| format!("redis://{address}")))
+        let proxy = self.proxy(connection, Target::Unix(socket))?;
+        Ok(proxy.map_or_else(|| self.redis.url(), |address| format!("redis://{address}")))
     }
 }
 
 impl Cluster {
-    /// Starts everything below `dir`, whose path must be short enough for sockets.
+    /// Starts everything in `dir`, whose path must be short enough for sockets.
     ///
     /// # Errors
-    /// A part does not start, or was built without fail points.
-    pub fn start(dir: &Path, cell: Cell, runtime: &Handle) -> Result<Self> {
+    /// A process does not start, or was built without fail points.
+    pub fn start(dir: &Path, scenario: Scenario, runtime: &Handle) -> Result<Self> {
         let redis = Redis::start_in(dir, Redis::DURABLE)?;
         let control = Control::listen(&dir.join("faults.sock"))?;
-        let mut builder = Builder { dir, redis, control, cell, runtime, proxies: Vec::new() };
+        let mut builder = Builder { dir, redis, control, scenario, runtime, proxies: Vec::new() };
 
-        let url = builder.redis_url(Link::GatewayRedis)?;
-        let words = ["gateway", "--listen", "127.0.0.1:0", "--redis", &url];
-        let mut gateway = builder.belljar("gateway", &words)?;
+        let url = builder.redis_url(Connection::GatewayRedis)?;
+        let args = ["gateway", "--listen", "127.0.0.1:0", "--redis", &url];
+        let mut gateway = builder.belljar("gateway", &args)?;
         let at = gateway.line_after("belljar gateway listens at http://")?;
         gateway.replace_option("--listen", &at);
-        let by = builder.by(Link::ClientGateway, Target::Tcp(at.parse()?))?;
-        let base = format!("http://{}", by.map_or(at, |address| address.to_string()));
+        let proxy = builder.proxy(Connection::ClientGateway, Target::Tcp(at.parse()?))?;
+        let base = format!("http://{}", proxy.map_or(at, |address| address.to_string()));
 
         let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
-        let runtimes = if cell.is_sandboxed() { "sandbox" } else { "native" };
+        let runtimes = if scenario.is_sandboxed() { "sandbox" } else { "native" };
         let executors = ["--runtime", runtimes, "--python-path", modules];
-        let url = builder.redis_url(Link::DispatcherRedis)?;
-        let mode = cell.mode.as_str();
+        let url = builder.redis_url(Connection::DispatcherRedis)?;
+        let mode = scenario.mode.as_str();
         let slots = (WORKERS * SLOTS).to_string();
-        let mut words = vec!["dispatcher", "-m", mode, "-p", "0", "--redis", &url, "-w", &slots];
-        words.extend(executors);
-        let mut dispatcher = builder.belljar("dispatcher", &words)?;
+        let mut args = vec!["dispatcher", "-m", mode, "-p", "0", "--redis", &url, "-w", &slots];
+        args.extend(executors);
+        let mut dispatcher = builder.belljar("dispatcher", &args)?;
         let mut workers = Vec::new();
-        if cell.mode != Mode::Local {
+        if scenario.mode != DispatchMode::Local {
             let at = dispatcher.line_after("belljar dispatcher takes workers at tcp://")?;
             let at: SocketAddr = at.parse()?;
             dispatcher.replace_option("-p", &at.port().to_string());
-            let by = builder.by(Link::DispatcherWorker, Target::Tcp(at))?.unwrap_or(at);
-            let (slots, endpoint) = (SLOTS.to_string(), format!("tcp://{by}"));
-            let mut words = vec!["worker", mode, &slots, &endpoint];
-            words.extend(executors);
+            let proxy = builder.proxy(Connection::DispatcherWorker, Target::Tcp(at))?.unwrap_or(at);
+            let (slots, endpoint) = (SLOTS.to_string(), format!("tcp://{proxy}"));
+            let mut args = vec!["worker", mode, &slots, &endpoint];
+            args.extend(executors);
             for number in 0..WORKERS {
-                workers.push(builder.belljar(&format!("worker-{number}"), &words)?);
+                workers.push(builder.belljar(&format!("worker-{number}"), &args)?);
             }
         }
         let Builder { redis, control, proxies, .. } = builder;
         Ok(Self { workers, dispatcher, gateway, redis, control, proxies, base })
     }
 
-    /// Where clients find it.
+    /// Where clients reach it.
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base
     }
 
-    /// The proxy of the connection that is to be broken.
+    /// The proxy of the connection that the scenario breaks.
     #[must_use]
-    pub fn proxy(&self, link: Link) -> Option<&Proxy> {
-        self.proxies.iter().find(|(known, _)| *known == link).map(|(_, proxy)| proxy)
+    pub fn proxy(&self, connection: Connection) -> Option<&Proxy> {
+        self.proxies.iter().find(|(known, _)| *known == connection).map(|(_, proxy)| proxy)
     }
 
-    /// The processes in which a task comes to this stage.
+    /// The processes in which tasks reach this stage.
     fn at(&self, stage: Stage) -> Vec<u32> {
         match stage {
             Stage::BeforeEnqueue | Stage::Enqueued => vec![self.gateway.pid()],
@@ -146,11 +145,11 @@ impl Cluster {
         }
     }
 
-    /// Waits until a task has come to `stage`, and with its process standing still there, kills the
-    /// victim; `choice` chooses where there are several. Says who was killed.
+    /// Waits until a task reaches `stage`, where its process stops, and kills the victim. `choice` selects one
+    /// of several. Calls `killing` with a description first.
     ///
     /// # Errors
-    /// No task came there, or the victim is not there.
+    /// No task reaches the stage, or there is no victim.
     pub fn kill_at(
         &mut self,
         stage: Stage,
@@ -175,18 +174,18 @@ impl Cluster {
         if let Some(part) = self.parts().find(|part| part.pid() == target) {
             part.kill();
         } else if !eventually(START_TIMEOUT, gone) {
-            bail!("process {target} was killed and is still there");
+            bail!("process {target} was killed but is still there");
         }
         self.control.release(&pids);
         Ok(())
     }
 
-    /// Starts again what was killed, as a supervisor would; a worker sees to its children itself. Comes
-    /// back once the service is whole: the next fault shall meet it alone.
+    /// Restarts what was killed, as a supervisor would; a worker restarts its children itself. Returns once the
+    /// service is complete, so that each fault comes alone.
     ///
     /// # Errors
     /// It does not start.
-    pub fn start_again(&mut self, victim: Victim) -> Result<()> {
+    pub fn restart(&mut self, victim: Victim) -> Result<()> {
         if victim == Victim::Child {
             return Ok(());
         }
@@ -215,25 +214,25 @@ impl Cluster {
     }
 }
 
-/// How often a process has said that it can run tasks.
+/// How often a process has logged that it can run tasks.
 fn executors_up(part: &Program) -> usize {
     part.log().matches("executor is up").count()
 }
 
-/// Waits until a process can be stopped at fail points.
+/// Waits until a process is connected and can be stopped at fail points.
 fn await_control(part: &Program, control: &Control) -> Result<()> {
-    if control.knows(part.pid()) {
+    if control.is_connected(part.pid()) {
         return Ok(());
     }
     bail!(
-        "no word from the fail points; {}\n  \
+        "no connection from the fail points; {}\n  \
          hint: cargo build --workspace --bins --features belljar/failpoints",
         part.evidence()
     )
 }
 
-/// An interpreter below a worker, or below another: one that is idle has none left once they were killed,
-/// and starts the next when it gets a call.
+/// An interpreter of this worker or of another one. An idle worker whose interpreters were killed has none
+/// until its next call.
 fn child_of(worker: u32, others: &[u32], choice: usize) -> Result<u32> {
     let mut found = Vec::new();
     let _ = eventually(START_TIMEOUT, || {

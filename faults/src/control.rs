@@ -1,4 +1,4 @@
-//! Stops processes at fail points: the other side of `cli/src/faults.rs`, which describes the lines.
+//! Stops processes at fail points. `cli/src/faults.rs` is the other side and describes the protocol.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -11,19 +11,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use belljar_testkit::eventually;
 
-/// How long a process may take to say hello.
+/// How long a process may take to connect.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Connected = Arc<Mutex<HashMap<u32, UnixStream>>>;
 
-/// A process stands still at a point.
+/// A process has stopped at a fail point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Reached {
     pid: u32,
     point: String,
 }
 
-/// The harness's end of all control sockets.
+/// The harness's end of the control connections.
 #[derive(Debug)]
 pub(crate) struct Control {
     socket: PathBuf,
@@ -38,36 +38,36 @@ impl Control {
             .with_context(|| format!("cannot listen at `{}`", socket.display()))?;
         let connected = Connected::default();
         let (sender, reached) = mpsc::channel();
-        let known = Arc::clone(&connected);
+        let connections = Arc::clone(&connected);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (known, sender) = (Arc::clone(&known), sender.clone());
-                std::thread::spawn(move || hear(&stream, &known, &sender));
+                let (connections, sender) = (Arc::clone(&connections), sender.clone());
+                std::thread::spawn(move || read_lines(&stream, &connections, &sender));
             }
         });
         Ok(Self { socket: socket.to_owned(), connected, reached })
     }
 
-    /// Where processes are to connect.
+    /// Where processes connect.
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Waits until a process can be stopped; `false` where it does not come.
-    pub(crate) fn knows(&self, pid: u32) -> bool {
+    /// Waits until a process has connected. `false` if it does not.
+    pub(crate) fn is_connected(&self, pid: u32) -> bool {
         eventually(HELLO_TIMEOUT, || self.connected().contains_key(&pid))
     }
 
-    /// The first of these processes to come to `point`, which now stands still there.
-    pub(crate) fn stop_at(&self, point: &str, pids: &[u32], patience: Duration) -> Result<u32> {
+    /// Waits for the first of these processes to stop at `point`.
+    pub(crate) fn stop_at(&self, point: &str, pids: &[u32], timeout: Duration) -> Result<u32> {
         while self.reached.try_recv().is_ok() {}
-        self.say(pids, &format!("arm {point}"));
-        let end = Instant::now() + patience;
+        self.send(pids, &format!("arm {point}"));
+        let end = Instant::now() + timeout;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let Ok(reached) = self.reached.recv_timeout(left) else {
-                self.say(pids, "go");
-                bail!("none of {pids:?} came to `{point}` within {patience:?}");
+                self.send(pids, "go");
+                bail!("none of {pids:?} reached `{point}` within {timeout:?}");
             };
             if reached.point == point && pids.contains(&reached.pid) {
                 return Ok(reached.pid);
@@ -75,16 +75,16 @@ impl Control {
         }
     }
 
-    /// Lets these processes go on, and disarms them.
+    /// Lets these processes continue and disarms their fail points.
     pub(crate) fn release(&self, pids: &[u32]) {
-        self.say(pids, "go");
+        self.send(pids, "go");
     }
 
-    fn say(&self, pids: &[u32], command: &str) {
+    fn send(&self, pids: &[u32], command: &str) {
         let connected = self.connected();
         for stream in pids.iter().filter_map(|pid| connected.get(pid)) {
             let mut stream: &UnixStream = stream;
-            // One that was killed hears nothing.
+            // One that was killed does not read it.
             let _ = stream.write_all(format!("{command}\n").as_bytes());
         }
     }
@@ -94,8 +94,8 @@ impl Control {
     }
 }
 
-/// Takes what one process says, until it ends.
-fn hear(stream: &UnixStream, connected: &Connected, reached: &Sender<Reached>) {
+/// Reads the lines of one process until it ends.
+fn read_lines(stream: &UnixStream, connected: &Connected, reached: &Sender<Reached>) {
     let mut own = None;
     for line in BufReader::new(stream).lines().map_while(Result::ok) {
         if let Some(pid) = line.strip_prefix("hello ").and_then(|pid| pid.parse().ok()) {

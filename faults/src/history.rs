@@ -1,5 +1,5 @@
-//! What clients saw and what tasks did, one JSON object on a line. Times are microseconds of the
-//! system's monotonic clock, the same in all processes of a machine.
+//! What clients saw and what tasks did, one JSON object a line. Times are microseconds of the monotonic
+//! clock, which all processes of a machine share.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -11,18 +11,18 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Something that a client saw, or that was done to the service.
+/// An event and its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// When it was over.
+    /// When it had happened.
     pub at_us: u64,
     /// What it was.
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// What a line is about. A `key` is the idempotency key of a task: one for each task that a client
-/// wants, however often it has to ask.
+/// What a client saw, or what was done to the service. A `key` is the idempotency key of a task: each task
+/// has one, however often its submission is repeated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -33,92 +33,93 @@ pub enum Event {
         /// The service's.
         task: String,
     },
-    /// A task was looked at.
-    Seen {
-        /// Which.
+    /// A task was read.
+    Read {
+        /// The task.
         task: String,
         /// Its status.
         status: String,
-        /// Its result as it stands in the reply.
+        /// Its result, as in the reply.
         result: String,
-        /// When the question was sent.
+        /// When the request was sent.
         asked_us: u64,
     },
-    /// How many attempts the service says that it made.
+    /// How many attempts the service counts.
     Attempts {
-        /// At which task.
+        /// Of which task.
         task: String,
-        /// How many.
+        /// Their number.
         attempts: u32,
     },
     /// A fault began.
     Fault {
         /// What was done.
         what: String,
-        /// How soon after its end everything must be as before.
+        /// How soon after its end every open task must have ended.
         bound_ms: u64,
     },
-    /// The last fault is over; where that is not said, it was over as it began.
-    Healed,
-    /// The service's own books, with nothing left to do.
-    Books {
-        /// Whether they agree with its queues.
+    /// The last fault ended. A fault without this event ended when it began.
+    FaultEnded,
+    /// The service's own audit, when no task is left.
+    Audit {
+        /// Whether its counts agree with its queues.
         consistent: bool,
-        /// How many tasks it says that it took.
+        /// How many tasks it accepted.
         accepted: u64,
-        /// How many it says have ended.
+        /// How many have ended.
         ended: u64,
     },
 }
 
-/// What a task noted of one execution of itself.
+/// The start or end of an execution, written by the task itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
+pub struct Execution {
     /// The client's name for the task.
     pub key: u64,
-    /// Names the execution: no two have the same.
+    /// The execution; each has its own name.
     pub run: String,
     /// The process.
     pub pid: u32,
-    /// Whether it began or ended.
+    /// Whether it started or ended.
     pub phase: Phase,
     /// When.
     pub at_us: u64,
 }
 
-/// Of an execution.
+/// A moment of an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// It began.
+    /// It started.
     Start,
-    /// It came to its end.
+    /// It ended.
     End,
 }
 
-/// Everything that is known of a run.
+/// Everything that is known about a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     /// What clients saw.
     pub lines: Vec<Line>,
-    /// What tasks noted; `None` where they cannot write.
-    pub notes: Option<Vec<Note>>,
+    /// What tasks wrote; `None` for sandboxed ones, which cannot write.
+    pub executions: Option<Vec<Execution>>,
 }
 
 impl History {
-    /// Reads what a [`Recorder`] wrote, and the side file of the tasks where there is one.
+    /// Reads what a [`Recorder`] wrote, and what the tasks wrote if they could.
     ///
     /// # Errors
-    /// A file cannot be read, or is no history.
-    pub fn read(lines: &Path, notes: Option<&Path>) -> Result<Self> {
-        Ok(Self { lines: read_lines(lines)?, notes: notes.map(Self::read_notes).transpose()? })
+    /// A file cannot be read or parsed.
+    pub fn read(lines: &Path, executions: Option<&Path>) -> Result<Self> {
+        let executions = executions.map(Self::read_executions).transpose()?;
+        Ok(Self { lines: read_lines(lines)?, executions })
     }
 
-    /// Reads the side file of the tasks.
+    /// Reads what the tasks wrote.
     ///
     /// # Errors
-    /// It cannot be read, or is none.
-    pub fn read_notes(path: &Path) -> Result<Vec<Note>> {
+    /// It cannot be read or parsed.
+    pub fn read_executions(path: &Path) -> Result<Vec<Execution>> {
         read_lines(path)
     }
 }
@@ -143,24 +144,24 @@ impl Recorder {
     /// A new file.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// It cannot be written.
     pub fn create(path: &Path) -> Result<Self> {
         let file =
             File::create(path).with_context(|| format!("cannot write `{}`", path.display()))?;
         Ok(Self { file: Mutex::new(BufWriter::new(file)) })
     }
 
-    /// Adds a line, as of now.
+    /// Adds a line with the time of now.
     ///
     /// # Errors
     /// The disk is full.
-    pub fn note(&self, event: Event) -> Result<()> {
+    pub fn record(&self, event: Event) -> Result<()> {
         let line = serde_json::to_string(&Line { at_us: now_us(), event })?;
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         writeln!(file, "{line}").context("cannot write the history")
     }
 
-    /// Brings all lines to the file.
+    /// Writes all lines to the file.
     ///
     /// # Errors
     /// The disk is full.

@@ -1,14 +1,19 @@
-//! Faults on purpose: real processes over a real Redis, under load, of which one is killed at an exact
-//! moment, or one of whose connections is broken; and a checker of what clients and tasks saw.
+//! Fault injection: a service of real processes runs under load while one process is killed at an exact
+//! moment, or one connection is broken. A checker then compares what clients and tasks saw with the promises.
 //!
 //! # Layout
 //!
-//! * [`cell`]: which fault, where; the matrix of all. * [`run`]: one cell, as often as is asked.
-//! * [`cluster`]: the processes. * `control`: stops them at fail points. * [`proxy`]: breaks connections.
-//! * [`load`]: the clients. * [`pickle`]: the few pickles that they need.
-//! * [`history`]: what they saw. * [`checker`]: what of it breaks a promise. * [`report`]: the table.
+//! * [`scenario`]: which fault, where, in which mode; the matrix of all.
+//! * [`run`]: runs one scenario.
+//! * [`cluster`]: the processes.
+//! * `control`: stops them at fail points.
+//! * [`proxy`]: breaks connections.
+//! * [`load`]: the clients.
+//! * [`pickle`]: the few pickles that they need.
+//! * [`history`]: what clients and tasks saw.
+//! * [`checker`]: finds the promises that a history breaks.
+//! * [`report`]: the table.
 
-pub mod cell;
 pub mod checker;
 pub mod cluster;
 mod control;
@@ -18,3 +23,4 @@ pub mod pickle;
 pub mod proxy;
 pub mod report;
 pub mod run;
+pub mod scenario;

@@ -1,5 +1,5 @@
-//! The clients: some submit at a steady rate and repeat what was not accepted, some wait for results,
-//! one looks at tasks at odd times. All that they see is in the history.
+//! The clients. Some submit at a steady rate and repeat what was not accepted, some wait for results, one
+//! reads tasks at irregular times. They record everything that they see.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
@@ -19,27 +19,26 @@ use crate::pickle;
 /// How many threads submit, and how many wait for results.
 const SUBMITTERS: u64 = 8;
 const COLLECTORS: usize = 2;
-/// After this an answer is given up: what is half open never ends by itself.
+/// When a client gives up on an answer: a half-open connection never ends by itself.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// The pause before a submission that was not accepted is repeated.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
-/// The pause between two looks of a thread: the recovery that is measured is at most that much longer
-/// than it was.
-const LOOK_PAUSE: Duration = Duration::from_millis(25);
-/// How many results are asked for at once.
-const ASKED_AT_ONCE: usize = 500;
-/// With more tasks open than this, clients wait with the next: on a machine too slow for the rate, all
-/// would otherwise be late for want of processors.
+/// The pause between two reads of a thread. A measured recovery is at most this much too long.
+const READ_PAUSE: Duration = Duration::from_millis(25);
+/// How many results one request reads.
+const READ_AT_ONCE: usize = 500;
+/// With more open tasks than this, clients stop submitting: on a machine too slow for the rate, everything
+/// would be late.
 const MOST_OPEN: usize = 500;
-/// Among how many of the newest tasks the observer chooses.
+/// The observer reads one of this many newest tasks.
 const RECENT: usize = 400;
 
-/// What the clients call.
+/// What the clients do.
 #[derive(Debug, Clone)]
-pub struct Work {
-    /// In the sandbox instead of natively.
+pub struct LoadConfig {
+    /// Whether calls run in the sandbox.
     pub is_sandboxed: bool,
-    /// How many tasks are offered in a second.
+    /// Tasks submitted per second.
     pub rate: u64,
 }
 
@@ -47,44 +46,45 @@ pub struct Work {
 struct Shared {
     base: String,
     function: String,
-    side: String,
+    /// The file to which tasks write their executions.
+    executions: String,
     rate: u64,
     begun: Instant,
     recorder: Arc<Recorder>,
-    known: Mutex<Known>,
-    /// No more submissions.
-    enough: AtomicBool,
-    /// No more looks.
-    over: AtomicBool,
-    /// How many submissions were refused or not answered, and repeated.
+    tasks: Mutex<Tasks>,
+    /// Submitters stop.
+    stop_submitting: AtomicBool,
+    /// Readers stop.
+    stop_reading: AtomicBool,
+    /// How many submissions were repeated after a refusal or no answer.
     repeated: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    /// All tasks, and their keys.
+struct Tasks {
+    /// All tasks and their keys.
     all: Vec<(String, u64)>,
-    /// Those without an end.
+    /// The tasks that have not ended.
     open: HashSet<String>,
-    /// The same in the order in which each collector asks for them.
+    /// The same, in the order in which each collector reads them.
     queues: [VecDeque<String>; COLLECTORS],
 }
 
 impl Shared {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn client(&self) -> Client {
         Client::with_timeout(&self.base, ANSWER_TIMEOUT)
     }
 
-    fn saw(&self, task: &str, reply: &Value, asked_us: u64) -> Result<bool> {
+    fn record(&self, task: &str, reply: &Value, asked_us: u64) -> Result<bool> {
         let text = |name: &str| reply[name].as_str().unwrap_or_default().to_owned();
         let (status, result) = (text("status"), text("result"));
-        let is_end = !matches!(status.as_str(), "QUEUED" | "RUNNING");
-        self.recorder.note(Event::Seen { task: task.to_owned(), status, result, asked_us })?;
-        Ok(is_end)
+        let is_terminal = !matches!(status.as_str(), "QUEUED" | "RUNNING");
+        self.recorder.record(Event::Read { task: task.to_owned(), status, result, asked_us })?;
+        Ok(is_terminal)
     }
 }
 
@@ -93,84 +93,88 @@ impl Shared {
 pub struct Load {
     shared: Arc<Shared>,
     submitters: Vec<JoinHandle<Result<()>>>,
-    lookers: Vec<JoinHandle<Result<()>>>,
+    readers: Vec<JoinHandle<Result<()>>>,
 }
 
 impl Load {
-    /// Registers the function, has one call made, and starts the clients.
+    /// Registers the function, makes one call, and starts the clients.
     ///
     /// # Errors
     /// The service does not run calls.
-    pub fn start(base: &str, side: &Path, work: &Work, recorder: Arc<Recorder>) -> Result<Self> {
-        let (name, runtime) =
-            if work.is_sandboxed { ("sandbox", "sandbox") } else { ("native", "native") };
+    pub fn start(
+        base: &str,
+        executions: &Path,
+        config: &LoadConfig,
+        recorder: Arc<Recorder>,
+    ) -> Result<Self> {
+        let runtime = if config.is_sandboxed { "sandbox" } else { "native" };
         let client = Client::new(base);
-        let payload = pickle::function("belljar_faults", name);
+        let payload = pickle::function("belljar_faults", runtime);
         let function = client.register(&payload, json!({"runtime": runtime}))?;
         let shared = Arc::new(Shared {
             base: base.to_owned(),
             function,
-            side: side.to_string_lossy().into_owned(),
-            rate: work.rate,
+            executions: executions.to_string_lossy().into_owned(),
+            rate: config.rate,
             begun: Instant::now(),
             recorder,
-            known: Mutex::default(),
-            enough: AtomicBool::new(false),
-            over: AtomicBool::new(false),
+            tasks: Mutex::default(),
+            stop_submitting: AtomicBool::new(false),
+            stop_reading: AtomicBool::new(false),
             repeated: AtomicU64::new(0),
         });
         submit(&shared, &client, 0)?;
-        let first = shared.known().all[0].0.clone();
+        let first = shared.tasks().all[0].0.clone();
         let (status, result) = client.wait(&first, 30)?;
         if status != "COMPLETED" {
-            bail!("a first call came to {status} {result}");
+            bail!("the first call is {status}: {result}");
         }
         let spawn = |work: fn(&Shared, u64) -> Result<()>, number: u64| {
             let shared = Arc::clone(&shared);
             std::thread::spawn(move || work(&shared, number))
         };
         let submitters = (0..SUBMITTERS).map(|number| spawn(submit_steadily, number)).collect();
-        let mut lookers: Vec<_> =
+        let mut readers: Vec<_> =
             (0..COLLECTORS as u64).map(|number| spawn(collect, number)).collect();
-        lookers.push(spawn(observe, 0));
-        Ok(Self { shared, submitters, lookers })
+        readers.push(spawn(observe, 0));
+        Ok(Self { shared, submitters, readers })
     }
 
-    /// Waits until every task that was accepted up to now has ended; `false` where that takes longer.
+    /// Waits until every task accepted so far has ended. `false` if that takes longer than `timeout`.
     #[must_use]
-    pub fn settled(&self, patience: Duration) -> bool {
-        let mut left: HashSet<String> = self.shared.known().open.clone();
-        eventually(patience, || {
-            let known = self.shared.known();
-            left.retain(|task| known.open.contains(task));
+    pub fn settled(&self, timeout: Duration) -> bool {
+        let mut left: HashSet<String> = self.shared.tasks().open.clone();
+        eventually(timeout, || {
+            let tasks = self.shared.tasks();
+            left.retain(|task| tasks.open.contains(task));
             left.is_empty()
         })
     }
 
-    /// How many submissions had to be repeated.
+    /// How many submissions were repeated.
     #[must_use]
     pub fn repeated(&self) -> u64 {
         self.shared.repeated.load(Ordering::Relaxed)
     }
 
-    /// Submits no more, waits for all ends, and looks at everything once more.
+    /// Stops submitting, waits until all tasks have ended, and reads everything once more.
     ///
     /// # Errors
     /// The service does not answer, or the history cannot be written.
-    pub fn finish(self, side: Option<&Path>, patience: Duration) -> Result<()> {
-        self.shared.enough.store(true, Ordering::Relaxed);
+    pub fn finish(self, executions: Option<&Path>, timeout: Duration) -> Result<()> {
+        self.shared.stop_submitting.store(true, Ordering::Relaxed);
         join(self.submitters)?;
-        let load = Self { submitters: Vec::new(), shared: self.shared, lookers: self.lookers };
-        // Where it is not, the history says what is missing.
-        let _ = load.settled(patience);
-        load.shared.over.store(true, Ordering::Relaxed);
-        join(load.lookers)?;
+        let load = Self { submitters: Vec::new(), shared: self.shared, readers: self.readers };
+        // If some have not, the history says which.
+        let _ = load.settled(timeout);
+        load.shared.stop_reading.store(true, Ordering::Relaxed);
+        join(load.readers)?;
         let client = Client::new(&load.shared.base);
-        look_at_all(&load.shared, &client)?;
-        if let Some(side) = side {
-            count_attempts(&load.shared, &client, side)?;
+        read_all(&load.shared, &client)?;
+        if let Some(executions) = executions {
+            count_attempts(&load.shared, &client, executions)?;
         }
-        read_books(&load.shared, &client, patience)?;
+        read_audit(&load.shared, &client, timeout)?;
         load.shared.recorder.flush()
     }
 }
@@ -182,16 +186,18 @@ fn join(threads: Vec<JoinHandle<Result<()>>>) -> Result<()> {
     Ok(())
 }
 
-/// Submits every so manyth task when it is due, however long the ones before took.
+/// Submits every eighth task when it is due, no matter how long earlier ones took.
 fn submit_steadily(shared: &Shared, number: u64) -> Result<()> {
     let client = shared.client();
     for key in (number + 1..).step_by(SUBMITTERS as usize) {
         let due = shared.begun + Duration::from_micros(key * 1_000_000 / shared.rate);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        while shared.known().open.len() >= MOST_OPEN && !shared.enough.load(Ordering::Relaxed) {
-            std::thread::sleep(LOOK_PAUSE);
+        while shared.tasks().open.len() >= MOST_OPEN
+            && !shared.stop_submitting.load(Ordering::Relaxed)
+        {
+            std::thread::sleep(READ_PAUSE);
         }
-        if shared.enough.load(Ordering::Relaxed) {
+        if shared.stop_submitting.load(Ordering::Relaxed) {
             return Ok(());
         }
         submit(shared, &client, key)?;
@@ -201,20 +207,20 @@ fn submit_steadily(shared: &Shared, number: u64) -> Result<()> {
 
 /// Submits a task until it is accepted.
 fn submit(shared: &Shared, client: &Client, key: u64) -> Result<()> {
-    let args = pickle::arguments(&key.to_string(), &shared.side);
+    let args = pickle::arguments(&key.to_string(), &shared.executions);
     let function = &shared.function;
     let body =
         json!({"function_id": function, "payload": args, "idempotency_key": format!("{key}")});
     loop {
-        // A status below 500 that is not 200 is no fault of the weather.
+        // Faults cause statuses from 500 on; another refusal is a bug.
         match client.post("/execute_function", &body) {
             Ok((200, reply)) => {
                 let task = reply["task_id"].as_str().context("no task id")?.to_owned();
-                shared.recorder.note(Event::Accepted { key, task: task.clone() })?;
-                let mut known = shared.known();
-                known.queues[key as usize % COLLECTORS].push_back(task.clone());
-                known.open.insert(task.clone());
-                known.all.push((task, key));
+                shared.recorder.record(Event::Accepted { key, task: task.clone() })?;
+                let mut tasks = shared.tasks();
+                tasks.queues[key as usize % COLLECTORS].push_back(task.clone());
+                tasks.open.insert(task.clone());
+                tasks.all.push((task, key));
                 return Ok(());
             }
             Ok((status, reply)) if status < 500 => bail!("key {key} was refused: {status} {reply}"),
@@ -226,105 +232,105 @@ fn submit(shared: &Shared, client: &Client, key: u64) -> Result<()> {
     }
 }
 
-/// Waits for results, many at once, each task in its turn.
+/// Waits for results, many at once, in turn.
 fn collect(shared: &Shared, number: u64) -> Result<()> {
     let client = shared.client();
     let mine = number as usize;
-    while !shared.over.load(Ordering::Relaxed) {
-        let asked: Vec<_> = {
-            let mut known = shared.known();
-            let count = known.queues[mine].len().min(ASKED_AT_ONCE);
-            known.queues[mine].drain(..count).collect()
+    while !shared.stop_reading.load(Ordering::Relaxed) {
+        let batch: Vec<_> = {
+            let mut tasks = shared.tasks();
+            let count = tasks.queues[mine].len().min(READ_AT_ONCE);
+            tasks.queues[mine].drain(..count).collect()
         };
         let asked_us = now_us();
-        if !asked.is_empty()
+        if !batch.is_empty()
             && let Ok((200, reply)) =
-                client.post("/v1/results", &json!({"task_ids": asked, "wait": 0.5}))
+                client.post("/v1/results", &json!({"task_ids": batch, "wait": 0.5}))
         {
             for result in reply["results"].as_array().into_iter().flatten() {
                 let task = result["task_id"].as_str().unwrap_or_default();
-                if shared.saw(task, result, asked_us)? {
-                    shared.known().open.remove(task);
+                if shared.record(task, result, asked_us)? {
+                    shared.tasks().open.remove(task);
                 }
             }
         }
-        let mut known = shared.known();
-        let Known { open, queues, .. } = &mut *known;
-        queues[mine].extend(asked.into_iter().filter(|task| open.contains(task)));
-        drop(known);
-        std::thread::sleep(LOOK_PAUSE);
+        let mut tasks = shared.tasks();
+        let Tasks { open, queues, .. } = &mut *tasks;
+        queues[mine].extend(batch.into_iter().filter(|task| open.contains(task)));
+        drop(tasks);
+        std::thread::sleep(READ_PAUSE);
     }
     Ok(())
 }
 
-/// Looks at one of the newest tasks, ended or not.
+/// Reads one of the newest tasks, ended or not.
 fn observe(shared: &Shared, _: u64) -> Result<()> {
     let client = shared.client();
     let mut turn = 0_usize;
-    while !shared.over.load(Ordering::Relaxed) {
-        // Strides without a common divisor come to every one, in no order.
+    while !shared.stop_reading.load(Ordering::Relaxed) {
+        // A stride without a common divisor visits all of them, in no order.
         turn = turn.wrapping_add(7919);
         let task = {
-            let known = shared.known();
-            let back = turn % RECENT.min(known.all.len()).max(1);
-            known.all.iter().rev().nth(back).map(|(task, _)| task.clone())
+            let tasks = shared.tasks();
+            let back = turn % RECENT.min(tasks.all.len()).max(1);
+            tasks.all.iter().rev().nth(back).map(|(task, _)| task.clone())
         };
         let asked_us = now_us();
         if let Some(task) = task
             && let Ok((200, reply)) = client.get(&format!("/result/{task}"))
         {
-            shared.saw(&task, &reply, asked_us)?;
+            shared.record(&task, &reply, asked_us)?;
         }
-        std::thread::sleep(LOOK_PAUSE);
+        std::thread::sleep(READ_PAUSE);
     }
     Ok(())
 }
 
-/// One more look at every task.
-fn look_at_all(shared: &Shared, client: &Client) -> Result<()> {
-    let all = std::mem::take(&mut shared.known().all);
-    for part in all.chunks(ASKED_AT_ONCE) {
+/// Reads every task once more.
+fn read_all(shared: &Shared, client: &Client) -> Result<()> {
+    let all = std::mem::take(&mut shared.tasks().all);
+    for part in all.chunks(READ_AT_ONCE) {
         let tasks: Vec<_> = part.iter().map(|(task, _)| task).collect();
         let asked_us = now_us();
         let (status, reply) = client.post("/v1/results", &json!({"task_ids": tasks, "wait": 0}))?;
         let results = reply["results"].as_array().with_context(|| format!("{status}: {reply}"))?;
         for result in results {
-            shared.saw(result["task_id"].as_str().unwrap_or_default(), result, asked_us)?;
+            shared.record(result["task_id"].as_str().unwrap_or_default(), result, asked_us)?;
         }
     }
-    shared.known().all = all;
+    shared.tasks().all = all;
     Ok(())
 }
 
-/// Asks how many attempts were made at those that ran more than once.
-fn count_attempts(shared: &Shared, client: &Client, side: &Path) -> Result<()> {
-    let notes = History::read_notes(side)?;
+/// Records the number of attempts of the tasks that ran more than once.
+fn count_attempts(shared: &Shared, client: &Client, executions: &Path) -> Result<()> {
+    let executions = History::read_executions(executions)?;
     let mut starts = HashMap::<u64, u32>::new();
-    for note in notes.iter().filter(|note| note.phase == Phase::Start) {
-        *starts.entry(note.key).or_default() += 1;
+    for execution in executions.iter().filter(|it| it.phase == Phase::Start) {
+        *starts.entry(execution.key).or_default() += 1;
     }
-    let all = shared.known().all.clone();
+    let all = shared.tasks().all.clone();
     for (task, key) in all {
         if starts.get(&key).is_some_and(|starts| *starts > 1) {
             let record = client.record(&task)?;
             let attempts = record["attempts"].as_u64().with_context(|| record.to_string())?;
             let attempts = u32::try_from(attempts)?;
-            shared.recorder.note(Event::Attempts { task, attempts })?;
+            shared.recorder.record(Event::Attempts { task, attempts })?;
         }
     }
     Ok(())
 }
 
-fn read_books(shared: &Shared, client: &Client, patience: Duration) -> Result<()> {
-    let mut books = Value::Null;
-    // The last results may be on their way to the books' queues.
-    let _ = eventually(patience, || {
-        books = client.get("/v1/audit").map(|(_, books)| books).unwrap_or_default();
-        books["running"] == 0 && books["queued"] == 0
+fn read_audit(shared: &Shared, client: &Client, timeout: Duration) -> Result<()> {
+    let mut audit = Value::Null;
+    // The last results may not be stored yet.
+    let _ = eventually(timeout, || {
+        audit = client.get("/v1/audit").map(|(_, audit)| audit).unwrap_or_default();
+        audit["running"] == 0 && audit["queued"] == 0
     });
-    let number = |name: &str| books[name].as_u64().with_context(|| format!("{name}: {books}"));
+    let number = |name: &str| audit[name].as_u64().with_context(|| format!("{name}: {audit}"));
     let ended = number("completed")? + number("failed")? + number("cancelled")?;
     let accepted = number("accepted")?;
-    let consistent = books["consistent"] == true;
-    shared.recorder.note(Event::Books { consistent, accepted, ended })
+    let consistent = audit["consistent"] == true;
+    shared.recorder.record(Event::Audit { consistent, accepted, ended })
 }

@@ -1,4 +1,4 @@
-//! `belljar-faults`: the kill matrix and broken networks, as a table. Fails where a promise is broken.
+//! `belljar-faults`: runs the fault scenarios and prints a table. Fails if a promise is broken.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -6,34 +6,34 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use belljar_faults::cell::{self, Cell};
 use belljar_faults::report::{self, Row};
 use belljar_faults::run::{self, Options};
+use belljar_faults::scenario::{self, Scenario};
 use clap::Parser;
 
-/// Kills processes at exact moments and breaks connections under load, and checks what came of it.
+/// Kills processes at exact moments and breaks connections under load, and checks that no promise is broken.
 #[derive(Debug, Parser)]
 #[command(name = "belljar-faults", version)]
 struct Args {
-    /// The cells to run, such as `push/worker/sent` or `*/redis/*`; all unless given.
-    #[arg(value_name = "CELL", default_value = "*")]
-    cells: Vec<String>,
+    /// The scenarios to run, such as `push/worker/sent` or `*/redis/*`. All by default.
+    #[arg(value_name = "SCENARIO", default_value = "*")]
+    scenarios: Vec<String>,
     /// How often each fault happens.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     repeats: usize,
-    /// What chooses moments, lengths and victims.
+    /// Determines moments, durations and victims.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
-    /// How long a connection is broken at most, in seconds; at least one.
+    /// The longest network fault, in seconds; at least 1.
     #[arg(long, value_name = "SECONDS", default_value_t = 4)]
     longest: u64,
-    /// How many tasks are offered in a second.
+    /// Tasks submitted per second.
     #[arg(long, value_name = "N", default_value_t = 200)]
     rate: u64,
-    /// Keep histories and logs there, in a directory for each cell.
+    /// Keep histories and logs in this directory, one subdirectory per scenario.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// Only show the names of the cells.
+    /// Only print the names of the scenarios.
     #[arg(long)]
     list: bool,
 }
@@ -42,20 +42,20 @@ fn main() -> ExitCode {
     match run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("belljar-faults: {error:#}"));
+            print_line(&format!("belljar-faults: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(args: Args) -> Result<()> {
-    let fits = |cell: &Cell| args.cells.iter().any(|pattern| cell.matches(pattern));
-    let cells: Vec<_> = cell::all().into_iter().filter(fits).collect();
-    if cells.is_empty() {
-        bail!("no cell is named {:?}\n  hint: --list shows them", args.cells);
+    let fits = |scenario: &Scenario| args.scenarios.iter().any(|pattern| scenario.matches(pattern));
+    let scenarios: Vec<_> = scenario::all().into_iter().filter(fits).collect();
+    if scenarios.is_empty() {
+        bail!("no scenario matches {:?}\n  hint: --list prints their names", args.scenarios);
     }
     if args.list {
-        cells.iter().for_each(|cell| say(&cell.to_string()));
+        scenarios.iter().for_each(|scenario| print_line(&scenario.to_string()));
         return Ok(());
     }
     let Args { repeats, rate, seed, keep, .. } = args;
@@ -64,33 +64,36 @@ fn run(args: Args) -> Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.context("the async runtime cannot start")?;
-    say(report::HEAD);
+    print_line(report::HEAD);
     let (mut broken, mut failed) = (0, 0);
-    for cell in &cells {
-        match run::run(*cell, &options, &runtime) {
-            Ok(verdict) => {
-                say(&Row(*cell, &verdict).to_string());
-                broken += verdict.findings.len();
-                let findings = report::findings(*cell, &verdict);
+    for scenario in &scenarios {
+        match run::run(*scenario, &options, &runtime) {
+            Ok(report) => {
+                print_line(&Row(*scenario, &report).to_string());
+                broken += report.findings.len();
+                let findings = report::findings(*scenario, &report);
                 if !findings.is_empty() {
-                    say(findings.trim_end());
+                    print_line(findings.trim_end());
                 }
             }
             Err(error) => {
                 failed += 1;
-                say(&format!("{error:#}"));
+                print_line(&format!("{error:#}"));
             }
         }
     }
     if broken + failed > 0 {
-        bail!("{broken} findings, {failed} of {} cells did not run; seed {seed}", cells.len());
+        bail!(
+            "{broken} findings, {failed} of {} scenarios did not run; seed {seed}",
+            scenarios.len()
+        );
     }
     Ok(())
 }
 
-/// A line on standard output, at once: a run takes long and is watched.
-fn say(text: &str) {
+/// Prints a line at once: a run takes long and is watched.
+fn print_line(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    // A reader that has left does not stop the run.
+    // A closed output does not stop the run.
     let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
 }

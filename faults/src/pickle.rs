@@ -1,4 +1,4 @@
-//! The few pickles that the clients need, without a Python to make them.
+//! The few pickles that the clients need, made without Python.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,14 +23,14 @@ pub fn arguments(first: &str, second: &str) -> String {
     STANDARD.encode(bytes)
 }
 
-/// A text by its length in four bytes.
+/// Adds a text with its length in four bytes.
 fn push_text(bytes: &mut Vec<u8>, text: &str) {
     bytes.push(b'X');
     bytes.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
     bytes.extend(text.as_bytes());
 }
 
-/// The text of a result that is a short text; `None` for any other.
+/// The text of a result. `None` if the result is not a short text.
 #[must_use]
 pub fn text(payload: &str) -> Option<String> {
     let joined: String = payload.split_whitespace().collect();

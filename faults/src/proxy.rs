@@ -1,4 +1,4 @@
-//! A proxy between two processes that can do to their connections what networks do.
+//! A proxy between two processes that breaks their connections as networks do.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -13,23 +13,23 @@ use tokio::time::{Instant, sleep_until};
 
 /// The longest piece that is carried at once.
 const PIECE_BYTES: usize = 64 << 10;
-/// How many pieces may be on their way on a slow line.
+/// How many pieces may be delayed on a slow connection.
 const PIECES: usize = 64;
 
-/// What the network does.
+/// How much later than usual a slow connection delivers, at least; at most twice that.
+const DELAY: Duration = Duration::from_millis(500);
+
+/// What is wrong with a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Weather {
-    /// It carries everything.
-    Fair,
-    /// It ends all connections, and every new one at once.
+pub enum NetworkFault {
+    /// It is cut, and so is every new one at once.
     Cut,
-    /// It takes everything and delivers nothing, without a word; connections that saw this are reset
-    /// once it is over.
-    Silent,
-    /// It takes this long, and up to as much again.
-    Slow(Duration),
-    /// It delivers half of the next piece on each connection and resets it.
-    Torn,
+    /// It is half open: it takes everything and delivers nothing. It is reset when the fault ends.
+    HalfOpen,
+    /// It delivers half a second late, up to a whole one.
+    Slow,
+    /// It delivers half of the next piece and is reset.
+    Reset,
 }
 
 /// Where connections go.
@@ -41,26 +41,29 @@ pub enum Target {
     Unix(PathBuf),
 }
 
+/// The fault of the moment, and its changes.
+type Watched = watch::Receiver<Option<NetworkFault>>;
+
 /// A running proxy. Dropping it ends its connections.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    weather: watch::Sender<Weather>,
+    fault: watch::Sender<Option<NetworkFault>>,
 }
 
 impl Proxy {
     /// Listens on a free port of loopback.
     ///
     /// # Errors
-    /// There is none.
+    /// No port is free.
     pub fn start(runtime: &Handle, target: Target) -> Result<Self> {
         let listener = runtime
             .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
             .context("cannot listen")?;
         let address = listener.local_addr().context("no address")?;
-        let (weather, watched) = watch::channel(Weather::Fair);
+        let (fault, watched) = watch::channel(None);
         runtime.spawn(accept(listener, target, watched));
-        Ok(Self { address, weather })
+        Ok(Self { address, fault })
     }
 
     /// Where it listens.
@@ -69,73 +72,73 @@ impl Proxy {
         self.address
     }
 
-    /// Changes what happens to connections, those that are open too.
-    pub fn set(&self, weather: Weather) {
-        self.weather.send_replace(weather);
+    /// Begins a fault of all connections, open and new; `None` ends it.
+    pub fn set(&self, fault: Option<NetworkFault>) {
+        self.fault.send_replace(fault);
     }
 }
 
-async fn accept(listener: TcpListener, target: Target, mut weather: watch::Receiver<Weather>) {
+async fn accept(listener: TcpListener, target: Target, mut fault: Watched) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            changed = weather.changed() => match changed {
+            changed = fault.changed() => match changed {
                 Ok(()) => continue,
                 Err(_) => return,
             },
         };
         let Ok((stream, _)) = accepted else { continue };
-        let (target, weather) = (target.clone(), weather.clone());
-        tokio::spawn(carry(stream, target, weather));
+        let (target, fault) = (target.clone(), fault.clone());
+        tokio::spawn(carry(stream, target, fault));
     }
 }
 
-/// Carries one connection until either side, or the weather, ends it.
-async fn carry(mut near: TcpStream, target: Target, mut weather: watch::Receiver<Weather>) {
-    let now = *weather.borrow_and_update();
-    if now == Weather::Cut {
+/// Carries one connection until one side or a fault ends it.
+async fn carry(mut near: TcpStream, target: Target, mut fault: Watched) {
+    let now = *fault.borrow_and_update();
+    if now == Some(NetworkFault::Cut) {
         return;
     }
-    if now == Weather::Silent {
-        // Even the far side does not hear of it.
-        let _ = weather.changed().await;
+    if now == Some(NetworkFault::HalfOpen) {
+        // The far side does not learn of it.
+        let _ = fault.changed().await;
         return reset(&near);
     }
-    // A far side that is not there is a connection that ends at once.
+    // If nothing listens at the far side, the connection ends at once.
     let _ = near.set_nodelay(true);
-    let broken = match target {
+    let end = match target {
         Target::Tcp(address) => {
             let Ok(mut far) = TcpStream::connect(address).await else { return };
             let _ = far.set_nodelay(true);
             let (near_in, near_out) = near.split();
             let (far_in, far_out) = far.split();
-            both((near_in, far_out), (far_in, near_out), &weather).await
+            both((near_in, far_out), (far_in, near_out), &fault).await
         }
         Target::Unix(path) => {
             let Ok(mut far) = UnixStream::connect(path).await else { return };
             let (near_in, near_out) = near.split();
             let (far_in, far_out) = far.split();
-            both((near_in, far_out), (far_in, near_out), &weather).await
+            both((near_in, far_out), (far_in, near_out), &fault).await
         }
     };
-    if broken == Over::Reset {
+    if end == End::Reset {
         reset(&near);
     }
 }
 
-/// Has the near side see a reset instead of an end.
+/// Makes the near side see a reset instead of an end.
 fn reset(near: &TcpStream) {
     let _ = rustix::net::sockopt::set_socket_linger(near, Some(Duration::ZERO));
 }
 
-/// How a connection is over.
+/// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Over {
+enum End {
     Ended,
     Reset,
 }
 
-async fn both<A, B, C, D>(there: (A, B), back: (C, D), weather: &watch::Receiver<Weather>) -> Over
+async fn both<A, B, C, D>(there: (A, B), back: (C, D), fault: &Watched) -> End
 where
     A: AsyncRead + Unpin,
     B: AsyncWrite + Unpin,
@@ -143,42 +146,34 @@ where
     D: AsyncWrite + Unpin,
 {
     tokio::select! {
-        over = one_way(there.0, there.1, weather.clone()) => over,
-        over = one_way(back.0, back.1, weather.clone()) => over,
+        end = one_way(there.0, there.1, fault.clone()) => end,
+        end = one_way(back.0, back.1, fault.clone()) => end,
     }
 }
 
-async fn one_way(
-    from: impl AsyncRead + Unpin,
-    to: impl AsyncWrite + Unpin,
-    weather: watch::Receiver<Weather>,
-) -> Over {
+async fn one_way(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, fault: Watched) -> End {
     let (sender, receiver) = mpsc::channel(PIECES);
     let taking = async {
-        take(from, sender, weather.clone()).await;
-        // What is on its way arrives before the end does.
+        take(from, sender, fault.clone()).await;
+        // What was taken is delivered before the end.
         std::future::pending().await
     };
     tokio::select! {
-        over = deliver(to, receiver, weather.clone()) => over,
-        over = taking => over,
+        end = deliver(to, receiver, fault.clone()) => end,
+        end = taking => end,
     }
 }
 
 /// A piece of the stream, and when it is due.
 type Piece = (Instant, Vec<u8>);
 
-async fn take(
-    mut from: impl AsyncRead + Unpin,
-    pieces: mpsc::Sender<Piece>,
-    weather: watch::Receiver<Weather>,
-) {
+async fn take(mut from: impl AsyncRead + Unpin, pieces: mpsc::Sender<Piece>, fault: Watched) {
     let mut buffer = vec![0; PIECE_BYTES];
     let mut due = Instant::now();
     loop {
         let Ok(length @ 1..) = from.read(&mut buffer).await else { return };
-        let delay = match *weather.borrow() {
-            Weather::Slow(least) => least + jitter(least),
+        let delay = match *fault.borrow() {
+            Some(NetworkFault::Slow) => DELAY + jitter(DELAY),
             _ => Duration::ZERO,
         };
         due = due.max(Instant::now() + delay);
@@ -191,33 +186,33 @@ async fn take(
 async fn deliver(
     mut to: impl AsyncWrite + Unpin,
     mut pieces: mpsc::Receiver<Piece>,
-    mut weather: watch::Receiver<Weather>,
-) -> Over {
+    mut fault: Watched,
+) -> End {
     loop {
-        let now = *weather.borrow_and_update();
+        let now = *fault.borrow_and_update();
         match now {
-            Weather::Cut => return Over::Ended,
-            Weather::Silent => {
-                let _ = weather.changed().await;
-                return Over::Reset;
+            Some(NetworkFault::Cut) => return End::Ended,
+            Some(NetworkFault::HalfOpen) => {
+                let _ = fault.changed().await;
+                return End::Reset;
             }
-            Weather::Fair | Weather::Slow(_) | Weather::Torn => {}
+            None | Some(NetworkFault::Slow | NetworkFault::Reset) => {}
         }
         let piece = tokio::select! {
             piece = pieces.recv() => piece,
-            _ = weather.changed() => continue,
+            _ = fault.changed() => continue,
         };
-        let Some((due, bytes)) = piece else { return Over::Ended };
+        let Some((due, bytes)) = piece else { return End::Ended };
         sleep_until(due).await;
-        let torn = *weather.borrow() == Weather::Torn;
-        let part = if torn { &bytes[..bytes.len() / 2] } else { &bytes[..] };
-        if to.write_all(part).await.is_err() || torn {
-            return Over::Reset;
+        let is_reset = *fault.borrow() == Some(NetworkFault::Reset);
+        let part = if is_reset { &bytes[..bytes.len() / 2] } else { &bytes[..] };
+        if to.write_all(part).await.is_err() || is_reset {
+            return End::Reset;
         }
     }
 }
 
-/// Up to `most`, another each time; it need not be good.
+/// A different time at each call, up to `most`; no good randomness is needed.
 fn jitter(most: Duration) -> Duration {
     let millis = u64::try_from(most.as_millis()).unwrap_or(1).max(1);
     Duration::from_millis(crate::history::now_us() % millis)

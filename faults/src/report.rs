@@ -1,51 +1,51 @@
-//! The table: a row for each cell, as Markdown.
+//! The table: one row per scenario, as Markdown.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use crate::cell::Cell;
-use crate::checker::{Rule, Verdict};
+use crate::checker::{CheckReport, Rule};
+use crate::scenario::Scenario;
 
 /// The head of the table.
 pub const HEAD: &str = "\
-| cell | faults | accepted | lost | doubled | changed | backwards | run again | recovery p50 | p99 |
+| scenario | faults | accepted | lost | duplicated | changed | backwards | reruns | recovery p50 | p99 |
 |---|---|---|---|---|---|---|---|---|---|";
 
-/// How many findings of one cell are shown.
+/// How many findings of a scenario are shown.
 const SHOWN: usize = 5;
 
 /// A row of the table.
-pub struct Row<'a>(pub Cell, pub &'a Verdict);
+pub struct Row<'a>(pub Scenario, pub &'a CheckReport);
 
 impl fmt::Display for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(cell, verdict) = self;
-        let count = |rule| verdict.count(rule);
+        let Self(scenario, report) = self;
+        let count = |rule| report.count(rule);
         write!(
             f,
-            "| {cell} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
-            verdict.faults,
-            verdict.accepted,
+            "| {scenario} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            report.faults,
+            report.accepted,
             count(Rule::Lost),
-            count(Rule::Doubled),
+            count(Rule::Duplicated),
             count(Rule::Changed),
             count(Rule::Backwards),
-            verdict.again,
-            seconds(verdict.recovery(0.5)),
-            seconds(verdict.recovery(0.99)),
+            report.reruns,
+            seconds(report.recovery(0.5)),
+            seconds(report.recovery(0.99)),
         )
     }
 }
 
-/// What is wrong, a line for each finding, and how many more there are.
+/// The first findings, one line each, and the number of the others.
 #[must_use]
-pub fn findings(cell: Cell, verdict: &Verdict) -> String {
+pub fn findings(scenario: Scenario, report: &CheckReport) -> String {
     let mut text = String::new();
-    for finding in verdict.findings.iter().take(SHOWN) {
-        let _ = writeln!(text, "{cell}: {}: {}", finding.rule, finding.evidence);
+    for finding in report.findings.iter().take(SHOWN) {
+        let _ = writeln!(text, "{scenario}: {}: {}", finding.rule, finding.evidence);
     }
-    if let Some(more @ 1..) = verdict.findings.len().checked_sub(SHOWN) {
-        let _ = writeln!(text, "{cell}: and {more} more");
+    if let Some(more @ 1..) = report.findings.len().checked_sub(SHOWN) {
+        let _ = writeln!(text, "{scenario}: and {more} more");
     }
     text
 }

@@ -1,4 +1,4 @@
-//! One cell: a service, clients at work, the fault again and again, and what came of it.
+//! One scenario: a service under load, the fault as often as asked, and the check of the history.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,44 +7,43 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::runtime::Runtime;
 
-use crate::cell::{Break, Cell, Fault};
-use crate::checker::{self, Verdict};
+use crate::checker::{self, CheckReport};
 use crate::cluster::Cluster;
 use crate::history::{Event, History, Recorder};
-use crate::load::{Load, Work};
-use crate::proxy::Weather;
+use crate::load::{Load, LoadConfig};
+use crate::proxy::NetworkFault;
+use crate::scenario::{Fault, Scenario};
 
-/// How long everything may take to be as before. Far beyond every bound, so that what is late is
-/// measured and not only missed.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// The shortest fault of a network.
+/// How long recovery is waited for. It is far beyond every bound, so that late recovery is measured too.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(60);
+/// The shortest network fault.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// How long a torn connection has to be used.
-const TEARING: Duration = Duration::from_millis(500);
+/// How long connections are reset at the next piece that they carry.
+const RESET_TIME: Duration = Duration::from_millis(500);
 
-/// How cells are run.
+/// How scenarios are run.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// How often each fault happens.
     pub repeats: usize,
     /// How many tasks are offered in a second.
     pub rate: u64,
-    /// What chooses moments, lengths and victims.
+    /// Determines moments, durations and victims.
     pub seed: u64,
     /// How long a connection is broken at most.
     pub longest: Duration,
-    /// Where histories and logs are kept; nowhere unless given.
+    /// Where histories and logs are kept, if they are.
     pub keep: Option<PathBuf>,
 }
 
-/// Numbers that follow from a seed (splitmix64).
+/// Pseudorandom numbers from a seed (splitmix64).
 #[derive(Debug)]
-struct Chance(u64);
+struct Random(u64);
 
-impl Chance {
-    /// One for each cell, so that a cell alone is as it is among others.
-    fn new(seed: u64, cell: Cell) -> Self {
-        let name = cell.to_string();
+impl Random {
+    /// Each scenario has its own, so that it runs the same alone as among others.
+    fn new(seed: u64, scenario: Scenario) -> Self {
+        let name = scenario.to_string();
         Self(name.bytes().fold(seed, |state, byte| state.wrapping_mul(31) ^ u64::from(byte)))
     }
 
@@ -61,73 +60,79 @@ impl Chance {
     }
 }
 
-/// Runs a cell.
+/// Runs a scenario.
 ///
 /// # Errors
-/// The service does not start, does not come back after a fault, or cannot be asked in the end. What it
-/// did wrong meanwhile is in the verdict.
-pub fn run(cell: Cell, options: &Options, runtime: &Runtime) -> Result<Verdict> {
+/// The service does not start, does not recover, or does not answer at the end. Promises that it broke are in
+/// the report instead.
+pub fn run(scenario: Scenario, options: &Options, runtime: &Runtime) -> Result<CheckReport> {
     let dir = tempfile::tempdir().context("no directory")?;
-    let ran = run_in(dir.path(), cell, options, runtime);
+    let ran = run_in(dir.path(), scenario, options, runtime);
     if let Some(keep) = &options.keep {
-        let name = cell.to_string().replace('/', "-");
+        let name = scenario.to_string().replace('/', "-");
         copy_files(dir.path(), &keep.join(name)).context("cannot keep the history")?;
     }
-    ran.with_context(|| cell.to_string())
+    ran.with_context(|| scenario.to_string())
 }
 
-fn run_in(dir: &Path, cell: Cell, options: &Options, runtime: &Runtime) -> Result<Verdict> {
-    let (lines, notes) = (dir.join("clients.jsonl"), dir.join("tasks.jsonl"));
-    let side = (!cell.is_sandboxed()).then_some(notes.as_path());
+fn run_in(
+    dir: &Path,
+    scenario: Scenario,
+    options: &Options,
+    runtime: &Runtime,
+) -> Result<CheckReport> {
+    let (lines, executions) = (dir.join("clients.jsonl"), dir.join("tasks.jsonl"));
+    let traced = (!scenario.is_sandboxed()).then_some(executions.as_path());
     let recorder = Arc::new(Recorder::create(&lines)?);
-    let mut cluster = Cluster::start(dir, cell, runtime.handle())?;
-    let work = Work { is_sandboxed: cell.is_sandboxed(), rate: options.rate };
-    let load = Load::start(cluster.base(), &notes, &work, Arc::clone(&recorder))?;
-    let mut chance = Chance::new(options.seed, cell);
+    let mut cluster = Cluster::start(dir, scenario, runtime.handle())?;
+    let config = LoadConfig { is_sandboxed: scenario.is_sandboxed(), rate: options.rate };
+    let load = Load::start(cluster.base(), &executions, &config, Arc::clone(&recorder))?;
+    let mut random = Random::new(options.seed, scenario);
     for _ in 0..options.repeats {
-        std::thread::sleep(Duration::from_millis(100) + chance.up_to(Duration::from_millis(200)));
-        strike(&mut cluster, cell, options.longest, &recorder, &mut chance)?;
-        // Where it does not come, the checker finds it late or lost.
-        let _ = load.settled(PATIENCE);
+        std::thread::sleep(Duration::from_millis(100) + random.up_to(Duration::from_millis(200)));
+        inject(&mut cluster, scenario, options.longest, &recorder, &mut random)?;
+        // If it does not recover, the checker finds tasks late or lost.
+        let _ = load.settled(RECOVERY_TIMEOUT);
     }
-    load.finish(side, PATIENCE)?;
+    load.finish(traced, RECOVERY_TIMEOUT)?;
     drop(cluster);
-    Ok(checker::check(&History::read(&lines, side)?))
+    Ok(checker::check(&History::read(&lines, traced)?))
 }
 
-/// One fault, begun and ended.
-fn strike(
+/// Begins and ends one fault.
+fn inject(
     cluster: &mut Cluster,
-    cell: Cell,
+    scenario: Scenario,
     longest: Duration,
     recorder: &Recorder,
-    chance: &mut Chance,
+    random: &mut Random,
 ) -> Result<()> {
-    let bound_ms = u64::try_from(cell.fault.bound().as_millis())?;
-    match cell.fault {
+    let bound_ms = u64::try_from(scenario.fault.bound().as_millis())?;
+    match scenario.fault {
         Fault::Kill(victim, stage) => {
-            let choice = chance.next() as usize;
+            let choice = random.next() as usize;
             cluster.kill_at(stage, victim, choice, |what| {
-                recorder.note(Event::Fault { what: what.to_owned(), bound_ms })
+                recorder.record(Event::Fault { what: what.to_owned(), bound_ms })
             })?;
-            cluster.start_again(victim)
+            cluster.restart(victim)
         }
-        Fault::Network(link, how) => {
-            let Some(proxy) = cluster.proxy(link) else { bail!("no proxy for {cell}") };
-            let lasting = match how {
-                Break::Reset => TEARING,
-                _ => SHORTEST + chance.up_to(longest.saturating_sub(SHORTEST)),
+        Fault::Network(connection, how) => {
+            let Some(proxy) = cluster.proxy(connection) else { bail!("no proxy for {scenario}") };
+            let duration = match how {
+                NetworkFault::Reset => RESET_TIME,
+                _ => SHORTEST + random.up_to(longest.saturating_sub(SHORTEST)),
             };
-            recorder.note(Event::Fault { what: format!("{cell} for {lasting:?}"), bound_ms })?;
-            proxy.set(how.weather());
-            std::thread::sleep(lasting);
-            proxy.set(Weather::Fair);
-            recorder.note(Event::Healed)
+            recorder
+                .record(Event::Fault { what: format!("{scenario} for {duration:?}"), bound_ms })?;
+            proxy.set(Some(how));
+            std::thread::sleep(duration);
+            proxy.set(None);
+            recorder.record(Event::FaultEnded)
         }
     }
 }
 
-/// Copies the histories and logs, and not the sockets beside them.
+/// Copies the histories and logs but not the sockets beside them.
 fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {

@@ -32,8 +32,10 @@ pub fn interpreter() -> PathBuf {
 #[must_use]
 pub fn site() -> PathBuf {
     let python = interpreter();
-    let venv = python.ancestors().nth(2).unwrap_or(Path::new(""));
-    venv.join("lib/python3.11/site-packages")
+    let lib = python.ancestors().nth(2).unwrap_or(Path::new("")).join("lib");
+    let versions = std::fs::read_dir(&lib).into_iter().flatten().flatten();
+    let mut sites = versions.map(|version| version.path().join("site-packages"));
+    sites.find(|site| site.is_dir()).unwrap_or(lib)
 }
 
 /// The other Pythons that `make pythons` has built executors for: versions, and interpreters with dill.

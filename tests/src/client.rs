@@ -25,7 +25,7 @@ impl Client {
         Self::with_timeout(base, Duration::from_secs(90))
     }
 
-    /// One that gives an answer up after so long.
+    /// A client that gives up on an answer after `timeout`.
     #[must_use]
     pub fn with_timeout(base: &str, timeout: Duration) -> Self {
         let config = ureq::Agent::config_builder();
@@ -43,7 +43,7 @@ impl Client {
     /// A GET.
     ///
     /// # Errors
-    /// No answer, or no JSON.
+    /// There is no answer, or it is not JSON.
     pub fn get(&self, path: &str) -> Result<Reply> {
         let mut response = self.agent.get(format!("{}{path}", self.base)).call()?;
         let status = response.status().as_u16();
@@ -53,7 +53,7 @@ impl Client {
     /// A POST.
     ///
     /// # Errors
-    /// No answer, or no JSON.
+    /// There is no answer, or it is not JSON.
     pub fn post(&self, path: &str, body: &Value) -> Result<Reply> {
         let request = self.agent.post(format!("{}{path}", self.base));
         let mut response = request.send_json(body)?;
@@ -65,7 +65,7 @@ impl Client {
     /// Registers a function; `more` adds fields.
     ///
     /// # Errors
-    /// It was refused.
+    /// It is refused.
     pub fn register(&self, payload: &str, more: Value) -> Result<String> {
         let mut body = json!({"name": "test", "payload": payload});
         merge(&mut body, more);
@@ -77,7 +77,7 @@ impl Client {
     /// Submits a call; `more` adds fields.
     ///
     /// # Errors
-    /// It was refused.
+    /// It is refused.
     pub fn submit(&self, function_id: &str, args: &str, more: Value) -> Result<String> {
         let mut body = json!({"function_id": function_id, "payload": args});
         merge(&mut body, more);
@@ -89,7 +89,7 @@ impl Client {
     /// Submits many calls of one function.
     ///
     /// # Errors
-    /// They were refused.
+    /// They are refused.
     pub fn submit_batch(&self, function_id: &str, args: &[String]) -> Result<Vec<String>> {
         let body = json!({"function_id": function_id, "payloads": args});
         let (status, reply) = self.post("/v1/tasks", &body)?;
@@ -101,7 +101,7 @@ impl Client {
     /// Waits for a task to end: its status and its result.
     ///
     /// # Errors
-    /// No answer.
+    /// There is no answer.
     pub fn wait(&self, task_id: &str, seconds: u64) -> Result<(String, String)> {
         let (status, reply) = self.get(&format!("/result/{task_id}?wait={seconds}"))?;
         let text = |name: &str| reply[name].as_str().map(str::to_owned);
@@ -112,7 +112,7 @@ impl Client {
     /// The whole record of a task.
     ///
     /// # Errors
-    /// No answer.
+    /// There is no answer.
     pub fn record(&self, task_id: &str) -> Result<Value> {
         Ok(self.get(&format!("/v1/tasks/{task_id}"))?.1)
     }

@@ -1,4 +1,4 @@
-//! `guest-examples/`: functions, and what their docstrings say of them.
+//! `guest-examples/`: functions, and the outcomes that their docstrings state.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,44 +9,44 @@ use serde_json::{Value, json};
 
 use crate::Service;
 
-/// A file of `guest-examples/`: a function of the file's name, and what its docstring says of it.
+/// A file of `guest-examples/`: a function of the same name, and what its docstring states.
 #[derive(Debug)]
 pub struct Example {
     /// The name of the file and of the function.
     pub name: String,
-    /// The file.
+    /// The text of the file.
     pub source: String,
-    /// Whether it tries to do harm.
+    /// Whether it is an attack.
     pub hostile: bool,
     /// A Python expression for its `(args, kwargs)`.
     pub args: String,
-    /// What it does natively.
+    /// Its outcome in the native runtime.
     pub native: Expected,
-    /// What it does in the sandbox.
+    /// Its outcome in the sandbox.
     pub sandbox: Expected,
-    /// What it does there in guests of other Pythons, where that is something else.
+    /// Its outcome in the sandbox of other Pythons, if it differs.
     pub elsewhere: BTreeMap<String, Expected>,
     /// The limits that it is registered with.
     pub limits: Value,
 }
 
-/// What becomes of a call.
+/// The outcome of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expected {
     /// A value of this `repr`.
     Value(String),
     /// An exception of this class whose `repr` or notes hold this text.
     Raises(String, String),
-    /// It cannot be registered: the answer holds this text.
+    /// Its registration is refused with this text.
     Refused(String),
-    /// It is not run there.
+    /// It does not run in this runtime.
     Unsafe,
 }
 
-/// Reads an expectation; `same` refers to the native one.
+/// Parses an expectation. `same` refers to the native one.
 ///
 /// # Errors
-/// It is none.
+/// It is not an expectation.
 pub fn expected(text: &str, native: Option<&Expected>) -> Result<Expected> {
     let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
     Ok(match (verb, native) {
@@ -80,7 +80,7 @@ fn example(path: &Path, hostile: bool) -> Result<Example> {
     let of_guest =
         of_guest.map(|(python, said)| Ok((python.into(), expected(said, Some(&native))?)));
     let elsewhere = of_guest.collect::<Result<_>>()?;
-    // What ends its executor would only do it again.
+    // A function that ends its executor would only end the next one too.
     let mut limits = json!({"timeout_s": 10, "memory_mb": 128, "max_retries": 0});
     for limit in field("limits").unwrap_or_default().split_whitespace() {
         let (key, value) = limit.split_once('=').context("a limit without a value")?;
@@ -93,7 +93,7 @@ fn example(path: &Path, hostile: bool) -> Result<Example> {
 /// All examples, the useful ones first.
 ///
 /// # Errors
-/// One cannot be read or has no expectation.
+/// An example cannot be read or states no outcome.
 pub fn examples() -> Result<Vec<Example>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-examples");
     let mut found = Vec::new();
@@ -110,7 +110,7 @@ pub fn examples() -> Result<Vec<Example>> {
     Ok(found)
 }
 
-/// What became of a call, in the words of an expectation, and all that was said.
+/// The outcome of a call as an expectation, and the text of its value or exception.
 ///
 /// # Errors
 /// The service does not answer.
@@ -137,10 +137,10 @@ pub fn outcome(
     })
 }
 
-/// Whether a call came to what was expected.
+/// Checks that a call has the expected outcome.
 ///
 /// # Errors
-/// It did not; says what it came to.
+/// It has another one.
 pub fn compare(expected: &Expected, (got, said): (Expected, String)) -> Result<()> {
     let same = match (expected, &got) {
         (Expected::Value(expected), Expected::Value(got)) => expected == got,

@@ -1,4 +1,4 @@
-//! `belljar bench`: small runs of it, for what they find and not for how fast that is.
+//! `belljar bench`: short runs, to check what they report and not how fast it is.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -8,19 +8,19 @@ use belljar_testkit::{binary, paths};
 use belljar_tests::Service;
 use serde_json::Value;
 
-/// Runs `belljar bench` with these words.
-fn bench(words: &[&str]) -> Result<Output> {
+/// Runs `belljar bench` with these arguments.
+fn bench(args: &[&str]) -> Result<Output> {
     let mut command = Command::new(binary("belljar"));
-    command.arg("bench").args(words).env("BELLJAR_SITE", paths::site());
+    command.arg("bench").args(args).env("BELLJAR_SITE", paths::site());
     command.env("BELLJAR_BENCH_PYTHON", paths::interpreter());
     Ok(command.output()?)
 }
 
-/// The same, which must succeed: what it printed.
-fn said(words: &[&str]) -> Result<String> {
-    let output = bench(words)?;
-    let (out, told) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
-    ensure!(output.status.success(), "{out}\n{told}");
+/// Runs it, expects success, and returns what it printed.
+fn bench_ok(args: &[&str]) -> Result<String> {
+    let output = bench(args)?;
+    let (out, errors) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+    ensure!(output.status.success(), "{out}\n{errors}");
     Ok(out)
 }
 
@@ -39,12 +39,12 @@ fn path(dir: &Path) -> Result<&str> {
 #[test]
 fn latency_is_measured_in_every_mode_and_runtime_and_all_results_are_right() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let out = said(&["latency", "--quick", "--out", path(dir.path())?])?;
+    let out = bench_ok(&["latency", "--quick", "--out", path(dir.path())?])?;
     ensure!(out.contains("one no-op at a time over REST, p50"), "{out}");
     let run = run(dir.path())?;
     ensure!(run["wrong"] == Value::Array(Vec::new()), "{}", run["wrong"]);
-    // Six situations, each 50 to warm up, and studies of 100 and 200 by one request and by two; and
-    // 1,000 lone calls of each runtime, whose processor time is told.
+    // Six situations, each with 50 calls to warm up and studies of 100 and 200 calls by one request and by
+    // two; and 1,000 single calls of each runtime, for their processor time.
     ensure!(run["checked"] == 6 * (50 + 2 * (100 + 200)) + 2 * 1_000, "{}", run["checked"]);
     let samples = text(dir.path(), "samples.csv")?;
     let latencies = samples.lines().filter(|line| line.starts_with("latency,latency"));
@@ -62,11 +62,11 @@ fn latency_is_measured_in_every_mode_and_runtime_and_all_results_are_right() -> 
     ensure!(page.contains("<svg") && page.contains("<table>") && page.contains("A lone task"));
     ensure!(dir.path().join("plots/latency.png").is_file());
 
-    // The report is made from the run alone, and a run is no worse than itself.
+    // The report depends on the run only, and a run is not worse than itself.
     let markdown = text(dir.path(), "report.md")?;
-    said(&["report", path(dir.path())?])?;
+    bench_ok(&["report", path(dir.path())?])?;
     ensure!(text(dir.path(), "report.md")? == markdown);
-    let out = said(&["compare", path(dir.path())?, path(dir.path())?])?;
+    let out = bench_ok(&["compare", path(dir.path())?, path(dir.path())?])?;
     ensure!(out.contains("Nothing is worse"), "{out}");
     Ok(())
 }
@@ -75,13 +75,20 @@ fn latency_is_measured_in_every_mode_and_runtime_and_all_results_are_right() -> 
 fn a_running_service_is_measured_by_its_address() -> Result<()> {
     let service = Service::start(&["-w", "2"])?;
     let dir = tempfile::tempdir()?;
-    said(&["throughput", "--quick", "--url", service.client.base(), "--out", path(dir.path())?])?;
+    bench_ok(&[
+        "throughput",
+        "--quick",
+        "--url",
+        service.client.base(),
+        "--out",
+        path(dir.path())?,
+    ])?;
     let run = run(dir.path())?;
     ensure!(run["wrong"] == Value::Array(Vec::new()), "{}", run["wrong"]);
     let series = run["series"].as_array().context("no series")?;
     let bursts: Vec<_> = series.iter().filter(|series| series["metric"] == "burst").collect();
     ensure!(bursts.len() == 2, "one for each runtime: {bursts:?}");
-    // Whose processor time would it be?
+    // The processor time of a running service is unknown.
     ensure!(series.iter().all(|series| series["metric"] != "cost"));
     let (_, audit) = service.client.get("/v1/audit")?;
     ensure!(audit["consistent"] == true, "{audit}");
@@ -93,7 +100,7 @@ fn a_slower_run_fails_the_comparison() -> Result<()> {
     let dirs: [PathBuf; 2] = [tempfile::tempdir()?.keep(), tempfile::tempdir()?.keep()];
     let service = Service::start(&["-w", "1"])?;
     let url = service.client.base();
-    said(&["latency", "--quick", "--url", url, "--out", path(&dirs[0])?])?;
+    bench_ok(&["latency", "--quick", "--url", url, "--out", path(&dirs[0])?])?;
     let mut slower = run(&dirs[0])?;
     for series in slower["series"].as_array_mut().context("no series")? {
         for sample in series["samples"].as_array_mut().context("no samples")? {

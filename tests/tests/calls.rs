@@ -1,5 +1,5 @@
-//! What a call may be and what it comes to. One suite, run over every mode and runtime: the same
-//! function gives the same answer everywhere.
+//! Calls and their outcomes. One suite runs in every mode and runtime: the same function gives the same answer
+//! everywhere.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use belljar_testkit::python::{Loaded, Namespace, Python};
 use belljar_tests::Service;
 use serde_json::{Value as Json, json};
 
-/// A function, its arguments, and what becomes of them.
+/// A function, its arguments, and the outcome.
 struct Case {
     name: &'static str,
     source: &'static str,
@@ -237,7 +237,7 @@ fn check(service: &Service, case: &Case, more: &Json) -> Result<()> {
     Ok(())
 }
 
-/// Runs every case, registered with these fields; says which went wrong.
+/// Runs every case, registered with these fields, and reports those that failed.
 fn every_case_of(service: &Service, more: &Json) -> Result<()> {
     let wrong: Vec<_> = CASES
         .iter()
@@ -256,7 +256,7 @@ fn every_case(options: &[&str]) -> Result<()> {
     long_behind_short(&service)
 }
 
-/// While calls are short, workers take some ahead; long ones are then given back and run all the same.
+/// While calls are short, workers prefetch some; long ones are then returned and run elsewhere.
 fn long_behind_short(service: &Service) -> Result<()> {
     let source = "def f(n, s):\n  import time\n  time.sleep(s)\n  return n";
     let function = service.client.register(&service.python.dumps(source, "f")?, json!({}))?;
@@ -320,31 +320,32 @@ fn a_function_of_an_importable_module_travels_by_reference() -> Result<()> {
     Ok(())
 }
 
-/// Each Python that `make pythons` found runs what it serialized itself, and is told from the others.
+/// Each Python that `make pythons` found runs what it serialized, and is recognized by its bytecode.
 #[test]
-fn further_pythons_native() -> Result<()> {
-    further_pythons("native", &paths::other_pythons())
+fn other_pythons_native() -> Result<()> {
+    other_pythons("native", &paths::other_pythons())
 }
 
-/// The same of each Python that a further guest was built for.
+/// The same in the sandbox, for each Python that has a guest.
 #[test]
-fn further_pythons_sandbox() -> Result<()> {
-    further_pythons("sandbox", &paths::other_pythons_with_guests()?)
+fn other_pythons_sandbox() -> Result<()> {
+    other_pythons("sandbox", &paths::other_pythons_with_guests()?)
 }
 
-fn further_pythons(runtime: &str, pythons: &[(String, PathBuf)]) -> Result<()> {
+fn other_pythons(runtime: &str, pythons: &[(String, PathBuf)]) -> Result<()> {
     let mut service = Service::start(&["--runtime", runtime])?;
     for (version, interpreter) in pythons {
         service.python = Python::start_with(interpreter, &[])?;
         every_case_of(&service, &json!({"python": version}))
             .with_context(|| format!("Python {version}"))?;
-        told_by_its_bytecode(&service, version).with_context(|| format!("Python {version}"))?;
+        recognized_by_its_bytecode(&service, version)
+            .with_context(|| format!("Python {version}"))?;
     }
     Ok(())
 }
 
-/// A function whose Python is not named runs in its own, or is refused: what dill writes in 3.9 could also be of 3.10.
-fn told_by_its_bytecode(service: &Service, version: &str) -> Result<()> {
+/// A function that names no Python runs in its own or is refused: what dill writes in 3.9 could also be of 3.10.
+fn recognized_by_its_bytecode(service: &Service, version: &str) -> Result<()> {
     let source = "def f():\n  import sys\n  return '%d.%d' % sys.version_info[:2]";
     let body = json!({"name": "f", "payload": service.python.dumps(source, "f")?});
     let (code, reply) = service.client.post("/register_function", &body)?;

@@ -1,5 +1,4 @@
-//! What a client can do about a call, and what the platform does: limits, cancel, retries, order, output.
-//! Over both runtimes.
+//! Limits, cancellation, retries, order, output and grants of calls, in both runtimes.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use belljar_testkit::process;
 use belljar_tests::Service;
 use serde_json::{Value, json};
 
-/// A submitted call of a function that is defined by `source` and named `f`.
+/// Submits a call of the function `f` that `source` defines.
 fn submit(service: &Service, source: &str, args: &str, more: Value) -> Result<String> {
     let function = service.client.register(&service.python.dumps(source, "f")?, json!({}))?;
     service.client.submit(&function, &service.python.dumps("", args)?, more)
@@ -78,7 +77,7 @@ fn high_priority_overtakes_low(service: &Service) -> Result<()> {
     Ok(())
 }
 
-fn a_delay_holds_a_call_back(service: &Service) -> Result<()> {
+fn a_delay_postpones_a_call(service: &Service) -> Result<()> {
     let submitted = Instant::now();
     let task = submit(service, "def f(): return 1", "((), {})", json!({"delay_s": 0.7}))?;
     let (status, _) = service.client.wait(&task, 30)?;
@@ -122,8 +121,8 @@ fn the_same_key_is_the_same_task(service: &Service) -> Result<()> {
     Ok(())
 }
 
-/// Asks for variable, directory and scratch space, in whatever runtime; `up` must offer the first two.
-fn what_was_granted_is_reached(service: &Service) -> Result<()> {
+/// Asks for a variable, a directory and scratch space; `up` must allow the first two.
+fn granted_resources_are_reached(service: &Service) -> Result<()> {
     let source = "import os, tempfile\ndef f(path):\n  with tempfile.TemporaryFile() as out: out.write(b'x')\n  \
                   return os.environ['BELLJAR_TEST_GRANT'], open(path + '/granted').read()";
     let grants = json!({"env": ["BELLJAR_TEST_GRANT"], "read": [GRANTED_DIR], "scratch_mb": 2});
@@ -135,14 +134,14 @@ fn what_was_granted_is_reached(service: &Service) -> Result<()> {
     let value = service.python.loads(&result)?;
     ensure!(value.repr == "('value', 'text')", "{value:?}");
     ensure!(service.client.record(&task)?["grants"] == grants);
-    // The next call, on the same slot, has none of it.
+    // The next call in the same slot has no grants.
     let look = "import os\ndef f(): return os.environ.get('BELLJAR_TEST_GRANT')";
     let task = submit(service, look, "((), {})", json!({}))?;
     ensure!(service.python.loads(&service.client.wait(&task, 30)?.1)?.repr == "None");
     Ok(())
 }
 
-fn what_is_not_offered_is_denied_by_name(service: &Service) -> Result<()> {
+fn a_grant_that_is_not_allowed_is_denied_by_name(service: &Service) -> Result<()> {
     let payload = service.python.dumps("def f(): return 1", "f")?;
     for (grants, named) in [
         (json!({"env": ["PATH"]}), "`PATH`"),
@@ -162,37 +161,37 @@ fn what_is_not_offered_is_denied_by_name(service: &Service) -> Result<()> {
     Ok(())
 }
 
-fn workers_say_since_when_they_are_there(service: &Service) -> Result<()> {
+fn workers_report_when_they_started(service: &Service) -> Result<()> {
     let (_, workers) = service.client.get("/v1/workers")?;
     let since = workers["items"][0]["since"].as_str().with_context(|| workers.to_string())?;
     let task = submit(service, "def f(): return 1", "((), {})", json!({}))?;
     let record = service.client.record(&task)?;
     let accepted = record["accepted_at"].as_str().with_context(|| record.to_string())?;
-    // Of one day, or of two around midnight: not of 1970.
+    // The same year, and before the task.
     ensure!(since[..4] == accepted[..4] && since < accepted, "{since} {accepted}");
     Ok(())
 }
 
 type Check = fn(&Service) -> Result<()>;
 
-/// The directory that the tests offer to functions.
+/// The directory that functions may read.
 const GRANTED_DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data");
 
 fn every_check(options: &[&str]) -> Result<()> {
-    let offers = ["--grant-env", "BELLJAR_TEST_GRANT=value", "--grant-read", GRANTED_DIR];
-    let service = Service::start(&[options, &offers].concat())?;
+    let policy = ["--grant-env", "BELLJAR_TEST_GRANT=value", "--grant-read", GRANTED_DIR];
+    let service = Service::start(&[options, &policy].concat())?;
     let checks: &[(&str, Check)] = &[
         ("deadline", a_deadline_ends_a_call),
         ("cancel running", a_running_call_is_cancelled),
         ("cancel queued", a_queued_call_never_runs_once_cancelled),
         ("priority", high_priority_overtakes_low),
-        ("delay", a_delay_holds_a_call_back),
+        ("delay", a_delay_postpones_a_call),
         ("output", output_is_kept_in_the_record),
         ("memory", a_memory_bomb_is_a_memory_error),
         ("idempotency", the_same_key_is_the_same_task),
-        ("grants", what_was_granted_is_reached),
-        ("workers", workers_say_since_when_they_are_there),
-        ("denied", what_is_not_offered_is_denied_by_name),
+        ("grants", granted_resources_are_reached),
+        ("workers", workers_report_when_they_started),
+        ("denied", a_grant_that_is_not_allowed_is_denied_by_name),
     ];
     let wrong: Vec<_> = checks
         .iter()

@@ -1,5 +1,5 @@
-//! `guest-examples/`: each does natively and in the sandbox what its docstring says, and what a hostile
-//! one does is over with its call.
+//! `guest-examples/`: each has the outcomes that its docstring states, natively and in the sandbox, and a
+//! hostile one leaves nothing behind.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use belljar_tests::Service;
 use belljar_tests::examples::{Example, Expected, compare, examples, expected, outcome};
 use serde_json::json;
 
-/// How late a call may end, submission and answer included.
+/// How much longer than its time limit a call may take, with submission and answer.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Runs an example, unless it is unsafe there.
+/// Runs an example, unless it is unsafe in this runtime.
 fn run(service: &Service, example: &Example, runtime: &str, python: &str) -> Result<()> {
     let expected = match runtime {
         "native" => &example.native,
@@ -33,25 +33,25 @@ fn run(service: &Service, example: &Example, runtime: &str, python: &str) -> Res
     compare(expected, got)
 }
 
-/// What an earlier call could have left behind, and work that must come out right.
-const LOOK_ROUND: &str = "
-def look_round(n):
+/// Returns what an earlier call could have left behind, and the result of some work.
+const INSPECT: &str = "
+def inspect(n):
     import json, math, os, sys
     left = [os.environ.get('LEFT_BEHIND'), math.pi > 3, len('four'), os.getcwd(), sys.getrecursionlimit()]
     return json.dumps([left, sorted(os.listdir('/lib'))[:3], sum(range(n))])
 ";
 
-/// Looks round in a runtime, on its only slot.
-fn look_round(service: &Service, runtime: &str) -> Result<Expected> {
-    let function = service.python.dumps(LOOK_ROUND, "look_round")?;
+/// Inspects a runtime in its only slot.
+fn inspect(service: &Service, runtime: &str) -> Result<Expected> {
+    let function = service.python.dumps(INSPECT, "inspect")?;
     let args = service.python.dumps("", "((1000,), {})")?;
     let (seen, said) = outcome(service, &function, &args, json!({"runtime": runtime}))?;
     ensure!(matches!(&seen, Expected::Value(text) if text.contains("499500")), "{said}");
     Ok(seen)
 }
 
-/// Pickles that do something while they are read, or claim to: sent as the function and as the
-/// arguments. What becomes of them as the function, then as the arguments.
+/// Pickles that do something when they are loaded, or claim to. With the outcome as the function, then as the
+/// arguments.
 const PICKLES: &[(&str, &str, &str, &str)] = &[
     (
         "calls the shell",
@@ -135,7 +135,7 @@ const PICKLES: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-/// A payload of these bytes, which `expression` gives.
+/// The payload of the bytes that `expression` returns.
 fn payload(service: &Service, expression: &str) -> Result<String> {
     let source = "import base64, pickle, struct";
     let text = service.python.dumps(source, &format!("base64.b64encode({expression}).decode()"))?;
@@ -154,14 +154,14 @@ fn attack(service: &Service, bytes: &str, as_function: &str, as_args: &str) -> R
 }
 
 #[test]
-fn every_example_does_what_it_says_and_no_more() -> Result<()> {
+fn every_example_does_only_what_it_states() -> Result<()> {
     let examples = examples()?;
     let service = Service::start(&["-m", "local", "-w", "1"])?;
-    let look = || -> Result<_> {
+    let inspect_both = || -> Result<_> {
         let dispatcher = service.process("dispatcher")?;
-        Ok((look_round(&service, "native")?, look_round(&service, "sandbox")?, dispatcher))
+        Ok((inspect(&service, "native")?, inspect(&service, "sandbox")?, dispatcher))
     };
-    let before = look()?;
+    let before = inspect_both()?;
     let mut wrong = Vec::new();
     let mut note = |name: &str, result: Result<()>| {
         wrong.extend(result.err().map(|why| format!("{name}: {why:#}")));
@@ -170,22 +170,22 @@ fn every_example_does_what_it_says_and_no_more() -> Result<()> {
         note(&format!("{} natively", example.name), run(&service, example, "native", "3.11"));
         note(&example.name, run(&service, example, "sandbox", "3.11"));
         if example.hostile {
-            let after = look().with_context(|| format!("after {}", example.name))?;
+            let after = inspect_both().with_context(|| format!("after {}", example.name))?;
             ensure!(after == before, "{} left {after:?}, not {before:?}", example.name);
         }
     }
     for (name, bytes, as_function, as_args) in PICKLES {
         note(name, attack(&service, bytes, as_function, as_args));
-        let after = look().with_context(|| format!("after a pickle that {name}"))?;
+        let after = inspect_both().with_context(|| format!("after a pickle that {name}"))?;
         ensure!(after == before, "a pickle that {name} left {after:?}, not {before:?}");
     }
     ensure!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), examples.len(), wrong.join("\n"));
     Ok(())
 }
 
-/// The same of the sandbox of each Python that a further guest was built for.
+/// The same in the sandbox of each other Python that has a guest.
 #[test]
-fn further_guests_do_what_examples_say() -> Result<()> {
+fn other_guests_do_what_examples_state() -> Result<()> {
     let examples = examples()?;
     let mut service = Service::start(&["-m", "local", "-w", "1"])?;
     for (version, interpreter) in paths::other_pythons_with_guests()? {

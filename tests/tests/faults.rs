@@ -1,4 +1,4 @@
-//! Accepted is not lost: processes are killed under load, and every task ends once, rightly.
+//! Accepted tasks are not lost: processes are killed under load, and every task ends once with the right result.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 const TASKS: usize = 1000;
 const WORK: &str = "import time\ndef f(n):\n  time.sleep(0.002)\n  return n * n";
 
-/// Submits a thousand calls, kills the process whose command line holds each of `victims` in turn
-/// while they run, and expects every result.
+/// Submits a thousand calls, kills the processes whose command lines hold `victims` one after the other
+/// meanwhile, and expects every result.
 fn survives(mode: &str, victims: &[&str]) -> Result<()> {
     let service = Service::start(&["-m", mode, "-w", "2", "--workers", "2"])?;
     let function = service.client.register(&service.python.dumps(WORK, "f")?, json!({}))?;
@@ -33,10 +33,10 @@ fn survives(mode: &str, victims: &[&str]) -> Result<()> {
         let value = service.python.loads(&result)?.repr;
         ensure!(value == (n * n).to_string(), "task {n}: {value}");
     }
-    balanced(&service)
+    is_consistent(&service)
 }
 
-/// A gateway that was killed is away for a moment.
+/// Waits for a result although the gateway may be restarting.
 fn wait_through_restarts(service: &Service, task: &str) -> Result<(String, String)> {
     let mut last = Err(anyhow::anyhow!("never asked"));
     let _ = process::eventually(Duration::from_secs(60), || {
@@ -46,14 +46,14 @@ fn wait_through_restarts(service: &Service, task: &str) -> Result<(String, Strin
     last
 }
 
-fn balanced(service: &Service) -> Result<()> {
+fn is_consistent(service: &Service) -> Result<()> {
     let mut audit = Value::Null;
-    let balanced = process::eventually(Duration::from_secs(10), || {
+    let consistent = process::eventually(Duration::from_secs(10), || {
         audit = service.client.get("/v1/audit").map(|(_, audit)| audit).unwrap_or_default();
         audit["consistent"] == true && audit["running"] == 0
     });
-    ensure!(balanced, "{audit}");
-    // The self-check of `up` is a task as well.
+    ensure!(consistent, "{audit}");
+    // The self-check of `up` is a task too.
     let ended = audit["completed"].as_u64();
     ensure!(ended == Some(TASKS as u64 + 1), "{audit}");
     Ok(())

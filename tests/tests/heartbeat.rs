@@ -1,4 +1,4 @@
-//! `--heartbeat`: how soon a worker that says nothing is lost.
+//! `--heartbeat`: how soon a silent worker is lost.
 
 #![expect(clippy::expect_used, reason = "a process id is no zero")]
 
@@ -11,12 +11,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// With the usual heartbeat of a second, a worker is missed after three at the soonest.
+/// With the default heartbeat of one second, a worker is lost after three seconds at the earliest.
 const SOON: Duration = Duration::from_secs(2);
 /// In seconds.
 const SOONER_THAN_A_HEARTBEAT: u64 = 20;
 
-fn is_missed_soon(mode: &str) -> Result<()> {
+fn is_lost_soon(mode: &str) -> Result<()> {
     let deployment = Deployment::start(mode, &["--heartbeat".into(), "0.2".into()])?;
     let worker = deployment.worker("worker", &[])?;
     let counts = |n: usize| deployment.workers().is_ok_and(|workers| workers.len() == n);
@@ -24,16 +24,16 @@ fn is_missed_soon(mode: &str) -> Result<()> {
     let pid = Pid::from_raw(worker.pid().cast_signed()).expect("a process");
     kill_process(pid, Signal::STOP)?;
     let stopped = Instant::now();
-    ensure!(eventually(PATIENCE, || counts(0)), "a worker that stands still is still listed");
+    ensure!(eventually(PATIENCE, || counts(0)), "a stopped worker is still listed");
     let took = stopped.elapsed();
     kill_process(pid, Signal::CONT)?;
     ensure!(eventually(PATIENCE, || counts(1)), "it does not come back: {}", worker.evidence());
-    ensure!(took < SOON, "it was missed after {took:?}");
+    ensure!(took < SOON, "it was lost after {took:?}");
     Ok(())
 }
 
-/// What comes up one after the other is told as it comes, whatever the interval.
-fn tells_of_each_runtime(mode: &str) -> Result<()> {
+/// Executors that start one after the other are announced at once, whatever the interval.
+fn announces_each_runtime(mode: &str) -> Result<()> {
     let deployment = Deployment::start(mode, &["--heartbeat".into(), "60".into()])?;
     let worker = deployment.worker_of("both", "worker", &[])?;
     let classes = || -> Option<usize> {
@@ -46,8 +46,8 @@ fn tells_of_each_runtime(mode: &str) -> Result<()> {
     Ok(())
 }
 
-/// Calls that are asked for ahead of time come without waiting for a heartbeat.
-fn fetches_ahead(mode: &str) -> Result<()> {
+/// Prefetched calls arrive without waiting for a heartbeat.
+fn prefetches(mode: &str) -> Result<()> {
     let deployment = Deployment::start(mode, &["--heartbeat".into(), "60".into()])?;
     let _worker =
         deployment.worker("worker", &["--site".into(), paths::site().display().to_string()])?;
@@ -65,31 +65,31 @@ fn fetches_ahead(mode: &str) -> Result<()> {
 }
 
 #[test]
-fn a_push_worker_fetches_ahead() -> Result<()> {
-    fetches_ahead("push")
+fn a_push_worker_prefetches() -> Result<()> {
+    prefetches("push")
 }
 
 #[test]
-fn a_pull_worker_fetches_ahead() -> Result<()> {
-    fetches_ahead("pull")
+fn a_pull_worker_prefetches() -> Result<()> {
+    prefetches("pull")
 }
 
 #[test]
-fn a_push_worker_tells_of_each_runtime() -> Result<()> {
-    tells_of_each_runtime("push")
+fn a_push_worker_announces_each_runtime() -> Result<()> {
+    announces_each_runtime("push")
 }
 
 #[test]
-fn a_pull_worker_tells_of_each_runtime() -> Result<()> {
-    tells_of_each_runtime("pull")
+fn a_pull_worker_announces_each_runtime() -> Result<()> {
+    announces_each_runtime("pull")
 }
 
 #[test]
-fn a_push_worker_is_missed_as_soon_as_asked() -> Result<()> {
-    is_missed_soon("push")
+fn a_push_worker_is_lost_as_soon_as_configured() -> Result<()> {
+    is_lost_soon("push")
 }
 
 #[test]
-fn a_pull_worker_is_missed_as_soon_as_asked() -> Result<()> {
-    is_missed_soon("pull")
+fn a_pull_worker_is_lost_as_soon_as_configured() -> Result<()> {
+    is_lost_soon("pull")
 }

@@ -1,4 +1,4 @@
-//! The life of a service: ready, a first function by its own snippet, drain, cut, and no process left.
+//! The life of a service: ready, a first function, drain, cut, and no process left.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -15,7 +15,7 @@ use serde_json::json;
 const SLEEP: &str =
     "import time\ndef f(started, s):\n  open(started, 'w').close()\n  time.sleep(s)";
 
-/// Submits a call that sleeps, and waits until its code runs.
+/// Submits a call that sleeps and waits until its code runs.
 fn submit_sleep(service: &Service, seconds: u32) -> Result<String> {
     let started = service.data.join("started");
     let function = service.client.register(&service.python.dumps(SLEEP, "f")?, json!({}))?;
@@ -36,7 +36,7 @@ fn all_gone(processes: &[Process], within: Duration) -> Result<()> {
     Ok(())
 }
 
-/// What `belljar doctor` says, and whether it finds that all is well.
+/// What `belljar doctor` prints, and whether it finds no problem.
 fn doctor() -> Result<(bool, String)> {
     let mut doctor = Command::new(binary("belljar"));
     let output = doctor.arg("doctor").env("BELLJAR_SITE", paths::site()).output()?;
@@ -44,7 +44,7 @@ fn doctor() -> Result<(bool, String)> {
 }
 
 #[test]
-fn the_doctor_finds_everything_that_runs_here() -> Result<()> {
+fn the_doctor_finds_everything() -> Result<()> {
     let (is_well, said) = doctor()?;
     ensure!(is_well && !said.contains("missing"), "{said}");
     for part in ["Redis server v=", "libpython3.11", "dill 0.4.1", "belljar-sandbox"] {
@@ -54,7 +54,7 @@ fn the_doctor_finds_everything_that_runs_here() -> Result<()> {
 }
 
 #[test]
-fn the_printed_snippet_runs_as_it_is() -> Result<()> {
+fn the_printed_snippet_runs_unchanged() -> Result<()> {
     let service = Service::start(&[])?;
     let welcome = service.welcome();
     let (_, snippet) = welcome.split_once("<<'EOF'\n").context(welcome.clone())?;
@@ -82,7 +82,7 @@ fn the_first_ctrl_c_lets_running_calls_finish() -> Result<()> {
 }
 
 #[test]
-fn the_second_ctrl_c_cuts_and_the_call_runs_again_next_time() -> Result<()> {
+fn the_second_ctrl_c_cuts_and_the_call_runs_again_after_the_next_start() -> Result<()> {
     let kept = tempfile::tempdir()?;
     let data = kept.path().join("data");
     let mut service = Service::start_over(data.clone(), &["-w", "1"])?;
@@ -108,7 +108,7 @@ fn the_second_ctrl_c_cuts_and_the_call_runs_again_next_time() -> Result<()> {
 #[test]
 fn kill_9_of_up_leaves_no_process_behind() -> Result<()> {
     let mut service = Service::start(&["-w", "2"])?;
-    // A call that spins, and one that has started a daemon of its own.
+    // A call that sleeps, and one that has started a daemon.
     let daemon = "import subprocess, time\ndef f(s):\n  subprocess.Popen(['sleep', '4321'], start_new_session=True)\n  time.sleep(s)";
     submit_sleep(&service, 100)?;
     let function = service.client.register(&service.python.dumps(daemon, "f")?, json!({}))?;
@@ -137,7 +137,7 @@ fn a_taken_port_and_a_taken_directory_are_clear_errors() -> Result<()> {
     Ok(())
 }
 
-/// What processors are allowed to take to wake up, in microseconds.
+/// How long processors may take to wake up, in microseconds.
 const CPU_LATENCY: &str = "/dev/cpu_dma_latency";
 
 fn keeps_device_open(service: &Service) -> Result<bool> {
@@ -149,7 +149,7 @@ fn keeps_device_open(service: &Service) -> Result<bool> {
 }
 
 #[test]
-fn processors_stay_awake_while_calls_come_where_they_can() -> Result<()> {
+fn latency_is_low_while_calls_come_where_the_kernel_permits() -> Result<()> {
     let is_possible = doctor()?.1.contains("by /dev/cpu_dma_latency");
     let service = Service::start(&["-w", "1"])?;
     ensure!(keeps_device_open(&service)? == is_possible);

@@ -1,4 +1,4 @@
-//! Large and many: payloads of 10 MB, long queues, a thousand waiters, and what an idle service costs.
+//! Payloads of 10 MB, long queues, a thousand waiters, and the cost of an idle service.
 
 use std::time::{Duration, Instant};
 
@@ -56,16 +56,16 @@ fn a_long_queue_drains_and_a_thousand_polls_are_answered() -> Result<()> {
 }
 
 #[test]
-fn an_idle_service_uses_next_to_nothing() -> Result<()> {
+fn an_idle_service_uses_almost_nothing() -> Result<()> {
     let service = Service::start(&["-w", "2"])?;
     let gateway = service.process("belljar gateway")?;
     let kilobytes = memory_kb(gateway.pid);
     ensure!(kilobytes < 50 << 10, "the gateway holds {kilobytes} kB");
-    let idler = Redis::start()?;
+    let redis = Redis::start()?;
     // The first seconds may still see a spare interpreter start.
     let (mut share, mut bare) = (1.0, 0.0);
     let idle = process::eventually(Duration::from_secs(40), || {
-        let idled = || idler.cpu_time().unwrap_or_default();
+        let idled = || redis.cpu_time().unwrap_or_default();
         let (before, began, started) = (cpu_time(&service), idled(), Instant::now());
         std::thread::sleep(Duration::from_secs(4)); // What is measured is the passing of time.
         let of = |used: Duration| used.as_secs_f64() / started.elapsed().as_secs_f64();

@@ -1,4 +1,4 @@
-//! TLS between dispatcher and workers: who is signed by the authority works, and nobody else.
+//! TLS between dispatcher and workers: only certificates of the authority are accepted.
 
 #![expect(clippy::expect_used, reason = "certificates are made of constants")]
 
@@ -13,7 +13,7 @@ use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Somebody who signs certificates.
+/// An authority that signs certificates.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
@@ -28,15 +28,15 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// The options of one side that this authority has signed and that believes `believed`.
-    fn sign(&self, dir: &Path, name: &str, believed: &Self) -> Result<[String; 6]> {
+    /// The options of one side that this authority has signed and that trusts `trusted`.
+    fn sign(&self, dir: &Path, name: &str, trusted: &Self) -> Result<[String; 6]> {
         let path = |end: &str| dir.join(format!("{name}-{end}.pem"));
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
         std::fs::write(path("cert"), certificate.pem())?;
         std::fs::write(path("key"), key.serialize_pem())?;
-        std::fs::write(path("ca"), &believed.pem)?;
+        std::fs::write(path("ca"), &trusted.pem)?;
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let [cert, key, ca] = ["cert", "key", "ca"].map(|end| text(path(end)));
         Ok(["--tls-cert".into(), cert, "--tls-key".into(), key, "--tls-ca".into(), ca])
@@ -47,19 +47,20 @@ fn works(mode: &str) -> Result<()> {
     let (files, ours, theirs) = (tempfile::tempdir()?, Authority::new(), Authority::new());
     let deployment = Deployment::start(mode, &ours.sign(files.path(), "dispatcher", &ours)?)?;
 
-    // Without TLS, and signed by somebody else, nobody gets in, and the log says why.
+    // Workers without TLS or signed by another authority are refused, and the log says why.
     let plain = deployment.worker("plain", &[])?;
-    let impostor = deployment.worker("impostor", &theirs.sign(files.path(), "impostor", &ours)?)?;
-    let doubter = deployment.worker("doubter", &ours.sign(files.path(), "doubter", &theirs)?)?;
+    let other = deployment.worker("other", &theirs.sign(files.path(), "other", &ours)?)?;
+    let distrustful =
+        deployment.worker("distrustful", &ours.sign(files.path(), "distrustful", &theirs)?)?;
     for (refused, why) in [
         (&plain, "trying again"),
-        (&impostor, "trying again"),
-        (&doubter, "invalid peer certificate"),
+        (&other, "trying again"),
+        (&distrustful, "invalid peer certificate"),
     ] {
         let said = eventually(PATIENCE, || refused.log().contains(why));
         ensure!(said, "no `{why}`: {}", refused.evidence());
     }
-    ensure!(deployment.workers()?.is_empty(), "a stranger was let in");
+    ensure!(deployment.workers()?.is_empty(), "an unknown worker was accepted");
 
     let worker = deployment.worker("worker", &ours.sign(files.path(), "worker", &ours)?)?;
     let python = Python::start()?;
@@ -72,17 +73,17 @@ fn works(mode: &str) -> Result<()> {
 }
 
 #[test]
-fn push_workers_and_their_dispatcher_know_each_other_by_certificates() -> Result<()> {
+fn push_workers_and_their_dispatcher_authenticate_by_certificates() -> Result<()> {
     works("push")
 }
 
 #[test]
-fn pull_workers_and_their_dispatcher_know_each_other_by_certificates() -> Result<()> {
+fn pull_workers_and_their_dispatcher_authenticate_by_certificates() -> Result<()> {
     works("pull")
 }
 
 #[test]
-fn files_that_are_missing_are_named() -> Result<()> {
+fn missing_files_are_named() -> Result<()> {
     let (files, ours) = (tempfile::tempdir()?, Authority::new());
     let mut options = ours.sign(files.path(), "worker", &ours)?;
     let ended = |options: &[String]| -> Result<(Option<i32>, String)> {

@@ -1,9 +1,9 @@
-//! The hostile examples in random order at full rate, in the sandbox, for as long as one likes: each must
-//! come to what its docstring says, the dispatcher must live on, and its memory be where it was.
+//! Runs the hostile examples in the sandbox in random order at full rate. Each must have the outcome that its
+//! docstring states, the dispatcher must survive, and its memory must not grow.
 //!
 //!     cargo run --release -p belljar-tests --bin hostile-mix -- --minutes 20 [--seed N] [--strace]
 //!
-//! With `--strace` every file name that a hardened sandbox process hands to the kernel is looked at as well: each
+//! With `--strace` every file name that a hardened sandbox process passes to the kernel is checked too: each
 //! must be opened beneath a directory that is open already.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -17,11 +17,11 @@ use belljar_tests::Service;
 use belljar_tests::examples::{Expected, compare, examples};
 use serde_json::json;
 
-/// How many calls are under way; two run.
+/// How many calls are in flight; two of them run.
 const IN_FLIGHT: usize = 16;
-/// How much more memory than before the service may hold afterwards.
+/// By what factor the memory of the service may grow.
 const KEPT_MOST: f64 = 1.05;
-/// What is no leak in so small a process: pages of an allocator.
+/// Growth that is no leak in a small process: pages of an allocator.
 const KEPT_BYTES: u64 = 8 << 20;
 
 struct Options {
@@ -49,12 +49,12 @@ fn main() -> Result<()> {
     let service = Service::start(&["-m", "local", "-w", "2", "--runtime", "sandbox"])?;
     let hostile = register(&service)?;
     let dispatcher = service.process("dispatcher")?;
-    // Once each, so that what is kept for ever is there.
+    // Once each, so that all caches are filled.
     let mut tally = Tally::default();
     run(&service, &mut hostile.iter(), &mut tally)?;
     let before = resident(&service);
     let trace = options.strace.then(|| trace(dispatcher.pid)).transpose()?;
-    // A call may still meet a sandbox that was killed for the sake of the trace.
+    // A call may still be in a sandbox that was killed for the trace.
     run(&service, &mut hostile.iter().take(IN_FLIGHT), &mut Tally::default())?;
 
     let (mut random, start) = (options.seed, Instant::now());
@@ -196,8 +196,8 @@ impl Trace {
     }
 }
 
-/// Every file that a hardened process names must be opened beneath an open directory, or refused: the standard
-/// library and the allocator ask the system about itself, in vain.
+/// Checks that every file that a hardened process names is opened beneath an open directory or refused. The
+/// standard library and the allocator ask for files about the system, which are refused.
 fn check(log: &Path) -> Result<String> {
     let log = std::fs::read_to_string(log)?;
     // The thread that applies the filter is the one that runs the guest.
@@ -233,10 +233,10 @@ fn check(log: &Path) -> Result<String> {
         }
     }
     ensure!(beyond.is_empty(), "outside the granted directories:\n{}", beyond.join("\n"));
-    ensure!(beneath > 0, "strace saw no sandbox open anything: {} lines", log.lines().count());
+    ensure!(beneath > 0, "strace saw no sandbox open a file: {} lines", log.lines().count());
     Ok(format!(
         "{processes} hardened processes; {beneath} files opened beneath granted directories, \
-         {by_descriptor} looked at by descriptor, {refused} refused, 0 otherwise"
+         {by_descriptor} read by descriptor, {refused} refused, 0 otherwise"
     ))
 }
 

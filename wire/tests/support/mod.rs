@@ -1,4 +1,4 @@
-//! Routers that echo, peers that speak ZMTP by hand, and patience with an end.
+//! Echo routers, peers that speak raw ZMTP, and deadlines.
 
 #![allow(dead_code, reason = "each test crate uses a part")]
 
@@ -12,27 +12,27 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-/// What a test waits for, with an end to its patience.
+/// Awaits a future that must be ready within 20 seconds.
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     within_seconds(20, future).await
 }
 
-/// The same for what takes longer.
+/// Awaits a future that must be ready within `seconds`.
 pub(crate) async fn within_seconds<T>(seconds: u64, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(seconds), future).await.expect("in time")
 }
 
-/// A router's configuration on a port of loopback that the system chooses.
+/// The configuration of a router on a free port of loopback.
 pub(crate) fn listen() -> ListenConfig {
     ListenConfig::new(Endpoint::new("127.0.0.1", 0), Callers::Anyone)
 }
 
-/// A client's configuration for this address.
+/// The configuration of a client of this address.
 pub(crate) fn connect(address: SocketAddr) -> ConnectConfig {
     ConnectConfig::new(Endpoint::new(address.ip().to_string(), address.port()))
 }
 
-/// A router that admits all and sends everything back.
+/// A router that admits every peer and sends everything back.
 pub(crate) struct Echo {
     /// Where it listens.
     pub(crate) address: SocketAddr,
@@ -58,14 +58,14 @@ impl Echo {
         Self { address, sender, task }
     }
 
-    /// Ends it, with its port closed.
+    /// Ends it and closes its port.
     pub(crate) async fn stop(self) {
         self.task.abort();
         let _ = self.task.await;
     }
 }
 
-/// A greeting by hand.
+/// The bytes of a greeting.
 pub(crate) fn greeting() -> Vec<u8> {
     let mut bytes = vec![0; 64];
     (bytes[0], bytes[9], bytes[10]) = (0xff, 0x7f, 3);
@@ -73,16 +73,16 @@ pub(crate) fn greeting() -> Vec<u8> {
     bytes
 }
 
-/// The READY of a DEALER by hand, with another peer's name in it.
+/// The bytes of a DEALER's READY, with the identity of another peer.
 pub(crate) const READY: &[u8] =
     b"\x04\x2d\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\x04evil";
 
-/// The head of a frame that claims this length.
+/// The head of a frame of this length.
 pub(crate) fn long_frame(flags: u8, length: u64) -> Vec<u8> {
     [&[flags | 2][..], &length.to_be_bytes()].concat()
 }
 
-/// A DEALER by hand, after its handshake.
+/// A raw DEALER after its handshake.
 pub(crate) async fn raw_dealer(address: SocketAddr) -> TcpStream {
     let mut stream = within(TcpStream::connect(address)).await.expect("connected");
     stream.write_all(&greeting()).await.expect("greeted");
@@ -94,17 +94,17 @@ pub(crate) async fn raw_dealer(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Reads until the other side has closed, by whatever means.
+/// Reads until the other side has closed the connection.
 pub(crate) async fn until_closed(stream: &mut TcpStream) {
     let mut bytes = [0; 4096];
     while let Ok(1..) = within(stream.read(&mut bytes)).await {}
 }
 
-/// A cheap and repeatable source of noise.
+/// A repeatable source of random bytes.
 pub(crate) struct Noise(pub(crate) u64);
 
 impl Noise {
-    /// So many bytes of it.
+    /// The next `count` bytes.
     pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut next = || {
             self.0 = self

@@ -1,23 +1,23 @@
-//! The matrix: which fault, where, in which mode. A cell's name is its three parts by slashes, as
-//! `push/worker/sent` or `pull/gateway-redis/cut`.
+//! The matrix of scenarios: which fault, where, in which mode. A scenario's name joins the three by slashes:
+//! `push/worker/sent`, `pull/gateway-redis/cut`.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::proxy::Weather;
+use crate::proxy::NetworkFault;
 
-/// How tasks get to the code.
+/// How tasks reach executors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// A pool in the dispatcher.
+pub enum DispatchMode {
+    /// The dispatcher has a pool of its own.
     Local,
-    /// Workers ask.
+    /// Workers fetch tasks.
     Pull,
-    /// The dispatcher sends.
+    /// The dispatcher sends tasks to workers.
     Push,
 }
 
-/// Who is killed.
+/// The process that is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Victim {
     /// The gateway.
@@ -34,7 +34,7 @@ pub enum Victim {
     Redis,
 }
 
-/// Where the walk of a task stands at that moment; each is a fail point of the same name.
+/// How far a task has come at that moment. Each stage is a fail point of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// The gateway is about to store it.
@@ -55,7 +55,7 @@ pub enum Stage {
 
 /// Which connection is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link {
+pub enum Connection {
     /// Clients and the gateway.
     ClientGateway,
     /// The gateway and Redis.
@@ -66,34 +66,21 @@ pub enum Link {
     DispatcherWorker,
 }
 
-/// What happens to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Break {
-    /// Cut for one to four seconds.
-    Cut,
-    /// Half open for as long: it takes everything and delivers nothing.
-    HalfOpen,
-    /// Half a second late, and up to as much again, for as long.
-    Slow,
-    /// Reset in the midst of a message.
-    Reset,
-}
-
-/// What is done.
+/// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// A process is killed.
     Kill(Victim, Stage),
     /// A connection is broken.
-    Network(Link, Break),
+    Network(Connection, NetworkFault),
 }
 
-/// One cell of the matrix.
+/// A fault in a mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cell {
-    /// In which mode.
-    pub mode: Mode,
-    /// What is done.
+pub struct Scenario {
+    /// How tasks reach executors.
+    pub mode: DispatchMode,
+    /// What goes wrong.
     pub fault: Fault,
 }
 
@@ -108,45 +95,54 @@ pub const STAGES: [Stage; 7] = [
     Stage::Stored,
 ];
 
-const LINKS: [Link; 4] =
-    [Link::ClientGateway, Link::GatewayRedis, Link::DispatcherRedis, Link::DispatcherWorker];
-const BREAKS: [Break; 4] = [Break::Cut, Break::HalfOpen, Break::Slow, Break::Reset];
+const CONNECTIONS: [Connection; 4] = [
+    Connection::ClientGateway,
+    Connection::GatewayRedis,
+    Connection::DispatcherRedis,
+    Connection::DispatcherWorker,
+];
+const NETWORK_FAULTS: [NetworkFault; 4] =
+    [NetworkFault::Cut, NetworkFault::HalfOpen, NetworkFault::Slow, NetworkFault::Reset];
 
-/// Every cell: six victims at seven stages in pull and push, what differs in local mode, and four ways
-/// to break each connection.
+/// Every scenario: six victims at seven stages in pull and push, the two that differ in local mode, and four
+/// faults of each connection.
 #[must_use]
-pub fn all() -> Vec<Cell> {
+pub fn all() -> Vec<Scenario> {
     use Victim::{Child, Dispatcher, Gateway, Redis, SandboxWorker, Worker};
     let victims = [
-        (Mode::Push, vec![Gateway, Dispatcher, Worker, SandboxWorker, Child, Redis]),
-        (Mode::Pull, vec![Gateway, Dispatcher, Worker, SandboxWorker, Child, Redis]),
-        (Mode::Local, vec![Dispatcher, Child]),
+        (DispatchMode::Push, vec![Gateway, Dispatcher, Worker, SandboxWorker, Child, Redis]),
+        (DispatchMode::Pull, vec![Gateway, Dispatcher, Worker, SandboxWorker, Child, Redis]),
+        (DispatchMode::Local, vec![Dispatcher, Child]),
     ];
-    let mut cells = Vec::new();
+    let mut scenarios = Vec::new();
     for (mode, victims) in victims {
         for victim in victims {
-            let kill = |stage| Cell { mode, fault: Fault::Kill(victim, stage) };
-            cells.extend(STAGES.map(kill));
+            let kill = |stage| Scenario { mode, fault: Fault::Kill(victim, stage) };
+            scenarios.extend(STAGES.map(kill));
         }
     }
-    for mode in [Mode::Push, Mode::Pull] {
-        // Only the last of the connections is another in pull.
-        let links = if mode == Mode::Pull { &LINKS[3..] } else { &LINKS[..] };
-        for link in links {
-            cells.extend(BREAKS.map(|how| Cell { mode, fault: Fault::Network(*link, how) }));
+    for mode in [DispatchMode::Push, DispatchMode::Pull] {
+        // Only the last connection is used in another way in pull.
+        let connections =
+            if mode == DispatchMode::Pull { &CONNECTIONS[3..] } else { &CONNECTIONS[..] };
+        for connection in connections {
+            scenarios.extend(
+                NETWORK_FAULTS
+                    .map(|how| Scenario { mode, fault: Fault::Network(*connection, how) }),
+            );
         }
     }
-    cells
+    scenarios
 }
 
-impl Cell {
+impl Scenario {
     /// Whether tasks run in the sandbox.
     #[must_use]
     pub const fn is_sandboxed(self) -> bool {
         matches!(self.fault, Fault::Kill(Victim::SandboxWorker, _))
     }
 
-    /// Whether a pattern, in which `*` stands for any text, fits the name.
+    /// Whether a pattern, in which `*` stands for any text, matches the name.
     #[must_use]
     pub fn matches(self, pattern: &str) -> bool {
         let name = self.to_string();
@@ -170,8 +166,8 @@ impl Cell {
 }
 
 impl Fault {
-    /// How soon after its end everything must be as before. A dead dispatcher is waited for longest:
-    /// another must first be sure that it is dead.
+    /// How soon after the fault every task that was open must have ended. A dead dispatcher takes longest: the
+    /// next one must first be sure that it is dead.
     #[must_use]
     pub const fn bound(self) -> Duration {
         match self {
@@ -202,21 +198,8 @@ impl Stage {
     }
 }
 
-impl Break {
-    /// The weather that it is, for half a second or longer.
-    #[must_use]
-    pub const fn weather(self) -> Weather {
-        match self {
-            Self::Cut => Weather::Cut,
-            Self::HalfOpen => Weather::Silent,
-            Self::Slow => Weather::Slow(Duration::from_millis(500)),
-            Self::Reset => Weather::Torn,
-        }
-    }
-}
-
-impl Mode {
-    /// The word in commands.
+impl DispatchMode {
+    /// Its name on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -227,11 +210,11 @@ impl Mode {
     }
 }
 
-impl fmt::Display for Cell {
+impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, how) = match self.fault {
             Fault::Kill(victim, stage) => (victim.as_str(), stage.point()),
-            Fault::Network(link, how) => (link.as_str(), how.as_str()),
+            Fault::Network(connection, how) => (connection.as_str(), name_of(how)),
         };
         write!(f, "{}/{what}/{how}", self.mode.as_str())
     }
@@ -250,7 +233,7 @@ impl Victim {
     }
 }
 
-impl Link {
+impl Connection {
     const fn as_str(self) -> &'static str {
         match self {
             Self::ClientGateway => "client-gateway",
@@ -261,14 +244,12 @@ impl Link {
     }
 }
 
-impl Break {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Cut => "cut",
-            Self::HalfOpen => "half-open",
-            Self::Slow => "slow",
-            Self::Reset => "reset",
-        }
+const fn name_of(fault: NetworkFault) -> &'static str {
+    match fault {
+        NetworkFault::Cut => "cut",
+        NetworkFault::HalfOpen => "half-open",
+        NetworkFault::Slow => "slow",
+        NetworkFault::Reset => "reset",
     }
 }
 
@@ -279,14 +260,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_cell_has_a_name_of_its_own() {
-        let names: HashSet<_> = all().iter().map(Cell::to_string).collect();
+    fn every_scenario_has_its_own_name() {
+        let names: HashSet<_> = all().iter().map(Scenario::to_string).collect();
         assert_eq!(names.len(), 2 * 6 * 7 + 2 * 7 + 4 * 4 + 4);
     }
 
     #[test]
     fn patterns_choose_cells() {
-        let count = |pattern| all().into_iter().filter(|cell| cell.matches(pattern)).count();
+        let count =
+            |pattern| all().into_iter().filter(|scenario| scenario.matches(pattern)).count();
         assert_eq!(count("push/worker/sent"), 1);
         assert_eq!(count("push/worker"), 0);
         assert_eq!(count("*/worker/*"), 14);

@@ -1,7 +1,7 @@
-//! A real dispatcher among many and among enemies: two hundred workers that come and go, and peers that
-//! do not speak ZeroMQ, or speak it to do harm.
+//! A real dispatcher with two hundred workers that join and leave, and under attack by peers that do not
+//! speak ZeroMQ or abuse it.
 
-#![expect(clippy::expect_used, reason = "tests end at the first surprise")]
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 #[path = "../../wire/tests/support/mod.rs"]
 mod support;
@@ -28,11 +28,12 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// How much more the dispatcher may hold after an attack.
+/// How much the dispatcher's memory may grow by an attack.
 const MOST_GROWTH_KB: u64 = 16 << 10;
 /// `pickle.dumps(7, 4)`.
 const SEVEN: &[u8] = b"\x80\x04K\x07.";
-const CROWD: usize = 200;
+/// How many workers there are.
+const WORKERS: usize = 200;
 
 /// A service whose dispatcher pushes, and a function that is registered there.
 struct Fixture {
@@ -50,7 +51,7 @@ impl Fixture {
         Self { deployment, address, function }
     }
 
-    /// Submits so many calls.
+    /// Submits `count` calls.
     fn submit(&self, count: usize) -> Vec<String> {
         let args = vec![pickle::arguments("a", "b"); count];
         self.deployment.client.submit_batch(&self.function, &args).expect("accepted")
@@ -71,7 +72,7 @@ impl Fixture {
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
-    /// User and system time of the dispatcher.
+    /// The dispatcher's user and system time.
     fn cpu(&self) -> Duration {
         cpu_time(self.deployment.dispatcher.pid().cast_signed()).expect("alive")
     }
@@ -81,31 +82,31 @@ impl Fixture {
     }
 }
 
-/// A worker without a pool: every call comes to seven at once. Leaves when it is told to.
+/// A worker without a pool: every call returns seven at once. It leaves when told.
 async fn light_worker(address: SocketAddr, mut leave: watch::Receiver<bool>) {
     let mut dealer = within(Dealer::connect(&connect(address))).await.expect("connected");
-    say(&mut dealer, FromWorker::Hello { version: VERSION }).await;
+    send(&mut dealer, FromWorker::Hello { version: VERSION }).await;
     let challenge = within(dealer.recv()).await.expect("challenged");
     assert!(matches!(
         decode::<FromDispatcher>(&challenge).expect("messages")[..],
         [FromDispatcher::Challenge { .. }]
     ));
     let registration = registration();
-    say(&mut dealer, FromWorker::Register { registration, proof: None }).await;
-    say(&mut dealer, FromWorker::InFlight(Vec::new())).await;
+    send(&mut dealer, FromWorker::Register { registration, proof: None }).await;
+    send(&mut dealer, FromWorker::InFlight(Vec::new())).await;
     let (mut heartbeat, mut sequence) = (Duration::from_secs(1), 0);
-    // From what was said last, not heard: the dispatcher's own heartbeats must not put ours off.
-    let mut said = tokio::time::Instant::now();
+    // Counted from the last message sent: the dispatcher's own heartbeats must not delay ours.
+    let mut sent = tokio::time::Instant::now();
     loop {
         let message = tokio::select! {
             message = dealer.recv() => message.expect("a message"),
-            () = tokio::time::sleep_until(said + heartbeat) => {
-                say(&mut dealer, FromWorker::Heartbeat).await;
-                said = tokio::time::Instant::now();
+            () = tokio::time::sleep_until(sent + heartbeat) => {
+                send(&mut dealer, FromWorker::Heartbeat).await;
+                sent = tokio::time::Instant::now();
                 continue;
             }
             _ = leave.changed() => {
-                say(&mut dealer, FromWorker::Bye).await;
+                send(&mut dealer, FromWorker::Bye).await;
                 return dealer.close().await;
             }
         };
@@ -124,7 +125,7 @@ async fn light_worker(address: SocketAddr, mut leave: watch::Receiver<bool>) {
                         ),
                     };
                     let reports = tasks.iter().map(report).collect();
-                    say(&mut dealer, FromWorker::Reports { sequence, reports }).await;
+                    send(&mut dealer, FromWorker::Reports { sequence, reports }).await;
                 }
                 FromDispatcher::Ack(_) | FromDispatcher::Heartbeat => {}
                 other => panic!("{other:?}"),
@@ -148,17 +149,17 @@ fn registration() -> WorkerRegistration {
     }
 }
 
-async fn say(dealer: &mut Dealer, message: FromWorker) {
+async fn send(dealer: &mut Dealer, message: FromWorker) {
     within(dealer.send(encode(&[message]))).await.expect("sent");
 }
 
-/// Light workers, the oldest first.
-struct Crowd {
+/// Light workers, oldest first.
+struct Workers {
     address: SocketAddr,
     workers: VecDeque<(watch::Sender<bool>, JoinHandle<()>)>,
 }
 
-impl Crowd {
+impl Workers {
     fn join(&mut self) {
         let (leave, told) = watch::channel(false);
         self.workers.push_back((leave, tokio::spawn(light_worker(self.address, told))));
@@ -167,16 +168,16 @@ impl Crowd {
     async fn leave(&mut self) {
         let Some((leave, worker)) = self.workers.pop_front() else { return };
         leave.send_replace(true);
-        within(worker).await.expect("it saw no error");
+        within(worker).await.expect("no error");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_workers_cost_little_and_come_and_go_without_a_loss() {
+async fn two_hundred_workers_cost_little_and_join_and_leave_without_loss() {
     let fixture = Fixture::start();
-    let mut crowd = Crowd { address: fixture.address, workers: VecDeque::new() };
-    (0..CROWD).for_each(|_| crowd.join());
-    let all_in = || tokio::task::block_in_place(|| fixture.workers()) == CROWD;
+    let mut workers = Workers { address: fixture.address, workers: VecDeque::new() };
+    (0..WORKERS).for_each(|_| workers.join());
+    let all_in = || tokio::task::block_in_place(|| fixture.workers()) == WORKERS;
     let joined = async {
         while !all_in() {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -188,7 +189,7 @@ async fn two_hundred_workers_cost_little_and_come_and_go_without_a_loss() {
     let idler = Redis::start().expect("redis-server is installed");
     let idled = || idler.cpu_time().expect("alive");
     let (mut share, mut most) = (f64::MAX, 0.0);
-    // A busy machine can only make it look dearer than it is.
+    // A busy machine can only make it look more expensive.
     for _ in 0..5 {
         let (before, began, begun) = (fixture.cpu(), idled(), Instant::now());
         tokio::time::sleep(Duration::from_secs(5)).await; // What is measured is the passing of time.
@@ -198,14 +199,14 @@ async fn two_hundred_workers_cost_little_and_come_and_go_without_a_loss() {
             break;
         }
     }
-    println!("{CROWD} idle workers: {:.1} % of a processor", share * 100.0);
+    println!("{WORKERS} idle workers: {:.1} % of a processor", share * 100.0);
     assert!(share < most, "{share} of at most {most}");
 
     let mut submitted = Vec::new();
     for _ in 0..50 {
         submitted.extend(tokio::task::block_in_place(|| fixture.submit(50)));
-        crowd.leave().await;
-        crowd.join();
+        workers.leave().await;
+        workers.join();
         tokio::time::sleep(Duration::from_millis(100)).await; // Ten a second.
     }
     tokio::task::block_in_place(|| fixture.completes(&submitted));
@@ -221,9 +222,9 @@ async fn attacks_change_nothing_for_a_dispatcher_and_its_workers() {
 
     for attack in ["random bytes", "greeting only", "1 TB length", "garbage", "10,000 connects"] {
         match attack {
-            "random bytes" => noise(address).await,
-            "greeting only" => silence(address).await,
-            "1 TB length" => terabytes(address).await,
+            "random bytes" => random_bytes(address).await,
+            "greeting only" => half_greetings(address).await,
+            "1 TB length" => long_frames(address).await,
             "garbage" => garbage(address).await,
             _ => connects(address, 10_000).await,
         }
@@ -242,36 +243,36 @@ async fn attacks_change_nothing_for_a_dispatcher_and_its_workers() {
     assert_eq!(fixture.deployment.dispatcher.log().matches("worker lost").count(), 0);
 }
 
-async fn call(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+async fn send_raw(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut stream = within(TcpStream::connect(address)).await.expect("connected");
-    // May fail once the guard has seen enough.
+    // It may fail once the listener has closed the connection.
     let _ = stream.write_all(bytes).await;
     stream
 }
 
-async fn noise(address: SocketAddr) {
+async fn random_bytes(address: SocketAddr) {
     let mut noise = Noise(42);
     for length in (1..100).map(|number| number * 800) {
-        until_closed(&mut call(address, &noise.bytes(length)).await).await;
+        until_closed(&mut send_raw(address, &noise.bytes(length)).await).await;
     }
 }
 
-/// The guard's patience with half a greeting is five seconds.
-async fn silence(address: SocketAddr) {
+/// The listener waits five seconds for a whole greeting.
+async fn half_greetings(address: SocketAddr) {
     let mut silent = Vec::new();
     for length in (0..200).map(|number| 64 - number % 64) {
-        silent.push(call(address, &greeting()[..length]).await);
+        silent.push(send_raw(address, &greeting()[..length]).await);
     }
     for stream in &mut silent {
         until_closed(stream).await;
     }
 }
 
-async fn terabytes(address: SocketAddr) {
+async fn long_frames(address: SocketAddr) {
     for length in [1 << 40, 1 << 63, u64::MAX, (64 << 20) + 1] {
         let head = long_frame(0, length);
         for start in [&[][..], &greeting()] {
-            until_closed(&mut call(address, &[start, &head, &[0; 100]].concat()).await).await;
+            until_closed(&mut send_raw(address, &[start, &head, &[0; 100]].concat()).await).await;
         }
         let mut stream = raw_dealer(address).await;
         let _ = stream.write_all(&head).await;
@@ -288,11 +289,11 @@ async fn garbage(address: SocketAddr) {
     }
 }
 
-/// So many connections, three hundred of them open at any time.
+/// Opens `count` connections, three hundred at a time.
 async fn connects(address: SocketAddr, count: usize) {
     let mut open = VecDeque::new();
     for _ in 0..count {
-        open.push_back(call(address, b"").await);
+        open.push_back(send_raw(address, b"").await);
         if open.len() > 300 {
             open.pop_front();
         }
