@@ -1,5 +1,6 @@
 //! The life of dispatchers: heartbeats, recovery of what vanished ones held, leaving.
 
+use belljar_core::guest::GuestModules;
 use belljar_core::id::DispatcherId;
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome};
 use belljar_core::task::TaskClass;
@@ -20,6 +21,7 @@ const MOVED_AT_ONCE: u64 = 1000;
 #[derive(Debug, Serialize, Deserialize)]
 struct Offer {
     classes: Vec<TaskClass>,
+    guests: Vec<GuestModules>,
     workers: Vec<WorkerRecord>,
 }
 
@@ -52,7 +54,8 @@ impl Store {
         classes: &[TaskClass],
         workers: &[WorkerRecord],
     ) -> Result<HeartbeatReport, StoreError> {
-        let offer = Offer { classes: classes.to_vec(), workers: workers.to_vec() };
+        let guests = GuestModules::common(workers.iter().flat_map(|worker| worker.guests.clone()));
+        let offer = Offer { classes: classes.to_vec(), guests, workers: workers.to_vec() };
         #[expect(clippy::expect_used, reason = "our own types into memory")]
         let offer = rmp_serde::to_vec_named(&offer).expect("offers are serializable");
         let mut recovered = 0;
@@ -108,6 +111,15 @@ impl Store {
         classes.sort_unstable();
         classes.dedup();
         Ok(classes)
+    }
+
+    /// What the guests of live dispatchers' workers lack, one entry for each Python.
+    ///
+    /// # Errors
+    /// Redis cannot be had.
+    pub async fn guests(&self) -> Result<Vec<GuestModules>, StoreError> {
+        let offers = self.offers().await?;
+        Ok(GuestModules::common(offers.into_iter().flat_map(|offer| offer.guests)))
     }
 
     async fn offers(&self) -> Result<Vec<Offer>, StoreError> {

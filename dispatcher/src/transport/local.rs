@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use belljar_core::guest::GuestModules;
 use belljar_core::id::{DispatcherId, WorkerId};
 use belljar_core::invocation::Invocation;
 use belljar_core::task::{TaskAttempt, TaskClass};
@@ -24,6 +25,8 @@ pub(crate) struct Local {
     window: usize,
     /// What runs now.
     classes: Vec<TaskClass>,
+    /// What the guests of the sandbox lack.
+    guests: Vec<GuestModules>,
     /// What is meant to run: a class whose executors are still starting is served, its calls wait.
     configured: Vec<TaskClass>,
     /// Calls that the pool did not take.
@@ -36,8 +39,9 @@ impl Local {
         let (pool, from_pool) = Pool::start(config);
         let window = pool.window();
         let id = WorkerId::random();
-        let (started, classes, refused) = (Instant::now(), Vec::new(), Vec::new());
-        Self { id, started, pool, from_pool, window, classes, configured, refused }
+        let (started, classes, guests) = (Instant::now(), Vec::new(), Vec::new());
+        let refused = Vec::new();
+        Self { id, started, pool, from_pool, window, classes, guests, configured, refused }
     }
 
     /// What is served: submissions for anything else are refused.
@@ -66,6 +70,7 @@ impl Local {
                 PoolEvent::ExecutorUp(info) => {
                     tracing::info!(class = %info.class, python = info.python, dill = info.dill, "executor is up");
                     classes.push(info.class);
+                    self.guests = GuestModules::common(self.guests.drain(..).chain(info.guest));
                 }
                 PoolEvent::ExecutorDown { class, reason } => {
                     tracing::error!(%class, reason, "executors do not start");
@@ -126,6 +131,7 @@ impl Local {
             slots: count(self.pool.slots()),
             busy: count(self.pool.in_flight().min(self.pool.slots())),
             classes: self.classes.clone(),
+            guests: self.guests.clone(),
             since: Timestamp::before_now(self.started.elapsed()),
         }]
     }

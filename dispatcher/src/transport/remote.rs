@@ -172,6 +172,7 @@ impl Remote {
                 slots: session.slots,
                 busy: busy.min(session.slots),
                 classes: session.classes.clone(),
+                guests: session.guests.clone(),
                 since: Timestamp::before_now(session.joined.elapsed()),
             }
         };

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use belljar_core::guest::GuestModules;
 use belljar_core::id::WorkerId;
 use belljar_core::invocation::Invocation;
 use belljar_core::limits::BATCH_BYTES;
@@ -29,6 +30,8 @@ pub(crate) struct Session {
     pub(crate) pid: u32,
     pub(crate) slots: u32,
     pub(crate) classes: Vec<TaskClass>,
+    /// What its guests of the sandbox lack.
+    pub(crate) guests: Vec<GuestModules>,
     window: u32,
     pub(crate) draining: bool,
     /// Its connections, the oldest first.
@@ -67,6 +70,7 @@ impl Session {
             pid: registration.pid,
             slots: registration.slots,
             classes: Vec::new(),
+            guests: Vec::new(),
             window: 0,
             draining: false,
             lines: Vec::new(),

@@ -134,6 +134,7 @@ impl Sessions {
                 session.give_turn();
                 events.push(Event::Joined(session.as_worker()));
             }
+            FromWorker::Guests(guests) => session.guests = guests,
             FromWorker::Evicted(code) => session.forget(&code),
             FromWorker::Draining => {
                 session.draining = true;
@@ -141,8 +142,7 @@ impl Sessions {
                 events.push(resized(session));
                 events.extend(returned(worker, unsent));
             }
-            FromWorker::Guests(_)
-            | FromWorker::Heartbeat
+            FromWorker::Heartbeat
             | FromWorker::Request { .. }
             | FromWorker::Bye
             | FromWorker::Hello { .. }

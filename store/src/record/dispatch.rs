@@ -1,5 +1,6 @@
 //! What passes between the store and dispatchers.
 
+use belljar_core::guest::GuestModules;
 use belljar_core::id::{DispatcherId, TaskId, WorkerId};
 use belljar_core::invocation::Invocation;
 use belljar_core::outcome::Report;
@@ -27,6 +28,10 @@ pub struct WorkerRecord {
     pub busy: u32,
     /// What it can run.
     pub classes: Vec<TaskClass>,
+    /// What its guests of the sandbox lack. Stored once for all workers of a dispatcher, and so empty in
+    /// what the store returns.
+    #[serde(skip)]
+    pub guests: Vec<GuestModules>,
     /// Since when it has been known.
     pub since: Timestamp,
 }

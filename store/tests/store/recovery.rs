@@ -1,5 +1,6 @@
 //! Dispatchers that vanish, leave, or lose an answer.
 
+use belljar_core::guest::GuestModules;
 use belljar_core::id::{DispatcherId, WorkerId};
 use belljar_core::outcome::FailureKind;
 use belljar_core::task::{Attempt, TaskStatus};
@@ -170,12 +171,21 @@ async fn workers_and_classes_are_those_of_live_dispatchers() {
         slots: 4,
         busy: 1,
         classes: vec![native()],
+        guests: Vec::new(),
         since: Timestamp(5),
     };
     store.heartbeat(one, &[native()], std::slice::from_ref(&worker)).await.expect("beaten");
     store.heartbeat(two, &[sandbox(), native()], &[]).await.expect("beaten");
-    assert_eq!(store.workers().await.expect("read"), [worker]);
+    assert_eq!(store.workers().await.expect("read"), [worker.clone()]);
     assert_eq!(store.served_classes().await.expect("read"), [native(), sandbox()]);
+    let lacks = |missing: &[&str]| GuestModules {
+        python: sandbox().python,
+        missing: missing.iter().map(|&name| name.to_owned()).collect(),
+    };
+    let with_guest = |guest| WorkerRecord { guests: vec![guest], ..worker.clone() };
+    let workers = [with_guest(lacks(&["ctypes", "ssl"])), with_guest(lacks(&["ssl"]))];
+    store.heartbeat(one, &[native()], &workers).await.expect("beaten");
+    assert_eq!(store.guests().await.expect("read"), [lacks(&["ssl"])], "what all of them lack");
     redis.age(one, one).await;
     assert_eq!(store.workers().await.expect("read"), []);
 }

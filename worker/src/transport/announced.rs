@@ -30,10 +30,7 @@ impl Capabilities {
         self.classes.push(info.class);
         self.classes.sort_unstable();
         self.classes.dedup();
-        if let Some(guest) = info.guest {
-            self.guests.retain(|known| known.python != guest.python);
-            self.guests.push(guest);
-        }
+        self.guests = GuestModules::common(self.guests.drain(..).chain(info.guest));
     }
 }
 

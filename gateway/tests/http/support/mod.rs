@@ -117,6 +117,7 @@ impl Dispatcher {
             slots: 2,
             busy: 0,
             classes: self.classes.clone(),
+            guests: Vec::new(),
             since: Timestamp(1),
         };
         self.store.heartbeat(self.id, &self.classes, &[worker]).await.expect("a beat");
