@@ -158,8 +158,8 @@ impl Scenario {
             if parts.peek().is_none() {
                 return rest.ends_with(part);
             }
-            let Some(at) = rest.find(part) else { return false };
-            rest = &rest[at + part.len()..];
+            let Some(start) = rest.find(part) else { return false };
+            rest = &rest[start + part.len()..];
         }
         true
     }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 /// How long anything may take that is expected to happen.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// No dispatcher: whoever ends attempts in a test has no places to offer for it.
+/// No dispatcher: a test that ends attempts has no capacity to report.
 pub(crate) const NOBODY: DispatcherId = DispatcherId::from_bytes([0; 16]);
 
 /// Options of a server that has every accepted task on disk before it answers.

@@ -1,7 +1,7 @@
-//! What every test of the pool needs: pickles made by a real Python, a pool of real children, and a
-//! look into the process table.
+//! What every test of the pool needs: pickles of a real Python, a pool of real children, and the process
+//! table.
 #![allow(dead_code, reason = "each test binary uses its part")]
-#![expect(clippy::expect_used, reason = "a test that cannot go on shall stop")]
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
