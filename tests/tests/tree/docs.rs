@@ -68,6 +68,28 @@ fn inline_commands(text: &str) -> Vec<(usize, String)> {
     found
 }
 
+/// The words of each command of a line, without quotes.
+fn split(line: &str) -> Vec<Vec<String>> {
+    let (mut commands, mut words, mut word, mut quote) =
+        (Vec::new(), Vec::new(), String::new(), None);
+    for letter in line.chars().chain([';']) {
+        match (quote, letter) {
+            (Some(open), _) if letter == open => quote = None,
+            (None, '"' | '\'') => quote = Some(letter),
+            (None, ' ' | '|' | ';' | '&') => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+                if letter != ' ' {
+                    commands.push(std::mem::take(&mut words));
+                }
+            }
+            _ => word.push(letter),
+        }
+    }
+    commands
+}
+
 /// What can be asked: the Makefile, and the program by `--help`.
 struct Known {
     makefile: String,
@@ -80,10 +102,10 @@ impl Known {
         Ok(Self { makefile, help: HashMap::new() })
     }
 
-    /// What is wrong with a command line, which may be several.
+    /// What is wrong with a line of one or more commands.
     fn problem(&mut self, line: &str) -> Result<Option<String>> {
-        for command in line.split(['|', ';', '&']) {
-            let words: Vec<_> = command.split_whitespace().collect();
+        for words in split(line) {
+            let words: Vec<_> = words.iter().map(String::as_str).collect();
             let is_setting = |word: &&&str| word.contains('=') && !word.starts_with('-');
             let words = &words[words.iter().take_while(is_setting).count()..];
             let problem = match words.split_first() {
@@ -108,8 +130,6 @@ impl Known {
                 {
                     self.makefile.contains(variable)
                 }
-                // The rest of a quoted value.
-                _ if word.contains(['"', '\'', '=']) => return None,
                 _ => self.makefile.lines().any(|line| line.starts_with(&format!("{word}:"))),
             };
             if !is_known {
@@ -214,7 +234,7 @@ fn blocks_and_commands_are_found() -> Result<()> {
     assert_eq!(commands(&blocks[0].text), [(1, "make up    ARGS=x".to_owned())]);
     assert_eq!(inline_commands(text), [(11, "make tea".to_owned())]);
     let mut known = Known::new()?;
-    assert_eq!(known.problem("X=1 make check && make test ARGS=--all")?, None);
+    assert_eq!(known.problem("X=1 make check && make test ARGS='-n 5'")?, None);
     assert!(known.problem("make tea")?.is_some_and(|problem| problem.contains("tea")));
     Ok(())
 }
