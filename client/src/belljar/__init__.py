@@ -20,6 +20,7 @@ from ._errors import (
     NotFound,
     NotInSandbox,
     PythonMismatch,
+    RemoteError,
     ResultNotEncoded,
     SandboxDenied,
     SerializationError,
@@ -29,6 +30,7 @@ from ._errors import (
     TaskOutOfMemory,
     TaskTimeout,
     TooLarge,
+    UntrustedResult,
     WorkerLost,
 )
 from ._executor import Executor
@@ -65,6 +67,7 @@ __all__ = [
     "NotInSandbox",
     "Output",
     "PythonMismatch",
+    "RemoteError",
     "ResultNotEncoded",
     "SandboxDenied",
     "SerializationError",
@@ -75,6 +78,7 @@ __all__ = [
     "TaskRecord",
     "TaskTimeout",
     "TooLarge",
+    "UntrustedResult",
     "WorkerLost",
     "as_completed",
     "default_executor",

@@ -7,11 +7,10 @@ import itertools
 from collections import deque
 from typing import Any, AsyncIterator, Callable, Iterable, Mapping, Optional, TypeVar
 
-from ._calls import Call, Options
+from ._calls import Call, Options, Reattached
 from ._engine import Engine
 from ._future import AsyncFuture
-from ._pickling import dump_call
-from ._pool import Codes, Settings
+from ._pool import FunctionRegistry, Settings
 from ._records import TaskRecord
 from ._service import Service
 
@@ -36,13 +35,17 @@ class AsyncExecutor:
         timeout: Optional[float] = None,
         memory_mb: Optional[int] = None,
         retries: Optional[int] = None,
-        pickler: str = "dill",
+        pickler: Optional[str] = None,
         headers: Optional[Mapping[str, str]] = None,
         connect_timeout: float = 10.0,
         retry_timeout: float = 300.0,
+        results: Optional[str] = None,
+        allow: Iterable[type] = (),
+        py_modules: Iterable[Any] = (),
     ) -> None:
         self._core = _AsyncCore(Settings(url, headers, connect_timeout, retry_timeout), pickler)
-        self._options = Options(runtime=runtime, timeout=timeout, memory_mb=memory_mb, retries=retries)
+        given = {"runtime": runtime, "timeout": timeout, "memory_mb": memory_mb, "retries": retries}
+        self._options = Options().but({**given, "results": results, "allow": allow, "py_modules": py_modules})
 
     @property
     def url(self) -> str:
@@ -59,8 +62,9 @@ class AsyncExecutor:
         """Has `fn(*args, **kwargs)` called and returns its future, to be awaited."""
         core = self._core
         engine = core.engine()
-        future: AsyncFuture[T] = AsyncFuture(self, asyncio.get_running_loop())
-        engine.add(Call(future, core.codes.of(fn, self._options), dump_call(args, kwargs), self._options))
+        function, payload = core.functions.prepare(fn, args, kwargs, self._options)
+        future: AsyncFuture[T] = AsyncFuture(self, function, asyncio.get_running_loop())
+        engine.add(Call(future, function, payload, self._options))
         return future
 
     def map(
@@ -83,7 +87,10 @@ class AsyncExecutor:
                 result = await futures[0]
                 futures.popleft()
                 futures.extend(itertools.islice(calls, 1))
-                yield result
+                # Held by nobody here while the caller works with it.
+                last = [result]
+                del result
+                yield last.pop()
         finally:
             for future in futures:
                 future.cancel()
@@ -91,9 +98,10 @@ class AsyncExecutor:
     def reattach(self, task_ids: Iterable[str]) -> list[AsyncFuture[Any]]:
         """Futures of tasks that were submitted before, also by another process."""
         engine, loop = self._core.engine(), asyncio.get_running_loop()
+        source = Reattached(self._options)
         futures: list[AsyncFuture[Any]] = []
         for task_id in task_ids:
-            future: AsyncFuture[Any] = AsyncFuture(self, loop)
+            future: AsyncFuture[Any] = AsyncFuture(self, source, loop)
             engine.watch(task_id, future)
             futures.append(future)
         return futures
@@ -140,8 +148,8 @@ class AsyncExecutor:
 class _AsyncCore:
     """What an executor and its views share."""
 
-    def __init__(self, settings: Settings, pickler: str) -> None:
-        self.codes = Codes(pickler)
+    def __init__(self, settings: Settings, pickler: Optional[str]) -> None:
+        self.functions = FunctionRegistry(pickler)
         self.service: Service = settings.service()
         self.started: Optional[Engine] = None
         self.is_shut = False

@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Mapping, NamedTuple, Optional, Protocol
 
 from ._errors import SerializationError, task_error
-from ._pickling import encode, load
+from ._graph import Graph
+from ._pickling import encode
+from ._reading import SAFE, TRUSTED, Reader
 from ._records import own_python
 
 
@@ -16,7 +18,8 @@ class Options:
     """What a call is asked to be, beside its function and arguments; None leaves it to the service.
 
     `runtime`, `timeout`, `memory_mb`, `retries` and what it may reach (`env`, `read`, `scratch_mb`) are what
-    the function is registered with; `priority`, `delay` and `idempotency_key` are the call's own.
+    the function is registered with; `priority`, `delay` and `idempotency_key` are the call's own. `results`,
+    `allow` and `py_modules` are for this side: how results are read, and which modules travel along.
     """
 
     runtime: Optional[str] = None
@@ -29,13 +32,22 @@ class Options:
     priority: Optional[str] = None
     delay: Optional[float] = None
     idempotency_key: Optional[str] = None
+    results: Optional[str] = None
+    allow: tuple[type, ...] = ()
+    py_modules: tuple[str, ...] = ()
 
     def but(self, changes: Mapping[str, Any]) -> Options:
         """These options with changes; what they are not is an error that names those there are."""
         unknown = sorted(set(changes) - set(self.__dataclass_fields__))
         if unknown:
             raise TypeError(f"there is no option `{unknown[0]}`: there are {', '.join(self.__dataclass_fields__)}")
-        lists = {name: tuple(changes[name]) for name in ("env", "read") if name in changes}
+        lists = {name: _listed(changes[name]) for name in ("env", "read", "allow") if name in changes}
+        if "py_modules" in changes:
+            lists["py_modules"] = tuple(getattr(module, "__name__", module) for module in _listed(changes["py_modules"]))
+        if changes.get("results") not in (None, TRUSTED, SAFE):
+            raise ValueError(f"results is `{changes['results']}`: it must be `{SAFE}` or `{TRUSTED}`")
+        if changes.get("runtime") not in (None, "native", "sandbox"):
+            raise ValueError(f"`{changes['runtime']}` is not a runtime: native or sandbox")
         return replace(self, **{**changes, **lists})
 
     def given(self) -> dict[str, Any]:
@@ -64,21 +76,68 @@ class Options:
         return {name: value for name, value in named.items() if value is not None}
 
 
-class Code:
-    """A pickled function with what it is to be registered with; equal for equal content."""
+def _listed(value: Any) -> tuple[Any, ...]:
+    """Several values, or one that stands alone."""
+    return (value,) if isinstance(value, (str, type)) or hasattr(value, "__fspath__") else tuple(value)
 
-    __slots__ = ("fields", "key")
 
-    def __init__(self, name: str, pickled: bytes, options: Options) -> None:
+class FunctionRef:
+    """A pickled function with what it is to be registered with; `key` is equal for equal content."""
+
+    __slots__ = ("_reader", "fields", "graph", "key", "options", "runtime")
+
+    def __init__(self, name: str, pickled: bytes, options: Options, graph: Optional[Graph]) -> None:
         more = options.registration()
         self.fields = {"name": name, "payload": encode(pickled), "python": own_python(), **more}
         self.key = hashlib.sha256(pickled).digest() + repr(sorted(more.items())).encode()
+        self.graph = graph
+        self.options = options
+        # Where the calls run, once that is known.
+        self.runtime = options.runtime or ""
+        self._reader: Optional[Reader] = None
+
+    @property
+    def is_runtime_known(self) -> bool:
+        """Whether there is nothing to ask about how results are to be read."""
+        return bool(self.runtime or self.options.results)
+
+    def reader(self) -> Reader:
+        """How the results are read."""
+        if self._reader is None:
+            self._reader = reader(self.options, self.runtime, self.graph)
+        return self._reader
 
 
-class Waiting(Protocol):
-    """Whoever waits for a call: a future of some kind."""
+class Reattached:
+    """Tasks that were submitted before: nothing is known of what was sent with them."""
+
+    def __init__(self, options: Options) -> None:
+        self._reader = reader(options, options.runtime)
+
+    def reader(self) -> Reader:
+        """How the results are read."""
+        return self._reader
+
+
+def reader(options: Options, runtime: Optional[str], graph: Optional[Graph] = None) -> Reader:
+    """How results are read: those of sandboxed calls as what they are, data of unknown origin."""
+    results = options.results or (TRUSTED if runtime == "native" else SAFE)
+    return Reader(results, options.allow, graph)
+
+
+class HasReader(Protocol):
+    """What knows how results are read."""
+
+    def reader(self) -> Reader:
+        """It."""
+
+
+class PendingCall(Protocol):
+    """A call that somebody waits for: a future of some kind."""
 
     task_id: Optional[str]
+    # How its result is read.
+    source: HasReader
     # Whether somebody is to be called at the end, which is the loop's to do.
     has_callbacks: bool
 
@@ -101,23 +160,26 @@ class Waiting(Protocol):
 class Call(NamedTuple):
     """One call, ready to go out."""
 
-    waiting: Waiting
-    code: Code
+    pending: PendingCall
+    function: FunctionRef
     payload: str
     options: Options
 
 
-def finish(waiting: Waiting, result: Mapping[str, str]) -> None:
-    """Tells who waits how a task ended."""
-    if result["status"] == "CANCELLED":
-        waiting.ended_cancelled()
+def finish(pending: PendingCall, result: Mapping[str, str]) -> None:
+    """Passes on how a task ended."""
+    status = result["status"]
+    if status == "CANCELLED":
+        pending.ended_cancelled()
         return
-    try:
-        value = load(result["result"])
-    except SerializationError as error:
-        waiting.set_exception(error)
-        return
-    if result["status"] == "COMPLETED":
-        waiting.set_result(value)
+    reader = pending.source.reader()
+    if status == "COMPLETED":
+        try:
+            value = reader.read(result["result"])
+        except SerializationError as error:
+            pending.set_exception(error)
+        else:
+            pending.set_result(value)
     else:
-        waiting.set_exception(task_error(result.get("failure", ""), value, result["task_id"]))
+        error = reader.read_exception(result["result"])
+        pending.set_exception(task_error(result.get("failure", ""), error, result["task_id"]))

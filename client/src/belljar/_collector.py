@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import Callable, Iterator, Optional, Sequence
 
-from ._calls import Waiting, finish
+from ._calls import PendingCall, finish
 from ._errors import NotFound
 from ._service import Service
 
@@ -31,9 +31,9 @@ class Collector:
         self._loop = loop
         self._service = service
         self._on_end = on_end
-        self._open: dict[str, Waiting] = {}
+        self._open: dict[str, PendingCall] = {}
         # Further waiters for a task that is awaited already, as by a key that was used twice.
-        self._others: dict[str, list[Waiting]] = {}
+        self._others: dict[str, list[PendingCall]] = {}
         self._unasked: list[str] = []
         self._polls: dict[asyncio.Task[None], Sequence[str]] = {}
         self._regrouping: Optional[asyncio.TimerHandle] = None
@@ -43,18 +43,18 @@ class Collector:
         """Whether a task is awaited."""
         return bool(self._open)
 
-    def waiting(self) -> list[Waiting]:
+    def pending(self) -> list[PendingCall]:
         """Those who wait."""
         return [*self._open.values(), *(other for others in self._others.values() for other in others)]
 
-    def add(self, tasks: Sequence[tuple[str, Waiting]], ended: Sequence[dict[str, str]] = ()) -> None:
+    def add(self, tasks: Sequence[tuple[str, PendingCall]], ended: Sequence[dict[str, str]] = ()) -> None:
         """Awaits tasks, of which these have ended."""
         new = []
-        for task_id, waiting in tasks:
-            if self._open.setdefault(task_id, waiting) is waiting:
+        for task_id, pending in tasks:
+            if self._open.setdefault(task_id, pending) is pending:
                 new.append(task_id)
             else:
-                self._others.setdefault(task_id, []).append(waiting)
+                self._others.setdefault(task_id, []).append(pending)
         for result in ended:
             self._finish(result)
         self._unasked.extend(task_id for task_id in new if task_id in self._open)
@@ -118,14 +118,14 @@ class Collector:
             self._finish(result)
 
     def _finish(self, result: dict[str, str]) -> None:
-        for waiting in self._take(result["task_id"]):
-            finish(waiting, result)
+        for pending in self._take(result["task_id"]):
+            finish(pending, result)
 
     def _end(self, task_id: str, error: BaseException) -> None:
-        for waiting in self._take(task_id):
-            waiting.set_exception(error)
+        for pending in self._take(task_id):
+            pending.set_exception(error)
 
-    def _take(self, task_id: str) -> Iterator[Waiting]:
+    def _take(self, task_id: str) -> Iterator[PendingCall]:
         """Those who wait for a task that has ended, and still want to know."""
         first = self._open.pop(task_id, None)
         if first is not None and not first.done():

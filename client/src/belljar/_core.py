@@ -11,7 +11,7 @@ from ._client import Blocking
 from ._engine import Engine
 from ._future import Future
 from ._loop import LoopThread
-from ._pool import Codes, Settings
+from ._pool import FunctionRegistry, Settings
 from ._service import Service
 
 T = TypeVar("T")
@@ -26,9 +26,9 @@ class _Running(NamedTuple):
 class Core:
     """The engine of an executor, for its threads."""
 
-    def __init__(self, settings: Settings, pickler: str) -> None:
+    def __init__(self, settings: Settings, pickler: Optional[str]) -> None:
         self.settings = settings
-        self.codes = Codes(pickler)
+        self.functions = FunctionRegistry(pickler)
         self._lock = threading.Lock()
         self._is_shut = False
         self._running: Optional[_Running] = None

@@ -21,7 +21,7 @@ from concurrent.futures import InvalidStateError
 from typing import Any, Callable, NamedTuple, Optional, Protocol
 
 from ._answer import Answers, Response
-from ._calls import Call, Waiting, finish
+from ._calls import Call, PendingCall, finish
 from ._http import Address
 
 # Who waits longer is told by the loop: somebody else may want to end the wait.
@@ -100,10 +100,10 @@ class Direct:
             self._taken += 1
         return True
 
-    def wait(self, waiting: Waiting) -> None:
+    def wait(self, pending: PendingCall) -> None:
         """Reads the answer that somebody waits for on this thread, unless another reads; not for long."""
         exchange = self._awaited
-        if exchange is not None and exchange.call.waiting is waiting:
+        if exchange is not None and exchange.call.pending is pending:
             self._read(exchange, is_patient=True)
 
     def _read(self, exchange: Exchange, is_patient: bool) -> None:
@@ -146,14 +146,14 @@ class Direct:
             return
         reply = json.loads(response.body.decode())
         task_ids, ended = reply["task_ids"], reply.get("results", [])
-        call, waiting = exchange.call, exchange.call.waiting
+        call, pending = exchange.call, exchange.call.pending
         # Callbacks may take locks that this thread holds.
-        if not ended or ended[0]["status"] == "CANCELLED" or waiting.done() or waiting.has_callbacks:
+        if not ended or ended[0]["status"] == "CANCELLED" or pending.done() or pending.has_callbacks:
             self._hand_over(exchange, lambda: self._engine.accept([call], task_ids, ended))
             return
-        waiting.task_id = task_ids[0]
+        pending.task_id = task_ids[0]
         try:
-            finish(waiting, ended[0])
+            finish(pending, ended[0])
         except InvalidStateError:
             pass  # Cancelled meanwhile.
         self._free(exchange)

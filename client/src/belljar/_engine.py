@@ -14,7 +14,7 @@ from collections import deque
 from os import urandom
 from typing import Any, Coroutine, Iterable, Optional
 
-from ._calls import Call, Code, Options, Waiting
+from ._calls import Call, FunctionRef, Options, PendingCall
 from ._collector import Collector
 from ._direct import IS_POSSIBLE, Direct
 from ._errors import ServiceError
@@ -44,6 +44,7 @@ class Engine:
         self._sender: Optional[asyncio.Task[None]] = None
         self._is_woken = False
         self._functions: dict[bytes, str] = {}
+        self._runtimes: dict[bytes, str] = {}
         self._collector = Collector(loop, service, self._check_idle)
         self._idle: list[asyncio.Future[None]] = []
         self._flushed: list[asyncio.Future[None]] = []
@@ -57,7 +58,7 @@ class Engine:
     def add(self, call: Call) -> Optional[Direct]:
         """Has a call sent; returns where the calling thread may await the answer itself."""
         if self._direct is not None and self._direct.is_ready and self._is_alone(call):
-            if self._direct.take(call, _body(self._functions[call.code.key], [call], _JOINED_WAIT)):
+            if self._direct.take(call, _body(self._functions[call.function.key], [call], _JOINED_WAIT)):
                 return self._direct
         self._queue.append(call)
         # Waking the loop costs a system call: once for all calls that it has not taken yet. Set before
@@ -70,7 +71,7 @@ class Engine:
     def _is_alone(self, call: Call) -> bool:
         """Whether there is nothing that a call could travel with."""
         is_quiet = self._sender is None and not self._is_woken
-        return is_quiet and call.code.key in self._functions and len(call.payload) <= _DIRECT_CHARACTERS
+        return is_quiet and call.function.key in self._functions and len(call.payload) <= _DIRECT_CHARACTERS
 
     def direct_is_free(self) -> None:
         """For the direct connection: nothing is under way there."""
@@ -89,32 +90,32 @@ class Engine:
         else:
             self._sender = self._loop.create_task(self._send(batches))
 
-    def watch(self, task_id: str, waiting: Waiting) -> None:
+    def watch(self, task_id: str, pending: PendingCall) -> None:
         """Collects the result of a task that was submitted before."""
-        waiting.task_id = task_id
-        self._collector.add([(task_id, waiting)])
+        pending.task_id = task_id
+        self._collector.add([(task_id, pending)])
 
-    async def cancel(self, waiting: Waiting) -> bool:
+    async def cancel(self, pending: PendingCall) -> bool:
         """Cancels a call; whether it will have no result."""
-        if waiting.done():
-            return waiting.cancelled()
-        if waiting.task_id is None:
+        if pending.done():
+            return pending.cancelled()
+        if pending.task_id is None:
             # One that is under way already is cancelled as soon as its id is known.
-            waiting.ended_cancelled()
-            return waiting.cancelled()
-        is_cancelled = await self._service.cancel(waiting.task_id) == "CANCELLED"
-        if is_cancelled and not waiting.done():
-            waiting.ended_cancelled()
+            pending.ended_cancelled()
+            return pending.cancelled()
+        is_cancelled = await self._service.cancel(pending.task_id) == "CANCELLED"
+        if is_cancelled and not pending.done():
+            pending.ended_cancelled()
         return is_cancelled
 
     async def cancel_all(self) -> None:
         """Cancels every call that has not ended."""
         for call in self._queue:
-            if not call.waiting.done():
-                call.waiting.ended_cancelled()
+            if not call.pending.done():
+                call.pending.ended_cancelled()
         await self.flush()
-        for waiting in self._collector.waiting():
-            await self.cancel(waiting)
+        for pending in self._collector.pending():
+            await self.cancel(pending)
 
     def cancel_soon(self, task_id: str) -> None:
         """Cancels a task that nobody waits for any more."""
@@ -181,7 +182,7 @@ class Engine:
             self._check_idle()
 
     def _may_join(self, batch: list[Call]) -> bool:
-        is_known = batch[0].code.key in self._functions
+        is_known = batch[0].function.key in self._functions
         return is_known and len(batch) <= _JOINED_CALLS and len(self._joined) < _JOINED_AT_ONCE
 
     def _join(self, batch: list[Call]) -> None:
@@ -202,7 +203,7 @@ class Engine:
 
     async def _send_batch(self, batch: list[Call], wait: float = 0.0) -> None:
         try:
-            body = _body(await self._function_id(batch[0].code), batch, wait)
+            body = _body(await self._function_id(batch[0].function), batch, wait)
         except Exception as error:
             _fail(batch, error)
         else:
@@ -221,24 +222,31 @@ class Engine:
 
     def accept(self, batch: list[Call], task_ids: list[str], ended: list[dict[str, str]]) -> None:
         """The service has this batch, of which some tasks have ended."""
-        accepted = [(task_id, call.waiting) for task_id, call in zip(task_ids, batch)]
-        for task_id, waiting in accepted:
-            waiting.task_id = task_id
-            if waiting.done():  # Cancelled on the way.
+        accepted = [(task_id, call.pending) for task_id, call in zip(task_ids, batch)]
+        for task_id, pending in accepted:
+            pending.task_id = task_id
+            if pending.done():  # Cancelled on the way.
                 self.cancel_soon(task_id)
         self._collector.add(accepted, ended)
 
-    async def _function_id(self, code: Code) -> str:
-        function_id = self._functions.get(code.key)
+    async def _function_id(self, function: FunctionRef) -> str:
+        function_id = self._functions.get(function.key)
         if function_id is None:
-            function_id = self._functions[code.key] = await self._service.register(code.fields)
+            function_id = await self._service.register(function.fields)
+            if not function.is_runtime_known:
+                # How results are read depends on it, and only the service knows its default.
+                found = await self._service.page(f"/v1/functions/{function_id}")
+                self._runtimes[function.key] = str(found.get("runtime", ""))
+            self._functions[function.key] = function_id
+        if not function.is_runtime_known:
+            function.runtime = self._runtimes.get(function.key, "")
         return function_id
 
 
 def _fail(batch: list[Call], error: Exception) -> None:
     for call in batch:
-        if not call.waiting.done():
-            call.waiting.set_exception(error)
+        if not call.pending.done():
+            call.pending.set_exception(error)
 
 
 def _release(waiters: list[asyncio.Future[None]]) -> None:
@@ -255,7 +263,7 @@ def _take(queue: deque[Call]) -> Iterable[Call]:
             call = queue.popleft()
         except IndexError:  # Dropped meanwhile.
             return
-        if not call.waiting.done():
+        if not call.pending.done():
             yield call
 
 
@@ -263,7 +271,7 @@ def _batches(calls: Iterable[Call]) -> Iterable[list[Call]]:
     """Groups of one function and the same options, of bounded size, in the order of their first calls."""
     groups: dict[tuple[bytes, Options], list[Call]] = {}
     for call in calls:
-        groups.setdefault((call.code.key, call.options), []).append(call)
+        groups.setdefault((call.function.key, call.options), []).append(call)
     for group in groups.values():
         # A key that the caller chose names one task.
         most = 1 if group[0].options.idempotency_key else _BATCH_CALLS

@@ -2,6 +2,8 @@
 
 BelljarError
 ├── SerializationError (TypeError)          a function, its arguments or a result cannot be pickled
+│   └── UntrustedResult                         a sandboxed call returned what would run code here
+├── RemoteError                             the function raised an exception whose class is not known here
 ├── ServiceError (RuntimeError)             the service did not do what was asked
 │   ├── ServiceUnreachable (ConnectionError)    no answer, for longer than is retried
 │   ├── InvalidRequest (ValueError)             refused, with the reason
@@ -36,6 +38,14 @@ class BelljarError(Exception):
 
 class SerializationError(BelljarError, TypeError):
     """A function, its arguments or a result cannot be pickled or unpickled here."""
+
+
+class UntrustedResult(SerializationError):
+    """A sandboxed call returned something whose reading would run code here; the message names it."""
+
+
+class RemoteError(BelljarError):
+    """The function raised an exception of a class that is not known here; the message has its text."""
 
 
 class ServiceError(BelljarError, RuntimeError):
@@ -139,6 +149,8 @@ def task_error(kind: str, found: Any, task_id: str) -> BaseException:
     if not isinstance(found, BaseException):  # What a service in between made of it.
         return TaskFailed(f"the task failed with {found!r}", task_id=task_id, kind=kind)
     cls = _KINDS.get(kind)
+    if type(found) is MemoryError and not found.args:
+        found.args = ("the call ran out of memory; hint: options(memory_mb=...) raises its limit",)
     # The function's own MemoryError says where it was raised; the platform's says nothing more.
     if cls is None or (cls is TaskOutOfMemory and notes(found)):
         return _with_notes(found, notes(found))

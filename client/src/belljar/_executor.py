@@ -9,10 +9,9 @@ import weakref
 from collections import deque
 from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, TypeVar
 
-from ._calls import Call, Options
+from ._calls import Call, Options, Reattached
 from ._core import Core
 from ._future import Future
-from ._pickling import dump_call
 from ._pool import Settings
 from ._records import TaskRecord
 
@@ -27,7 +26,7 @@ class Executor(concurrent.futures.Executor):
 
     `url` is the service's address; without it the variable `BELLJAR_URL`, else `http://127.0.0.1:8000`.
     `runtime` ("native" or "sandbox"), `timeout` in seconds, `memory_mb` and `retries` are what functions
-    are registered with; what is not given is the service's to say. `pickler` is "dill" or "cloudpickle".
+    are registered with; what is not given is the service's to say.
     `headers` are sent with every request, for a proxy that authenticates.
 
     A service that does not answer, as during a restart, is asked again for `retry_timeout` seconds; only
@@ -46,13 +45,17 @@ class Executor(concurrent.futures.Executor):
         timeout: Optional[float] = None,
         memory_mb: Optional[int] = None,
         retries: Optional[int] = None,
-        pickler: str = "dill",
+        pickler: Optional[str] = None,
         headers: Optional[Mapping[str, str]] = None,
         connect_timeout: float = 10.0,
         retry_timeout: float = 300.0,
+        results: Optional[str] = None,
+        allow: Iterable[type] = (),
+        py_modules: Iterable[Any] = (),
     ) -> None:
         self._core = Core(Settings(url, headers, connect_timeout, retry_timeout), pickler)
-        self._options = Options(runtime=runtime, timeout=timeout, memory_mb=memory_mb, retries=retries)
+        given = {"runtime": runtime, "timeout": timeout, "memory_mb": memory_mb, "retries": retries}
+        self._options = Options().but({**given, "results": results, "allow": allow, "py_modules": py_modules})
         self._original: Optional[Executor] = None
         # Who forgets an executor gets its thread and connections back, once no future needs them.
         weakref.finalize(self, self._core.end).atexit = False
@@ -84,9 +87,9 @@ class Executor(concurrent.futures.Executor):
         is taken as it is then.
         """
         engine = self._core.engine()
-        future: Future[T] = Future(self)
-        call = Call(future, self._core.codes.of(fn, self._options), dump_call(args, kwargs), self._options)
-        future._direct = engine.add(call)
+        function, payload = self._core.functions.prepare(fn, args, kwargs, self._options)
+        future: Future[T] = Future(self, function)
+        future._direct = engine.add(Call(future, function, payload, self._options))
         return future
 
     def map(
@@ -123,16 +126,20 @@ class Executor(concurrent.futures.Executor):
     def _results(self, futures: deque[Future[T]], more: Iterator[Future[T]], end: Optional[float]) -> Iterator[T]:
         try:
             while futures:
-                result = futures[0].result(None if end is None else end - time.monotonic())
-                futures.popleft()
+                futures[0].result(None if end is None else end - time.monotonic())
+                future = futures.popleft()
                 futures.extend(itertools.islice(more, 1))
-                yield result
+                # Held by nobody here while the caller works with it.
+                last = [future.result()]
+                del future
+                yield last.pop()
         finally:
             self._core.cancel_soon(futures)
 
     def reattach(self, task_ids: Iterable[str]) -> list[Future[Any]]:
         """Futures of tasks that were submitted before, also by another process."""
-        return self._core.watch([(task_id, Future(self)) for task_id in task_ids])
+        source = Reattached(self._options)
+        return self._core.watch([(task_id, Future(self, source)) for task_id in task_ids])
 
     def flush(self) -> None:
         """Waits until the service has accepted every call submitted so far: then each has its task id."""

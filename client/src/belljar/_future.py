@@ -12,6 +12,7 @@ from ._records import TaskRecord
 
 if TYPE_CHECKING:
     from ._async import AsyncExecutor
+    from ._calls import HasReader
     from ._executor import Executor
 
 T = TypeVar("T")
@@ -36,9 +37,10 @@ class Future(_Future[T]):
     `Executor.reattach` makes a future of it again, in another process too.
     """
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, source: HasReader) -> None:
         super().__init__()
         self._executor = executor
+        self.source = source
         self.task_id: Optional[str] = None
         self.has_callbacks = False
         # Where the thread that waits may read the answer itself, once.
@@ -46,11 +48,30 @@ class Future(_Future[T]):
 
     def result(self, timeout: Optional[float] = None) -> T:
         """What the function returned; raises what it raised."""
-        return super().result(self._awaited(timeout))
+        try:
+            return super().result(self._awaited(timeout))
+        except concurrent.futures.TimeoutError:
+            if self.done():  # The function's own.
+                raise
+            raise self._late(timeout) from None
 
     def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
         """What the function raised, if it did."""
-        return super().exception(self._awaited(timeout))
+        try:
+            return super().exception(self._awaited(timeout))
+        except concurrent.futures.TimeoutError:
+            raise self._late(timeout) from None
+
+    def _late(self, timeout: Optional[float]) -> BaseException:
+        """Says what has not come."""
+        named = f"task {self.task_id}" if self.task_id else "the call"
+        return concurrent.futures.TimeoutError(f"{named} has not ended within {timeout or 0:g} s")
+
+    def __repr__(self) -> str:
+        return f"<belljar.Future {_described(self, self._state.lower())} at {self._executor.url}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Future cannot be sent to a call; hint: pass its result()")
 
     def _awaited(self, timeout: Optional[float]) -> Optional[float]:
         """Reads the answer, if that is this thread's to do; what is left of the timeout."""
@@ -98,15 +119,26 @@ class Future(_Future[T]):
             self.set_running_or_notify_cancel()
 
 
+def _described(future: Any, state: str) -> str:
+    return f"of task {future.task_id}, {state}" if future.task_id else f"of a call that is being sent, {state}"
+
+
 class AsyncFuture(_AsyncFuture[T]):
     """A call's future on an event loop: an `asyncio.Future` that knows its task."""
 
     has_callbacks = True
 
-    def __init__(self, executor: AsyncExecutor, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, executor: AsyncExecutor, source: HasReader, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self._executor = executor
+        self.source = source
         self.task_id: Optional[str] = None
+
+    def __repr__(self) -> str:
+        return f"<belljar.AsyncFuture {_described(self, self._state.lower())} at {self._executor.url}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Future cannot be sent to a call; hint: await it and pass the result")
 
     def cancel(self, msg: Optional[Any] = None) -> bool:
         """Cancels the call: this future at once, the task on the service as soon as that hears of it."""

@@ -1,27 +1,30 @@
-"""Functions, arguments and results as text that the service takes.
+"""Functions and arguments as text that the service takes.
 
-Arguments and results are mostly plain data, for which C's pickle does what dill would, ten times as
-fast. What it refuses, or what lives in `__main__` and so means nothing elsewhere, goes to dill.
+Usually they are pickled as one graph (`_graph.py`). Where the caller names a pickler they are what that makes of
+them; plain data goes to pickle in C, which writes what dill would, ten times as fast.
 """
 
 from __future__ import annotations
 
+import logging
 import pickle
 import types
 import warnings
-from binascii import a2b_base64, b2a_base64
-from typing import Any, Callable, Iterable, Mapping
+from binascii import b2a_base64
+from typing import Any, Callable, Iterable, Mapping, Optional
 
 import cloudpickle
 import dill
 
 from ._errors import SerializationError
+from ._graph import Graph
 
 # dill's own default, which every Python 3 reads.
 _PROTOCOL = 4
 # A function larger than this most likely drags something along that it was not meant to.
 LARGE_FUNCTION_BYTES = 1 << 20
 PICKLERS = ("dill", "cloudpickle")
+_LOG = logging.getLogger("belljar")
 
 
 def dump_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
@@ -35,7 +38,7 @@ def dump_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         try:
             pickled = _dill_dumps((args, kwargs))
         except Exception as error:
-            raise SerializationError(f"the arguments cannot be pickled: {error}{_culprit(args, kwargs)}") from error
+            raise SerializationError(f"the arguments cannot be pickled: {error}{culprit(args, kwargs, _dump_pair)}") from error
     return encode(pickled)
 
 
@@ -47,19 +50,24 @@ def dump_function(function: Callable[..., Any], pickler: str) -> bytes:
         name = getattr(function, "__qualname__", repr(function))
         raise SerializationError(f"`{name}` cannot be pickled: {error}") from error
     if len(pickled) > LARGE_FUNCTION_BYTES:
-        warnings.warn(_large(function, len(pickled)), stacklevel=4)
+        warnings.warn(_large(function, len(pickled)), stacklevel=5)
     return pickled
 
 
-def load(text: str) -> Any:
-    """The value of a result."""
-    pickled = a2b_base64(text)
+def dump_graph(function: Callable[..., Any], extras: tuple[Any, ...], py_modules: tuple[str, ...]) -> Graph:
+    """A function with what it refers to, for calls whose arguments share that."""
     try:
-        if b"__main__" in pickled or b"dill" in pickled:
-            return dill.loads(pickled)
-        return pickle.loads(pickled)
+        graph = Graph(function, extras, py_modules)
     except Exception as error:
-        raise SerializationError(f"the result cannot be unpickled here: {type(error).__name__}: {error}") from error
+        name = getattr(function, "__qualname__", repr(function))
+        raise SerializationError(f"`{name}` cannot be pickled: {error}") from error
+    if graph.sources:
+        name = getattr(function, "__qualname__", repr(function))
+        listed = ", ".join(f"{module} ({len(source.text)} B)" for module, source in sorted(graph.sources.items()))
+        _LOG.info("`%s` takes modules along: %s", name, listed)
+    if len(graph.pickled) > LARGE_FUNCTION_BYTES:
+        warnings.warn(_large(function, len(graph.pickled), graph), stacklevel=6)
+    return graph
 
 
 def encode(pickled: bytes) -> str:
@@ -84,25 +92,31 @@ def _dill_dumps(value: Any) -> bytes:
         return bytes(cloudpickle.dumps(value, protocol=_PROTOCOL))
 
 
-def _culprit(args: Iterable[Any], kwargs: Mapping[str, Any]) -> str:
+def _dump_pair(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+    return _dill_dumps((args, kwargs))
+
+
+def culprit(args: Iterable[Any], kwargs: Mapping[str, Any], dump: Callable[..., bytes]) -> str:
     """Which argument it is that cannot be pickled."""
     named = [*((f"argument {at}", value) for at, value in enumerate(args)), *kwargs.items()]
     for name, value in named:
         try:
-            _dill_dumps(value)
+            dump((value,), {})
         except Exception:
             return f" ({name}, of type `{type(value).__name__}`)"
     return ""
 
 
-def _large(function: Callable[..., Any], size: int) -> str:
+def _large(function: Callable[..., Any], size: int, graph: Optional[Graph] = None) -> str:
     """A warning that names the largest things a function drags along."""
     sizes = []
     for name, value in _references(function):
         try:
-            sizes.append((len(_dill_dumps(value)), name))
+            sizes.append((len(cloudpickle.dumps(value, _PROTOCOL)), name))
         except Exception:
             continue  # It was measured as part of something else.
+    if graph is not None:
+        sizes += [(len(source.text), module) for module, source in graph.sources.items()]
     dragged = ", ".join(f"`{name}` ({_mib(part)})" for part, name in sorted(sizes, reverse=True)[:3])
     name = getattr(function, "__qualname__", repr(function))
     return f"`{name}` is {_mib(size)} pickled, as it refers to {dragged or 'large values'}: pass them as arguments"

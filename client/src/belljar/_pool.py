@@ -1,4 +1,4 @@
-"""What the executors share: their settings, and functions pickled once."""
+"""What the executors share: their settings, and the functions that they have pickled."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import os
 import weakref
 from typing import Any, Callable, Mapping, Optional
 
-from ._calls import Code, Options
+from ._calls import FunctionRef, Options
+from ._errors import SerializationError
+from ._graph import Unsent
 from ._http import Address
-from ._pickling import PICKLERS, dump_function
+from ._pickling import PICKLERS, culprit, dump_call, dump_function, dump_graph, encode
 from ._service import Service
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -33,27 +35,60 @@ class Settings:
         return Service(self.address, connect_timeout=self._connect_timeout, retry_timeout=self._retry_timeout)
 
 
-class Codes:
-    """Functions, pickled when they are first called and then remembered as long as they live."""
+class FunctionRegistry:
+    """Functions, pickled when they are first called and whenever they, or what they refer to, have changed."""
 
-    def __init__(self, pickler: str) -> None:
-        if pickler not in PICKLERS:
+    def __init__(self, pickler: Optional[str]) -> None:
+        if pickler is not None and pickler not in PICKLERS:
             raise ValueError(f"there is no pickler `{pickler}`: use one of {', '.join(PICKLERS)}")
         self._pickler = pickler
-        self._known: weakref.WeakKeyDictionary[Any, dict[Options, Code]] = weakref.WeakKeyDictionary()
+        self._refs: weakref.WeakKeyDictionary[Any, dict[Options, FunctionRef]] = weakref.WeakKeyDictionary()
 
-    def of(self, function: Callable[..., Any], options: Options) -> Code:
-        """The code of a function under these options."""
+    def prepare(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Options
+    ) -> tuple[FunctionRef, str]:
+        """A function under these options, and the arguments of a call of it."""
+        if self._pickler is not None:
+            return self._pickled_as_told(function, options, self._pickler), dump_call(args, kwargs)
+        ref = self._current(function, options)
+        while True:
+            assert ref.graph is not None
+            try:
+                return ref, encode(ref.graph.dump(args, kwargs))
+            except Unsent as unsent:
+                ref = self._make(function, options, (*ref.graph.extras, unsent.thing))
+            except Exception as error:
+                where = culprit(args, kwargs, ref.graph.dump)
+                raise SerializationError(f"the arguments cannot be pickled: {error}{where}") from error
+
+    def _current(self, function: Callable[..., Any], options: Options) -> FunctionRef:
         try:
-            return self._known[function][options]
+            ref = self._refs[function][options]
         except (KeyError, TypeError):
-            pass
-        if not callable(function):
-            raise TypeError(f"`{function!r}` cannot be called")
-        name = getattr(function, "__name__", type(function).__name__)
-        code = Code(name, dump_function(function, self._pickler), options)
+            return self._make(function, options, ())
+        assert ref.graph is not None
+        if ref.graph.watch.is_current(function):
+            return ref
+        return self._make(function, options, ref.graph.extras)
+
+    def _make(self, function: Callable[..., Any], options: Options, extras: tuple[Any, ...]) -> FunctionRef:
+        graph = dump_graph(_checked(function), extras, options.py_modules)
+        ref = FunctionRef(_name(function), graph.pickled, options, graph)
         try:
-            self._known.setdefault(function, {})[options] = code
+            self._refs.setdefault(function, {})[options] = ref
         except TypeError:
             pass  # It cannot be referred to weakly, or not be hashed: pickled anew each time.
-        return code
+        return ref
+
+    def _pickled_as_told(self, function: Callable[..., Any], options: Options, pickler: str) -> FunctionRef:
+        return FunctionRef(_name(function), dump_function(_checked(function), pickler), options, None)
+
+
+def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    if not callable(function):
+        raise TypeError(f"`{function!r}` cannot be called")
+    return function
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)

@@ -12,7 +12,7 @@ import sys
 from typing import Optional, Sequence
 
 from .._errors import BelljarError
-from . import _look, _run
+from . import _inspect, _run
 from ._script import ScriptError
 
 DONE, FAILED = 0, 1
@@ -36,7 +36,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="belljar", description="Calls functions on a belljar service, and looks at it.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_run.add, _look.add_tasks, _look.add_logs, _look.add_workers, _look.add_cancel):
+    for add in (_run.add, _inspect.add_tasks, _inspect.add_logs, _inspect.add_workers, _inspect.add_cancel):
         command = add(commands)
         command.add_argument("--url", help="the service's address [variable: BELLJAR_URL]")
         command.add_argument("--json", action="store_true", help="print JSON")

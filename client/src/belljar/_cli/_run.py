@@ -15,11 +15,11 @@ from .._executor import Executor
 from .._future import Future
 from .._records import TaskRecord
 from . import _script
-from ._look import print_output
+from ._inspect import print_output
 from ._table import Progress, table
 
 if TYPE_CHECKING:
-    from ._look import Commands
+    from ._inspect import Commands
 
 _EPILOG = """ARGUMENTS are literals of Python's, or else texts: 3, '[1, 2]', word. Without any, those are used that a
 line `args: ((1, 2), {"name": 3})` in the file's docstring gives, if there is one."""
