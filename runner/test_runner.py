@@ -54,7 +54,7 @@ class Returns(unittest.TestCase):
     def test_our_own_code_reader_reads_as_dill_does(self):
         source = "def f(a, /, b, *c, d=2, **e):\n  try:\n    return [a for g in b]\n  finally:\n    del e"
         code = dumped(source)
-        ours, dills = runner._loads(code), dill.loads(code)
+        ours, dills = runner.loads(code), dill.loads(code)
         self.assertEqual(ours.__code__, dills.__code__)
         for name in dir(dills.__code__):
             if name.startswith("co_") and name != "co_lnotab" and not callable(getattr(dills.__code__, name)):

@@ -12,6 +12,7 @@ use crate::args::Args;
 use crate::sys;
 
 const RUNNER: &str = include_str!("../../runner/runner.py");
+const PICKLES: &str = include_str!("../../runner/runner_pickles.py");
 const RESET: &str = include_str!("reset.py");
 
 /// Why there is no interpreter.
@@ -59,6 +60,7 @@ fn prepare(py: Python<'_>, args: &Args) -> PyResult<Interpreter> {
         site_module.call_method0("sethelper")?;
         site_module.call_method1("addsitedir", (site.as_os_str(),))?;
     }
+    PyModule::from_code(py, &source(PICKLES), c"runner_pickles.py", c"runner_pickles")?;
     let runner = PyModule::from_code(py, &source(RUNNER), c"runner.py", c"runner")?;
     let dill = py.import("dill")?.getattr("__version__")?.extract()?;
     py.import("cloudpickle")?;

@@ -92,7 +92,7 @@ library() {
     [ -x "$WORK/pip-$MINOR/bin/pip" ] || "$BUILD_PYTHON" -m venv "$WORK/pip-$MINOR"
     "$WORK/pip-$MINOR/bin/pip" install --quiet --no-compile --no-deps --require-hashes \
         --target "$1/site" -r "$HERE/requirements.txt"
-    cp "$HERE"/site/*.py "$ROOT/runner/runner.py" "$1/site/"
+    cp "$HERE"/site/*.py "$ROOT/runner/runner.py" "$ROOT/runner/runner_pickles.py" "$1/site/"
     # The hash of the source is not checked at import: the folder does not change.
     "$BUILD_PYTHON" -I -m compileall -q --invalidation-mode unchecked-hash -s "$1" "$1/lib" "$1/site" || die "compileall"
 }
@@ -127,7 +127,7 @@ fi
 # Compiled code is for one CPU, one version of wasmtime and its settings.
 cpu=$(grep -m1 '^flags' /proc/cpuinfo || uname -m)
 guest_hash=$( (echo "$link_hash $cpu"; grep -A1 '^name = "wasmtime"$' "$ROOT/Cargo.lock"
-    cat "$HERE"/site/*.py "$ROOT/runner/runner.py" "$HERE/requirements.txt" "$HERE/build.sh" \
+    cat "$HERE"/site/*.py "$ROOT/runner/runner.py" "$ROOT/runner/runner_pickles.py" "$HERE/requirements.txt" "$HERE/build.sh" \
         "$ROOT/sandbox/src/snapshot.rs" "$ROOT/sandbox/src/engine.rs") | sha256sum | cut -c1-16)
 GUEST=$CACHE/$MINOR-$guest_hash
 if ! [ -d "$GUEST" ]; then

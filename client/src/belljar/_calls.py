@@ -176,8 +176,8 @@ def finish(pending: PendingCall, result: Mapping[str, str]) -> None:
     if status == "COMPLETED":
         try:
             value = reader.read(result["result"])
-        except SerializationError as error:
-            pending.set_exception(error)
+        except SerializationError as unreadable:
+            pending.set_exception(unreadable)
         else:
             pending.set_result(value)
     else:

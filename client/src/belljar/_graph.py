@@ -198,10 +198,11 @@ def _whole_class(cls: type, make: Any, args: Any, state: Any, *rest: Any) -> Any
     if isinstance(cls, enum.EnumMeta):
         bases, name, qualname, _, module, tracker_id, extra = args
         # Aliases and, of flags, combinations too.
-        members = {key: member._value_ for key, member in cls.__members__.items()}
+        named: Mapping[str, enum.Enum] = cls.__members__
+        members = {key: member._value_ for key, member in named.items()}
         for key in members:
             attributes.pop(key, None)
-        own = {member.name: _more_state(member) for member in cls}
+        own = {key: _more_state(member) for key, member in named.items() if key == member._name_}
         attributes["__belljar_members__"] = {key: value for key, value in own.items() if value}
         args = bases, name, qualname, members, module, tracker_id, extra
         return make, args, (attributes, more), *rest

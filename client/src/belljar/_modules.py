@@ -45,7 +45,7 @@ def _is_installed(path: str) -> bool:
 
 def script_folder() -> str:
     """The folder of the script; the current one where an interpreter or a tool runs the code."""
-    path = getattr(sys.modules.get("__main__"), "__file__", None)
+    path: Optional[str] = getattr(sys.modules.get("__main__"), "__file__", None)
     if path:
         path = os.path.realpath(path)
         if not _is_installed(path):
@@ -56,7 +56,7 @@ def script_folder() -> str:
 def path_of(name: str, given: Iterable[str] = ()) -> Optional[str]:
     """The file of a module that has to travel along; None for any other."""
     root = name.partition(".")[0]
-    if root in ("__main__", "belljar", "builtins", "runner") or (root in _OF_PYTHON and root not in given):
+    if root in ("__main__", "belljar", "builtins", "runner", "runner_pickles") or (root in _OF_PYTHON and root not in given):
         return None
     module = sys.modules.get(name)
     if module is None:

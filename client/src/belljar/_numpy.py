@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from typing import Any, Optional
 
@@ -18,9 +19,7 @@ def find(module: str, name: str) -> Optional[Any]:
 
 
 def _numpy() -> Any:
-    import numpy
-
-    return numpy
+    return importlib.import_module("numpy")
 
 
 def _refuse(what: str) -> Exception:

@@ -52,13 +52,14 @@ class FunctionRegistry:
             return self._pickled_as_told(function, options, self._pickler), dump_call(args, kwargs)
         ref = self._current(function, options)
         while True:
-            assert ref.graph is not None
+            graph = ref.graph
+            assert graph is not None
             try:
-                return ref, encode(ref.graph.dump(args, kwargs))
+                return ref, encode(graph.dump(args, kwargs))
             except Unsent as unsent:
-                ref = self._make(function, options, (*ref.graph.extras, unsent.thing))
+                ref = self._make(function, options, (*graph.extras, unsent.thing))
             except Exception as error:
-                where = culprit(args, kwargs, ref.graph.dump)
+                where = culprit(args, kwargs, graph.dump)
                 raise SerializationError(f"the arguments cannot be pickled: {error}{where}") from error
 
     def _current(self, function: Callable[..., Any], options: Options) -> FunctionRef:

@@ -89,7 +89,7 @@ class _TrustingUnpickler(dill.Unpickler):  # type: ignore[misc, unused-ignore]
     load = pickle.Unpickler.load
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == "runner" and name == "known_class":
+        if module == "runner_pickles" and name == "known_class":
             return _known_class
         if module in ("cloudpickle.cloudpickle", "cloudpickle.cloudpickle_fast") and name == "_class_setstate":
             return _fill_class

@@ -24,7 +24,7 @@ from ._errors import RemoteError
 if TYPE_CHECKING:
     from ._graph import Graph
 
-_Base: Any = pickle._Unpickler  # type: ignore[attr-defined]
+_Base: Any = getattr(pickle, "_Unpickler")
 
 
 class Refused(Exception):
@@ -106,7 +106,7 @@ _CALLS: dict[tuple[str, str], Callable[..., Any]] = {
 if ("pathlib", "PosixPath") not in _CALLS:
     _CALLS["pathlib", "PosixPath"] = _CALLS["pathlib._local", "PosixPath"] = pathlib.PurePosixPath
 # Made empty, then given their state.
-_EMPTY = {
+_EMPTY: dict[tuple[str, ...], Any] = {
     ("uuid", "UUID"): uuid.UUID,
     ("collections", "ChainMap"): collections.ChainMap,
     ("collections", "OrderedDict"): collections.OrderedDict,
@@ -125,7 +125,7 @@ _SLOT = types.MemberDescriptorType
 _PLAIN_STATE = getattr(dataclasses, "_dataclass_setstate", None)
 
 
-class SafeUnpickler(_Base):  # type: ignore[misc]
+class SafeUnpickler(_Base):  # type: ignore[misc, unused-ignore]
     """In Python, since in C a pickle's opcodes do what they do."""
 
     dispatch = dict(_Base.dispatch)
@@ -141,7 +141,7 @@ class SafeUnpickler(_Base):  # type: ignore[misc]
 
     def find_class(self, module: str, name: str) -> Any:
         key = (module, name)
-        if key == ("runner", "known_class"):
+        if key == ("runner_pickles", "known_class"):
             return Global("known_class", self._known_class)
         for cls in self._allow:
             if (cls.__module__, cls.__qualname__) == key:
@@ -192,7 +192,7 @@ class SafeUnpickler(_Base):  # type: ignore[misc]
             if called.call is not None:
                 return called.call(*args)
             if self._is_exception:
-                return _stranger(called.name, args)
+                return _unknown_exception(called.name, args)
         if isinstance(called, type):
             if called in self._allow:
                 return called(*args)
@@ -219,9 +219,9 @@ class SafeUnpickler(_Base):  # type: ignore[misc]
         if isinstance(cls, Global):
             key = tuple(cls.name.rsplit(".", 1))
             if key in _EMPTY and not args:
-                return _EMPTY[key].__new__(_EMPTY[key])  # type: ignore[index]
+                return _EMPTY[key].__new__(_EMPTY[key])
             if self._is_exception and cls.call is None:
-                return _stranger(cls.name, args)
+                return _unknown_exception(cls.name, args)
         elif isinstance(cls, type) and type(args) is tuple:
             if cls in self._allow:
                 return cls.__new__(cls, *args)
@@ -325,7 +325,7 @@ def _imported(module: str, name: str) -> Any:
     return getattr(found, name, None)
 
 
-def _stranger(name: str, args: Any) -> RemoteError:
+def _unknown_exception(name: str, args: Any) -> RemoteError:
     """Stands for an exception of a class that is not known here."""
     text = args[0] if len(args) == 1 and type(args[0]) is str else ", ".join(map(_shown, args))
     return RemoteError(f"{name}: {text}" if text else name)
@@ -350,7 +350,7 @@ def _is_overridden(cls: type, name: str) -> bool:
     return owner is not None and owner.__module__ not in ("builtins", "enum")
 
 
-def _native_base(cls: type) -> type:
+def _native_base(cls: type) -> Any:
     """The builtin type that an instance is, under what Python code makes of it."""
     return next(base for base in cls.__mro__ if base.__module__ == "builtins" and hasattr(builtins, base.__name__))
 
@@ -363,6 +363,7 @@ def _native_new(cls: type) -> Callable[..., Any]:
 def _instance(cls: type, args: tuple[Any, ...], *, is_call: bool) -> Any:
     """An instance of a class of the program, made without its code."""
     base = _native_base(cls)
+    new: Callable[..., Any] = base.__new__
     if issubclass(cls, tuple):
         fields = getattr(cls, "_fields", None)
         if fields is not None and len(args) == len(fields):
@@ -370,14 +371,14 @@ def _instance(cls: type, args: tuple[Any, ...], *, is_call: bool) -> Any:
         if fields is None and len(args) == 1 and type(args[0]) is tuple:
             return tuple.__new__(cls, args[0])
     elif base in (set, frozenset) and len(args) == 1 and type(args[0]) is list:
-        made = base.__new__(cls, args[0]) if base is frozenset else set.__new__(cls)
+        made = new(cls, args[0]) if base is frozenset else new(cls)
         if base is set:
             set.update(made, args[0])
         return made
     elif base in (int, float, str, bytes, complex) and len(args) == 1 and type(args[0]) is base:
-        return base.__new__(cls, args[0])
+        return new(cls, args[0])
     elif base in (object, list, dict) and not args and not is_call:
-        return base.__new__(cls)
+        return new(cls)
     raise Refused(_named(cls))
 
 

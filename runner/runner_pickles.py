@@ -1,0 +1,348 @@
+"""Reads and writes the pickles of one call, so that they are one object graph.
+
+A function and its arguments arrive as two pickles. Functions of the client's `__main__` share the globals of
+ours, and a class that both pickles define is made once. What the Python package sent with the call is referred
+to in the result.
+"""
+
+import builtins
+import copyreg
+import enum
+import importlib.abc
+import importlib.util
+import pickle
+import sys
+import types
+from contextvars import ContextVar
+from io import BytesIO
+from types import CodeType, FunctionType
+
+import cloudpickle
+import cloudpickle.cloudpickle as _cloudpickle
+import dill
+
+# dill's own default. Every Python 3 that belljar serves reads it.
+PROTOCOL = 4
+
+# dill resolves the globals of a function of the client's `__main__` to the namespace of ours.
+_main = sys.modules["__main__"].__dict__
+_MAIN_AT_START = {"__name__": "__main__", "__doc__": None, "__builtins__": builtins}
+
+
+class _CallState:
+    """What the pickles of one call have made."""
+
+    def __init__(self):
+        self.is_ours = False  # The Python package sent it: results may refer to classes that it sent.
+        self.classes = {}  # By tracker id, which is the class's id at the client.
+        self.tracker_ids = {}  # The other way, by `id`.
+        self.filled = set()  # The `id`s of classes whose attributes are set.
+        self.dill_classes = {}
+        self.globals = {}  # Of modules that travelled by value, by name.
+        self.objects = ()
+        self.modules = {}  # The modules that the client sent, and what stood in their place.
+
+
+call_state = _CallState()
+
+
+# What pickles name, and how it is made here. cloudpickle's and dill's own versions make a class once for each
+# pickle, and run hooks that have run at the client.
+
+
+def _make_function(code, namespace, name, defaults, closure):
+    module = namespace.get("__name__")
+    if module == "__main__":
+        shared = _main
+    else:
+        shared = call_state.globals.setdefault(module, namespace)
+    shared["__builtins__"] = builtins
+    return FunctionType(code, shared, name, defaults, closure)
+
+
+def _make_class(kind, name, bases, namespace, tracker_id, extra=None):
+    found = call_state.classes.get(tracker_id)
+    if found is not None:
+        return found
+    quiet = _silence([base for base in bases if isinstance(base, type)])
+    try:
+        return _track(_new_class(kind, name, bases, namespace), tracker_id)
+    finally:
+        for owner, hook in quiet:
+            owner.__init_subclass__ = hook
+
+
+def _new_class(kind, name, bases, namespace):
+    if id(kind) in call_state.tracker_ids:
+        # A metaclass that the client sent. What it does to a new class it has done there.
+        maker = next(base for base in kind.__mro__ if "__new__" in vars(base) and id(base) not in call_state.tracker_ids)
+        resolved = types.resolve_bases(bases)
+        if resolved is not bases:
+            namespace = {**namespace, "__orig_bases__": bases}
+        return maker.__new__(kind, name, resolved, dict(namespace))
+    if kind.__name__ == "_TypedDictMeta":
+        return type.__new__(kind, name, bases, dict(namespace))
+    return types.new_class(name, bases, {"metaclass": kind}, lambda made: made.update(namespace))
+
+
+def _silence(bases):
+    """Takes `__init_subclass__` away from classes that the client sent: it has run there."""
+    quiet = []
+    for base in bases:
+        for owner in base.__mro__:
+            if id(owner) in call_state.tracker_ids and "__init_subclass__" in vars(owner):
+                quiet.append((owner, vars(owner)["__init_subclass__"]))
+                owner.__init_subclass__ = classmethod(lambda cls, **_: None)
+    return quiet
+
+
+def _make_enum(bases, name, qualname, members, module, tracker_id, extra=None):
+    found = call_state.classes.get(tracker_id)
+    if found is not None:
+        return found
+    kind = type(bases[-1])
+    namespace = kind.__prepare__(name, bases)
+    for member, value in members.items():
+        namespace[member] = value
+    made = kind.__new__(kind, name, bases, namespace)
+    made.__module__, made.__qualname__ = module, qualname
+    return _track(made, tracker_id)
+
+
+def _track(made, tracker_id):
+    call_state.classes[tracker_id] = made
+    call_state.tracker_ids[id(made)] = tracker_id
+    return made
+
+
+def _fill_class(made, state):
+    if id(made) in call_state.filled:
+        return made  # The other pickle has brought it: what it looks like now is right.
+    call_state.filled.add(id(made))
+    attributes, more = state
+    members = attributes.pop("__belljar_members__", {})
+    cached = attributes.pop("__annotations_cache__", None)
+    _cloudpickle._class_setstate(made, (attributes, more))
+    if cached is not None:
+        made.__annotations__ = cached
+    for name, values in members.items():
+        made.__members__[name].__dict__.update(values)
+    module, qualname = made.__module__, made.__qualname__
+    if "." not in qualname:
+        namespace = _main if module == "__main__" else call_state.globals.get(module, {})
+        namespace.setdefault(qualname, made)
+    return made
+
+
+def _fill_wrapped(wrapper, state):
+    _cloudpickle._function_setstate(wrapper.__wrapped__, state)
+
+
+def _create_type(kind, *args):
+    # As dill does, but a class that both pickles define is made once.
+    if len(args) != 3 or not isinstance(args[2], dict) or args[2].get("__module__") != "__main__":
+        return dill._dill._create_type(kind, *args)
+    key = (args[0], args[2].get("__qualname__"), tuple(sorted(args[2])))
+    made, maker = call_state.dill_classes.get(key, (None, None))
+    if made is None or maker is call_state.unpickler:
+        made = dill._dill._create_type(kind, *args)
+        call_state.dill_classes[key] = (made, call_state.unpickler)
+        if "." not in made.__qualname__:
+            _main.setdefault(made.__name__, made)
+    return made
+
+
+def _create_code(*args):
+    # The line table of Python 3.10, then the fields of 3.11 in the order of their constructor: what
+    # dill writes in 3.11, and works out again from the number and types of the arguments.
+    if len(args) == 19 and {type(args[7]), type(args[15]), type(args[16])} == {bytes}:
+        return CodeType(*args[1:])
+    return dill._dill._create_code(*args)
+
+
+# The names of the Python package's module `belljar._remote`.
+
+
+def _function(modules, function, extras, objects):
+    call_state.objects = objects
+    return function
+
+
+def known_class(tracker_id):
+    return call_state.classes[tracker_id]
+
+
+def _known_object(index):
+    return call_state.objects[index]
+
+
+def _modules(sources, values):
+    """Makes the modules that the client sent importable, each anew for each call."""
+    call_state.is_ours = True
+    for name, (source, path, is_package) in sources.items():
+        call_state.modules[name] = sys.modules.pop(name, None)
+        _finder.sources[name] = source, path, is_package, values.get(name)
+    if sources:
+        sys.meta_path.insert(0, _finder)
+
+
+def _context_variable(name, *default):
+    return ContextVar(name, default=default[0]) if default else ContextVar(name)
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds the modules that the client sent."""
+
+    def __init__(self):
+        self.sources = {}
+        self._compiled = {}
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in self.sources:
+            return None
+        _, file, is_package, _ = self.sources[name]
+        spec = importlib.util.spec_from_loader(name, self, origin=file, is_package=is_package)
+        spec.has_location = True
+        return spec
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        source, path, _, values = self.sources[module.__name__]
+        code = self._compiled.get((path, source))
+        if code is None:
+            if len(self._compiled) > 100:
+                self._compiled.clear()
+            code = self._compiled[path, source] = compile(source, path, "exec", dont_inherit=True)
+        exec(code, module.__dict__)
+        # What the client's program has set there since.
+        for name, value in pickle.loads(values).items() if values else ():
+            if module.__dict__.get(name) != value:
+                module.__dict__[name] = value
+
+    def get_source(self, name):
+        return self.sources[name][0]
+
+    def clear(self, replaced):
+        self.sources.clear()
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        for name, module in replaced.items():
+            sys.modules.pop(name, None)
+            if module is not None:
+                sys.modules[name] = module
+
+
+_finder = _Finder()
+
+_names = {("dill._dill", name): value for name, value in vars(dill._dill).items()}
+_names["dill._dill", "_create_type"] = _create_type
+if sys.version_info[:2] == (3, 11):
+    _names["dill._dill", "_create_code"] = _create_code
+for _module in ("cloudpickle.cloudpickle", "cloudpickle.cloudpickle_fast"):
+    _names[_module, "_make_function"] = _make_function
+    _names[_module, "_make_skeleton_class"] = _make_class
+    _names[_module, "_make_skeleton_enum"] = _make_enum
+    _names[_module, "_class_setstate"] = _fill_class
+for _named in (_function, known_class, _known_object, _modules, _fill_wrapped, _context_variable):
+    _names["belljar._remote", _named.__name__.lstrip("_")] = _named
+
+
+class _Unpickler(dill.Unpickler):
+    """dill's, without what it does anew for each object: reading settings and finding its own functions.
+
+    Nor does it look for the object's class in `__main__`, which `run` has just emptied.
+    """
+
+    _main = sys.modules["__main__"]
+    _ignore = dill.settings["ignore"]
+    __init__ = pickle.Unpickler.__init__
+    load = pickle.Unpickler.load
+
+    def find_class(self, module, name):
+        known = _names.get((module, name))
+        return dill.Unpickler.find_class(self, module, name) if known is None else known
+
+
+def begin():
+    """Forgets the call before."""
+    _main.clear()
+    _main.update(_MAIN_AT_START)
+    call_state.__init__()
+
+
+def end():
+    """Takes the modules that the client sent away again."""
+    if call_state.modules:
+        _finder.clear(call_state.modules)
+
+
+def loads(data):
+    """The value of a pickle of this call."""
+    call_state.unpickler = unpickler = _Unpickler(BytesIO(data))
+    return unpickler.load()
+
+
+class _Pickler(cloudpickle.Pickler):
+    """Writes a result for the Python package: a class that it sent is referred to by its tracker id."""
+
+    def reducer_override(self, obj):
+        if isinstance(obj, type):
+            tracker_id = call_state.tracker_ids.get(id(obj))
+            if tracker_id is not None:
+                return known_class, (tracker_id,)
+        elif isinstance(obj, BaseException):
+            return _reduce_exception(obj)
+        elif isinstance(obj, enum.Enum) and id(type(obj)) in call_state.tracker_ids:
+            return type(obj), (obj._value_,)
+        return super().reducer_override(obj)
+
+
+def dumps(value):
+    """The pickle of a value for the client."""
+    if not isinstance(value, BaseException):
+        try:
+            # The C pickler writes what dill would, ten times as fast, and refuses what only dill can do.
+            pickled = pickle.dumps(value, PROTOCOL)
+            # Except for what lives in `__main__`: to others a reference to ours means nothing.
+            if b"__main__" not in pickled and not call_state.globals:
+                return pickled
+        except Exception:
+            pass
+    file = BytesIO()
+    (_Pickler if call_state.is_ours else _DillPickler)(file, PROTOCOL).dump(value)
+    return file.getvalue()
+
+
+class _DillPickler(dill.Pickler):
+    """dill's, with exceptions that arrive as they are."""
+
+    def reducer_override(self, obj):
+        return _reduce_exception(obj) if isinstance(obj, BaseException) else NotImplemented
+
+
+def _reduce_exception(error):
+    """An exception with its cause and context, made without `__init__`, which may want other arguments."""
+    reduced = error.__reduce_ex__(PROTOCOL)
+    if isinstance(reduced, str) or len(reduced) > 3:
+        return reduced
+    make, args, state = (*reduced, None)[:3]
+    if state is not None and not isinstance(state, dict):
+        return reduced
+    state = dict(state or {})
+    # What CPython's own copy of an exception leaves out.
+    for name in ("__cause__", "__context__"):
+        if isinstance(getattr(error, name), BaseException):
+            state[name] = getattr(error, name)
+    if error.__suppress_context__:
+        state["__suppress_context__"] = True
+    is_own = isinstance(type(error).__reduce__, FunctionType) or isinstance(type(error).__reduce_ex__, FunctionType)
+    if make is type(error) and isinstance(make.__init__, FunctionType) and not is_own:
+        if isinstance(error, OSError):  # Whose `__new__` leaves this to such an `__init__`.
+            fields = ("args", "errno", "strerror", "filename", "filename2")
+            state.update({name: getattr(error, name) for name in fields if getattr(error, name) is not None})
+        make, args = copyreg.__newobj__, (type(error), *args)
+    return (make, args, state) if state else (make, args)
+
+
