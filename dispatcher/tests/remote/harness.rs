@@ -1,5 +1,4 @@
-//! A private Redis, dispatchers on free ports, workers with real children, and tasks that are heard
-//! of when they end.
+//! A private Redis, dispatchers on free ports, workers with real children, and a client that waits for tasks.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -25,7 +24,7 @@ use crate::support::{function, native, pool, value};
 /// Longer than anything here takes on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A private Redis, and files of a test beside its own.
+/// A private Redis, and a directory for files of the test.
 pub(crate) struct Redis(belljar_testkit::Redis);
 
 impl Redis {
@@ -65,7 +64,7 @@ impl Dispatcher {
             .await
     }
 
-    /// Waits for the port: the one before may just be leaving it.
+    /// Waits for the port, which an earlier dispatcher may still be closing.
     pub(crate) async fn start_with(
         redis: &Redis,
         port: u16,
@@ -100,7 +99,7 @@ impl Dispatcher {
         let _ = self.running.await;
     }
 
-    /// Asks it to leave, and waits until it has.
+    /// Asks it to leave and waits until it has left.
     pub(crate) async fn leave(self) {
         self.shutdown.cancel();
         let ended = timeout(PATIENCE, self.running).await.expect("in time").expect("no panic");
@@ -108,7 +107,7 @@ impl Dispatcher {
     }
 }
 
-/// A worker in this process, its slots in others.
+/// A worker in this process, whose slots are other processes.
 pub(crate) struct Worker {
     pub(crate) shutdown: CancellationToken,
     pub(crate) running: JoinHandle<Result<(), WorkerError>>,
@@ -144,7 +143,7 @@ impl Worker {
         let _ = self.running.await;
     }
 
-    /// Asks it to leave, and waits until it has.
+    /// Asks it to leave and waits until it has left.
     pub(crate) async fn leave(self) {
         self.shutdown.cancel();
         let ended = timeout(PATIENCE, self.running).await.expect("in time").expect("no panic");
@@ -220,7 +219,7 @@ impl Client {
         timeout(PATIENCE, waiting).await.expect("ends in time")
     }
 
-    /// The values that all of them must have come to.
+    /// The results of the tasks, all of which must complete.
     pub(crate) async fn values(&mut self, ids: &[TaskId]) -> Vec<Bytes> {
         let value = |result: TaskResult| {
             let text = String::from_utf8_lossy(&result.result).into_owned();
@@ -231,7 +230,7 @@ impl Client {
     }
 }
 
-/// Waits until a file is there with as many lines.
+/// Waits until a file has `count` lines.
 pub(crate) async fn lines(file: &std::path::Path, count: usize) -> Vec<String> {
     let begin = Instant::now();
     loop {

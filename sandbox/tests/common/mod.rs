@@ -59,7 +59,7 @@ impl SandboxChild {
         }
     }
 
-    /// What it said first.
+    /// Its first message.
     pub(crate) fn ready(&self) -> &Ready {
         &self.ready
     }
@@ -69,7 +69,7 @@ impl SandboxChild {
         self.call_granting(source, arguments, memory_mb, None)
     }
 
-    /// The same, granted something.
+    /// Calls it with grants.
     pub(crate) fn call_granting(
         &mut self,
         source: &str,
@@ -102,7 +102,7 @@ impl SandboxChild {
         source::json(&pickle).expect("JSON").to_owned()
     }
 
-    /// Asserts that the next call is right.
+    /// Checks that the next call returns the right value.
     pub(crate) fn is_right(&mut self) {
         assert_eq!(self.value("def f(): return [len('abc'), 6 * 7]"), "[3, 42]");
     }

@@ -13,13 +13,13 @@ use bytes::Bytes;
 use redis::{FromRedisValue, ToRedisArgs};
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long anything may take that is expected to happen.
+/// How long an expected event may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// No dispatcher: a test that ends attempts has no capacity to report.
 pub(crate) const NOBODY: DispatcherId = DispatcherId::from_bytes([0; 16]);
 
-/// Options of a server that has every accepted task on disk before it answers.
+/// Options of a server that writes every accepted task to disk before it answers.
 pub(crate) const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
 
 /// A private Redis, and commands to it.
@@ -52,7 +52,7 @@ impl Redis {
         redis::Client::open(self.url())?.get_multiplexed_async_connection().await
     }
 
-    /// Sends a command past the store.
+    /// Sends a command without the store.
     pub(crate) async fn command<T: FromRedisValue>(&self, parts: &[impl ToRedisArgs]) -> T {
         let mut connection = self.connection().await.expect("it runs");
         let mut command = redis::Cmd::new();
@@ -70,7 +70,7 @@ impl Redis {
         Store::connect(self.config()).await.expect("the server is fit")
     }
 
-    /// Makes it look as if `dead` had been silent for long, and `judge` had watched all the time.
+    /// Makes `dead` look silent for long, and `judge` alive all that time.
     pub(crate) async fn age(&self, dead: DispatcherId, judge: DispatcherId) {
         let [dead, judge] = [dead.to_string(), judge.to_string()];
         self.command::<()>(&["ZADD", "belljar:dispatchers", "1", &dead]).await;
@@ -78,7 +78,7 @@ impl Redis {
     }
 }
 
-/// Asks until there is an answer. For what cannot be awaited otherwise.
+/// Asks until there is an answer, for what no event announces.
 pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {

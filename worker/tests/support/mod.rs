@@ -57,7 +57,7 @@ static PYTHON: LazyLock<Python> = LazyLock::new(|| {
     Python::start_with(&paths::interpreter(), &paths).expect("make setup installs it")
 });
 
-/// The payloads that it has made. The same source is the same function, whose code children know.
+/// The payloads that it has made, so that the same source is the same code to a child's cache.
 static PICKLED: Mutex<BTreeMap<[String; 3], Bytes>> = Mutex::new(BTreeMap::new());
 
 /// The pickle by `pickler` of the expression `what` after `source` ran in `__main__`.
@@ -81,7 +81,7 @@ pub(crate) fn function(source: &str) -> Bytes {
     pickle_by("dill", source, "f")
 }
 
-/// A call of `f` that takes along the globals that it uses, as `dill.settings["recurse"]` has it.
+/// A call of `f` with the globals that it uses, as dill does with `recurse`.
 pub(crate) fn call_with_globals(source: &str, args: &str) -> Invocation {
     invocation(pickle_by("dill-recurse", source, "f"), value(args))
 }
@@ -114,7 +114,7 @@ pub(crate) fn with_memory(mebibytes: u32, mut invocation: Invocation) -> Invocat
 pub(crate) struct Rig {
     pub(crate) pool: Pool,
     pub(crate) events: mpsc::Receiver<PoolEvent>,
-    /// In the environment of its children and of all that they start, by which they are found.
+    /// A variable in the environment of its children and of their children, by which they are found.
     pub(crate) mark: String,
 }
 
@@ -153,7 +153,7 @@ impl Rig {
         timeout(PATIENCE, self.events.recv()).await.expect("an event in time").expect("an event")
     }
 
-    /// The next end of a call, whichever it is.
+    /// The outcome of the next call that ends.
     pub(crate) async fn finished(&mut self) -> (TaskId, Outcome) {
         loop {
             match self.event().await {
@@ -184,7 +184,7 @@ impl Rig {
         failure
     }
 
-    /// The slot is as good as new.
+    /// Checks that the slot is in its first state.
     pub(crate) async fn is_sound(&mut self) {
         let probe = "
 def f():
@@ -199,7 +199,7 @@ def f():
         assert_eq!(outcome.stdout.bytes, "sound\n", "{outcome:?}");
     }
 
-    /// Ends the pool and looks whether anything is left of it.
+    /// Ends the pool and checks that no process is left.
     pub(crate) async fn end(mut self) {
         let drain = self.pool.drain(Duration::ZERO);
         let read = async { while self.events.recv().await.is_some() {} };

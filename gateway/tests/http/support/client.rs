@@ -1,4 +1,4 @@
-//! A client of HTTP/1.1 without any manners of its own: what is given is sent, what comes is shown.
+//! An HTTP/1.1 client that sends exactly the given bytes and shows exactly the received ones.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Nothing in these tests takes so long.
+/// Longer than anything here takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ impl Reply {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The one shape of errors: the code, checked together with the status.
+    /// Checks the status, the code and the shape that all errors have.
     pub(crate) fn is_error(&self, status: u16, code: &str) {
         assert_eq!(self.status, status, "{}", self.text());
         let json = self.json();
@@ -57,7 +57,7 @@ impl Reply {
         }
     }
 
-    /// `type` and the end of `loc` of each problem of a 422.
+    /// `type` and the last part of `loc` of each problem of a 422.
     pub(crate) fn problems(&self) -> Vec<(String, String)> {
         self.is_error(422, "invalid_request");
         let json = self.json();
@@ -73,7 +73,7 @@ impl Reply {
     }
 }
 
-/// Where requests go, one connection each.
+/// Sends requests to an address, each over its own connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client {
     address: SocketAddr,
@@ -138,12 +138,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Sends; a peer that has hung up is no failure here.
+    /// Sends. A connection that the peer has closed is not an error.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).await;
     }
 
-    /// Reads more; `false` at the end.
+    /// Reads more. `false` at the end.
     async fn fill(&mut self) -> bool {
         let mut part = vec![0; 64 * 1024];
         let read = timeout(PATIENCE, self.stream.read(&mut part)).await.expect("an answer in time");
@@ -152,13 +152,13 @@ impl Connection {
         count > 0
     }
 
-    /// Reads until the other side ends, and gives what came.
+    /// Reads until the other side closes, and returns all of it.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         while self.fill().await {}
         std::mem::take(&mut self.buffer)
     }
 
-    /// Reads until what came contains `needle`.
+    /// Reads until the received text contains `needle`.
     pub(crate) async fn until(&mut self, needle: &str) -> String {
         loop {
             let text = String::from_utf8_lossy(&self.buffer).into_owned();
@@ -169,7 +169,7 @@ impl Connection {
         }
     }
 
-    /// The next whole reply; `None` if the connection ends before one.
+    /// The next reply. `None` if the connection ends first.
     pub(crate) async fn reply(&mut self) -> Option<Reply> {
         let head_end = loop {
             if let Some(at) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {

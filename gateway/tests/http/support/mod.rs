@@ -1,4 +1,4 @@
-//! A gateway over a Redis server of its own, a client that sees every byte, and a played dispatcher.
+//! A gateway over its own Redis, a client that sees every byte, and a dispatcher that the test controls.
 
 pub(crate) mod client;
 
@@ -66,7 +66,7 @@ impl Gateway {
         Client::new(self.address)
     }
 
-    /// Registers a function and gives its id.
+    /// Registers a function and returns its id.
     pub(crate) async fn register(&self) -> String {
         self.register_with(json!({"name": "len", "payload": FUNCTION})).await
     }
@@ -77,7 +77,7 @@ impl Gateway {
         reply.text_at("function_id")
     }
 
-    /// Submits a call and gives its task's id.
+    /// Submits a call and returns its task's id.
     pub(crate) async fn execute(&self, function_id: &str) -> String {
         let body = json!({"function_id": function_id, "payload": ARGS});
         let reply = self.client().post("/execute_function", &body).await;
@@ -86,7 +86,7 @@ impl Gateway {
     }
 }
 
-/// Does what a dispatcher does, by hand.
+/// A dispatcher that acts only when the test says so.
 pub(crate) struct Dispatcher {
     store: Store,
     pub(crate) id: DispatcherId,
@@ -147,7 +147,7 @@ impl Dispatcher {
     }
 }
 
-/// Waits until `fact` holds, looking often, for at most five seconds.
+/// Waits until `fact` is true, for at most five seconds.
 pub(crate) async fn until(what: &str, mut fact: impl AsyncFnMut() -> bool) {
     for _ in 0..1_000 {
         if fact().await {
