@@ -26,7 +26,8 @@ PROTOCOL = 4
 
 # dill resolves the globals of a function of the client's `__main__` to the namespace of ours.
 _main = sys.modules["__main__"].__dict__
-_MAIN_AT_START = {"__name__": "__main__", "__doc__": None, "__builtins__": builtins}
+# `__spec__` is what `multiprocessing` asks a script for before it spawns.
+_MAIN_AT_START = {"__name__": "__main__", "__doc__": None, "__spec__": None, "__builtins__": builtins}
 
 
 class _CallState:

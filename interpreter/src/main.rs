@@ -5,17 +5,23 @@
 //!
 //! * [`args`]: the command line.
 //! * [`supervisor`]: the outer process, which leaves no orphan behind.
-//! * [`python`]: starts CPython. * [`serve`]: the loop of calls.
-//! * [`memory`]: limit and peak. * [`process_state`], `reset.py`: what the next call shall find.
+//! * [`python`]: starts CPython.
+//! * [`serve`]: the loop of calls.
+//! * [`memory`]: limit and peak.
+//! * [`process_state`]: puts back what a call changed in the process.
+//! * [`watch`], `reset/`: put back what it changed in the interpreter.
+//! * [`intercept`]: notes calls of the functions that change state which has no other trace.
 //! * [`sys`]: system calls without a safe wrapper.
 
 mod args;
+mod intercept;
 mod memory;
 mod process_state;
 mod python;
 mod serve;
 mod supervisor;
 mod sys;
+mod watch;
 
 use std::error::Error;
 use std::fs::File;

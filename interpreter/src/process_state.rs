@@ -1,7 +1,8 @@
-//! The state of the process that every call shall find: directory, mask, standard descriptors, no
-//! children. What can be put back is; what cannot makes the worker replace the process. `reset.py`
-//! does the same for what lives inside Python.
+//! The state of the process that every call finds: directory, mask, environment, priority, standard
+//! descriptors, no children. What can be put back is; what cannot makes the worker replace the process.
+//! `reset/` does the same for what lives inside Python.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,6 +11,8 @@ use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::fcntl_dupfd_cloexec;
+use rustix::process::{getegid, geteuid, getpriority_process, setpriority_process};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::sys::{self, Reaped};
 
@@ -31,6 +34,11 @@ pub(crate) struct Baseline {
     directory: OwnedFd,
     directory_id: (u64, u64),
     mask: Mode,
+    environment: Vec<CString>,
+    locale: CString,
+    priority: i32,
+    processors: CpuSet,
+    users: [u32; 2],
     streams: [(u64, u64); 3],
     /// The supervisor's list of children, in which adopted orphans turn up, and how it reads when this
     /// process is the only one. Not every kernel has it.
@@ -52,6 +60,11 @@ impl Baseline {
             directory_id: id_of(&directory)?,
             directory: move_up(directory)?,
             mask,
+            environment: sys::environment(),
+            locale: sys::locale().unwrap_or_default(),
+            priority: getpriority_process(None)?,
+            processors: sched_getaffinity(None)?,
+            users: users(),
             streams: stream_ids()?,
             siblings: File::open(format!("/proc/{supervisor}/task/{supervisor}/children"))
                 .and_then(move_up)
@@ -60,12 +73,24 @@ impl Baseline {
         })
     }
 
-    /// Puts back what can be; says what cannot.
-    pub(crate) fn restore(&self) -> Option<String> {
-        self.try_restore().unwrap_or_else(|error| Some(format!("a broken process: {error}")))
+    /// Puts back what Python reads again when `reset/` puts back its own.
+    pub(crate) fn restore_environment(&self) {
+        if !sys::environment_is(&self.environment) {
+            sys::set_environment(&self.environment);
+        }
+        sys::restore_locale(&self.locale);
     }
 
-    fn try_restore(&self) -> io::Result<Option<String>> {
+    /// Puts back what can be; says what cannot. Whether a function was called that `changed` the
+    /// priority and the like.
+    pub(crate) fn restore(&self, changed: bool) -> Option<String> {
+        self.try_restore(changed).unwrap_or_else(|error| Some(format!("a broken process: {error}")))
+    }
+
+    fn try_restore(&self, changed: bool) -> io::Result<Option<String>> {
+        if changed && let Some(left) = self.restore_standing()? {
+            return Ok(Some(left.to_owned()));
+        }
         sys::flush_c_streams();
         rustix::process::umask(self.mask);
         let here = rustix::fs::stat(".").map(|stat| (stat.st_dev, stat.st_ino));
@@ -94,6 +119,24 @@ impl Baseline {
         Ok(Some("a running process".to_owned()))
     }
 
+    /// What the process may do and how much of the machine it gets.
+    fn restore_standing(&self) -> io::Result<Option<&'static str>> {
+        if users() != self.users {
+            return Ok(Some("another user or group"));
+        }
+        if getpriority_process(None)? != self.priority
+            && setpriority_process(None, self.priority).is_err()
+        {
+            return Ok(Some("a lowered priority"));
+        }
+        if sched_getaffinity(None)? != self.processors
+            && sched_setaffinity(None, &self.processors).is_err()
+        {
+            return Ok(Some("other processors"));
+        }
+        Ok(None)
+    }
+
     /// Whether anything that a call started is still there.
     fn has_processes(&self) -> bool {
         let children = loop {
@@ -105,6 +148,11 @@ impl Baseline {
         };
         children || self.siblings.as_ref().is_some_and(|(list, alone)| !reads(list, alone))
     }
+}
+
+/// The user and the group that files are opened as.
+fn users() -> [u32; 2] {
+    [geteuid().as_raw(), getegid().as_raw()]
 }
 
 fn stream_ids() -> io::Result<[(u64, u64); 3]> {

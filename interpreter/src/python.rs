@@ -1,7 +1,7 @@
 //! Starts CPython: isolated from environment and user directories, with the paths that the worker
 //! named, and `runner.py` compiled in.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -9,11 +9,16 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::args::Args;
-use crate::sys;
+use crate::{sys, watch};
 
 const RUNNER: &str = include_str!("../../runner/runner.py");
 const PICKLES: &str = include_str!("../../runner/runner_pickles.py");
-const RESET: &str = include_str!("reset.py");
+/// The modules that put the interpreter back in order, each after those that it imports.
+const RESET: [(&CStr, &str); 3] = [
+    (c"belljar_entries", include_str!("reset/entries.py")),
+    (c"belljar_settings", include_str!("reset/settings.py")),
+    (c"belljar_reset", include_str!("reset/reset.py")),
+];
 
 /// Why there is no interpreter.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +75,13 @@ fn prepare(py: Python<'_>, args: &Args) -> PyResult<Interpreter> {
         path.insert(index, directory.as_os_str())?;
     }
     // Last: it takes what it finds as the baseline.
-    let reset = PyModule::from_code(py, &source(RESET), c"reset.py", c"belljar_reset")?;
+    sys.getattr("modules")?.set_item("belljar_watch", watch::module(py)?)?;
+    for (name, text) in RESET {
+        PyModule::from_code(py, &source(text), name, name)?;
+    }
+    let reset = py.import("belljar_reset")?;
+    let deployed = args.python_path.iter().map(|directory| directory.as_os_str());
+    reset.call_method1("start", (PyList::new(py, deployed)?,))?;
     let version = py.version_info();
     Ok(Interpreter {
         run: runner.getattr("run")?.unbind(),

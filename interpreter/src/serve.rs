@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::io::{self, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 
-use belljar_core::frame::{self, Call, Done, FrameError, Ready, ChildReply};
+use belljar_core::frame::{self, Call, ChildReply, Done, FrameError, Ready};
 use belljar_core::outcome::{Failure, FailureKind, Phases};
 use belljar_core::task::CodeHash;
 use bytes::Bytes;
 use pyo3::exceptions::PyMemoryError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::intercept;
 use crate::memory::Memory;
 use crate::process_state::{Baseline, move_up};
 use crate::python::Interpreter;
@@ -46,7 +48,22 @@ pub(crate) struct Server {
 
 /// What `runner.run` returns: whether it went well, the pickle, the failure's kind, message and
 /// traceback, and the microseconds of decoding, calling and encoding.
-type Answer<'py> = (bool, Bound<'py, PyBytes>, String, String, String, u64, u64, u64);
+type Answer<'py> = (bool, Bound<'py, PyBytes>, Text, Text, Text, u64, u64, u64);
+
+/// A text of Python's, which may hold halves of surrogate pairs: these are written as escapes.
+struct Text(String);
+
+impl<'py> FromPyObject<'_, 'py> for Text {
+    type Error = PyErr;
+
+    fn extract(text: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(text) = text.extract() {
+            return Ok(Self(text));
+        }
+        let bytes = text.call_method1("encode", ("utf-8", "backslashreplace"))?;
+        Ok(Self(String::from_utf8_lossy(bytes.cast::<PyBytes>()?.as_bytes()).into_owned()))
+    }
+}
 
 impl Server {
     /// A server of the worker at the other end of `socket`.
@@ -97,10 +114,11 @@ impl Server {
         let args = PyBytes::new(py, &call.invocation.args);
         let env = call.granted.as_ref().map(|granted| environment(py, &granted.env));
         self.memory.limit(call.invocation.spec.limits.memory_mb)?;
-        let answer = self.interpreter.run.bind(py).call1((code, args, env));
+        let answer = in_new_context(py, || self.interpreter.run.bind(py).call1((code, args, env)));
         let used = self.memory.release()?;
         let (result, phases) = match answer.and_then(|answer| answer.extract::<Answer<'_>>()) {
             Ok((ok, pickle, kind, message, traceback, decode_us, call_us, encode_us)) => {
+                let (Text(kind), Text(message), Text(traceback)) = (kind, message, traceback);
                 let pickle = Bytes::copy_from_slice(pickle.as_bytes());
                 let phases = Phases { instance_us: 0, decode_us, call_us, encode_us };
                 let failure =
@@ -109,13 +127,35 @@ impl Server {
             }
             Err(error) => (Err(beyond_runner(py, &error)), Phases::default()),
         };
+        let changed = intercept::called();
+        if changed {
+            self.baseline.restore_environment();
+        }
         let reset = self.interpreter.reset.bind(py).call0();
         let inside = match reset.and_then(|left| left.extract::<Option<String>>()) {
             Ok(left) => left,
             Err(error) => Some(format!("a broken interpreter: {error}")),
         };
-        let left_behind = inside.or_else(|| self.baseline.restore()).or(used.kept);
+        let left_behind = inside.or_else(|| self.baseline.restore(changed)).or(used.kept);
         Ok(Done { result, phases, peak_memory_bytes: used.peak, left_behind })
+    }
+}
+
+/// Calls `body` with context variables of its own, such as the context of decimal arithmetic.
+#[expect(unsafe_code, reason = "contexts have no wrapper")]
+fn in_new_context<T>(py: Python<'_>, body: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+    // SAFETY: the interpreter's lock is held, and a new context is entered nowhere else.
+    unsafe {
+        let context = Bound::from_owned_ptr_or_err(py, ffi::PyContext_New())?;
+        if ffi::PyContext_Enter(context.as_ptr()) != 0 {
+            return Err(PyErr::fetch(py));
+        }
+        let result = body();
+        // It fails where the function has entered another and not left it: that one is left for good.
+        if ffi::PyContext_Exit(context.as_ptr()) != 0 {
+            drop(PyErr::take(py));
+        }
+        result
     }
 }
 

@@ -2,6 +2,7 @@
 //! the supervisor and of the limits is here.
 #![expect(unsafe_code, reason = "libc calls; each states why it is sound")]
 
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 
@@ -51,7 +52,7 @@ pub(crate) fn die_with_parent() -> io::Result<()> {
 }
 
 /// Names the process for `ps` and `top`.
-pub(crate) fn set_name(name: &std::ffi::CStr) {
+pub(crate) fn set_name(name: &CStr) {
     // SAFETY: the pointer is to a NUL-terminated string; the kernel copies at most 16 bytes of it.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
 }
@@ -187,6 +188,66 @@ pub(crate) fn alarm_is_set() -> bool {
     timer.it_value.tv_sec != 0 || timer.it_value.tv_usec != 0
 }
 
+unsafe extern "C" {
+    static mut environ: *mut *mut libc::c_char;
+}
+
+/// The environment as C code and the programs that it starts see it, `NAME=VALUE` each.
+pub(crate) fn environment() -> Vec<CString> {
+    variables().map(CStr::to_owned).collect()
+}
+
+/// Whether the environment is `expected`.
+pub(crate) fn environment_is(expected: &[CString]) -> bool {
+    variables().eq(expected.iter().map(CString::as_c_str))
+}
+
+/// The variables. Nothing may change them while this is in use.
+fn variables() -> impl Iterator<Item = &'static CStr> {
+    // SAFETY: a list of strings that ends with a null pointer, or null where there is none. Its users are
+    // done with it before the interpreter's lock, which guards changes, is given away.
+    unsafe {
+        let list = environ;
+        let at = move |index: usize| match list.is_null() {
+            true => None,
+            false => Some(*list.add(index)).filter(|text| !text.is_null()),
+        };
+        (0..).map_while(at).map(|text| CStr::from_ptr(text))
+    }
+}
+
+/// Makes `variables` the environment.
+pub(crate) fn set_environment(variables: &[CString]) {
+    // SAFETY: `putenv` keeps the pointer, so each string is given away for good: it is 100 bytes for a call
+    // that changed the environment.
+    unsafe {
+        libc::clearenv();
+        for variable in variables {
+            libc::putenv(variable.clone().into_raw());
+        }
+    }
+}
+
+/// The names of the locales that are set.
+pub(crate) fn locale() -> Option<CString> {
+    // SAFETY: only asks. The text is copied before anything changes it.
+    unsafe {
+        let name = libc::setlocale(libc::LC_ALL, std::ptr::null());
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_owned())
+    }
+}
+
+/// Whether the locales are `expected`; sets them where they are not.
+pub(crate) fn restore_locale(expected: &CStr) {
+    // SAFETY: strings that end with a zero byte; no other thread uses the locale meanwhile.
+    unsafe {
+        let name = libc::setlocale(libc::LC_ALL, std::ptr::null());
+        if name.is_null() || CStr::from_ptr(name) != expected {
+            libc::setlocale(libc::LC_ALL, expected.as_ptr());
+        }
+    }
+}
+
 /// Writes out what C code has buffered for its standard streams.
 pub(crate) fn flush_c_streams() {
     // SAFETY: a null stream means all of them.
@@ -226,7 +287,7 @@ pub(crate) fn library_of(symbol: *const ()) -> Option<std::path::PathBuf> {
         if libc::dladdr(symbol.cast(), &raw mut info) == 0 || info.dli_fname.is_null() {
             return None;
         }
-        std::ffi::CStr::from_ptr(info.dli_fname)
+        CStr::from_ptr(info.dli_fname)
     };
     std::fs::canonicalize(std::ffi::OsStr::from_bytes(name.to_bytes())).ok()
 }

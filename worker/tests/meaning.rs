@@ -46,6 +46,11 @@ const FUNCTIONS: &[(&str, &str, &str)] = &[
         "[1, 2]",
     ),
     (
+        "def f():\n  from multiprocessing import get_context\n  with get_context('spawn').Pool(2) as p: return p.map(abs, [-1])",
+        "((), {})",
+        "[1]",
+    ),
+    (
         "def f():\n  import subprocess\n  return subprocess.run(['echo', 'hi'], capture_output=True).stdout",
         "((), {})",
         "b'hi\\n'",
@@ -142,6 +147,11 @@ async fn what_raises_fails_with_the_exception() {
     let failure = rig.fails(call("def f(): return 1 / 0", "((), {})"), Exception).await;
     assert!(!failure.exception.windows(4).any(|bytes| bytes == b"dill"));
     assert!(failure.traceback.contains("line 1, in f"), "{}", failure.traceback);
+    // A text of Python's may hold halves of surrogate pairs.
+    let odd = call("def f(): raise ValueError('odd \\udcff')", "((), {})");
+    let failure = rig.fails(odd, Exception).await;
+    assert_eq!(failure.message, "ValueError: odd \\udcff");
+    assert!(failure.exception.windows(10).any(|bytes| bytes == b"ValueError"));
     rig.is_sound().await;
     rig.end().await;
 }
