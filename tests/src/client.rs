@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 /// The longest reply that is read.
 const MAX_BODY_BYTES: u64 = 1 << 30;
 
-/// A reply: its status and its JSON.
-pub type Reply = (u16, Value);
+/// A response: its status and its JSON.
+pub type Response = (u16, Value);
 
 /// A client of one service; clones share connections.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ impl Client {
     ///
     /// # Errors
     /// There is no answer, or it is not JSON.
-    pub fn get(&self, path: &str) -> Result<Reply> {
+    pub fn get(&self, path: &str) -> Result<Response> {
         let mut response = self.agent.get(format!("{}{path}", self.base)).call()?;
         let status = response.status().as_u16();
         Ok((status, response.body_mut().with_config().limit(MAX_BODY_BYTES).read_json()?))
@@ -54,7 +54,7 @@ impl Client {
     ///
     /// # Errors
     /// There is no answer, or it is not JSON.
-    pub fn post(&self, path: &str, body: &Value) -> Result<Reply> {
+    pub fn post(&self, path: &str, body: &Value) -> Result<Response> {
         let request = self.agent.post(format!("{}{path}", self.base));
         let mut response = request.send_json(body)?;
         let status = response.status().as_u16();
