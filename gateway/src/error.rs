@@ -150,7 +150,9 @@ impl ApiError {
             StoreError::IdempotencyConflict { .. } => {
                 (StatusCode::CONFLICT, "idempotency_conflict")
             }
-            StoreError::Unsuitable { .. }
+            StoreError::Url { .. }
+            | StoreError::Connect { .. }
+            | StoreError::Unsuitable { .. }
             | StoreError::Unexpected { .. }
             | StoreError::Corrupt { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }

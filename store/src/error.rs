@@ -27,6 +27,23 @@ pub enum StoreError {
         /// The task accepted under it.
         task_id: TaskId,
     },
+    /// The URL is not one of Redis.
+    #[error("`{url}` is no Redis URL: expected redis://HOST:PORT/DB or redis+unix:///PATH")]
+    Url {
+        /// What was given.
+        url: String,
+    },
+    /// The server does not let this process in, or does not answer at the start.
+    #[error("Redis at `{url}` {why}")]
+    Connect {
+        /// The server.
+        url: String,
+        /// What it does.
+        why: &'static str,
+        /// Its answer.
+        #[source]
+        source: redis::RedisError,
+    },
     /// The server's configuration would lose accepted tasks.
     #[error("Redis at `{url}` cannot be used: {why}")]
     Unsuitable {

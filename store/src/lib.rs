@@ -42,7 +42,7 @@ pub use large::BLOB_BYTES;
 pub use notify::{EndedTask, StoreEvent, Subscription, Topic};
 
 use beat::LostTooOften;
-use connection::{Link, to_store_error};
+use connection::Link;
 
 /// A handle to the store; a cheap clone, one multiplexed connection that mends itself.
 #[derive(Clone)]
@@ -62,7 +62,7 @@ impl Store {
     /// Redis cannot be reached or is unfit.
     pub async fn connect(config: StoreConfig) -> Result<Self, StoreError> {
         let client = redis::Client::open(config.url.as_str())
-            .map_err(|error| to_store_error("the address", error))?;
+            .map_err(|_| StoreError::Url { url: server::shown_url(&config.url) })?;
         let link = Link::new(client, config.timeout);
         let cancelled = Outcome::bare(CallVerdict::Cancelled, Duration::ZERO);
         let store = Self {

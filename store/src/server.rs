@@ -1,6 +1,6 @@
 //! Whether a server is fit to hold tasks.
 
-use redis::InfoDict;
+use redis::{ErrorKind, InfoDict};
 use tracing::warn;
 
 use crate::Store;
@@ -11,7 +11,10 @@ const OLDEST: (u64, u64) = (7, 0);
 
 /// Refuses a server that would lose or cannot run what we rely on, and warns of one that forgets.
 pub(crate) async fn check(store: &Store) -> Result<(), StoreError> {
-    let info: InfoDict = store.ask("INFO", &redis::cmd("INFO")).await?;
+    let info: InfoDict = store
+        .ask("INFO", &redis::cmd("INFO"))
+        .await
+        .map_err(|error| connect_error(&store.config.url, error))?;
     let unsuitable =
         |why: String| StoreError::Unsuitable { url: shown_url(&store.config.url), why };
 
@@ -46,6 +49,21 @@ pub(crate) async fn check(store: &Store) -> Result<(), StoreError> {
         );
     }
     Ok(())
+}
+
+/// The first error of a server, with its URL and in the words of its user.
+fn connect_error(url: &str, error: StoreError) -> StoreError {
+    let (StoreError::Unreachable(source) | StoreError::Unexpected { source, .. }) = error else {
+        return error;
+    };
+    let why = match source.code() {
+        Some("NOAUTH") => "wants a password",
+        Some("WRONGPASS") => "refuses this password",
+        _ if source.kind() == ErrorKind::AuthenticationFailed => "refuses this password",
+        _ if source.kind() == ErrorKind::Io => "does not answer",
+        _ => "does not answer as expected",
+    };
+    StoreError::Connect { url: shown_url(url), why, source }
 }
 
 /// The address without its password.

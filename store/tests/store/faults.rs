@@ -47,7 +47,7 @@ async fn a_server_that_is_not_there_is_unreachable_in_time() {
         ..StoreConfig::new("redis+unix:///nonexistent/redis.sock".to_owned())
     };
     let refused = timeout(DEADLINE, Store::connect(config)).await.expect("in time");
-    assert!(matches!(refused, Err(StoreError::Unreachable(_))));
+    assert!(matches!(refused, Err(StoreError::Connect { why: "does not answer", .. })));
 }
 
 #[tokio::test]
