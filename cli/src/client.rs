@@ -1,38 +1,34 @@
-//! The commands that the Python client carries out: `run`, `tasks`, `logs`, `workers`, `cancel`.
+//! The commands of the Python client: `run`, `tasks`, `logs`, `workers`, `cancel`.
 //!
-//! Only a Python can read a function from a file and pickle it, and the client knows the REST interface;
-//! so these are written once, in Python, and `python -m belljar` has them too. What Python cannot do well
-//! is to host a service that surely ends with it: for a `run` without an address that is done here, by
-//! the means of `up`.
+//! Only Python can read a function from a file and pickle it, and the client knows the REST interface; so
+//! these commands are written in Python, and `python -m belljar` has them too. A `run` without an address
+//! needs a service that ends with it: `up` hosts it here.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
-use clap::Parser;
 
 use crate::args::{Cli, ExecutorArgs, UpArgs};
 use crate::{args, exit, install, serve, up};
 
-/// Says where the service is, in the environment and as an option.
+/// The address of the service, as a variable and as an option.
 const URL_VARIABLE: &str = "BELLJAR_URL";
 const URL_OPTION: &str = "--url";
-/// Says what to log; unset, a service that nobody asked for is quiet.
-const LOG_VARIABLE: &str = "BELLJAR_LOG";
 
-/// Carries out one command and returns the exit code.
+/// Runs one command and returns its exit code.
 pub(crate) fn run(name: &str, words: &[OsString]) -> Result<u8> {
     if name == "run" && wants_service(words) {
         return run_privately(words);
     }
     let up = up_args(&[])?;
     let mut command = python(&up.executors)?;
-    let status = command.arg(name).args(words).status().context("Python cannot be started")?;
+    let status = command.arg(name).args(words).status().context("cannot start Python")?;
     Ok(code(status))
 }
 
-/// Whether no service is named, and one is needed.
+/// Whether the command needs a service and names none.
 fn wants_service(words: &[OsString]) -> bool {
     let is_named = |word: &OsString| {
         let word = word.to_string_lossy();
@@ -44,23 +40,22 @@ fn wants_service(words: &[OsString]) -> bool {
         && !words.iter().any(|word| is_named(word) || is_question(word))
 }
 
-/// Over a service of its own, which ends with the command.
+/// Runs the command on a service that ends with it.
 fn run_privately(words: &[OsString]) -> Result<u8> {
-    let data = tempfile::tempdir().context("no directory for the service's data")?;
+    let data =
+        tempfile::tempdir().context("cannot make a directory for the data of the service")?;
     let mut up = up_args(&options(data.path(), words))?;
-    if std::env::var_os(LOG_VARIABLE).is_none() {
-        up.parts_log = Some("error");
-    }
+    up.log.get_or_insert_with(|| "error".to_owned());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("the async runtime cannot start")?.block_on(async {
         let shutdown = serve::until_signal()?;
         let call = async |address: String| -> Result<u8> {
             let mut command = tokio::process::Command::from(python(&up.executors)?);
             command.args(["run", URL_OPTION, &address]).args(words).kill_on_drop(true);
-            let mut child = command.spawn().context("Python cannot be started")?;
+            let mut child = command.spawn().context("cannot start Python")?;
             tokio::select! {
                 ended = child.wait() => Ok(code(ended?)),
-                // A terminal's Ctrl-C has reached it too.
+                // Ctrl-C in a terminal reaches it too.
                 () = shutdown.cancelled() => Ok(exit::FAILED),
             }
         };
@@ -90,12 +85,12 @@ fn folder_of(word: &OsStr) -> Option<PathBuf> {
     Some(folder.unwrap_or(Path::new(".")).to_path_buf())
 }
 
-/// What `up` would be asked by these options and the environment.
+/// The arguments of `up` with these options and the environment.
 fn up_args(options: &[OsString]) -> Result<UpArgs> {
     let words = ["belljar".into(), "up".into()].into_iter().chain(options.iter().cloned());
-    match Cli::try_parse_from(words).context("the environment variables of `belljar up`")?.command {
+    match Cli::read(words).context("the environment variables of `belljar up`")?.command {
         args::Command::Up(up) => Ok(up),
-        _ => unreachable!("the word is `up`"),
+        _ => unreachable!("the subcommand is `up`"),
     }
 }
 

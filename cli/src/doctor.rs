@@ -1,110 +1,109 @@
-//! `belljar doctor`: what is installed, what is missing, and the command that installs it.
+//! `belljar doctor`: what is installed, what is missing, and how to install it.
 
-use std::borrow::Cow;
 use std::process::Command;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use belljar_core::task::PythonVersion;
 use belljar_worker::executor::{Executor, NativeExecutor, RUNTIMES, Started};
 use belljar_worker::install::Installation;
 
 use crate::args::DoctorArgs;
+use crate::exit::{WithHint, causes};
 use crate::install;
 use crate::serve::announce;
 
-/// What is the matter without a thing.
+/// The server of `belljar up`.
+const REDIS: &str = "redis-server";
+
+/// What happens without a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Need {
     /// Something does not run.
     Required,
-    /// Everything runs, slower.
+    /// Everything runs, but slower or without some Python.
     Optional,
 }
 
-/// One thing that belljar needs.
+/// One part of an installation.
 struct Finding {
-    what: Cow<'static, str>,
+    part: String,
     need: Need,
-    /// What was found, or why it was not.
+    /// What was found, or why nothing was.
     state: Result<String>,
-    /// How to get it.
-    remedy: &'static str,
 }
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<()> {
-    let mut missing = 0;
-    for Finding { what, need, state, remedy } in findings(args)? {
-        match state {
-            Ok(found) => announce(&format!(
-                "ok       {what}\n         {}",
-                found.replace('\n', "\n         ")
-            )),
-            Err(error) => {
-                missing += usize::from(need == Need::Required);
-                let (word, way_out) = match need {
-                    Need::Required => ("missing ", "to install"),
-                    Need::Optional => ("without ", "to have it"),
-                };
-                announce(&format!(
-                    "{word} {what}\n         {error:#}\n         {way_out}: {remedy}"
-                ));
-            }
+    let mut missing = Vec::new();
+    for Finding { part, need, state } in findings(args)? {
+        let (word, text) = match (&state, need) {
+            (Ok(found), _) => ("ok     ", found.clone()),
+            (Err(error), Need::Required) => ("missing", causes(error)),
+            (Err(error), Need::Optional) => ("without", causes(error)),
+        };
+        announce(&format!("{word}  {part}\n         {}", text.replace('\n', "\n         ")));
+        if state.is_err() && need == Need::Required {
+            missing.push(part);
         }
     }
-    if missing > 0 {
-        bail!("{missing} of the parts are missing");
-    }
-    Ok(())
+    let count = match missing.len() {
+        0 => return Ok(()),
+        1 => "1 part is missing".to_owned(),
+        count => format!("{count} parts are missing"),
+    };
+    Err(anyhow!(count)).hint(remedy(&missing))
 }
 
-/// Everything that is looked at.
+/// One way to get everything that is missing.
+fn remedy(missing: &[String]) -> String {
+    if let Some(checkout) = install::checkout() {
+        return format!("`make build` in `{}` installs what is missing", checkout.display());
+    }
+    match missing {
+        [part] if part.starts_with(REDIS) => "apt-get install redis-server".to_owned(),
+        _ => "install belljar again: its programs lie in one directory, --site names a directory with dill, and \
+              --guest-dir that of the guests"
+            .to_owned(),
+    }
+}
+
+/// All parts.
 fn findings(args: &DoctorArgs) -> Result<Vec<Finding>> {
     let installation = install::installation(&args.executors)?;
-    let mut findings = vec![Finding {
-        what: "redis-server (for `belljar up` without --redis)".into(),
-        need: Need::Required,
-        state: said_by(Command::new("redis-server").arg("--version")),
-        remedy: "apt-get install redis-server",
-    }];
+    let required = |part: String, state| Finding { part, need: Need::Required, state };
+    let mut findings = vec![required(
+        format!("{REDIS} (for `belljar up` without --redis)"),
+        output_of(Command::new(REDIS).arg("--version")),
+    )];
     for support in RUNTIMES {
-        let program = installation.program(support.program);
-        findings.push(Finding {
-            what: format!("{} ({} runtime)", support.program, support.runtime).into(),
-            need: Need::Required,
-            state: program.map(|path| path.display().to_string()).map_err(Into::into),
-            remedy: "make build",
-        });
+        let program = installation.program(support.program).map_err(Into::into);
+        let part = format!("{} ({} runtime)", support.program, support.runtime);
+        findings.push(required(part, program.map(|path| path.display().to_string())));
         for python in (support.pythons)(&installation) {
-            let is_default = python == PythonVersion::default();
-            findings.push(Finding {
-                what: format!("{} runtime, Python {python}", support.runtime).into(),
-                need: if is_default { Need::Required } else { Need::Optional },
-                state: (support.executor)(&installation, python)
-                    .map_err(Into::into)
-                    .and_then(start),
-                remedy: support.remedy,
-            });
+            let executor = (support.executor)(&installation, python).map_err(Into::into);
+            let need =
+                if python == PythonVersion::default() { Need::Required } else { Need::Optional };
+            let part = format!("{} runtime, Python {python}", support.runtime);
+            findings.push(Finding { part, need, state: executor.and_then(start) });
         }
     }
+    findings.push(required("native interpreter".to_owned(), native(&installation)));
     findings.push(Finding {
-        what: "native interpreter".into(),
-        need: Need::Required,
-        state: native(&installation),
-        remedy: "make setup build",
-    });
-    findings.push(Finding {
-        what: "processors that stay awake while calls come (quicker lone calls)".into(),
+        part: "low latency (processors stay awake between calls)".to_owned(),
         need: Need::Optional,
-        state: belljar_gateway::can_keep_awake()
-            .map(|()| "by /dev/cpu_dma_latency".to_owned())
-            .map_err(Into::into),
-        remedy: "run as root, or there: setfacl -m u:USER:w /dev/cpu_dma_latency",
+        state: low_latency(),
     });
     Ok(findings)
 }
 
-/// What an instance of the executor says of itself, started and ended.
+fn low_latency() -> Result<String> {
+    belljar_gateway::can_keep_awake().with_context(
+        || "run the gateway as root, or allow its user: setfacl -m u:USER:w /dev/cpu_dma_latency",
+    )?;
+    Ok("by /dev/cpu_dma_latency".to_owned())
+}
+
+/// What an instance of the executor reports, started and ended.
 fn start(executor: Arc<dyn Executor>) -> Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("the async runtime cannot start")?.block_on(async {
@@ -114,18 +113,18 @@ fn start(executor: Arc<dyn Executor>) -> Result<String> {
     })
 }
 
-/// What the default native interpreter says of itself: its libpython, version and dill.
+/// What the default native interpreter reports: its libpython, version and dill.
 fn native(installation: &Installation) -> Result<String> {
     let site = installation.site_of(PythonVersion::default())?;
     let mut command = Command::new(installation.program(NativeExecutor::PROGRAM)?);
-    said_by(command.env_clear().arg("--describe").arg("--site").arg(site))
+    output_of(command.env_clear().arg("--describe").arg("--site").arg(site))
 }
 
-fn said_by(command: &mut Command) -> Result<String> {
+fn output_of(command: &mut Command) -> Result<String> {
     let output = command.output()?;
-    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    if !output.status.success() || said.is_empty() {
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if !output.status.success() || text.is_empty() {
         bail!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
-    Ok(said)
+    Ok(text)
 }

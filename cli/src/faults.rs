@@ -17,6 +17,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
+use crate::exit::WithHint;
+
 /// Whether the process may go on.
 #[derive(Default)]
 struct Gate {
@@ -40,9 +42,9 @@ impl Gate {
 /// Connects to the harness and obeys it from then on, in a thread of its own.
 pub(crate) fn listen(socket: &Path) -> Result<()> {
     let shown = socket.display();
-    let stream = UnixStream::connect(socket).with_context(|| {
-        format!("no fault harness listens at `{shown}`\n  hint: unset BELLJAR_FAULT_SOCKET")
-    })?;
+    let stream = UnixStream::connect(socket)
+        .with_context(|| format!("no fault harness listens at `{shown}`"))
+        .hint("unset BELLJAR_FAULT_SOCKET")?;
     let commands = BufReader::new(stream.try_clone().context("cannot read from the harness")?);
     let mut answers = stream.try_clone().context("cannot answer the harness")?;
     writeln!(answers, "hello {}", std::process::id()).context("cannot greet the harness")?;

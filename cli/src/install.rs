@@ -1,20 +1,24 @@
-//! The installation that this binary is part of, and what it can run.
+//! The installation that this program is part of, and what it can run.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use belljar_core::task::{PythonVersion, TaskClass};
 use belljar_worker::error::NotInstalled;
 use belljar_worker::executor::{Executor, RUNTIMES};
 use belljar_worker::install::Installation;
 
 use crate::args::{ExecutorArgs, Runtimes};
+use crate::exit::WithHint;
 use crate::grants;
+
+/// The build of the guests, below a checkout.
+pub(crate) const GUEST_BUILD: &str = "sandbox/guest/build.sh";
 
 /// This program's own file, for the processes that `up` starts.
 pub(crate) fn own_binary() -> Result<PathBuf> {
-    std::env::current_exe().context("the path of this program cannot be found")
+    std::env::current_exe().context("cannot find the path of this program")
 }
 
 /// The directory of this program and those beside it.
@@ -22,28 +26,48 @@ fn programs() -> Result<PathBuf> {
     Ok(own_binary()?.with_file_name(""))
 }
 
+/// The checkout that this program was built in; `None` for an installed program.
+pub(crate) fn checkout() -> Option<PathBuf> {
+    let own = own_binary().ok()?;
+    let mut above = own.ancestors().skip(1);
+    above.find(|dir| dir.join(GUEST_BUILD).is_file()).map(Path::to_path_buf)
+}
+
 /// A program beside this one.
 pub(crate) fn program(name: &str) -> Result<PathBuf> {
     let installation = Installation { programs: programs()?, ..Installation::default() };
-    Ok(installation.program(name)?)
+    installation.program(name).map_err(with_hint)
 }
 
-/// The installation, with what `args` choose.
+/// The installation, with what `args` choose; fails for an option that names something that does not exist.
 pub(crate) fn installation(args: &ExecutorArgs) -> Result<Installation> {
-    Ok(Installation {
+    for dir in &args.python_path {
+        require_dir("--python-path", dir)?;
+    }
+    if let Some(site) = &args.site {
+        require_dir("--site", site)?;
+    }
+    let installation = Installation {
         programs: programs()?,
         site: args.site.clone(),
         guests: guest_dir(args.guest_dir.as_deref()).ok(),
         python_path: args.python_path.clone(),
         grant_policy: grants::grant_policy(args)?,
-    })
+    };
+    if args.site.is_some() {
+        installation.site_of(PythonVersion::default()).map_err(with_hint)?;
+    }
+    Ok(installation)
 }
 
-/// The executor of each class that `runtimes` may have, or what it lacks; the default Python first.
+/// An executor, or what it lacks.
+pub(crate) type Found = Result<Arc<dyn Executor>, NotInstalled>;
+
+/// The executor of each class that `runtimes` may have; the default Python first.
 pub(crate) fn executors(
     runtimes: Runtimes,
     installation: &Installation,
-) -> Vec<(TaskClass, Result<Arc<dyn Executor>, NotInstalled>)> {
+) -> Vec<(TaskClass, Found)> {
     let wanted = RUNTIMES.iter().filter(|support| runtimes.contains(support.runtime));
     let mut executors: Vec<_> = wanted
         .flat_map(|support| {
@@ -57,20 +81,21 @@ pub(crate) fn executors(
     executors
 }
 
-/// The default native interpreter's site: the given one, or that of the installation.
-pub(crate) fn site(given: Option<&Path>) -> Result<PathBuf> {
+/// The site of the default native interpreter: the given one, or that of the installation.
+fn site(given: Option<&Path>) -> Result<PathBuf> {
     let site = given.map(Path::to_path_buf);
     let installation = Installation { programs: programs()?, site, ..Installation::default() };
-    Ok(installation.site_of(PythonVersion::default())?)
+    installation.site_of(PythonVersion::default()).map_err(with_hint)
 }
 
 /// The Python that the site belongs to, with the packages that clients need.
 pub(crate) fn python(given: Option<&Path>) -> Result<PathBuf> {
     let site = site(given)?;
     let mut above = site.ancestors().map(|dir| dir.join("bin/python"));
-    above.find(|path| path.is_file()).with_context(|| {
-        format!("`{}` belongs to no Python\n  hint: --site of a venv", site.display())
-    })
+    above
+        .find(|path| path.is_file())
+        .with_context(|| format!("`{}` belongs to no Python", site.display()))
+        .hint("name the site-packages of a virtual environment with --site DIR")
 }
 
 /// The directory of the guests: given, else in the user's cache.
@@ -81,5 +106,47 @@ pub(crate) fn guest_dir(given: Option<&Path>) -> Result<PathBuf> {
         let cache = variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
         cache.map(|dir| dir.join("belljar"))
     };
-    given.map(Path::to_path_buf).or_else(cache).context("no HOME, and no --guest-dir")
+    given
+        .map(Path::to_path_buf)
+        .or_else(cache)
+        .context("the directory of the guests is unknown, as HOME is not set")
+        .hint("--guest-dir DIR names it")
+}
+
+/// What is missing, with the way to install it: from the checkout of this program, or as an installation has
+/// it.
+pub(crate) fn with_hint(missing: NotInstalled) -> anyhow::Error {
+    let (in_checkout, installed) = match &missing {
+        NotInstalled::Program(_) => {
+            ("`make build` builds it".to_owned(), "install it beside `belljar`")
+        }
+        NotInstalled::Site => (
+            "`make setup` makes one, or name one with --site DIR".to_owned(),
+            "`pip install --target DIR dill cloudpickle` makes one, and --site DIR names it",
+        ),
+        NotInstalled::FurtherSite(_) => {
+            ("`make pythons` makes one".to_owned(), "install one as PREFIX/share/belljar/site-X.Y")
+        }
+        NotInstalled::Dill(_) => (
+            "`pip install --target DIR dill cloudpickle` makes such a directory".to_owned(),
+            "`pip install --target DIR dill cloudpickle` makes such a directory",
+        ),
+        NotInstalled::Guest { python, .. } => (
+            format!("`make guest MINOR={python}` builds it"),
+            "--guest-dir DIR names the directory of the guests",
+        ),
+        NotInstalled::GuestDir | NotInstalled::PythonPath { .. } => return missing.into(),
+    };
+    let hint = if checkout().is_some() { in_checkout } else { installed.to_owned() };
+    Err::<(), _>(anyhow!(missing)).hint(hint).expect_err("it is missing")
+}
+
+/// Fails unless the value of an option is a directory.
+pub(crate) fn require_dir(option: &str, dir: &Path) -> Result<()> {
+    let shown = dir.display();
+    match dir {
+        dir if dir.is_dir() => Ok(()),
+        dir if dir.exists() => bail!("{option} `{shown}`: not a directory"),
+        _ => bail!("{option} `{shown}`: no such directory"),
+    }
 }

@@ -1,24 +1,24 @@
-//! Logs go to standard error; standard output carries only what a script may read.
+//! Logs go to standard error; standard output is for people and scripts.
 
 use tracing_subscriber::EnvFilter;
 
 use crate::args::Command;
 
-/// Starts logging at `filter`, else at what suits the command: `up` speaks to a person at a terminal
-/// and stays quiet unless something needs attention.
+/// Starts logging at `filter`, or else at the default of the command: the services log what they do, other
+/// commands only what needs attention.
 pub(crate) fn start(filter: Option<&str>, command: &Command) {
-    let filter = filter.unwrap_or(match command {
-        Command::Up(_) | Command::Doctor(_) | Command::Guest(_) | Command::Bench(_) => "warn",
-        // Of the service that `run` starts; its own words come from Python.
+    let default = match command {
+        Command::Gateway(_) | Command::Dispatcher(_) | Command::Worker(_) => "info",
+        // The output is that of Python.
         Command::Run(_)
         | Command::Tasks(_)
         | Command::Logs(_)
         | Command::Workers(_)
         | Command::Cancel(_) => "error",
-        Command::Gateway(_) | Command::Dispatcher(_) | Command::Worker(_) => "info",
-    });
+        _ => "warn",
+    };
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
+        .with_env_filter(EnvFilter::new(filter.unwrap_or(default)))
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();

@@ -1,9 +1,9 @@
-//! The `belljar` command. Parses, runs, prints one error; everything else is in the crates.
+//! The `belljar` command: parses the command line, runs, prints one error.
 
 mod args;
-mod bench;
 mod client;
 mod doctor;
+mod executors;
 mod exit;
 #[cfg(feature = "failpoints")]
 mod faults;
@@ -11,19 +11,19 @@ mod grants;
 mod guest;
 mod install;
 mod logging;
+mod reference;
 mod serve;
 mod up;
 
 use std::process::ExitCode;
 
 use args::{Cli, Command};
-use clap::Parser;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     logging::start(cli.log.as_deref(), &cli.command);
     #[cfg(feature = "failpoints")]
     if let Some(Err(error)) = cli.fault_socket.as_deref().map(faults::listen) {
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Guest(args) => guest::run(&args),
-        Command::Bench(args) => bench::run(&args),
+        Command::Reference => reference::run(),
         Command::Run(args) => return client("run", &args),
         Command::Tasks(args) => return client("tasks", &args),
         Command::Logs(args) => return client("logs", &args),
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     exit::report(ended)
 }
 
-/// The Python client's commands end with its exit code.
+/// Runs a command of the Python client; its exit code is ours.
 fn client(name: &str, args: &args::ClientArgs) -> ExitCode {
     match client::run(name, &args.words) {
         Ok(code) => ExitCode::from(code),

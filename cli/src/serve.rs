@@ -1,44 +1,38 @@
-//! `belljar gateway` and `belljar dispatcher`: one service in this process, until a signal.
+//! `belljar gateway`, `belljar dispatcher` and `belljar worker`: one service in this process, until a signal.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use belljar_core::message::{DeliveryMode, Secret};
-use belljar_core::task::{TaskLimits, PythonVersion, TaskClass};
+use belljar_core::task::{TaskClass, TaskLimits};
 use belljar_dispatcher::config::{RemoteConfig, Workers};
 use belljar_store::Store;
 use belljar_wire::{Callers, ConnectConfig, Endpoint, ListenConfig};
-use belljar_worker::config::PoolConfig;
 use belljar_worker::transport::WorkerConfig;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{
-    DispatcherArgs, ExecutorArgs, GatewayArgs, Runtimes, SecretArgs, WorkerArgs, WorkerMode,
-};
-use crate::exit;
-use crate::install;
+use crate::args::{DispatcherArgs, GatewayArgs, SecretArgs, WorkerArgs, WorkerMode};
+use crate::executors::{pool_config, slots};
+use crate::exit::{self, WithHint};
 
-/// Begins the line by which `up` and scripts learn the address.
+/// The start of the line that tells `up` and scripts the address.
 pub(crate) const LISTENING: &str = "belljar gateway listens at ";
 
-/// Begins the line by which `up` and scripts learn where workers connect.
+/// The start of the line that tells `up` and scripts where workers connect.
 pub(crate) const WORKERS_AT: &str = "belljar dispatcher takes workers at ";
 
 pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
     raise_descriptor_limit();
     runtime()?.block_on(async {
-        let listener = TcpListener::bind(args.listen).await.with_context(|| {
-            format!(
-                "cannot listen on {}\n  hint: --listen 127.0.0.1:0 takes a free port",
-                args.listen
-            )
-        })?;
+        let listener = TcpListener::bind(args.listen).await;
+        let listener = listener.map_err(|error| cannot_listen(args.listen, &error))?;
         let address = listener.local_addr().context("the listener has no address")?;
-        let store = Store::connect(args.store.keeping.store_config(&args.store.redis)).await?;
+        let store = Store::connect(args.store.retention.store_config(&args.store.redis)).await?;
         announce(&format!("{LISTENING}http://{address}"));
         let defaults = args.defaults;
         let class = TaskClass { runtime: args.runtime, python: defaults.python_version };
@@ -51,7 +45,7 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
             max_body_bytes: defaults.max_body_mb << 20,
             max_connections: defaults.max_connections,
             allowed_hosts: defaults.allowed_host,
-            keep_awake: defaults.keep_awake,
+            keep_awake: defaults.low_latency,
             ..belljar_gateway::Config::new(class)
         };
         belljar_gateway::run(config, listener, store, until_signal()?).await?;
@@ -62,9 +56,9 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
 pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
     raise_descriptor_limit();
     runtime()?.block_on(async {
-        let store = Store::connect(args.store.keeping.store_config(&args.store.redis)).await?;
+        let store = Store::connect(args.store.retention.store_config(&args.store.redis)).await?;
         let workers = match args.mode.remote() {
-            None => Workers::Local(pool_config(args.slots, args.runtime, &args.executors)?),
+            None => Workers::Local(pool_config(slots(args.slots), args.runtimes, &args.executors)?),
             Some(mode) => Workers::Remote(Box::new(remote(&args, mode)?)),
         };
         let drain_timeout = Duration::from_secs(args.executors.drain_timeout);
@@ -102,7 +96,7 @@ pub(crate) fn worker(args: WorkerArgs) -> Result<()> {
                 WorkerMode::Push => DeliveryMode::Push,
             },
             secret: secret(&args.secret)?,
-            pool: pool_config(Some(args.slots), args.runtime, &args.executors)?,
+            pool: pool_config(args.slots, args.runtimes, &args.executors)?,
             host: host(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             drain_timeout: Duration::from_secs(args.executors.drain_timeout),
@@ -114,53 +108,33 @@ pub(crate) fn worker(args: WorkerArgs) -> Result<()> {
 
 fn secret(args: &SecretArgs) -> Result<Option<Secret>> {
     let secret = args.secret.as_deref().map(Secret::new).transpose();
-    secret.context("--secret\n  hint: `openssl rand -hex 32` makes one")
+    secret.context("--secret").hint("`openssl rand -hex 32` makes one")
 }
 
-/// A pool with an executor for each runtime that is wanted, and each Python. Where others would do, one that
-/// is not installed is left out with a warning.
-fn pool_config(
-    slots: Option<usize>,
-    runtimes: Runtimes,
-    args: &ExecutorArgs,
-) -> Result<PoolConfig> {
-    let slots = match slots {
-        Some(slots) => slots,
-        None => std::thread::available_parallelism().map_or(1, usize::from),
-    };
-    let mut executors = Vec::new();
-    for (class, executor) in install::executors(runtimes, &install::installation(args)?) {
-        match executor {
-            Ok(executor) => executors.push(executor),
-            Err(missing)
-                if class.python == PythonVersion::default() && runtimes != Runtimes::All =>
-            {
-                return Err(missing.into());
-            }
-            Err(missing) => {
-                let missing = anyhow::Error::from(missing);
-                tracing::warn!("functions for `{class}` will wait: {missing:#}");
-            }
+/// Why an address cannot be listened on, in the words of its user.
+pub(crate) fn cannot_listen(address: SocketAddr, error: &io::Error) -> anyhow::Error {
+    let (cause, hint) = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            ("the address is in use".to_owned(), "--listen 127.0.0.1:0 takes a free port")
         }
-    }
-    if executors.is_empty() {
-        bail!("no runtime is installed\n  hint: `belljar doctor` says what is missing");
-    }
-    Ok(PoolConfig { slots, executors })
+        io::ErrorKind::AddrNotAvailable => {
+            ("this machine has no such address".to_owned(), "--listen 0.0.0.0:PORT takes them all")
+        }
+        io::ErrorKind::PermissionDenied => (
+            "permission denied".to_owned(),
+            "--listen 127.0.0.1:8000 takes a port that needs no root",
+        ),
+        _ => (error.to_string(), "--listen ADDR names another address"),
+    };
+    let failed = Err::<(), _>(anyhow!(cause)).hint(hint);
+    failed.context(format!("cannot listen on {address}")).expect_err("it failed")
 }
 
-/// What can be served here.
-pub(crate) fn installed(args: &ExecutorArgs) -> Result<Vec<TaskClass>> {
-    let executors = install::executors(Runtimes::All, &install::installation(args)?);
-    let installed = executors.into_iter().filter(|(_, executor)| executor.is_ok());
-    Ok(installed.map(|(class, _)| class).collect())
-}
-
-/// Takes all the descriptors that the system allows: a connection is one, and the usual soft limit of
-/// 1,024 stands for programs that use `select`.
+/// Raises the limit of open files as far as the system allows: each connection is one, and the default of
+/// 1,024 is meant for programs that use `select`.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
-    // The soft limit may always be raised to the hard one.
+    // A process may always raise the soft limit to the hard one.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
@@ -168,9 +142,8 @@ fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// One thread: a service spends a few microseconds on a task and much of the rest on waking others, and
-/// waking a thread of its own for it costs more than the work. More processors are used by more
-/// services; large bodies are handled on threads of their own anyway.
+/// One thread: a service works a few microseconds on a task, and waking another thread costs more than
+/// that. More services use more processors; large bodies have threads of their own.
 fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -181,8 +154,8 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 /// A token that the first SIGINT or SIGTERM cancels. The second ends the process at once.
 pub(crate) fn until_signal() -> Result<CancellationToken> {
     let token = CancellationToken::new();
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot hear SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot hear SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let asked = token.clone();
     tokio::spawn(async move {
         loop {
@@ -202,6 +175,6 @@ pub(crate) fn until_signal() -> Result<CancellationToken> {
 /// One line on standard output, for people and scripts.
 pub(crate) fn announce(line: &str) {
     let mut stdout = std::io::stdout().lock();
-    // A reader that has left does not stop the service.
+    // A closed pipe does not stop the service.
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }

@@ -54,16 +54,19 @@ fn the_doctor_finds_everything() -> Result<()> {
 }
 
 #[test]
-fn the_printed_snippet_runs_unchanged() -> Result<()> {
+fn the_printed_snippets_run_unchanged() -> Result<()> {
     let service = Service::start(&[])?;
     let welcome = service.welcome();
-    let (_, snippet) = welcome.split_once("<<'EOF'\n").context(welcome.clone())?;
-    let (snippet, _) = snippet.split_once("\nEOF\n").context(welcome.clone())?;
-    let mut command = Command::new(paths::interpreter());
-    let mut child = command.arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    child.stdin.take().context("stdin")?.write_all(snippet.as_bytes())?;
-    let said = String::from_utf8(child.wait_with_output()?.stdout)?;
-    ensure!(said.trim() == "COMPLETED 42", "{said}");
+    let snippets: Vec<_> = welcome.split("<<'EOF'\n").skip(1).collect();
+    ensure!(snippets.len() == 2, "{welcome}");
+    for (snippet, expected) in snippets.into_iter().zip(["42", "COMPLETED 42"]) {
+        let (snippet, _) = snippet.split_once("\nEOF\n").context(welcome.clone())?;
+        let mut command = Command::new(paths::interpreter());
+        let mut child = command.arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        child.stdin.take().context("stdin")?.write_all(snippet.as_bytes())?;
+        let said = String::from_utf8(child.wait_with_output()?.stdout)?;
+        ensure!(said.trim() == expected, "{said}");
+    }
     Ok(())
 }
 

@@ -79,33 +79,27 @@ pub enum RefusedReason {
 #[derive(Debug, thiserror::Error)]
 pub enum NotInstalled {
     /// A program beside `belljar`.
-    #[error("`{}` is missing\n  hint: `make build` builds it", .0.display())]
+    #[error("`{}` does not exist", .0.display())]
     Program(PathBuf),
     /// The site of the default Python, which nobody gave.
-    #[error(
-        "no directory with dill for the native interpreter was found\n  \
-         hint: `make setup` makes one, or name one with --site DIR"
-    )]
+    #[error("no directory with dill was found for the native runtime")]
     Site,
     /// The site of another Python.
-    #[error("no directory with dill for Python {0} was found\n  hint: `make pythons` makes one")]
+    #[error("no directory with dill for Python {0} was found")]
     FurtherSite(PythonVersion),
     /// dill, in the site that was given.
-    #[error("`{}` holds no dill\n  hint: pip install --target DIR dill cloudpickle", .0.display())]
+    #[error("--site `{}`: there is no dill in it", .0.display())]
     Dill(PathBuf),
     /// The directory of the guests.
-    #[error("no HOME, and no --guest-dir")]
+    #[error("the directory of the guests is unknown")]
     GuestDir,
     /// The guest of a Python.
-    #[error("no guest at `{}`\n  hint: `make guest MINOR={python}` builds it", guest.display())]
+    #[error("there is no guest at `{}`", guest.display())]
     Guest {
         /// Where it would be.
         guest: PathBuf,
         /// Its Python.
         python: PythonVersion,
-        /// Why it cannot be had.
-        #[source]
-        source: io::Error,
     },
     /// A directory to import from.
     #[error("--python-path `{}`", dir.display())]

@@ -88,11 +88,7 @@ impl Installation {
     pub fn guest_of(&self, python: PythonVersion) -> Result<PathBuf, NotInstalled> {
         let guests = self.guests.as_deref().ok_or(NotInstalled::GuestDir)?;
         let guest = guests.join(python.to_string());
-        std::fs::canonicalize(&guest).map_err(|source| NotInstalled::Guest {
-            guest,
-            python,
-            source,
-        })
+        std::fs::canonicalize(&guest).map_err(|_| NotInstalled::Guest { guest, python })
     }
 
     /// `command` with the directories to import from, absolute: children run elsewhere.

@@ -1,13 +1,28 @@
 //! Options that more than one command takes.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use belljar_core::task::{TaskLimits, PythonVersion, Runtime};
+use belljar_core::task::{PythonVersion, Runtime, TaskLimits};
 use belljar_store::StoreConfig;
 use belljar_wire::TlsFiles;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+/// The longest time limit that the gateway accepts.
+const MAX_TIMEOUT_S: u64 = 86_400;
+
+/// Parses a whole number that is not zero.
+pub(super) fn positive<T: FromStr + PartialOrd + From<u8>>(text: &str) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| *number >= T::from(1));
+    number.ok_or_else(|| "it must be a whole number, 1 or more".to_owned())
+}
+
+fn timeout(text: &str) -> Result<u64, String> {
+    let seconds = positive(text).ok().filter(|seconds| *seconds <= MAX_TIMEOUT_S);
+    seconds.ok_or_else(|| format!("it must be a whole number of seconds, 1 to {MAX_TIMEOUT_S}"))
+}
 
 /// Which runtimes a worker serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +34,7 @@ pub(crate) enum Runtimes {
 
 impl Runtimes {
     /// The word for all of them.
-    pub(super) const ALL: &str = "both";
+    pub(crate) const ALL: &str = "both";
 
     pub(crate) fn contains(self, runtime: Runtime) -> bool {
         self == Self::All || self == Self::Only(runtime)
@@ -32,10 +47,10 @@ impl Runtimes {
     }
 }
 
-/// What the gateway and the dispatcher keep in Redis, and where that is.
+/// Where the store is, and what it keeps.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct StoreArgs {
-    /// The Redis server: `redis://HOST:PORT/DB` or `redis+unix:///PATH`.
+    /// The Redis server, as `redis://HOST:PORT/DB` or `redis+unix:///PATH`.
     #[arg(
         long,
         env = "BELLJAR_REDIS",
@@ -44,20 +59,21 @@ pub(crate) struct StoreArgs {
     )]
     pub(crate) redis: String,
     #[command(flatten)]
-    pub(crate) keeping: KeepingArgs,
+    pub(crate) retention: RetentionArgs,
 }
 
+/// What the store keeps.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct KeepingArgs {
-    /// How long the result of an ended task is kept, in seconds.
-    #[arg(long, env = "BELLJAR_RESULT_TTL", value_name = "SECONDS", default_value_t = 86_400)]
+pub(crate) struct RetentionArgs {
+    /// Seconds to keep the result of a task after its end.
+    #[arg(long, env = "BELLJAR_RESULT_TTL", value_name = "SECONDS", default_value_t = 86_400, value_parser = positive::<u64>)]
     pub(crate) result_ttl: u64,
-    /// How many tasks may wait before submissions are refused.
-    #[arg(long, env = "BELLJAR_MAX_QUEUED", value_name = "TASKS", default_value_t = 2_000_000)]
+    /// Number of waiting tasks from which on submissions are refused.
+    #[arg(long, env = "BELLJAR_MAX_QUEUED", value_name = "TASKS", default_value_t = 2_000_000, value_parser = positive::<u64>)]
     pub(crate) max_queued: u64,
 }
 
-impl KeepingArgs {
+impl RetentionArgs {
     pub(crate) fn store_config(&self, url: &str) -> StoreConfig {
         StoreConfig {
             result_ttl: Duration::from_secs(self.result_ttl),
@@ -70,75 +86,72 @@ impl KeepingArgs {
 /// What a worker needs to run Python.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ExecutorArgs {
-    /// A directory that functions may import from, before the standard library is asked; repeatable.
+    /// A directory that functions can import modules from; repeatable.
     #[arg(long, env = "BELLJAR_PYTHON_PATH", value_name = "DIR", value_delimiter = ':')]
     pub(crate) python_path: Vec<PathBuf>,
-    /// The directory that holds dill and cloudpickle for the native interpreter.
+    /// The directory with dill and cloudpickle for the native runtime [default: that of the installation].
     #[arg(long, env = "BELLJAR_SITE", value_name = "DIR")]
     pub(crate) site: Option<PathBuf>,
-    /// The directory that holds the sandbox's guests, one below it for each Python; the user's cache
-    /// unless given.
+    /// The directory with one guest of the sandbox per Python [default: ~/.cache/belljar].
     #[arg(long, env = "BELLJAR_GUEST_DIR", value_name = "DIR")]
     pub(crate) guest_dir: Option<PathBuf>,
-    /// An environment variable that functions may ask for, with its value or else with the one that it
-    /// has here; repeatable.
+    /// An environment variable that functions may request; without VALUE, with its value here; repeatable.
     #[arg(long, env = "BELLJAR_GRANT_ENV", value_name = "NAME[=VALUE]", value_delimiter = ',')]
     pub(crate) grant_env: Vec<String>,
-    /// A directory that sandboxed functions may ask to read, under the same absolute path; repeatable.
+    /// A directory that sandboxed functions may request to read, under its absolute path; repeatable.
     #[arg(long, env = "BELLJAR_GRANT_READ", value_name = "DIR", value_delimiter = ':')]
     pub(crate) grant_read: Vec<String>,
-    /// The largest `/tmp` in memory that a sandboxed function may ask for, in MiB.
+    /// The largest in-memory `/tmp` that a sandboxed function may request, in MiB.
     #[arg(long, env = "BELLJAR_GRANT_SCRATCH_MB", value_name = "MIB", default_value_t = 64)]
     pub(crate) grant_scratch_mb: u32,
-    /// How long running calls may go on after the first Ctrl-C or SIGTERM, in seconds.
+    /// Seconds that running calls get to finish after the first Ctrl-C or SIGTERM.
     #[arg(long, env = "BELLJAR_DRAIN_TIMEOUT", value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain_timeout: u64,
 }
 
-/// What functions get that say nothing themselves.
+/// What functions get that set nothing themselves, and the gateway's limits.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DefaultsArgs {
     /// The time limit of a call whose function sets none, in seconds.
-    #[arg(long, env = "BELLJAR_TIMEOUT", value_name = "SECONDS", default_value_t = TaskLimits::DEFAULT.timeout_ms / 1000)]
+    #[arg(long, env = "BELLJAR_TIMEOUT", value_name = "SECONDS", default_value_t = TaskLimits::DEFAULT.timeout_ms / 1000, value_parser = timeout)]
     pub(crate) timeout: u64,
     /// The memory limit of a call whose function sets none, in MiB.
-    #[arg(long, env = "BELLJAR_MEMORY_MB", value_name = "MIB", default_value_t = TaskLimits::DEFAULT.memory_mb)]
+    #[arg(long, env = "BELLJAR_MEMORY_MB", value_name = "MIB", default_value_t = TaskLimits::DEFAULT.memory_mb, value_parser = positive::<u32>)]
     pub(crate) memory_mb: u32,
-    /// How often a call is tried again whose executor or worker died.
+    /// Retries after an executor or worker dies.
     #[arg(long, env = "BELLJAR_MAX_RETRIES", value_name = "N", default_value_t = TaskLimits::DEFAULT.max_retries)]
     pub(crate) max_retries: u32,
-    /// The Python of functions that neither name nor show one.
+    /// The Python of functions that name none and whose bytecode fits several.
     #[arg(long, env = "BELLJAR_PYTHON_VERSION", value_name = "X.Y", default_value_t)]
     pub(crate) python_version: PythonVersion,
     /// The largest request body, in MiB.
-    #[arg(long, env = "BELLJAR_MAX_BODY_MB", value_name = "MIB", default_value_t = 32)]
+    #[arg(long, env = "BELLJAR_MAX_BODY_MB", value_name = "MIB", default_value_t = 32, value_parser = positive::<usize>)]
     pub(crate) max_body_mb: usize,
-    /// How many connections the gateway holds at once.
-    #[arg(long, env = "BELLJAR_MAX_CONNECTIONS", value_name = "N", default_value_t = 4096)]
+    /// The largest number of connections that the gateway serves at once.
+    #[arg(long, env = "BELLJAR_MAX_CONNECTIONS", value_name = "N", default_value_t = 4096, value_parser = positive::<usize>)]
     pub(crate) max_connections: usize,
-    /// Keep processors from falling asleep while calls come and go, which halves the way of a lone call on
-    /// virtual machines. Needs write access to /dev/cpu_dma_latency, as root has; `false` saves power.
-    #[arg(long, env = "BELLJAR_KEEP_AWAKE", value_name = "true|false", default_value_t = true, action = clap::ArgAction::Set)]
-    pub(crate) keep_awake: bool,
-    /// A further name under which clients reach the gateway, as in their Host header; repeatable.
+    /// Keep processors awake between calls, which halves the latency of a single call on virtual machines;
+    /// needs write access to /dev/cpu_dma_latency.
+    #[arg(long, env = "BELLJAR_LOW_LATENCY", value_name = "true|false", default_value_t = true, action = clap::ArgAction::Set)]
+    pub(crate) low_latency: bool,
+    /// A further host name that clients may use for the gateway; repeatable.
     #[arg(long, env = "BELLJAR_ALLOWED_HOST", value_name = "NAME", value_delimiter = ',')]
     pub(crate) allowed_host: Vec<String>,
 }
 
-/// What dispatchers and workers know each other by.
+/// How dispatcher and workers authenticate each other.
 #[derive(Debug, Args)]
 pub(crate) struct SecretArgs {
-    /// The secret that dispatcher and workers share, at least 16 characters. Other users of a machine
-    /// see options: prefer the variable.
+    /// The secret that dispatcher and workers share, 16 characters or more; prefer the variable, since other
+    /// users of the machine can see options.
     #[arg(long, env = "BELLJAR_SECRET", value_name = "TEXT", hide_env_values = true)]
     pub(crate) secret: Option<String>,
 }
 
-/// TLS between dispatcher and workers, who both show a certificate: all three files or none.
+/// TLS between dispatcher and workers, with a certificate on both sides: all three files or none.
 #[derive(Debug, Args)]
 pub(crate) struct TlsArgs {
-    /// The certificate that this side shows, and what stands between it and the authority, as PEM. A
-    /// dispatcher's must name the host that workers connect to.
+    /// The certificate chain of this side, as PEM; a dispatcher's must name the host that workers connect to.
     #[arg(
         long,
         env = "BELLJAR_TLS_CERT",
@@ -150,13 +163,13 @@ pub(crate) struct TlsArgs {
     /// The private key of that certificate, as PEM.
     #[arg(long, env = "BELLJAR_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
-    /// The certificates of the authority that must have signed the other side's, as PEM.
+    /// The certificates of the authority that signs the other side's certificate, as PEM.
     #[arg(long, env = "BELLJAR_TLS_CA", value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_ca: Option<PathBuf>,
 }
 
 impl TlsArgs {
-    /// The files, where TLS is wanted.
+    /// The files, where TLS is configured.
     pub(crate) fn files(&self) -> Option<TlsFiles> {
         Some(TlsFiles {
             authority: self.tls_ca.clone()?,

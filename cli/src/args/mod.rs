@@ -1,9 +1,13 @@
 //! The command line. Every option has an environment variable; no other file reads the environment.
 //!
-//! Here: the commands, and `up` and the small ones. `service`: gateway, dispatcher and worker. `common`:
-//! options of more than one command. `bench`: what is measured.
+//! # Layout
+//!
+//! * here: the commands, and the options of `up` and of the small ones.
+//! * `service`: gateway, dispatcher and worker.
+//! * `common`: options of more than one command.
+//! * `argv`: command lines for the processes that `up` starts.
 
-mod bench;
+mod argv;
 mod common;
 mod service;
 
@@ -12,17 +16,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use belljar_core::task::{PythonVersion, Runtime};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub(crate) use bench::{BenchAction, BenchArgs, BenchOptions};
-pub(crate) use common::{DefaultsArgs, ExecutorArgs, KeepingArgs, Runtimes, SecretArgs};
+pub(crate) use argv::Argv;
+use common::positive;
+pub(crate) use common::{DefaultsArgs, ExecutorArgs, RetentionArgs, Runtimes, SecretArgs};
 pub(crate) use service::{DispatcherArgs, GatewayArgs, Mode, WorkerArgs, WorkerMode};
 
-/// Runs Python functions that arrive over REST: natively, or isolated in a WebAssembly sandbox.
+/// Runs Python functions that arrive over REST, natively or in a WebAssembly sandbox.
 #[derive(Debug, Parser)]
 #[command(name = "belljar", version, propagate_version = true)]
 pub(crate) struct Cli {
-    /// What to log, as `error`, `warn`, `info`, `debug` or a filter such as `belljar_store=debug`.
+    /// What to log: `error`, `warn`, `info`, `debug`, or a filter such as `belljar_store=debug`.
     #[arg(long, global = true, env = "BELLJAR_LOG", value_name = "FILTER")]
     pub(crate) log: Option<String>,
     /// The socket of the fault harness, which stops this process at fail points.
@@ -33,72 +38,88 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+impl Cli {
+    /// Parses a command line.
+    pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(words)?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        if let (Command::Up(up), Some((_, options))) = (&mut cli.command, matches.subcommand()) {
+            up.argv = Argv::of(options);
+            up.log.clone_from(&cli.log);
+        }
+        Ok(cli)
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start everything on this machine: Redis, gateway, dispatcher, workers.
     Up(UpArgs),
     /// Serve the REST interface.
     Gateway(GatewayArgs),
-    /// Hand stored tasks to workers.
+    /// Distribute queued tasks to workers, or run them itself.
     Dispatcher(DispatcherArgs),
-    /// Run the tasks of a dispatcher, here or on another machine.
+    /// Run the tasks of a dispatcher, on this or another machine.
     Worker(WorkerArgs),
     /// Show what is installed, what is missing, and how to install it.
     Doctor(DoctorArgs),
-    /// Show, check and build the sandbox's Pythons.
+    /// List, check and build the Pythons of the sandbox.
     Guest(GuestArgs),
-    /// Call a function of a Python file, on a service named by --url or else on one of its own.
+    /// Call a function of a Python file, on the service at --url or on a temporary one.
     #[command(disable_help_flag = true)]
     Run(ClientArgs),
-    /// Show the newest tasks.
+    /// List the newest tasks.
     #[command(disable_help_flag = true)]
     Tasks(ClientArgs),
-    /// Show what a task wrote, and why it failed.
+    /// Show the output of a task, and why it failed.
     #[command(disable_help_flag = true)]
     Logs(ClientArgs),
-    /// Show the workers.
+    /// List the workers.
     #[command(disable_help_flag = true)]
     Workers(ClientArgs),
     /// Cancel tasks.
     #[command(disable_help_flag = true)]
     Cancel(ClientArgs),
-    /// Measure, report, and compare reports.
-    Bench(BenchArgs),
+    /// Print the reference of the command line as Markdown.
+    #[command(hide = true)]
+    Reference,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct UpArgs {
     /// How tasks reach workers.
     #[arg(short, long, env = "BELLJAR_MODE", value_enum, default_value_t = Mode::Local)]
     pub(crate) mode: Mode,
-    /// How many tasks a worker runs at once, each in a process of its own; one per processor unless
-    /// given.
-    #[arg(short = 'w', long, env = "BELLJAR_SLOTS", value_name = "N")]
+    /// Number of tasks that a worker runs at once, each in its own process [default: number of processors].
+    #[arg(short = 'w', long, env = "BELLJAR_SLOTS", value_name = "N", value_parser = positive::<usize>)]
     pub(crate) slots: Option<usize>,
-    /// How many worker processes to start (pull and push).
-    #[arg(long, env = "BELLJAR_WORKERS", value_name = "K", default_value_t = 1)]
+    /// Number of worker processes in modes pull and push.
+    #[arg(long, env = "BELLJAR_WORKERS", value_name = "K", default_value_t = 1, value_parser = positive::<usize>)]
     pub(crate) workers: usize,
-    /// Where functions run that name no runtime.
+    /// The runtime of functions that name none: `native` or `sandbox`.
     #[arg(long, env = "BELLJAR_RUNTIME", value_name = "RUNTIME", default_value = "native")]
     pub(crate) runtime: Runtime,
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on; port 0 takes a free port.
     #[arg(long, env = "BELLJAR_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8000")]
     pub(crate) listen: SocketAddr,
-    /// Where the private Redis keeps its files.
+    /// The directory of the private Redis.
     #[arg(long, env = "BELLJAR_DATA", value_name = "DIR", default_value = ".belljar/data")]
     pub(crate) data: PathBuf,
-    /// Use this Redis server instead of a private one.
+    /// A Redis server to use instead of a private one, as `redis://HOST:PORT/DB`.
     #[arg(long, env = "BELLJAR_REDIS", value_name = "URL")]
     pub(crate) redis: Option<String>,
     #[command(flatten)]
-    pub(crate) keeping: KeepingArgs,
+    pub(crate) retention: RetentionArgs,
     #[command(flatten)]
     pub(crate) defaults: DefaultsArgs,
     #[command(flatten)]
     pub(crate) executors: ExecutorArgs,
-    /// What the parts log, if not what suits them or the environment says.
+    /// What the processes that it starts log.
     #[arg(skip)]
-    pub(crate) parts_log: Option<&'static str>,
+    pub(crate) log: Option<String>,
+    /// All of these options, for those processes.
+    #[arg(skip)]
+    pub(crate) argv: Argv,
 }
 
 #[derive(Debug, Args)]
@@ -109,8 +130,7 @@ pub(crate) struct DoctorArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct GuestArgs {
-    /// The directory that holds the guests, one below it for each Python; the user's cache unless
-    /// given.
+    /// The directory with one guest per Python [default: ~/.cache/belljar].
     #[arg(long, global = true, env = "BELLJAR_GUEST_DIR", value_name = "DIR")]
     pub(crate) guest_dir: Option<PathBuf>,
     #[command(subcommand)]
@@ -119,34 +139,32 @@ pub(crate) struct GuestArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum GuestAction {
-    /// Show which guests there are.
+    /// List the installed guests.
     List,
     /// Start each guest and run a call in it.
     Check {
-        /// Only the guest of this Python.
+        /// Check only the guest of this Python.
         #[arg(value_name = "X.Y")]
         python: Option<PythonVersion>,
     },
-    /// Build a guest from the checkout of this binary, unless it is there: some ten minutes.
+    /// Build a guest from the checkout of this program, in about ten minutes, unless it exists.
     Build {
-        /// The guest's Python.
+        /// The Python of the guest.
         #[arg(value_name = "X.Y", default_value_t)]
         python: PythonVersion,
     },
 }
 
-/// The words of a command that the Python client carries out, which alone knows what they mean.
+/// The arguments of a command of the Python client, which parses them.
 #[derive(Debug, Args)]
 pub(crate) struct ClientArgs {
-    /// Options and arguments; --help shows them.
+    /// Options and arguments, as --help shows them.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORDS")]
     pub(crate) words: Vec<OsString>,
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

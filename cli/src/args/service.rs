@@ -6,21 +6,23 @@ use std::time::Duration;
 use belljar_core::task::Runtime;
 use clap::{Args, ValueEnum};
 
-use super::common::{DefaultsArgs, ExecutorArgs, Runtimes, SecretArgs, StoreArgs, TlsArgs};
+use super::common::{
+    DefaultsArgs, ExecutorArgs, Runtimes, SecretArgs, StoreArgs, TlsArgs, positive,
+};
 
-/// How workers and dispatcher work together.
+/// How tasks reach workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
-    /// A pool of slots inside the dispatcher.
+    /// The dispatcher runs them itself.
     Local,
-    /// Workers ask for tasks, each as soon as it has room.
+    /// Workers request tasks when they have room.
     Pull,
-    /// The dispatcher sends tasks to the worker with most room.
+    /// The dispatcher sends tasks to the worker with the most free slots.
     Push,
 }
 
 impl Mode {
-    /// How worker processes are served; `None` where there are none.
+    /// The mode of worker processes; `None` where there are none.
     pub(crate) const fn remote(self) -> Option<belljar_core::message::DeliveryMode> {
         match self {
             Self::Local => None,
@@ -28,20 +30,12 @@ impl Mode {
             Self::Push => Some(belljar_core::message::DeliveryMode::Push),
         }
     }
-
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Pull => "pull",
-            Self::Push => "push",
-        }
-    }
 }
 
 /// How worker processes get their tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum WorkerMode {
-    /// The worker asks for tasks.
+    /// The worker requests tasks.
     Pull,
     /// The dispatcher sends them.
     Push,
@@ -49,10 +43,10 @@ pub(crate) enum WorkerMode {
 
 #[derive(Debug, Args)]
 pub(crate) struct GatewayArgs {
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on; port 0 takes a free port.
     #[arg(long, env = "BELLJAR_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8000")]
     pub(crate) listen: SocketAddr,
-    /// Where functions run that name no runtime.
+    /// The runtime of functions that name none: `native` or `sandbox`.
     #[arg(long, env = "BELLJAR_RUNTIME", value_name = "RUNTIME", default_value = "native")]
     pub(crate) runtime: Runtime,
     #[command(flatten)]
@@ -66,20 +60,20 @@ pub(crate) struct DispatcherArgs {
     /// How tasks reach workers.
     #[arg(short, long, env = "BELLJAR_MODE", value_enum, default_value_t = Mode::Local)]
     pub(crate) mode: Mode,
-    /// How many tasks run at once, each in a process of its own; one per processor unless given.
-    #[arg(short = 'w', long, env = "BELLJAR_SLOTS", value_name = "N")]
+    /// Number of tasks to run at once, each in its own process [default: number of processors].
+    #[arg(short = 'w', long, env = "BELLJAR_SLOTS", value_name = "N", value_parser = positive::<usize>)]
     pub(crate) slots: Option<usize>,
-    /// Which runtimes to serve.
-    #[arg(long, env = "BELLJAR_RUNTIMES", value_parser = Runtimes::parser(), default_value = Runtimes::ALL)]
-    pub(crate) runtime: Runtimes,
-    /// The port for workers (pull and push); 0 takes a free one.
+    /// The runtimes to serve.
+    #[arg(long = "runtime", env = "BELLJAR_RUNTIMES", value_parser = Runtimes::parser(), default_value = Runtimes::ALL)]
+    pub(crate) runtimes: Runtimes,
+    /// The port for workers in modes pull and push; 0 takes a free port.
     #[arg(short, long, env = "BELLJAR_PORT", value_name = "PORT", default_value_t = 5555)]
     pub(crate) port: u16,
-    /// The address for workers. Beyond loopback, a secret is needed.
+    /// The address for workers; an address other than loopback needs a secret.
     #[arg(long, env = "BELLJAR_BIND", value_name = "ADDR", default_value = "127.0.0.1")]
     pub(crate) bind: String,
-    /// After how many seconds of silence dispatcher and workers tell each other that they live (pull and
-    /// push). A worker that is silent for three times as long is lost, and its tasks run again.
+    /// Seconds between heartbeats of dispatcher and workers; after three without one, a worker counts as lost
+    /// and its tasks run again.
     #[arg(long, env = "BELLJAR_HEARTBEAT", value_name = "SECONDS", default_value = "1", value_parser = heartbeat)]
     pub(crate) heartbeat: Duration,
     #[command(flatten)]
@@ -92,7 +86,7 @@ pub(crate) struct DispatcherArgs {
     pub(crate) executors: ExecutorArgs,
 }
 
-/// Shorter ones cost processor time, longer ones let tasks of lost workers wait.
+/// A shorter interval costs processor time; a longer one delays the tasks of lost workers.
 const HEARTBEATS: std::ops::RangeInclusive<f64> = 0.1..=60.0;
 
 fn heartbeat(text: &str) -> Result<Duration, String> {
@@ -103,19 +97,29 @@ fn heartbeat(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
+/// Parses a worker's number of slots; users of other systems tend to leave it out.
+fn worker_slots(text: &str) -> Result<usize, String> {
+    match text.contains("://") {
+        true => {
+            Err("the number of tasks goes before the address, as in `4 tcp://HOST:PORT`".into())
+        }
+        false => positive(text),
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArgs {
-    /// How tasks get here; the dispatcher's mode.
+    /// How tasks reach this worker; the mode of the dispatcher.
     #[arg(value_enum)]
     pub(crate) mode: WorkerMode,
-    /// How many tasks run at once, each in a process of its own.
-    #[arg(value_name = "N")]
+    /// Number of tasks to run at once, each in its own process.
+    #[arg(value_name = "N", value_parser = worker_slots)]
     pub(crate) slots: usize,
     /// The dispatcher, as `tcp://HOST:PORT`.
     pub(crate) dispatcher: belljar_wire::Endpoint,
-    /// Which runtimes to serve.
-    #[arg(long, env = "BELLJAR_RUNTIMES", value_parser = Runtimes::parser(), default_value = Runtimes::ALL)]
-    pub(crate) runtime: Runtimes,
+    /// The runtimes to serve.
+    #[arg(long = "runtime", env = "BELLJAR_RUNTIMES", value_parser = Runtimes::parser(), default_value = Runtimes::ALL)]
+    pub(crate) runtimes: Runtimes,
     #[command(flatten)]
     pub(crate) secret: SecretArgs,
     #[command(flatten)]

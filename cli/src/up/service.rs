@@ -1,75 +1,94 @@
 //! A process that `up` starts and, should it die, starts again.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+
+use crate::install;
 
 /// The pause before a process that died is started again; it doubles while it keeps dying.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// A process that lived for this long is in good health: its next death counts as the first.
+/// The death of a process that lived this long counts as the first one.
 const HEALTHY: Duration = Duration::from_secs(30);
 
-/// What can be started again.
+/// A process that can be started again.
 #[async_trait::async_trait]
-pub(crate) trait Supervised {
+pub(super) trait Supervised {
     /// Starts it again, after a pause that grows while it keeps dying.
     async fn start_again(&mut self);
 }
 
 /// One subcommand of this program, running.
-pub(crate) struct Service {
+pub(super) struct Service {
     name: &'static str,
     command: Vec<OsString>,
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
-    pace: Pace,
+    backoff: Backoff,
 }
 
 impl Service {
-    pub(crate) async fn start(name: &'static str, command: Vec<OsString>) -> Result<Self> {
+    /// Starts `belljar` with these arguments; it logs at `log`, else what needs attention.
+    pub(super) fn start(
+        name: &'static str,
+        arguments: Vec<OsString>,
+        log: Option<&str>,
+    ) -> Result<Self> {
+        let mut command = vec![install::own_binary()?.into_os_string()];
+        command.extend(arguments);
+        command.push(format!("--log={}", log.unwrap_or("warn")).into());
         let (child, stdout) = spawn(&command, Signal::KILL)?;
-        Ok(Self { name, command, child, stdout, pace: Pace::new() })
+        Ok(Self { name, command, child, stdout, backoff: Backoff::new() })
     }
 
-    /// The first line that it prints.
-    pub(crate) async fn first_line(&mut self, timeout: Duration) -> Result<String> {
-        let line = tokio::time::timeout(timeout, self.stdout.next_line()).await;
+    /// The process id, while it runs.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// The address in its first line, which starts with `prefix`.
+    pub(super) async fn announced(&mut self, prefix: &str, timeout: Duration) -> Result<String> {
+        let name = self.name;
+        let Ok(line) = tokio::time::timeout(timeout, self.stdout.next_line()).await else {
+            bail!("the {name} did not start within {timeout:?}");
+        };
         match line {
-            Ok(Ok(Some(line))) => Ok(line),
-            Ok(_) => {
-                let ended = self.ended().await;
-                Err(anyhow!("the {} {ended}", self.name))
-            }
-            Err(_) => Err(anyhow!("the {} did not start within {timeout:?}", self.name)),
+            Ok(Some(line)) => match line.strip_prefix(prefix) {
+                Some(address) => Ok(address.to_owned()),
+                None => bail!("the {name} printed `{line}` instead of its address"),
+            },
+            _ => bail!("the {name} {}", self.ended().await),
         }
     }
 
     /// Changes an option of the command line for the next start.
-    pub(crate) fn replace_option(&mut self, name: &str, value: &str) {
-        let at = self.command.iter().position(|word| word == OsStr::new(name));
-        if let Some(word) = at.and_then(|at| self.command.get_mut(at + 1)) {
-            *word = value.into();
+    pub(super) fn replace_option(&mut self, name: &str, value: &str) {
+        let prefix = format!("{name}=");
+        let is_option = |word: &&mut OsString| word.to_string_lossy().starts_with(&prefix);
+        if let Some(word) = self.command.iter_mut().find(is_option) {
+            *word = format!("{prefix}{value}").into();
         }
     }
 
-    /// Waits for its end and says how that was. Cancel safe.
-    pub(crate) async fn ended(&mut self) -> String {
+    /// Waits for its end and describes it. Cancel safe.
+    pub(super) async fn ended(&mut self) -> String {
         describe(self.child.wait().await)
     }
 
-    pub(crate) fn tell(&self, ended: &str) {
+    /// Logs that it ended.
+    pub(super) fn warn(&self, ended: &str) {
         tracing::warn!("the {} {ended}; starting it again", self.name);
     }
 
     /// Asks it to drain and waits; kills it after `timeout`.
-    pub(crate) async fn stop(&mut self, timeout: Duration) {
+    pub(super) async fn stop(&mut self, timeout: Duration) {
         stop(&mut self.child, timeout).await;
     }
 }
@@ -78,7 +97,7 @@ impl Service {
 impl Supervised for Service {
     async fn start_again(&mut self) {
         loop {
-            self.pace.wait().await;
+            self.backoff.wait().await;
             match spawn(&self.command, Signal::KILL) {
                 Ok((child, stdout)) => {
                     (self.child, self.stdout) = (child, stdout);
@@ -90,18 +109,18 @@ impl Supervised for Service {
     }
 }
 
-/// How fast something that keeps dying is started again.
-pub(crate) struct Pace {
+/// The growing pauses of a process that keeps dying.
+pub(super) struct Backoff {
     pause: Duration,
     started: Instant,
 }
 
-impl Pace {
-    pub(crate) fn new() -> Self {
+impl Backoff {
+    pub(super) fn new() -> Self {
         Self { pause: FIRST_PAUSE, started: Instant::now() }
     }
 
-    pub(crate) async fn wait(&mut self) {
+    pub(super) async fn wait(&mut self) {
         if self.started.elapsed() >= HEALTHY {
             self.pause = FIRST_PAUSE;
         }
@@ -111,9 +130,9 @@ impl Pace {
     }
 }
 
-/// Starts a command whose process gets `at_our_death` when this one ends, however it ends. In a
-/// process group of its own, so that a terminal's Ctrl-C reaches this process alone.
-pub(crate) fn spawn(
+/// Starts a command whose process gets `at_our_death` when this one ends, however it ends. It has its own
+/// process group, so that Ctrl-C in a terminal reaches this process alone.
+pub(super) fn spawn(
     command: &[OsString],
     at_our_death: Signal,
 ) -> Result<(Child, Lines<BufReader<ChildStdout>>)> {
@@ -126,7 +145,7 @@ pub(crate) fn spawn(
     unsafe {
         builder.pre_exec(move || {
             set_parent_process_death_signal(Some(at_our_death))?;
-            // Had the parent died before, the kernel would have nothing to tell.
+            // The parent may have died before this request.
             match rustix::process::getppid() == Some(parent) {
                 true => Ok(()),
                 false => Err(std::io::ErrorKind::BrokenPipe.into()),
@@ -139,9 +158,9 @@ pub(crate) fn spawn(
     Ok((child, BufReader::new(stdout).lines()))
 }
 
-pub(crate) async fn stop(child: &mut Child, timeout: Duration) {
+pub(super) async fn stop(child: &mut Child, timeout: Duration) {
     if let Some(pid) = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = kill_process(pid, Signal::TERM);
     }
     if tokio::time::timeout(timeout, child.wait()).await.is_err() {

@@ -1,5 +1,5 @@
-//! Carries the private Redis's append-only file to the disk, once a second: what was answered then survives
-//! the machine as well. The server's own death it survives anyway, since the kernel has it.
+//! Syncs the append-only file of the private Redis to the disk once a second, so that acknowledged data
+//! survives a crash of the machine. It survives a crash of the server anyway: the kernel has it.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -7,12 +7,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// At most so much is lost with the machine, and what a sync takes.
+/// A crash of the machine loses at most the data of this time and of one sync.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Where Redis 7 keeps its append-only files, below its directory.
 const FILES: &str = "appendonlydir";
 
-/// Syncs what has grown below `data`, again and again.
+/// Syncs the files below `data` that have grown, until it is dropped.
 pub(super) async fn every_second(data: PathBuf) {
     let mut interval = tokio::time::interval(INTERVAL);
     let mut lengths = HashMap::new();
@@ -26,12 +26,12 @@ pub(super) async fn every_second(data: PathBuf) {
         let Ok((known, synced)) = synced.await else { return };
         lengths = known;
         if let Err(error) = synced {
-            tracing::error!(%error, "what was accepted cannot be carried to the disk");
+            tracing::error!(%error, "cannot sync the data of Redis to the disk");
         }
     }
 }
 
-/// Syncs the files of `dir` whose length is not the one known; how many.
+/// Syncs the files of `dir` whose length has changed, and returns their number.
 fn sync(dir: &Path, lengths: &mut HashMap<PathBuf, u64>) -> io::Result<usize> {
     let mut synced = 0;
     let mut now = HashMap::new();

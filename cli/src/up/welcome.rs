@@ -1,21 +1,40 @@
-//! What `up` says when it is ready: the address, and a first function to paste.
+//! What `up` prints when it is ready: the address, and a first function to paste.
 
 use belljar_core::task::PythonVersion;
 
-use crate::args::UpArgs;
-use crate::install;
+use crate::args::{Runtimes, UpArgs};
 use crate::serve::announce;
+use crate::{executors, install};
 
-pub(crate) fn print(address: &str, args: &UpArgs) {
+pub(super) fn print(address: &str, args: &UpArgs) {
     announce(&format!("belljar is ready at {address}"));
     let minor = PythonVersion::default();
-    // The interpreter of the environment that the site belongs to has all that the snippet needs.
+    let installation = install::installation(&args.executors);
+    for (class, found) in installation.iter().flat_map(|all| install::executors(Runtimes::All, all))
+    {
+        if let Err(missing) = found {
+            announce(&format!("Note: {}", executors::refused(class, &missing)));
+        }
+    }
+    // The Python of the site has everything that the snippets need.
     let python = install::python(args.executors.site.as_deref());
     let python =
         python.map_or_else(|_| format!("python{minor}"), |path| path.display().to_string());
     announce(&format!(
         r#"
-A first function, to paste into another terminal (any Python {minor} with dill and requests will do):
+A first function, to paste into another terminal:
+
+{python} - <<'EOF'
+import belljar
+
+def double(x):
+    return 2 * x
+
+with belljar.Executor("{address}") as executor:
+    print(executor.submit(double, 21).result())
+EOF
+
+The same over REST, from any Python {minor} with dill and requests:
 
 {python} - <<'EOF'
 import codecs, dill, requests

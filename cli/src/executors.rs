@@ -1,0 +1,43 @@
+//! The pool of a worker: which executors it has, and how many slots.
+
+use anyhow::{Result, anyhow};
+use belljar_core::task::{PythonVersion, TaskClass};
+use belljar_worker::config::PoolConfig;
+use belljar_worker::error::NotInstalled;
+
+use crate::args::{ExecutorArgs, Runtimes};
+use crate::exit::WithHint;
+use crate::install::{self, with_hint};
+
+/// A pool with one executor for each of these runtimes and each Python. An executor that is not installed is
+/// left out with a warning, unless its runtime is the only one asked for.
+pub(crate) fn pool_config(
+    slots: usize,
+    runtimes: Runtimes,
+    args: &ExecutorArgs,
+) -> Result<PoolConfig> {
+    let mut executors = Vec::new();
+    for (class, found) in install::executors(runtimes, &install::installation(args)?) {
+        let is_required = class.python == PythonVersion::default() && runtimes != Runtimes::All;
+        match found {
+            Ok(executor) => executors.push(executor),
+            Err(missing) if is_required => return Err(with_hint(missing)),
+            Err(missing) => tracing::warn!("{}", refused(class, &missing)),
+        }
+    }
+    if executors.is_empty() {
+        return Err(anyhow!("no runtime is installed"))
+            .hint("`belljar doctor` shows what is missing");
+    }
+    Ok(PoolConfig { slots, executors })
+}
+
+/// The slots of a worker: as many as asked for, else one per processor.
+pub(crate) fn slots(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// What it means for users that an executor is not installed.
+pub(crate) fn refused(class: TaskClass, missing: &NotInstalled) -> String {
+    format!("functions for `{class}` are refused (422) until it is installed: {missing}")
+}

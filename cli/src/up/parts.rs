@@ -1,0 +1,152 @@
+//! The processes of `belljar up`.
+
+use std::convert::Infallible;
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use belljar_core::task::{Runtime, TaskClass};
+use clap::ValueEnum;
+use futures_util::future::{join_all, pending, select_all};
+
+use super::readiness::{self, Wanted};
+use super::redis::Redis;
+use super::service::{Service, Supervised};
+use crate::args::{Runtimes, UpArgs};
+use crate::executors;
+use crate::serve::{LISTENING, WORKERS_AT};
+
+/// How long Redis, gateway and workers may take to stop, after the dispatcher has drained.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Everything that `up` starts.
+pub(super) struct Parts {
+    /// `None` where the user names a Redis.
+    redis: Option<Redis>,
+    gateway: Service,
+    dispatcher: Service,
+    /// None in local mode.
+    workers: Vec<Service>,
+    address: String,
+}
+
+impl Parts {
+    /// Starts the processes, each when the one before it has told its address.
+    pub(super) async fn start(
+        args: &UpArgs,
+        installed: &[TaskClass],
+        timeout: Duration,
+    ) -> Result<Self> {
+        let redis = match &args.redis {
+            Some(_) => None,
+            None => Some(Redis::start(&args.data).await?),
+        };
+        let url = redis.as_ref().map(Redis::url).or(args.redis.clone()).unwrap_or_default();
+        let redis_url = ("redis", OsStr::new(&url));
+        let runtimes = ("runtimes", OsStr::new(runtimes(installed)));
+
+        let command = args.argv.forward("gateway", &[redis_url], &[]);
+        let mut gateway = Service::start("gateway", command, args.log.as_deref())?;
+        let address = gateway.announced(LISTENING, timeout).await?;
+        gateway.replace_option("--listen", address.trim_start_matches("http://"));
+
+        let port = ("port", OsStr::new("0"));
+        let command = args.argv.forward("dispatcher", &[redis_url, runtimes, port], &[]);
+        let mut dispatcher = Service::start("dispatcher", command, args.log.as_deref())?;
+        let mut workers = Vec::new();
+        if let (Some(_), Some(mode)) = (args.mode.remote(), args.mode.to_possible_value()) {
+            let endpoint = dispatcher.announced(WORKERS_AT, timeout).await?;
+            let Some((_, port)) = endpoint.rsplit_once(':') else {
+                bail!("`{endpoint}` has no port")
+            };
+            dispatcher.replace_option("--port", port);
+            let (slots, dispatcher) =
+                (executors::slots(args.slots).to_string(), format!("tcp://127.0.0.1:{port}"));
+            for _ in 0..args.workers {
+                let positional = [mode.get_name(), &slots, &dispatcher];
+                let command = args.argv.forward("worker", &[runtimes], &positional);
+                workers.push(Service::start("worker", command, args.log.as_deref())?);
+            }
+        }
+        Ok(Self { redis, gateway, dispatcher, workers, address })
+    }
+
+    /// The URL of the gateway.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Waits until calls run; fails if gateway or dispatcher end before.
+    pub(super) async fn ready(
+        &mut self,
+        default: TaskClass,
+        installed: &[TaskClass],
+        timeout: Duration,
+    ) -> Result<()> {
+        let run_calls = if self.workers.is_empty() {
+            std::slice::from_ref(&self.dispatcher)
+        } else {
+            &self.workers
+        };
+        let pids = run_calls.iter().filter_map(Service::pid).collect();
+        let wanted = Wanted { pids, default, installed: installed.to_vec() };
+        tokio::select! {
+            ready = readiness::wait(&self.address, &wanted, timeout) => ready,
+            ended = self.dispatcher.ended() => bail!("the dispatcher {ended}"),
+            ended = self.gateway.ended() => bail!("the gateway {ended}"),
+            (ended, _) = any_ended(&mut self.workers) => bail!("a worker {ended}"),
+        }
+    }
+
+    /// Starts again whatever dies.
+    pub(super) async fn supervise(&mut self) -> Infallible {
+        loop {
+            let died: &mut dyn Supervised = tokio::select! {
+                redis = redis_ended(&mut self.redis) => redis,
+                ended = self.gateway.ended() => { self.gateway.warn(&ended); &mut self.gateway }
+                ended = self.dispatcher.ended() => { self.dispatcher.warn(&ended); &mut self.dispatcher }
+                (ended, index) = any_ended(&mut self.workers) => {
+                    self.workers[index].warn(&ended);
+                    &mut self.workers[index]
+                }
+            };
+            died.start_again().await;
+        }
+    }
+
+    /// Drains the dispatcher, then stops everything else.
+    pub(super) async fn stop(&mut self, drain_timeout: Duration) {
+        self.dispatcher.stop(drain_timeout + STOP_TIMEOUT).await;
+        join_all(self.workers.iter_mut().map(|worker| worker.stop(STOP_TIMEOUT))).await;
+        self.gateway.stop(STOP_TIMEOUT).await;
+        if let Some(redis) = &mut self.redis {
+            redis.stop(STOP_TIMEOUT).await;
+        }
+    }
+}
+
+async fn any_ended(workers: &mut [Service]) -> (String, usize) {
+    if workers.is_empty() {
+        return pending().await;
+    }
+    let endings = workers.iter_mut().map(|worker| Box::pin(worker.ended()));
+    let (ended, index, _) = select_all(endings).await;
+    (ended, index)
+}
+
+async fn redis_ended(redis: &mut Option<Redis>) -> &mut Redis {
+    match redis {
+        Some(redis) => {
+            redis.ended().await;
+            redis
+        }
+        None => pending().await,
+    }
+}
+
+/// The runtimes for which something is installed, as an option says it.
+fn runtimes(installed: &[TaskClass]) -> &'static str {
+    let mut runtimes = installed.iter().map(|class| class.runtime);
+    let first = runtimes.next().unwrap_or(Runtime::Native);
+    if runtimes.all(|runtime| runtime == first) { first.as_str() } else { Runtimes::ALL }
+}

@@ -1,0 +1,185 @@
+//! How `belljar up` starts: over any backlog, and with one sentence where it cannot.
+
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use belljar_testkit::process::eventually;
+use belljar_testkit::{Redis, binary, paths};
+use belljar_tests::Service;
+use rustix::process::Signal;
+use serde_json::json;
+
+/// No wrong start takes longer; most take milliseconds.
+const AT_ONCE: Duration = Duration::from_secs(8);
+
+/// A command that must fail: its exit code, and its standard error.
+fn failure(args: &[&str]) -> Result<(i32, String)> {
+    let begun = Instant::now();
+    let mut command = Command::new(binary("belljar"));
+    let Output { status, stderr, .. } =
+        command.args(args).env("BELLJAR_SITE", paths::site()).env_remove("BELLJAR_LOG").output()?;
+    let text = String::from_utf8(stderr)?;
+    ensure!(begun.elapsed() < AT_ONCE, "{args:?} took {:?}: {text}", begun.elapsed());
+    Ok((status.code().with_context(|| format!("{args:?}: {status}"))?, text))
+}
+
+/// `up` with these options must fail, with exactly this sentence and a hint that contains `hint`, if any.
+fn up_fails(options: &[&str], sentence: &str, hint: Option<&str>) -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let dir = data.path().to_str().context("no UTF-8")?;
+    let args = [&["up", "--listen", "127.0.0.1:0", "--data", dir], options].concat();
+    let (code, text) = failure(&args)?;
+    let mut lines = text.lines();
+    ensure!(code == 1, "{options:?}: {code}: {text}");
+    ensure!(lines.next() == Some(&format!("belljar: {sentence}")), "{options:?}: {text}");
+    let last = lines.next();
+    ensure!(last.is_some() == hint.is_some() && lines.next().is_none(), "{options:?}: {text}");
+    let fits =
+        hint.zip(last).is_none_or(|(hint, last)| last.starts_with("hint: ") && last.contains(hint));
+    ensure!(fits, "{options:?}: {text}");
+    Ok(())
+}
+
+#[test]
+fn a_wrong_option_ends_up_at_once_with_one_sentence() -> Result<()> {
+    let no_directory = "--python-path `/nope`: no such directory";
+    up_fails(&["--python-path", "/nope"], no_directory, None)?;
+    up_fails(&["--site", "/nope"], "--site `/nope`: no such directory", None)?;
+    up_fails(&["--site", "/usr/lib"], "--site `/usr/lib`: there is no dill in it", Some("pip"))?;
+    let no_directory = "--grant-read `/nope`: no such directory";
+    up_fails(&["--grant-read", "/nope"], no_directory, None)?;
+    let no_guest = "there is no guest at `/nope/3.11`";
+    up_fails(&["--runtime", "sandbox", "--guest-dir", "/nope"], no_guest, Some("make guest"))?;
+    let no_address = "cannot listen on 192.0.2.1:1: this machine has no such address";
+    up_fails(&["--listen", "192.0.2.1:1"], no_address, Some("--listen"))
+}
+
+#[test]
+fn a_value_out_of_range_is_wrong_usage() -> Result<()> {
+    for (args, part) in [
+        (&["up", "--timeout", "0"][..], "1 to 86400"),
+        (&["up", "-w", "0"], "1 or more"),
+        (&["up", "--workers", "0"], "1 or more"),
+        (&["dispatcher", "-w", "0"], "1 or more"),
+        (&["worker", "pull", "0", "tcp://127.0.0.1:1"], "1 or more"),
+        (&["worker", "push", "tcp://127.0.0.1:1"], "the number of tasks goes before the address"),
+    ] {
+        let (code, text) = failure(args)?;
+        ensure!(code == 2 && text.contains(part), "{args:?}: {code}: {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_taken_port_is_named_with_one_hint() -> Result<()> {
+    let service = Service::start(&[])?;
+    let address = service.client.base().trim_start_matches("http://").to_owned();
+    let sentence = format!("cannot listen on {address}: the address is in use");
+    up_fails(&["--listen", &address], &sentence, Some("--listen 127.0.0.1:0"))
+}
+
+#[test]
+fn a_second_up_on_a_data_directory_ends_at_once() -> Result<()> {
+    let service = Service::start(&["-w", "1"])?;
+    let dir = service.data.to_str().context("no UTF-8")?;
+    let (code, text) = failure(&["up", "--listen", "127.0.0.1:0", "--data", dir])?;
+    ensure!(code == 1 && text.starts_with("belljar: another `belljar up` uses `"), "{text}");
+    ensure!(text.contains("\nhint: --data DIR") && text.lines().count() == 2, "{text}");
+    ensure!(service.client.get("/healthz")?.0 == 200, "the first one goes on");
+    Ok(())
+}
+
+#[test]
+fn a_redis_that_cannot_be_used_is_named() -> Result<()> {
+    let no_url = "`nonsense` is no Redis URL: expected redis://HOST:PORT/DB or redis+unix:///PATH";
+    up_fails(&["--redis", "nonsense"], no_url, None)?;
+    let (code, text) =
+        failure(&["up", "--listen", "127.0.0.1:0", "--redis", "redis://127.0.0.1:1/0"])?;
+    ensure!(code == 1, "{text}");
+    ensure!(
+        text.starts_with("belljar: Redis at `redis://127.0.0.1:1/0` does not answer"),
+        "{text}"
+    );
+    let redis = Redis::start_with(&["--requirepass", "right"]);
+    // The testkit asks the server whether it is up, which wants the password.
+    let Ok(redis) = redis else { return Ok(()) };
+    let url = redis.url();
+    let (_, text) = failure(&["up", "--listen", "127.0.0.1:0", "--redis", &url])?;
+    ensure!(text.contains("wants a password"), "{text}");
+    let (_, text) =
+        failure(&["up", "--listen", "127.0.0.1:0", "--redis", &format!("{url}?pass=wrong")])?;
+    ensure!(text.contains("refuses this password"), "{text}");
+    Ok(())
+}
+
+/// Submits `count` calls that sleep for longer than a start may take.
+fn submit_sleeps(service: &Service, count: usize) -> Result<Vec<String>> {
+    let source = "import time\ndef f(s):\n  time.sleep(s)";
+    let function = service.client.register(&service.python.dumps(source, "f")?, json!({}))?;
+    let args = vec![service.python.dumps("", "((20,), {})")?; count];
+    service.client.submit_batch(&function, &args)
+}
+
+fn stop(mut service: Service) -> Result<()> {
+    service.signal(Signal::TERM);
+    ensure!(service.ended(Duration::from_secs(20))? == Some(0));
+    Ok(())
+}
+
+#[test]
+fn a_backlog_does_not_delay_the_start_and_the_start_leaves_no_task() -> Result<()> {
+    let kept = tempfile::tempdir()?;
+    let data = kept.path().join("data");
+    for mode in ["local", "pull", "push"] {
+        let data = data.join(mode);
+        let options = ["-w", "2", "--mode", mode, "--drain-timeout", "0", "--max-queued", "60"];
+        let service = Service::start_over(data.clone(), &options)?;
+        let ids = submit_sleeps(&service, 60)?;
+        let is_running =
+            || service.client.record(&ids[0]).is_ok_and(|record| record["status"] == "RUNNING");
+        ensure!(eventually(Duration::from_secs(10), is_running));
+        // A full queue would refuse one more.
+        stop(service)?;
+        let begun = Instant::now();
+        let again = Service::start_over(data, &options)?;
+        let took = begun.elapsed();
+        ensure!(took < Duration::from_secs(15), "{mode}: ready after {took:?}");
+        let (_, audit) = again.client.get("/v1/audit")?;
+        ensure!(audit["consistent"] == true && audit["accepted"] == 60, "{mode}: {audit}");
+        again.signal(Signal::KILL);
+    }
+    Ok(())
+}
+
+#[test]
+fn up_prints_nothing_but_its_welcome() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let mut command = Command::new(binary("belljar"));
+    command.args(["up", "--listen", "127.0.0.1:0", "-w", "1", "--data"]).arg(data.path());
+    command.env("BELLJAR_SITE", paths::site()).env_remove("BELLJAR_LOG");
+    let log = data.path().join("log");
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::fs::File::create(&log)?)
+        .spawn()?;
+    let mut text = String::new();
+    let stdout = std::io::BufReader::new(child.stdout.take().context("no standard output")?);
+    for line in std::io::BufRead::lines(stdout) {
+        let line = line?;
+        text += &format!("{line}\n");
+        if line.starts_with("Ctrl-C") {
+            break;
+        }
+    }
+    belljar_testkit::process::kill(child.id().cast_signed(), Signal::TERM);
+    child.wait()?;
+    ensure!(
+        std::fs::read_to_string(log)?.is_empty(),
+        "{}",
+        std::fs::read_to_string(data.path().join("log"))?
+    );
+    let (sdk, rest) = (text.find("import belljar"), text.find("import codecs"));
+    ensure!(sdk.zip(rest).is_some_and(|(sdk, rest)| sdk < rest), "{text}");
+    Ok(())
+}
