@@ -27,12 +27,13 @@ help: ## Show this list.
 up: build ## Start the whole service on this machine; Ctrl-C ends it.
 	@$(TARGET)/release/belljar up $(ARGS)
 
-# What runs a service; measuring takes one more.
+# The programs of a service; `make bench` adds those that measure.
 PROGRAMS := --bin belljar --bin belljar-python --bin belljar-sandbox
-bench bench-sandbox: PROGRAMS += --bin belljar-sandbox-bench
+bench bench-sandbox bench-peers: PROGRAMS += --bin belljar-bench --bin belljar-sandbox-bench
 
 build: setup guest pythons ## Build the programs, into target/release.
 	cargo build --release --locked $(PROGRAMS)
+	@scripts/strip.sh $(TARGET)/release $(filter-out --bin,$(PROGRAMS))
 
 pythons: setup ## Build an interpreter for each further Python of pythons.toml that this machine has, so that its functions run too.
 	@scripts/pythons.sh $(TARGET)
@@ -56,6 +57,7 @@ endif
 	@for python in $(VENV)/bin/python $(wildcard .belljar/pythons/*/bin/python); do \
 		(cd runner && $(CURDIR)/$$python -m unittest -q) || exit 1; \
 	done
+	@cd bench/report && $(CURDIR)/.belljar/report/bin/python -m unittest -q
 	@$(MAKE) --no-print-directory test-client
 
 test-client: tools ## Run the tests of the Python client, under each Python, against what was built last.
@@ -75,16 +77,16 @@ faults: setup guest ## Kill processes at exact moments and break connections und
 	cargo build --workspace --locked --bins $(FAILPOINTS)
 	@$(TARGET)/debug/belljar-faults $(ARGS)
 
-bench: build ## Measure everything and report, in a quarter of an hour; ARGS=--quick: two minutes.
-	@$(TARGET)/release/belljar bench $(ARGS)
+bench: build tools ## Measure everything and report, in a quarter of an hour; ARGS=--quick: two minutes.
+	@$(TARGET)/release/belljar-bench $(ARGS)
 
-bench-sandbox: build ## Measure what the sandbox costs, by itself and beside native over REST.
-	@$(TARGET)/release/belljar bench sandbox --out .belljar/bench-sandbox $(ARGS)
+bench-sandbox: build tools ## Measure what the sandbox costs, by itself and beside native over REST.
+	@$(TARGET)/release/belljar-bench sandbox --out .belljar/bench-sandbox $(ARGS)
 
-bench-peers: build ## Measure Celery, Huey, Dask, Ray and eryx beside belljar; installs them apart. eryx needs PEERS=.belljar/peers-3.12 PEERS_PYTHON=python3.12.
+bench-peers: build tools ## Measure Celery, Huey, Dask, Ray and eryx beside belljar; installs them apart. eryx needs PEERS=.belljar/peers-3.12 PEERS_PYTHON=python3.12.
 	@test -x $(PEERS)/bin/python || $(PEERS_PYTHON) -m venv $(PEERS)
 	@grep -v '^#' bench/peers/requirements.txt | xargs -n 1 $(PEERS)/bin/pip --quiet --disable-pip-version-check install --only-binary :all: || true
-	@$(TARGET)/release/belljar bench peers --peers $(PEERS) --out .belljar/bench-peers $(ARGS)
+	@$(TARGET)/release/belljar-bench peers --peers $(PEERS) --out .belljar/bench-peers $(ARGS)
 
 bench-client: build ## Speed with a Python client, beside ProcessPoolExecutor in the same run.
 	@$(VENV)/bin/python bench/python_client.py --belljar $(TARGET)/release/belljar $(ARGS)
@@ -92,8 +94,10 @@ bench-client: build ## Speed with a Python client, beside ProcessPoolExecutor in
 bench-sdk: build ## The same of the package in client/, as an executor.
 	@$(VENV)/bin/python bench/sdk.py --belljar $(TARGET)/release/belljar $(ARGS)
 
-reference: setup ## Write the reference of the Python client from its docstrings.
+reference: setup ## Write the references: the Python client from its docstrings, the command line from the program.
 	@$(VENV)/bin/python client/tools/reference.py >docs/reference/python-client.md
+	@cargo build --locked --bin belljar
+	@$(TARGET)/debug/belljar reference >docs/reference/cli.md
 
 bench-modes: build ## Speed of pull and push beside local, in the same run.
 	@$(VENV)/bin/python bench/modes.py --belljar $(TARGET)/release/belljar $(ARGS)
@@ -101,7 +105,7 @@ bench-modes: build ## Speed of pull and push beside local, in the same run.
 setup: ## Install what is missing: packages of the system, and a venv with dill.
 	@scripts/setup.sh
 
-tools: ## The same, and what checks and packs the Python client.
+tools: ## The same, and what checks and packs the Python client and makes the reports of `make bench`.
 	@scripts/setup.sh tools
 
 doctor: build ## Show what is installed and what is missing.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and running belljar needs on Debian 12 and is not there yet; with the word
-# `tools`, also what checks and packs the Python client. Quick when nothing is missing; safe to run
-# again. On another system, install the counterparts by hand: this script then only makes the venvs.
+# `tools`, also what checks and packs the Python client and makes reports. Quick when nothing is missing; safe to
+# run again. On another system, install the counterparts by hand: this script then only makes the venvs.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/venv.sh
@@ -47,5 +47,8 @@ make_venv $VENV $PYTHON requirements.txt
 # The client from this checkout, as it is at any time.
 echo "$PWD/client/src" >$VENV/lib/python$MINOR/site-packages/belljar.pth
 
-# In a venv of their own: functions can import whatever the first one holds.
-[ "${1:-}" != tools ] || make_venv .belljar/tools $PYTHON requirements-tools.txt
+# In other venvs: functions can import everything in the first one.
+if [ "${1:-}" = tools ]; then
+    make_venv .belljar/tools $PYTHON requirements-tools.txt
+    make_venv .belljar/report $PYTHON requirements-report.txt
+fi

@@ -1,14 +1,16 @@
-//! The REST interface, as far as measuring needs it.
+//! The part of the REST interface that measurements need. Requests that are measured have types of their
+//! own, so that the client costs little; the others are read as they come.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::http::Connection;
 
-/// The most tasks of one batch, and the most ids of one question: the service's own limit.
+/// The service's limit of tasks in one batch, and of ids in one request for results.
 pub(crate) const MAX_BATCH: usize = 10_000;
 /// How long one request waits for results, in seconds.
 const WAIT_S: u32 = 60;
@@ -17,14 +19,6 @@ const WAIT_S: u32 = 60;
 #[derive(Debug)]
 pub(crate) struct Client {
     connection: Connection,
-}
-
-/// What is sent to have a function kept.
-#[derive(Debug, Serialize)]
-struct Registration<'a> {
-    name: &'a str,
-    payload: &'a str,
-    runtime: &'a str,
 }
 
 #[derive(Serialize)]
@@ -37,30 +31,13 @@ struct Submission<'a> {
 struct Batch<'a> {
     function_id: &'a str,
     payloads: &'a [&'a str],
-    priority: Priority,
-}
-
-/// The lane of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Priority {
-    /// Before all others.
-    High,
-    /// What a task gets that says nothing.
-    Normal,
-    /// After all others.
-    Low,
+    priority: &'a str,
 }
 
 #[derive(Serialize)]
-struct Question<'a> {
+struct ResultsRequest<'a> {
     task_ids: &'a [&'a str],
     wait: u32,
-}
-
-#[derive(Deserialize)]
-struct FunctionId {
-    function_id: String,
 }
 
 #[derive(Deserialize)]
@@ -73,15 +50,15 @@ struct TaskIds {
     task_ids: Vec<String>,
 }
 
-/// A task as `/result` and `/v1/results` tell it.
+/// A task in the answers of `/result` and `/v1/results`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Ended<'a> {
     #[serde(borrow)]
     pub(crate) task_id: Cow<'a, str>,
     #[serde(borrow)]
-    pub(crate) status: Cow<'a, str>,
+    status: Cow<'a, str>,
     #[serde(borrow)]
-    pub(crate) result: Cow<'a, str>,
+    result: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -90,38 +67,11 @@ struct Results<'a> {
     results: Vec<Ended<'a>>,
 }
 
-/// Where the time of a task went, in milliseconds.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-pub(crate) struct Durations {
-    pub(crate) queue: Option<f64>,
-    pub(crate) slot: Option<f64>,
-    pub(crate) instance: Option<f64>,
-    pub(crate) decode: Option<f64>,
-    pub(crate) call: Option<f64>,
-    pub(crate) encode: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct Status {
-    status: String,
-}
-
-#[derive(Deserialize)]
-struct Record {
-    durations_ms: Durations,
-}
-
-/// How many slots the service has.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub(crate) struct Readiness {
-    pub(crate) slots: usize,
-}
-
 /// The conservation counters of the service.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Audit {
     pub(crate) consistent: bool,
-    /// How many tasks wait.
+    /// Number of waiting tasks.
     pub(crate) entries_queued: usize,
 }
 
@@ -136,16 +86,17 @@ impl Client {
         payload: &str,
         runtime: &str,
     ) -> Result<String> {
-        let body = serde_json::to_vec(&Registration { name, payload, runtime })?;
-        let reply = self.connection.post("/register_function", body).await?;
-        Ok(serde_json::from_slice::<FunctionId>(&reply)?.function_id)
+        let body = json!({"name": name, "payload": payload, "runtime": runtime});
+        let reply = self.connection.post("/register_function", body.to_string()).await?;
+        let reply: Value = serde_json::from_slice(&reply)?;
+        Ok(reply["function_id"].as_str().context("no function id")?.to_owned())
     }
 
-    /// Submits a call and waits for its end in one request: its id, and whether it ended with the
-    /// result `expected`, else what came.
+    /// Submits a call and waits for its end in one request: its id, and the difference from the expected
+    /// result if there is one.
     ///
     /// # Errors
-    /// It has not ended in time: something is amiss, and waiting for the next ones would tell no more.
+    /// It did not end in time: the next ones would not either.
     pub(crate) async fn call(
         &mut self,
         function_id: &str,
@@ -155,13 +106,11 @@ impl Client {
         let body = serde_json::to_vec(&Submission { function_id, payload })?;
         let path = format!("/execute_function?wait={WAIT_S}");
         let reply = self.connection.post(&path, body).await?;
-        let ended: Ended<'_> = serde_json::from_slice(&reply)?;
-        let is_over = !matches!(ended.status.as_ref(), "QUEUED" | "RUNNING");
-        ensure!(is_over, "task {} is {} after {WAIT_S} s", ended.task_id, ended.status);
+        let ended = Ended::read(&reply)?;
         Ok((ended.task_id.to_string(), ended.verify(expected)))
     }
 
-    /// Submits a call, then asks for its end: the classic pair of requests.
+    /// Submits a call, then asks for its result: the classic pair of requests.
     pub(crate) async fn call_in_two(
         &mut self,
         function_id: &str,
@@ -171,12 +120,8 @@ impl Client {
         let body = serde_json::to_vec(&Submission { function_id, payload })?;
         let reply = self.connection.post("/execute_function", body).await?;
         let task_id = serde_json::from_slice::<TaskId>(&reply)?.task_id;
-        let path = format!("/result/{task_id}?wait={WAIT_S}");
-        let reply = self.connection.get(&path).await?;
-        let ended: Ended<'_> = serde_json::from_slice(&reply)?;
-        let is_over = !matches!(ended.status.as_ref(), "QUEUED" | "RUNNING");
-        ensure!(is_over, "task {task_id} is {} after {WAIT_S} s", ended.status);
-        Ok(ended.verify(expected))
+        let reply = self.connection.get(&format!("/result/{task_id}?wait={WAIT_S}")).await?;
+        Ok(Ended::read(&reply)?.verify(expected))
     }
 
     /// Submits one batch of at most [`MAX_BATCH`] tasks.
@@ -184,7 +129,7 @@ impl Client {
         &mut self,
         function_id: &str,
         payloads: &[&str],
-        priority: Priority,
+        priority: &str,
     ) -> Result<Vec<String>> {
         let body = serde_json::to_vec(&Batch { function_id, payloads, priority })?;
         let reply = self.connection.post("/v1/tasks", body).await?;
@@ -193,36 +138,49 @@ impl Client {
         Ok(ids)
     }
 
-    /// The answer to one question for the ends of tasks, to be read by [`ended`].
+    /// Waits until one of the tasks at least has ended; [`ended`] reads the answer.
     pub(crate) async fn results(&mut self, task_ids: &[&str]) -> Result<bytes::Bytes> {
-        let body = serde_json::to_vec(&Question { task_ids, wait: WAIT_S })?;
+        let body = serde_json::to_vec(&ResultsRequest { task_ids, wait: WAIT_S })?;
         self.connection.post("/v1/results", body).await
-    }
-
-    pub(crate) async fn status(&mut self, task_id: &str) -> Result<String> {
-        let reply = self.connection.get(&format!("/status/{task_id}")).await?;
-        Ok(serde_json::from_slice::<Status>(&reply)?.status)
     }
 
     pub(crate) async fn cancel(&mut self, task_id: &str) -> Result<()> {
         self.connection.post(&format!("/v1/tasks/{task_id}/cancel"), "").await.map(drop)
     }
 
-    pub(crate) async fn durations(&mut self, task_id: &str) -> Result<Durations> {
-        let reply = self.connection.get(&format!("/v1/tasks/{task_id}")).await?;
-        Ok(serde_json::from_slice::<Record>(&reply)?.durations_ms)
+    pub(crate) async fn is_running(&mut self, task_id: &str) -> Result<bool> {
+        Ok(self.read(&format!("/status/{task_id}")).await?["status"] == "RUNNING")
     }
 
-    pub(crate) async fn readiness(&mut self) -> Result<Readiness> {
-        Ok(serde_json::from_slice(&self.connection.get("/readyz").await?)?)
+    /// The milliseconds of a phase of a task, in `durations_ms` of its record.
+    pub(crate) async fn durations(&mut self, task_id: &str) -> Result<Value> {
+        Ok(self.read(&format!("/v1/tasks/{task_id}")).await?["durations_ms"].take())
+    }
+
+    /// The slots of all workers that have joined.
+    pub(crate) async fn slots(&mut self) -> Result<usize> {
+        let slots = self.read("/readyz").await?["slots"].as_u64();
+        Ok(usize::try_from(slots.context("no slots")?)?)
     }
 
     pub(crate) async fn audit(&mut self) -> Result<Audit> {
-        Ok(serde_json::from_slice(&self.connection.get("/v1/audit").await?)?)
+        Ok(serde_json::from_value(self.read("/v1/audit").await?)?)
+    }
+
+    async fn read(&mut self, path: &str) -> Result<Value> {
+        Ok(serde_json::from_slice(&self.connection.get(path).await?)?)
     }
 }
 
-impl Ended<'_> {
+impl<'a> Ended<'a> {
+    fn read(reply: &'a [u8]) -> Result<Self> {
+        let ended: Self = serde_json::from_slice(reply)?;
+        let is_over = !matches!(ended.status.as_ref(), "QUEUED" | "RUNNING");
+        ensure!(is_over, "task {} is {} after {WAIT_S} s", ended.task_id, ended.status);
+        Ok(ended)
+    }
+
+    /// Compares the result with the expected one.
     pub(crate) fn verify(&self, expected: &str) -> Result<(), String> {
         if self.status == "COMPLETED" && self.result == expected {
             return Ok(());
@@ -232,7 +190,10 @@ impl Ended<'_> {
     }
 }
 
-/// The tasks in an answer to [`Client::results`]; there is one at least, or it took too long.
+/// The tasks in an answer to [`Client::results`].
+///
+/// # Errors
+/// There is none: it took too long.
 pub(crate) fn ended(reply: &[u8]) -> Result<Vec<Ended<'_>>> {
     let results: Results<'_> = serde_json::from_slice(reply).context("not a list of results")?;
     ensure!(!results.results.is_empty(), "no task has ended within {WAIT_S} s");

@@ -1,18 +1,18 @@
-//! One keep-alive connection to the service: hyper's HTTP/1.1, nothing between it and the socket, so
-//! that the client costs little of the processors that it shares with what it measures.
+//! One keep-alive connection to the service: hyper's HTTP/1.1 directly on the socket, so that the client
+//! uses little of the processors that it shares with the service.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// The longest time that any answer may take: longer than the longest poll, shorter than a report.
+/// The time limit of an answer: longer than the longest poll.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A connection; requests go one after another.
@@ -28,18 +28,21 @@ impl Connection {
         let stream = stream.with_context(|| format!("cannot connect to `{address}`"))?;
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        // Ends with the sender; what breaks it is told to the request that was under way.
+        // It ends with the sender; an error reaches the request under way.
         tokio::spawn(connection);
         Ok(Self { sender, host: address.to_string() })
     }
 
-    /// The body of the answer, whatever its status.
-    pub(crate) async fn ask(
-        &mut self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<(StatusCode, Bytes)> {
+    pub(crate) async fn get(&mut self, path: &str) -> Result<Bytes> {
+        self.request(Method::GET, path, Bytes::new()).await
+    }
+
+    pub(crate) async fn post(&mut self, path: &str, body: impl Into<Bytes>) -> Result<Bytes> {
+        self.request(Method::POST, path, body.into()).await
+    }
+
+    /// The body of a successful answer.
+    async fn request(&mut self, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -53,31 +56,16 @@ impl Connection {
             anyhow::Ok((head.status, body.collect().await?.to_bytes()))
         };
         let answer = tokio::time::timeout(TIMEOUT, answer).await;
-        answer.map_err(|_| anyhow::anyhow!("no answer to `{path}` within {TIMEOUT:?}"))?
-    }
-
-    pub(crate) async fn get(&mut self, path: &str) -> Result<Bytes> {
-        let (status, body) = self.ask(Method::GET, path, Bytes::new()).await?;
-        accepted(path, status, body)
-    }
-
-    pub(crate) async fn post(&mut self, path: &str, body: impl Into<Bytes>) -> Result<Bytes> {
-        let (status, body) = self.ask(Method::POST, path, body.into()).await?;
-        accepted(path, status, body)
+        let (status, body) = answer.with_context(|| format!("no answer to `{path}`"))??;
+        ensure!(status.is_success(), "`{path}`: {status}: {}", String::from_utf8_lossy(&body));
+        Ok(body)
     }
 }
 
 /// The address in `http://HOST:PORT`.
 pub(crate) fn address_of(url: &str) -> Result<SocketAddr> {
-    use std::net::ToSocketAddrs as _;
-    let Some(host) = url.trim_end_matches('/').strip_prefix("http://") else {
-        bail!("`{url}` is not of the form http://HOST:PORT");
-    };
+    let host = url.trim_end_matches('/').strip_prefix("http://");
+    let host = host.with_context(|| format!("`{url}` is not of the form http://HOST:PORT"))?;
     let mut found = host.to_socket_addrs().with_context(|| format!("cannot resolve `{host}`"))?;
     found.next().with_context(|| format!("`{host}` has no address"))
-}
-
-fn accepted(path: &str, status: StatusCode, body: Bytes) -> Result<Bytes> {
-    ensure!(status.is_success(), "`{path}`: {status}: {}", String::from_utf8_lossy(&body));
-    Ok(body)
 }

@@ -1,46 +1,79 @@
-//! What processes use: processor time and memory of a tree of processes, read from `/proc`.
+//! Processor time and memory of the processes of a service.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
-/// Seconds of processor time by the part that each process plays.
+use procfs::process::{Process, Stat, all_processes};
+use procfs::{Current, Meminfo, ProcResult, WithCurrentSystemInfo as _};
+
+use crate::service::Service;
+
+/// Seconds of processor time, by the role of the process.
 pub(crate) type Usage = BTreeMap<&'static str, f64>;
 
-/// The part that was played by processes that are gone.
-const GONE: &str = "ended processes";
-/// Processor time is counted in these: the kernel promises programs a hundred to the second.
-const TICKS_PER_SECOND: f64 = 100.0;
+/// The role of processes that have ended.
+const ENDED: &str = "ended processes";
+/// The role of this process.
+pub(crate) const CLIENT: &str = "client";
+const MIB: f64 = (1 << 20) as f64;
 
-/// One line of the process table.
-#[derive(Debug, Clone)]
-struct Entry {
-    pid: u32,
-    parent: u32,
-    /// Used by the process itself.
-    own: f64,
-    /// Used by children of it that have ended.
-    ended: f64,
+/// Measures the processor time of a piece of work.
+#[derive(Debug)]
+pub(crate) struct UsageTimer {
+    /// `None` for a service that was not started here: its processes may run anywhere.
+    pid: Option<u32>,
+    before: Usage,
+    client: f64,
 }
 
-/// The processor time that `root` and everything below it have used until now.
+/// Seconds of processor time.
+#[derive(Debug, Clone)]
+pub(crate) struct Cost {
+    /// Of each role that used any.
+    pub(crate) parts: Usage,
+    pub(crate) total: f64,
+}
+
+impl UsageTimer {
+    pub(crate) fn start(service: &Service) -> Self {
+        let pid = service.pid();
+        Self { pid, before: pid.map(usage).unwrap_or_default(), client: own_seconds() }
+    }
+
+    /// The cost since the start; `None` where it is unknown.
+    pub(crate) fn stop(self) -> Option<Cost> {
+        let client = own_seconds() - self.client;
+        let after = usage(self.pid?);
+        let total = total(&self.before, &after) + client;
+        let mut parts = difference(&self.before, &after);
+        parts.insert(CLIENT, client);
+        Some(Cost { parts, total })
+    }
+
+    /// The total cost of each of so many tasks in microseconds, as a sample where it is known.
+    pub(crate) fn stop_per_task(self, tasks: usize) -> Vec<f64> {
+        self.stop().map(|cost| cost.total * 1e6 / tasks as f64).into_iter().collect()
+    }
+}
+
+/// The processor time of `root` and its descendants until now.
 pub(crate) fn usage(root: u32) -> Usage {
     let mut used = Usage::new();
-    for entry in tree(root) {
-        *used.entry(role(entry.pid)).or_default() += entry.own;
-        *used.entry(GONE).or_default() += entry.ended;
+    for (process, stat) in tree(root) {
+        *used.entry(role(&process)).or_default() += seconds(stat.utime + stat.stime);
+        *used.entry(ENDED).or_default() += ended_seconds(&stat);
     }
     used
 }
 
-/// All that was used between two readings.
+/// The processor time between two readings.
 pub(crate) fn total(before: &Usage, after: &Usage) -> f64 {
-    // Of processes that ended in between, the time moves from their part to that of ended ones.
+    // The time of a process that ends in between moves to the ended ones.
     after.values().sum::<f64>() - before.values().sum::<f64>()
 }
 
-/// What was used between two readings, part by part; parts that used nothing are left out.
-pub(crate) fn between(before: &Usage, after: &Usage) -> Usage {
+/// The processor time between two readings, of each role that used any.
+fn difference(before: &Usage, after: &Usage) -> Usage {
     let used = |(role, after): (&&'static str, &f64)| {
         let seconds = after - before.get(role).unwrap_or(&0.0);
         (seconds > 0.0).then_some((*role, seconds))
@@ -48,89 +81,80 @@ pub(crate) fn between(before: &Usage, after: &Usage) -> Usage {
     after.iter().filter_map(used).collect()
 }
 
-/// The processor time of this process alone.
-pub(crate) fn own_seconds() -> f64 {
-    entry(std::process::id()).map_or(0.0, |entry| entry.own)
+/// The processor time of this process.
+fn own_seconds() -> f64 {
+    own_stat().map_or(0.0, |stat| seconds(stat.utime + stat.stime))
 }
 
-/// The processor time of this process and of all its children that have ended.
+/// The processor time of this process and of its children that have ended.
 pub(crate) fn family_seconds() -> f64 {
-    entry(std::process::id()).map_or(0.0, |entry| entry.own + entry.ended)
+    own_stat().map_or(0.0, |stat| seconds(stat.utime + stat.stime) + ended_seconds(&stat))
 }
 
-/// Processes below `root` that play a part.
-pub(crate) fn playing(root: u32, part: &str) -> Vec<u32> {
-    tree(root).iter().map(|entry| entry.pid).filter(|&pid| role(pid) == part).collect()
+/// Memory of the processes below `root` with a role, in MiB: resident, and shared with no other process.
+pub(crate) fn memory_mib(root: u32, wanted: &str) -> [Vec<f64>; 2] {
+    let processes = tree(root).into_iter().filter(|(process, _)| role(process) == wanted);
+    let (resident, private): (Vec<_>, Vec<_>) = processes
+        .map(|(process, stat)| {
+            let resident = stat.rss_bytes().get() as f64 / MIB;
+            (resident, private_mib(&process).ok().flatten())
+        })
+        .unzip();
+    [resident, private.into_iter().flatten().collect()]
 }
 
-/// The memory that a process shares with nobody, in MiB; `None` for one that may not be looked at.
-pub(crate) fn private_mib(pid: u32) -> Option<f64> {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    Some(kib(&rollup, "Private_Dirty:")? / 1024.0)
+fn private_mib(process: &Process) -> ProcResult<Option<f64>> {
+    let maps = process.smaps_rollup()?.memory_map_rollup;
+    let bytes = maps.0.first().and_then(|map| map.extension.map.get("Private_Dirty").copied());
+    Ok(bytes.map(|bytes| bytes as f64 / MIB))
 }
 
-/// The memory that a process has in RAM, shared or not, in MiB.
-pub(crate) fn resident_mib(pid: u32) -> Option<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    Some(kib(&status, "VmRSS:")? / 1024.0)
+/// The memory of the machine, and the part of it that is available, in MiB.
+pub(crate) fn machine_mib() -> (f64, f64) {
+    let memory = Meminfo::current().ok();
+    let mib = |bytes: u64| bytes as f64 / MIB;
+    memory.map_or((0.0, 0.0), |memory| {
+        (mib(memory.mem_total), mib(memory.mem_available.unwrap_or_default()))
+    })
 }
 
-/// The memory of the machine, in MiB.
-pub(crate) fn total_mib() -> Option<f64> {
-    Some(kib(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")? / 1024.0)
-}
-
-/// The memory that programs may still take, in MiB.
-pub(crate) fn available_mib() -> Option<f64> {
-    Some(kib(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")? / 1024.0)
-}
-
-fn kib(text: &str, name: &str) -> Option<f64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.trim().trim_end_matches(" kB").parse().ok()
-}
-
-/// `root` and everything below it.
-fn tree(root: u32) -> Vec<Entry> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let all: Vec<Entry> = pids.filter_map(entry).collect();
-    let mut found: Vec<Entry> = all.iter().filter(|entry| entry.pid == root).cloned().collect();
-    let mut next = 0;
-    while let Some(parent) = found.get(next).map(|entry| entry.pid) {
-        found.extend(all.iter().filter(|entry| entry.parent == parent).cloned());
-        next += 1;
+/// `root` and its descendants.
+fn tree(root: u32) -> Vec<(Process, Stat)> {
+    let all = all_processes().into_iter().flatten().flatten();
+    let mut all: Vec<_> =
+        all.filter_map(|process| process.stat().ok().map(|stat| (process, stat))).collect();
+    let mut found = Vec::new();
+    let mut pids = vec![root.cast_signed()];
+    while let Some(pid) = pids.pop() {
+        pids.extend(all.iter().filter(|(_, stat)| stat.ppid == pid).map(|(_, stat)| stat.pid));
+        if let Some(at) = all.iter().position(|(_, stat)| stat.pid == pid) {
+            found.push(all.swap_remove(at));
+        }
     }
     found
 }
 
-fn entry(pid: u32) -> Option<Entry> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    parse(pid, &stat)
+fn own_stat() -> ProcResult<Stat> {
+    Process::myself()?.stat()
 }
 
-fn parse(pid: u32, stat: &str) -> Option<Entry> {
-    // The name in parentheses may hold anything; the fields begin behind the last one.
-    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 2..)?.split(' ').collect();
-    let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
-    let seconds = |first| Some((ticks(first)? + ticks(first + 1)?) / TICKS_PER_SECOND);
-    Some(Entry {
-        pid,
-        parent: fields.get(1)?.parse().ok()?,
-        own: seconds(11)?,
-        ended: seconds(13)?,
-    })
+fn seconds(ticks: u64) -> f64 {
+    ticks as f64 / procfs::ticks_per_second() as f64
 }
 
-/// The part that a process plays, by its command line.
-fn role(pid: u32) -> &'static str {
-    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    role_of(&String::from_utf8_lossy(&command))
+/// The processor time of children that have ended.
+fn ended_seconds(stat: &Stat) -> f64 {
+    seconds((stat.cutime + stat.cstime).max(0).cast_unsigned())
 }
 
-fn role_of(command: &str) -> &'static str {
+/// The role of a process, by its command line.
+fn role(process: &Process) -> &'static str {
+    role_of(&process.cmdline().unwrap_or_default())
+}
+
+fn role_of(command: &[String]) -> &'static str {
     // Redis puts its address behind its name, with a space.
-    let mut words = command.split(['\0', ' ']);
+    let mut words = command.iter().flat_map(|word| word.split(' '));
     let program = words.next().map(Path::new).and_then(Path::file_name);
     match program.and_then(|name| name.to_str()).unwrap_or_default() {
         "belljar-python" => "native Python",
@@ -151,18 +175,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_with_spaces_and_parentheses_do_not_shift_the_fields() {
-        let stat = "42 (a ) b) S 7 42 42 0 -1 4194560 1 2 3 4 150 50 30 20 20 0 1 0";
-        let entry = parse(42, stat).unwrap();
-        assert_eq!((entry.parent, entry.own, entry.ended), (7, 2.0, 0.5));
-    }
-
-    #[test]
-    fn processes_are_told_by_their_command_lines() {
-        assert_eq!(role_of("/usr/bin/redis-server unixsocket:/tmp/a/redis.sock\0"), "Redis");
-        assert_eq!(role_of("target/release/belljar\0gateway\0--listen\0"), "gateway");
-        assert_eq!(role_of("/opt/belljar-sandbox\0--guest\0/x\0"), "sandbox");
-        assert_eq!(role_of(""), "other");
+    fn roles_follow_from_command_lines() {
+        let role_of =
+            |words: &[&str]| role_of(&words.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(role_of(&["/usr/bin/redis-server unixsocket:/tmp/a/redis.sock"]), "Redis");
+        assert_eq!(role_of(&["target/release/belljar", "gateway", "--listen"]), "gateway");
+        assert_eq!(role_of(&["/opt/belljar-sandbox", "--guest", "/x"]), "sandbox");
+        assert_eq!(role_of(&[]), "other");
     }
 
     #[test]
@@ -179,16 +198,19 @@ mod tests {
     #[test]
     fn a_child_is_found_below_its_parent() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        assert!(tree(std::process::id()).iter().any(|entry| entry.pid == child.id()));
+        let is_found = |pid: u32| {
+            tree(std::process::id()).iter().any(|(_, stat)| stat.pid == pid.cast_signed())
+        };
+        assert!(is_found(child.id()));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(tree(std::process::id()).iter().all(|entry| entry.pid != child.id()));
+        assert!(!is_found(child.id()));
     }
 
     #[test]
-    fn only_what_grew_is_between() {
+    fn the_difference_leaves_out_unused_roles() {
         let before = Usage::from([("Redis", 1.0), ("gateway", 2.0)]);
         let after = Usage::from([("Redis", 1.0), ("gateway", 2.5), ("sandbox", 0.25)]);
-        assert_eq!(between(&before, &after), Usage::from([("gateway", 0.5), ("sandbox", 0.25)]));
+        assert_eq!(difference(&before, &after), Usage::from([("gateway", 0.5), ("sandbox", 0.25)]));
     }
 }

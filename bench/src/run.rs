@@ -1,33 +1,33 @@
-//! What a run of measurements has found: every sample, and where and when it was taken. Reports,
-//! plots and comparisons are made from this alone.
+//! Every sample of a run, and where and when it was taken. Reports and comparisons are made from this alone.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
-use serde::{Deserialize, Serialize};
+use anyhow::{Context as _, Result};
+use serde::Serialize;
 
-use crate::load::Load;
-use crate::machine::Machine;
+use crate::machine::{Load, Machine};
 
 /// The file that holds a run.
-pub(crate) const FILE: &str = "run.json";
+const FILE: &str = "run.json";
 /// The same samples for spreadsheets.
 const SAMPLES_FILE: &str = "samples.csv";
 /// Changes when older files can no longer be read.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The most wrong results that a run lists.
+const MAX_WRONG: usize = 100;
 
-/// Which way a figure should go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Which direction of a figure is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Better {
     Less,
     More,
 }
 
-/// Samples of one thing in one situation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Samples of one metric in one situation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Series {
     pub(crate) experiment: String,
     pub(crate) metric: String,
@@ -39,37 +39,43 @@ pub(crate) struct Series {
 }
 
 /// A whole run.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Run {
     format: u32,
     pub(crate) started: String,
     pub(crate) seconds: f64,
     /// `full` or `quick`.
-    pub(crate) effort: String,
+    pub(crate) profile: String,
     pub(crate) machine: Machine,
     pub(crate) load: Load,
-    /// Results that were compared with what they must be.
+    /// Number of results that were compared with the expected one.
     pub(crate) checked: u64,
-    /// What was wrong with those that differed.
+    /// The wrong results.
     pub(crate) wrong: Vec<String>,
-    /// What could not be measured, and why.
+    /// What was not measured, and why.
     pub(crate) notes: Vec<String>,
     pub(crate) series: Vec<Series>,
 }
 
-impl Series {
-    pub(crate) fn new(experiment: &str, metric: &str, unit: &str, better: Better) -> Self {
-        Self {
-            experiment: experiment.to_owned(),
-            metric: metric.to_owned(),
-            unit: unit.to_owned(),
-            better,
-            labels: BTreeMap::new(),
-            samples: Vec::new(),
-        }
+/// A metric of which less is better, such as a time in `ms`.
+pub(crate) fn less(experiment: &str, metric: &str, unit: &str) -> Series {
+    Series {
+        experiment: experiment.to_owned(),
+        metric: metric.to_owned(),
+        unit: unit.to_owned(),
+        better: Better::Less,
+        labels: BTreeMap::new(),
+        samples: Vec::new(),
     }
+}
 
-    /// Says in which situation.
+/// A rate: more is better.
+pub(crate) fn rate(experiment: &str, metric: &str) -> Series {
+    Series { better: Better::More, ..less(experiment, metric, "tasks/s") }
+}
+
+impl Series {
+    /// Adds a label of the situation.
     pub(crate) fn at(mut self, label: &str, value: impl ToString) -> Self {
         self.labels.insert(label.to_owned(), value.to_string());
         self
@@ -80,31 +86,20 @@ impl Series {
         self
     }
 
-    /// The value of a label, or nothing.
-    pub(crate) fn label(&self, name: &str) -> &str {
-        self.labels.get(name).map_or("", String::as_str)
-    }
-
-    /// The same thing in the same situation.
+    /// Whether the other is of the same metric in the same situation.
     pub(crate) fn is_counterpart(&self, other: &Self) -> bool {
         (&self.experiment, &self.metric, &self.labels)
             == (&other.experiment, &other.metric, &other.labels)
     }
-
-    /// What and where, in one line.
-    pub(crate) fn title(&self) -> String {
-        let labels = self.labels.iter().map(|(name, value)| format!(", {name} {value}"));
-        format!("{} {}{}", self.experiment, self.metric, labels.collect::<String>())
-    }
 }
 
 impl Run {
-    pub(crate) fn new(effort: &str, machine: Machine) -> Self {
+    pub(crate) fn new(profile: &str, machine: Machine) -> Self {
         Self {
             format: FORMAT,
             started: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
             seconds: 0.0,
-            effort: effort.to_owned(),
+            profile: profile.to_owned(),
             machine,
             load: Load::default(),
             checked: 0,
@@ -114,26 +109,20 @@ impl Run {
         }
     }
 
-    /// All series of one metric.
-    pub(crate) fn all(&self, experiment: &str, metric: &str) -> impl Iterator<Item = &Series> {
-        self.series
-            .iter()
-            .filter(move |series| series.experiment == experiment && series.metric == metric)
+    /// Adds samples to the series of the same situation, which is new unless it is known.
+    pub(crate) fn keep(&mut self, new: Series) {
+        match self.series.iter_mut().find(|known| known.is_counterpart(&new)) {
+            _ if new.samples.is_empty() => {}
+            Some(known) => known.samples.extend(new.samples),
+            None => self.series.push(new),
+        }
     }
 
-    /// The samples of one metric in the first situation that has these labels; empty if there is none.
-    pub(crate) fn samples(
-        &self,
-        experiment: &str,
-        metric: &str,
-        labels: &[(&str, &str)],
-    ) -> &[f64] {
-        let fits =
-            |series: &&Series| labels.iter().all(|(name, value)| series.label(name) == *value);
-        match self.all(experiment, metric).find(fits) {
-            Some(series) => &series.samples,
-            None => &[],
-        }
+    /// Counts checked results.
+    pub(crate) fn check(&mut self, total: usize, wrong: &[String]) {
+        self.checked += total as u64;
+        let room = MAX_WRONG.saturating_sub(self.wrong.len());
+        self.wrong.extend(wrong.iter().take(room).cloned());
     }
 
     /// Writes the run into a directory, as JSON and as CSV.
@@ -145,25 +134,12 @@ impl Run {
         for series in &self.series {
             let labels = series.labels.iter().map(|(name, value)| format!("{name}={value}"));
             let situation = labels.collect::<Vec<_>>().join(" ");
-            for (index, sample) in series.samples.iter().enumerate() {
-                let (index, sample) = (index.to_string(), sample.to_string());
+            for sample in series.samples.iter().enumerate() {
                 let Series { experiment, metric, unit, .. } = series;
-                table.write_record([experiment, metric, unit, &situation, &index, &sample])?;
+                table.serialize((experiment, metric, unit, &situation, sample))?;
             }
         }
         Ok(table.flush()?)
-    }
-
-    /// Reads the run of a directory.
-    pub(crate) fn load(dir: &Path) -> Result<Self> {
-        let path = dir.join(FILE);
-        let text = fs::read(&path).with_context(|| {
-            format!("cannot read `{}`\n  hint: `belljar bench --out DIR` makes one", path.display())
-        })?;
-        let run: Self = serde_json::from_slice(&text)
-            .with_context(|| format!("`{}` is not a run of this version", path.display()))?;
-        ensure!(run.format == FORMAT, "`{}` has format {}", path.display(), run.format);
-        Ok(run)
     }
 }
 
@@ -171,37 +147,20 @@ impl Run {
 mod tests {
     use super::*;
 
-    fn sample_run() -> Run {
-        let mut run = Run::new("quick", Machine::default());
-        let series = Series::new("latency", "latency", "ms", Better::Less);
-        run.series.push(series.at("mode", "pull").at("runtime", "native").of(vec![1.5, 2.5]));
-        run
-    }
-
     #[test]
-    fn a_saved_run_is_read_back_whole() {
+    fn a_saved_run_holds_every_sample() {
+        let mut run = Run::new("quick", Machine::default());
+        let series = || less("latency", "latency", "ms").at("mode", "pull").at("runtime", "native");
+        run.keep(series().of(vec![1.5]));
+        run.keep(series().of(vec![2.5]));
         let dir = tempfile::tempdir().unwrap();
-        sample_run().save(dir.path()).unwrap();
-        let run = Run::load(dir.path()).unwrap();
-        assert_eq!(run.series, sample_run().series);
+        run.save(dir.path()).unwrap();
+        let saved: serde_json::Value =
+            serde_json::from_slice(&fs::read(dir.path().join(FILE)).unwrap()).unwrap();
+        assert_eq!(saved["series"][0]["samples"], serde_json::json!([1.5, 2.5]));
         let table = fs::read_to_string(dir.path().join(SAMPLES_FILE)).unwrap();
         let rows: Vec<_> = table.lines().collect();
         assert_eq!(rows.len(), 3);
         assert_eq!(rows[2], "latency,latency,ms,mode=pull runtime=native,1,2.5");
-    }
-
-    #[test]
-    fn samples_are_found_by_some_of_their_labels() {
-        let run = sample_run();
-        assert_eq!(run.samples("latency", "latency", &[("mode", "pull")]), [1.5, 2.5]);
-        assert!(run.samples("latency", "latency", &[("mode", "push")]).is_empty());
-    }
-
-    #[test]
-    fn a_file_of_another_kind_is_refused_by_name() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(FILE), "{}").unwrap();
-        let error = Run::load(dir.path()).unwrap_err();
-        assert!(format!("{error:#}").contains("run.json"), "{error:#}");
     }
 }

@@ -1,5 +1,4 @@
-//! The service that is measured: started here, as `belljar up` on a free port over a Redis of its own,
-//! or one that runs already.
+//! The measured service: `belljar up` on a free port with its own Redis, or a running one.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
@@ -10,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use tempfile::TempDir;
 
@@ -80,8 +79,8 @@ impl Setup {
 pub(crate) struct Launcher {
     /// The `belljar` binary.
     pub(crate) belljar: PathBuf,
-    /// The packages of its native interpreter.
-    pub(crate) site: PathBuf,
+    /// The packages of its native interpreter, where `belljar` is not to find them itself.
+    pub(crate) site: Option<PathBuf>,
     /// Where its standard error goes.
     pub(crate) log: PathBuf,
 }
@@ -127,7 +126,9 @@ impl Launcher {
         command.args(["up", "--listen", "127.0.0.1:0", "--mode", setup.mode.as_str()]);
         command.args(["--slots", &setup.slots.to_string()]);
         command.args(["--workers", &setup.workers.to_string()]).arg("--data").arg(data);
-        command.arg("--site").arg(&self.site);
+        if let Some(site) = &self.site {
+            command.arg("--site").arg(site);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0);
         let parent = rustix::process::getpid();
         #[expect(unsafe_code, reason = "runs between fork and exec: two system calls")]
@@ -169,7 +170,7 @@ impl Service {
         let mut client = self.client().await?;
         let begun = Instant::now();
         loop {
-            let found = client.readiness().await.map_or(0, |readiness| readiness.slots);
+            let found = client.slots().await.unwrap_or(0);
             if found >= slots {
                 return Ok(());
             }

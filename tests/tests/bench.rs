@@ -1,4 +1,4 @@
-//! `belljar bench`: short runs, to check what they report and not how fast it is.
+//! `belljar-bench`: short runs, to check what they report and not how fast it is.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -8,10 +8,10 @@ use belljar_testkit::{binary, paths};
 use belljar_tests::Service;
 use serde_json::Value;
 
-/// Runs `belljar bench` with these arguments.
+/// Runs `belljar-bench` with these arguments.
 fn bench(args: &[&str]) -> Result<Output> {
-    let mut command = Command::new(binary("belljar"));
-    command.arg("bench").args(args).env("BELLJAR_SITE", paths::site());
+    let mut command = Command::new(binary("belljar-bench"));
+    command.args(args).env("BELLJAR_SITE", paths::site());
     command.env("BELLJAR_BENCH_PYTHON", paths::interpreter());
     Ok(command.output()?)
 }
@@ -51,7 +51,7 @@ fn latency_is_measured_in_every_mode_and_runtime_and_all_results_are_right() -> 
     ensure!(latencies.count() == 6 * 2 * 300);
     for part in ["Redis", "gateway", "dispatcher", "client"] {
         let wanted =
-            format!("latency,processor time alone,us,mode=local part={part} runtime=native");
+            format!("latency,processor time of a single call,us,mode=local part={part} runtime=native");
         ensure!(samples.contains(&wanted), "{wanted}");
     }
     for situation in ["mode=push runtime=sandbox study=200", "mode=local runtime=native study=100"]
@@ -59,7 +59,7 @@ fn latency_is_measured_in_every_mode_and_runtime_and_all_results_are_right() -> 
         ensure!(samples.contains(situation), "{situation}");
     }
     let page = text(dir.path(), "report.html")?;
-    ensure!(page.contains("<svg") && page.contains("<table>") && page.contains("A lone task"));
+    ensure!(page.contains("<svg") && page.contains("<table>") && page.contains("A single call"));
     ensure!(dir.path().join("plots/latency.png").is_file());
 
     // The report depends on the run only, and a run is not worse than itself.

@@ -1,174 +1,154 @@
-//! What the sandbox costs beside the native runtime: a call by itself, its phases, pure Python work,
-//! memory, starts; and what a service costs that has nothing to do.
+//! The cost of the sandbox beside the native runtime: a single call, its phases, pure Python work, memory,
+//! starts; and the cost of an idle service.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::RUNTIMES;
 use crate::api::Client;
-use crate::drive::one_at_a_time;
-use crate::lab::Lab;
+use crate::context::Context;
+use crate::drive::{Requests, single};
 use crate::process;
-use crate::python::{Call, SUITE};
-use crate::run::{Better, Series};
+use crate::python::{Call, suite};
+use crate::run::less;
 use crate::service::{Mode, Service, Setup};
 
 const EXPERIMENT: &str = "overhead";
 /// Calls of one turn.
 const TURN: usize = 25;
-/// After it was started, a service gets this long to come to rest.
-const REST: Duration = Duration::from_secs(2);
+/// The time that a service gets to settle after its start.
+const SETTLE: Duration = Duration::from_secs(2);
 /// The phases of a task's record that figures name.
-const PHASES: [&str; 6] = ["queue", "instance", "decode", "call", "encode", "slot"];
+pub(crate) const PHASES: [&str; 6] = ["queue", "instance", "decode", "call", "encode", "slot"];
 
-/// One function in one runtime.
-struct Side {
-    runtime: &'static str,
-    function_id: String,
-}
-
-pub(super) async fn run(lab: &mut Lab) -> Result<()> {
-    let rounds = lab.effort.pick(30, 5);
-    let turns = lab.effort.pick(20, 4);
-    let starts = lab.effort.pick(5, 1);
-    lab.progress.begin(EXPERIMENT, starts + 1 + turns + SUITE.len());
-    cold_starts(lab, starts).await?;
-    let service = lab.subject().await?;
+pub(super) async fn run(cx: &mut Context) -> Result<()> {
+    let (starts, turns) = (cx.profile.pick(5, 1), cx.profile.pick(20, 4));
+    cx.progress.begin(EXPERIMENT, starts + 1 + turns + suite().len());
+    cold_starts(cx, starts).await?;
+    let service = cx.subject().await?;
     let mut client = service.client().await?;
-    alone(lab, &service, &mut client, turns).await?;
-    idle(lab, &service).await;
-    for function in SUITE {
-        lab.progress.step(*function);
-        compare(lab, &service, &mut client, function, rounds).await?;
+    phases(cx, &service, &mut client, turns).await?;
+    idle(cx, &service).await;
+    for function in suite() {
+        cx.progress.step(function);
+        compare(cx, &service, &mut client, function).await?;
     }
     drop(service);
-    lab.progress.end();
+    cx.progress.end();
     Ok(())
 }
 
-/// From nothing to the line that says ready, and to the first answer of each runtime.
-async fn cold_starts(lab: &mut Lab, starts: usize) -> Result<()> {
-    if lab.given.is_some() {
+/// The time from nothing to the ready line, and to the first answer of each runtime.
+async fn cold_starts(cx: &mut Context, starts: usize) -> Result<()> {
+    if cx.given.is_some() {
         return Ok(());
     }
-    let (mut ready, mut first) = (Vec::new(), [Vec::new(), Vec::new()]);
     for _ in 0..starts {
-        lab.progress.step("cold start");
-        let service = lab.launcher.start(&Setup::slots(Mode::Local, lab.slots)).await?;
-        ready.extend(service.cold_start().map(|time| time.as_secs_f64() * 1e3));
-        for (runtime, first) in RUNTIMES.into_iter().zip(&mut first) {
-            let function_id = lab.register(&service, "noop", runtime).await?;
-            let calls = lab.python.numbered("noop", 0, 1)?;
-            let timed = one_at_a_time(&mut service.client().await?, &function_id, &calls).await?;
-            lab.count(&timed);
-            first.extend(timed.latencies_ms);
+        cx.progress.step("cold start");
+        let service = cx.launcher.start(&Setup::slots(Mode::Local, cx.slots)).await?;
+        let ready = service.cold_start().map(|time| time.as_secs_f64() * 1e3);
+        cx.keep(less(EXPERIMENT, "cold start", "ms"), ready.into_iter().collect());
+        for runtime in RUNTIMES {
+            let function_id = cx.register(&service, "noop", runtime).await?;
+            let calls = cx.python.numbered("noop", 0, 1)?;
+            let mut client = service.client().await?;
+            let timed = single(&mut client, &function_id, &calls, Requests::One).await?;
+            cx.count(&timed);
+            let series = less(EXPERIMENT, "first call", "ms").at("runtime", runtime);
+            cx.keep(series, timed.latencies_ms);
         }
-    }
-    lab.keep(Series::new(EXPERIMENT, "cold start", "ms", Better::Less).of(ready));
-    for (runtime, first) in RUNTIMES.into_iter().zip(first) {
-        let series = Series::new(EXPERIMENT, "first call", "ms", Better::Less);
-        lab.keep(series.at("runtime", runtime).of(first));
     }
     Ok(())
 }
 
-async fn sides(lab: &mut Lab, service: &Service, function: &str) -> Result<Vec<Side>> {
-    let mut sides = Vec::new();
-    for runtime in RUNTIMES {
-        let function_id = lab.register(service, function, runtime).await?;
-        sides.push(Side { runtime, function_id });
-    }
-    Ok(sides)
+/// The ids of a function in both runtimes.
+async fn register(cx: &mut Context, service: &Service, function: &str) -> Result<[String; 2]> {
+    let [native, sandbox] = RUNTIMES;
+    Ok([
+        cx.register(service, function, native).await?,
+        cx.register(service, function, sandbox).await?,
+    ])
 }
 
-/// A no-op in both runtimes: what clients see, and the phases that records tell.
-async fn alone(lab: &mut Lab, service: &Service, client: &mut Client, turns: usize) -> Result<()> {
-    let sides = sides(lab, service, "noop").await?;
-    let mut latencies = [Vec::new(), Vec::new()];
-    let mut phases = [const { [const { Vec::new() }; PHASES.len()] }; 2];
+/// Calls once: the latency in milliseconds, and the phases of the record.
+async fn call(
+    cx: &mut Context,
+    client: &mut Client,
+    id: &str,
+    call: &Call,
+) -> Result<(f64, Value)> {
+    let submitted = Instant::now();
+    let (task_id, checked) = client.call(id, &call.args, &call.expected).await?;
+    let latency_ms = submitted.elapsed().as_secs_f64() * 1e3;
+    cx.run.check(1, checked.err().as_slice());
+    Ok((latency_ms, client.durations(&task_id).await?))
+}
+
+/// A no-op in both runtimes: the latency for clients, and the phases of the records.
+async fn phases(
+    cx: &mut Context,
+    service: &Service,
+    client: &mut Client,
+    turns: usize,
+) -> Result<()> {
+    let ids = register(cx, service, "noop").await?;
     for turn in 0..turns {
-        lab.progress.step("no-op");
-        let calls = lab.python.numbered("noop", turn * TURN, TURN)?;
-        for (index, side) in sides.iter().enumerate() {
-            for call in &calls {
-                let called = called(lab, client, &side.function_id, call).await?;
-                latencies[index].push(called.latency_ms);
-                for (kept, phase) in phases[index].iter_mut().zip(called.phases) {
-                    kept.extend(phase);
+        cx.progress.step("no-op");
+        let calls = cx.python.numbered("noop", turn * TURN, TURN)?;
+        for (runtime, id) in RUNTIMES.iter().zip(&ids) {
+            for noop in &calls {
+                let (latency_ms, phases) = call(cx, client, id, noop).await?;
+                let series = less(EXPERIMENT, "no-op latency", "ms").at("runtime", runtime);
+                cx.keep(series, vec![latency_ms]);
+                for phase in PHASES {
+                    let series = less(EXPERIMENT, "phase", "ms").at("runtime", runtime);
+                    let sample = phases[phase].as_f64().into_iter().collect();
+                    cx.keep(series.at("phase", phase), sample);
                 }
             }
         }
     }
-    for ((side, latencies), phases) in sides.iter().zip(latencies).zip(phases) {
-        let series = |metric| {
-            Series::new(EXPERIMENT, metric, "ms", Better::Less).at("runtime", side.runtime)
-        };
-        lab.keep(series("no-op latency").of(latencies));
-        for (name, samples) in PHASES.into_iter().zip(phases) {
-            lab.keep(series("phase").at("phase", name).of(samples));
-        }
-    }
     Ok(())
-}
-
-struct Called {
-    latency_ms: f64,
-    phases: [Option<f64>; PHASES.len()],
-}
-
-async fn called(lab: &mut Lab, client: &mut Client, id: &str, call: &Call) -> Result<Called> {
-    let submitted = Instant::now();
-    let (task_id, checked) = client.call(id, &call.args, &call.expected).await?;
-    let latency_ms = submitted.elapsed().as_secs_f64() * 1e3;
-    lab.count_one(checked);
-    let times = client.durations(&task_id).await?;
-    let phases = [times.queue, times.instance, times.decode, times.call, times.encode, times.slot];
-    Ok(Called { latency_ms, phases })
 }
 
 /// One function of the suite in both runtimes, in turns: the time within the call.
 async fn compare(
-    lab: &mut Lab,
+    cx: &mut Context,
     service: &Service,
     client: &mut Client,
     function: &str,
-    rounds: usize,
 ) -> Result<()> {
-    let sides = sides(lab, service, function).await?;
-    let mut times = [Vec::new(), Vec::new()];
-    let calls = lab.python.numbered(function, 1, rounds + 1)?;
-    for (round, call) in calls.iter().enumerate() {
-        for (side, times) in sides.iter().zip(&mut times) {
-            let [_, _, _, time, ..] = called(lab, client, &side.function_id, call).await?.phases;
-            // The first one warms up.
-            times.extend(time.filter(|_| round > 0));
+    let ids = register(cx, service, function).await?;
+    let rounds = cx.profile.pick(30, 5);
+    let calls = cx.python.numbered(function, 1, rounds + 1)?;
+    for (round, work) in calls.iter().enumerate() {
+        for (runtime, id) in RUNTIMES.iter().zip(&ids) {
+            let (_, phases) = call(cx, client, id, work).await?;
+            // The first round warms up.
+            let sample = phases["call"].as_f64().filter(|_| round > 0);
+            let series = less(EXPERIMENT, "call", "ms").at("function", function);
+            cx.keep(series.at("runtime", runtime), sample.into_iter().collect());
         }
-    }
-    for (side, times) in sides.iter().zip(times) {
-        let series = Series::new(EXPERIMENT, "call", "ms", Better::Less);
-        lab.keep(series.at("function", function).at("runtime", side.runtime).of(times));
     }
     Ok(())
 }
 
-/// What a service uses while it has nothing to do.
-async fn idle(lab: &mut Lab, service: &Service) {
-    lab.progress.step("idle");
+/// The processor time and memory of an idle service.
+async fn idle(cx: &mut Context, service: &Service) {
+    cx.progress.step("idle");
     let Some(pid) = service.pid() else { return };
-    let looked = lab.effort.pick(Duration::from_secs(10), Duration::from_secs(3));
-    tokio::time::sleep(REST).await;
+    tokio::time::sleep(SETTLE).await;
     let (before, begun) = (process::usage(pid), Instant::now());
-    tokio::time::sleep(looked).await;
+    tokio::time::sleep(cx.profile.pick(Duration::from_secs(10), Duration::from_secs(3))).await;
     let used = process::total(&before, &process::usage(pid));
     let percent = 100.0 * used / begun.elapsed().as_secs_f64();
-    lab.keep(Series::new(EXPERIMENT, "idle processor", "%", Better::Less).of(vec![percent]));
+    cx.keep(less(EXPERIMENT, "idle processor", "%"), vec![percent]);
     for part in ["gateway", "dispatcher", "Redis", "native Python", "sandbox"] {
-        let pids = process::playing(pid, part);
-        let series = |metric| Series::new(EXPERIMENT, metric, "MiB", Better::Less).at("part", part);
-        let resident = pids.iter().filter_map(|&pid| process::resident_mib(pid)).collect();
-        lab.keep(series("resident memory").of(resident));
-        let private = pids.iter().filter_map(|&pid| process::private_mib(pid)).collect();
-        lab.keep(series("private memory").of(private));
+        let memory = process::memory_mib(pid, part);
+        for (metric, samples) in ["resident memory", "private memory"].into_iter().zip(memory) {
+            cx.keep(less(EXPERIMENT, metric, "MiB").at("part", part), samples);
+        }
     }
 }

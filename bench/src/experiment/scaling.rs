@@ -1,109 +1,67 @@
-//! More workers: with more work in the same measure (weak scaling, 5 tasks for each worker), and with
-//! the same work (strong scaling, 20 and 200 tasks).
+//! More workers: with more work in proportion (weak scaling, 5 tasks per worker), and with the same work
+//! (strong scaling, 20 and 200 tasks).
 
 use std::time::Instant;
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::drive::{Timed, burst};
-use crate::lab::Lab;
+use crate::context::Context;
+use crate::drive::burst;
 use crate::python::Call;
-use crate::run::{Better, Series};
+use crate::run::{Better, Series, less};
 use crate::service::{Mode, Service, Setup};
 
 const EXPERIMENT: &str = "scaling";
-/// Tasks for each worker in weak scaling.
+/// Tasks per worker in weak scaling.
 const WEAK: usize = 5;
 /// Tasks of all workers together in strong scaling.
 const STRONG: [usize; 2] = [20, 200];
-
-/// From so many seconds on the modes sleep at the same time: what they do beside sleeping is little then.
-/// Shorter measurements take turns, as three services with sixteen workers each would wait for a processor.
+/// From this ideal time on, the modes sleep at the same time: they hardly use the processors. Shorter
+/// measurements take turns, as three services with sixteen workers each would wait for a processor.
 const TOGETHER_SECONDS: f64 = 2.0;
 
-/// Work of one kind.
+/// One kind of work.
 #[derive(Clone, Copy)]
 struct Work {
     name: &'static str,
     function: &'static str,
-    /// The arguments behind the number of the task.
-    rest: &'static [f64],
-    /// How long a task sleeps.
+    /// The seconds that a task sleeps, if it does; also the argument behind the number of the task.
     sleeps: Option<f64>,
-    /// How often it is measured in weak scaling.
+    /// Repetitions in weak scaling.
     repeats: usize,
     is_quick: bool,
-    /// Whether strong scaling takes it: 200 long tasks on one worker take too long.
+    /// Whether it is used for strong scaling: 200 long tasks on one worker take too long.
     is_short: bool,
 }
 
+const fn work(name: &'static str, function: &'static str, repeats: usize, is_quick: bool) -> Work {
+    Work { name, function, sleeps: None, repeats, is_quick, is_short: true }
+}
+
+const fn sleep(name: &'static str, seconds: f64, repeats: usize) -> Work {
+    let is_short = seconds < 1.0;
+    let sleeps = Some(seconds);
+    Work { name, function: "sleep", sleeps, repeats, is_quick: is_short, is_short }
+}
+
 const WORK: &[Work] = &[
-    Work {
-        name: "no-op",
-        function: "noop",
-        rest: &[],
-        sleeps: None,
-        repeats: 5,
-        is_quick: true,
-        is_short: true,
-    },
-    Work {
-        name: "sleep 0.1 s",
-        function: "sleep",
-        rest: &[0.1],
-        sleeps: Some(0.1),
-        repeats: 5,
-        is_quick: true,
-        is_short: true,
-    },
-    Work {
-        name: "sleep 1 s",
-        function: "sleep",
-        rest: &[1.0],
-        sleeps: Some(1.0),
-        repeats: 1,
-        is_quick: false,
-        is_short: false,
-    },
-    Work {
-        name: "sleep 3 s",
-        function: "sleep",
-        rest: &[3.0],
-        sleeps: Some(3.0),
-        repeats: 1,
-        is_quick: false,
-        is_short: false,
-    },
-    Work {
-        name: "cpu",
-        function: "cpu",
-        rest: &[],
-        sleeps: None,
-        repeats: 3,
-        is_quick: true,
-        is_short: true,
-    },
-    Work {
-        name: "fibonacci",
-        function: "fibonacci",
-        rest: &[25.0],
-        sleeps: None,
-        repeats: 3,
-        is_quick: false,
-        is_short: true,
-    },
-    Work {
-        name: "file I/O",
-        function: "file_io",
-        rest: &[],
-        sleeps: None,
-        repeats: 3,
-        is_quick: false,
-        is_short: true,
-    },
+    work("no-op", "noop", 5, true),
+    sleep("sleep 0.1 s", 0.1, 5),
+    sleep("sleep 1 s", 1.0, 1),
+    sleep("sleep 3 s", 3.0, 1),
+    work("cpu", "cpu", 3, true),
+    work("fibonacci", "fibonacci", 3, false),
+    work("file I/O", "file_io", 3, false),
 ];
+
+impl Work {
+    /// The arguments behind the number of the task.
+    fn more(self) -> Option<Value> {
+        self.sleeps.map(|seconds| json!(seconds)).or((self.name == "fibonacci").then(|| json!(25)))
+    }
+}
 
 /// One measurement: this work, so many tasks, on these services.
 struct Point {
@@ -113,128 +71,101 @@ struct Point {
     tasks: usize,
 }
 
-impl Point {
-    /// How long it takes where nothing but sleeping takes time; of sleeping work.
-    fn ideal_seconds(&self) -> Option<f64> {
-        Some(self.work.sleeps? * self.tasks as f64 / self.workers as f64)
-    }
-}
-
-pub(super) async fn run(lab: &mut Lab) -> Result<()> {
-    if lab.given.is_some() {
-        lab.note(
-            "scaling: left out, as the number of workers of a given service is not ours to set",
-        );
+pub(super) async fn run(cx: &mut Context) -> Result<()> {
+    if cx.given.is_some() {
+        cx.note("scaling: left out, as the number of workers of a given service is fixed");
         return Ok(());
     }
-    let counts = lab.effort.pick(&[1, 2, 4, 8, 16][..], &[1, 2, 4][..]);
-    let work: Vec<Work> =
-        WORK.iter().filter(|work| lab.effort.pick(true, work.is_quick)).copied().collect();
-    let strong = lab.effort.pick(&STRONG[..], &STRONG[..1]);
-    lab.progress.begin(EXPERIMENT, counts.len() * work.len());
+    let counts = cx.profile.pick(&[1, 2, 4, 8, 16][..], &[1, 2, 4][..]);
+    let is_wanted = |work: &&Work| cx.profile.pick(true, work.is_quick);
+    let work: Vec<Work> = WORK.iter().filter(is_wanted).copied().collect();
+    let strong = cx.profile.pick(&STRONG[..], &STRONG[..1]);
+    cx.progress.begin(EXPERIMENT, counts.len() * work.len());
     for &workers in counts {
         let mut services = Vec::new();
         for mode in Mode::ALL {
-            services.push((mode, lab.launcher.start(&Setup::workers(mode, workers)).await?));
+            services.push((mode, cx.launcher.start(&Setup::workers(mode, workers)).await?));
         }
         for &work in &work {
-            lab.progress.step(format!("{} on {workers} workers", work.name));
-            let functions = registered(lab, &services, work, workers).await?;
+            cx.progress.step(format!("{} on {workers} workers", work.name));
+            let functions = register(cx, &services, work, workers).await?;
+            let weak = Point { work, kind: "weak", workers, tasks: WEAK * workers };
             for _ in 0..work.repeats {
-                let point = Point { work, kind: "weak", workers, tasks: WEAK * workers };
-                measure(lab, &services, &functions, &point).await?;
+                measure(cx, &services, &functions, &weak).await?;
             }
             for &tasks in strong.iter().filter(|_| work.is_short) {
                 let point = Point { work, kind: "strong", workers, tasks };
-                measure(lab, &services, &functions, &point).await?;
+                measure(cx, &services, &functions, &point).await?;
             }
         }
     }
-    lab.progress.end();
+    cx.progress.end();
     Ok(())
 }
 
-/// The function's id in each service, after every slot has met it.
-async fn registered(
-    lab: &mut Lab,
+/// The ids of the function in each service, after a warm-up of every slot.
+async fn register(
+    cx: &mut Context,
     services: &[(Mode, Service)],
     work: Work,
     workers: usize,
 ) -> Result<Vec<String>> {
     let mut ids = Vec::new();
-    // Long sleeps need no warm-up: the other work has warmed the same slots.
-    let warm_up = if work.sleeps.is_some_and(|seconds| seconds >= 1.0) { 0 } else { 2 * workers };
+    // Long sleeps need no warm-up: the work before has warmed the same slots.
+    let warm_up = if work.is_short { 2 * workers } else { 0 };
     for (_, service) in services {
-        let function_id = lab.register(service, work.function, "native").await?;
-        let calls = calls(lab, work, 1 << 20, warm_up)?;
+        let function_id = cx.register(service, work.function, "native").await?;
+        let calls = calls(cx, work, 1 << 20, warm_up)?;
         let timed = burst(&mut service.client().await?, &function_id, &calls).await?;
-        lab.count(&timed);
+        cx.count(&timed);
         ids.push(function_id);
     }
     Ok(ids)
 }
 
-fn calls(lab: &mut Lab, work: Work, first: usize, count: usize) -> Result<Vec<Call>> {
-    let args = (first..first + count).map(|number| {
-        let rest = work.rest.iter().map(|&value| match work.function {
-            "fibonacci" => json!(value as u64),
-            _ => json!(value),
-        });
-        std::iter::once(json!(number)).chain(rest).collect()
-    });
-    lab.python.calls(work.function, args)
+fn calls(cx: &mut Context, work: Work, first: usize, count: usize) -> Result<Vec<Call>> {
+    let args = |number| std::iter::once(json!(number)).chain(work.more()).collect();
+    cx.python.calls(work.function, (first..first + count).map(args))
 }
 
 async fn measure(
-    lab: &mut Lab,
+    cx: &mut Context,
     services: &[(Mode, Service)],
     functions: &[String],
     point: &Point,
 ) -> Result<()> {
-    let calls = calls(lab, point.work, 0, point.tasks)?;
+    let calls = calls(cx, point.work, 0, point.tasks)?;
+    let ideal = point.work.sleeps.map(|time| time * point.tasks as f64 / point.workers as f64);
+    let is_together = ideal.is_some_and(|seconds| seconds >= TOGETHER_SECONDS);
+    let mut running = JoinSet::new();
     let mut found = Vec::new();
-    if point.ideal_seconds().is_some_and(|seconds| seconds >= TOGETHER_SECONDS) {
-        let mut together = JoinSet::new();
-        for ((mode, service), function_id) in services.iter().zip(functions) {
-            let (mode, mut client) = (*mode, service.client().await?);
-            let (calls, function_id) = (calls.clone(), function_id.clone());
-            together.spawn(async move {
-                anyhow::Ok((mode, burst(&mut client, &function_id, &calls).await?))
-            });
-        }
-        while let Some(ended) = together.join_next().await {
-            found.push(ended??);
-        }
-    } else {
-        for ((mode, service), function_id) in services.iter().zip(functions) {
-            let mut client = service.client().await?;
-            // A service that answers the connection has nothing else to do.
+    for ((mode, service), function_id) in services.iter().zip(functions) {
+        let (mode, mut client) = (*mode, service.client().await?);
+        let (calls, function_id) = (calls.clone(), function_id.clone());
+        running.spawn(async move {
             let begun = Instant::now();
-            let mut timed = burst(&mut client, function_id, &calls).await?;
+            let mut timed = burst(&mut client, &function_id, &calls).await?;
             timed.seconds = begun.elapsed().as_secs_f64();
-            found.push((*mode, timed));
+            anyhow::Ok((mode, timed))
+        });
+        if !is_together {
+            found.extend(running.join_next().await.transpose()?.transpose()?);
         }
+    }
+    while let Some(ended) = running.join_next().await {
+        found.push(ended??);
     }
     for (mode, timed) in found {
-        keep(lab, point, mode, timed);
+        cx.count(&timed);
+        let of = |series: Series| {
+            let series = series.at("mode", mode.as_str()).at("kind", point.kind);
+            let series = series.at("work", point.work.name).at("workers", point.workers);
+            series.at("tasks", point.tasks)
+        };
+        cx.keep(of(less(EXPERIMENT, "completion", "s")), vec![timed.seconds]);
+        let success = Series { better: Better::More, ..less(EXPERIMENT, "success", "") };
+        cx.keep(of(success), vec![timed.success()]);
+        cx.keep(of(less(EXPERIMENT, "latency", "ms")), timed.latencies_ms);
     }
     Ok(())
-}
-
-fn keep(lab: &mut Lab, point: &Point, mode: Mode, timed: Timed) {
-    lab.count(&timed);
-    let series = |metric, unit, better| {
-        let series = Series::new(EXPERIMENT, metric, unit, better).at("mode", mode.as_str());
-        let series = series.at("kind", point.kind).at("work", point.work.name);
-        series.at("workers", point.workers).at("tasks", point.tasks)
-    };
-    let success = series("success", "", Better::More).of(vec![timed.success()]);
-    let completion = series("completion", "s", Better::Less).of(vec![timed.seconds]);
-    let latency = series("latency", "ms", Better::Less).of(timed.latencies_ms);
-    for new in [completion, success, latency] {
-        match lab.run.series.iter_mut().find(|known| known.is_counterpart(&new)) {
-            Some(known) => known.samples.extend(new.samples),
-            None => lab.keep(new),
-        }
-    }
 }

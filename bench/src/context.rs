@@ -1,47 +1,46 @@
-//! What experiments share: how services come about, the Python that serializes, and the run that takes
-//! their findings.
+//! What experiments share: how services are started, the Python that serializes, and the run that takes
+//! their samples.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::config::Effort;
+use crate::args::Profile;
 use crate::drive::Timed;
 use crate::progress::Progress;
 use crate::python::Python;
 use crate::run::{Run, Series};
 use crate::service::{Launcher, Mode, Service, Setup};
 
-/// The most wrong results that a run tells of.
-const MAX_WRONG: usize = 100;
-
-/// Where experiments work.
+/// The environment of all experiments.
 #[derive(Debug)]
-pub(crate) struct Lab {
-    pub(crate) effort: Effort,
+pub(crate) struct Context {
+    pub(crate) profile: Profile,
     pub(crate) launcher: Launcher,
-    /// The service to measure, where it runs already.
+    /// A running service to measure.
     pub(crate) given: Option<SocketAddr>,
     /// Slots of each service.
     pub(crate) slots: usize,
+    /// The environment of the other systems.
+    pub(crate) peers: PathBuf,
     pub(crate) interpreter: PathBuf,
     pub(crate) python: Python,
     pub(crate) progress: Progress,
     pub(crate) run: Run,
 }
 
-/// A service, and how figures name it.
+/// A service, and its name in figures.
 #[derive(Debug)]
 pub(crate) struct Subject {
-    /// `local`, `pull`, `push`; `given` for one that ran already.
+    /// `local`, `pull`, `push`, or `given` for a service that was running.
     pub(crate) mode: String,
     pub(crate) service: Service,
 }
 
-impl Lab {
-    /// A service in each of these modes, side by side: measuring them in turns lets whatever else the
-    /// machine does meet all of them. A service that was given stands for all.
+impl Context {
+    /// One service for each mode. Measurements take turns among them, so that other load on the machine
+    /// affects all of them. A given service stands for all.
     pub(crate) async fn subjects(&self, modes: &[Mode]) -> Result<Vec<Subject>> {
         if let Some(address) = self.given {
             return Ok(vec![Subject { mode: "given".into(), service: Service::running(address) }]);
@@ -62,7 +61,7 @@ impl Lab {
         }
     }
 
-    /// Registers one of the functions with a service: its id.
+    /// Registers one of the functions with a service, and returns its id.
     pub(crate) async fn register(
         &mut self,
         service: &Service,
@@ -73,27 +72,28 @@ impl Lab {
         service.client().await?.register(function, &payload, runtime).await
     }
 
-    /// Keeps a series, unless it is empty.
-    pub(crate) fn keep(&mut self, series: Series) {
-        if !series.samples.is_empty() {
-            self.run.series.push(series);
+    /// Keeps samples.
+    pub(crate) fn keep(&mut self, series: Series, samples: Vec<f64>) {
+        self.run.keep(series.of(samples));
+    }
+
+    /// Keeps samples of each process.
+    pub(crate) fn keep_parts<P: ToString>(
+        &mut self,
+        series: &Series,
+        parts: impl IntoIterator<Item = (P, Vec<f64>)>,
+    ) {
+        for (part, samples) in parts {
+            self.keep(series.clone().at("part", part), samples);
         }
     }
 
-    /// Counts results that were checked.
+    /// Counts checked results.
     pub(crate) fn count(&mut self, timed: &Timed) {
-        self.run.checked += timed.total as u64;
-        let room = MAX_WRONG.saturating_sub(self.run.wrong.len());
-        self.run.wrong.extend(timed.wrong.iter().take(room).cloned());
+        self.run.check(timed.total, &timed.wrong);
     }
 
-    /// Counts one result that was checked.
-    pub(crate) fn count_one(&mut self, checked: Result<(), String>) {
-        let wrong = checked.err().into_iter().collect();
-        self.count(&Timed { total: 1, wrong, ..Timed::default() });
-    }
-
-    /// Tells why something was not measured.
+    /// Notes why something was not measured.
     pub(crate) fn note(&mut self, text: impl Into<String>) {
         self.run.notes.push(text.into());
     }

@@ -1,0 +1,5 @@
+"""`python bench/report`: see `report.py`."""
+
+from report import main
+
+main()
