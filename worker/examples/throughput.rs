@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use belljar_core::grants::GrantPolicy;
 use belljar_core::id::TaskId;
 use belljar_core::invocation::Invocation;
-use belljar_core::outcome::{Outcome, CallVerdict};
+use belljar_core::outcome::{CallVerdict, Outcome};
 use belljar_core::task::{PythonVersion, Runtime, TaskAttempt, TaskClass};
 use belljar_worker::ChildCommand;
 use belljar_worker::config::PoolConfig;

@@ -90,7 +90,7 @@ impl Backlog {
         changes.flatten().filter(|change| *change > now).min()
     }
 
-    /// When those that run are expected to end, as far as that can be said.
+    /// When those that run are expected to end, where that can be expected.
     fn expected_ends(&self) -> impl Iterator<Item = Instant> {
         self.running.iter().flatten().filter_map(|running| self.expected_end(running))
     }
@@ -114,7 +114,7 @@ impl Backlog {
         self.running.len() - self.free.len()
     }
 
-    /// Whether no more may come, whatever the window said when it was asked.
+    /// Whether no more may come, also where the window was larger when it was read.
     pub(crate) fn is_full(&self) -> bool {
         self.waiting.len() >= self.running.len() * AHEAD_CALLS
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use belljar_core::invocation::Invocation;
-use belljar_core::outcome::{Outcome, Report, CallVerdict};
+use belljar_core::outcome::{CallVerdict, Outcome, Report};
 use belljar_core::task::TaskAttempt;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
@@ -117,7 +117,7 @@ impl Pool {
         self.shared().lock().backlog.slots()
     }
 
-    /// What the executors that have started said of themselves.
+    /// What the executors that have started report of themselves.
     #[must_use]
     pub fn describe(&self) -> Vec<ExecutorInfo> {
         self.shared().standbys.iter().filter_map(Standby::info).collect()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_core::invocation::Invocation;
-use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, CallVerdict};
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 

@@ -80,7 +80,7 @@ impl Standby {
         matches!(*self.status.borrow(), Status::Down(_))
     }
 
-    /// What the first instance said of itself.
+    /// What the first instance reported of itself.
     pub(crate) fn info(&self) -> Option<ExecutorInfo> {
         match &*self.status.borrow() {
             Status::Up(info) => Some(info.clone()),

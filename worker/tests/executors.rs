@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use belljar_core::grants::GrantPolicy;
 use belljar_core::invocation::Invocation;
-use belljar_core::outcome::{FailureKind, Outcome, CallVerdict};
+use belljar_core::outcome::{CallVerdict, FailureKind, Outcome};
 use belljar_core::task::PythonVersion;
 use belljar_testkit::{binary, paths};
 use belljar_worker::ChildCommand;
@@ -92,7 +92,8 @@ async fn denies_what_is_not_offered(executor: &dyn Executor) {
     let instance = Some(executor.start().await.expect("it starts").instance);
     let mut calls = Calls { executor, instance, cancel: CancellationToken::new() };
     let mut asking = call("def f(): return 1", "((), {})");
-    let asked = belljar_core::grants::GrantRequest { env: vec!["TOKEN".into()], ..Default::default() };
+    let asked =
+        belljar_core::grants::GrantRequest { env: vec!["TOKEN".into()], ..Default::default() };
     asking.spec.grants = Some(Box::new(asked));
     assert_eq!(failed(&calls.run(asking).await).kind, FailureKind::Denied);
     calls.instance.expect("nothing has run").end().await;

@@ -1,15 +1,15 @@
 //! Calls that kill, hang, leak or trick their process cost themselves only: they end with the right
 //! reason, the next call on the slot finds everything as it should be, and no process stays.
-#![expect(clippy::expect_used, reason = "a test that cannot go on shall stop")]
+#![expect(clippy::expect_used, reason = "a test that cannot go on must stop")]
 
 mod support;
 
 use std::time::{Duration, Instant};
 
-use belljar_core::outcome::{Failure, FailureKind, CallVerdict};
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind};
 use support::{Rig, call, completed, failed, marked, read, with_memory, within};
 
-/// What one poisonous call came to, after which the slot is sound and nothing is left.
+/// The outcome of one poisonous call, after which the slot is sound and nothing is left.
 async fn poisoned(source: &str, limit_ms: u64) -> Result<String, Failure> {
     let mut rig = Rig::new(1);
     rig.is_sound().await;

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use belljar_core::outcome::{FailureKind, CallVerdict};
+use belljar_core::outcome::{CallVerdict, FailureKind};
 use belljar_core::task::{Attempt, TaskAttempt, TaskClass};
 use belljar_worker::ChildCommand;
 use belljar_worker::error::RefusedReason;

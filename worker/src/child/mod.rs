@@ -17,7 +17,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use belljar_core::frame::{self, FrameError, Ready, ChildReply};
+use belljar_core::frame::{self, ChildReply, FrameError, Ready};
 use bytes::{Buf as _, BytesMut};
 use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;

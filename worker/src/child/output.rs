@@ -108,7 +108,7 @@ impl Stream {
         }
     }
 
-    /// Reads directly: the runtime may not have heard yet that there is something to read.
+    /// Reads directly: the runtime may not know yet that there is something to read.
     fn take(&mut self) -> OutputTail {
         let mut buffer = [0; 4096];
         let mut read = 0;

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use belljar_core::frame::{self, Call, Done, Granted, ChildReply};
+use belljar_core::frame::{self, Call, ChildReply, Done, Granted};
 use belljar_core::grants::GrantPolicy;
 use belljar_core::invocation::Invocation;
 use belljar_core::limits::CODE_CACHE_BYTES;
-use belljar_core::outcome::{Failure, FailureKind, Outcome, CallVerdict};
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome};
 use belljar_core::task::{CodeHash, TaskClass};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +40,8 @@ impl Processes {
         let info =
             ExecutorInfo { class: self.class, python: ready.python, dill: ready.dill, guest: None };
         let (sent, timer) = (SentCode::default(), Deadline::default());
-        let process = Process { child, grant_policy: self.grant_policy.clone(), sent, calls: 0, timer };
+        let process =
+            Process { child, grant_policy: self.grant_policy.clone(), sent, calls: 0, timer };
         Ok(Started { instance: Box::new(process), info })
     }
 }

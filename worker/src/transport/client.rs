@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use belljar_core::id::WorkerId;
 use belljar_core::message::{
-    FromDispatcher, FromWorker, RejectReason, WorkerRegistration, SessionId,
+    FromDispatcher, FromWorker, RejectReason, SessionId, WorkerRegistration,
 };
 use bytes::Bytes;
 use tokio::sync::mpsc;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use belljar_core::message::{
-    FromDispatcher, FromWorker, RejectReason, WorkerRegistration, SessionId, VERSION, accepts, decode, encode,
+    FromDispatcher, FromWorker, RejectReason, SessionId, VERSION, WorkerRegistration, accepts,
+    decode, encode,
 };
 use belljar_wire::{Broken, ConnectError, Dealer, Req};
 use bytes::Bytes;
@@ -92,7 +93,9 @@ fn refused(reason: RejectReason, text: String) -> Ended {
         RejectReason::Version | RejectReason::Secret | RejectReason::DeliveryMode => {
             Ended::Fatal(WorkerError::Refused { reason, text })
         }
-        RejectReason::Session | RejectReason::Unavailable | RejectReason::Malformed => Ended::broken(text),
+        RejectReason::Session | RejectReason::Unavailable | RejectReason::Malformed => {
+            Ended::broken(text)
+        }
     }
 }
 

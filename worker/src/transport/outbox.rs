@@ -5,23 +5,23 @@ use std::collections::{BTreeMap, VecDeque};
 
 use belljar_core::limits::{BATCH_BYTES, MAX_PAYLOAD_BYTES};
 use belljar_core::message::FromWorker;
-use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, CallVerdict};
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
 use belljar_core::task::TaskAttempt;
 
-/// What is to be said until it is acknowledged.
+/// What is sent until it is acknowledged.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     reports: VecDeque<Report>,
     returned: Vec<TaskAttempt>,
     /// The number of the last batch.
     last: u64,
-    sealed: BTreeMap<u64, Sealed>,
-    /// Those of `sealed` that were not said on this connection, in order.
-    unsaid: VecDeque<u64>,
+    batches: BTreeMap<u64, Batch>,
+    /// Those of `batches` that were not sent on this connection, in order.
+    unsent: VecDeque<u64>,
 }
 
 #[derive(Debug, Clone)]
-enum Sealed {
+enum Batch {
     Reports(Vec<Report>),
     Returned(Vec<TaskAttempt>),
 }
@@ -43,35 +43,35 @@ impl Outbox {
 
     /// Whether everything was acknowledged.
     pub(crate) fn is_empty(&self) -> bool {
-        self.reports.is_empty() && self.returned.is_empty() && self.sealed.is_empty()
+        self.reports.is_empty() && self.returned.is_empty() && self.batches.is_empty()
     }
 
-    /// Whether there is something to be said.
+    /// Whether there is something to send.
     pub(crate) fn is_pressing(&self) -> bool {
-        !(self.reports.is_empty() && self.returned.is_empty() && self.unsaid.is_empty())
+        !(self.reports.is_empty() && self.returned.is_empty() && self.unsent.is_empty())
     }
 
-    /// The next batch to be said on this connection, and how many bytes it has about.
+    /// The next batch to send on this connection, and about how many bytes it has.
     pub(crate) fn next(&mut self) -> Option<(FromWorker, usize)> {
-        if self.unsaid.is_empty() {
-            self.seal();
+        if self.unsent.is_empty() {
+            self.make_batches();
         }
-        let sequence = self.unsaid.pop_front()?;
-        match self.sealed.get(&sequence)?.clone() {
-            Sealed::Reports(reports) => {
+        let sequence = self.unsent.pop_front()?;
+        match self.batches.get(&sequence)?.clone() {
+            Batch::Reports(reports) => {
                 let bytes = reports.iter().map(|report| size(&report.outcome)).sum();
                 Some((FromWorker::Reports { sequence, reports }, bytes))
             }
-            Sealed::Returned(tasks) => {
+            Batch::Returned(tasks) => {
                 let bytes = 32 * tasks.len();
                 Some((FromWorker::Returned { sequence, tasks }, bytes))
             }
         }
     }
 
-    fn seal(&mut self) {
+    fn make_batches(&mut self) {
         if !self.returned.is_empty() {
-            let returned = Sealed::Returned(std::mem::take(&mut self.returned));
+            let returned = Batch::Returned(std::mem::take(&mut self.returned));
             self.number(returned);
         }
         while !self.reports.is_empty() {
@@ -83,26 +83,26 @@ impl Outbox {
             // One that is too large for others goes alone.
             let count = fits.count().max(1);
             let reports = self.reports.drain(..count).collect();
-            self.number(Sealed::Reports(reports));
+            self.number(Batch::Reports(reports));
         }
     }
 
-    fn number(&mut self, sealed: Sealed) {
+    fn number(&mut self, batches: Batch) {
         self.last += 1;
-        self.sealed.insert(self.last, sealed);
-        self.unsaid.push_back(self.last);
+        self.batches.insert(self.last, batches);
+        self.unsent.push_back(self.last);
     }
 
     pub(crate) fn acknowledge(&mut self, sequences: &[u64]) {
         sequences.iter().for_each(|sequence| {
-            self.sealed.remove(sequence);
+            self.batches.remove(sequence);
         });
-        self.unsaid.retain(|sequence| self.sealed.contains_key(sequence));
+        self.unsent.retain(|sequence| self.batches.contains_key(sequence));
     }
 
-    /// A new connection: everything is to be said again.
+    /// A new connection: everything is sent again.
     pub(crate) fn rewind(&mut self) {
-        self.unsaid = self.sealed.keys().copied().collect();
+        self.unsent = self.batches.keys().copied().collect();
     }
 
     /// The attempts that ended or were given back, and are not acknowledged.
@@ -110,17 +110,17 @@ impl Outbox {
         let of = |report: &Report| report.task;
         let mut held: Vec<_> = self.reports.iter().map(of).collect();
         held.extend(&self.returned);
-        for sealed in self.sealed.values() {
-            match sealed {
-                Sealed::Reports(reports) => held.extend(reports.iter().map(of)),
-                Sealed::Returned(tasks) => held.extend(tasks),
+        for batches in self.batches.values() {
+            match batches {
+                Batch::Reports(reports) => held.extend(reports.iter().map(of)),
+                Batch::Returned(tasks) => held.extend(tasks),
             }
         }
         held
     }
 }
 
-/// About how many bytes an outcome has on its way.
+/// About how many bytes an outcome takes in a message.
 fn size(outcome: &Outcome) -> usize {
     let verdict = match &outcome.verdict {
         CallVerdict::Completed(value) => value.len(),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_said_again_until_it_is_acknowledged() {
+    fn everything_is_sent_again_until_it_is_acknowledged() {
         let mut outbox = Outbox::default();
         let task = TaskAttempt { task_id: TaskId::random(), attempt: Attempt(3) };
         outbox.report(report(1));
@@ -184,7 +184,7 @@ mod tests {
         (0..3).for_each(|_| outbox.report(report(10 << 20)));
         outbox.report(report(64 << 20));
         assert_eq!(sequences(&mut outbox).len(), 3);
-        let Sealed::Reports(last) = &outbox.sealed[&3] else { panic!("reports") };
+        let Batch::Reports(last) = &outbox.batches[&3] else { panic!("reports") };
         let kind = |report: &Report| match &report.outcome.verdict {
             CallVerdict::Failed(failure) => Some(failure.kind),
             _ => None,

@@ -7,9 +7,9 @@ use belljar_core::id::WorkerId;
 use belljar_core::invocation::Invocation;
 use belljar_core::limits::BATCH_BYTES;
 use belljar_core::message::{
-    FromDispatcher, FromWorker, DeliveryMode, Nonce, RejectReason, WorkerRegistration, SessionId,
+    DeliveryMode, FromDispatcher, FromWorker, Nonce, RejectReason, SessionId, WorkerRegistration,
 };
-use belljar_core::outcome::{Outcome, Report, CallVerdict};
+use belljar_core::outcome::{CallVerdict, Outcome, Report};
 use belljar_core::task::TaskAttempt;
 
 use super::announced::{Announced, Capabilities, Duty};
@@ -276,11 +276,11 @@ mod tests {
     fn code_is_kept_for_a_session_and_missed_in_the_next() {
         let (mut session, mut announced) = session();
         assert!(send(&mut session, invocation().without_code()).is_empty());
-        let said = session.messages(&mut announced, 8);
+        let sent = session.messages(&mut announced, 8);
         assert!(
-            matches!(&said[..], [FromWorker::Evicted(code), FromWorker::Returned { .. }]
+            matches!(&sent[..], [FromWorker::Evicted(code), FromWorker::Returned { .. }]
                 if *code == [CodeHash::of(b"code")]),
-            "{said:?}"
+            "{sent:?}"
         );
         assert_eq!(send(&mut session, invocation()).len(), 1);
         assert_eq!(send(&mut session, invocation().without_code()).len(), 1);
@@ -320,20 +320,18 @@ mod tests {
         let bytes = belljar_core::message::encode(&[register]).len();
         assert!(bytes < belljar_wire::Limits::default().first_message_bytes, "{bytes}");
         let mut announced = session.welcomed(SessionId::random(), &registration);
-        let said = session.messages(&mut announced, 8);
-        assert!(matches!(&said[0], FromWorker::InFlight(held) if held.len() == 10_000), "{said:?}");
+        let sent = session.messages(&mut announced, 8);
+        assert!(matches!(&sent[0], FromWorker::InFlight(held) if held.len() == 10_000), "{sent:?}");
     }
 
     #[test]
     fn a_stop_that_overtakes_its_task_counts() {
         let (mut session, mut announced) = session();
         let task = invocation();
-        assert!(
-            session.handle_message(FromDispatcher::Stop(task.task)).expect("taken").is_empty()
-        );
+        assert!(session.handle_message(FromDispatcher::Stop(task.task)).expect("taken").is_empty());
         assert!(send(&mut session, task.clone()).is_empty());
-        let said = session.messages(&mut announced, 8);
-        let [FromWorker::Reports { reports, .. }] = &said[..] else { panic!("{said:?}") };
+        let sent = session.messages(&mut announced, 8);
+        let [FromWorker::Reports { reports, .. }] = &sent[..] else { panic!("{sent:?}") };
         assert_eq!(reports[0].outcome.verdict, CallVerdict::Cancelled);
     }
 
@@ -351,8 +349,8 @@ mod tests {
         let (mut session, mut announced) = session();
         session.drain();
         assert!(session.is_pressing(&announced, 8));
-        let said = session.messages(&mut announced, 8);
-        assert_eq!(said, [FromWorker::Draining, FromWorker::Window(0)]);
+        let sent = session.messages(&mut announced, 8);
+        assert_eq!(sent, [FromWorker::Draining, FromWorker::Window(0)]);
         assert!(!session.is_pressing(&announced, 8));
         assert!(send(&mut session, invocation()).is_empty());
         assert!(matches!(&session.messages(&mut announced, 8)[..], [FromWorker::Returned { .. }]));

@@ -11,7 +11,7 @@ use std::time::Duration;
 use belljar_core::grants::GrantPolicy;
 use belljar_core::id::TaskId;
 use belljar_core::invocation::Invocation;
-use belljar_core::outcome::{Failure, FailureKind, Outcome, CallVerdict};
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome};
 use belljar_core::task::{PythonVersion, Runtime, TaskClass};
 use belljar_pickle::payload;
 use belljar_testkit::process::{self, Process};
