@@ -11,6 +11,8 @@ use super::errno::Errno;
 
 /// What each file and directory is charged besides its bytes, so that empty ones cannot be made for ever.
 const NODE_BYTES: u64 = 256;
+/// The longest name, as of Linux.
+const NAME_BYTES: usize = 255;
 /// The topmost directory.
 pub(crate) const TOP: u64 = 1;
 /// The device number that tells these files from the host's.
@@ -117,6 +119,9 @@ impl Scratch {
     pub(crate) fn write(&mut self, inode: u64, data: &[u8], at: Option<u64>) -> Result<u64, Errno> {
         let size = self.status(inode)?.size;
         let start = at.unwrap_or(size);
+        if data.is_empty() {
+            return Ok(start);
+        }
         let end = start.checked_add(data.len() as u64).ok_or(Errno::FBIG)?;
         if end > size {
             self.resize(inode, end)?;
@@ -172,9 +177,13 @@ impl Scratch {
         let inode = self.find(from.0, from.1)?;
         let is_dir =
             matches!(self.nodes.get(&inode).map(|node| &node.body), Some(Body::Dir { .. }));
-        let (new_parent, _) = self.split(to.0, to.1)?;
+        let (new_parent, new_name) = self.split(to.0, to.1)?;
         if inode == TOP || self.is_within(new_parent, inode) {
             return Err(Errno::INVAL);
+        }
+        // A directory that was removed while it was open takes nothing in.
+        if !self.node(new_parent)?.named {
+            return Err(Errno::NOENT);
         }
         match self.find(to.0, to.1) {
             Ok(same) if same == inode => return Ok(()),
@@ -182,6 +191,8 @@ impl Scratch {
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno),
         }
+        let (_, old_name) = self.split(from.0, from.1)?;
+        self.charge(new_name.len().saturating_sub(old_name.len()) as u64)?;
         self.take_name(from.0, from.1)?;
         let (parent, name) = self.split(to.0, to.1)?;
         let name = name.to_owned();
@@ -237,6 +248,7 @@ impl Scratch {
         let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
         match name {
             "" | "." | ".." => Err(Errno::INVAL),
+            name if name.len() > NAME_BYTES => Err(Errno::NAMETOOLONG),
             name => Ok((self.find(base, above)?, name)),
         }
     }
@@ -361,6 +373,36 @@ mod tests {
         scratch.close(inode);
         let made = (0..100).take_while(|i| scratch.make_dir(TOP, &i.to_string()).is_ok()).count();
         assert_eq!(made, 7, "2,000 bytes by 257 each");
+    }
+
+    #[test]
+    fn a_longer_name_is_charged_and_none_is_endless() {
+        let mut scratch = Scratch::new(NODE_BYTES + 200);
+        scratch.open(TOP, "f", CREATE).expect("new");
+        let name = |length| "n".repeat(length);
+        assert_eq!(scratch.rename((TOP, "f"), (TOP, &name(256))), Err(Errno::NAMETOOLONG));
+        assert_eq!(scratch.open(TOP, &name(256), CREATE), Err(Errno::NAMETOOLONG));
+        assert_eq!(scratch.rename((TOP, "f"), (TOP, &name(255))), Err(Errno::NOSPC));
+        assert_eq!(scratch.rename((TOP, "f"), (TOP, &name(200))), Ok(()));
+    }
+
+    #[test]
+    fn nothing_is_moved_into_a_removed_directory() {
+        let mut scratch = Scratch::new(1 << 20);
+        scratch.make_dir(TOP, "gone").expect("new");
+        let gone = scratch.open(TOP, "gone", How::default()).expect("there");
+        scratch.remove(TOP, "gone", true).expect("empty");
+        let file = scratch.open(TOP, "f", CREATE).expect("new");
+        assert_eq!(scratch.rename((TOP, "f"), (gone, "f")), Err(Errno::NOENT));
+        assert_eq!(scratch.find(TOP, "f"), Ok(file));
+    }
+
+    #[test]
+    fn an_empty_write_lengthens_nothing() {
+        let mut scratch = Scratch::new(1 << 20);
+        let file = scratch.open(TOP, "f", CREATE).expect("new");
+        assert_eq!(scratch.write(file, b"", Some(100)), Ok(100));
+        assert_eq!(scratch.status(file).map(|status| status.size), Ok(0));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::os::fd::FromRawFd;
 
-use belljar_core::frame::{self, CHILD_FD, Call, Done, FrameError, Granted, Ready, ChildReply};
+use belljar_core::frame::{self, CHILD_FD, Call, ChildReply, Done, FrameError, Granted, Ready};
 use belljar_core::task::CodeHash;
 use belljar_sandbox::{Error, GrantedAccess, Limits, Sandbox};
 use bytes::Bytes;
