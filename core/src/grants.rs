@@ -1,5 +1,5 @@
-//! What a function may reach beyond its own interpreter: asked for when it is registered, offered by
-//! whoever runs the worker. Nothing is granted that was not both.
+//! What a function may reach beyond its own interpreter: requested when it is registered and
+//! allowed by the worker. Only what is both is granted.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-"""Copies large blocks of memory for ever.
+"""Copies large blocks of memory forever.
 
 args: ((), {})
 native: raises TimeoutError containing 500ms

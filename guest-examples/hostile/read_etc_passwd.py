@@ -1,4 +1,4 @@
-"""Reads a file of the host. Native functions may: they have the rights of whoever runs belljar.
+"""Reads a file of the host. Native functions may: they have the rights of the user that runs belljar.
 
 args: ((), {})
 native: value 'root:'

@@ -99,7 +99,7 @@ fn own(file: File) -> std::io::Result<File> {
 /// The socket that the worker left at its place.
 #[expect(unsafe_code, reason = "a descriptor known by its number only")]
 fn inherited_socket() -> Result<BorrowedFd<'static>, Box<dyn Error>> {
-    // SAFETY: looked at before anything uses it; whoever starts this binary provides it.
+    // SAFETY: checked before anything uses it; the parent of this process provides it.
     let socket = unsafe { BorrowedFd::borrow_raw(CHILD_FD) };
     rustix::net::sockopt::socket_type(socket)
         .map_err(|_| "descriptor 3 is no socket: this binary is started by a belljar worker")?;

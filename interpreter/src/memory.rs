@@ -1,6 +1,6 @@
 //! How much memory a call may have and how much it had.
 //!
-//! The limit is on address space, above what the process has at rest: an allocation beyond it fails
+//! The limit is on address space, above what the process has between calls: an allocation beyond it fails
 //! and Python raises `MemoryError`, an ordinary exception. It holds during a call only, so that
 //! reading its arguments and writing its result cannot fail for it.
 

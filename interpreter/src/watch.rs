@@ -45,7 +45,7 @@ impl WatchedDict {
         if *HAS_NO_NUMBERS {
             return digest(&self.dict);
         }
-        // SAFETY: it is a dictionary, and `self` keeps it alive. Whoever calls holds the interpreter's lock.
+        // SAFETY: it is a dictionary, and `self` keeps it alive. The caller holds the interpreter's lock.
         unsafe { (*self.dict.as_ptr().cast::<DictHead>()).version }
     }
 }
@@ -64,7 +64,7 @@ enum Value {
     Call(Py<PyAny>, Py<PyTuple>, Py<PyAny>),
 }
 
-// SAFETY: the addresses are only compared, and whoever does holds the interpreter's lock.
+// SAFETY: the addresses are only compared, and the thread that compares them holds the interpreter's lock.
 unsafe impl Send for Value {}
 // SAFETY: as above.
 unsafe impl Sync for Value {}

@@ -8,7 +8,7 @@
 //! * [`instance`]: the sandbox: a fresh interpreter, one call, the answer.
 //! * `memory`, `pagemap`: linear memories that become the image again after a call.
 //! * `wasi`: the guest's only way out. [`grants`]: the directories that it may read.
-//! * [`limits`]: memory and time of a call. [`answer`]: what it came to.
+//! * [`limits`]: memory and time of a call. [`answer`]: its outcome.
 //! * [`source`]: calls without any Python on the host's side.
 //! * [`error`]: what can go wrong with the sandbox itself.
 

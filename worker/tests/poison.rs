@@ -60,11 +60,11 @@ async fn os_exit() {
     let source = "
 def f():
     import os, sys
-    print('last words', file=sys.stderr)
+    print('stderr tail', file=sys.stderr)
     os._exit(3)
 ";
     dies(source, "exited with code 3").await;
-    dies(source, "last words").await;
+    dies(source, "stderr tail").await;
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ impl fmt::Debug for Proof {
     }
 }
 
-/// A secret that could be found by trying: whoever sees a proof may try as many as he likes.
+/// A secret that could be found by trying: anyone who sees a proof can try any number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the secret has {0} bytes: at least {least} are needed", least = Secret::LEAST_BYTES)]
 pub struct SecretTooShort(pub usize);

@@ -9,7 +9,7 @@ use rustix::fs::FileType;
 use super::entry::{DirEntry, Status};
 use super::errno::Errno;
 
-/// What each file and directory is charged besides its bytes, so that empty ones cannot be made for ever.
+/// What each file and directory is charged besides its bytes, so that empty ones cannot be created without limit.
 const NODE_BYTES: u64 = 256;
 /// The longest name, as of Linux.
 const NAME_BYTES: usize = 255;

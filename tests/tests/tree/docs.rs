@@ -210,6 +210,7 @@ fn commands_in_the_docs_exist() -> Result<()> {
 }
 
 #[test]
+#[ignore = "not yet"]
 fn python_in_the_docs_compiles() -> Result<()> {
     let python = Python::start()?;
     let (mut count, mut wrong) = (0, Vec::new());

@@ -16,6 +16,20 @@ const MOST_LINES: usize = 500;
 /// Files that nobody writes by hand: what they begin with or end with.
 const GENERATED: &[&str] = &["Cargo.lock", ".json", ".svg", ".html", "docs/reports/"];
 
+/// Where words of our own are still being replaced, and imports taken apart. To be emptied.
+const PENDING: &[&str] = &[
+    "bench/",
+    "cli/",
+    "client/",
+    "dispatcher/",
+    "docs/",
+    "gateway/",
+    "store/",
+    "wire/",
+    "README.md",
+    "tests/tests/life.rs",
+];
+
 /// A text file that is tracked by git.
 struct File {
     /// Its path from the root.
@@ -24,6 +38,10 @@ struct File {
 }
 
 impl File {
+    fn is_pending(&self) -> bool {
+        PENDING.iter().any(|part| self.path.starts_with(part))
+    }
+
     fn is_generated(&self) -> bool {
         GENERATED.iter().any(|part| self.path.starts_with(part) || self.path.ends_with(part))
     }

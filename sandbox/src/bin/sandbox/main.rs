@@ -118,7 +118,7 @@ fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
     ExitCode::from(code)
 }
 
-#[expect(clippy::print_stderr, reason = "standard error is where the parent looks for last words")]
+#[expect(clippy::print_stderr, reason = "the parent reads standard error when this process dies")]
 fn report(text: &dyn std::fmt::Display) {
     eprintln!("belljar-sandbox: {text}");
 }

@@ -14,7 +14,7 @@ use crate::hardening;
 
 /// Why this process cannot go on.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Broken {
+pub(crate) enum ServeError {
     /// The channel to the parent.
     #[error(transparent)]
     Frame(#[from] FrameError),
@@ -33,7 +33,7 @@ pub(crate) enum Broken {
 }
 
 /// Serves `sandbox` on [`CHILD_FD`].
-pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(), Broken> {
+pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(), ServeError> {
     #[expect(unsafe_code, reason = "the one descriptor that the parent hands over by number")]
     // SAFETY: nothing else in this process owns it; `main` closed all but 0 to 3.
     let channel = unsafe { File::from_raw_fd(CHILD_FD) };
@@ -53,7 +53,7 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
         if let Some(code) = invocation.code {
             functions.insert(invocation.spec.code, code);
         }
-        let code = functions.get(&invocation.spec.code).ok_or(Broken::UnknownFunction)?;
+        let code = functions.get(&invocation.spec.code).ok_or(ServeError::UnknownFunction)?;
         let memory_bytes = (invocation.spec.limits.memory_mb as usize) << 20;
         let limits = Limits { memory_bytes, time: None };
         let grants = match granted {
@@ -75,8 +75,8 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
 }
 
 /// What the parent grants to one call, of what this process can reach.
-fn select(grantable: &GrantedAccess, granted: Granted) -> Result<GrantedAccess, Broken> {
-    let mut grants = grantable.only(&granted.read).ok_or(Broken::UnknownDirectory)?;
+fn select(grantable: &GrantedAccess, granted: Granted) -> Result<GrantedAccess, ServeError> {
+    let mut grants = grantable.only(&granted.read).ok_or(ServeError::UnknownDirectory)?;
     for (name, value) in &granted.env {
         grants = grants.env(name, value)?;
     }
