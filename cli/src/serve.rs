@@ -9,7 +9,7 @@ use belljar_core::message::{DeliveryMode, Secret};
 use belljar_core::task::{TaskClass, TaskLimits};
 use belljar_dispatcher::config::{RemoteConfig, Workers};
 use belljar_store::Store;
-use belljar_wire::{Callers, ConnectConfig, Endpoint, ListenConfig};
+use belljar_wire::{Authentication, ConnectConfig, Endpoint, ListenConfig};
 use belljar_worker::transport::WorkerConfig;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -72,8 +72,8 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
 fn remote(args: &DispatcherArgs, mode: DeliveryMode) -> Result<RemoteConfig> {
     let endpoint = Endpoint::new(args.bind.clone(), args.port);
     let secret = secret(&args.secret)?;
-    let callers = if secret.is_some() { Callers::WithSecret } else { Callers::Anyone };
-    let listen = ListenConfig { tls: args.tls.files(), ..ListenConfig::new(endpoint, callers) };
+    let authentication = if secret.is_some() { Authentication::SharedSecret } else { Authentication::None };
+    let listen = ListenConfig { tls: args.tls.files(), ..ListenConfig::new(endpoint, authentication) };
     let heartbeat = args.heartbeat;
     let mut config = RemoteConfig { heartbeat, ..RemoteConfig::new(listen, mode, secret) };
     let (listening, address) = tokio::sync::oneshot::channel();

@@ -34,7 +34,7 @@ pub enum Workers {
 /// How worker processes are served.
 #[derive(Debug)]
 pub struct RemoteConfig {
-    /// The port. Who gets in follows from `secret`, whatever `callers` says.
+    /// The port. Who gets in follows from `secret`, whatever `authentication` says.
     pub listen: ListenConfig,
     /// Which workers are welcome.
     pub mode: DeliveryMode,

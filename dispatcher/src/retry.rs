@@ -1,39 +1,33 @@
-//! Patience with the store: what a dispatcher holds must reach it, however long it is away.
+//! Retries of store operations: what a dispatcher holds must reach the store, however long it is away.
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use belljar_store::StoreError;
 
-/// The pause after the first failure; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// The longest pause: after Redis is back, work goes on within this time.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause: work goes on within this time once Redis is back.
+const MAX_DELAY: Duration = Duration::from_secs(1);
+const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(MAX_DELAY)
+    .without_max_times();
 
-/// Calls `operation` until it succeeds. Warns at the first failure and tells when it is over.
+/// Calls `operation` until it succeeds. Logs the first failure and the recovery.
 pub(crate) async fn until_ok<T, F: Future<Output = Result<T, StoreError>>>(
     what: &'static str,
     operation: impl Fn() -> F,
 ) -> T {
-    let mut pause = FIRST_PAUSE;
+    let error = match operation().await {
+        Ok(value) => return value,
+        Err(error) => error,
+    };
+    tracing::warn!(what, error = &error as &dyn std::error::Error, "the store failed; retrying");
+    let mut delays = BACKOFF.build();
     loop {
-        match operation().await {
-            Ok(value) => {
-                if pause > FIRST_PAUSE {
-                    tracing::info!(what, "the store is back");
-                }
-                return value;
-            }
-            Err(error) => {
-                if pause == FIRST_PAUSE {
-                    tracing::warn!(
-                        what,
-                        error = &error as &dyn std::error::Error,
-                        "the store failed; trying again"
-                    );
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
+        tokio::time::sleep(delays.next().unwrap_or(MAX_DELAY)).await;
+        if let Ok(value) = operation().await {
+            tracing::info!(what, "the store is back");
+            return value;
         }
     }
 }

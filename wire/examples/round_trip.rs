@@ -1,5 +1,5 @@
-//! Messages per second and the median round trip of a DEALER and a ROUTER in one process: guarded,
-//! and with the zeromq crate alone over TCP.
+//! Messages per second and the median round trip of a DEALER and a ROUTER in one process: with this
+//! crate, and with the zeromq crate alone over TCP.
 //!
 //! ```text
 //! cargo run --release -p belljar-wire --example round_trip
@@ -8,7 +8,9 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use belljar_wire::{Callers, ConnectConfig, Dealer, Endpoint, Incoming, ListenConfig, Req, Router};
+use belljar_wire::{
+    Authentication, ConnectConfig, Dealer, Endpoint, Incoming, ListenConfig, Req, Router,
+};
 use bytes::Bytes;
 use zeromq::{DealerSocket, RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
 
@@ -22,8 +24,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Outcome<()> {
     let payload = Bytes::from(vec![7; 256]);
-    bare(&payload).await?;
-    guarded(&payload).await
+    zeromq_alone(&payload).await?;
+    proxied(&payload).await
 }
 
 fn report(what: &str, mut rounds: Vec<Duration>, seconds: Option<f64>) {
@@ -31,14 +33,14 @@ fn report(what: &str, mut rounds: Vec<Duration>, seconds: Option<f64>) {
     let at = |part: f64| rounds[(rounds.len() as f64 * part) as usize];
     let (p50, p99) = (at(0.5), at(0.99));
     let rate = seconds.map(|seconds| format!(", {:.0} messages/s", MESSAGES as f64 / seconds));
-    #[expect(clippy::print_stdout, reason = "what this program is for")]
+    #[expect(clippy::print_stdout, reason = "the report of this program")]
     {
         println!("{what}: round trip p50 {p50:?}, p99 {p99:?}{}", rate.unwrap_or_default());
     }
 }
 
-/// The crate alone, over TCP.
-async fn bare(payload: &Bytes) -> Outcome<()> {
+/// The zeromq crate alone, over TCP.
+async fn zeromq_alone(payload: &Bytes) -> Outcome<()> {
     let mut router = RouterSocket::new();
     let endpoint = router.bind("tcp://127.0.0.1:0").await?.to_string();
     tokio::spawn(async move {
@@ -66,13 +68,13 @@ async fn bare(payload: &Bytes) -> Outcome<()> {
         }
         dealer.recv().await?;
     }
-    report("bare DEALER", rounds, Some(begun.elapsed().as_secs_f64()));
+    report("zeromq DEALER", rounds, Some(begun.elapsed().as_secs_f64()));
     Ok(())
 }
 
-/// The same through both guards, then by REQ.
-async fn guarded(payload: &Bytes) -> Outcome<()> {
-    let listen = ListenConfig::new(Endpoint::new("127.0.0.1", 0), Callers::Anyone);
+/// The same with this crate, then with REQ.
+async fn proxied(payload: &Bytes) -> Outcome<()> {
+    let listen = ListenConfig::new(Endpoint::new("127.0.0.1", 0), Authentication::None);
     let mut router = Router::bind(listen).await?;
     let port = router.local_addr().port();
     let sender = router.sender();
@@ -102,7 +104,7 @@ async fn guarded(payload: &Bytes) -> Outcome<()> {
         }
         dealer.recv().await?;
     }
-    report("guarded DEALER", rounds, Some(begun.elapsed().as_secs_f64()));
+    report("proxied DEALER", rounds, Some(begun.elapsed().as_secs_f64()));
 
     let mut req = Req::connect(&connect).await?;
     let mut rounds = Vec::with_capacity(ROUNDS);
@@ -111,6 +113,6 @@ async fn guarded(payload: &Bytes) -> Outcome<()> {
         req.exchange(payload.clone(), PATIENCE).await?;
         rounds.push(begun.elapsed());
     }
-    report("guarded REQ", rounds, None);
+    report("proxied REQ", rounds, None);
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The worker's sockets: one connection each, thrown away when it breaks. A new one, after a pause
-//! that [`Backoff`](crate::Backoff) measures, is the caller's to make.
+//! The worker's sockets. Each is one connection and is dropped when it fails; the caller connects
+//! again.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use zeromq::{
 };
 
 use crate::config::ConnectConfig;
-use crate::error::{Broken, ConnectError, SendError};
-use crate::link::{Link, State};
-use crate::zmtp::Kind;
+use crate::connection::{Connection, ConnectionState};
+use crate::error::{ConnectError, ConnectionError, SendError};
+use crate::zmtp::SocketType;
 
 /// A DEALER connected to a [`Router`](crate::Router).
 pub struct Dealer {
     send_half: DealerSendHalf,
     recv_half: DealerRecvHalf,
-    link: Link,
+    connection: Connection,
 }
 
 impl std::fmt::Debug for Dealer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dealer").field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("Dealer").field("connection", &self.connection).finish_non_exhaustive()
     }
 }
 
@@ -35,59 +35,61 @@ impl Dealer {
     /// See [`ConnectError`]: most may be tried again.
     pub async fn connect(config: &ConnectConfig) -> Result<Self, ConnectError> {
         let mut socket = DealerSocket::new();
-        let link = Link::connect(config, Kind::Dealer, &mut socket).await?;
+        let connection = Connection::connect(config, SocketType::Dealer, &mut socket).await?;
         let (send_half, recv_half) = socket.split();
-        Ok(Self { send_half, recv_half, link })
+        Ok(Self { send_half, recv_half, connection })
     }
 
-    /// Sends `message`; waits only while too much is queued. Success means queued: only the peer's
-    /// answer says more. Cancel safe in that the message is then queued or not, never in part.
+    /// Sends `message`; waits only while too much is queued. Success means that the message is queued;
+    /// only an answer of the peer shows that it arrived. If cancelled, the message is queued as a whole
+    /// or not at all.
     ///
     /// # Errors
-    /// The connection has ended, or took nothing for `Limits::send`; `TooLong` leaves it usable.
-    pub async fn send(&mut self, message: Bytes) -> Result<(), Broken> {
-        let state = &*self.link.state;
-        take_room(state, message.len()).await?;
+    /// The connection has ended, or the queue stayed full for `PeerLimits::send`. After `TooLong` it is
+    /// still usable.
+    pub async fn send(&mut self, message: Bytes) -> Result<(), ConnectionError> {
+        let state = &*self.connection.state;
+        reserve(state, message.len()).await?;
         let sent = self.send_half.send(ZmqMessage::from(message)).await;
-        sent.map_err(|_| state.broken().unwrap_or(Broken::Ended))
+        sent.map_err(|_| state.error().unwrap_or(ConnectionError::ClosedLocally))
     }
 
     /// Waits for the next message. Cancel safe.
     ///
     /// # Errors
-    /// The connection has ended, once all that had arrived before was received.
-    pub async fn recv(&mut self) -> Result<Bytes, Broken> {
-        let state = &*self.link.state;
+    /// The connection has ended, and all that had arrived before was received.
+    pub async fn recv(&mut self) -> Result<Bytes, ConnectionError> {
+        let state = &*self.connection.state;
         tokio::select! {
             biased;
             received = self.recv_half.recv() => match received {
                 Ok(message) => payload(message),
-                Err(_) => Err(state.broken().unwrap_or(Broken::Ended)),
+                Err(_) => Err(state.error().unwrap_or(ConnectionError::ClosedLocally)),
             },
-            reason = state.until_ended() => Err(reason),
+            error = state.until_closed() => Err(error),
         }
     }
 
-    /// Ends the connection once all that is queued has left, or `Limits::send` has passed. Dropping
-    /// does the same without waiting for it.
+    /// Closes the connection once its queue is sent, or `PeerLimits::send` has passed. Dropping the
+    /// socket does the same without waiting.
     pub async fn close(self) {
-        let Self { send_half, recv_half, link } = self;
+        let Self { send_half, recv_half, connection } = self;
         drop((send_half, recv_half));
-        link.closed().await;
+        connection.close().await;
     }
 }
 
 /// A REQ connected to a [`Router`](crate::Router): one request, one reply, in turn.
 pub struct Req {
     socket: ReqSocket,
-    /// An exchange has begun and not succeeded: request and reply may no longer belong together.
-    spent: bool,
-    link: Link,
+    /// An exchange has begun and not succeeded: the next reply may belong to an earlier request.
+    out_of_step: bool,
+    connection: Connection,
 }
 
 impl std::fmt::Debug for Req {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Req").field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("Req").field("connection", &self.connection).finish_non_exhaustive()
     }
 }
 
@@ -98,62 +100,69 @@ impl Req {
     /// See [`ConnectError`]: most may be tried again.
     pub async fn connect(config: &ConnectConfig) -> Result<Self, ConnectError> {
         let mut socket = ReqSocket::new();
-        let link = Link::connect(config, Kind::Req, &mut socket).await?;
-        Ok(Self { socket, spent: false, link })
+        let connection = Connection::connect(config, SocketType::Req, &mut socket).await?;
+        Ok(Self { socket, out_of_step: false, connection })
     }
 
-    /// Sends a request and waits for its reply, at most for `deadline`. Not cancel safe: after an
-    /// error other than `TooLong`, or when the future is dropped, the socket is of no use.
+    /// Sends a request and waits up to `deadline` for its reply. Not cancel safe: after an error other
+    /// than `TooLong`, or when the future is dropped, the socket is not usable any more.
     ///
     /// # Errors
-    /// The connection has ended, or no reply came in time (`Stalled`).
-    pub async fn exchange(&mut self, request: Bytes, deadline: Duration) -> Result<Bytes, Broken> {
-        if self.spent {
-            return Err(self.link.state.broken().unwrap_or(Broken::Ended));
+    /// The connection has ended, or no reply came in time.
+    pub async fn exchange(
+        &mut self,
+        request: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, ConnectionError> {
+        let state = &*self.connection.state;
+        if self.out_of_step {
+            return Err(state.error().unwrap_or(ConnectionError::ClosedLocally));
         }
-        take_room(&self.link.state, request.len()).await?;
-        self.spent = true;
+        reserve(state, request.len()).await?;
+        self.out_of_step = true;
         let exchange = async {
             self.socket.send(ZmqMessage::from(request)).await?;
             self.socket.recv().await
         };
         let reply = match timeout(deadline, exchange).await {
             Ok(Ok(reply)) => payload(reply)?,
-            Err(_) => return Err(self.link.state.broken().unwrap_or(Broken::Stalled)),
-            // The socket sees the end by itself; why it ended is known to the link.
+            Err(_) => return Err(state.error().unwrap_or(ConnectionError::TimedOut)),
+            // The socket has noticed the end; the connection knows the reason.
             Ok(Err(_)) => {
-                let reason = timeout(self.link.state.limits.send, self.link.state.until_broken());
-                return Err(reason.await.unwrap_or(Broken::Ended));
+                let error = timeout(state.limits.send, state.until_net_closed());
+                return Err(error.await.unwrap_or(ConnectionError::ClosedLocally));
             }
         };
-        self.spent = false;
+        self.out_of_step = false;
         Ok(reply)
     }
 
-    /// Ends the connection.
+    /// Closes the connection.
     pub async fn close(self) {
-        let Self { socket, link, .. } = self;
+        let Self { socket, connection, .. } = self;
         drop(socket);
-        link.closed().await;
+        connection.close().await;
     }
 }
 
-/// Waits for room in the queue, at most for as long as a send may take.
-async fn take_room(state: &State, length: usize) -> Result<(), Broken> {
-    if let Some(reason) = state.broken() {
-        return Err(reason);
+/// Waits for room in the queue, for as long as a send may take.
+async fn reserve(state: &ConnectionState, length: usize) -> Result<(), ConnectionError> {
+    if let Some(error) = state.error() {
+        return Err(error);
     }
-    match timeout(state.limits.send, state.queue.take(length)).await {
-        Err(_) => Err(Broken::Stalled),
+    match timeout(state.limits.send, state.quota.reserve(length)).await {
+        Err(_) => Err(ConnectionError::TimedOut),
         Ok(Ok(())) => Ok(()),
         Ok(Err(SendError::TooLong { bytes, limit })) => {
-            Err(Broken::TooLong { bytes: bytes as u64, limit })
+            Err(ConnectionError::TooLong { bytes: bytes as u64, limit })
         }
-        Ok(Err(SendError::Gone | SendError::Full)) => Err(state.broken().unwrap_or(Broken::Ended)),
+        Ok(Err(SendError::Disconnected | SendError::Full)) => {
+            Err(state.error().unwrap_or(ConnectionError::ClosedLocally))
+        }
     }
 }
 
-/// What stands in the last frame: the guard lets no other form pass.
-fn payload(message: ZmqMessage) -> Result<Bytes, Broken> {
-    message.into_vecdeque().pop_back().ok_or(Broken::Protocol("a message without a frame"))
+/// The last frame. The proxy passes no other form.
+fn payload(message: ZmqMessage) -> Result<Bytes, ConnectionError> {
+    message.into_vecdeque().pop_back().ok_or(ConnectionError::Protocol("a message without a frame"))
 }

@@ -1,16 +1,16 @@
-//! What a socket is told: endpoints, limits and deadlines.
+//! The configuration of a socket: endpoints, limits and deadlines.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A text that is no endpoint.
+/// A text that is not an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an endpoint: expected `tcp://HOST:PORT`")]
 pub struct InvalidEndpoint(pub String);
 
-/// A `tcp://HOST:PORT`. IPv6 addresses stand in brackets; `*` as a host is every address.
+/// A `tcp://HOST:PORT`. IPv6 addresses are in brackets; the host `*` means every address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     host: String,
@@ -18,7 +18,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// This port of this host: a name or an address, without brackets.
+    /// The port `port` of `host`, a name or an address without brackets.
     #[must_use]
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self { host: host.into(), port }
@@ -67,57 +67,57 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Who gets into the service above, which decides whom the port may be shown to.
+/// How the service above authenticates peers. It decides where the port may be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Callers {
-    /// Everyone: the service asks for no secret. The port is opened on loopback only.
-    Anyone,
-    /// Those who hold the secret that the service asks for.
-    WithSecret,
+pub enum Authentication {
+    /// Not at all. The port is opened on loopback addresses only.
+    None,
+    /// Every peer must prove that it holds a shared secret.
+    SharedSecret,
 }
 
-/// The files of TLS with mutual authentication, all PEM. Both sides must be signed by the authority.
+/// The PEM files for TLS with mutual authentication. The authority must have signed both certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
     /// The certificates of the authority.
     pub authority: PathBuf,
-    /// Our own certificate and what stands between it and the authority.
+    /// Our own certificate and the intermediate certificates up to the authority.
     pub certificate: PathBuf,
     /// Our private key.
     pub key: PathBuf,
 }
 
-/// What is allowed to a peer.
+/// The limits of one peer, and of all peers of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct PeerLimits {
     /// The longest message, in both directions.
     pub message_bytes: usize,
-    /// The longest message of a peer that was not admitted yet.
+    /// The longest message of a peer that is not admitted yet.
     pub first_message_bytes: usize,
-    /// How much may wait for one peer. Every message counts [`Limits::MESSAGE_COST_BYTES`] more than
-    /// it has bytes. At least one message of the longest kind always has room.
+    /// How many bytes may be queued for one peer. Every message counts for its length plus
+    /// [`PeerLimits::MESSAGE_COST_BYTES`]. One message of the maximum length always fits.
     pub queue_bytes: usize,
-    /// How much may wait to be received, from all peers together.
+    /// How many received bytes of all peers together may wait to be read.
     pub inbox_bytes: usize,
-    /// How long the connection, TLS and the ZeroMQ handshake may take together.
+    /// The deadline for the connection, TLS and the ZeroMQ handshake together.
     pub handshake: Duration,
-    /// How long a connected peer may stay without being admitted.
+    /// How long a connected peer may stay before it is admitted.
     pub admission: Duration,
-    /// How long a message may wait for room in a queue, and the end of a connection for the last.
+    /// How long a message may wait for room in a queue, and how long closing a connection may take.
     pub send: Duration,
-    /// How many admitted peers there may be.
+    /// How many peers may be admitted.
     pub peers: usize,
-    /// How many others. Where there are more, the oldest of them must go.
-    pub strangers: usize,
+    /// How many peers may be pending. Beyond that the oldest pending one is disconnected.
+    pub pending_peers: usize,
 }
 
-impl Limits {
-    /// What a message costs in a queue beyond its bytes. Also keeps the number of messages that wait
-    /// for a peer below the 100,000 at which the zeromq crate makes everyone wait.
+impl PeerLimits {
+    /// What a message costs in a queue beyond its bytes. It also keeps the number of messages queued
+    /// for a peer below 100,000, where the zeromq crate blocks all senders.
     pub const MESSAGE_COST_BYTES: usize = 4096;
 }
 
-impl Default for Limits {
+impl Default for PeerLimits {
     fn default() -> Self {
         const MIB: usize = 1 << 20;
         Self {
@@ -129,7 +129,7 @@ impl Default for Limits {
             admission: Duration::from_secs(5),
             send: Duration::from_secs(5),
             peers: 4096,
-            strangers: 256,
+            pending_peers: 256,
         }
     }
 }
@@ -137,21 +137,21 @@ impl Default for Limits {
 /// A socket that listens.
 #[derive(Debug, Clone)]
 pub struct ListenConfig {
-    /// Where. Port 0 lets the system choose.
+    /// Where to listen. Port 0 lets the system choose.
     pub endpoint: Endpoint,
-    /// Who gets in.
-    pub callers: Callers,
+    /// How the service above authenticates peers.
+    pub authentication: Authentication,
     /// TLS, where it is wanted.
     pub tls: Option<TlsFiles>,
-    /// What is allowed to a peer.
-    pub limits: Limits,
+    /// The limits of one peer, and of all peers of a socket.
+    pub limits: PeerLimits,
 }
 
 impl ListenConfig {
-    /// Without TLS and with the usual limits.
+    /// Without TLS and with the default limits.
     #[must_use]
-    pub fn new(endpoint: Endpoint, callers: Callers) -> Self {
-        Self { endpoint, callers, tls: None, limits: Limits::default() }
+    pub fn new(endpoint: Endpoint, authentication: Authentication) -> Self {
+        Self { endpoint, authentication, tls: None, limits: PeerLimits::default() }
     }
 }
 
@@ -160,17 +160,17 @@ impl ListenConfig {
 pub struct ConnectConfig {
     /// Where to.
     pub endpoint: Endpoint,
-    /// TLS, where it is wanted. The certificate must be that of the endpoint's host.
+    /// TLS, if wanted. The server's certificate must be for the endpoint's host.
     pub tls: Option<TlsFiles>,
-    /// What is allowed to the peer; of the numbers of peers there is no use here.
-    pub limits: Limits,
+    /// The limits of the peer. The numbers of peers have no meaning here.
+    pub limits: PeerLimits,
 }
 
 impl ConnectConfig {
-    /// Without TLS and with the usual limits.
+    /// Without TLS and with the default limits.
     #[must_use]
     pub fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, tls: None, limits: Limits::default() }
+        Self { endpoint, tls: None, limits: PeerLimits::default() }
     }
 }
 
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endpoints_come_back() {
+    fn endpoints_round_trip() {
         for text in ["tcp://127.0.0.1:5555", "tcp://a.example:1", "tcp://[::1]:0"] {
             assert_eq!(text.parse::<Endpoint>().expect("valid").to_string(), text);
         }

@@ -1,5 +1,6 @@
-//! What can go wrong: [`ListenError`] once, at the start; [`ConnectError`] and [`Broken`] again and
-//! again, with a new connection as the answer; [`SendError`] for one message to one peer.
+//! The errors of this crate: [`ListenError`] occurs once, at the start. [`ConnectError`] and
+//! [`ConnectionError`] may occur at any time; the answer to both is a new connection. [`SendError`]
+//! concerns one message to one peer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,78 +12,78 @@ use crate::config::Endpoint;
 /// TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read or has no such content.
+    /// A file cannot be read or has other content.
     #[error("cannot read a {what} from `{path}`")]
     File {
-        /// What was looked for.
+        /// The expected content.
         what: &'static str,
-        /// Where.
+        /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Key, certificate and authority do not go together.
-    #[error("the certificate, its key and its authority do not go together")]
-    Unfit(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The host of an endpoint cannot stand in a certificate.
-    #[error("`{0}` is not a name or address that a certificate can prove")]
-    Name(String),
+    /// Key, certificate and authority do not match.
+    #[error("the certificate, its key and its authority do not match")]
+    Incompatible(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No certificate can be for the host of the endpoint.
+    #[error("`{0}` is not a host name or address that a certificate can be for")]
+    ServerName(String),
 }
 
 /// A socket cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Others than this machine could reach the port, and nothing would ask them who they are.
+    /// Other machines could reach the port, and nothing would authenticate them.
     #[error(
-        "`{0}` is reachable from other machines and no secret is set: \
-         set one, or listen on 127.0.0.1"
+        "other machines can reach `{0}` and no secret is set\n  \
+         hint: set a secret, or listen on 127.0.0.1"
     )]
     Exposed(SocketAddr),
     /// The host has no address.
     #[error("cannot resolve `{0}`")]
     Resolve(Endpoint, #[source] io::Error),
-    /// The port cannot be had.
-    #[error("cannot listen on `{0}`: is the port taken?")]
+    /// The port cannot be opened.
+    #[error("cannot listen on `{0}`")]
     Bind(Endpoint, #[source] io::Error),
     /// TLS cannot be set up.
     #[error("cannot set up TLS")]
     Tls(#[from] TlsError),
-    /// The private unix socket cannot be made.
-    #[error("cannot make a private unix socket below the directory for temporary files")]
-    Private(#[source] io::Error),
-    /// The zeromq crate refuses its socket.
+    /// The unix socket cannot be created.
+    #[error("cannot create a unix socket in the directory for temporary files")]
+    LocalSocket(#[source] io::Error),
+    /// The zeromq crate cannot start its socket.
     #[error("cannot start a ZeroMQ socket")]
     Zeromq(#[source] zeromq::ZmqError),
 }
 
-/// A socket cannot connect. All but `Tls` may be tried again.
+/// A socket cannot connect. Every error but `Tls` is worth a retry.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Nobody listens there, or not for us: refused, unreachable, no such host, failed in TLS.
+    /// The connection was refused, the host is unknown or unreachable, or TLS failed.
     #[error("cannot connect to `{0}`")]
     Unreachable(Endpoint, #[source] io::Error),
-    /// It took too long.
+    /// The deadline for handshakes passed.
     #[error("`{0}` did not answer within {1:?}")]
-    TooSlow(Endpoint, Duration),
-    /// The other side does not speak as a ROUTER should.
-    #[error("`{0}` does not speak our protocol")]
-    NotOurs(Endpoint, #[source] Broken),
+    Timeout(Endpoint, Duration),
+    /// The other side is not a ZeroMQ ROUTER.
+    #[error("`{0}` does not speak the protocol of a dispatcher")]
+    Protocol(Endpoint, #[source] ConnectionError),
     /// TLS cannot be set up.
     #[error("cannot set up TLS")]
     Tls(#[from] TlsError),
-    /// The private unix socket cannot be made.
-    #[error("cannot make a private unix socket below the directory for temporary files")]
-    Private(#[source] io::Error),
-    /// The zeromq crate refuses its socket.
+    /// The unix socket cannot be created.
+    #[error("cannot create a unix socket in the directory for temporary files")]
+    LocalSocket(#[source] io::Error),
+    /// The zeromq crate cannot start its socket.
     #[error("cannot start a ZeroMQ socket")]
     Zeromq(#[source] zeromq::ZmqError),
 }
 
-/// Why a connection ended. The socket is of no use any more.
+/// Why a connection ended. Its socket is not usable any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Broken {
-    /// The other side closed it, or died.
+pub enum ConnectionError {
+    /// The peer closed it, or died.
     #[error("the peer closed the connection")]
     Closed,
     /// The network failed.
@@ -91,26 +92,26 @@ pub enum Broken {
     /// A message is longer than allowed.
     #[error("a message of {bytes} bytes is longer than the limit of {limit}")]
     TooLong {
-        /// What its frame claims.
+        /// The length in its frame header.
         bytes: u64,
-        /// What is allowed.
+        /// The longest allowed.
         limit: usize,
     },
-    /// The bytes are not what a REQ or DEALER peer sends, or a ROUTER.
-    #[error("the peer broke the ZeroMQ protocol: {0}")]
+    /// The bytes are not what a REQ, DEALER or ROUTER peer may send.
+    #[error("the peer violated the ZeroMQ protocol: {0}")]
     Protocol(&'static str),
-    /// It was not admitted in time, or others came in its place.
+    /// The peer was not admitted in time, or a newer pending peer took its place.
     #[error("the peer was not admitted in time")]
     NotAdmitted,
-    /// It takes nothing any more.
-    #[error("the peer takes no more messages")]
-    Stalled,
-    /// This side ended it, or used it after it had ended.
-    #[error("the connection was ended here")]
-    Ended,
+    /// The peer sent no reply, or read no message, in time.
+    #[error("the peer did not respond in time")]
+    TimedOut,
+    /// This side closed the connection, or used it after it had ended.
+    #[error("the connection was closed by this side")]
+    ClosedLocally,
 }
 
-impl From<io::Error> for Broken {
+impl From<io::Error> for ConnectionError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof
@@ -121,21 +122,21 @@ impl From<io::Error> for Broken {
     }
 }
 
-/// A message that was not taken for a peer. No other peer is concerned.
+/// A message for a peer that was not queued. Other peers are not affected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// The peer is not connected any more.
-    #[error("the peer is gone")]
-    Gone,
-    /// Too much waits for the peer already.
+    #[error("the peer is disconnected")]
+    Disconnected,
+    /// Too much is queued for the peer already.
     #[error("the peer's queue is full")]
     Full,
-    /// The message is longer than the peer would take.
+    /// The message is longer than the peer accepts.
     #[error("a message of {bytes} bytes is longer than the limit of {limit}")]
     TooLong {
         /// Its length.
         bytes: usize,
-        /// What is allowed.
+        /// The longest allowed.
         limit: usize,
     },
 }

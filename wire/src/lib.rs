@@ -1,40 +1,48 @@
-//! ZeroMQ as belljar uses it; knows nothing of tasks.
+//! ZeroMQ sockets for dispatchers and workers. Knows nothing of tasks.
 //!
-//! The zeromq crate 0.7 believes what a peer sends: a frame header that claims a terabyte ends the
-//! process, parts of one message are collected without end, a peer may take another's name, and one
-//! full queue can hold up all others. So it never meets a peer. Its sockets live on unix sockets in
-//! private directories, and a guard of ours stands between them and the network: it makes the
-//! handshake with each side, checks the head of every frame in both directions before a byte goes on,
-//! names the peers, counts what waits for each, and speaks TLS where that is configured.
+//! The zeromq crate 0.7 trusts its peers: a frame header that claims a terabyte ends the process, the
+//! parts of one message are collected without a limit, a peer can take the identity of another, and
+//! one full queue can block all senders. So no peer reaches it directly. Its sockets are bound to unix
+//! sockets in private directories, and a proxy of ours is between them and the network: it does the
+//! handshake with each side, checks every frame header in both directions before it forwards a byte,
+//! assigns the peers' identities, counts what is queued for each, and speaks TLS if configured.
 //!
 //! # Layout
 //!
-//! * [`config`]: endpoints, limits and deadlines. [`error`]: what can go wrong.
-//! * [`router`]: the dispatcher's socket, for REQ and DEALER peers. [`client`]: the worker's two.
-//! * [`backoff`]: how long to wait before connecting again.
-//! * `zmtp`: greeting, READY and frame heads, as pure functions. `handshake`: uses the first two.
-//! * `guard`: listens for peers. `link`: connects to a router. `bridge`: copies checked frames for both.
-//! * `peers`: who is connected. `queue`: what waits for each. `tls`: the network side of connections.
-//! * `inner`: the zeromq crate's ROUTER, replaced from time to time. `private`: unix sockets.
+//! * [`config`]: endpoints, limits and deadlines.
+//! * [`error`]: the errors.
+//! * [`router`]: the dispatcher's socket, for REQ and DEALER peers.
+//! * [`client`]: the worker's two sockets.
+//! * `zmtp`: greeting, READY and frame headers, as pure functions.
+//! * `handshake`: the ZeroMQ handshake over a stream.
+//! * `incoming`: what a router receives.
+//! * `listener`: accepts peers.
+//! * `connection`: connects to a router.
+//! * `proxy`: forwards checked frames for both.
+//! * `peers`: the peers of a router.
+//! * `send_quota`: counts what is queued for one peer.
+//! * `tls`: network streams, with and without TLS.
+//! * `zmq_socket`: the zeromq crate's ROUTER, which is replaced from time to time.
+//! * `local_socket`: unix sockets that only this user can reach.
 
-pub mod backoff;
-mod bridge;
 pub mod client;
 pub mod config;
+mod connection;
 pub mod error;
-mod guard;
 mod handshake;
-mod inner;
-mod link;
+mod incoming;
+mod listener;
+mod local_socket;
 mod peers;
-mod private;
-mod queue;
+mod proxy;
 pub mod router;
+mod send_quota;
 mod tls;
+mod zmq_socket;
 mod zmtp;
 
-pub use backoff::Backoff;
 pub use client::{Dealer, Req};
-pub use config::{Callers, ConnectConfig, Endpoint, Limits, ListenConfig, TlsFiles};
-pub use error::{Broken, ConnectError, ListenError, SendError, TlsError};
-pub use router::{Incoming, PeerId, Router, RouterSender};
+pub use config::{Authentication, ConnectConfig, Endpoint, ListenConfig, PeerLimits, TlsFiles};
+pub use error::{ConnectError, ConnectionError, ListenError, SendError, TlsError};
+pub use incoming::{Incoming, PeerId};
+pub use router::{Router, RouterSender};

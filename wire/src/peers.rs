@@ -1,4 +1,4 @@
-//! Who is connected to a router, whether it was admitted, and what waits for it.
+//! The peers of a router: which are connected, which are admitted, and what is queued for each.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,28 +8,28 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::bridge::{Stop, Watch};
-use crate::config::Limits;
-use crate::error::{Broken, SendError};
-use crate::inner::Inner;
-use crate::queue::Queue;
-use crate::router::PeerId;
-use crate::zmtp::Kind;
+use crate::config::PeerLimits;
+use crate::error::{ConnectionError, SendError};
+use crate::incoming::PeerId;
+use crate::proxy::{ProxyOwner, Shutdown};
+use crate::send_quota::SendQuota;
+use crate::zmq_socket::ZmqSocket;
+use crate::zmtp::SocketType;
 
-/// One connection of one peer, from the moment it was accepted.
+/// One connection of one peer, from the moment it is accepted.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) id: PeerId,
-    /// Its name inside the zeromq crate.
+    /// Its ZeroMQ identity.
     pub(crate) identity: Bytes,
-    /// Its kind, and the socket that it was introduced to, once it has shaken hands.
-    pub(crate) introduced: OnceLock<(Kind, Arc<Inner>)>,
-    pub(crate) queue: Queue,
-    limits: Limits,
+    /// Its type, and the socket that it is registered with, once the handshake is done.
+    pub(crate) registered: OnceLock<(SocketType, Arc<ZmqSocket>)>,
+    pub(crate) quota: SendQuota,
+    limits: PeerLimits,
     admitted: AtomicBool,
-    heard: AtomicBool,
-    reason: OnceLock<Broken>,
-    stop: watch::Sender<Option<Stop>>,
+    has_sent: AtomicBool,
+    reason: OnceLock<ConnectionError>,
+    shutdown: watch::Sender<Option<Shutdown>>,
     closing: CancellationToken,
 }
 
@@ -38,64 +38,66 @@ impl Peer {
         self.admitted.load(Ordering::Relaxed)
     }
 
-    /// Whether it ever sent a message, so that the layer above knows of it.
-    pub(crate) fn was_heard(&self) -> bool {
-        self.heard.load(Ordering::Relaxed)
+    /// Whether it ever sent a message, so that the layer above knows it.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.has_sent.load(Ordering::Relaxed)
     }
 
-    /// Why it ended; the first reason counts.
-    pub(crate) fn reason(&self) -> Broken {
-        self.reason.get().cloned().unwrap_or(Broken::Ended)
+    /// Why it ended. The first reason counts.
+    pub(crate) fn reason(&self) -> ConnectionError {
+        self.reason.get().cloned().unwrap_or(ConnectionError::ClosedLocally)
     }
 
-    pub(crate) fn end(&self, reason: Broken, stop: Stop) {
+    pub(crate) fn disconnect(&self, reason: ConnectionError, shutdown: Shutdown) {
         let _ = self.reason.set(reason);
-        self.stop.send_replace(Some(stop));
+        self.shutdown.send_replace(Some(shutdown));
     }
 }
 
-impl Watch for Peer {
-    fn inward_limit(&self) -> usize {
+impl ProxyOwner for Peer {
+    fn inbound_limit(&self) -> usize {
         let limits = &self.limits;
         if self.is_admitted() { limits.message_bytes } else { limits.first_message_bytes }
     }
 
-    fn outward_limit(&self) -> usize {
+    fn outbound_limit(&self) -> usize {
         self.limits.message_bytes
     }
 
-    fn heard(&self) {
-        self.heard.store(true, Ordering::Relaxed);
+    fn on_received(&self) {
+        self.has_sent.store(true, Ordering::Relaxed);
     }
 
-    fn queue(&self) -> &Queue {
-        &self.queue
+    fn quota(&self) -> &SendQuota {
+        &self.quota
     }
 
-    fn outer_ended(&self, reason: Broken) {
+    fn on_net_closed(&self, reason: ConnectionError) {
         let _ = self.reason.set(reason);
-        self.queue.close();
+        self.quota.close();
     }
 
-    async fn stopped(&self) -> Stop {
-        let mut stop = self.stop.subscribe();
+    async fn shutdown_requested(&self) -> Shutdown {
+        let mut shutdown = self.shutdown.subscribe();
         tokio::select! {
-            stop = stop.wait_for(Option::is_some) => stop.ok().and_then(|stop| *stop).unwrap_or(Stop::Now),
-            () = self.closing.cancelled() => Stop::Gently,
+            shutdown = shutdown.wait_for(Option::is_some) => {
+                shutdown.ok().and_then(|shutdown| *shutdown).unwrap_or(Shutdown::Immediate)
+            }
+            () = self.closing.cancelled() => Shutdown::Graceful,
         }
     }
 
-    async fn abandoned(&self) {
+    async fn reader_dropped(&self) {
         self.closing.cancelled().await;
     }
 }
 
-/// Everyone connected to a router.
+/// The peers of a router.
 #[derive(Debug)]
 pub(crate) struct Peers {
-    limits: Limits,
+    limits: PeerLimits,
     next: AtomicU64,
-    // Held for a look-up at a time, never across an await.
+    // Locked for one look-up at a time, never across an await.
     table: Mutex<Table>,
     pub(crate) closing: CancellationToken,
 }
@@ -103,85 +105,85 @@ pub(crate) struct Peers {
 #[derive(Debug, Default)]
 struct Table {
     all: HashMap<PeerId, Arc<Peer>>,
-    /// Those not admitted yet, the oldest first.
-    strangers: BTreeSet<PeerId>,
+    /// Peers that are not admitted yet, the oldest first.
+    pending: BTreeSet<PeerId>,
 }
 
-/// A place in [`Peers`], given up on drop.
+/// An entry in [`Peers`], removed on drop.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct PeerGuard {
     peers: Arc<Peers>,
     pub(crate) peer: Arc<Peer>,
 }
 
-impl Drop for Place {
+impl Drop for PeerGuard {
     fn drop(&mut self) {
         let mut table = self.peers.table();
         table.all.remove(&self.peer.id);
-        table.strangers.remove(&self.peer.id);
+        table.pending.remove(&self.peer.id);
         drop(table);
-        self.peer.queue.close();
+        self.peer.quota.close();
     }
 }
 
 impl Peers {
-    pub(crate) fn new(limits: Limits, closing: CancellationToken) -> Self {
+    pub(crate) fn new(limits: PeerLimits, closing: CancellationToken) -> Self {
         Self { limits, next: AtomicU64::new(1), table: Mutex::default(), closing }
     }
 
-    /// A place for a new connection. Where there are too many strangers, the oldest is sent away: an
+    /// Adds a new connection. With too many pending peers it disconnects the oldest of them: an
     /// honest one is admitted within milliseconds, so that a flood mostly displaces itself.
-    pub(crate) fn enter(self: &Arc<Self>) -> Place {
+    pub(crate) fn add(self: &Arc<Self>) -> PeerGuard {
         let id = PeerId(self.next.fetch_add(1, Ordering::Relaxed));
         let peer = Arc::new(Peer {
             id,
             identity: Bytes::copy_from_slice(&id.0.to_be_bytes()),
-            introduced: OnceLock::new(),
-            queue: Queue::new(&self.limits),
+            registered: OnceLock::new(),
+            quota: SendQuota::new(&self.limits),
             limits: self.limits,
             admitted: AtomicBool::new(false),
-            heard: AtomicBool::new(false),
+            has_sent: AtomicBool::new(false),
             reason: OnceLock::new(),
-            stop: watch::Sender::new(None),
+            shutdown: watch::Sender::new(None),
             closing: self.closing.clone(),
         });
         let mut table = self.table();
         table.all.insert(id, peer.clone());
-        table.strangers.insert(id);
-        let surplus = table.strangers.len() > self.limits.strangers;
+        table.pending.insert(id);
+        let is_full = table.pending.len() > self.limits.pending_peers;
         drop(table);
-        if surplus {
-            self.send_oldest_stranger_away();
+        if is_full {
+            self.disconnect_oldest_pending();
         }
-        Place { peers: self.clone(), peer }
+        PeerGuard { peers: self.clone(), peer }
     }
 
-    /// Makes room where descriptors or places have run out.
-    pub(crate) fn send_oldest_stranger_away(&self) {
+    /// Frees a descriptor and an entry.
+    pub(crate) fn disconnect_oldest_pending(&self) {
         let mut table = self.table();
-        let oldest = table.strangers.pop_first().and_then(|id| table.all.get(&id).cloned());
+        let oldest = table.pending.pop_first().and_then(|id| table.all.get(&id).cloned());
         drop(table);
         if let Some(peer) = oldest {
-            peer.end(Broken::NotAdmitted, Stop::Now);
+            peer.disconnect(ConnectionError::NotAdmitted, Shutdown::Immediate);
         }
     }
 
     pub(crate) fn find(&self, id: PeerId) -> Result<Arc<Peer>, SendError> {
-        self.table().all.get(&id).cloned().ok_or(SendError::Gone)
+        self.table().all.get(&id).cloned().ok_or(SendError::Disconnected)
     }
 
     pub(crate) fn admit(&self, id: PeerId) -> Result<(), SendError> {
         let mut table = self.table();
-        let peer = table.all.get(&id).cloned().ok_or(SendError::Gone)?;
+        let peer = table.all.get(&id).cloned().ok_or(SendError::Disconnected)?;
         if peer.is_admitted() {
             return Ok(());
         }
-        // Those on their way out are in neither group; counting them as peers errs on the safe side.
-        if table.all.len() - table.strangers.len() >= self.limits.peers {
+        // Peers that are disconnecting are in neither group. Counting them as admitted is safe.
+        if table.all.len() - table.pending.len() >= self.limits.peers {
             return Err(SendError::Full);
         }
-        if !table.strangers.remove(&id) {
-            return Err(SendError::Gone);
+        if !table.pending.remove(&id) {
+            return Err(SendError::Disconnected);
         }
         peer.admitted.store(true, Ordering::Relaxed);
         Ok(())
@@ -192,7 +194,7 @@ impl Peers {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        // Nothing in here can panic halfway through a change.
+        // No code under the lock panics halfway through a change.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

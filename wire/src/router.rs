@@ -1,79 +1,45 @@
-//! The dispatcher's socket: one ROUTER for REQ and DEALER peers alike. One task reads it, one writes
-//! it, everyone else has a bounded channel.
+//! The dispatcher's socket: one ROUTER for both REQ and DEALER peers. One task reads it, one writes
+//! it, and all other tasks use a bounded channel.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 use zeromq::{SocketSend, ZmqMessage};
 
-use crate::bridge::Stop;
 use crate::config::ListenConfig;
-use crate::error::{Broken, ListenError, SendError};
-use crate::guard::{self, Guard};
-use crate::inner::Inners;
+use crate::error::{ConnectionError, ListenError, SendError};
+use crate::incoming::{Incoming, PeerId, Received};
+use crate::listener::{self, Listener};
 use crate::peers::{Peer, Peers};
-use crate::zmtp::Kind;
+use crate::proxy::Shutdown;
+use crate::zmq_socket::ZmqSockets;
+use crate::zmtp::SocketType;
 
-/// How many messages wait to be received, at most; their bytes have a limit of their own.
+/// The capacity of the inbox; the bytes in it have a limit of their own.
 const INBOX_MESSAGES: usize = 1024;
-/// How many messages wait for the task that writes, at most.
+/// The capacity of the channel to the task that writes.
 const OUTBOX_MESSAGES: usize = 4096;
-/// How many of them it takes at once.
-const WRITTEN_AT_ONCE: usize = 128;
+/// How many messages that task takes at once.
+const WRITE_BATCH: usize = 128;
 
-/// Names one connection of one peer; never used again. A peer that connects again is a new one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PeerId(pub(crate) u64);
-
-impl fmt::Display for PeerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Something from a peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Incoming {
-    /// A message.
-    Message(PeerId, Bytes),
-    /// The connection has ended: nothing follows from this peer. Said of those that sent something.
-    Gone(PeerId, Broken),
-}
-
-/// Something that waits to be received, and the room that it takes meanwhile.
-#[derive(Debug)]
-pub(crate) struct Arrived {
-    incoming: Incoming,
-    _room: Option<OwnedSemaphorePermit>,
-}
-
-impl Arrived {
-    pub(crate) const fn paid(incoming: Incoming, room: OwnedSemaphorePermit) -> Self {
-        Self { incoming, _room: Some(room) }
-    }
-
-    pub(crate) const fn unpaid(incoming: Incoming) -> Self {
-        Self { incoming, _room: None }
-    }
-}
-
-/// A message on its way to the task that writes.
+/// A message for the task that writes.
 type Outgoing = (Arc<Peer>, Bytes);
 
-/// A ROUTER behind its guard. When it is dropped, the port is closed, and the peers are cut as soon as
-/// they have what was sent to them.
+/// A ROUTER behind a listener. Dropping it closes the port, and disconnects each peer once it has read
+/// what was sent to it.
 #[derive(Debug)]
 pub struct Router {
     address: SocketAddr,
-    inbox: mpsc::Receiver<Arrived>,
+    inbox: mpsc::Receiver<Received>,
     sender: RouterSender,
-    _closing: DropGuard,
+    connections: TaskTracker,
+    closing: DropGuard,
 }
 
 /// Sends to the peers of a [`Router`]; clones are cheap.
@@ -81,14 +47,14 @@ pub struct Router {
 pub struct RouterSender {
     peers: Arc<Peers>,
     outbox: mpsc::Sender<Outgoing>,
-    patience: Duration,
+    send_timeout: Duration,
 }
 
 impl Router {
     /// Opens the port.
     ///
     /// # Errors
-    /// The port cannot be had, must not be opened without a secret, or TLS cannot be set up.
+    /// The port cannot be opened, is exposed without a secret, or TLS cannot be set up.
     pub async fn bind(config: ListenConfig) -> Result<Self, ListenError> {
         let limits = config.limits;
         let closing = CancellationToken::new();
@@ -96,20 +62,19 @@ impl Router {
         let (to_inbox, inbox) = mpsc::channel(INBOX_MESSAGES);
         let (outbox, from_outbox) = mpsc::channel(OUTBOX_MESSAGES);
 
-        let inners = Inners::start(&limits, to_inbox.clone(), closing.clone()).await?;
-        let guard = Guard::new(&config, peers.clone(), inners, to_inbox)?;
-        let listener = guard::listen(&config).await?;
-        let address = listener
-            .local_addr()
-            .map_err(|error| ListenError::Bind(config.endpoint.clone(), error))?;
+        let zmq_sockets = ZmqSockets::start(&limits, to_inbox.clone(), closing.clone()).await?;
+        let listener = Listener::new(&config, peers.clone(), zmq_sockets, to_inbox)?;
+        let connections = listener.connections.clone();
+        let tcp = listener::listen(&config).await?;
+        let address =
+            tcp.local_addr().map_err(|error| ListenError::Bind(config.endpoint.clone(), error))?;
         tokio::spawn(write(from_outbox, closing.clone()));
-        tokio::spawn(Arc::new(guard).serve(listener));
-        let sender = RouterSender { peers, outbox, patience: limits.send };
-        let _closing = closing.drop_guard();
-        Ok(Self { address, inbox, sender, _closing })
+        tokio::spawn(Arc::new(listener).serve(tcp));
+        let sender = RouterSender { peers, outbox, send_timeout: limits.send };
+        Ok(Self { address, inbox, sender, connections, closing: closing.drop_guard() })
     }
 
-    /// The address that it listens on, with the port that the system chose for port 0.
+    /// The address that it listens on, with the real port instead of port 0.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.address
@@ -121,62 +86,75 @@ impl Router {
         self.sender.clone()
     }
 
-    /// Waits for the next message, or the end of a peer. Cancel safe. `None` once the socket has
-    /// failed, which nothing in the network can cause.
+    /// Waits for the next message, or the disconnect of a peer. Cancel safe. Returns `None` once the
+    /// socket has failed, which no peer can cause.
     pub async fn recv(&mut self) -> Option<Incoming> {
-        self.inbox.recv().await.map(|arrived| arrived.incoming)
+        self.inbox.recv().await.map(|received| received.incoming)
+    }
+
+    /// Closes the port and waits until each peer is disconnected: once what is queued for it is sent
+    /// and the peer has closed its side, or `PeerLimits::send` has passed. Dropping the router does the
+    /// same without waiting.
+    pub async fn close(self) {
+        let Self { inbox, connections, closing, .. } = self;
+        // Nobody reads it any more, and a full one would block the connections.
+        drop(inbox);
+        drop(closing);
+        connections.close();
+        connections.wait().await;
     }
 }
 
 impl RouterSender {
-    /// Sends `message` to `peer`, in the form that its kind of socket expects. Never waits. Success
-    /// means that it is queued here; only the peer's own word says more.
+    /// Sends `message` to `peer`, in the form that its socket type expects. Never waits. Success means
+    /// that the message is queued; only an answer of the peer shows that it arrived.
     ///
     /// # Errors
-    /// The peer is gone, its queue is full, or the message is too long. Other peers do not matter.
+    /// The peer is disconnected, its queue is full, or the message is too long. Other peers have no
+    /// influence.
     pub fn try_send(&self, peer: PeerId, message: Bytes) -> Result<(), SendError> {
         let peer = self.peers.find(peer)?;
-        peer.queue.try_take(message.len())?;
+        peer.quota.try_reserve(message.len())?;
         self.outbox.try_send((peer, message)).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full((peer, message)) => {
-                peer.queue.give(1, message.len());
+                peer.quota.release(1, message.len());
                 SendError::Full
             }
-            mpsc::error::TrySendError::Closed(_) => SendError::Gone,
+            mpsc::error::TrySendError::Closed(_) => SendError::Disconnected,
         })
     }
 
-    /// Like `try_send`, but waits for room in the peer's queue for as long as `Limits::send` allows.
+    /// Like `try_send`, but waits up to `PeerLimits::send` for room in the peer's queue.
     ///
     /// # Errors
-    /// As `try_send`; `Full` after the deadline.
+    /// Like `try_send`; `Full` after the deadline.
     pub async fn send(&self, peer: PeerId, message: Bytes) -> Result<(), SendError> {
         let peer = self.peers.find(peer)?;
         let length = message.len();
-        let room = timeout(self.patience, peer.queue.take(length));
-        room.await.map_err(|_| SendError::Full)??;
-        let Ok(place) = timeout(self.patience, self.outbox.reserve()).await else {
-            peer.queue.give(1, length);
+        let reserved = timeout(self.send_timeout, peer.quota.reserve(length));
+        reserved.await.map_err(|_| SendError::Full)??;
+        let Ok(permit) = timeout(self.send_timeout, self.outbox.reserve()).await else {
+            peer.quota.release(1, length);
             return Err(SendError::Full);
         };
-        let place = place.map_err(|_| SendError::Gone)?;
-        place.send((peer, message));
+        let permit = permit.map_err(|_| SendError::Disconnected)?;
+        permit.send((peer, message));
         Ok(())
     }
 
-    /// Lets a peer stay, and send messages of full length: to be called once it has shown who it is.
+    /// Lets a peer stay and send messages of full length. Call it once the peer is authenticated.
     ///
     /// # Errors
-    /// `Gone` where it has left; `Full` where there are as many peers as there may be.
+    /// `Disconnected` if it has left; `Full` if the maximum number of peers is admitted.
     pub fn admit(&self, peer: PeerId) -> Result<(), SendError> {
         self.peers.admit(peer)
     }
 
-    /// Ends a peer's connection, after what waits for it has been sent or `Limits::send` has passed.
-    /// What it had sent before may still be received, then `Gone`.
+    /// Closes a peer's connection, once its queue is sent or `PeerLimits::send` has passed. What it had
+    /// sent before may still be received, then `Disconnected`.
     pub fn disconnect(&self, peer: PeerId) {
         if let Ok(peer) = self.peers.find(peer) {
-            peer.end(Broken::Ended, Stop::Gently);
+            peer.disconnect(ConnectionError::ClosedLocally, Shutdown::Graceful);
         }
     }
 
@@ -187,25 +165,25 @@ impl RouterSender {
     }
 }
 
-/// The task that writes. Never waits for a peer: no queue of the zeromq crate is ever full.
+/// The task that writes. It never waits for a peer: no queue of the zeromq crate is ever full.
 async fn write(mut outbox: mpsc::Receiver<Outgoing>, closing: CancellationToken) {
-    let mut batch = Vec::with_capacity(WRITTEN_AT_ONCE);
+    let mut batch = Vec::with_capacity(WRITE_BATCH);
     loop {
         tokio::select! {
-            taken = outbox.recv_many(&mut batch, WRITTEN_AT_ONCE) => if taken == 0 { return },
-            // What is queued already is still written.
+            taken = outbox.recv_many(&mut batch, WRITE_BATCH) => if taken == 0 { return },
+            // What is in the channel already is still written.
             () = closing.cancelled(), if !outbox.is_closed() => outbox.close(),
         }
         for (peer, message) in batch.drain(..) {
             let mut frames = vec![peer.identity.clone()];
-            let Some((kind, inner)) = peer.introduced.get() else { continue };
-            if *kind == Kind::Req {
+            let Some((socket_type, socket)) = peer.registered.get() else { continue };
+            if *socket_type == SocketType::Req {
                 frames.push(Bytes::new());
             }
             frames.push(message);
             let Ok(message) = ZmqMessage::try_from(frames) else { continue };
-            if let Err(error) = inner.send_half().send(message).await {
-                tracing::debug!(peer = %peer.id, %error, "a message found its peer gone");
+            if let Err(error) = socket.send_half().send(message).await {
+                tracing::debug!(peer = %peer.id, %error, "cannot send: the peer is disconnected");
             }
         }
     }

@@ -18,29 +18,29 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use crate::config::TlsFiles;
 use crate::error::TlsError;
 
-/// A connection over the network, with or without TLS.
-pub(crate) type Outer = Box<dyn Duplex>;
+/// A network connection, with or without TLS.
+pub(crate) type NetStream = Box<dyn Duplex>;
 
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
-/// The server's side of TLS.
+/// The server side of TLS.
 pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     let (roots, chain, key) = load(files)?;
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
         .build()
-        .map_err(|error| TlsError::Unfit(error.into()))?;
+        .map_err(|error| TlsError::Incompatible(error.into()))?;
     let config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
-        .map_err(|error| TlsError::Unfit(error.into()))?
+        .map_err(|error| TlsError::Incompatible(error.into()))?
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
-        .map_err(|error| TlsError::Unfit(error.into()))?;
+        .map_err(|error| TlsError::Incompatible(error.into()))?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// The client's side of TLS, to a server of this name.
+/// The client side of TLS, and the name of the server.
 pub(crate) fn connector(
     files: &TlsFiles,
     host: &str,
@@ -48,12 +48,12 @@ pub(crate) fn connector(
     let (roots, chain, key) = load(files)?;
     let config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
-        .map_err(|error| TlsError::Unfit(error.into()))?
+        .map_err(|error| TlsError::Incompatible(error.into()))?
         .with_root_certificates(roots)
         .with_client_auth_cert(chain, key)
-        .map_err(|error| TlsError::Unfit(error.into()))?;
+        .map_err(|error| TlsError::Incompatible(error.into()))?;
     let name =
-        ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))?;
+        ServerName::try_from(host.to_owned()).map_err(|_| TlsError::ServerName(host.to_owned()))?;
     Ok((TlsConnector::from(Arc::new(config)), name))
 }
 
@@ -66,8 +66,8 @@ type Loaded = (RootCertStore, Vec<CertificateDer<'static>>, PrivateKeyDer<'stati
 fn load(files: &TlsFiles) -> Result<Loaded, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&files.authority, "certificate of an authority")? {
-        let unfit = |error| file_error("certificate of an authority", &files.authority, error);
-        roots.add(certificate).map_err(unfit)?;
+        let invalid = |error| file_error("certificate of an authority", &files.authority, error);
+        roots.add(certificate).map_err(invalid)?;
     }
     let chain = certificates(&files.certificate, "certificate")?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
@@ -78,7 +78,7 @@ fn load(files: &TlsFiles) -> Result<Loaded, TlsError> {
 fn certificates(path: &Path, what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match read {
-        Ok(found) if found.is_empty() => Err(file_error(what, path, "there is none in the file")),
+        Ok(found) if found.is_empty() => Err(file_error(what, path, "the file has none")),
         Ok(found) => Ok(found),
         Err(error) => Err(file_error(what, path, error)),
     }
@@ -92,8 +92,8 @@ fn file_error(
     TlsError::File { what, path: path.to_owned(), source: source.into() }
 }
 
-/// Sets what every connection of ours has: no delay for small messages, and an end for connections
-/// whose other side is silently gone. Heartbeats above notice that sooner; this is for the rest.
+/// Sets the options of every connection: no delay for small messages, and an end for connections whose
+/// peer has disappeared. Heartbeats notice that earlier; this covers connections without them.
 pub(crate) fn tune(stream: &TcpStream) -> std::io::Result<()> {
     use rustix::net::sockopt;
     stream.set_nodelay(true)?;

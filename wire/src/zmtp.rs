@@ -1,27 +1,28 @@
-//! ZMTP 3.x as far as REQ, DEALER and ROUTER use it: greeting, READY and frame heads. Pure functions.
+//! The part of ZMTP 3.x that REQ, DEALER and ROUTER use: greeting, READY and frame headers. Pure
+//! functions.
 
-use crate::error::Broken;
+use crate::error::ConnectionError;
 
 /// The length of a greeting.
 pub(crate) const GREETING_BYTES: usize = 64;
-/// The longest READY that is read. Those of known peers have less than a fifth of it.
+/// The longest READY accepted. Real peers send less than a fifth of it.
 pub(crate) const READY_LIMIT_BYTES: usize = 512;
 
 const MORE: u8 = 1;
 const LONG: u8 = 2;
 const COMMAND: u8 = 4;
 
-/// What kind of socket a peer of a ROUTER has.
+/// The socket type of a peer of a ROUTER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum SocketType {
     /// Sends and receives payloads as they are.
     Dealer,
     /// Sends and receives payloads behind an empty frame.
     Req,
 }
 
-impl Kind {
-    pub(crate) const fn socket_type(self) -> &'static str {
+impl SocketType {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Dealer => "DEALER",
             Self::Req => "REQ",
@@ -37,16 +38,16 @@ pub(crate) fn greeting() -> [u8; GREETING_BYTES] {
     bytes
 }
 
-/// Whether a peer's greeting fits ours.
-pub(crate) fn check_greeting(bytes: &[u8; GREETING_BYTES]) -> Result<(), Broken> {
+/// Checks that a peer's greeting is compatible with ours.
+pub(crate) fn check_greeting(bytes: &[u8; GREETING_BYTES]) -> Result<(), ConnectionError> {
     if bytes[0] != 0xff || bytes[9] != 0x7f {
-        return Err(Broken::Protocol("not a ZeroMQ greeting"));
+        return Err(ConnectionError::Protocol("not a ZeroMQ greeting"));
     }
     if bytes[10] < 3 {
-        return Err(Broken::Protocol("ZMTP older than 3.0"));
+        return Err(ConnectionError::Protocol("ZMTP older than 3.0"));
     }
     if &bytes[12..17] != b"NULL\0" || bytes[32] != 0 {
-        return Err(Broken::Protocol("another security mechanism than NULL"));
+        return Err(ConnectionError::Protocol("another security mechanism than NULL"));
     }
     Ok(())
 }
@@ -55,7 +56,7 @@ pub(crate) fn check_greeting(bytes: &[u8; GREETING_BYTES]) -> Result<(), Broken>
 pub(crate) fn ready(socket_type: &str, identity: &[u8]) -> Vec<u8> {
     let mut body = b"\x05READY".to_vec();
     let mut property = |name: &str, value: &[u8]| {
-        // Names and values of ours are far below 255 bytes.
+        // Our names and values are far below 255 bytes.
         body.push(name.len() as u8);
         body.extend_from_slice(name.as_bytes());
         body.extend_from_slice(&(value.len() as u32).to_be_bytes());
@@ -68,41 +69,41 @@ pub(crate) fn ready(socket_type: &str, identity: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The value of Socket-Type in the body of a READY command. Whatever identity the peer gives itself
-/// is ignored: names are given here, so that nobody takes another's.
-pub(crate) fn socket_type(body: &[u8]) -> Result<&[u8], Broken> {
-    const BROKEN: Broken = Broken::Protocol("a malformed READY");
-    let mut rest = body.strip_prefix(b"\x05READY").ok_or(BROKEN)?;
+/// The value of Socket-Type in the body of a READY command. The identity that the peer chose is
+/// ignored: the listener assigns identities, so that no peer takes another's.
+pub(crate) fn socket_type(body: &[u8]) -> Result<&[u8], ConnectionError> {
+    const MALFORMED: ConnectionError = ConnectionError::Protocol("a malformed READY");
+    let mut rest = body.strip_prefix(b"\x05READY").ok_or(MALFORMED)?;
     let mut found = None;
     while let Some((&length, after)) = rest.split_first() {
-        let (name, after) = after.split_at_checked(length.into()).ok_or(BROKEN)?;
-        let (length, after) = after.split_first_chunk::<4>().ok_or(BROKEN)?;
+        let (name, after) = after.split_at_checked(length.into()).ok_or(MALFORMED)?;
+        let (length, after) = after.split_first_chunk::<4>().ok_or(MALFORMED)?;
         let length = u32::from_be_bytes(*length) as usize;
-        let (value, after) = after.split_at_checked(length).ok_or(BROKEN)?;
+        let (value, after) = after.split_at_checked(length).ok_or(MALFORMED)?;
         if name.eq_ignore_ascii_case(b"Socket-Type") {
             found = Some(value);
         }
         rest = after;
     }
-    found.ok_or(Broken::Protocol("a READY without its socket type"))
+    found.ok_or(ConnectionError::Protocol("a READY without its socket type"))
 }
 
-/// The length of a command frame's body, of which these are the flags.
-pub(crate) fn is_long_command(flags: u8) -> Result<bool, Broken> {
+/// Whether a command frame with these flags has an 8-byte length.
+pub(crate) fn is_long_command(flags: u8) -> Result<bool, ConnectionError> {
     match flags {
         COMMAND => Ok(false),
         flags if flags == COMMAND | LONG => Ok(true),
-        _ => Err(Broken::Protocol("a message before READY")),
+        _ => Err(ConnectionError::Protocol("a message before READY")),
     }
 }
 
-/// Follows a stream of frames and says how much of it may be passed on.
+/// Follows a stream of frames and says how much of it may be forwarded.
 #[derive(Debug)]
 pub(crate) struct Scanner {
-    kind: Kind,
-    /// The empty frame of a REQ has passed: its payload is next.
+    socket_type: SocketType,
+    /// The empty frame of a REQ was forwarded: its payload is next.
     delimited: bool,
-    /// What is still to come of the frame whose head has passed, and its length.
+    /// The frame whose header was forwarded, until its body is complete.
     body: Option<Body>,
 }
 
@@ -112,38 +113,38 @@ struct Body {
     length: usize,
 }
 
-/// What [`Scanner::scan`] found.
+/// The result of [`Scanner::scan`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scanned {
-    /// How many bytes, from the first, may be passed on. The rest is part of a head.
+    /// How many bytes from the start may be forwarded. The rest is part of a header.
     pub(crate) pass: usize,
     /// How many messages end in them.
     pub(crate) messages: usize,
-    /// The length of those messages together.
+    /// The total length of those messages.
     pub(crate) bytes: usize,
-    /// What is wrong with the head that follows them. Nothing may be passed on any more.
-    pub(crate) broken: Option<Broken>,
+    /// What is wrong with the header that follows. Nothing more may be forwarded.
+    pub(crate) error: Option<ConnectionError>,
 }
 
 impl Scanner {
-    pub(crate) const fn new(kind: Kind) -> Self {
-        Self { kind, delimited: false, body: None }
+    pub(crate) const fn new(socket_type: SocketType) -> Self {
+        Self { socket_type, delimited: false, body: None }
     }
 
-    /// Scans what was read and not passed on yet. No payload may be longer than `limit`.
+    /// Scans what was read and not forwarded yet. No payload may be longer than `limit`.
     pub(crate) fn scan(&mut self, bytes: &[u8], limit: usize) -> Scanned {
         let mut scanned = Scanned::default();
         loop {
             let rest = &bytes[scanned.pass..];
             match self.body {
-                None => match self.head(rest, limit) {
-                    Ok(Some((head, body))) => {
-                        scanned.pass += head;
+                None => match self.header(rest, limit) {
+                    Ok(Some((header, body))) => {
+                        scanned.pass += header;
                         self.body = body;
                     }
                     Ok(None) => return scanned,
-                    Err(broken) => {
-                        scanned.broken = Some(broken);
+                    Err(error) => {
+                        scanned.error = Some(error);
                         return scanned;
                     }
                 },
@@ -162,23 +163,23 @@ impl Scanner {
         }
     }
 
-    /// The head at the start of `bytes`, once it is there: its length, and the payload it opens.
-    fn head(
+    /// The header at the start of `bytes`, once it is complete: its length, and the payload it opens.
+    fn header(
         &mut self,
         bytes: &[u8],
         limit: usize,
-    ) -> Result<Option<(usize, Option<Body>)>, Broken> {
+    ) -> Result<Option<(usize, Option<Body>)>, ConnectionError> {
         let Some((&flags, rest)) = bytes.split_first() else { return Ok(None) };
-        // Refused by the flags alone: what is known to be wrong is not waited for.
-        let delimiter = self.kind == Kind::Req && !self.delimited;
+        // Wrong flags are refused at once, before the length has arrived.
+        let delimiter = self.socket_type == SocketType::Req && !self.delimited;
         match flags & !LONG {
             0 if !delimiter => {}
             MORE if delimiter => {}
-            0 | MORE => return Err(Broken::Protocol("a message of other parts than expected")),
-            COMMAND => return Err(Broken::Protocol("a command after READY")),
-            _ => return Err(Broken::Protocol("unknown flags")),
+            0 | MORE => return Err(ConnectionError::Protocol("a message with unexpected parts")),
+            COMMAND => return Err(ConnectionError::Protocol("a command after READY")),
+            _ => return Err(ConnectionError::Protocol("unknown flags")),
         }
-        let (head, length) = if flags & LONG == 0 {
+        let (header, length) = if flags & LONG == 0 {
             let Some(&length) = rest.first() else { return Ok(None) };
             (2, u64::from(length))
         } else {
@@ -187,12 +188,12 @@ impl Scanner {
         };
         self.delimited = delimiter;
         if delimiter {
-            let empty = Broken::Protocol("a delimiter that is not empty");
-            return if length == 0 { Ok(Some((head, None))) } else { Err(empty) };
+            let not_empty = ConnectionError::Protocol("a delimiter that is not empty");
+            return if length == 0 { Ok(Some((header, None))) } else { Err(not_empty) };
         }
         let fitting = usize::try_from(length).ok().filter(|length| *length <= limit);
-        let length = fitting.ok_or(Broken::TooLong { bytes: length, limit })?;
-        Ok(Some((head, Some(Body { left: length, length }))))
+        let length = fitting.ok_or(ConnectionError::TooLong { bytes: length, limit })?;
+        Ok(Some((header, Some(Body { left: length, length }))))
     }
 }
 
@@ -212,15 +213,19 @@ mod tests {
         }
     }
 
-    /// All of `stream`, byte by byte: what passes, and how many messages.
-    fn drip(kind: Kind, stream: &[u8], limit: usize) -> Result<(Vec<u8>, usize, usize), Broken> {
-        let mut scanner = Scanner::new(kind);
+    /// Scans all of `stream`, byte by byte: what is forwarded, and how many messages.
+    fn drip(
+        socket_type: SocketType,
+        stream: &[u8],
+        limit: usize,
+    ) -> Result<(Vec<u8>, usize, usize), ConnectionError> {
+        let mut scanner = Scanner::new(socket_type);
         let (mut held, mut passed, mut messages, mut bytes) = (Vec::new(), Vec::new(), 0, 0);
         for byte in stream {
             held.push(*byte);
             let scanned = scanner.scan(&held, limit);
-            if let Some(broken) = scanned.broken {
-                return Err(broken);
+            if let Some(error) = scanned.error {
+                return Err(error);
             }
             passed.extend(held.drain(..scanned.pass));
             messages += scanned.messages;
@@ -234,38 +239,38 @@ mod tests {
     }
 
     #[test]
-    fn whole_streams_pass_in_any_cut() {
+    fn a_stream_is_forwarded_however_it_is_split() {
         let mut dealer = b"\x00\x03abc\x00\x00".to_vec();
         dealer.extend(long(300));
         dealer.extend([7; 300]);
-        let whole = Scanned { pass: dealer.len(), messages: 3, bytes: 303, broken: None };
-        assert_eq!(Scanner::new(Kind::Dealer).scan(&dealer, 300), whole);
-        assert_eq!(drip(Kind::Dealer, &dealer, 300), Ok((dealer.clone(), 3, 303)));
+        let whole = Scanned { pass: dealer.len(), messages: 3, bytes: 303, error: None };
+        assert_eq!(Scanner::new(SocketType::Dealer).scan(&dealer, 300), whole);
+        assert_eq!(drip(SocketType::Dealer, &dealer, 300), Ok((dealer.clone(), 3, 303)));
 
         let req = b"\x01\x00\x00\x02ab\x01\x00\x00\x00";
-        assert_eq!(drip(Kind::Req, req, 300), Ok((req.to_vec(), 2, 2)));
+        assert_eq!(drip(SocketType::Req, req, 300), Ok((req.to_vec(), 2, 2)));
     }
 
     #[test]
-    fn no_byte_of_a_bad_head_passes_and_all_before_it_does() {
-        let bad = |kind, good: &[u8], head: &[u8]| {
-            let scanned = Scanner::new(kind).scan(&[good, head].concat(), 300);
-            assert_eq!(scanned.pass, good.len(), "{head:?}");
-            scanned.broken.expect("broken")
+    fn no_byte_of_a_bad_header_is_forwarded_and_all_before_it_is() {
+        let bad = |socket_type, good: &[u8], header: &[u8]| {
+            let scanned = Scanner::new(socket_type).scan(&[good, header].concat(), 300);
+            assert_eq!(scanned.pass, good.len(), "{header:?}");
+            scanned.error.expect("an error")
         };
         for good in [&[][..], b"\x00\x03abc\x00\x00"] {
-            bad(Kind::Dealer, good, &long(1 << 40));
-            bad(Kind::Dealer, good, &long(u64::MAX));
-            bad(Kind::Dealer, good, b"\x01\x00\x00\x00");
-            bad(Kind::Dealer, good, b"\x04\x05READY");
-            bad(Kind::Dealer, good, b"\x08");
-            let too_long = Broken::TooLong { bytes: 301, limit: 300 };
-            assert_eq!(bad(Kind::Dealer, good, &long(301)), too_long);
+            bad(SocketType::Dealer, good, &long(1 << 40));
+            bad(SocketType::Dealer, good, &long(u64::MAX));
+            bad(SocketType::Dealer, good, b"\x01\x00\x00\x00");
+            bad(SocketType::Dealer, good, b"\x04\x05READY");
+            bad(SocketType::Dealer, good, b"\x08");
+            let too_long = ConnectionError::TooLong { bytes: 301, limit: 300 };
+            assert_eq!(bad(SocketType::Dealer, good, &long(301)), too_long);
         }
-        bad(Kind::Req, b"", b"\x00\x02ab");
-        bad(Kind::Req, b"", b"\x01\x01a");
-        bad(Kind::Req, b"\x01\x00", b"\x01\x00");
-        let part = Scanner::new(Kind::Dealer).scan(&long(1 << 40)[..5], 300);
+        bad(SocketType::Req, b"", b"\x00\x02ab");
+        bad(SocketType::Req, b"", b"\x01\x01a");
+        bad(SocketType::Req, b"\x01\x00", b"\x01\x00");
+        let part = Scanner::new(SocketType::Dealer).scan(&long(1 << 40)[..5], 300);
         assert_eq!(part, Scanned::default());
     }
 }

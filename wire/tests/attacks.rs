@@ -1,5 +1,5 @@
-//! Peers that do not speak ZeroMQ, or speak it to do harm. One test, so that the memory measured is
-//! that of these attacks.
+//! Peers that do not speak ZeroMQ, or that attack with it. One test, so that it measures the memory of
+//! these attacks only.
 
 #![expect(clippy::expect_used, reason = "tests end at the first surprise")]
 #![expect(clippy::print_stdout, reason = "the figures are worth seeing")]
@@ -31,12 +31,12 @@ fn resident_bytes() -> u64 {
 
 async fn call(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut stream = within(TcpStream::connect(address)).await.expect("connected");
-    // May fail once the guard has seen enough.
+    // It fails if the listener has already disconnected.
     let _ = stream.write_all(bytes).await;
     stream
 }
 
-/// A peer that does nothing but good, all the while.
+/// A well-behaved peer that exchanges messages during the attacks.
 struct Good {
     rounds: Arc<AtomicU64>,
     slowest_us: Arc<AtomicU64>,
@@ -63,7 +63,7 @@ impl Good {
         Self { rounds, slowest_us, stop, task }
     }
 
-    /// What the good peer has seen, after it went on for a little longer.
+    /// Checks that the good peer goes on, that a new peer is served, and how much memory is used.
     async fn check(&self, attack: &str, echo: &Echo, before: u64) {
         let seen = self.rounds.load(Ordering::Relaxed);
         within(async {
@@ -72,7 +72,8 @@ impl Good {
             }
         })
         .await;
-        let mut newcomer = within(Dealer::connect(&connect(echo.address))).await.expect("welcome");
+        let mut newcomer =
+            within(Dealer::connect(&connect(echo.address))).await.expect("connected");
         within(newcomer.send(Bytes::from_static(b"new"))).await.expect("sent");
         within(newcomer.recv()).await.expect("echoed");
         let growth = resident_bytes().saturating_sub(before);
@@ -90,7 +91,7 @@ fn config() -> ListenConfig {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn attacks_change_nothing_for_the_process_and_for_good_peers() {
+async fn attacks_affect_neither_the_process_nor_good_peers() {
     let echo = Echo::start(config()).await;
     let good = Good::start(echo.address).await;
     let address = echo.address;
@@ -134,17 +135,17 @@ async fn attacks_change_nothing_for_the_process_and_for_good_peers() {
     .await;
 }
 
-/// A terabyte claimed before the handshake, in its midst and after it, in messages and commands.
+/// Claims a terabyte before, during and after the handshake, in messages and commands.
 async fn terabytes(address: SocketAddr) {
     for length in [1 << 40, 1 << 63, u64::MAX, (64 << 20) + 1] {
         for flags in [0, 1, 4] {
-            let head = long_frame(flags, length);
+            let header = long_frame(flags, length);
             for start in [&[][..], &greeting()] {
-                let mut stream = call(address, &[start, &head, &[0; 100]].concat()).await;
+                let mut stream = call(address, &[start, &header, &[0; 100]].concat()).await;
                 until_closed(&mut stream).await;
             }
             let mut stream = raw_dealer(address).await;
-            let _ = stream.write_all(&head).await;
+            let _ = stream.write_all(&header).await;
             until_closed(&mut stream).await;
         }
     }
@@ -153,7 +154,7 @@ async fn terabytes(address: SocketAddr) {
 async fn garbage(address: SocketAddr, noise: &mut Noise) {
     let mut cases: Vec<Vec<u8>> =
         (0..100).map(|_| [&[0x40], &*noise.bytes(3000)].concat()).collect();
-    // Parts without end, commands, a delimiter where none belongs, a READY again.
+    // Endless parts, commands, an unexpected delimiter, a second READY.
     cases.push(b"\x01\x00".repeat(10_000));
     cases.push(b"\x04\x05\x04PING".repeat(1000));
     cases.push(b"\x01\x00\x00\x05hello".to_vec());
@@ -172,7 +173,7 @@ async fn garbage(address: SocketAddr, noise: &mut Noise) {
     }
 }
 
-/// So many connections, three hundred of them open at any time.
+/// Opens `count` connections, at most 300 at a time.
 async fn connects(address: SocketAddr, count: usize, bytes: &[u8]) {
     let mut open = VecDeque::new();
     for _ in 0..count {
@@ -183,7 +184,7 @@ async fn connects(address: SocketAddr, count: usize, bytes: &[u8]) {
     }
 }
 
-/// So many that go as far as the zeromq crate.
+/// Opens `count` connections that are registered with the zeromq crate.
 async fn handshakes(address: SocketAddr, count: usize) {
     let mut open = VecDeque::new();
     for _ in 0..count {

@@ -1,4 +1,4 @@
-//! Nothing is lost over many connections, as long as what was not acknowledged is sent again.
+//! No message is lost over many connections if unacknowledged ones are sent again.
 
 #![expect(clippy::expect_used, reason = "tests end at the first surprise")]
 
@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use belljar_wire::{Backoff, Broken, Dealer, Incoming, Req, Router};
+use belljar_wire::{ConnectionError, Dealer, Incoming, Req, Router};
 use bytes::Bytes;
 use support::{connect, listen, within, within_seconds};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,7 +18,7 @@ const MESSAGES: u64 = 100_000;
 const CUTS: u64 = 50;
 const WINDOW: usize = 500;
 
-/// A network that can be cut: all its connections end when the number in the watch changes.
+/// A network whose connections are all reset when the number in the watch changes.
 async fn network(to: SocketAddr) -> (SocketAddr, watch::Sender<u64>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("bound");
@@ -32,7 +32,7 @@ async fn network(to: SocketAddr) -> (SocketAddr, watch::Sender<u64>) {
                 tokio::select! {
                     _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
                     _ = cuts.changed() => {
-                        // Reset, not closed: whatever is on the way is lost.
+                        // Reset, not closed: bytes in transit are lost.
                         let _ = near.set_zero_linger();
                         let _ = far.set_zero_linger();
                     }
@@ -43,7 +43,7 @@ async fn network(to: SocketAddr) -> (SocketAddr, watch::Sender<u64>) {
     (address, cut)
 }
 
-/// Counts what arrives, says how often each, and cuts the network every so often.
+/// Counts how often each message arrives, and cuts the network again and again.
 async fn count(mut router: Router, cut: watch::Sender<u64>) -> (Vec<u8>, u64) {
     let (sender, mut seen, mut distinct, mut gone) =
         (router.sender(), vec![0; MESSAGES as usize], 0, 0);
@@ -62,11 +62,11 @@ async fn count(mut router: Router, cut: watch::Sender<u64>) -> (Vec<u8>, u64) {
                     cut.send_modify(|cuts| *cuts += 1);
                 }
             }
-            Incoming::Gone(..) => gone += 1,
+            Incoming::Disconnected(..) => gone += 1,
         }
     }
-    // The last acknowledgements are on their way; the client ends the connection.
-    while !matches!(within(router.recv()).await, Some(Incoming::Gone(..)) | None) {}
+    // The last acknowledgements are in transit; the client closes the connection.
+    while !matches!(within(router.recv()).await, Some(Incoming::Disconnected(..)) | None) {}
     (seen, gone + 1)
 }
 
@@ -77,15 +77,15 @@ async fn a_dealer_loses_nothing_over_fifty_cuts() {
     let counting = tokio::spawn(count(router, cut));
     let sending = tokio::spawn(async move {
         let (mut next, mut unacknowledged, mut connections) = (0, VecDeque::new(), 0_u64);
-        let mut backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(50));
+
         while next < MESSAGES || !unacknowledged.is_empty() {
             let Ok(mut dealer) = Dealer::connect(&connect(address)).await else {
-                tokio::time::sleep(backoff.pause()).await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
                 continue;
             };
-            backoff.reset();
             connections += 1;
-            let _: Result<(), Broken> = session(&mut dealer, &mut next, &mut unacknowledged).await;
+            let _: Result<(), ConnectionError> =
+                session(&mut dealer, &mut next, &mut unacknowledged).await;
         }
         connections
     });
@@ -97,12 +97,13 @@ async fn a_dealer_loses_nothing_over_fifty_cuts() {
     assert!(connections >= CUTS, "{connections}");
 }
 
-/// Sends first what was not acknowledged, then what is next, until all is or the connection breaks.
+/// Sends the unacknowledged messages, then the next ones, until all are acknowledged or the
+/// connection fails.
 async fn session(
     dealer: &mut Dealer,
     next: &mut u64,
     unacknowledged: &mut VecDeque<u64>,
-) -> Result<(), Broken> {
+) -> Result<(), ConnectionError> {
     let bytes = |number: u64| Bytes::from([&number.to_be_bytes()[..], &[0; 92]].concat());
     for number in unacknowledged.iter() {
         dealer.send(bytes(*number)).await?;
@@ -118,7 +119,7 @@ async fn session(
         }
         let answer = within(dealer.recv()).await?;
         let number = u64::from_be_bytes(answer[..8].try_into().expect("eight bytes"));
-        // In order, with some acknowledged before the cut and again after it.
+        // In order. Some were acknowledged before the cut and are again.
         if unacknowledged.front() == Some(&number) {
             unacknowledged.pop_front();
         }

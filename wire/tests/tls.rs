@@ -1,4 +1,4 @@
-//! TLS with mutual authentication: who is signed by the authority gets in, and nobody else.
+//! TLS with mutual authentication: only peers whose certificate the authority signed can connect.
 
 #![expect(clippy::expect_used, reason = "tests end at the first surprise")]
 
@@ -21,7 +21,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
-/// An authority and one certificate by it, in files.
+/// The files of a key and a certificate that the authority signed.
 fn identity(directory: &Path, name: &str, authority: &Authority) -> TlsFiles {
     let path = |end: &str| directory.join(format!("{name}-{end}.pem"));
     let key = KeyPair::generate().expect("a key");
@@ -58,7 +58,7 @@ fn with_tls(echo: &Echo, files: TlsFiles) -> ConnectConfig {
 }
 
 #[tokio::test]
-async fn both_sides_signed_by_the_authority_understand_each_other() {
+async fn two_sides_of_one_authority_connect() {
     let (directory, ours) = (TempDir::new().expect("made"), authority());
     let echo = echo(&directory, &ours).await;
     let config = with_tls(&echo, identity(directory.path(), "client", &ours));
@@ -74,22 +74,22 @@ async fn both_sides_signed_by_the_authority_understand_each_other() {
 }
 
 #[tokio::test]
-async fn strangers_are_refused_on_both_sides() {
+async fn certificates_of_another_authority_are_refused_on_both_sides() {
     let (directory, ours, theirs) = (TempDir::new().expect("made"), authority(), authority());
     let echo = echo(&directory, &ours).await;
 
-    // Another authority: neither believes the other.
-    let config = with_tls(&echo, identity(directory.path(), "stranger", &theirs));
+    // Another authority: neither side trusts the other.
+    let config = with_tls(&echo, identity(directory.path(), "other", &theirs));
     let refused = within(Dealer::connect(&config)).await;
     assert!(matches!(refused, Err(ConnectError::Unreachable(..))), "{refused:?}");
 
-    // Believes the server, but is signed by another authority.
+    // Trusts the server, but another authority signed its certificate.
     let mut files = identity(directory.path(), "impostor", &theirs);
     std::fs::write(&files.authority, &ours.pem).expect("written");
     let refused = within(Dealer::connect(&with_tls(&echo, files.clone()))).await;
     assert!(refused.is_err(), "{refused:?}");
 
-    // No TLS at all, and TLS where there is none.
+    // No TLS, and TLS to a router without it.
     let refused = within(Dealer::connect(&connect(echo.address))).await;
     assert!(refused.is_err(), "{refused:?}");
     let plain = Echo::start(listen()).await;
@@ -112,7 +112,7 @@ async fn a_client_without_a_certificate_is_refused() {
         .with_no_client_auth();
     let stream = TcpStream::connect(echo.address).await.expect("connected");
     let name = ServerName::try_from("127.0.0.1").expect("valid");
-    // The server's refusal comes after the client believes that all is well.
+    // The server refuses only after the client's handshake has succeeded.
     let mut stream =
         within(TlsConnector::from(Arc::new(config)).connect(name, stream)).await.expect("half way");
     let _ = stream.write_all(&support::greeting()).await;
@@ -122,7 +122,7 @@ async fn a_client_without_a_certificate_is_refused() {
 }
 
 #[tokio::test]
-async fn files_that_do_not_fit_are_named() {
+async fn a_missing_file_is_named() {
     let (directory, ours) = (TempDir::new().expect("made"), authority());
     let mut config = listen();
     let mut files = identity(directory.path(), "server", &ours);

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -14,10 +15,13 @@ use crate::executor::{Executor, Instance, Started};
 
 /// Failed starts in a row after which the class is reported down. A single one may be a passing trouble.
 const FAILURES_TO_DOWN: u32 = 3;
-/// The pause after the first failed start; it doubles with each.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// The longest pause between two starts.
+const MAX_START_DELAY: Duration = Duration::from_secs(15);
+/// The pauses after failed starts.
+const START_BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(100))
+    .with_max_delay(MAX_START_DELAY)
+    .without_max_times();
 
 /// Whether instances of the class start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,12 +109,12 @@ struct Starter {
 
 impl Starter {
     async fn run(self) {
-        let mut failures = 0;
+        let (mut failures, mut delays) = (0, START_BACKOFF.build());
         // The permit comes first: an instance is not started before the last one is taken.
         while let Ok(permit) = self.sender.reserve().await {
             match self.executor.start().await {
                 Ok(Started { instance, info }) => {
-                    failures = 0;
+                    (failures, delays) = (0, START_BACKOFF.build());
                     permit.send(instance);
                     self.set(Status::Up(info)).await;
                 }
@@ -122,8 +126,7 @@ impl Starter {
                     if failures >= FAILURES_TO_DOWN {
                         self.set(Status::Down(reason)).await;
                     }
-                    let pause = FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(16));
-                    sleep(pause.min(LONGEST_PAUSE)).await;
+                    sleep(delays.next().unwrap_or(MAX_START_DELAY)).await;
                 }
             }
         }

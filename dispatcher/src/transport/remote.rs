@@ -11,7 +11,7 @@ use belljar_core::message::{RejectReason, decode, encode};
 use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, CallVerdict};
 use belljar_core::task::{TaskAttempt, TaskClass};
 use belljar_store::record::{Timestamp, WorkerRecord};
-use belljar_wire::{Callers, Incoming, ListenConfig, Router, RouterSender, SendError};
+use belljar_wire::{Authentication, Incoming, ListenConfig, Router, RouterSender, SendError};
 
 use super::sessions::{Command, Sessions};
 use crate::config::RemoteConfig;
@@ -42,8 +42,8 @@ impl Remote {
         config: RemoteConfig,
     ) -> Result<Self, DispatcherError> {
         let RemoteConfig { listen, mode, secret, heartbeat, listening } = config;
-        let callers = if secret.is_some() { Callers::WithSecret } else { Callers::Anyone };
-        let router = Router::bind(ListenConfig { callers, ..listen }).await?;
+        let authentication = if secret.is_some() { Authentication::SharedSecret } else { Authentication::None };
+        let router = Router::bind(ListenConfig { authentication, ..listen }).await?;
         tracing::info!(address = %router.local_addr(), %mode, "waiting for workers");
         if let Some(listening) = listening {
             // Whoever wanted to know may have left.
@@ -101,7 +101,7 @@ impl Remote {
                     gone.into_iter().collect()
                 }
             },
-            Incoming::Gone(peer, reason) => {
+            Incoming::Disconnected(peer, reason) => {
                 tracing::debug!(%peer, %reason, "connection ended");
                 self.sessions.gone(peer, now).into_iter().collect()
             }
@@ -145,7 +145,7 @@ impl Remote {
                 }
                 Command::Say(peer, batch) => match self.sender.try_send(peer, encode(&batch)) {
                     // What was on it is found missing when the worker registers again.
-                    Ok(()) | Err(SendError::Gone) => {}
+                    Ok(()) | Err(SendError::Disconnected) => {}
                     Err(error @ (SendError::Full | SendError::TooLong { .. })) => {
                         tracing::warn!(%peer, %error, "cutting the connection");
                         self.sender.disconnect(peer);

@@ -11,7 +11,7 @@ use belljar_core::task::{CodeHash, TaskLimits, Priority, TaskSpec, TaskStatus};
 use belljar_dispatcher::{Config, DispatcherError, RemoteConfig, Workers};
 use belljar_store::record::{FunctionRecord, NewTask, TaskResult, Timestamp};
 use belljar_store::{Subscription, Store, StoreConfig, Topic};
-use belljar_wire::{Callers, ConnectConfig, Endpoint, ListenConfig, ListenError};
+use belljar_wire::{Authentication, ConnectConfig, Endpoint, ListenConfig, ListenError};
 use belljar_worker::transport::{WorkerConfig, WorkerError};
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -72,7 +72,7 @@ impl Dispatcher {
     ) -> Self {
         let begin = Instant::now();
         loop {
-            let listen = ListenConfig::new(Endpoint::new("127.0.0.1", port), Callers::Anyone);
+            let listen = ListenConfig::new(Endpoint::new("127.0.0.1", port), Authentication::None);
             let (listening, address) = oneshot::channel();
             let remote = RemoteConfig { listening: Some(listening), ..config(listen) };
             let config = Config {

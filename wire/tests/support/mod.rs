@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use belljar_wire::{
-    Callers, ConnectConfig, Endpoint, Incoming, ListenConfig, Router, RouterSender,
+    Authentication, ConnectConfig, Endpoint, Incoming, ListenConfig, Router, RouterSender,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -24,7 +24,7 @@ pub(crate) async fn within_seconds<T>(seconds: u64, future: impl Future<Output =
 
 /// The configuration of a router on a free port of loopback.
 pub(crate) fn listen() -> ListenConfig {
-    ListenConfig::new(Endpoint::new("127.0.0.1", 0), Callers::Anyone)
+    ListenConfig::new(Endpoint::new("127.0.0.1", 0), Authentication::None)
 }
 
 /// The configuration of a client of this address.
@@ -34,9 +34,9 @@ pub(crate) fn connect(address: SocketAddr) -> ConnectConfig {
 
 /// A router that admits every peer and sends everything back.
 pub(crate) struct Echo {
-    /// Where it listens.
+    /// Its address.
     pub(crate) address: SocketAddr,
-    /// To count its peers.
+    /// Counts its peers.
     pub(crate) sender: RouterSender,
     task: JoinHandle<()>,
 }
@@ -77,7 +77,7 @@ pub(crate) fn greeting() -> Vec<u8> {
 pub(crate) const READY: &[u8] =
     b"\x04\x2d\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\x04evil";
 
-/// The head of a frame of this length.
+/// The header of a frame of this length.
 pub(crate) fn long_frame(flags: u8, length: u64) -> Vec<u8> {
     [&[flags | 2][..], &length.to_be_bytes()].concat()
 }

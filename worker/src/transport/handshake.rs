@@ -6,7 +6,7 @@ use belljar_core::message::{
     FromDispatcher, FromWorker, RejectReason, SessionId, VERSION, WorkerRegistration, accepts,
     decode, encode,
 };
-use belljar_wire::{Broken, ConnectError, Dealer, Req};
+use belljar_wire::{ConnectionError, ConnectError, Dealer, Req};
 use bytes::Bytes;
 use tokio::time::timeout;
 
@@ -66,9 +66,9 @@ impl From<Rejected> for Ended {
     }
 }
 
-impl From<Broken> for Ended {
-    fn from(broken: Broken) -> Self {
-        Self::broken(broken)
+impl From<ConnectionError> for Ended {
+    fn from(error: ConnectionError) -> Self {
+        Self::broken(error)
     }
 }
 
@@ -102,18 +102,18 @@ fn refused(reason: RejectReason, text: String) -> Ended {
 /// A socket that sends a request and receives the reply.
 pub(crate) trait Ask {
     /// Sends `request` and waits for the next message.
-    async fn ask(&mut self, request: Bytes, deadline: Duration) -> Result<Bytes, Broken>;
+    async fn ask(&mut self, request: Bytes, deadline: Duration) -> Result<Bytes, ConnectionError>;
 }
 
 impl Ask for Dealer {
-    async fn ask(&mut self, request: Bytes, deadline: Duration) -> Result<Bytes, Broken> {
+    async fn ask(&mut self, request: Bytes, deadline: Duration) -> Result<Bytes, ConnectionError> {
         self.send(request).await?;
-        timeout(deadline, self.recv()).await.map_err(|_| Broken::Stalled)?
+        timeout(deadline, self.recv()).await.map_err(|_| ConnectionError::TimedOut)?
     }
 }
 
 impl Ask for Req {
-    async fn ask(&mut self, request: Bytes, deadline: Duration) -> Result<Bytes, Broken> {
+    async fn ask(&mut self, request: Bytes, deadline: Duration) -> Result<Bytes, ConnectionError> {
         self.exchange(request, deadline).await
     }
 }

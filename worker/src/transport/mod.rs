@@ -28,9 +28,9 @@ mod session;
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use belljar_core::id::WorkerId;
 use belljar_core::message::DeliveryMode;
-use belljar_wire::Backoff;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +43,17 @@ use push::PushConnection;
 
 /// How long the last results may take to arrive, after the drain.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The longest pause between two connections, without its random part.
+const MAX_RECONNECT_DELAY: Duration = Duration::from_millis(500);
+/// The pauses between connections. The random part is up to the pause itself, so that the workers of
+/// one dispatcher do not return all at once. Even the longest is shorter than the time after which the
+/// dispatcher gives the worker's tasks to others.
+const RECONNECT_BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(25))
+    .with_max_delay(MAX_RECONNECT_DELAY)
+    .with_jitter()
+    .without_max_times();
 
 /// A connection that lasted this long makes up for those that failed before it.
 const LASTING: Duration = Duration::from_secs(1);
@@ -69,7 +80,7 @@ pub async fn run(config: WorkerConfig, shutdown: CancellationToken) -> Result<()
 }
 
 async fn serve(client: &mut WorkerClient, config: &WorkerConfig) -> Result<(), WorkerError> {
-    let mut backoff = Backoff::default();
+    let mut delays = RECONNECT_BACKOFF.build();
     let mut warned = false;
     loop {
         if client.is_done() {
@@ -87,7 +98,7 @@ async fn serve(client: &mut WorkerClient, config: &WorkerConfig) -> Result<(), W
             Ended::Disconnected { reason } => {
                 // One that ends at once is no success, however far it got.
                 if begun.elapsed() >= LASTING {
-                    backoff.reset();
+                    delays = RECONNECT_BACKOFF.build();
                     warned = false;
                 }
                 reason
@@ -97,7 +108,7 @@ async fn serve(client: &mut WorkerClient, config: &WorkerConfig) -> Result<(), W
             tracing::warn!(endpoint = %config.endpoint.endpoint, "{reason}; trying again");
             warned = true;
         }
-        client.meanwhile(sleep(backoff.pause())).await;
+        client.meanwhile(sleep(delays.next().unwrap_or(MAX_RECONNECT_DELAY))).await;
     }
 }
 

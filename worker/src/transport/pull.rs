@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use belljar_core::message::{FromWorker, WorkerRegistration, encode};
-use belljar_wire::{Broken, Req};
+use belljar_wire::{ConnectionError, Req};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
@@ -17,7 +17,7 @@ use super::handshake::{Connection, Ended, MISSED, Welcome, register};
 pub(crate) struct PullConnection {
     announced: Announced,
     idle: Vec<Req>,
-    waiting: JoinSet<(Req, Result<Bytes, Broken>)>,
+    waiting: JoinSet<(Req, Result<Bytes, ConnectionError>)>,
     deadline: Duration,
 }
 

@@ -318,7 +318,7 @@ mod tests {
         let registration = session.registration(8);
         let register = FromWorker::Register { registration: registration.clone(), proof: None };
         let bytes = belljar_core::message::encode(&[register]).len();
-        assert!(bytes < belljar_wire::Limits::default().first_message_bytes, "{bytes}");
+        assert!(bytes < belljar_wire::PeerLimits::default().first_message_bytes, "{bytes}");
         let mut announced = session.welcomed(SessionId::random(), &registration);
         let sent = session.messages(&mut announced, 8);
         assert!(matches!(&sent[0], FromWorker::InFlight(held) if held.len() == 10_000), "{sent:?}");

@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// How the directories are called, before what tells them apart.
+/// Begins the names of the directories.
 const PREFIX: &str = "belljar-zmq-";
 const SOCKET: &str = "zmq";
-/// A socket so young may belong to a process that is just about to listen on it.
-const YOUNG: Duration = Duration::from_secs(60);
+/// A younger directory may belong to a process that is about to listen in it.
+const MIN_ABANDONED_AGE: Duration = Duration::from_secs(60);
 
-/// A listening unix socket in a directory of its own (mode 0700), which goes with the `TempDir`.
+/// A listening unix socket in a directory of its own (mode 0700), which is removed with the `TempDir`.
 pub(crate) fn listen() -> io::Result<(TempDir, PathBuf, UnixListener)> {
     listen_in(&std::env::temp_dir())
 }
 
 fn listen_in(parent: &Path) -> io::Result<(TempDir, PathBuf, UnixListener)> {
-    clear_away(parent);
-    // Given at its making, so that there is no moment in which it is open.
+    remove_abandoned(parent);
+    // Set at creation, so that the directory is never open to others.
     let mode = std::fs::Permissions::from_mode(0o700);
     let directory = tempfile::Builder::new().prefix(PREFIX).permissions(mode).tempdir_in(parent)?;
     let path = directory.path().join(SOCKET);
@@ -30,12 +30,12 @@ fn listen_in(parent: &Path) -> io::Result<(TempDir, PathBuf, UnixListener)> {
     Ok((directory, path, listener))
 }
 
-/// Removes what killed processes left behind: nobody answers at their sockets any more. By asking, and
-/// not by a process id, which means something else in another container that shares the directory.
-fn clear_away(parent: &Path) {
+/// Removes the directories of killed processes: nobody accepts at their sockets any more. A process id
+/// would not tell, because it means something else in another container that shares the directory.
+fn remove_abandoned(parent: &Path) {
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(PREFIX) && is_abandoned(&entry.path()) {
-            // Another user's, or another process was quicker: neither is ours to mend.
+            // It fails for another user's directory, and if another process was quicker. Both are fine.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
@@ -43,7 +43,7 @@ fn clear_away(parent: &Path) {
 
 fn is_abandoned(directory: &Path) -> bool {
     let age = directory.metadata().and_then(|meta| meta.modified()).map(|at| at.elapsed());
-    let is_old = matches!(age, Ok(Ok(age)) if age > YOUNG);
+    let is_old = matches!(age, Ok(Ok(age)) if age > MIN_ABANDONED_AGE);
     is_old
         && UnixStream::connect(directory.join(SOCKET))
             .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
@@ -57,22 +57,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_killed_processes_left_goes_and_what_is_used_stays() {
+    fn directories_of_killed_processes_are_removed_and_used_ones_kept() {
         let parent = tempfile::tempdir().expect("a directory");
         let (used, path, _listener) = listen_in(parent.path()).expect("listens");
-        let (left, _, listener) = listen_in(parent.path()).expect("listens");
+        let (abandoned, _, listener) = listen_in(parent.path()).expect("listens");
         let (young, _, other) = listen_in(parent.path()).expect("listens");
-        // As a kill leaves it: the socket's file without anybody behind it.
-        let (left, young) = (left.keep(), young.keep());
+        // As a kill leaves it: the socket's file without a listener.
+        let (abandoned, young) = (abandoned.keep(), young.keep());
         drop((listener, other));
         let hour_ago = SystemTime::now() - Duration::from_secs(3600);
-        for directory in [used.path(), &left] {
-            let directory = File::open(directory).expect("there");
+        for directory in [used.path(), &abandoned] {
+            let directory = File::open(directory).expect("exists");
             directory.set_modified(hour_ago).expect("set");
         }
         let _next = listen_in(parent.path()).expect("listens");
-        assert!(!left.exists());
+        assert!(!abandoned.exists());
         assert!(young.exists() && path.exists());
-        UnixStream::connect(path).expect("it is still reached");
+        UnixStream::connect(path).expect("still reachable");
     }
 }
