@@ -1,4 +1,4 @@
-//! What a dispatcher is told at its start.
+//! The configuration of a dispatcher.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,21 +8,21 @@ use belljar_wire::ListenConfig;
 use belljar_worker::config::PoolConfig;
 use tokio::sync::oneshot;
 
-/// After how much silence each side says that it lives, unless told otherwise.
+/// The default interval of heartbeats between dispatcher and worker.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// A dispatcher's configuration.
 #[derive(Debug)]
 pub struct Config {
-    /// Where the work is done.
+    /// Where tasks run.
     pub workers: Workers,
     /// The name of this machine, for the list of workers.
     pub host: String,
-    /// How long running calls may go on after shutdown was asked for.
+    /// How long running calls may go on after shutdown is requested.
     pub drain_timeout: Duration,
 }
 
-/// Where the work is done.
+/// Where tasks run.
 #[derive(Debug)]
 pub enum Workers {
     /// In a pool of slots inside the dispatcher (local mode).
@@ -31,24 +31,23 @@ pub enum Workers {
     Remote(Box<RemoteConfig>),
 }
 
-/// How worker processes are served.
+/// How a dispatcher serves worker processes.
 #[derive(Debug)]
 pub struct RemoteConfig {
-    /// The port. Who gets in follows from `secret`, whatever `authentication` says.
+    /// The port. Its `authentication` follows from `secret`.
     pub listen: ListenConfig,
-    /// Which workers are welcome.
+    /// How tasks get to the workers.
     pub mode: DeliveryMode,
-    /// What a worker must hold, and is shown to be held here. Without one only loopback is served.
+    /// The secret that both sides must hold. Without one the port is opened on loopback only.
     pub secret: Option<Secret>,
-    /// After how much silence each side says that it lives; after three times as much a worker is
-    /// lost.
+    /// Each side sends a heartbeat after so much silence. After three times as much a worker is lost.
     pub heartbeat: Duration,
-    /// Is told the address once the port is open.
+    /// Gets the address once the port is open.
     pub listening: Option<oneshot::Sender<SocketAddr>>,
 }
 
 impl RemoteConfig {
-    /// With the usual heartbeat, telling nobody.
+    /// With the default heartbeat, and without a receiver of the address.
     #[must_use]
     pub const fn new(listen: ListenConfig, mode: DeliveryMode, secret: Option<Secret>) -> Self {
         Self { listen, mode, secret, heartbeat: HEARTBEAT, listening: None }

@@ -1,4 +1,4 @@
-//! What the scheduler hears and what it answers.
+//! The events and the actions of the scheduler.
 
 use std::time::Duration;
 
@@ -6,78 +6,77 @@ use belljar_core::id::{TaskId, WorkerId};
 use belljar_core::invocation::Invocation;
 use belljar_core::outcome::Report;
 use belljar_core::task::{TaskAttempt, TaskClass};
-use belljar_store::record::{ClaimedTask, Completion, Leased, Requeued, Demand};
+use belljar_store::record::{ClaimedTask, Completion, Demand, Leased, Requeued};
 
 /// Something happened.
 #[derive(Debug)]
-pub enum Event {
-    /// A worker is there and takes calls.
-    Joined(NewWorker),
+pub enum SchedulerEvent {
+    /// A worker has joined, or its classes have changed.
+    WorkerJoined(WorkerCapacity),
     /// A worker takes another number of calls at once than before.
-    Resized {
+    WindowChanged {
         /// The worker.
         worker: WorkerId,
-        /// How many it takes now.
+        /// How many calls it takes now.
         window: usize,
     },
-    /// A worker is gone; whatever it ran is lost.
-    Left {
+    /// A worker has left or is lost, and with it the calls that it ran.
+    WorkerLeft {
         /// The worker.
         worker: WorkerId,
-        /// How that was noticed: the evidence of its tasks' lost attempts.
+        /// How that was noticed. It is the evidence of its tasks' lost attempts.
         reason: String,
     },
-    /// A worker ended calls.
+    /// Calls have ended at a worker.
     Reported {
         /// The worker.
         worker: WorkerId,
-        /// How they ended.
+        /// The outcomes.
         reports: Vec<Report>,
     },
     /// A worker gives back calls that it has not begun.
     Returned {
         /// The worker.
         worker: WorkerId,
-        /// The attempts given back.
+        /// The attempts.
         tasks: Vec<TaskAttempt>,
     },
-    /// The answer to [`Action::Claim`].
+    /// The answer to [`SchedulerAction::Claim`].
     Claimed(Vec<ClaimedTask>),
-    /// The store has given tasks that the last claim had room for; [`Event::Given`] follows.
-    Coming,
-    /// What was [`Event::Coming`], ready to be sent.
-    Given {
+    /// The store delivers tasks that the last claim had room for; [`SchedulerEvent::Delivered`] follows.
+    DeliveryAnnounced,
+    /// The tasks of an announced delivery, with their code.
+    Delivered {
         /// The tasks.
-        assignments: Vec<ClaimedTask>,
-        /// Whether the store gives no more before the next claim.
+        tasks: Vec<ClaimedTask>,
+        /// Whether the store delivers no more before the next claim.
         is_last: bool,
     },
-    /// [`Action::Claim`] or [`Action::Reconcile`] could not be carried out.
-    IntakeFailed,
+    /// [`SchedulerAction::Claim`] has failed.
+    ClaimFailed,
     /// Tasks were queued since the last claim found too few.
-    WorkArrived,
-    /// The connection to the store was lost and is back: claims may have been made whose answers
+    WorkAvailable,
+    /// The connection to the store was lost and is back: the store may have leased tasks in answers that
     /// never arrived.
-    Reconnected,
-    /// The answer to [`Action::Reconcile`]: what the store counts as being in this dispatcher's
-    /// hands.
-    Held(Vec<Leased>),
-    /// The store has taken what was said of these tasks.
-    Settled(Vec<TaskAttempt>),
-    /// A client wants this task stopped.
-    CancelWanted(TaskId),
+    StoreReconnected,
+    /// The answer to [`SchedulerAction::CompareLeases`].
+    Leased(Vec<Leased>),
+    /// The store has recorded the outcomes or the returns of these attempts.
+    Recorded(Vec<TaskAttempt>),
+    /// A client has cancelled this task.
+    CancelRequested(TaskId),
     /// Time has passed.
     Tick,
-    /// Take no more work.
-    DrainBegun,
+    /// Take no more tasks.
+    DrainStarted,
 }
 
-/// A worker that joins.
+/// What a worker can run.
 #[derive(Debug, Clone)]
-pub struct NewWorker {
-    /// Names it.
+pub struct WorkerCapacity {
+    /// The worker.
     pub id: WorkerId,
-    /// What it can run.
+    /// The classes that it serves.
     pub classes: Vec<TaskClass>,
     /// How many calls it runs at once.
     pub slots: usize,
@@ -88,14 +87,14 @@ pub struct NewWorker {
 /// Something to be done.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "under load nearly every action is the large one")]
-pub enum Action {
-    /// Claim tasks; at most one claim is under way. The store then waits for what it could not give;
-    /// where nothing is claimed, it is to wait no longer.
+pub enum SchedulerAction {
+    /// Claim tasks for this demand; at most one claim is under way. The store then delivers what it
+    /// could not find. Without demand it delivers no more.
     Claim(Vec<Demand>),
-    /// So many places have become free that the last claim did not count.
-    Freed(usize),
-    /// Ask the store what it counts as being in this dispatcher's hands. Never beside a claim.
-    Reconcile,
+    /// So many calls have ended that the last claim did not count.
+    CapacityFreed(usize),
+    /// Ask the store which tasks it has leased to this dispatcher. Never during a claim.
+    CompareLeases,
     /// Send calls to a worker.
     Send {
         /// The worker.
@@ -110,11 +109,14 @@ pub enum Action {
         /// The call.
         task: TaskAttempt,
     },
-    /// Publish how a task ended.
-    Finish(Completion),
+    /// Record the outcome of a task.
+    Complete(Completion),
     /// Queue a task again.
     Requeue(Requeued),
 }
 
-/// How long after its deadline a call that its worker has not ended is given up for it.
+/// How long after its deadline a call is given up that its worker has not ended.
 pub const DEADLINE_GRACE: Duration = Duration::from_secs(5);
+
+/// The worker in the record of a task that was never sent to one.
+pub(crate) const NO_WORKER: WorkerId = WorkerId::from_bytes([0; 16]);

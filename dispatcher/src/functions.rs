@@ -1,11 +1,11 @@
-//! The functions that this dispatcher has handed out lately, so that their bytes are read from the
-//! store once and not for every task.
+//! The code of the functions that this dispatcher has sent lately, so that it is read from the store
+//! once and not for every task.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use belljar_core::limits::CODE_CACHE_BYTES;
-use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, CallVerdict};
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
 use belljar_core::task::CodeHash;
 use belljar_store::Store;
 use belljar_store::record::{ClaimedTask, Completion};
@@ -14,13 +14,13 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use std::time::Duration;
 
+use crate::event::NO_WORKER;
 use crate::retry;
-use crate::scheduler::NO_WORKER;
 
-/// About how many functions fit, for sizing the cache's tables.
+/// About how many functions fit. It sizes the cache's tables.
 const CACHE_ENTRIES: usize = 10_000;
 
-/// A cheap clone: all clones share one cache.
+/// The cache. Clones are cheap and share it.
 #[derive(Clone)]
 pub(crate) struct Functions(Arc<Cache<CodeHash, Bytes, BySize>>);
 
@@ -38,28 +38,28 @@ impl Functions {
         Self(Arc::new(Cache::with_weighter(CACHE_ENTRIES, CODE_CACHE_BYTES as u64, BySize)))
     }
 
-    /// Puts each task together with its function. A task whose function the store has lost cannot
-    /// run: it comes back as ended.
+    /// Attaches the code to each task. A task whose function the store has lost cannot run: it is
+    /// returned with its outcome.
     pub(crate) async fn attach(
         &self,
         store: &Store,
         tasks: Vec<ClaimedTask>,
     ) -> (Vec<ClaimedTask>, Vec<Completion>) {
         let mut lost = HashSet::new();
-        let mut whole = Vec::with_capacity(tasks.len());
+        let mut complete = Vec::with_capacity(tasks.len());
         let mut ended = Vec::new();
         for mut task in tasks {
             let hash = task.invocation.spec.code;
             task.invocation.code =
                 if lost.contains(&hash) { None } else { self.code(store, hash).await };
             if task.invocation.code.is_some() {
-                whole.push(task);
+                complete.push(task);
             } else {
                 lost.insert(hash);
                 ended.push(without_function(&task));
             }
         }
-        (whole, ended)
+        (complete, ended)
     }
 
     async fn code(&self, store: &Store, hash: CodeHash) -> Option<Bytes> {

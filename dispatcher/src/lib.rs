@@ -1,4 +1,4 @@
-//! Hands stored tasks to workers and settles what comes back.
+//! Gives tasks from the store to workers and records their outcomes.
 //!
 //! One task owns everything: the scheduler's state, the transport to the workers, and at most one
 //! request of each kind to the store. What arrives while a request is under way forms the next batch,
@@ -6,21 +6,27 @@
 //!
 //! # Layout
 //!
-//! * [`config`]: what a dispatcher is told. * [`event`]: what the scheduler hears and answers.
-//! * [`scheduler`]: decides, purely. `fleet`: the workers and the choice among them.
-//! * `desk`: carries actions out: claims, results and heartbeats to and from the store.
-//! * `functions`: the code of functions, cached. `retry`: patience with the store.
+//! * [`config`]: the configuration.
+//! * [`error`]: the errors.
+//! * [`event`]: the events and actions of the scheduler.
+//! * [`scheduler`]: decides; pure.
+//! * `claim_state`: what the scheduler knows of its requests to the queue.
+//! * `worker_registry`: the workers and the choice among them.
+//! * `store_client`: carries out the actions that concern the store.
+//! * `functions`: a cache of functions' code.
+//! * `retry`: retries of store operations.
 //! * `transport`: the ways to workers: a pool in this process, or worker processes.
 
+mod claim_state;
 pub mod config;
-mod desk;
 pub mod error;
 pub mod event;
-mod fleet;
 mod functions;
 mod retry;
 pub mod scheduler;
+mod store_client;
 mod transport;
+mod worker_registry;
 
 use std::time::{Duration, Instant};
 
@@ -29,21 +35,21 @@ use belljar_store::{Store, Topic};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, RemoteConfig, Workers};
-use desk::Desk;
 pub use error::DispatcherError;
-use event::{Action, Event};
+use event::{SchedulerAction, SchedulerEvent};
 use scheduler::Scheduler;
+use store_client::StoreClient;
 use transport::Transport;
 
-/// How long the last results may take on their way to the store, after the drain.
-const SETTLE_TIME: Duration = Duration::from_secs(5);
+/// How long the last outcomes may take on their way to the store, after the drain.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs a dispatcher until `shutdown`, then lets running calls finish for as long as the
-/// configuration allows, gives the rest back, and leaves.
+/// Runs a dispatcher until `shutdown`. Then it lets running calls finish for as long as the
+/// configuration allows, gives the rest back, and leaves once the workers have their acknowledgements.
 ///
 /// # Errors
-/// The store cannot be subscribed to, or the port for workers not opened. Later failures are waited
-/// out.
+/// The store subscription fails, or the port for workers cannot be opened. Later failures of the store
+/// are retried.
 pub async fn run(
     config: Config,
     store: Store,
@@ -51,54 +57,59 @@ pub async fn run(
 ) -> Result<(), DispatcherError> {
     let id = DispatcherId::random();
     let topics = [Topic::Work, Topic::Cancel, Topic::Deliveries(id)];
-    let mut notices = store.subscribe(&topics).await?;
+    let mut store_events = store.subscribe(&topics).await?;
     let mut transport = Transport::start(id, config.workers).await?;
-    let mut desk = Desk::new(id, store, config.host);
+    let mut store_client = StoreClient::new(id, store, config.host);
     let mut scheduler = Scheduler::new();
     tracing::info!(dispatcher_id = %id, "dispatching");
 
     let mut drain_deadline = None;
-    while drain_deadline.is_none() || !(scheduler.is_idle() && desk.is_idle()) {
-        desk.beat_if_due(&transport);
+    while drain_deadline.is_none()
+        || !(scheduler.is_idle() && store_client.is_idle() && transport.is_idle())
+    {
+        store_client.send_heartbeat_if_due(&transport);
         let events = tokio::select! {
             events = transport.events() => events?,
-            event = desk.answer() => vec![event],
-            notice = notices.next() => desk.hear(notice).into_iter().collect(),
+            event = store_client.answer() => vec![event],
+            event = store_events.next() => {
+                store_client.handle_store_event(event).into_iter().collect()
+            }
             () = shutdown.cancelled(), if drain_deadline.is_none() => {
                 tracing::info!(held = scheduler.held(), "draining");
                 transport.drain(config.drain_timeout);
-                drain_deadline = Some(tokio::time::Instant::now() + config.drain_timeout + SETTLE_TIME);
-                vec![Event::DrainBegun]
+                let deadline = config.drain_timeout + RECORD_TIMEOUT;
+                drain_deadline = Some(tokio::time::Instant::now() + deadline);
+                vec![SchedulerEvent::DrainStarted]
             }
-            () = expired(drain_deadline) => break,
+            () = until(drain_deadline) => break,
         };
         let now = Instant::now();
         for event in events {
             match &event {
-                Event::Settled(settled) => transport.settled(settled),
-                // Whoever submits is refused what nobody is known to serve.
-                Event::Joined(_) => desk.beat_soon(),
+                SchedulerEvent::Recorded(recorded) => transport.recorded(recorded),
+                // Until the store knows its classes, submissions for them are refused.
+                SchedulerEvent::WorkerJoined(_) => store_client.send_heartbeat_soon(),
                 _ => {}
             }
             for action in scheduler.handle(event, now) {
                 match action {
-                    Action::Send { worker, invocations } => {
+                    SchedulerAction::Send { worker, invocations } => {
                         fail::fail_point!("leased");
                         transport.send(worker, invocations);
                     }
-                    Action::Stop { worker, task } => transport.stop(worker, task),
-                    action => desk.take(action),
+                    SchedulerAction::Stop { worker, task } => transport.stop(worker, task),
+                    action => store_client.apply(action),
                 }
             }
         }
         transport.flush();
     }
-    desk.retire().await;
+    tokio::join!(store_client.retire(), transport.close());
     tracing::info!(dispatcher_id = %id, given_back = scheduler.held(), "left");
     Ok(())
 }
 
-async fn expired(deadline: Option<tokio::time::Instant>) {
+async fn until(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,

@@ -1,30 +1,40 @@
-//! Decides: which worker runs what, what becomes of a lost attempt, when to claim. Pure: an event and
-//! the time go in, actions come out. It does no I/O and reads no clock, so that a test can play any
-//! story to it.
+//! Decides which worker runs which task, what becomes of a lost attempt, and when to claim tasks. Pure:
+//! an event and the time go in, actions come out. It does no I/O and reads no clock, so that a test can
+//! play any sequence of events.
 
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use belljar_core::id::{TaskId, WorkerId};
-use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, CallVerdict};
-use belljar_core::task::{Attempt, TaskLimits, TaskAttempt};
-use belljar_store::record::{ClaimedTask, Completion, Leased, Requeued, RequeueReason};
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
+use belljar_core::task::{Attempt, TaskAttempt, TaskLimits};
+use belljar_store::record::{ClaimedTask, Completion, Leased, RequeueReason, Requeued};
 
-use crate::event::{Action, DEADLINE_GRACE, Event};
-use crate::fleet::Fleet;
+use crate::claim_state::{ClaimState, NextRequest};
+use crate::event::{DEADLINE_GRACE, NO_WORKER, SchedulerAction, SchedulerEvent};
+use crate::worker_registry::WorkerRegistry;
 
 /// The state of one dispatcher.
 #[derive(Debug, Default)]
 pub struct Scheduler {
-    fleet: Fleet,
-    held: HashMap<TaskId, Task>,
-    intake: Intake,
-    draining: bool,
-    actions: Vec<Action>,
+    registry: WorkerRegistry,
+    tasks: HashMap<TaskId, Task>,
+    claims: ClaimState,
+    phase: Phase,
+    actions: Vec<SchedulerAction>,
 }
 
-/// A task in this dispatcher's hands.
+/// Whether this dispatcher takes tasks.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Serving,
+    /// It finishes what it has, and leaves.
+    Draining,
+}
+
+/// A task that this dispatcher holds.
 #[derive(Debug)]
 struct Task {
     attempt: Attempt,
@@ -39,36 +49,8 @@ struct Task {
 enum Stage {
     /// A worker has it.
     Running,
-    /// Its end, or its return, is on the way to the store.
-    Settling,
-}
-
-/// What is known of the queue. At most one request to it is under way.
-#[derive(Debug, Default)]
-struct Intake {
-    busy: bool,
-    /// How many gifts of the store are on their way here.
-    coming: usize,
-    /// Whether a claim may find something of which the store will not tell by itself.
-    promising: bool,
-    /// Whether the store may wait for tasks that there is no room for any more.
-    stale: bool,
-    /// Whether what the store counts as held must be compared with what is.
-    doubtful: bool,
-    /// Attempts that the store counted as held and that were not: what it gave may still have been
-    /// on its way when it was asked.
-    suspects: HashSet<TaskAttempt>,
-    /// Tasks that a client cancelled while they may be on their way here.
-    cancelled: HashSet<TaskId>,
-}
-
-impl Intake {
-    fn begin(&mut self) {
-        self.busy = true;
-        if self.coming == 0 {
-            self.cancelled.clear();
-        }
-    }
+    /// Its outcome or its return is on the way to the store.
+    Recording,
 }
 
 impl Scheduler {
@@ -78,115 +60,94 @@ impl Scheduler {
         Self::default()
     }
 
-    /// Whether nothing is in its hands and no claim is under way.
+    /// Whether it holds no task and no claim is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.held.is_empty() && !self.intake.busy && self.intake.coming == 0
+        self.tasks.is_empty() && self.claims.is_idle()
     }
 
-    /// How many tasks are in its hands.
+    /// How many tasks it holds.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.held.len()
+        self.tasks.len()
     }
 
-    /// Takes one event and says what shall be done about it, in order.
-    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
+    /// Handles one event. Returns the actions to carry out, in order.
+    pub fn handle(&mut self, event: SchedulerEvent, now: Instant) -> Vec<SchedulerAction> {
         match event {
-            Event::Joined(worker) => {
-                self.fleet.join(&worker);
-                self.intake.promising = true;
+            SchedulerEvent::WorkerJoined(worker) => {
+                self.registry.join(&worker);
+                self.claims.expect_tasks();
             }
-            Event::Resized { worker, window } => {
-                // What the store knows is how many calls there is room for.
-                match self.fleet.resize(worker, window) {
-                    Ordering::Less => self.intake.stale = true,
+            SchedulerEvent::WindowChanged { worker, window } => {
+                // The store knows how many calls there is room for.
+                match self.registry.resize(worker, window) {
+                    Ordering::Less => self.claims.overstated(),
                     Ordering::Equal => {}
-                    Ordering::Greater => self.intake.promising = true,
+                    Ordering::Greater => self.claims.expect_tasks(),
                 }
             }
-            Event::Left { worker, reason } => self.handle_left(worker, &reason, now),
-            Event::Reported { worker, reports } => {
+            SchedulerEvent::WorkerLeft { worker, reason } => self.handle_left(worker, &reason, now),
+            SchedulerEvent::Reported { worker, reports } => {
                 reports.into_iter().for_each(|report| self.handle_report(worker, report));
             }
-            Event::Returned { tasks, .. } => {
+            SchedulerEvent::Returned { tasks, .. } => {
                 tasks.into_iter().for_each(|task| self.handle_returned(task));
             }
-            Event::Claimed(assignments) => {
-                self.intake.busy = false;
-                // An empty answer has made the store remember what we wait for; after any other
-                // there may be more.
-                self.intake.promising |= !assignments.is_empty();
-                self.assign(assignments, now);
+            SchedulerEvent::Claimed(tasks) => {
+                self.claims.claimed(tasks.is_empty());
+                self.assign(tasks, now);
             }
-            Event::Coming => self.intake.coming += 1,
-            Event::Given { assignments, is_last } => {
-                self.intake.coming = self.intake.coming.saturating_sub(1);
-                self.intake.promising |= is_last;
-                self.assign(assignments, now);
+            SchedulerEvent::DeliveryAnnounced => self.claims.announced(),
+            SchedulerEvent::Delivered { tasks, is_last } => {
+                self.claims.delivered(is_last);
+                self.assign(tasks, now);
             }
-            Event::IntakeFailed => {
-                self.intake.busy = false;
-                self.intake.promising = true;
-                self.intake.doubtful = true;
+            SchedulerEvent::ClaimFailed => self.claims.claim_failed(),
+            SchedulerEvent::WorkAvailable => self.claims.expect_tasks(),
+            SchedulerEvent::StoreReconnected => {
+                self.claims.expect_tasks();
+                self.claims.doubt_leases();
             }
-            Event::WorkArrived => self.intake.promising = true,
-            Event::Reconnected => {
-                self.intake.promising = true;
-                self.intake.doubtful = true;
-            }
-            Event::Held(held) => self.handle_held(held),
-            Event::Settled(settled) => self.handle_settled(&settled),
-            Event::CancelWanted(task_id) => self.handle_cancel(task_id),
-            Event::Tick => self.handle_tick(now),
-            Event::DrainBegun => {
-                self.draining = true;
-                self.intake.stale = true;
+            SchedulerEvent::Leased(leases) => self.handle_leases(leases),
+            SchedulerEvent::Recorded(recorded) => self.handle_recorded(&recorded),
+            SchedulerEvent::CancelRequested(task_id) => self.handle_cancel(task_id),
+            SchedulerEvent::Tick => self.handle_tick(now),
+            SchedulerEvent::DrainStarted => {
+                self.phase = Phase::Draining;
+                self.claims.overstated();
             }
         }
-        self.look_for_work();
+        self.request_work();
         std::mem::take(&mut self.actions)
     }
 
-    fn look_for_work(&mut self) {
-        if self.intake.busy {
-            return;
-        }
-        if self.draining {
-            if std::mem::take(&mut self.intake.stale) {
-                self.intake.begin();
-                self.actions.push(Action::Claim(Vec::new()));
-            }
-        } else if self.intake.doubtful {
-            self.intake.begin();
-            self.intake.doubtful = false;
-            self.actions.push(Action::Reconcile);
-        } else if self.intake.promising || self.intake.stale {
-            let wants = self.fleet.wants();
-            if !wants.is_empty() || self.intake.stale {
-                self.intake.begin();
-                // Where nothing is asked for, the store will not tell of new tasks.
-                self.intake.promising = wants.is_empty();
-                self.intake.stale = false;
-                self.actions.push(Action::Claim(wants));
-            }
-        }
+    fn request_work(&mut self) {
+        let request = match self.phase {
+            Phase::Serving => self.claims.next_request(|| self.registry.demand()),
+            Phase::Draining => self.claims.withdraw(),
+        };
+        let action = match request {
+            Some(NextRequest::Claim(demand)) => SchedulerAction::Claim(demand),
+            Some(NextRequest::Compare) => SchedulerAction::CompareLeases,
+            None => return,
+        };
+        self.actions.push(action);
     }
 
     fn assign(&mut self, claimed: Vec<ClaimedTask>, now: Instant) {
         let mut batches: HashMap<WorkerId, Vec<_>> = HashMap::new();
         for ClaimedTask { invocation, deaths } in claimed {
             let (task, limits) = (invocation.task, invocation.spec.limits);
-            let cancelled = self.intake.cancelled.contains(&task.task_id);
-            let idle = self.draining || cancelled;
-            let worker = if idle {
+            let is_cancelled = self.claims.is_cancelled(task.task_id);
+            let worker = if is_cancelled || self.phase == Phase::Draining {
                 None
             } else {
-                self.fleet.assign(invocation.spec.class, invocation.spec.code)
+                self.registry.assign(invocation.spec.class, invocation.spec.code)
             };
             let (stage, deadline) = match worker {
                 Some(_) => (Stage::Running, now + limits.timeout()),
-                None => (Stage::Settling, now),
+                None => (Stage::Recording, now),
             };
             let held = Task {
                 attempt: task.attempt,
@@ -196,74 +157,78 @@ impl Scheduler {
                 deadline,
                 stage,
             };
-            if let Some(older) = self.held.insert(task.task_id, held)
+            if let Some(older) = self.tasks.insert(task.task_id, held)
                 && older.stage == Stage::Running
             {
-                // The store has taken that attempt back: its report will be refused.
+                // The store has given up that attempt and will refuse its report.
                 self.release(older.worker);
             }
             match worker {
                 Some(worker) => batches.entry(worker).or_default().push(invocation),
-                None if cancelled => {
+                None if is_cancelled => {
                     let outcome = Outcome::bare(CallVerdict::Cancelled, Duration::ZERO);
-                    self.finish(NO_WORKER, Report { task, outcome });
+                    self.complete(NO_WORKER, Report { task, outcome });
                 }
-                // Its worker left while the claim was under way.
-                None => self.give_back(task, RequeueReason::Unstarted),
+                // The worker left while the claim was under way.
+                None => self.requeue(task, RequeueReason::Unstarted),
             }
         }
         let sends = batches.into_iter();
-        self.actions
-            .extend(sends.map(|(worker, invocations)| Action::Send { worker, invocations }));
+        self.actions.extend(
+            sends.map(|(worker, invocations)| SchedulerAction::Send { worker, invocations }),
+        );
     }
 
     fn handle_report(&mut self, worker: WorkerId, report: Report) {
-        let Some(held) = self.held_attempt(report.task) else {
-            // Resent, or from before a restart of ours: the store's fence decides.
-            return self.finish(worker, report);
+        let Some(task) = self.find(report.task) else {
+            // Sent again, or of an earlier dispatcher: the store compares the attempt and decides.
+            return self.complete(worker, report);
         };
-        if held.stage == Stage::Settling {
+        if task.stage == Stage::Recording {
             return;
         }
-        held.stage = Stage::Settling;
-        let (deaths, limits) = (held.deaths, held.limits);
-        let place = held.worker;
-        self.release(place);
+        task.stage = Stage::Recording;
+        let (deaths, limits) = (task.deaths, task.limits);
+        let assigned = task.worker;
+        self.release(assigned);
         match &report.outcome.verdict {
-            CallVerdict::Failed(failure) if failure.kind.is_lost() && deaths < limits.max_retries => {
+            CallVerdict::Failed(failure)
+                if failure.kind.is_lost() && deaths < limits.max_retries =>
+            {
                 let evidence = failure.message.clone();
-                self.give_back(report.task, RequeueReason::Died(evidence));
+                self.requeue(report.task, RequeueReason::Died(evidence));
             }
             CallVerdict::Failed(failure) if failure.kind.is_lost() && deaths > 0 => {
                 let outcome = exhausted(failure, deaths + 1, &report.outcome);
-                self.finish(worker, Report { outcome, ..report });
+                self.complete(worker, Report { outcome, ..report });
             }
-            _ => self.finish(worker, report),
+            _ => self.complete(worker, report),
         }
     }
 
-    fn held_attempt(&mut self, task: TaskAttempt) -> Option<&mut Task> {
-        self.held.get_mut(&task.task_id).filter(|held| held.attempt == task.attempt)
+    fn find(&mut self, task: TaskAttempt) -> Option<&mut Task> {
+        self.tasks.get_mut(&task.task_id).filter(|held| held.attempt == task.attempt)
     }
 
     fn handle_returned(&mut self, task: TaskAttempt) {
-        if let Some(held) = self.held_attempt(task) {
-            if held.stage == Stage::Settling {
+        if let Some(held) = self.find(task) {
+            if held.stage == Stage::Recording {
                 return;
             }
-            held.stage = Stage::Settling;
-            let place = held.worker;
-            self.release(place);
+            held.stage = Stage::Recording;
+            let assigned = held.worker;
+            self.release(assigned);
         }
-        // Also where it is not known: resent, or from before a restart of ours, and the fence decides.
-        self.give_back(task, RequeueReason::Unstarted);
+        // An unknown one too: sent again, or of an earlier dispatcher, and the store decides.
+        self.requeue(task, RequeueReason::Unstarted);
     }
 
     fn handle_left(&mut self, worker: WorkerId, reason: &str, now: Instant) {
-        self.fleet.leave(worker);
-        self.intake.stale = true;
-        let running = self.held.iter().filter(|(_, held)| held.is_running_on(worker));
-        let lost: Vec<_> = running.map(|(id, held)| (held.task(*id), held.deadline)).collect();
+        self.registry.leave(worker);
+        self.claims.overstated();
+        let running = self.tasks.iter().filter(|(_, task)| task.is_running_on(worker));
+        let lost: Vec<_> =
+            running.map(|(id, task)| (task.attempt_of(*id), task.deadline)).collect();
         for (task, deadline) in lost {
             let kind = if now >= deadline { FailureKind::Timeout } else { FailureKind::WorkerLost };
             let failure = Failure::by_platform(kind, format!("the worker was lost: {reason}"));
@@ -272,81 +237,70 @@ impl Scheduler {
         }
     }
 
-    fn handle_held(&mut self, stored: Vec<Leased>) {
-        self.intake.busy = false;
-        let suspects = std::mem::take(&mut self.intake.suspects);
-        for Leased { task, cancelling } in stored {
-            if self.held.contains_key(&task.task_id) {
+    fn handle_leases(&mut self, leases: Vec<Leased>) {
+        let suspects = self.claims.compared();
+        for Leased { task, cancelling } in leases {
+            if self.tasks.contains_key(&task.task_id) {
                 if cancelling {
                     self.handle_cancel(task.task_id);
                 }
-            } else if self.intake.coming == 0 && suspects.contains(&task) {
-                self.give_back(task, RequeueReason::Unstarted);
-            } else {
-                self.intake.suspects.insert(task);
-                self.intake.doubtful = true;
+            } else if self.claims.is_lost(task, &suspects) {
+                self.requeue(task, RequeueReason::Unstarted);
             }
         }
     }
 
-    fn handle_settled(&mut self, settled: &[TaskAttempt]) {
-        for task in settled {
-            if self.held_attempt(*task).is_some() {
-                self.held.remove(&task.task_id);
+    fn handle_recorded(&mut self, recorded: &[TaskAttempt]) {
+        for task in recorded {
+            if self.find(*task).is_some() {
+                self.tasks.remove(&task.task_id);
             }
         }
     }
 
     fn handle_cancel(&mut self, task_id: TaskId) {
-        let Some(held) = self.held.get(&task_id) else {
-            if self.intake.busy || self.intake.coming > 0 {
-                self.intake.cancelled.insert(task_id);
-            }
-            return;
-        };
-        if held.stage == Stage::Running {
-            let (worker, task) = (held.worker, held.task(task_id));
-            self.actions.push(Action::Stop { worker, task });
+        let Some(task) = self.tasks.get(&task_id) else { return self.claims.cancel(task_id) };
+        if task.stage == Stage::Running {
+            let (worker, task) = (task.worker, task.attempt_of(task_id));
+            self.actions.push(SchedulerAction::Stop { worker, task });
         }
     }
 
-    /// The worker enforces deadlines; a call that is far beyond its own is ended here for a worker
-    /// that does not.
+    /// The worker enforces deadlines. A call far beyond its deadline is ended here, in case the worker
+    /// does not.
     fn handle_tick(&mut self, now: Instant) {
-        let overdue = self.held.iter().filter(|(_, held)| {
-            held.stage == Stage::Running && now >= held.deadline + DEADLINE_GRACE
+        let overdue = self.tasks.iter().filter(|(_, task)| {
+            task.stage == Stage::Running && now >= task.deadline + DEADLINE_GRACE
         });
-        let overdue: Vec<_> = overdue.map(|(id, held)| (held.task(*id), held.worker)).collect();
+        let overdue: Vec<_> =
+            overdue.map(|(id, task)| (task.attempt_of(*id), task.worker)).collect();
         for (task, worker) in overdue {
             let text = "the deadline passed and the worker did not end the call".to_owned();
             let failure = Failure::by_platform(FailureKind::Timeout, text);
             let outcome = Outcome::bare(CallVerdict::Failed(failure), Duration::ZERO);
-            self.actions.push(Action::Stop { worker, task });
+            self.actions.push(SchedulerAction::Stop { worker, task });
             self.handle_report(worker, Report { task, outcome });
         }
     }
 
     fn release(&mut self, worker: WorkerId) {
-        let has_room = self.fleet.release(worker);
-        if has_room && !self.draining {
-            self.actions.push(Action::Freed(1));
+        let has_room = self.registry.release(worker);
+        if has_room && self.phase == Phase::Serving {
+            self.actions.push(SchedulerAction::CapacityFreed(1));
         }
     }
 
-    fn finish(&mut self, worker: WorkerId, report: Report) {
-        self.actions.push(Action::Finish(Completion { worker, report }));
+    fn complete(&mut self, worker: WorkerId, report: Report) {
+        self.actions.push(SchedulerAction::Complete(Completion { worker, report }));
     }
 
-    fn give_back(&mut self, task: TaskAttempt, reason: RequeueReason) {
-        self.actions.push(Action::Requeue(Requeued { task, reason }));
+    fn requeue(&mut self, task: TaskAttempt, reason: RequeueReason) {
+        self.actions.push(SchedulerAction::Requeue(Requeued { task, reason }));
     }
 }
 
-/// Stands for the worker of a task that was never sent to one.
-pub(crate) const NO_WORKER: WorkerId = WorkerId::from_bytes([0; 16]);
-
 impl Task {
-    const fn task(&self, task_id: TaskId) -> TaskAttempt {
+    const fn attempt_of(&self, task_id: TaskId) -> TaskAttempt {
         TaskAttempt { task_id, attempt: self.attempt }
     }
 
@@ -355,7 +309,7 @@ impl Task {
     }
 }
 
-/// The end of a task whose last permitted attempt was lost as well.
+/// The outcome of a task whose last permitted attempt was lost as well.
 fn exhausted(last: &Failure, attempts: u32, outcome: &Outcome) -> Outcome {
     let text = last.message.split_once(": ").map_or(last.message.as_str(), |(_, text)| text);
     let failure =

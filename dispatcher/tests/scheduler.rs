@@ -1,4 +1,4 @@
-//! Plays stories to the scheduler: random ones under invariants, and the particular ones that matter.
+//! Plays sequences of events to the scheduler: random ones that check invariants, and the specific ones that matter.
 
 #![expect(clippy::expect_used, reason = "in a test, a broken expectation is the failure")]
 
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use belljar_core::id::{TaskId, WorkerId};
 use belljar_core::invocation::Invocation;
-use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, CallVerdict};
-use belljar_core::task::{Attempt, TaskLimits, TaskAttempt, TaskClass};
-use belljar_dispatcher::event::{Action, DEADLINE_GRACE, Event, NewWorker};
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
+use belljar_core::task::{Attempt, TaskAttempt, TaskClass, TaskLimits};
+use belljar_dispatcher::event::{DEADLINE_GRACE, SchedulerAction, SchedulerEvent, WorkerCapacity};
 use belljar_dispatcher::scheduler::Scheduler;
 use belljar_store::record::{ClaimedTask, Leased, RequeueReason};
 use bytes::Bytes;
@@ -24,15 +24,14 @@ fn attempt(task_id: TaskId, number: u32) -> TaskAttempt {
 }
 
 fn assignment(task_id: TaskId, number: u32, deaths: u32) -> ClaimedTask {
-    let mut invocation =
-        Invocation::standalone(class(), Bytes::from_static(b"f"), Bytes::new());
+    let mut invocation = Invocation::standalone(class(), Bytes::from_static(b"f"), Bytes::new());
     invocation.task = attempt(task_id, number);
     invocation.spec.limits = TaskLimits { timeout_ms: 1000, memory_mb: 64, max_retries: 2 };
     ClaimedTask { invocation, deaths }
 }
 
-fn given(task_id: TaskId) -> Event {
-    Event::Given { assignments: vec![assignment(task_id, 1, 0)], is_last: true }
+fn delivered(task_id: TaskId) -> SchedulerEvent {
+    SchedulerEvent::Delivered { tasks: vec![assignment(task_id, 1, 0)], is_last: true }
 }
 
 fn completed(task: TaskAttempt) -> Report {
@@ -49,77 +48,101 @@ fn died(task: TaskAttempt) -> Report {
 /// A scheduler with one worker that takes `window` calls, its first claim under way.
 fn started(window: usize) -> (Scheduler, WorkerId, Instant) {
     let (mut scheduler, id, now) = (Scheduler::new(), WorkerId::random(), Instant::now());
-    let joined = Event::Joined(NewWorker { id, classes: vec![class()], slots: window, window });
+    let joined = SchedulerEvent::WorkerJoined(WorkerCapacity {
+        id,
+        classes: vec![class()],
+        slots: window,
+        window,
+    });
     let actions = scheduler.handle(joined, now);
-    assert!(matches!(&actions[..], [Action::Claim(wants)] if wants[0].count == window));
+    assert!(matches!(&actions[..], [SchedulerAction::Claim(wants)] if wants[0].count == window));
     (scheduler, id, now)
 }
 
 #[test]
-fn what_is_given_back_from_before_a_restart_is_for_the_store_to_judge() {
+fn tasks_returned_to_the_next_dispatcher_are_requeued() {
     let (mut scheduler, worker, now) = started(1);
     let tasks = vec![attempt(TaskId::random(), 4)];
-    let actions = scheduler.handle(Event::Returned { worker, tasks }, now);
+    let actions = scheduler.handle(SchedulerEvent::Returned { worker, tasks }, now);
     assert_eq!(returned(&actions), [&RequeueReason::Unstarted]);
     assert!(scheduler.held() == 0);
 }
 
-fn returned(actions: &[Action]) -> Vec<&RequeueReason> {
-    fn reason(action: &Action) -> Option<&RequeueReason> {
-        if let Action::Requeue(requeued) = action { Some(&requeued.reason) } else { None }
+fn returned(actions: &[SchedulerAction]) -> Vec<&RequeueReason> {
+    fn reason(action: &SchedulerAction) -> Option<&RequeueReason> {
+        if let SchedulerAction::Requeue(requeued) = action { Some(&requeued.reason) } else { None }
     }
     actions.iter().filter_map(reason).collect()
 }
 
-fn finished(actions: &[Action]) -> Vec<&CallVerdict> {
-    fn verdict(action: &Action) -> Option<&CallVerdict> {
-        if let Action::Finish(finished) = action { Some(&finished.report.outcome.verdict) } else { None }
+fn finished(actions: &[SchedulerAction]) -> Vec<&CallVerdict> {
+    fn verdict(action: &SchedulerAction) -> Option<&CallVerdict> {
+        if let SchedulerAction::Complete(finished) = action {
+            Some(&finished.report.outcome.verdict)
+        } else {
+            None
+        }
     }
     actions.iter().filter_map(verdict).collect()
 }
 
 #[test]
-fn an_empty_answer_waits_for_word_of_new_work() {
+fn after_an_empty_claim_it_waits_for_work() {
     let (mut scheduler, _, now) = started(1);
-    assert!(scheduler.handle(Event::Claimed(Vec::new()), now).is_empty());
-    assert!(scheduler.handle(Event::Tick, now).is_empty());
-    assert!(matches!(scheduler.handle(Event::WorkArrived, now)[..], [Action::Claim(_)]));
+    assert!(scheduler.handle(SchedulerEvent::Claimed(Vec::new()), now).is_empty());
+    assert!(scheduler.handle(SchedulerEvent::Tick, now).is_empty());
+    assert!(matches!(
+        scheduler.handle(SchedulerEvent::WorkAvailable, now)[..],
+        [SchedulerAction::Claim(_)]
+    ));
 }
 
 #[test]
-fn word_of_work_that_comes_during_a_claim_is_not_forgotten() {
+fn work_that_comes_during_a_claim_is_claimed_next() {
     let (mut scheduler, _, now) = started(1);
-    assert!(scheduler.handle(Event::WorkArrived, now).is_empty());
-    assert!(matches!(scheduler.handle(Event::Claimed(Vec::new()), now)[..], [Action::Claim(_)]));
+    assert!(scheduler.handle(SchedulerEvent::WorkAvailable, now).is_empty());
+    assert!(matches!(
+        scheduler.handle(SchedulerEvent::Claimed(Vec::new()), now)[..],
+        [SchedulerAction::Claim(_)]
+    ));
 }
 
 #[test]
-fn a_place_that_comes_before_a_call_s_end_and_goes_with_it_costs_one_claim() {
+fn capacity_that_comes_before_a_call_s_end_and_goes_with_it_costs_one_claim() {
     let (mut scheduler, worker, now) = started(1);
     let (first, second) = (TaskId::random(), TaskId::random());
-    scheduler.handle(Event::Claimed(vec![assignment(first, 1, 0)]), now);
-    let actions = scheduler.handle(Event::Resized { worker, window: 2 }, now);
-    assert!(matches!(&actions[..], [Action::Claim(wants)] if wants[0].count == 1), "{actions:?}");
-    let actions = scheduler.handle(Event::Claimed(vec![assignment(second, 1, 0)]), now);
-    assert!(matches!(actions[..], [Action::Send { .. }]), "{actions:?}");
-    assert!(scheduler.handle(Event::Resized { worker, window: 1 }, now).is_empty());
+    scheduler.handle(SchedulerEvent::Claimed(vec![assignment(first, 1, 0)]), now);
+    let actions = scheduler.handle(SchedulerEvent::WindowChanged { worker, window: 2 }, now);
+    assert!(
+        matches!(&actions[..], [SchedulerAction::Claim(wants)] if wants[0].count == 1),
+        "{actions:?}"
+    );
+    let actions = scheduler.handle(SchedulerEvent::Claimed(vec![assignment(second, 1, 0)]), now);
+    assert!(matches!(actions[..], [SchedulerAction::Send { .. }]), "{actions:?}");
+    assert!(scheduler.handle(SchedulerEvent::WindowChanged { worker, window: 1 }, now).is_empty());
     let reports = vec![completed(attempt(first, 1))];
-    let actions = scheduler.handle(Event::Reported { worker, reports }, now);
-    assert!(matches!(actions[..], [Action::Finish(_)]), "no place is free: {actions:?}");
+    let actions = scheduler.handle(SchedulerEvent::Reported { worker, reports }, now);
+    assert!(matches!(actions[..], [SchedulerAction::Complete(_)]), "no place is free: {actions:?}");
     let reports = vec![completed(attempt(second, 1))];
-    let actions = scheduler.handle(Event::Reported { worker, reports }, now);
-    assert!(actions.iter().any(|action| matches!(action, Action::Freed(1))), "{actions:?}");
+    let actions = scheduler.handle(SchedulerEvent::Reported { worker, reports }, now);
+    assert!(
+        actions.iter().any(|action| matches!(action, SchedulerAction::CapacityFreed(1))),
+        "{actions:?}"
+    );
 }
 
 #[test]
-fn a_place_that_nothing_was_there_for_is_taken_back() {
+fn capacity_that_goes_unused_is_withdrawn() {
     let (mut scheduler, worker, now) = started(1);
     let task = TaskId::random();
-    scheduler.handle(Event::Claimed(vec![assignment(task, 1, 0)]), now);
-    scheduler.handle(Event::Resized { worker, window: 2 }, now);
-    assert!(scheduler.handle(Event::Claimed(Vec::new()), now).is_empty());
-    let actions = scheduler.handle(Event::Resized { worker, window: 1 }, now);
-    assert!(matches!(&actions[..], [Action::Claim(wants)] if wants.is_empty()), "{actions:?}");
+    scheduler.handle(SchedulerEvent::Claimed(vec![assignment(task, 1, 0)]), now);
+    scheduler.handle(SchedulerEvent::WindowChanged { worker, window: 2 }, now);
+    assert!(scheduler.handle(SchedulerEvent::Claimed(Vec::new()), now).is_empty());
+    let actions = scheduler.handle(SchedulerEvent::WindowChanged { worker, window: 1 }, now);
+    assert!(
+        matches!(&actions[..], [SchedulerAction::Claim(wants)] if wants.is_empty()),
+        "{actions:?}"
+    );
 }
 
 #[test]
@@ -127,14 +150,18 @@ fn an_executor_that_dies_is_retried_until_the_limit_then_failed_with_the_evidenc
     for (deaths, retried) in [(0, true), (1, true), (2, false)] {
         let (mut scheduler, worker, now) = started(1);
         let task_id = TaskId::random();
-        scheduler.handle(Event::Claimed(vec![assignment(task_id, 3, deaths)]), now);
+        scheduler.handle(SchedulerEvent::Claimed(vec![assignment(task_id, 3, deaths)]), now);
         let reports = vec![died(attempt(task_id, 3))];
-        let actions = scheduler.handle(Event::Reported { worker, reports }, now);
+        let actions = scheduler.handle(SchedulerEvent::Reported { worker, reports }, now);
         if retried {
-            let [RequeueReason::Died(evidence)] = &returned(&actions)[..] else { panic!("{actions:?}") };
+            let [RequeueReason::Died(evidence)] = &returned(&actions)[..] else {
+                panic!("{actions:?}")
+            };
             assert!(evidence.contains("signal 11"), "{evidence}");
         } else {
-            let [CallVerdict::Failed(failure)] = &finished(&actions)[..] else { panic!("{actions:?}") };
+            let [CallVerdict::Failed(failure)] = &finished(&actions)[..] else {
+                panic!("{actions:?}")
+            };
             assert_eq!(failure.kind, FailureKind::ExecutorDied);
             assert!(failure.message.contains("signal 11"), "{}", failure.message);
             assert!(failure.message.contains("attempt 3 of 3"), "{}", failure.message);
@@ -146,139 +173,153 @@ fn an_executor_that_dies_is_retried_until_the_limit_then_failed_with_the_evidenc
 fn a_lost_worker_s_tasks_are_queued_again_before_their_deadline_and_failed_after() {
     for (late, expected) in [(Duration::ZERO, 1), (Duration::from_secs(2), 0)] {
         let (mut scheduler, worker, now) = started(1);
-        scheduler.handle(Event::Claimed(vec![assignment(TaskId::random(), 1, 0)]), now);
+        scheduler.handle(SchedulerEvent::Claimed(vec![assignment(TaskId::random(), 1, 0)]), now);
         let reason = "silent".to_owned();
-        let actions = scheduler.handle(Event::Left { worker, reason }, now + late);
+        let actions = scheduler.handle(SchedulerEvent::WorkerLeft { worker, reason }, now + late);
         assert_eq!(returned(&actions).len(), expected, "{actions:?}");
         assert_eq!(finished(&actions).len(), 1 - expected, "{actions:?}");
     }
 }
 
 #[test]
-fn a_call_far_beyond_its_deadline_is_ended_for_its_worker() {
+fn a_call_far_beyond_its_deadline_is_given_up() {
     let (mut scheduler, _, now) = started(1);
-    scheduler.handle(Event::Claimed(vec![assignment(TaskId::random(), 1, 0)]), now);
+    scheduler.handle(SchedulerEvent::Claimed(vec![assignment(TaskId::random(), 1, 0)]), now);
     let deadline = now + Duration::from_secs(1);
-    assert!(finished(&scheduler.handle(Event::Tick, deadline)).is_empty());
-    let actions = scheduler.handle(Event::Tick, deadline + DEADLINE_GRACE);
-    assert!(matches!(actions[0], Action::Stop { .. }));
+    assert!(finished(&scheduler.handle(SchedulerEvent::Tick, deadline)).is_empty());
+    let actions = scheduler.handle(SchedulerEvent::Tick, deadline + DEADLINE_GRACE);
+    assert!(matches!(actions[0], SchedulerAction::Stop { .. }));
     let [CallVerdict::Failed(failure)] = &finished(&actions)[..] else { panic!("{actions:?}") };
     assert_eq!(failure.kind, FailureKind::Timeout);
 }
 
 #[test]
-fn a_cancel_that_overtakes_the_claim_s_answer_still_counts() {
+fn a_cancel_that_overtakes_the_answer_of_a_claim_still_counts() {
     let (mut scheduler, _, now) = started(1);
     let task_id = TaskId::random();
-    assert!(scheduler.handle(Event::CancelWanted(task_id), now).is_empty());
-    let actions = scheduler.handle(Event::Claimed(vec![assignment(task_id, 1, 0)]), now);
+    assert!(scheduler.handle(SchedulerEvent::CancelRequested(task_id), now).is_empty());
+    let actions = scheduler.handle(SchedulerEvent::Claimed(vec![assignment(task_id, 1, 0)]), now);
     assert_eq!(finished(&actions), [&CallVerdict::Cancelled]);
-    assert!(!actions.iter().any(|action| matches!(action, Action::Send { .. })));
+    assert!(!actions.iter().any(|action| matches!(action, SchedulerAction::Send { .. })));
 }
 
 #[test]
-fn after_a_reconnect_unknown_attempts_are_given_back_and_known_ones_kept() {
+fn after_a_reconnect_unknown_leases_are_requeued_and_known_ones_kept() {
     let (mut scheduler, _, now) = started(2);
     let known = TaskId::random();
-    scheduler.handle(Event::Claimed(vec![assignment(known, 1, 0)]), now);
-    scheduler.handle(Event::Reconnected, now);
-    let actions = scheduler.handle(Event::Claimed(Vec::new()), now);
-    assert!(matches!(actions[..], [Action::Reconcile]), "{actions:?}");
+    scheduler.handle(SchedulerEvent::Claimed(vec![assignment(known, 1, 0)]), now);
+    scheduler.handle(SchedulerEvent::StoreReconnected, now);
+    let actions = scheduler.handle(SchedulerEvent::Claimed(Vec::new()), now);
+    assert!(matches!(actions[..], [SchedulerAction::CompareLeases]), "{actions:?}");
     let held = |id| Leased { task: attempt(id, 1), cancelling: false };
     let stored = vec![held(known), held(TaskId::random())];
-    // It may be on its way: the store is asked once more.
-    let actions = scheduler.handle(Event::Held(stored.clone()), now);
-    assert!(matches!(actions[..], [Action::Reconcile]), "{actions:?}");
-    assert_eq!(returned(&scheduler.handle(Event::Held(stored), now)), [&RequeueReason::Unstarted]);
+    // The lease may be in a delivery on its way: the store is asked once more.
+    let actions = scheduler.handle(SchedulerEvent::Leased(stored.clone()), now);
+    assert!(matches!(actions[..], [SchedulerAction::CompareLeases]), "{actions:?}");
+    assert_eq!(
+        returned(&scheduler.handle(SchedulerEvent::Leased(stored), now)),
+        [&RequeueReason::Unstarted]
+    );
 }
 
 #[test]
-fn what_the_store_gives_is_sent_at_once_and_more_is_claimed() {
+fn delivered_tasks_are_sent_at_once_and_more_is_claimed() {
     let (mut scheduler, _, now) = started(2);
-    scheduler.handle(Event::Claimed(Vec::new()), now);
-    assert!(scheduler.handle(Event::Coming, now).is_empty());
+    scheduler.handle(SchedulerEvent::Claimed(Vec::new()), now);
+    assert!(scheduler.handle(SchedulerEvent::DeliveryAnnounced, now).is_empty());
     let task_id = TaskId::random();
-    let actions = scheduler.handle(given(task_id), now);
-    let [Action::Send { .. }, Action::Claim(wants)] = &actions[..] else { panic!("{actions:?}") };
+    let actions = scheduler.handle(delivered(task_id), now);
+    let [SchedulerAction::Send { .. }, SchedulerAction::Claim(wants)] = &actions[..] else {
+        panic!("{actions:?}")
+    };
     assert_eq!(wants[0].count, 1, "one place is taken");
 }
 
 #[test]
-fn the_store_is_told_of_free_places_so_that_it_can_give_on() {
+fn the_store_is_told_of_freed_capacity_so_that_it_can_deliver() {
     let (mut scheduler, worker, now) = started(4);
-    scheduler.handle(Event::Claimed(Vec::new()), now);
+    scheduler.handle(SchedulerEvent::Claimed(Vec::new()), now);
     let task_id = TaskId::random();
-    scheduler.handle(Event::Coming, now);
-    let assignments = vec![assignment(task_id, 1, 0)];
-    let actions = scheduler.handle(Event::Given { assignments, is_last: false }, now);
-    assert!(matches!(actions[..], [Action::Send { .. }]), "no claim: {actions:?}");
+    scheduler.handle(SchedulerEvent::DeliveryAnnounced, now);
+    let tasks = vec![assignment(task_id, 1, 0)];
+    let actions = scheduler.handle(SchedulerEvent::Delivered { tasks, is_last: false }, now);
+    assert!(matches!(actions[..], [SchedulerAction::Send { .. }]), "no claim: {actions:?}");
     let reports = vec![completed(attempt(task_id, 1))];
-    let actions = scheduler.handle(Event::Reported { worker, reports }, now);
-    assert!(matches!(actions[..], [Action::Freed(1), Action::Finish(_)]), "{actions:?}");
-    // Less room than the store knows of: it is told at once, also that there is none.
-    let actions = scheduler.handle(Event::Resized { worker, window: 0 }, now);
-    assert!(matches!(&actions[..], [Action::Claim(wants)] if wants.is_empty()), "{actions:?}");
+    let actions = scheduler.handle(SchedulerEvent::Reported { worker, reports }, now);
+    assert!(
+        matches!(actions[..], [SchedulerAction::CapacityFreed(1), SchedulerAction::Complete(_)]),
+        "{actions:?}"
+    );
+    // There is less room than the store knows: it is told at once, even if there is none.
+    let actions = scheduler.handle(SchedulerEvent::WindowChanged { worker, window: 0 }, now);
+    assert!(
+        matches!(&actions[..], [SchedulerAction::Claim(wants)] if wants.is_empty()),
+        "{actions:?}"
+    );
 }
 
 #[test]
-fn a_cancel_that_overtakes_a_gift_still_counts() {
+fn a_cancel_that_overtakes_a_delivery_still_counts() {
     let (mut scheduler, _, now) = started(1);
-    scheduler.handle(Event::Claimed(Vec::new()), now);
+    scheduler.handle(SchedulerEvent::Claimed(Vec::new()), now);
     let task_id = TaskId::random();
-    scheduler.handle(Event::Coming, now);
-    scheduler.handle(Event::CancelWanted(task_id), now);
-    // A claim in between must not make it forgotten.
-    scheduler.handle(Event::WorkArrived, now);
-    let actions = scheduler.handle(given(task_id), now);
+    scheduler.handle(SchedulerEvent::DeliveryAnnounced, now);
+    scheduler.handle(SchedulerEvent::CancelRequested(task_id), now);
+    // A claim in between does not discard the cancel.
+    scheduler.handle(SchedulerEvent::WorkAvailable, now);
+    let actions = scheduler.handle(delivered(task_id), now);
     assert_eq!(finished(&actions), [&CallVerdict::Cancelled]);
 }
 
 #[test]
-fn a_gift_that_arrives_after_the_store_was_asked_is_not_given_back() {
+fn a_delivery_that_arrives_after_a_comparison_is_not_requeued() {
     let (mut scheduler, worker, now) = started(1);
-    scheduler.handle(Event::Claimed(Vec::new()), now);
-    scheduler.handle(Event::Reconnected, now);
+    scheduler.handle(SchedulerEvent::Claimed(Vec::new()), now);
+    scheduler.handle(SchedulerEvent::StoreReconnected, now);
     let task_id = TaskId::random();
     let stored = vec![Leased { task: attempt(task_id, 1), cancelling: false }];
-    scheduler.handle(Event::Held(stored.clone()), now);
-    scheduler.handle(Event::Coming, now);
-    scheduler.handle(Event::Held(stored.clone()), now);
-    scheduler.handle(given(task_id), now);
-    assert_eq!(returned(&scheduler.handle(Event::Held(stored), now)).len(), 0);
+    scheduler.handle(SchedulerEvent::Leased(stored.clone()), now);
+    scheduler.handle(SchedulerEvent::DeliveryAnnounced, now);
+    scheduler.handle(SchedulerEvent::Leased(stored.clone()), now);
+    scheduler.handle(delivered(task_id), now);
+    assert_eq!(returned(&scheduler.handle(SchedulerEvent::Leased(stored), now)).len(), 0);
     let reports = vec![completed(attempt(task_id, 1))];
-    assert_eq!(finished(&scheduler.handle(Event::Reported { worker, reports }, now)).len(), 1);
+    assert_eq!(
+        finished(&scheduler.handle(SchedulerEvent::Reported { worker, reports }, now)).len(),
+        1
+    );
 }
 
 #[test]
-fn while_draining_nothing_is_claimed_and_what_arrives_is_given_back() {
+fn while_draining_nothing_is_claimed_and_what_arrives_is_requeued() {
     let (mut scheduler, _, now) = started(2);
-    scheduler.handle(Event::DrainBegun, now);
+    scheduler.handle(SchedulerEvent::DrainStarted, now);
     let task_id = TaskId::random();
-    let actions = scheduler.handle(Event::Claimed(vec![assignment(task_id, 1, 0)]), now);
+    let actions = scheduler.handle(SchedulerEvent::Claimed(vec![assignment(task_id, 1, 0)]), now);
     assert_eq!(returned(&actions), [&RequeueReason::Unstarted]);
-    let is_nothing = |action: &Action| matches!(action, Action::Claim(wants) if wants.is_empty());
+    let is_nothing = |action: &SchedulerAction| matches!(action, SchedulerAction::Claim(wants) if wants.is_empty());
     assert!(actions.iter().any(is_nothing), "the store is told to give nothing more");
-    assert!(scheduler.handle(Event::Claimed(Vec::new()), now).is_empty());
+    assert!(scheduler.handle(SchedulerEvent::Claimed(Vec::new()), now).is_empty());
     assert!(!scheduler.is_idle());
-    scheduler.handle(Event::Settled(vec![attempt(task_id, 1)]), now);
+    scheduler.handle(SchedulerEvent::Recorded(vec![attempt(task_id, 1)]), now);
     assert!(scheduler.is_idle());
 }
 
-/// The world around a scheduler: what the store and the workers would do, in any order.
+/// The store and the workers around a scheduler, which act in any order.
 struct World {
     scheduler: Scheduler,
     now: Instant,
     windows: HashMap<WorkerId, usize>,
     running: HashMap<TaskAttempt, WorkerId>,
-    /// What was told to stop and has not been heard of since.
+    /// Calls that were told to stop and have not ended.
     stopped: HashMap<TaskAttempt, WorkerId>,
     settling: Vec<TaskAttempt>,
     opened: HashSet<TaskAttempt>,
     ended: HashSet<TaskAttempt>,
     wanted: Option<usize>,
     reconciling: bool,
-    /// Whether the store waits for tasks for this dispatcher.
-    is_waited_for: bool,
+    /// Whether the store delivers tasks to this dispatcher when they come.
+    is_registered: bool,
 }
 
 impl World {
@@ -294,35 +335,35 @@ impl World {
             ended: HashSet::new(),
             wanted: None,
             reconciling: false,
-            is_waited_for: false,
+            is_registered: false,
         }
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, event: SchedulerEvent) {
         for action in self.scheduler.handle(event, self.now) {
             match action {
-                Action::Claim(wants) => {
+                SchedulerAction::Claim(wants) => {
                     assert!(self.wanted.is_none() && !self.reconciling, "one request at a time");
                     self.wanted = Some(wants.iter().map(|want| want.count).sum());
-                    self.is_waited_for = false;
+                    self.is_registered = false;
                 }
-                Action::Reconcile => {
+                SchedulerAction::CompareLeases => {
                     assert!(self.wanted.is_none() && !self.reconciling, "one request at a time");
                     self.reconciling = true;
                 }
-                Action::Send { worker, invocations } => {
+                SchedulerAction::Send { worker, invocations } => {
                     for sent in invocations {
                         self.running.insert(sent.task, worker);
                     }
                     assert!(self.load(worker) <= self.windows[&worker], "more than the window");
                 }
-                Action::Stop { task, .. } => {
+                SchedulerAction::Stop { task, .. } => {
                     let stopped = self.running.remove_entry(&task);
                     self.stopped.extend(stopped);
                 }
-                Action::Freed(_) => {}
-                Action::Finish(finished) => self.end(finished.report.task),
-                Action::Requeue(requeued) => self.end(requeued.task),
+                SchedulerAction::CapacityFreed(_) => {}
+                SchedulerAction::Complete(finished) => self.end(finished.report.task),
+                SchedulerAction::Requeue(requeued) => self.end(requeued.task),
             }
         }
     }
@@ -332,11 +373,11 @@ impl World {
         all.filter(|on| **on == worker).count()
     }
 
-    /// Whoever has room asks the store for work, or is told when there is some.
-    fn hears_of_new_work(&self) {
+    /// A dispatcher with room claims tasks, or the store delivers them.
+    fn check_gets_new_work(&self) {
         let has_room = self.windows.iter().any(|(id, window)| self.load(*id) < *window);
         let asks = self.wanted.is_some() || self.reconciling;
-        assert!(!has_room || asks || self.is_waited_for, "it would wait for ever");
+        assert!(!has_room || asks || self.is_registered, "it would wait forever");
     }
 
     fn end(&mut self, task: TaskAttempt) {
@@ -352,32 +393,32 @@ impl World {
         (!all.is_empty()).then(|| all[at % all.len()])
     }
 
-    /// Time passes, and the store has news.
+    /// Time passes, and the store notifies.
     fn pass_time(&mut self, at: usize) {
         self.now += Duration::from_millis(at as u64 % 3000);
-        self.handle(Event::Tick);
+        self.handle(SchedulerEvent::Tick);
         if at.is_multiple_of(2) {
-            self.is_waited_for = false;
-            self.handle(Event::WorkArrived);
+            self.is_registered = false;
+            self.handle(SchedulerEvent::WorkAvailable);
         } else {
-            self.handle(Event::Reconnected);
+            self.handle(SchedulerEvent::StoreReconnected);
         }
     }
 
-    /// The store gives tasks.
-    fn give(&mut self, at: usize) {
-        // As much as it likes: the store's view of the free places may be old.
-        let given: Vec<_> = (0..at % 4).map(|_| assignment(TaskId::random(), 1, 0)).collect();
+    /// The store delivers tasks.
+    fn deliver(&mut self, at: usize) {
+        // Any number: the store may know an older demand.
+        let tasks: Vec<_> = (0..at % 4).map(|_| assignment(TaskId::random(), 1, 0)).collect();
         let is_last = at.is_multiple_of(3);
-        match (self.wanted, self.is_waited_for) {
+        match (self.wanted, self.is_registered) {
             // It overtakes the claim.
             (Some(_), _) => {}
-            (None, true) => self.is_waited_for = !is_last,
+            (None, true) => self.is_registered = !is_last,
             (None, false) => return,
         }
-        self.opened.extend(given.iter().map(ClaimedTask::task));
-        self.handle(Event::Coming);
-        self.handle(Event::Given { assignments: given, is_last });
+        self.opened.extend(tasks.iter().map(ClaimedTask::task));
+        self.handle(SchedulerEvent::DeliveryAnnounced);
+        self.handle(SchedulerEvent::Delivered { tasks, is_last });
     }
 
     fn step(&mut self, what: u8, at: usize) {
@@ -385,7 +426,7 @@ impl World {
             0 if self.windows.len() < 4 => {
                 let (id, window) = (WorkerId::random(), at % 4);
                 self.windows.insert(id, window);
-                self.handle(Event::Joined(NewWorker {
+                self.handle(SchedulerEvent::WorkerJoined(WorkerCapacity {
                     id,
                     classes: vec![class()],
                     slots: window,
@@ -396,7 +437,7 @@ impl World {
                 let Some(worker) = self.windows.keys().next().copied() else { return };
                 self.windows.remove(&worker);
                 self.running.retain(|_, on| *on != worker);
-                self.handle(Event::Left { worker, reason: "gone".to_owned() });
+                self.handle(SchedulerEvent::WorkerLeft { worker, reason: "gone".to_owned() });
             }
             2 | 3 => {
                 let Some(wanted) = self.wanted.take() else { return };
@@ -404,39 +445,38 @@ impl World {
                 let claimed: Vec<_> =
                     (0..count).map(|_| assignment(TaskId::random(), 1, (at % 4) as u32)).collect();
                 self.opened.extend(claimed.iter().map(ClaimedTask::task));
-                self.is_waited_for = count < wanted;
-                self.handle(Event::Claimed(claimed));
+                self.is_registered = count < wanted;
+                self.handle(SchedulerEvent::Claimed(claimed));
             }
             4 | 5 => {
                 let Some((task, worker)) = self.pick(at) else { return };
                 self.running.remove(&task);
-                let report =
-                    if what == 4 { completed(task) } else { died(task) };
-                self.handle(Event::Reported { worker, reports: vec![report] });
+                let report = if what == 4 { completed(task) } else { died(task) };
+                self.handle(SchedulerEvent::Reported { worker, reports: vec![report] });
             }
             6 => {
                 let Some((task, worker)) = self.pick(at) else { return };
                 self.running.remove(&task);
                 let tasks = vec![task];
-                self.handle(Event::Returned { worker, tasks });
+                self.handle(SchedulerEvent::Returned { worker, tasks });
             }
             7 => {
                 let settled = std::mem::take(&mut self.settling);
-                self.handle(Event::Settled(settled));
+                self.handle(SchedulerEvent::Recorded(settled));
             }
-            10 => self.give(at),
+            10 => self.deliver(at),
             8 => self.pass_time(at),
             11 => {
                 let Some(worker) = self.windows.keys().next().copied() else { return };
                 let window = at % 4;
                 self.windows.insert(worker, window);
-                self.handle(Event::Resized { worker, window });
+                self.handle(SchedulerEvent::WindowChanged { worker, window });
             }
             _ => {
                 if std::mem::take(&mut self.reconciling) {
-                    self.handle(Event::Held(Vec::new()));
+                    self.handle(SchedulerEvent::Leased(Vec::new()));
                 } else if let Some((task, _)) = self.pick(at) {
-                    self.handle(Event::CancelWanted(task.task_id));
+                    self.handle(SchedulerEvent::CancelRequested(task.task_id));
                 }
             }
         }
@@ -451,23 +491,23 @@ proptest! {
         let mut world = World::new();
         for (what, at) in steps {
             world.step(what, at as usize);
-            world.hears_of_new_work();
+            world.check_gets_new_work();
         }
-        // Then everything comes to rest: the workers leave, the store answers.
-        world.handle(Event::DrainBegun);
+        // Then everything ends: the workers leave, the store answers.
+        world.handle(SchedulerEvent::DrainStarted);
         for worker in std::mem::take(&mut world.windows).into_keys() {
-            world.handle(Event::Left { worker, reason: "the end".to_owned() });
+            world.handle(SchedulerEvent::WorkerLeft { worker, reason: "the end".to_owned() });
         }
         while world.wanted.is_some() || world.reconciling {
             if world.wanted.take().is_some() {
-                world.handle(Event::Claimed(Vec::new()));
+                world.handle(SchedulerEvent::Claimed(Vec::new()));
             }
             if std::mem::take(&mut world.reconciling) {
-                world.handle(Event::Held(Vec::new()));
+                world.handle(SchedulerEvent::Leased(Vec::new()));
             }
         }
         let settled = std::mem::take(&mut world.settling);
-        world.handle(Event::Settled(settled));
+        world.handle(SchedulerEvent::Recorded(settled));
         prop_assert_eq!(&world.opened, &world.ended);
         prop_assert!(world.scheduler.is_idle());
     }

@@ -11,29 +11,29 @@ use belljar_worker::config::PoolConfig;
 use belljar_worker::pool::{Pool, PoolEvent};
 use tokio::sync::mpsc;
 
-use crate::event::{Event, NewWorker};
+use crate::event::{SchedulerEvent, WorkerCapacity};
 
-/// How many of the pool's events are taken at once.
+/// How many of the pool's events one turn handles.
 const EVENTS_AT_ONCE: usize = 256;
 
 /// The one worker of local mode.
-pub(crate) struct Local {
+pub(crate) struct LocalTransport {
     id: WorkerId,
     started: Instant,
     pool: Pool,
     from_pool: mpsc::Receiver<PoolEvent>,
     window: usize,
-    /// What runs now.
+    /// The classes whose executors run.
     classes: Vec<TaskClass>,
-    /// What the guests of the sandbox lack.
+    /// The modules that the guests of the sandbox lack.
     guests: Vec<GuestModules>,
-    /// What is meant to run: a class whose executors are still starting is served, its calls wait.
+    /// The classes that are served, also while their executors start.
     configured: Vec<TaskClass>,
-    /// Calls that the pool did not take.
+    /// Calls that the pool refused.
     refused: Vec<TaskAttempt>,
 }
 
-impl Local {
+impl LocalTransport {
     pub(crate) fn start(config: PoolConfig) -> Self {
         let configured = config.executors.iter().map(|executor| executor.class()).collect();
         let (pool, from_pool) = Pool::start(config);
@@ -44,28 +44,28 @@ impl Local {
         Self { id, started, pool, from_pool, window, classes, guests, configured, refused }
     }
 
-    /// What is served: submissions for anything else are refused.
+    /// The classes that are served: submissions for other classes are refused.
     pub(crate) fn served(&self) -> &[TaskClass] {
         &self.configured
     }
 
-    /// Waits for something to happen. Cancel safe.
-    pub(crate) async fn events(&mut self) -> Vec<Event> {
-        let mut heard = Vec::new();
+    /// Waits for events. Cancel safe.
+    pub(crate) async fn events(&mut self) -> Vec<SchedulerEvent> {
+        let mut received = Vec::new();
         if self.refused.is_empty()
-            && self.from_pool.recv_many(&mut heard, EVENTS_AT_ONCE).await == 0
+            && self.from_pool.recv_many(&mut received, EVENTS_AT_ONCE).await == 0
         {
-            // The pool has ended, as it does after a drain.
+            // The pool ends after a drain.
             return std::future::pending().await;
         }
         let worker = self.id;
         let (mut reports, mut tasks) = (Vec::new(), std::mem::take(&mut self.refused));
         let mut classes = self.classes.clone();
-        for event in heard {
+        for event in received {
             match event {
                 PoolEvent::Finished(report) => reports.push(report),
                 PoolEvent::Returned(task) => tasks.push(task),
-                // Looked at after any event.
+                // The window is compared after every event.
                 PoolEvent::Resized => {}
                 PoolEvent::ExecutorUp(info) => {
                     tracing::info!(class = %info.class, python = info.python, dill = info.dill, "executor is up");
@@ -78,24 +78,24 @@ impl Local {
                 }
             }
         }
-        // First: a place that goes as a call ends is not offered to the store.
+        // First: capacity that ends with a call must not be offered to the store.
         let mut events: Vec<_> = self.changed(classes).into_iter().collect();
         if !reports.is_empty() {
-            events.push(Event::Reported { worker, reports });
+            events.push(SchedulerEvent::Reported { worker, reports });
         }
         if !tasks.is_empty() {
-            events.push(Event::Returned { worker, tasks });
+            events.push(SchedulerEvent::Returned { worker, tasks });
         }
         events
     }
 
-    fn changed(&mut self, mut classes: Vec<TaskClass>) -> Option<Event> {
+    fn changed(&mut self, mut classes: Vec<TaskClass>) -> Option<SchedulerEvent> {
         let (id, window) = (self.id, self.pool.window());
         classes.sort_unstable();
         classes.dedup();
         if classes != self.classes {
             (self.classes, self.window) = (classes.clone(), window);
-            return Some(Event::Joined(NewWorker {
+            return Some(SchedulerEvent::WorkerJoined(WorkerCapacity {
                 id,
                 classes,
                 slots: self.pool.slots(),
@@ -104,7 +104,7 @@ impl Local {
         }
         (window != self.window).then(|| {
             self.window = window;
-            Event::Resized { worker: id, window }
+            SchedulerEvent::WindowChanged { worker: id, window }
         })
     }
 
@@ -117,7 +117,7 @@ impl Local {
     }
 
     pub(crate) fn stop(&self, task: TaskAttempt) {
-        // Where the pool no longer has it, its end is on the way.
+        // If the pool has it no more, its end is in an event.
         let _ = self.pool.cancel(task);
     }
 
@@ -128,22 +128,22 @@ impl Local {
             mode: "local".to_owned(),
             host: host.to_owned(),
             pid: std::process::id(),
-            slots: count(self.pool.slots()),
-            busy: count(self.pool.in_flight().min(self.pool.slots())),
+            slots: saturating_u32(self.pool.slots()),
+            busy: saturating_u32(self.pool.in_flight().min(self.pool.slots())),
             classes: self.classes.clone(),
             guests: self.guests.clone(),
             since: Timestamp::before_now(self.started.elapsed()),
         }]
     }
 
-    /// Has the waiting calls given back and lets running ones end for up to `deadline`; all children
-    /// are gone afterwards. What becomes of the calls is heard as events.
+    /// Gives back the waiting calls, lets running ones end for up to `deadline`, and ends all children.
+    /// Events say what becomes of the calls.
     pub(crate) fn drain(&self, deadline: Duration) {
         let pool = self.pool.clone();
         tokio::spawn(async move { pool.drain(deadline).await });
     }
 }
 
-fn count(number: usize) -> u32 {
+fn saturating_u32(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -1,15 +1,25 @@
-//! The ways to workers: a pool in this process, or worker processes behind a port. The main loop
-//! hears events from either and tells it what to do.
+//! The ways to workers: a pool in this process, or worker processes behind a port. The main loop gets
+//! events from either and tells it what to do.
 //!
 //! # Layout
 //!
-//! * `local`: the pool. * `remote`: the port; moves bytes between the socket and `sessions`.
-//! * `sessions`: all workers of the port, pure. `gate`: who gets in. `session`: one worker. `line`: one
-//!   of its connections.
+//! * `local`: the pool.
+//! * `remote`: the port; moves bytes between the socket and `sessions`.
+//! * `sessions`: all workers of the port; pure.
+//! * `handshake`: authenticates new connections.
+//! * `session`: one worker.
+//! * `outstanding`: the attempts that it has not answered.
+//! * `acks`: the acknowledgements that it waits for.
+//! * `link`: its connections, as far as push and pull agree.
+//! * `push`, `pull`: where they differ.
 
-mod gate;
-mod line;
+mod acks;
+mod handshake;
+mod link;
 pub(crate) mod local;
+mod outstanding;
+mod pull;
+mod push;
 pub(crate) mod remote;
 mod session;
 mod sessions;
@@ -23,35 +33,37 @@ use belljar_store::record::WorkerRecord;
 
 use crate::config::Workers;
 use crate::error::DispatcherError;
-use crate::event::Event;
-use local::Local;
-use remote::Remote;
+use crate::event::SchedulerEvent;
+use local::LocalTransport;
+use remote::RemoteTransport;
 
 /// The way to the workers of this dispatcher.
 pub(crate) enum Transport {
     /// A pool in this process.
-    Local(Box<Local>),
+    Local(Box<LocalTransport>),
     /// Worker processes.
-    Remote(Box<Remote>),
+    Remote(Box<RemoteTransport>),
 }
 
 impl Transport {
     pub(crate) async fn start(id: DispatcherId, workers: Workers) -> Result<Self, DispatcherError> {
         Ok(match workers {
-            Workers::Local(pool) => Self::Local(Box::new(Local::start(pool))),
-            Workers::Remote(config) => Self::Remote(Box::new(Remote::bind(id, *config).await?)),
+            Workers::Local(pool) => Self::Local(Box::new(LocalTransport::start(pool))),
+            Workers::Remote(config) => {
+                Self::Remote(Box::new(RemoteTransport::bind(id, *config).await?))
+            }
         })
     }
 
-    /// Waits for something to happen. Cancel safe.
-    pub(crate) async fn events(&mut self) -> Result<Vec<Event>, DispatcherError> {
+    /// Waits for events. Cancel safe.
+    pub(crate) async fn events(&mut self) -> Result<Vec<SchedulerEvent>, DispatcherError> {
         match self {
             Self::Local(local) => Ok(local.events().await),
             Self::Remote(remote) => remote.events().await,
         }
     }
 
-    /// Hands calls to a worker; those that do not get there are heard of as returned or lost.
+    /// Hands calls to a worker. An event says which of them do not get there.
     pub(crate) fn send(&mut self, worker: WorkerId, invocations: Vec<Invocation>) {
         match self {
             Self::Local(local) => local.send(invocations),
@@ -66,15 +78,15 @@ impl Transport {
         }
     }
 
-    /// The store has taken what was said of these attempts: whoever said it need not repeat it.
-    pub(crate) fn settled(&mut self, settled: &[TaskAttempt]) {
+    /// The store has recorded what became of these attempts: the worker need not repeat it.
+    pub(crate) fn recorded(&mut self, recorded: &[TaskAttempt]) {
         match self {
             Self::Local(_) => {}
-            Self::Remote(remote) => remote.settled(settled),
+            Self::Remote(remote) => remote.recorded(recorded),
         }
     }
 
-    /// The end of one turn of the main loop: what was collected during it goes out.
+    /// Sends what one turn of the main loop has collected.
     pub(crate) fn flush(&mut self) {
         match self {
             Self::Local(_) => {}
@@ -82,7 +94,7 @@ impl Transport {
         }
     }
 
-    /// What is served: submissions for anything else are refused.
+    /// The classes that are served: submissions for other classes are refused.
     pub(crate) fn served(&self) -> Vec<TaskClass> {
         match self {
             Self::Local(local) => local.served().to_vec(),
@@ -97,12 +109,28 @@ impl Transport {
         }
     }
 
-    /// Gives no more work out and lets running calls end for up to `deadline`. What becomes of them
-    /// is heard as events.
+    /// Gives out no more tasks and lets running calls end for up to `deadline`. Events say what becomes
+    /// of them.
     pub(crate) fn drain(&mut self, deadline: Duration) {
         match self {
             Self::Local(local) => local.drain(deadline),
             Self::Remote(remote) => remote.drain(),
+        }
+    }
+
+    /// Whether nothing is left to be sent to workers.
+    pub(crate) fn is_idle(&self) -> bool {
+        match self {
+            Self::Local(_) => true,
+            Self::Remote(remote) => remote.is_idle(),
+        }
+    }
+
+    /// Closes the way to the workers, once everything is sent.
+    pub(crate) async fn close(self) {
+        match self {
+            Self::Local(_) => {}
+            Self::Remote(remote) => remote.close().await,
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Pull and push mode: worker processes behind a port. Moves bytes between the socket and
-//! [`Sessions`], which decides.
+//! [`WorkerSessions`], which decides.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -8,45 +8,49 @@ use belljar_core::id::{DispatcherId, WorkerId};
 use belljar_core::invocation::Invocation;
 use belljar_core::limits::MAX_PAYLOAD_BYTES;
 use belljar_core::message::{RejectReason, decode, encode};
-use belljar_core::outcome::{Failure, FailureKind, Outcome, Report, CallVerdict};
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
 use belljar_core::task::{TaskAttempt, TaskClass};
 use belljar_store::record::{Timestamp, WorkerRecord};
 use belljar_wire::{Authentication, Incoming, ListenConfig, Router, RouterSender, SendError};
 
-use super::sessions::{Command, Sessions};
+use super::session::WorkerSession;
+use super::sessions::{SocketCommand, WorkerSessions};
 use crate::config::RemoteConfig;
 use crate::error::DispatcherError;
-use crate::event::Event;
+use crate::event::SchedulerEvent;
 
-/// How many messages are taken in one turn.
+/// How many messages one turn handles.
 const MESSAGES_AT_ONCE: usize = 256;
 /// How often silence is looked for within a heartbeat interval.
 const TICKS_PER_HEARTBEAT: u32 = 10;
 
 /// Worker processes.
-pub(crate) struct Remote {
+pub(crate) struct RemoteTransport {
     router: Router,
     sender: RouterSender,
-    sessions: Sessions,
-    /// Whatever was served lately stays served: workers may be restarting.
+    sessions: WorkerSessions,
+    /// A class that was served once stays served: its workers may be restarting.
     served: BTreeSet<TaskClass>,
     /// Events that came up between turns.
-    events: Vec<Event>,
+    events: Vec<SchedulerEvent>,
     tick: Duration,
     next_tick: Instant,
 }
 
-impl Remote {
+impl RemoteTransport {
     pub(crate) async fn bind(
         id: DispatcherId,
         config: RemoteConfig,
     ) -> Result<Self, DispatcherError> {
         let RemoteConfig { listen, mode, secret, heartbeat, listening } = config;
-        let authentication = if secret.is_some() { Authentication::SharedSecret } else { Authentication::None };
+        let authentication = match secret {
+            Some(_) => Authentication::SharedSecret,
+            None => Authentication::None,
+        };
         let router = Router::bind(ListenConfig { authentication, ..listen }).await?;
-        tracing::info!(address = %router.local_addr(), %mode, "waiting for workers");
+        tracing::info!(address = %router.local_addr(), %mode, "listening for workers");
         if let Some(listening) = listening {
-            // Whoever wanted to know may have left.
+            // The receiver may be gone.
             let _ = listening.send(router.local_addr());
         }
         let now = Instant::now();
@@ -54,7 +58,7 @@ impl Remote {
         Ok(Self {
             sender: router.sender(),
             router,
-            sessions: Sessions::new(id, mode, secret, heartbeat, now),
+            sessions: WorkerSessions::new(id, mode, secret, heartbeat, now),
             served: BTreeSet::new(),
             events: Vec::new(),
             tick,
@@ -62,8 +66,8 @@ impl Remote {
         })
     }
 
-    /// Waits for something to happen. Cancel safe.
-    pub(crate) async fn events(&mut self) -> Result<Vec<Event>, DispatcherError> {
+    /// Waits for events. Cancel safe.
+    pub(crate) async fn events(&mut self) -> Result<Vec<SchedulerEvent>, DispatcherError> {
         if !self.events.is_empty() {
             return Ok(std::mem::take(&mut self.events));
         }
@@ -76,7 +80,7 @@ impl Remote {
                 return Ok(self.sessions.tick(now));
             }
         };
-        let mut events = self.hear(first);
+        let mut events = self.handle(first);
         for _ in 1..MESSAGES_AT_ONCE {
             let more = tokio::select! {
                 biased;
@@ -84,30 +88,30 @@ impl Remote {
                 () = std::future::ready(()) => None,
             };
             let Some(incoming) = more else { break };
-            events.extend(self.hear(incoming));
+            events.extend(self.handle(incoming));
         }
         Ok(events)
     }
 
-    fn hear(&mut self, incoming: Incoming) -> Vec<Event> {
+    fn handle(&mut self, incoming: Incoming) -> Vec<SchedulerEvent> {
         let now = Instant::now();
         let events = match incoming {
             Incoming::Message(peer, bytes) => match decode(&bytes) {
-                Ok(batch) => self.sessions.hear(peer, batch, now),
+                Ok(batch) => self.sessions.handle_message(peer, batch, now),
                 Err(error) => {
                     tracing::warn!(%peer, error = &error as &dyn std::error::Error, "bad message");
-                    let gone = self.sessions.gone(peer, now);
-                    self.sessions.refuse(peer, RejectReason::Malformed, "no batch of messages");
-                    gone.into_iter().collect()
+                    let event = self.sessions.disconnected(peer, now);
+                    self.sessions.refuse(peer, RejectReason::Malformed, "the message is no batch");
+                    event.into_iter().collect()
                 }
             },
             Incoming::Disconnected(peer, reason) => {
                 tracing::debug!(%peer, %reason, "connection ended");
-                self.sessions.gone(peer, now).into_iter().collect()
+                self.sessions.disconnected(peer, now).into_iter().collect()
             }
         };
         for event in &events {
-            if let Event::Joined(worker) = event {
+            if let SchedulerEvent::WorkerJoined(worker) = event {
                 self.served.extend(&worker.classes);
             }
         }
@@ -118,7 +122,7 @@ impl Remote {
         let reports: Vec<_> = invocations.iter().filter_map(too_large).collect();
         if !reports.is_empty() {
             invocations.retain(|invocation| too_large(invocation).is_none());
-            self.events.push(Event::Reported { worker, reports });
+            self.events.push(SchedulerEvent::Reported { worker, reports });
         }
         self.sessions.send(worker, invocations);
     }
@@ -127,8 +131,8 @@ impl Remote {
         self.sessions.stop(worker, task);
     }
 
-    pub(crate) fn settled(&mut self, settled: &[TaskAttempt]) {
-        self.sessions.settled(settled);
+    pub(crate) fn recorded(&mut self, recorded: &[TaskAttempt]) {
+        self.sessions.recorded(recorded);
     }
 
     pub(crate) fn flush(&mut self) {
@@ -136,22 +140,25 @@ impl Remote {
         self.sessions.flush(now);
         for command in std::mem::take(&mut self.sessions.commands) {
             match command {
-                Command::Admit(peer) => {
+                SocketCommand::Admit(peer) => {
                     if let Err(error) = self.sender.admit(peer) {
-                        tracing::debug!(%peer, %error, "not admitted");
-                        self.events.extend(self.sessions.gone(peer, now));
-                        self.sessions.refuse(peer, RejectReason::Unavailable, "too many workers");
+                        tracing::debug!(%peer, %error, "cannot admit the peer");
+                        self.events.extend(self.sessions.disconnected(peer, now));
+                        let text = "the dispatcher has its maximum number of workers";
+                        self.sessions.refuse(peer, RejectReason::Unavailable, text);
                     }
                 }
-                Command::Say(peer, batch) => match self.sender.try_send(peer, encode(&batch)) {
-                    // What was on it is found missing when the worker registers again.
-                    Ok(()) | Err(SendError::Disconnected) => {}
-                    Err(error @ (SendError::Full | SendError::TooLong { .. })) => {
-                        tracing::warn!(%peer, %error, "cutting the connection");
-                        self.sender.disconnect(peer);
+                SocketCommand::Send(peer, batch) => {
+                    match self.sender.try_send(peer, encode(&batch)) {
+                        // What the batch contained is found missing when the worker registers again.
+                        Ok(()) | Err(SendError::Disconnected) => {}
+                        Err(error @ (SendError::Full | SendError::TooLong { .. })) => {
+                            tracing::warn!(%peer, %error, "disconnecting the worker");
+                            self.sender.disconnect(peer);
+                        }
                     }
-                },
-                Command::Cut(peer) => self.sender.disconnect(peer),
+                }
+                SocketCommand::Disconnect(peer) => self.sender.disconnect(peer),
             }
         }
     }
@@ -161,35 +168,47 @@ impl Remote {
     }
 
     pub(crate) fn workers(&self, dispatcher: DispatcherId) -> Vec<WorkerRecord> {
-        let record = |session: &super::session::Session| {
+        let mode = self.sessions.mode();
+        let record = |session: &WorkerSession| {
+            let worker = &session.worker;
             let busy = u32::try_from(session.outstanding.len()).unwrap_or(u32::MAX);
             WorkerRecord {
-                id: session.worker,
+                id: worker.id,
                 dispatcher,
-                mode: session.mode.to_string(),
-                host: session.host.clone(),
-                pid: session.pid,
-                slots: session.slots,
-                busy: busy.min(session.slots),
+                mode: mode.to_string(),
+                host: worker.host.clone(),
+                pid: worker.pid,
+                slots: worker.slots,
+                busy: busy.min(worker.slots),
                 classes: session.classes.clone(),
                 guests: session.guests.clone(),
-                since: Timestamp::before_now(session.joined.elapsed()),
+                since: Timestamp::before_now(worker.since.elapsed()),
             }
         };
-        self.sessions.sessions.values().map(record).collect()
+        self.sessions.iter().map(record).collect()
     }
 
     pub(crate) fn drain(&mut self) {
         self.events.extend(self.sessions.drain());
     }
+
+    /// Whether every worker got what it waits for before the dispatcher may leave.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.events.is_empty() && !self.sessions.has_ready_acks()
+    }
+
+    /// Closes the port, once everything is sent.
+    pub(crate) async fn close(self) {
+        self.router.close().await;
+    }
 }
 
-/// How a call ends that no worker can be sent.
+/// The report of a call that is too large for any worker.
 fn too_large(invocation: &Invocation) -> Option<Report> {
     let bytes = invocation.code_bytes() + invocation.args.len();
     (bytes > MAX_PAYLOAD_BYTES).then(|| {
         let text =
-            format!("the function and its arguments of {bytes} bytes are too large to be sent");
+            format!("the function and its arguments have {bytes} bytes, too many for a message");
         let failure = Failure::by_platform(FailureKind::Limit, text);
         let outcome = Outcome::bare(CallVerdict::Failed(failure), Duration::ZERO);
         Report { task: invocation.task, outcome }

@@ -1,55 +1,55 @@
-//! All workers of a port: who gets in, what their messages mean to the scheduler, who is lost. Pure:
-//! messages and the time go in, events and commands to the socket come out.
+//! The workers of a port: what their messages mean to the scheduler, and which are lost. Pure: messages
+//! and the time go in, events and commands for the socket come out.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use belljar_core::id::{DispatcherId, WorkerId};
 use belljar_core::invocation::Invocation;
-use belljar_core::message::{FromDispatcher, FromWorker, DeliveryMode, Nonce, RejectReason, Secret};
+use belljar_core::message::{DeliveryMode, FromDispatcher, FromWorker, RejectReason, Secret};
 use belljar_core::task::TaskAttempt;
 use belljar_wire::PeerId;
 
-use super::session::Session;
-use crate::event::Event;
+use super::handshake::{Authenticated, Handshakes, Step};
+use super::session::WorkerSession;
+use crate::event::SchedulerEvent;
 
-/// Silence of so many heartbeats is a loss.
-const MISSED: u32 = 3;
-/// So is the end of all connections for so many: the process is gone, or it would be back.
-const PARTED: u32 = 2;
-
-/// What the socket shall do.
+/// What the socket must do.
 #[derive(Debug)]
-pub(crate) enum Command {
+pub(crate) enum SocketCommand {
     /// Let this peer stay.
     Admit(PeerId),
-    /// Tell it this.
-    Say(PeerId, Vec<FromDispatcher>),
-    /// End the connection, after what was said.
-    Cut(PeerId),
+    /// Send it this batch.
+    Send(PeerId, Vec<FromDispatcher>),
+    /// Close its connection, once everything is sent.
+    Disconnect(PeerId),
 }
 
-/// All workers of a port.
+/// Whether new workers are welcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// The dispatcher is leaving. Workers that it gave tasks to may still report.
+    Draining,
+}
+
+/// The workers of a port.
 #[derive(Debug)]
-pub(crate) struct Sessions {
-    pub(super) id: DispatcherId,
-    pub(super) mode: DeliveryMode,
-    pub(super) secret: Option<Secret>,
-    pub(super) heartbeat: Duration,
-    pub(super) draining: bool,
-    /// Peers that have said Hello, and what each was challenged with.
-    pub(super) lobby: HashMap<PeerId, Nonce>,
-    pub(super) by_peer: HashMap<PeerId, WorkerId>,
-    pub(crate) sessions: HashMap<WorkerId, Session>,
-    /// Which batches wait for the store to take this attempt.
+pub(crate) struct WorkerSessions {
+    heartbeat: Duration,
+    handshakes: Handshakes,
+    phase: Phase,
+    by_peer: HashMap<PeerId, WorkerId>,
+    sessions: HashMap<WorkerId, WorkerSession>,
+    /// Which batches wait until the store has recorded this attempt.
     awaited: HashMap<TaskAttempt, Vec<(WorkerId, u64)>>,
-    /// Who may have something to be told.
-    pub(super) dirty: HashSet<WorkerId>,
-    pub(crate) commands: Vec<Command>,
-    ticked: Instant,
+    /// The workers that may have to be told something.
+    dirty: HashSet<WorkerId>,
+    pub(crate) commands: Vec<SocketCommand>,
+    last_tick: Instant,
 }
 
-impl Sessions {
+impl WorkerSessions {
     pub(crate) fn new(
         id: DispatcherId,
         mode: DeliveryMode,
@@ -58,88 +58,153 @@ impl Sessions {
         now: Instant,
     ) -> Self {
         Self {
-            id,
-            mode,
-            secret,
             heartbeat,
-            draining: false,
-            lobby: HashMap::new(),
+            handshakes: Handshakes::new(id, mode, secret),
+            phase: Phase::Serving,
             by_peer: HashMap::new(),
             sessions: HashMap::new(),
             awaited: HashMap::new(),
             dirty: HashSet::new(),
             commands: Vec::new(),
-            ticked: now,
+            last_tick: now,
         }
     }
 
-    /// Takes a peer's message.
-    pub(crate) fn hear(
+    pub(crate) const fn mode(&self) -> DeliveryMode {
+        self.handshakes.mode
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &WorkerSession> {
+        self.sessions.values()
+    }
+
+    /// Handles a peer's message.
+    pub(crate) fn handle_message(
         &mut self,
         peer: PeerId,
         batch: Vec<FromWorker>,
         now: Instant,
-    ) -> Vec<Event> {
+    ) -> Vec<SchedulerEvent> {
         let Some(worker) = self.by_peer.get(&peer).copied() else {
-            return self.hear_stranger(peer, batch, now);
+            return self.handle_handshake(peer, batch, now);
         };
         let Some(session) = self.sessions.get_mut(&worker) else { return Vec::new() };
-        session.hear(peer, now);
+        session.on_message(peer, now);
         let mut events = Vec::new();
-        let (mut free, mut leaves) = (None, false);
+        let mut free = None;
         for message in batch {
             match message {
                 FromWorker::Request { free: more } => free = Some(more),
-                FromWorker::Bye => leaves = true,
-                FromWorker::Hello { .. } | FromWorker::Register { .. } => {
-                    self.gone(peer, now);
-                    self.refuse(peer, RejectReason::Malformed, "registered already");
+                FromWorker::Bye => {
+                    events.extend(self.leave(worker, peer));
                     return events;
                 }
-                message => self.heed(worker, message, &mut events),
+                FromWorker::Hello { .. } | FromWorker::Register { .. } => {
+                    self.disconnected(peer, now);
+                    self.refuse(peer, RejectReason::Malformed, "the worker is already registered");
+                    return events;
+                }
+                message => self.apply(worker, message, &mut events),
             }
         }
-        if leaves {
-            events.extend(self.leave(worker, peer));
-        } else if let Some(session) = self.sessions.get_mut(&worker) {
-            if session.mode == DeliveryMode::Pull {
-                events.extend(returned(worker, session.ask(peer, free, now)));
-            }
+        if let Some(session) = self.sessions.get_mut(&worker) {
+            events.extend(returned(worker, session.on_message_end(peer, free, now)));
             self.dirty.insert(worker);
         }
         events
     }
 
-    fn heed(&mut self, worker: WorkerId, message: FromWorker, events: &mut Vec<Event>) {
+    fn handle_handshake(
+        &mut self,
+        peer: PeerId,
+        batch: Vec<FromWorker>,
+        now: Instant,
+    ) -> Vec<SchedulerEvent> {
+        match self.handshakes.handle(peer, batch) {
+            Step::Challenge(challenge) => {
+                self.commands.push(SocketCommand::Send(peer, vec![challenge]));
+                Vec::new()
+            }
+            Step::Register(worker) => self.register(peer, &worker, now).into_iter().collect(),
+            Step::Refuse(reason, text) => {
+                self.refuse(peer, reason, &text);
+                Vec::new()
+            }
+        }
+    }
+
+    fn register(
+        &mut self,
+        peer: PeerId,
+        worker: &Authenticated,
+        now: Instant,
+    ) -> Option<SchedulerEvent> {
+        let registration = &worker.registration;
+        let id = registration.worker;
+        // A worker that has tasks of this dispatcher may still report them.
+        if self.phase == Phase::Draining && !self.sessions.contains_key(&id) {
+            self.refuse(peer, RejectReason::Unavailable, "the dispatcher is leaving");
+            return None;
+        }
+        let new = || WorkerSession::new(registration, now);
+        let session = self.sessions.entry(id).or_insert_with(new);
+        let replaced = session.attach(peer, registration, now);
+        tracing::info!(
+            worker_id = %id, host = session.worker.host, mode = %self.handshakes.mode,
+            slots = session.worker.slots, "worker registered"
+        );
+        let heartbeat_ms = u32::try_from(self.heartbeat.as_millis()).unwrap_or(u32::MAX);
+        let welcome = self.handshakes.welcome(worker, session.id, heartbeat_ms);
+        let joined = SchedulerEvent::WorkerJoined(session.capacity());
+        self.by_peer.insert(peer, id);
+        self.dirty.insert(id);
+        for old in replaced {
+            self.by_peer.remove(&old);
+            self.commands.push(SocketCommand::Disconnect(old));
+        }
+        self.commands.push(SocketCommand::Admit(peer));
+        self.commands.push(SocketCommand::Send(peer, vec![welcome]));
+        Some(joined)
+    }
+
+    pub(crate) fn refuse(&mut self, peer: PeerId, reason: RejectReason, text: &str) {
+        tracing::debug!(%peer, ?reason, "refused: {text}");
+        self.handshakes.forget(peer);
+        let refused = FromDispatcher::Rejected { reason, text: text.to_owned() };
+        self.commands.push(SocketCommand::Send(peer, vec![refused]));
+        self.commands.push(SocketCommand::Disconnect(peer));
+    }
+
+    fn apply(&mut self, worker: WorkerId, message: FromWorker, events: &mut Vec<SchedulerEvent>) {
         let Some(session) = self.sessions.get_mut(&worker) else { return };
         match message {
             FromWorker::Reports { sequence, reports } => {
                 let tasks = reports.iter().map(|report| report.task).collect();
-                if self.await_settling(worker, sequence, tasks) {
-                    events.push(Event::Reported { worker, reports });
+                if self.expect_recording(worker, sequence, tasks) {
+                    events.push(SchedulerEvent::Reported { worker, reports });
                 }
             }
             FromWorker::Returned { sequence, tasks } => {
-                if self.await_settling(worker, sequence, tasks.clone()) {
+                if self.expect_recording(worker, sequence, tasks.clone()) {
                     events.extend(returned(worker, tasks));
                 }
             }
-            FromWorker::InFlight(held) => events.extend(returned(worker, session.compare(&held))),
+            FromWorker::InFlight(held) => {
+                events.extend(returned(worker, session.outstanding.take_missing(&held)));
+            }
             FromWorker::Window(window) => {
                 session.set_window(window);
-                events.push(resized(session));
+                events.push(window_changed(session));
             }
             FromWorker::Classes(classes) => {
-                session.classes = classes;
-                session.give_turn();
-                events.push(Event::Joined(session.as_worker()));
+                session.set_classes(classes);
+                events.push(SchedulerEvent::WorkerJoined(session.capacity()));
             }
             FromWorker::Guests(guests) => session.guests = guests,
-            FromWorker::Evicted(code) => session.forget(&code),
+            FromWorker::Evicted(code) => session.evict(&code),
             FromWorker::Draining => {
-                session.draining = true;
-                let unsent = session.take_waiting(0);
-                events.push(resized(session));
+                let unsent = session.drain();
+                events.push(window_changed(session));
                 events.extend(returned(worker, unsent));
             }
             FromWorker::Heartbeat
@@ -150,99 +215,90 @@ impl Sessions {
         }
     }
 
-    /// Notes a batch that is to be acknowledged once the store has all of it; `false` where it is on
-    /// its way there already.
-    fn await_settling(
+    /// Notes a batch that is acknowledged once the store has recorded all of it. `false` if it is on its
+    /// way to the store already.
+    fn expect_recording(
         &mut self,
         worker: WorkerId,
         sequence: u64,
         mut tasks: Vec<TaskAttempt>,
     ) -> bool {
         let Some(session) = self.sessions.get_mut(&worker) else { return false };
-        tasks.iter().for_each(|task| session.answered(*task));
-        // Said twice in a batch, a task is settled once.
+        tasks.iter().for_each(|task| session.outstanding.remove(*task));
+        // A task that is twice in a batch is recorded once.
         tasks.sort_unstable();
         tasks.dedup();
         if tasks.is_empty() {
-            session.acknowledge(sequence);
+            session.acks.acknowledge(sequence);
             return false;
         }
-        if session.settling.contains_key(&sequence) {
+        if !session.acks.expect(sequence, tasks.len()) {
             return false;
         }
-        session.settling.insert(sequence, tasks.len());
         for task in tasks {
             self.awaited.entry(task).or_default().push((worker, sequence));
         }
         true
     }
 
-    fn leave(&mut self, worker: WorkerId, peer: PeerId) -> Option<Event> {
+    fn leave(&mut self, worker: WorkerId, peer: PeerId) -> Option<SchedulerEvent> {
         let mut session = self.sessions.remove(&worker)?;
-        let mut last: Vec<_> = session.take_acks().into_iter().collect();
-        last.push(FromDispatcher::Heartbeat);
-        if session.mode == DeliveryMode::Pull {
-            self.commands.push(Command::Say(peer, last));
+        if session.link.expects_farewell() {
+            let mut last: Vec<_> = session.acks.take().into_iter().collect();
+            last.push(FromDispatcher::Heartbeat);
+            self.commands.push(SocketCommand::Send(peer, last));
         }
-        for line in &session.lines {
-            self.by_peer.remove(&line.peer);
-            self.commands.push(Command::Cut(line.peer));
+        for peer in session.link.peers() {
+            self.by_peer.remove(&peer);
+            self.commands.push(SocketCommand::Disconnect(peer));
         }
-        tracing::info!(worker_id = %worker, host = session.host, "worker left");
-        Some(Event::Left { worker, reason: "it left with the call unanswered".to_owned() })
+        tracing::info!(worker_id = %worker, host = session.worker.host, "worker left");
+        let reason = "it left without reporting the call".to_owned();
+        Some(SchedulerEvent::WorkerLeft { worker, reason })
     }
 
-    /// A connection has ended. The worker has until its heartbeats are missed to come back.
-    pub(crate) fn gone(&mut self, peer: PeerId, now: Instant) -> Option<Event> {
-        self.lobby.remove(&peer);
+    /// A connection has ended. The worker may come back until it counts as lost.
+    pub(crate) fn disconnected(&mut self, peer: PeerId, now: Instant) -> Option<SchedulerEvent> {
+        self.handshakes.forget(peer);
         let session = self.sessions.get_mut(&self.by_peer.remove(&peer)?)?;
         session.detach(peer, now);
-        session.lines.is_empty().then(|| resized(session))
+        (!session.link.is_connected()).then(|| window_changed(session))
     }
 
     /// Time has passed.
-    pub(crate) fn tick(&mut self, now: Instant) -> Vec<Event> {
-        // Where this process has not run for a while, the silence is its own.
-        let slept = now - self.ticked > self.heartbeat;
-        self.ticked = now;
+    pub(crate) fn tick(&mut self, now: Instant) -> Vec<SchedulerEvent> {
+        // If this process did not run for a while, the silence is its own.
+        let was_suspended = now - self.last_tick > self.heartbeat;
+        self.last_tick = now;
         let mut lost = Vec::new();
-        let absence = self.heartbeat * PARTED;
         for (worker, session) in &mut self.sessions {
-            if slept {
-                session.heard = now;
-                session.parted = session.parted.map(|_| now);
+            if was_suspended {
+                session.excuse_silence(now);
             }
-            let gone = session.parted.is_some_and(|since| now - since >= absence);
-            if gone || now - session.heard >= self.heartbeat * MISSED {
-                lost.push(*worker);
+            if let Some(loss) = session.loss(self.heartbeat, now) {
+                lost.push((*worker, loss.to_string()));
             } else if session.tick(self.heartbeat, now) {
                 self.dirty.insert(*worker);
             }
         }
         let lost = lost.into_iter();
-        lost.filter_map(|worker| self.lose(worker)).collect()
+        lost.filter_map(|(worker, reason)| self.lose(worker, reason)).collect()
     }
 
-    fn lose(&mut self, worker: WorkerId) -> Option<Event> {
+    fn lose(&mut self, worker: WorkerId, reason: String) -> Option<SchedulerEvent> {
         let session = self.sessions.remove(&worker)?;
-        for line in &session.lines {
-            self.by_peer.remove(&line.peer);
+        for peer in session.link.peers() {
+            self.by_peer.remove(&peer);
         }
-        let reason = if session.parted.is_some() {
-            let absence = self.heartbeat * PARTED;
-            format!("its connection ended and it did not return within {absence:?}")
-        } else {
-            format!("it was silent for {:?}", self.heartbeat * MISSED)
-        };
         tracing::warn!(
-            worker_id = %worker, host = session.host, calls = session.outstanding.len(),
+            worker_id = %worker, host = session.worker.host, calls = session.outstanding.len(),
             "worker lost: {reason}"
         );
-        Some(Event::Left { worker, reason })
+        Some(SchedulerEvent::WorkerLeft { worker, reason })
     }
 
     pub(crate) fn send(&mut self, worker: WorkerId, invocations: Vec<Invocation>) {
-        // One that has just been lost is said to be so in an event on its way.
+        // The loss of a worker is in an event that the scheduler has not handled yet.
         let Some(session) = self.sessions.get_mut(&worker) else { return };
         session.send(invocations);
         self.dirty.insert(worker);
@@ -254,45 +310,52 @@ impl Sessions {
         self.dirty.insert(worker);
     }
 
-    /// The store has taken what was said of these attempts.
-    pub(crate) fn settled(&mut self, settled: &[TaskAttempt]) {
-        for task in settled {
+    /// The store has recorded what became of these attempts.
+    pub(crate) fn recorded(&mut self, recorded: &[TaskAttempt]) {
+        for task in recorded {
             let batches = self.awaited.remove(task);
             for (worker, sequence) in batches.into_iter().flatten() {
                 let Some(session) = self.sessions.get_mut(&worker) else { continue };
-                let Some(left) = session.settling.get_mut(&sequence) else { continue };
-                *left -= 1;
-                if *left == 0 {
-                    session.acknowledge(sequence);
+                if session.acks.recorded(sequence) {
                     self.dirty.insert(worker);
                 }
             }
         }
     }
 
-    /// Gives no more work out, and takes back what is not on its way.
-    pub(crate) fn drain(&mut self) -> Vec<Event> {
-        self.draining = true;
-        let unsent = |session: &mut Session| returned(session.worker, session.take_waiting(0));
-        self.sessions.values_mut().filter_map(unsent).collect()
+    /// Whether a connected worker waits for an acknowledgement that is ready.
+    pub(crate) fn has_ready_acks(&self) -> bool {
+        let mut sessions = self.sessions.values();
+        sessions.any(|session| session.link.is_connected() && session.acks.is_ready())
     }
 
-    /// Turns what is to be told into commands.
+    /// Gives out no more tasks, and takes back those that are not on their way.
+    pub(crate) fn drain(&mut self) -> Vec<SchedulerEvent> {
+        self.phase = Phase::Draining;
+        self.dirty.extend(self.sessions.keys());
+        let take_back = |session: &mut WorkerSession| {
+            session.acks.send_at_once();
+            returned(session.worker.id, session.take_back(0))
+        };
+        self.sessions.values_mut().filter_map(take_back).collect()
+    }
+
+    /// Turns what the workers must be told into commands.
     pub(crate) fn flush(&mut self, now: Instant) {
         for worker in std::mem::take(&mut self.dirty) {
             let Some(session) = self.sessions.get_mut(&worker) else { continue };
             while let Some((peer, batch)) = session.next_message(self.heartbeat, now) {
-                self.commands.push(Command::Say(peer, batch));
+                self.commands.push(SocketCommand::Send(peer, batch));
             }
         }
     }
 }
 
-fn resized(session: &Session) -> Event {
-    Event::Resized { worker: session.worker, window: session.as_worker().window }
+fn window_changed(session: &WorkerSession) -> SchedulerEvent {
+    SchedulerEvent::WindowChanged { worker: session.worker.id, window: session.capacity().window }
 }
 
-/// Tasks of a worker that it will not begin.
-fn returned(worker: WorkerId, tasks: Vec<TaskAttempt>) -> Option<Event> {
-    (!tasks.is_empty()).then_some(Event::Returned { worker, tasks })
+/// The event for tasks that a worker will not begin, if there are any.
+fn returned(worker: WorkerId, tasks: Vec<TaskAttempt>) -> Option<SchedulerEvent> {
+    (!tasks.is_empty()).then_some(SchedulerEvent::Returned { worker, tasks })
 }

@@ -1,9 +1,10 @@
 //! The workers, and the choice among them in constant time.
 //!
-//! Workers that can run the same classes form a group; in each group they are kept by the number of
-//! calls they can still take, those with an idle slot before all others, so that the least loaded is found
-//! without looking at the others. A function goes where it went before as long as no other has an idle slot
-//! where that one has none, or room for more than one call more: its code and what it imports are there.
+//! Workers that serve the same classes form a group. In each group they are sorted by the number of
+//! calls they can still take, with those that have an idle slot first, so that the least loaded is found
+//! without looking at the others. A function goes to the worker where it went before, which has its code
+//! and what it imports, unless another worker has an idle slot where that one has none, or room for more
+//! than one call more.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
@@ -12,17 +13,17 @@ use belljar_core::id::WorkerId;
 use belljar_core::task::{CodeHash, TaskClass};
 use belljar_store::record::Demand;
 
-use crate::event::NewWorker;
+use crate::event::WorkerCapacity;
 
-/// Of how many functions it is remembered where they went.
+/// For how many functions the last worker is remembered.
 const REMEMBERED_FUNCTIONS: usize = 10_000;
 
 /// The workers of one dispatcher.
 #[derive(Debug, Default)]
-pub(crate) struct Fleet {
+pub(crate) struct WorkerRegistry {
     workers: HashMap<WorkerId, Worker>,
     groups: Vec<Group>,
-    /// Where each function went last; the worker may have left.
+    /// The worker that each function went to last. It may have left.
     last: HashMap<CodeHash, WorkerId>,
 }
 
@@ -32,7 +33,7 @@ struct Worker {
     slots: usize,
     window: usize,
     running: usize,
-    /// Where it stands in its bucket.
+    /// Its index in its bucket.
     position: usize,
 }
 
@@ -47,10 +48,10 @@ impl Worker {
     }
 }
 
-/// What a worker can take; more is better.
+/// How much a worker can take. More is better.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Room {
-    /// Whether a call would begin at once, and not wait for the end of another.
+    /// Whether a call would begin at once.
     has_idle_slot: bool,
     free: usize,
 }
@@ -58,14 +59,14 @@ struct Room {
 #[derive(Debug)]
 struct Group {
     classes: Vec<TaskClass>,
-    /// Workers by what they can still take; none that can take nothing.
+    /// The workers with room, sorted by it.
     by_room: BTreeMap<Room, Vec<WorkerId>>,
     free: usize,
 }
 
-impl Fleet {
-    /// Takes a worker in. One that is known already may have other classes now; its calls go on.
-    pub(crate) fn join(&mut self, worker: &NewWorker) {
+impl WorkerRegistry {
+    /// Adds a worker. One that is known already may have other classes now; its calls go on.
+    pub(crate) fn join(&mut self, worker: &WorkerCapacity) {
         self.exit(worker.id);
         let running = self.workers.get(&worker.id).map_or(0, |known| known.running);
         let mut classes = worker.classes.clone();
@@ -75,31 +76,30 @@ impl Fleet {
             self.groups.push(Group { classes, by_room: BTreeMap::new(), free: 0 });
             self.groups.len() - 1
         });
-        let NewWorker { slots, window, .. } = *worker;
+        let WorkerCapacity { slots, window, .. } = *worker;
         self.workers.insert(worker.id, Worker { group, slots, window, running, position: 0 });
         self.enter(worker.id);
     }
 
-    /// Forgets a worker.
+    /// Removes a worker.
     pub(crate) fn leave(&mut self, id: WorkerId) {
         self.exit(id);
         self.workers.remove(&id);
     }
 
-    /// Changes how many calls a worker takes. Answers whether it has room for less or more than before.
+    /// Changes how many calls a worker takes. Compares its room with the room before.
     pub(crate) fn resize(&mut self, id: WorkerId, window: usize) -> Ordering {
         self.change(id, |worker| worker.window = window)
     }
 
-    /// A worker ended or gave back one call. Answers whether it has room for one more now.
+    /// A worker has ended or given back one call. Returns whether it has room for one more now.
     pub(crate) fn release(&mut self, id: WorkerId) -> bool {
         let change = |worker: &mut Worker| worker.running = worker.running.saturating_sub(1);
         self.change(id, change) == Ordering::Greater
     }
 
-    /// The worker for a call of the function `code`, which now has one call more: one that can run
-    /// `class`, the last that ran it or else the least loaded; `None` where every worker is full or
-    /// none fits.
+    /// Assigns a call of the function `code` to a worker that serves `class`: the last one that ran the
+    /// function, or the least loaded. `None` if every worker is full or none serves the class.
     pub(crate) fn assign(&mut self, class: TaskClass, code: CodeHash) -> Option<WorkerId> {
         let fitting = self.groups.iter().filter(|group| group.classes.contains(&class));
         let (most, bucket) = fitting
@@ -120,20 +120,20 @@ impl Fleet {
         Some(id)
     }
 
-    /// What a worker can still take of `class`.
+    /// How many calls of `class` a worker can still take.
     fn room(&self, id: WorkerId, class: TaskClass) -> Room {
         let known = self.workers.get(&id);
         let fitting = known.filter(|it| self.groups[it.group].classes.contains(&class));
         fitting.map_or_else(Room::default, Worker::room)
     }
 
-    /// How many calls could be placed now, by the classes that would fit.
-    pub(crate) fn wants(&self) -> Vec<Demand> {
+    /// How many calls could be assigned now, by class.
+    pub(crate) fn demand(&self) -> Vec<Demand> {
         let free = self.groups.iter().filter(|group| group.free > 0);
         free.map(|group| Demand { classes: group.classes.clone(), count: group.free }).collect()
     }
 
-    /// Answers how the room of a worker is now, compared with before.
+    /// Changes a worker. Compares its room with the room before.
     fn change(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker)) -> Ordering {
         self.exit(id);
         let compared = self.workers.get_mut(&id).map_or(Ordering::Equal, |worker| {
@@ -192,92 +192,93 @@ mod tests {
         CodeHash::of(&[number])
     }
 
-    fn worker(classes: &[&str], window: usize) -> NewWorker {
+    fn worker(classes: &[&str], window: usize) -> WorkerCapacity {
         let classes = classes.iter().map(|text| class(text)).collect();
-        NewWorker { id: WorkerId::random(), classes, slots: window, window }
+        WorkerCapacity { id: WorkerId::random(), classes, slots: window, window }
     }
 
     #[test]
     fn the_least_loaded_fitting_worker_is_chosen() {
-        let mut fleet = Fleet::default();
+        let mut registry = WorkerRegistry::default();
         let (small, large) = (worker(&["native:3.11"], 1), worker(&["native:3.11"], 3));
         let sandbox = worker(&["sandbox:3.11"], 9);
         for new in [&small, &large, &sandbox] {
-            fleet.join(new);
+            registry.join(new);
         }
         let native = class("native:3.11");
-        let chosen: Vec<_> = (0..5).map(|n| fleet.assign(native, code(n))).collect();
+        let chosen: Vec<_> = (0..5).map(|n| registry.assign(native, code(n))).collect();
         assert_eq!(chosen.iter().filter(|id| **id == Some(large.id)).count(), 3);
         assert_eq!(chosen.iter().filter(|id| **id == Some(small.id)).count(), 1);
         assert_eq!(chosen[4], None);
-        fleet.release(small.id);
-        assert_eq!(fleet.assign(native, code(6)), Some(small.id));
+        registry.release(small.id);
+        assert_eq!(registry.assign(native, code(6)), Some(small.id));
     }
 
     #[test]
-    fn a_function_stays_where_it_is_while_there_is_room() {
-        let mut fleet = Fleet::default();
+    fn a_function_stays_at_its_worker_while_there_is_room() {
+        let mut registry = WorkerRegistry::default();
         let native = class("native:3.11");
         let (first, second) = (worker(&["native:3.11"], 4), worker(&["native:3.11"], 4));
-        fleet.join(&first);
-        fleet.join(&second);
-        let home = fleet.assign(native, code(1));
+        registry.join(&first);
+        registry.join(&second);
+        let home = registry.assign(native, code(1));
         // Three places against four: still at home. Two against four: elsewhere.
-        assert_eq!(fleet.assign(native, code(1)), home);
-        let away = fleet.assign(native, code(1));
+        assert_eq!(registry.assign(native, code(1)), home);
+        let away = registry.assign(native, code(1));
         assert!(away.is_some() && away != home);
         // And there from now on.
-        assert_eq!(fleet.assign(native, code(1)), away);
-        fleet.leave(away.expect("assigned"));
-        assert_eq!(fleet.assign(native, code(1)), home, "who has left is forgotten");
+        assert_eq!(registry.assign(native, code(1)), away);
+        registry.leave(away.expect("assigned"));
+        assert_eq!(registry.assign(native, code(1)), home, "who has left is forgotten");
     }
 
     #[test]
-    fn an_idle_slot_is_better_than_one_that_will_be() {
-        let mut fleet = Fleet::default();
+    fn an_idle_slot_is_preferred() {
+        let mut registry = WorkerRegistry::default();
         let native = class("native:3.11");
         let (first, second) = (worker(&["native:3.11"], 1), worker(&["native:3.11"], 1));
-        fleet.join(&first);
-        let home = fleet.assign(native, code(1));
+        registry.join(&first);
+        let home = registry.assign(native, code(1));
         // Its call is about to end, so that it takes one more.
-        assert_eq!(fleet.resize(first.id, 2), Ordering::Greater);
-        fleet.join(&second);
-        assert_eq!(fleet.assign(native, code(1)), Some(second.id));
-        assert_eq!(fleet.assign(native, code(1)), home);
+        assert_eq!(registry.resize(first.id, 2), Ordering::Greater);
+        registry.join(&second);
+        assert_eq!(registry.assign(native, code(1)), Some(second.id));
+        assert_eq!(registry.assign(native, code(1)), home);
     }
 
     #[test]
-    fn room_is_compared_with_what_it_was() {
-        let mut fleet = Fleet::default();
+    fn room_is_compared_with_the_room_before() {
+        let mut registry = WorkerRegistry::default();
         let one = worker(&["native:3.11"], 1);
-        fleet.join(&one);
-        fleet.assign(class("native:3.11"), code(1));
-        assert_eq!(fleet.resize(one.id, 2), Ordering::Greater);
-        fleet.assign(class("native:3.11"), code(1));
-        assert_eq!(fleet.resize(one.id, 1), Ordering::Equal);
-        assert!(!fleet.release(one.id), "it has one call still, which is all it takes");
-        assert!(fleet.release(one.id));
-        assert_eq!(fleet.resize(one.id, 0), Ordering::Less);
+        registry.join(&one);
+        registry.assign(class("native:3.11"), code(1));
+        assert_eq!(registry.resize(one.id, 2), Ordering::Greater);
+        registry.assign(class("native:3.11"), code(1));
+        assert_eq!(registry.resize(one.id, 1), Ordering::Equal);
+        assert!(!registry.release(one.id), "it has one call still, which is all it takes");
+        assert!(registry.release(one.id));
+        assert_eq!(registry.resize(one.id, 0), Ordering::Less);
     }
 
     #[test]
-    fn wants_are_the_free_places_by_what_fits() {
-        let mut fleet = Fleet::default();
+    fn demand_is_the_room_by_class() {
+        let mut registry = WorkerRegistry::default();
         let both = worker(&["sandbox:3.11", "native:3.11"], 2);
-        fleet.join(&both);
-        fleet.join(&worker(&["native:3.11"], 4));
-        fleet.assign(class("sandbox:3.11"), code(1));
-        let mut counts: Vec<_> = fleet.wants().iter().map(|w| (w.classes.len(), w.count)).collect();
+        registry.join(&both);
+        registry.join(&worker(&["native:3.11"], 4));
+        registry.assign(class("sandbox:3.11"), code(1));
+        let mut counts: Vec<_> =
+            registry.demand().iter().map(|w| (w.classes.len(), w.count)).collect();
         counts.sort_unstable();
         assert_eq!(counts, [(1, 4), (2, 1)]);
-        fleet.leave(both.id);
-        assert_eq!(fleet.wants().len(), 1);
+        registry.leave(both.id);
+        assert_eq!(registry.demand().len(), 1);
     }
 
     proptest! {
         #[test]
-        fn free_places_are_never_miscounted(steps: Vec<(u8, u8, u8)>) {
-            let mut fleet = Fleet::default();
+        fn room_is_never_miscounted(steps: Vec<(u8, u8, u8)>) {
+            let mut registry = WorkerRegistry::default();
             let ids: Vec<_> = (0..4).map(|_| worker(&["native:3.11"], 0).id).collect();
             let mut model: HashMap<WorkerId, (usize, usize)> = HashMap::new();
             for (what, who, size) in steps {
@@ -286,19 +287,19 @@ mod tests {
                 match what % 5 {
                     0 if !model.contains_key(&id) => {
                         let classes = vec![class("native:3.11")];
-                        fleet.join(&NewWorker { id, classes, slots: 2, window });
+                        registry.join(&WorkerCapacity { id, classes, slots: 2, window });
                         model.insert(id, (window, 0));
                     }
-                    1 => { fleet.leave(id); model.remove(&id); }
-                    2 => { let _ = fleet.resize(id, window); if let Some(w) = model.get_mut(&id) { w.0 = window; } }
-                    3 => { fleet.release(id); if let Some(w) = model.get_mut(&id) { w.1 = w.1.saturating_sub(1); } }
+                    1 => { registry.leave(id); model.remove(&id); }
+                    2 => { let _ = registry.resize(id, window); if let Some(w) = model.get_mut(&id) { w.0 = window; } }
+                    3 => { registry.release(id); if let Some(w) = model.get_mut(&id) { w.1 = w.1.saturating_sub(1); } }
                     _ => {
                         let room = |w: &(usize, usize)| {
                             let free = w.0.saturating_sub(w.1);
                             Room { has_idle_slot: w.1 < 2 && free > 0, free }
                         };
                         let most = model.values().map(room).max().unwrap_or_default();
-                        match fleet.assign(class("native:3.11"), code(size % 3)) {
+                        match registry.assign(class("native:3.11"), code(size % 3)) {
                             Some(chosen) => {
                                 let w = model.get_mut(&chosen).expect("a known worker");
                                 let room = room(w);
@@ -311,7 +312,7 @@ mod tests {
                     }
                 }
                 let free: usize = model.values().map(|w| w.0.saturating_sub(w.1)).sum();
-                let counted: usize = fleet.wants().iter().map(|want| want.count).sum();
+                let counted: usize = registry.demand().iter().map(|want| want.count).sum();
                 prop_assert_eq!(counted, free);
             }
         }

@@ -1,0 +1,245 @@
+//! Carries out the scheduler's actions at the store and returns the store's answers as events.
+//!
+//! At most one request of each kind is under way: one claim or comparison of leases, one batch of
+//! outcomes, one heartbeat. Outcomes and returned tasks that come up meanwhile wait for the next batch;
+//! there are never more of them than calls at the workers.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use belljar_core::id::DispatcherId;
+use belljar_core::task::TaskAttempt;
+use belljar_store::record::{Completion, Demand, HeartbeatReport, Requeued};
+use belljar_store::{Store, StoreError, StoreEvent};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
+
+use crate::event::{SchedulerAction, SchedulerEvent};
+use crate::functions::Functions;
+use crate::retry;
+use crate::transport::Transport;
+
+/// The interval of heartbeats, a third of the store's timeout or less.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause after a claim that failed.
+const CLAIM_PAUSE: Duration = Duration::from_millis(100);
+
+type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Request<T> = Option<Pending<T>>;
+
+pub(crate) struct StoreClient {
+    id: DispatcherId,
+    store: Store,
+    host: String,
+    functions: Functions,
+    /// The claim, or the comparison of leases.
+    claim: Request<(SchedulerEvent, Vec<Completion>)>,
+    /// Delivered tasks whose code is being read.
+    deliveries: FuturesUnordered<Pending<(SchedulerEvent, Vec<Completion>)>>,
+    recording: Request<Vec<TaskAttempt>>,
+    heartbeat: Request<Result<HeartbeatReport, StoreError>>,
+    next_heartbeat: Instant,
+    /// Outcomes for the next batch.
+    completed: Vec<Completion>,
+    /// Returned tasks for the next batch.
+    requeued: Vec<Requeued>,
+    /// How much capacity has become free since the store was last told.
+    freed: usize,
+}
+
+impl StoreClient {
+    pub(crate) fn new(id: DispatcherId, store: Store, host: String) -> Self {
+        Self {
+            id,
+            store,
+            host,
+            functions: Functions::new(),
+            claim: None,
+            deliveries: FuturesUnordered::new(),
+            recording: None,
+            heartbeat: None,
+            next_heartbeat: Instant::now(),
+            completed: Vec::new(),
+            requeued: Vec::new(),
+            freed: 0,
+        }
+    }
+
+    /// Whether nothing is to be recorded.
+    pub(crate) fn is_idle(&self) -> bool {
+        let is_batch_empty = self.completed.is_empty() && self.requeued.is_empty();
+        self.recording.is_none() && self.deliveries.is_empty() && is_batch_empty
+    }
+
+    /// Begins an action that concerns the store.
+    pub(crate) fn apply(&mut self, action: SchedulerAction) {
+        let store = self.store.clone();
+        let id = self.id;
+        match action {
+            SchedulerAction::Claim(demand) => {
+                self.freed = 0;
+                self.claim = Some(Box::pin(claim(store, id, demand, self.functions.clone())));
+            }
+            SchedulerAction::CompareLeases => {
+                self.claim = Some(Box::pin(async move {
+                    let held = retry::until_ok("compare leases", || store.leased(id)).await;
+                    (SchedulerEvent::Leased(held), Vec::new())
+                }));
+            }
+            SchedulerAction::Complete(completed) => self.completed.push(completed),
+            SchedulerAction::CapacityFreed(count) => self.freed += count,
+            SchedulerAction::Requeue(requeued) => self.requeued.push(requeued),
+            SchedulerAction::Send { .. } | SchedulerAction::Stop { .. } => {}
+        }
+    }
+
+    /// Handles an event of the store. Some ask for a heartbeat at once.
+    pub(crate) fn handle_store_event(&mut self, event: StoreEvent) -> Option<SchedulerEvent> {
+        if matches!(event, StoreEvent::Delayed | StoreEvent::Connected) {
+            self.send_heartbeat_soon();
+        }
+        match event {
+            StoreEvent::Work => Some(SchedulerEvent::WorkAvailable),
+            StoreEvent::Delivered { tasks, is_last } => {
+                let (store, functions) = (self.store.clone(), self.functions.clone());
+                self.deliveries.push(Box::pin(async move {
+                    let (tasks, lost) = functions.attach(&store, tasks).await;
+                    (SchedulerEvent::Delivered { tasks, is_last }, lost)
+                }));
+                Some(SchedulerEvent::DeliveryAnnounced)
+            }
+            StoreEvent::Cancel(task_id) => Some(SchedulerEvent::CancelRequested(task_id)),
+            StoreEvent::Connected => Some(SchedulerEvent::StoreReconnected),
+            StoreEvent::Delayed | StoreEvent::Ended(_) | StoreEvent::StatusChanged(..) => None,
+        }
+    }
+
+    /// Waits for the next answer of the store. Cancel safe.
+    pub(crate) async fn answer(&mut self) -> SchedulerEvent {
+        loop {
+            self.start_recording();
+            tokio::select! {
+                // New tasks first: a slot waits for them, and nothing waits for a recorded outcome.
+                biased;
+                (event, lost) = answer(&mut self.claim) => {
+                    self.completed.extend(lost);
+                    return event;
+                }
+                Some((event, lost)) = self.deliveries.next() => {
+                    self.completed.extend(lost);
+                    return event;
+                }
+                recorded = answer(&mut self.recording) => {
+                    return SchedulerEvent::Recorded(recorded);
+                }
+                answered = answer(&mut self.heartbeat) => {
+                    if let Some(event) = self.handle_heartbeat(answered) {
+                        return event;
+                    }
+                }
+                () = tokio::time::sleep_until(self.next_heartbeat), if self.heartbeat.is_none() => {
+                    return SchedulerEvent::Tick;
+                }
+            }
+        }
+    }
+
+    /// Gives back what is still leased and unregisters this dispatcher. If the store is away, it notices
+    /// the missing heartbeats.
+    pub(crate) async fn retire(self) {
+        if let Err(error) = self.store.retire(self.id).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot unregister");
+        }
+    }
+
+    fn start_recording(&mut self) {
+        if self.recording.is_some() || (self.completed.is_empty() && self.requeued.is_empty()) {
+            return;
+        }
+        let completed = std::mem::take(&mut self.completed);
+        let requeued = std::mem::take(&mut self.requeued);
+        let freed = if completed.is_empty() { 0 } else { std::mem::take(&mut self.freed) };
+        let (store, id) = (self.store.clone(), self.id);
+        self.recording = Some(Box::pin(record(store, (id, freed), completed, requeued)));
+    }
+
+    /// Sends the next heartbeat at once: it tells the store the classes that are served.
+    pub(crate) fn send_heartbeat_soon(&mut self) {
+        self.next_heartbeat = Instant::now();
+    }
+
+    /// Sends a heartbeat to the store when it is due.
+    pub(crate) fn send_heartbeat_if_due(&mut self, transport: &Transport) {
+        if self.heartbeat.is_some() || Instant::now() < self.next_heartbeat {
+            return;
+        }
+        let (store, id) = (self.store.clone(), self.id);
+        let (classes, workers) = (transport.served(), transport.workers(id, &self.host));
+        self.next_heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
+        self.heartbeat =
+            Some(Box::pin(async move { store.heartbeat(id, &classes, &workers).await }));
+    }
+
+    fn handle_heartbeat(
+        &mut self,
+        answered: Result<HeartbeatReport, StoreError>,
+    ) -> Option<SchedulerEvent> {
+        let Ok(beat) = answered else { return None };
+        if let Some(due_ms) = beat.next_due_ms {
+            let due = Instant::now() + Duration::from_millis(due_ms);
+            self.next_heartbeat = self.next_heartbeat.min(due);
+        }
+        if beat.recovered > 0 {
+            tracing::warn!(tasks = beat.recovered, "recovered the tasks of a lost dispatcher");
+            return Some(SchedulerEvent::WorkAvailable);
+        }
+        None
+    }
+}
+
+/// Waits for the answer of a request; forever if there is none.
+async fn answer<T>(request: &mut Request<T>) -> T {
+    let Some(pending) = request else { return std::future::pending().await };
+    let answer = pending.await;
+    *request = None;
+    answer
+}
+
+async fn claim(
+    store: Store,
+    id: DispatcherId,
+    demand: Vec<Demand>,
+    functions: Functions,
+) -> (SchedulerEvent, Vec<Completion>) {
+    match store.claim(id, &demand).await {
+        Ok(tasks) => {
+            let (tasks, lost) = functions.attach(&store, tasks).await;
+            (SchedulerEvent::Claimed(tasks), lost)
+        }
+        Err(error) => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "claim failed");
+            tokio::time::sleep(CLAIM_PAUSE).await;
+            // A comparison finds tasks that the store leased before the answer was lost.
+            (SchedulerEvent::ClaimFailed, Vec::new())
+        }
+    }
+}
+
+async fn record(
+    store: Store,
+    (id, freed): (DispatcherId, usize),
+    completed: Vec<Completion>,
+    requeued: Vec<Requeued>,
+) -> Vec<TaskAttempt> {
+    if !completed.is_empty() {
+        retry::until_ok("record outcomes", || store.complete(id, freed, &completed)).await;
+        fail::fail_point!("stored");
+    }
+    if !requeued.is_empty() {
+        retry::until_ok("requeue tasks", || store.requeue(&requeued)).await;
+    }
+    let ends = completed.iter().map(|completed| completed.report.task);
+    ends.chain(requeued.iter().map(|requeued| requeued.task)).collect()
+}
