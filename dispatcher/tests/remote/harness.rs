@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use belljar_core::id::{FunctionId, TaskId};
 use belljar_core::message::{DeliveryMode, Secret};
-use belljar_core::task::{CodeHash, TaskLimits, Priority, TaskSpec, TaskStatus};
+use belljar_core::task::{CodeHash, Priority, TaskLimits, TaskSpec, TaskStatus};
 use belljar_dispatcher::{Config, DispatcherError, RemoteConfig, Workers};
 use belljar_store::record::{FunctionRecord, NewTask, TaskResult, Timestamp};
-use belljar_store::{Subscription, Store, StoreConfig, Topic};
+use belljar_store::{Store, StoreConfig, Subscription, Topic};
 use belljar_wire::{Authentication, ConnectConfig, Endpoint, ListenConfig, ListenError};
 use belljar_worker::transport::{WorkerConfig, WorkerError};
 use bytes::Bytes;
@@ -34,6 +34,10 @@ impl Redis {
 
     pub(crate) async fn store(&self) -> Store {
         Store::connect(StoreConfig::new(self.0.url())).await.expect("a store")
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.0.url()
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {

@@ -1,10 +1,11 @@
 //! Dispatchers and workers over real sockets, with a real Redis and real children: pull and push mode.
 #![expect(clippy::expect_used, reason = "a test says with it what it counts on")]
-#![expect(clippy::print_stdout, reason = "figures for whoever asks for them by --nocapture")]
+#![expect(clippy::print_stdout, reason = "figures, shown by --nocapture")]
 
 mod harness;
 mod network;
 mod scripted;
+mod shutdown;
 #[path = "../../../worker/tests/support/mod.rs"]
 mod support;
 
@@ -122,12 +123,12 @@ async fn outlives_a_worker(mode: DeliveryMode) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_killed_push_worker_ran_is_run_by_another() {
+async fn the_task_of_a_killed_push_worker_is_run_by_another() {
     outlives_a_worker(DeliveryMode::Push).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_killed_pull_worker_ran_is_run_by_another() {
+async fn the_task_of_a_killed_pull_worker_is_run_by_another() {
     outlives_a_worker(DeliveryMode::Pull).await;
 }
 
@@ -154,12 +155,12 @@ async fn outlives_a_dispatcher(mode: DeliveryMode) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_push_worker_goes_on_over_a_restart() {
+async fn a_push_worker_survives_a_restart_of_the_dispatcher() {
     outlives_a_dispatcher(DeliveryMode::Push).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pull_worker_goes_on_over_a_restart() {
+async fn a_pull_worker_survives_a_restart_of_the_dispatcher() {
     outlives_a_dispatcher(DeliveryMode::Pull).await;
 }
 
@@ -169,19 +170,24 @@ async fn refused(worker: Worker) -> WorkerError {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn strangers_and_the_wrong_mode_are_refused() {
+async fn workers_with_another_secret_or_mode_are_refused() {
     let redis = Redis::start();
     let secret = Some("correct horse battery staple");
     let dispatcher = Dispatcher::start_at(&redis, DeliveryMode::Push, 0, secret).await;
     for wrong in [None, Some("correct horse battery stable")] {
         for mode in [DeliveryMode::Push, DeliveryMode::Pull] {
             let error = refused(Worker::start_with(mode, 1, dispatcher.address, wrong)).await;
-            let is_secret = matches!(error, WorkerError::Refused { reason: RejectReason::Secret, .. });
+            let is_secret =
+                matches!(error, WorkerError::Refused { reason: RejectReason::Secret, .. });
             assert!(is_secret, "{error}");
         }
     }
-    let error = refused(Worker::start_with(DeliveryMode::Pull, 1, dispatcher.address, secret)).await;
-    assert!(matches!(error, WorkerError::Refused { reason: RejectReason::DeliveryMode, .. }), "{error}");
+    let error =
+        refused(Worker::start_with(DeliveryMode::Pull, 1, dispatcher.address, secret)).await;
+    assert!(
+        matches!(error, WorkerError::Refused { reason: RejectReason::DeliveryMode, .. }),
+        "{error}"
+    );
     let worker = Worker::start_with(DeliveryMode::Push, 1, dispatcher.address, secret);
     let mut client = Client::new(&redis).await;
     let ids = client.submit(DOUBLE, &doubles(3)).await;
@@ -199,8 +205,10 @@ async fn two_dispatchers_share_a_store() {
     let redis = Redis::start();
     let push = Dispatcher::start(&redis, DeliveryMode::Push).await;
     let pull = Dispatcher::start(&redis, DeliveryMode::Pull).await;
-    let workers =
-        [Worker::start(DeliveryMode::Push, 1, push.address), Worker::start(DeliveryMode::Pull, 1, pull.address)];
+    let workers = [
+        Worker::start(DeliveryMode::Push, 1, push.address),
+        Worker::start(DeliveryMode::Pull, 1, pull.address),
+    ];
     let mut client = Client::new(&redis).await;
     let ids = client.submit(DOUBLE, &doubles(300)).await;
     for (n, value) in client.values(&ids).await.iter().enumerate() {
@@ -235,12 +243,12 @@ async fn leaves_well(mode: DeliveryMode) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_push_worker_that_leaves_hands_back_what_waits() {
+async fn a_push_worker_that_leaves_returns_its_waiting_tasks() {
     leaves_well(DeliveryMode::Push).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pull_worker_that_leaves_hands_back_what_waits() {
+async fn a_pull_worker_that_leaves_returns_its_waiting_tasks() {
     leaves_well(DeliveryMode::Pull).await;
 }
 

@@ -1,4 +1,4 @@
-//! A bad network between dispatcher and worker: connections that are reset, or carry nothing more.
+//! A bad network between dispatcher and worker: connections are reset or freeze.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,53 +15,53 @@ use crate::{DOUBLE, HOLD, doubles, hold_args, support};
 const HEARTBEAT: Duration = Duration::from_millis(400);
 const CUTS: usize = 50;
 
-/// What befalls all connections that there are. Later ones are good.
+/// What happens to all present connections. Later ones work.
 #[derive(Debug, Clone, Copy)]
-enum Fate {
-    /// They are reset, and what is on the way is lost.
-    Cut,
-    /// They stand, and nothing passes.
+enum NetworkFault {
+    /// They are reset, and bytes in transit are lost.
+    Reset,
+    /// They stay open, and no byte passes.
     Freeze,
 }
 
-/// A way to a dispatcher.
+/// A network path to a dispatcher.
 struct Network {
     address: SocketAddr,
-    fate: watch::Sender<Fate>,
+    fault: watch::Sender<NetworkFault>,
 }
 
 impl Network {
     async fn to(dispatcher: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("bound");
-        let (fate, _) = watch::channel(Fate::Cut);
-        let fates = fate.clone();
+        let (fault, _) = watch::channel(NetworkFault::Reset);
+        let faults = fault.clone();
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(carry(near, dispatcher, fates.subscribe()));
+                tokio::spawn(carry(near, dispatcher, faults.subscribe()));
             }
         });
-        Self { address, fate }
+        Self { address, fault }
     }
 
-    fn strike(&self, fate: Fate) {
-        self.fate.send_replace(fate);
+    fn inject(&self, fault: NetworkFault) {
+        self.fault.send_replace(fault);
     }
 }
 
-async fn carry(mut near: TcpStream, to: SocketAddr, mut fates: watch::Receiver<Fate>) {
+async fn carry(mut near: TcpStream, to: SocketAddr, mut faults: watch::Receiver<NetworkFault>) {
     let Ok(mut far) = TcpStream::connect(to).await else { return };
     tokio::select! {
         _ = tokio::io::copy_bidirectional(&mut near, &mut far) => return,
-        _ = fates.changed() => {}
+        _ = faults.changed() => {}
     }
-    let fate = *fates.borrow();
-    match fate {
-        Fate::Cut => {
+    let fault = *faults.borrow();
+    match fault {
+        NetworkFault::Reset => {
             let _ = near.set_zero_linger();
             let _ = far.set_zero_linger();
         }
-        Fate::Freeze => std::future::pending().await,
+        NetworkFault::Freeze => std::future::pending().await,
     }
 }
 
@@ -82,10 +82,10 @@ async fn is_cut_again_and_again(mode: DeliveryMode) {
     let ids = client.submit(DOUBLE, &doubles(2000)).await;
     let cutting = async {
         let mut pause = interval(Duration::from_millis(100));
-        // Not for ever: on a loaded machine no connection might come to anything.
+        // Not forever: on a loaded machine no connection might get far enough.
         for _ in 0..CUTS {
             pause.tick().await;
-            network.strike(Fate::Cut);
+            network.inject(NetworkFault::Reset);
         }
         std::future::pending().await
     };
@@ -101,12 +101,12 @@ async fn is_cut_again_and_again(mode: DeliveryMode) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_by_push_over_connections_that_are_cut() {
+async fn push_loses_nothing_over_reset_connections() {
     is_cut_again_and_again(DeliveryMode::Push).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_by_pull_over_connections_that_are_cut() {
+async fn pull_loses_nothing_over_reset_connections() {
     is_cut_again_and_again(DeliveryMode::Pull).await;
 }
 
@@ -119,7 +119,7 @@ async fn a_call_outlives_a_cut(mode: DeliveryMode) {
     let mut client = Client::new(&redis).await;
     let ids = client.submit(HOLD, &[hold_args(&redis)]).await;
     lines(&redis.file("log"), 1).await;
-    network.strike(Fate::Cut);
+    network.inject(NetworkFault::Reset);
     std::fs::write(redis.file("go"), "").expect("written");
     client.values(&ids).await;
     let record = client.store.task(ids[0]).await.expect("read").expect("known");
@@ -128,12 +128,12 @@ async fn a_call_outlives_a_cut(mode: DeliveryMode) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_running_call_outlives_a_cut_in_both_modes() {
+async fn a_running_call_survives_a_reset_in_both_modes() {
     a_call_outlives_a_cut(DeliveryMode::Push).await;
     a_call_outlives_a_cut(DeliveryMode::Pull).await;
 }
 
-/// Neither side is told that the connection is of no use: both find out by the silence.
+/// Neither side is told that the connection is frozen: both notice the silence.
 async fn a_worker_leaves_a_frozen_connection(mode: DeliveryMode) {
     let redis = Redis::start();
     let dispatcher = quick(&redis, mode).await;
@@ -142,14 +142,14 @@ async fn a_worker_leaves_a_frozen_connection(mode: DeliveryMode) {
     let mut client = Client::new(&redis).await;
     let ids = client.submit(DOUBLE, &doubles(10)).await;
     client.values(&ids).await;
-    network.strike(Fate::Freeze);
+    network.inject(NetworkFault::Freeze);
     let ids = client.submit(DOUBLE, &doubles(10)).await;
     client.values(&ids).await;
     worker.leave().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn frozen_connections_are_left_in_both_modes() {
+async fn frozen_connections_are_replaced_in_both_modes() {
     a_worker_leaves_a_frozen_connection(DeliveryMode::Push).await;
     a_worker_leaves_a_frozen_connection(DeliveryMode::Pull).await;
 }

@@ -1,4 +1,4 @@
-//! A dispatcher and workers that say exactly what the test wants.
+//! Scripted workers: they send exactly what the test wants.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use belljar_core::id::{TaskId, WorkerId};
 use belljar_core::invocation::Invocation;
 use belljar_core::message::{
-    FromDispatcher, FromWorker, DeliveryMode, Nonce, RejectReason, WorkerRegistration, SessionId,
-    VERSION, decode, encode,
+    DeliveryMode, FromDispatcher, FromWorker, Nonce, RejectReason, SessionId, VERSION,
+    WorkerRegistration, decode, encode,
 };
-use belljar_core::outcome::{Outcome, Report, CallVerdict};
+use belljar_core::outcome::{CallVerdict, Outcome, Report};
 use belljar_core::task::{Attempt, TaskAttempt};
 use belljar_dispatcher::RemoteConfig;
 use belljar_wire::{ConnectConfig, Dealer, Endpoint, Req};
@@ -32,7 +32,7 @@ async fn with_heartbeat(redis: &Redis, mode: DeliveryMode, heartbeat: Duration) 
     Dispatcher::start_with(redis, 0, config).await
 }
 
-fn registration(mode: DeliveryMode, window: u32) -> WorkerRegistration {
+pub(crate) fn registration(mode: DeliveryMode, window: u32) -> WorkerRegistration {
     WorkerRegistration {
         worker: WorkerId::random(),
         session: None,
@@ -47,12 +47,12 @@ fn registration(mode: DeliveryMode, window: u32) -> WorkerRegistration {
     }
 }
 
-fn endpoint(address: SocketAddr) -> ConnectConfig {
+pub(crate) fn endpoint(address: SocketAddr) -> ConnectConfig {
     ConnectConfig::new(Endpoint::new(address.ip().to_string(), address.port()))
 }
 
 /// A push worker.
-struct Push(Dealer, VecDeque<FromDispatcher>);
+pub(crate) struct Push(pub(crate) Dealer, VecDeque<FromDispatcher>);
 
 impl Push {
     async fn connect(address: SocketAddr) -> Self {
@@ -65,7 +65,7 @@ impl Push {
     }
 
     /// The next that is no heartbeat.
-    async fn hear(&mut self) -> FromDispatcher {
+    pub(crate) async fn hear(&mut self) -> FromDispatcher {
         loop {
             if let Some(message) = self.1.pop_front() {
                 return message;
@@ -76,13 +76,16 @@ impl Push {
                     self.1.push_back(message);
                     continue;
                 }
-                // One that was on its way when the dispatcher hung up cannot be answered.
+                // It fails if the dispatcher has just disconnected.
                 let _ = self.0.send(encode(&[FromWorker::Heartbeat])).await;
             }
         }
     }
 
-    async fn join(address: SocketAddr, registration: &WorkerRegistration) -> (Self, SessionId) {
+    pub(crate) async fn join(
+        address: SocketAddr,
+        registration: &WorkerRegistration,
+    ) -> (Self, SessionId) {
         let mut push = Self::connect(address).await;
         push.say(FromWorker::Hello { version: VERSION }).await;
         let FromDispatcher::Challenge { .. } = push.hear().await else { panic!("no challenge") };
@@ -94,7 +97,7 @@ impl Push {
         }
     }
 
-    async fn tasks(&mut self, count: usize) -> Vec<Invocation> {
+    pub(crate) async fn tasks(&mut self, count: usize) -> Vec<Invocation> {
         let mut tasks = Vec::new();
         while tasks.len() < count {
             match self.hear().await {
@@ -105,20 +108,25 @@ impl Push {
         tasks
     }
 
-    async fn report(&mut self, sequence: u64, tasks: &[TaskAttempt], value: &'static [u8]) {
+    pub(crate) async fn report(
+        &mut self,
+        sequence: u64,
+        tasks: &[TaskAttempt],
+        value: &'static [u8],
+    ) {
         let reports = tasks.iter().map(|task| report(*task, value)).collect();
         self.say(FromWorker::Reports { sequence, reports }).await;
     }
 }
 
-fn report(task: TaskAttempt, value: &'static [u8]) -> Report {
+pub(crate) fn report(task: TaskAttempt, value: &'static [u8]) -> Report {
     let value = CallVerdict::Completed(Bytes::from_static(value));
     let outcome = Outcome::bare(value, Duration::ZERO);
     Report { task, outcome }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_never_arrived_is_sent_again_without_the_code() {
+async fn lost_tasks_are_sent_again_without_their_code() {
     let redis = Redis::start();
     let dispatcher = quick(&redis, DeliveryMode::Push).await;
     let mut registration = registration(DeliveryMode::Push, 2);
@@ -132,7 +140,7 @@ async fn what_never_arrived_is_sent_again_without_the_code() {
     registration.session = Some(session);
     let (mut push, again) = Push::join(dispatcher.address, &registration).await;
     assert_eq!(again, session);
-    // Also in a list that is longer than what a stranger may send.
+    // Also in a list that is longer than a pending peer may send.
     let other = |_| TaskAttempt { task_id: TaskId::random(), attempt: Attempt(1) };
     let mut held: Vec<_> = (0..10_000).map(other).collect();
     held.push(first[0].task);
@@ -141,7 +149,7 @@ async fn what_never_arrived_is_sent_again_without_the_code() {
     assert_eq!(second.task, TaskAttempt { attempt: Attempt(2), ..first[1].task });
     assert_eq!(second.code, None);
 
-    // Code that was dropped comes again.
+    // Evicted code is sent again.
     push.say(FromWorker::Evicted(vec![second.spec.code])).await;
     push.say(FromWorker::Returned { sequence: 1, tasks: vec![second.task] }).await;
     let mut third = None;
@@ -162,7 +170,7 @@ async fn what_never_arrived_is_sent_again_without_the_code() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_repeats_himself_is_acknowledged_and_changes_nothing() {
+async fn a_repeated_report_is_acknowledged_and_changes_nothing() {
     let redis = Redis::start();
     let dispatcher = quick(&redis, DeliveryMode::Push).await;
     let (mut push, _) = Push::join(dispatcher.address, &registration(DeliveryMode::Push, 1)).await;
@@ -179,7 +187,7 @@ async fn who_repeats_himself_is_acknowledged_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_silent_are_lost_and_their_late_words_refused() {
+async fn a_silent_worker_is_lost_and_its_late_report_refused() {
     let redis = Redis::start();
     let dispatcher = quick(&redis, DeliveryMode::Push).await;
     let registration = registration(DeliveryMode::Push, 1);
@@ -187,7 +195,7 @@ async fn the_silent_are_lost_and_their_late_words_refused() {
     let mut client = Client::new(&redis).await;
     let ids = client.submit(DOUBLE, &doubles(1)).await;
     let zombie = push.tasks(1).await.remove(0).task;
-    // The connection stands, and nothing is said on it.
+    // The connection stays open and silent.
     let heir = self::registration(DeliveryMode::Push, 1);
     let (mut other, _) = Push::join(dispatcher.address, &heir).await;
     let second = other.tasks(1).await.remove(0);
@@ -206,7 +214,7 @@ async fn the_silent_are_lost_and_their_late_words_refused() {
     assert_eq!(client.values(&ids).await, [&b"good"[..]]);
 }
 
-async fn ask(req: &mut Req, batch: &[FromWorker]) -> Vec<FromDispatcher> {
+pub(crate) async fn ask(req: &mut Req, batch: &[FromWorker]) -> Vec<FromDispatcher> {
     let reply = req.exchange(encode(batch), PATIENCE).await.expect("a reply");
     decode(&reply).expect("messages")
 }
@@ -256,7 +264,7 @@ async fn line(address: SocketAddr, registration: &WorkerRegistration) -> (Req, S
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_runs_a_call_has_a_connection_to_speak_on() {
+async fn a_worker_that_runs_a_call_keeps_a_connection_to_report_on() {
     let redis = Redis::start();
     let dispatcher = with_heartbeat(&redis, DeliveryMode::Pull, PATIENCE * 10).await;
     let mut registration = registration(DeliveryMode::Pull, 1);
@@ -275,7 +283,7 @@ async fn who_runs_a_call_has_a_connection_to_speak_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nonsense_is_refused() {
+async fn malformed_messages_are_refused() {
     let redis = Redis::start();
     let dispatcher = quick(&redis, DeliveryMode::Push).await;
     let refusal = async |bytes: Bytes| {
@@ -286,7 +294,8 @@ async fn nonsense_is_refused() {
             other => panic!("{other:?}"),
         }
     };
-    let register = FromWorker::Register { registration: registration(DeliveryMode::Push, 1), proof: None };
+    let register =
+        FromWorker::Register { registration: registration(DeliveryMode::Push, 1), proof: None };
     assert_eq!(refusal(Bytes::from_static(b"nonsense")).await, RejectReason::Malformed);
     assert_eq!(refusal(encode(&[register])).await, RejectReason::Malformed);
     assert_eq!(refusal(encode::<FromWorker>(&[])).await, RejectReason::Malformed);

@@ -9,7 +9,7 @@ use belljar_core::message::{
 };
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::announced::Announced;
@@ -26,12 +26,29 @@ const EVENTS_AT_ONCE: usize = 256;
 const GATHERED: usize = 8;
 const GATHER_TIME: Duration = Duration::from_millis(1);
 
+/// How long a worker that was told to stop and runs nothing looks for a dispatcher that takes its last
+/// reports. The store queues their tasks again.
+const UNREPORTED_TIMEOUT: Duration = Duration::from_millis(500);
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Nothing runs, and nothing more can be reported.
+#[derive(Debug)]
+pub(crate) struct NothingToDo;
+
 /// A pool that serves a dispatcher.
 pub(crate) struct WorkerClient {
     pool: Pool,
     events: mpsc::Receiver<PoolEvent>,
-    /// The pool has ended: no event follows.
-    is_over: bool,
+    /// When the pool ended, if it has: no event follows.
+    over_since: Option<Instant>,
+    /// When the last connection ended.
+    disconnected_since: Instant,
     session: WorkerSession,
     shutdown: CancellationToken,
     drain_timeout: Duration,
@@ -52,20 +69,26 @@ impl WorkerClient {
             version: config.version.clone(),
         });
         let drain_timeout = config.drain_timeout;
-        Self { pool, events, is_over: false, session, shutdown, drain_timeout }
+        let (over_since, disconnected_since) = (None, Instant::now());
+        Self { pool, events, over_since, disconnected_since, session, shutdown, drain_timeout }
+    }
+
+    /// The connection has ended.
+    pub(crate) fn disconnected(&mut self) {
+        self.disconnected_since = Instant::now();
     }
 
     /// Whether everything is finished and acknowledged.
     pub(crate) fn is_done(&self) -> bool {
-        self.is_over && self.session.outbox.is_empty()
+        self.over_since.is_some() && self.session.outbox.is_empty()
     }
 
     /// Waits until something has happened in the pool, or shutdown is asked for. Cancel safe.
     pub(crate) async fn changes(&mut self) {
         let mut events = Vec::new();
         tokio::select! {
-            count = self.events.recv_many(&mut events, EVENTS_AT_ONCE), if !self.is_over => {
-                self.is_over = count == 0;
+            count = self.events.recv_many(&mut events, EVENTS_AT_ONCE), if self.over_since.is_none() => {
+                self.over_since = (count == 0).then(Instant::now);
                 events.into_iter().for_each(|event| self.session.take(event));
             }
             () = self.shutdown.cancelled(), if !self.session.is_draining() => self.drain(),
@@ -86,13 +109,28 @@ impl WorkerClient {
         }
     }
 
-    /// Does `work` while the pool goes on.
-    pub(crate) async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+    /// Does `work` without a connection while the pool goes on.
+    ///
+    /// # Errors
+    /// The pool has ended, and there is nothing to report or no dispatcher to report to.
+    pub(crate) async fn meanwhile<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, NothingToDo> {
         let mut work = std::pin::pin!(work);
         loop {
+            if self.is_done() {
+                return Err(NothingToDo);
+            }
+            let deadline = self.over_since.map(|over| over.max(self.disconnected_since));
+            let deadline = deadline.map(|since| since + UNREPORTED_TIMEOUT);
             tokio::select! {
-                result = &mut work => return result,
+                result = &mut work => return Ok(result),
                 () = self.changes() => {}
+                () = until(deadline) => {
+                    tracing::warn!("leaving: no dispatcher acknowledges the last reports");
+                    return Err(NothingToDo);
+                }
             }
         }
     }

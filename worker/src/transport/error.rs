@@ -15,7 +15,9 @@ pub enum WorkerError {
         text: String,
     },
     /// The dispatcher has not shown that it holds this worker's secret.
-    #[error("the dispatcher does not hold this worker's secret")]
+    #[error(
+        "the dispatcher does not hold this worker's secret\n  hint: give both sides the same secret"
+    )]
     Unproved,
     /// TLS cannot be set up.
     #[error("the worker cannot connect")]
@@ -24,9 +26,9 @@ pub enum WorkerError {
 
 const fn hint(reason: RejectReason) -> &'static str {
     match reason {
-        RejectReason::Version => " (run the same version of belljar on both sides)",
-        RejectReason::Secret => " (give both sides the same secret)",
-        RejectReason::DeliveryMode => " (start the worker in the dispatcher's mode)",
+        RejectReason::Version => "\n  hint: run the same version of belljar on both sides",
+        RejectReason::Secret => "\n  hint: give both sides the same secret",
+        RejectReason::DeliveryMode => "\n  hint: start the worker in the dispatcher's mode",
         RejectReason::Session | RejectReason::Unavailable | RejectReason::Malformed => "",
     }
 }

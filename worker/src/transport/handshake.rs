@@ -6,11 +6,11 @@ use belljar_core::message::{
     FromDispatcher, FromWorker, RejectReason, SessionId, VERSION, WorkerRegistration, accepts,
     decode, encode,
 };
-use belljar_wire::{ConnectionError, ConnectError, Dealer, Req};
+use belljar_wire::{ConnectError, ConnectionError, Dealer, Req};
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::client::WorkerClient;
+use super::client::{NothingToDo, WorkerClient};
 use super::config::WorkerConfig;
 use super::error::WorkerError;
 use super::session::Rejected;
@@ -58,6 +58,12 @@ pub(crate) trait Connection: Sized {
 
     /// Exchanges messages until everything is done.
     async fn exchange(self, client: &mut WorkerClient) -> Result<(), Ended>;
+}
+
+impl From<NothingToDo> for Ended {
+    fn from(_: NothingToDo) -> Self {
+        Self::Done
+    }
 }
 
 impl From<Rejected> for Ended {

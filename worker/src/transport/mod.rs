@@ -83,9 +83,6 @@ async fn serve(client: &mut WorkerClient, config: &WorkerConfig) -> Result<(), W
     let mut delays = RECONNECT_BACKOFF.build();
     let mut warned = false;
     loop {
-        if client.is_done() {
-            return Ok(());
-        }
         let begun = Instant::now();
         let ended = match config.mode {
             DeliveryMode::Push => connect::<PushConnection>(client, config).await,
@@ -94,21 +91,28 @@ async fn serve(client: &mut WorkerClient, config: &WorkerConfig) -> Result<(), W
         let reason = match ended {
             Ended::Done => return Ok(()),
             Ended::Fatal(error) => return Err(error),
-            Ended::Unregistered { reason } => reason,
+            Ended::Unregistered { reason } => format!("cannot register: {reason}"),
             Ended::Disconnected { reason } => {
+                client.disconnected();
                 // One that ends at once is no success, however far it got.
                 if begun.elapsed() >= LASTING {
                     delays = RECONNECT_BACKOFF.build();
                     warned = false;
                 }
-                reason
+                format!("lost the connection: {reason}")
             }
         };
+        if client.is_done() {
+            return Ok(());
+        }
         if !warned {
-            tracing::warn!(endpoint = %config.endpoint.endpoint, "{reason}; trying again");
+            tracing::warn!(dispatcher = %config.endpoint.endpoint, "{reason}; retrying");
             warned = true;
         }
-        client.meanwhile(sleep(delays.next().unwrap_or(MAX_RECONNECT_DELAY))).await;
+        let pause = sleep(delays.next().unwrap_or(MAX_RECONNECT_DELAY));
+        if client.meanwhile(pause).await.is_err() {
+            return Ok(());
+        }
     }
 }
 

@@ -28,7 +28,7 @@ impl Connection for PushConnection {
             let welcome = register(&mut dealer, config, &registration).await?;
             Ok::<_, Ended>((dealer, welcome))
         };
-        let (dealer, welcome) = client.meanwhile(connecting).await?;
+        let (dealer, welcome) = client.meanwhile(connecting).await??;
         let announced = client.welcomed(welcome.session, &registration);
         let (sent, received) = (Instant::now(), Instant::now());
         Ok(Self { dealer, announced, heartbeat: welcome.heartbeat, sent, received })
