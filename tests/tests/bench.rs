@@ -50,8 +50,9 @@ fn latency_is_measured_in_every_mode_and_runtime_and_all_results_are_right() -> 
     let latencies = samples.lines().filter(|line| line.starts_with("latency,latency"));
     ensure!(latencies.count() == 6 * 2 * 300);
     for part in ["Redis", "gateway", "dispatcher", "client"] {
-        let wanted =
-            format!("latency,processor time of a single call,us,mode=local part={part} runtime=native");
+        let wanted = format!(
+            "latency,processor time of a single call,us,mode=local part={part} runtime=native"
+        );
         ensure!(samples.contains(&wanted), "{wanted}");
     }
     for situation in ["mode=push runtime=sandbox study=200", "mode=local runtime=native study=100"]

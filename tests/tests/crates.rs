@@ -12,8 +12,8 @@ const ARCHITECTURE: &str = include_str!("../../docs/explanation/architecture.md"
 /// The crates of the workspace that each of them may use outside of its tests. In tests, every crate may use
 /// `testkit`.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("pickle", &[]),
-    ("core", &["pickle"]),
+    ("core", &[]),
+    ("pickle", &["core"]),
     ("store", &["core", "pickle"]),
     ("wire", &[]),
     ("gateway", &["core", "pickle", "store"]),
@@ -71,7 +71,6 @@ fn workspace() -> Result<BTreeMap<String, Member>> {
 }
 
 #[test]
-#[ignore = "not yet"]
 fn crates_use_only_those_that_they_may() -> Result<()> {
     let workspace = workspace()?;
     let directories: BTreeMap<_, _> =
@@ -91,7 +90,7 @@ fn crates_use_only_those_that_they_may() -> Result<()> {
 fn only_the_crates_that_the_table_names_hold_a_dependency() -> Result<()> {
     let (table, workspace) = (table(), workspace()?);
     let told: usize = table.values().map(BTreeSet::len).sum();
-    ensure!(told >= 6, "the table names {told} such dependencies: {table:?}");
+    ensure!(told >= 5, "the table names {told} such dependencies: {table:?}");
     for dependency in table.values().flatten() {
         let named = table.iter().filter(|(_, holds)| holds.contains(dependency));
         let named: Vec<_> = named.map(|(directory, _)| directory).collect();
@@ -115,7 +114,6 @@ fn the_table_names_every_crate() -> Result<()> {
 }
 
 #[test]
-#[ignore = "not yet"]
 fn the_service_links_no_plotting() -> Result<()> {
     let arguments = ["tree", "-p", "belljar", "-e", "normal", "--prefix", "none", "--offline"];
     let output = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output()?;
