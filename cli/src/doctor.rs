@@ -97,7 +97,7 @@ fn findings(args: &DoctorArgs) -> Result<Vec<Finding>> {
 }
 
 fn low_latency() -> Result<String> {
-    belljar_gateway::can_keep_awake().with_context(
+    belljar_gateway::can_limit_cpu_latency().with_context(
         || "run the gateway as root, or allow its user: setfacl -m u:USER:w /dev/cpu_dma_latency",
     )?;
     Ok("by /dev/cpu_dma_latency".to_owned())

@@ -45,7 +45,7 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
             max_body_bytes: defaults.max_body_mb << 20,
             max_connections: defaults.max_connections,
             allowed_hosts: defaults.allowed_host,
-            keep_awake: defaults.low_latency,
+            low_latency: defaults.low_latency,
             ..belljar_gateway::Config::new(class)
         };
         belljar_gateway::run(config, listener, store, until_signal()?).await?;

@@ -11,7 +11,7 @@ use crate::id::{FunctionId, TaskId};
 
 /// A word that is none of the words expected in its place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is not a {what}: expected {expected}")]
+#[error("`{given}` is not a {what}: {expected}")]
 pub struct InvalidWord {
     /// What the word was meant to name.
     pub what: &'static str,
@@ -134,7 +134,7 @@ impl FromStr for Runtime {
         Self::ALL.into_iter().find(|runtime| runtime.as_str() == text).ok_or_else(|| InvalidWord {
             what: "runtime",
             given: text.to_owned(),
-            expected: "`native` or `sandbox`",
+            expected: "native or sandbox",
         })
     }
 }
@@ -165,7 +165,7 @@ impl FromStr for PythonVersion {
         parsed.filter(|version| version.to_string() == text).ok_or_else(|| InvalidWord {
             what: "Python version",
             given: text.to_owned(),
-            expected: "a feature release such as `3.11`",
+            expected: "give a feature release such as `3.11`",
         })
     }
 }
@@ -206,7 +206,7 @@ impl FromStr for TaskClass {
         let invalid = || InvalidWord {
             what: "task class",
             given: text.to_owned(),
-            expected: "a runtime and a Python version such as `native:3.11`",
+            expected: "give a runtime and a Python version such as `native:3.11`",
         };
         let (runtime, python) = text.split_once(':').ok_or_else(invalid)?;
         Ok(Self {

@@ -11,6 +11,7 @@ use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Version, header};
 
 use crate::error::ApiError;
+use crate::problem::shown;
 
 /// The names under which a gateway answers.
 #[derive(Debug)]
@@ -65,7 +66,7 @@ impl Admission {
         let Ok(authority) = host.parse::<Authority>() else { return false };
         let name = authority.host().trim_matches(['[', ']']);
         if let Ok(address) = name.parse::<IpAddr>() {
-            // An address cannot be rebound; which ones lead to a wildcard listener is not known.
+            // An address cannot be rebound. Which addresses lead to a wildcard listener is not known.
             let address = address.to_canonical();
             return address.is_loopback()
                 || address == self.listen
@@ -100,11 +101,6 @@ fn check_origin(headers: &HeaderMap, host: &str) -> Result<(), ApiError> {
         Some(b"cross-site" | b"same-site") => Err(ApiError::Origin("another site".to_owned())),
         _ => Ok(()),
     }
-}
-
-/// As much of a client's text as an error repeats.
-fn shown(text: &str) -> String {
-    text.chars().take(80).collect()
 }
 
 #[cfg(test)]

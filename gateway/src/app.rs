@@ -1,4 +1,4 @@
-//! What all handlers share.
+//! The state that all handlers share.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,32 +10,32 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
+use crate::cache::{FUNCTIONS, FunctionCache, ServedClasses};
 use crate::config::Config;
+use crate::cpu_latency::CpuLatency;
 use crate::error::ApiError;
-use crate::feed::Feed;
-use crate::known::{KnownFunctions, ServedClasses};
+use crate::event_stream::EventStream;
 use crate::metrics::Metrics;
-use crate::notices::Hub;
-use crate::timing::{Notes, Phase};
-use crate::wakefulness::Wakefulness;
+use crate::notifier::Notifier;
+use crate::timing::{Phase, RequestTiming};
 
 /// The state of a gateway.
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) store: Store,
     pub(crate) admission: Admission,
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) feed: Arc<Feed>,
+    pub(crate) notifier: Arc<Notifier>,
+    pub(crate) events: Arc<EventStream>,
     pub(crate) metrics: Metrics,
-    pub(crate) known: KnownFunctions,
+    pub(crate) functions: FunctionCache,
     pub(crate) served: ServedClasses,
-    /// Where processors are to stay awake, and can be told.
-    pub(crate) wakefulness: Option<Arc<Wakefulness>>,
+    /// The kernel's limit on the wake-up latency of processors, where it can and should be set.
+    pub(crate) cpu_latency: Option<Arc<CpuLatency>>,
     /// One permit for each KiB of bodies that may be in memory.
     pub(crate) body_room: Arc<Semaphore>,
-    /// Fires when no new work is taken: whoever waits answers with what there is.
+    /// Fires when no new work is taken: requests that wait answer with what there is.
     pub(crate) draining: CancellationToken,
-    /// Whether the last word of the store was that it cannot be reached.
+    /// Whether the store could not be reached the last time.
     pub(crate) is_store_down: AtomicBool,
 }
 
@@ -48,15 +48,15 @@ impl App {
         draining: CancellationToken,
     ) -> Self {
         Self {
-            hub: Arc::new(Hub::new(config.max_waiters)),
-            feed: Feed::new(),
+            notifier: Arc::new(Notifier::new(config.max_waiters)),
+            events: EventStream::new(),
             body_room: Arc::new(Semaphore::new(
                 (config.max_buffered_bytes.max(config.max_body_bytes) >> 10) + 1,
             )),
-            wakefulness: wakefulness(&config).map(Arc::new),
+            cpu_latency: cpu_latency(&config).map(Arc::new),
             metrics: Metrics::new(),
-            known: KnownFunctions::new(),
-            served: ServedClasses::new(),
+            functions: FunctionCache::new(FUNCTIONS),
+            served: ServedClasses::default(),
             is_store_down: AtomicBool::new(false),
             config,
             store,
@@ -65,35 +65,35 @@ impl App {
         }
     }
 
-    /// Something happens, and more will in a moment.
-    pub(crate) fn stir(&self) {
-        if let Some(wakefulness) = &self.wakefulness {
-            wakefulness.stir();
+    /// Keeps processors awake for a moment, as more work is about to follow.
+    pub(crate) fn touch(&self) {
+        if let Some(latency) = &self.cpu_latency {
+            latency.touch();
         }
     }
 
-    /// The record of a function, from memory where it was seen before.
+    /// The record of a function, from the cache where it is there.
     pub(crate) async fn function(
         &self,
         id: FunctionId,
-        notes: &Notes,
+        timing: &RequestTiming,
     ) -> Result<Arc<FunctionRecord>, ApiError> {
-        if let Some(record) = self.known.get(id) {
+        if let Some(record) = self.functions.get(&id) {
             return Ok(record);
         }
-        let found = notes.time(Phase::Store, self.store.function(id)).await?;
+        let found = timing.time(Phase::Store, self.store.function(id)).await?;
         let record = Arc::new(found.ok_or(ApiError::UnknownFunction(id))?);
-        self.known.insert(Arc::clone(&record));
+        self.functions.insert(id, Arc::clone(&record));
         Ok(record)
     }
 }
 
-fn wakefulness(config: &Config) -> Option<Wakefulness> {
-    match config.keep_awake.then(Wakefulness::open)? {
-        Ok(wakefulness) => Some(wakefulness),
+fn cpu_latency(config: &Config) -> Option<CpuLatency> {
+    match config.low_latency.then(CpuLatency::open)? {
+        Ok(latency) => Some(latency),
         Err(why) => {
             let why: &dyn std::error::Error = &why;
-            tracing::debug!(why, "processors may fall asleep");
+            tracing::debug!(why, "the latency of processors cannot be limited");
             None
         }
     }

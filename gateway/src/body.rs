@@ -1,4 +1,4 @@
-//! Bodies on their way in: bounded in size, time and memory, and read without trusting any of it.
+//! Receives request bodies, bounded in size, time and memory.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,49 +6,66 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt as _;
-use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::timing::{Notes, Phase};
-use crate::validate::{Field, explain};
+use crate::problem::Problem;
+use crate::timing::{Phase, RequestTiming};
 
 /// A client slower than this, beyond the first pause, is cut.
 const MIN_BYTES_PER_SECOND: usize = 16 * 1024;
 /// Bodies up to this size are not counted against the memory for bodies.
 const SMALL_BYTES: usize = 64 * 1024;
-/// Work on more bytes than this is done on a thread of its own: other clients do not wait for it.
+/// Work on more bytes than this is done on a thread of its own, so that other clients do not wait for it.
 const INLINE_BYTES: usize = 256 * 1024;
-/// What is read and thrown away of a body that is too large, so that its sender gets to read why.
+/// How much of a body that is too large is read and dropped, so that its sender can read why.
 const DRAIN_BYTES: usize = 64 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
-/// The whole body of a request, and the memory that it was granted.
-pub(crate) struct Input {
+/// The whole body of a request.
+pub(crate) struct RequestBytes {
     /// The bytes.
     pub(crate) bytes: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
+    /// The header `Idempotency-Key`.
+    pub(crate) idempotency_key: Option<HeaderValue>,
+    /// The memory that is reserved for the body and for what is read from it.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
-impl FromRequest<Arc<App>> for Input {
+impl FromRequest<Arc<App>> for RequestBytes {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let start = Instant::now();
         let (parts, body) = request.into_parts();
-        let input = receive(app, &parts.headers, body).await;
-        if let Some(notes) = parts.extensions.get::<Arc<Notes>>() {
-            notes.add(Phase::Read, start);
+        let received = receive(app, &parts.headers, body).await;
+        if let Some(timing) = parts.extensions.get::<Arc<RequestTiming>>() {
+            timing.add(Phase::Read, start);
         }
-        input
+        let (bytes, room) = received?;
+        Ok(Self { bytes, room, idempotency_key: one_key(&parts.headers)? })
     }
 }
 
-async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Input, ApiError> {
+/// The header `Idempotency-Key`, which may be repeated with the same value only.
+fn one_key(headers: &HeaderMap) -> Result<Option<HeaderValue>, ApiError> {
+    let mut keys = headers.get_all("idempotency-key").into_iter();
+    let first = keys.next();
+    if keys.any(|key| Some(key) != first) {
+        let msg = "The header is given twice with different values: send one of them";
+        let loc = ["header", "idempotency-key"];
+        return Err(ApiError::invalid(Problem::part("value_error", loc, msg)));
+    }
+    Ok(first.cloned())
+}
+
+type Received = (Bytes, Option<OwnedSemaphorePermit>);
+
+async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received, ApiError> {
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
     {
@@ -58,13 +75,13 @@ async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Input, Ap
     let claimed = http_body::Body::size_hint(&body).exact();
     let claimed = claimed.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     if claimed.is_some_and(|length| length > limit) {
-        // Who asks before sending is told before sending.
+        // A client that asks before it sends is answered before it sends.
         if !headers.contains_key(header::EXPECT) {
             drain(body).await;
         }
         return Err(ApiError::TooLarge { limit });
     }
-    let mut receiver = Receiver { app, limit, received: BytesMut::new(), room: None };
+    let mut receiver = Receiver { app, limit, claimed: 0, received: BytesMut::new(), room: None };
     if let Some(length) = claimed.filter(|&length| length > SMALL_BYTES) {
         let wanted = u32::try_from(length >> 10).unwrap_or(u32::MAX) + 1;
         let room = Semaphore::acquire_many_owned(Arc::clone(&app.body_room), wanted);
@@ -74,6 +91,8 @@ async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Input, Ap
             return Err(ApiError::Overloaded);
         }
     }
+    // A body that comes in several parts is copied together: into one buffer that never grows.
+    receiver.claimed = claimed.unwrap_or_default();
     receiver.run(body).await
 }
 
@@ -91,12 +110,14 @@ async fn drain(mut body: Body) {
 struct Receiver<'a> {
     app: &'a App,
     limit: usize,
+    /// How long the client says that the body is.
+    claimed: usize,
     received: BytesMut,
     room: Option<OwnedSemaphorePermit>,
 }
 
 impl Receiver<'_> {
-    async fn run(mut self, mut body: Body) -> Result<Input, ApiError> {
+    async fn run(mut self, mut body: Body) -> Result<Received, ApiError> {
         let start = tokio::time::Instant::now();
         let pause = self.app.config.body_timeout;
         let mut only = None;
@@ -120,13 +141,14 @@ impl Receiver<'_> {
                 only = Some(data);
             } else {
                 if let Some(first) = only.take() {
+                    self.received.reserve(self.claimed);
                     self.received.extend_from_slice(&first);
                 }
                 self.received.extend_from_slice(&data);
             }
         }
         let bytes = only.unwrap_or_else(|| self.received.freeze());
-        Ok(Input { bytes, _room: self.room })
+        Ok((bytes, self.room))
     }
 
     /// Takes permits for a body that did not say how long it will be.
@@ -152,22 +174,7 @@ impl Receiver<'_> {
     }
 }
 
-/// Parses a JSON object; says what is wrong with each of `fields` if that fails.
-pub(crate) fn parse<'a, T: Deserialize<'a>>(
-    body: &'a [u8],
-    fields: &[Field],
-) -> Result<T, ApiError> {
-    // Derived code would also take a list of the fields' values.
-    let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-    let parsed = if is_object {
-        serde_json::from_slice(body)
-    } else {
-        Err(serde::de::Error::custom("not an object"))
-    };
-    parsed.map_err(|error| ApiError::Invalid(explain(body, fields, &error)))
-}
-
-/// Does `work`, which handles `size` bytes, where it holds up nobody.
+/// Does `work`, which handles `size` bytes, where it delays no other request.
 pub(crate) async fn offload<T: Send + 'static>(
     size: usize,
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,

@@ -1,24 +1,24 @@
-//! What a gateway needs to be told; whoever fills it in knows flags and the environment.
+//! The configuration of a gateway. Flags and the environment are read elsewhere.
 
 use std::time::Duration;
 
-use belljar_core::task::{TaskLimits, TaskClass};
+use belljar_core::task::{TaskClass, TaskLimits};
 
 /// How a gateway behaves.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where a function runs that names no runtime, and the Python of one that shows none.
+    /// The runtime of functions that name none, and the Python of functions that show none.
     pub default_class: TaskClass,
-    /// What a function gets that names no limits.
+    /// The limits of functions that name none.
     pub default_limits: TaskLimits,
     /// The widest limits that a function may be registered with.
     pub max_limits: TaskLimits,
     /// Host names, beside loopback and the listen address, under which clients reach this gateway.
-    /// `*` stands for every name and gives up the guard against DNS rebinding.
+    /// `*` stands for every name and gives up the protection against DNS rebinding.
     pub allowed_hosts: Vec<String>,
-    /// Whether processors shall not fall asleep while calls come and go, where the kernel can be asked
-    /// for that: it shortens the way of a lone call, and costs some power.
-    pub keep_awake: bool,
+    /// Whether the kernel is asked to keep processors awake while calls come and go: a single call is
+    /// faster, at the cost of some power.
+    pub low_latency: bool,
     /// The largest request body in bytes.
     pub max_body_bytes: usize,
     /// How many bytes of bodies may be in memory at once, over all requests.
@@ -51,7 +51,7 @@ impl Config {
             default_limits: TaskLimits::DEFAULT,
             max_limits: TaskLimits { timeout_ms: 86_400_000, memory_mb: 65_536, max_retries: 10 },
             allowed_hosts: Vec::new(),
-            keep_awake: true,
+            low_latency: true,
             max_body_bytes: 32 << 20,
             max_buffered_bytes: 512 << 20,
             max_connections: 4_096,

@@ -204,7 +204,7 @@ pub(crate) async fn hang_up(mut stream: TcpStream) {
             match stream.try_read(&mut scratch) {
                 Ok(0) => return,
                 Ok(count) => thrown += count,
-                // Who was not sending is not waited for.
+                // A peer that was not sending is not waited for.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && thrown > 0 => {
                     if stream.readable().await.is_err() {
                         return;

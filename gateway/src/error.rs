@@ -12,8 +12,10 @@ use belljar_core::task::TaskStatus;
 use belljar_store::StoreError;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::validate::Problem;
+use crate::problem::Problem;
+use crate::schema::Status;
 
 /// Why a gateway ended.
 #[derive(Debug, thiserror::Error)]
@@ -37,14 +39,12 @@ pub(crate) enum ApiError {
     Payload(String),
     #[error("no function has the id `{0}`: register it, and use the id from that answer")]
     UnknownFunction(FunctionId),
-    #[error(
-        "no task has the id `{0}`: it was never given out, or its result was kept past its expiry"
-    )]
+    #[error("no task has the id `{0}`: it was never given out, or its record has expired")]
     UnknownTask(TaskId),
     #[error("there is nothing at `{0}`: /docs lists the routes")]
     UnknownRoute(String),
-    #[error("`{method}` is not allowed at `{path}`: the header `Allow` names the methods that are")]
-    Method { method: String, path: String },
+    #[error("use {methods} for {path}")]
+    Method { methods: String, path: String },
     #[error(
         "the body has more than the {limit} bytes that are allowed: store large data elsewhere and pass a reference, or raise the gateway's body limit"
     )]
@@ -56,7 +56,7 @@ pub(crate) enum ApiError {
     #[error("the body ended early: {0}")]
     BrokenBody(String),
     #[error(
-        "requests for the host `{0}` are not answered here: use the address that the gateway listens on, or add the name to its allowed hosts"
+        "requests for the host `{0}` are not answered here: use the address that the gateway listens on, or start it with --allowed-host {name}", name = host_to_allow(.0)
     )]
     Host(String),
     #[error("the request has no Host header: HTTP/1.1 requires one")]
@@ -69,7 +69,7 @@ pub(crate) enum ApiError {
     IdempotencyConflict { key: String, task_id: TaskId },
     #[error("task {id} has already ended as {status}")]
     TaskEnded { id: TaskId, status: TaskStatus },
-    #[error("{0} are being waited for already, as many as are allowed: try again later")]
+    #[error("{0} tasks are waited for already, as many as are allowed: try again later")]
     TooManyWaiters(usize),
     #[error("too many large requests are open: try again later")]
     Overloaded,
@@ -85,10 +85,22 @@ pub(crate) enum ApiError {
     Internal(Cow<'static, str>),
 }
 
+/// The name to allow, where a refused one can be.
+fn host_to_allow(host: &str) -> &str {
+    let name = host.split(':').next().unwrap_or_default();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    if !name.is_empty() && name.bytes().all(is_plain) { name } else { "NAME" }
+}
+
 fn store_sentence(error: &StoreError) -> Cow<'static, str> {
     match error {
         StoreError::Unreachable(_) => {
             "the store is unreachable: nothing was changed, try again later".into()
+        }
+        StoreError::Unanswered(_) => {
+            "the store does not answer, and it is not known whether the request was accepted: \
+             repeating it is safe under the same `idempotency_key`, without one it may be accepted twice"
+                .into()
         }
         StoreError::RefusesWrites(_) => {
             "the store takes no writes now (out of memory or read-only): nothing was changed, try \
@@ -143,6 +155,7 @@ impl ApiError {
     const fn of_store(error: &StoreError) -> (StatusCode, &'static str) {
         match error {
             StoreError::Unreachable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unreachable"),
+            StoreError::Unanswered(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unreachable"),
             StoreError::RefusesWrites(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_refuses_writes")
             }
@@ -182,23 +195,31 @@ impl ApiError {
     }
 }
 
-/// The body of every error.
-#[derive(Serialize)]
-struct Body<'a> {
-    detail: Detail<'a>,
+/// The answer of a request that is not done.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(crate) struct ErrorReply {
+    /// What is wrong, and the way out.
+    detail: String,
+    /// A stable word for programs.
     code: &'static str,
+    /// Only for `task_ended`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Status>)]
     status: Option<TaskStatus>,
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Detail<'a> {
-    List(&'a [Problem]),
-    Sentence(String),
+/// The answer of a request that is not valid.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Invalid)]
+pub(crate) struct InvalidReply {
+    /// Everything that is wrong.
+    detail: Vec<Problem>,
+    /// `invalid_request`, or `not_in_sandbox`.
+    code: &'static str,
 }
 
-/// What the log should know about an error that is not the client's; travels with the response.
+/// What the log says about an error of the service; an extension of the response.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
     /// The error and its causes.
@@ -210,28 +231,32 @@ pub(crate) struct Fault {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
-        let detail = match &self {
-            Self::Invalid(problems) | Self::NotInSandbox(problems) => Detail::List(problems),
-            error => Detail::Sentence(error.to_string()),
-        };
         let task_status = match &self {
             Self::TaskEnded { status, .. } => Some(*status),
             _ => None,
         };
-        let body = serde_json::to_vec(&Body { detail, code, status: task_status });
+        let detail = self.to_string();
+        let why = status.is_server_error().then(|| chain(&self));
+        let (is_of_store, closes) = (matches!(self, Self::Store(_)), self.closes());
+        let retry_after = self.retry_after();
+        let body = match self {
+            Self::Invalid(detail) | Self::NotInSandbox(detail) => {
+                serde_json::to_vec(&InvalidReply { detail, code })
+            }
+            _ => serde_json::to_vec(&ErrorReply { detail, code, status: task_status }),
+        };
         let mut response = Response::new(body.unwrap_or_default().into());
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(seconds) = self.retry_after() {
+        if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, seconds);
         }
-        if self.closes() {
+        if closes {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if status.is_server_error() {
-            let is_of_store = matches!(self, Self::Store(_));
-            response.extensions_mut().insert(Fault { why: chain(&self), is_of_store });
+        if let Some(why) = why {
+            response.extensions_mut().insert(Fault { why, is_of_store });
         }
         response
     }

@@ -1,6 +1,6 @@
-//! The parts of a request beside its body: ids in the path, and the query.
+//! Ids in the path, and the query.
 
-use std::borrow::Cow;
+use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -9,17 +9,16 @@ use belljar_core::id::{FunctionId, TaskId};
 use http::request::Parts;
 
 use crate::error::ApiError;
-use crate::validate::Problem;
+use crate::problem::{Problem, shown};
+use crate::values::{self, Wait};
 
-/// The longest that a request may wait.
-pub(crate) const MAX_WAIT_SECONDS: f64 = 60.0;
 /// The largest and the default page of a list.
 const MAX_PAGE: usize = 1_000;
 const DEFAULT_PAGE: usize = 100;
 
-/// A kind of id that stands in paths.
+/// An id that a path can contain.
 pub(crate) trait PathId: FromStr {
-    /// What the path calls it.
+    /// Its name in the path.
     const NAME: &'static str;
 }
 
@@ -39,23 +38,12 @@ impl<T: PathId, S: Send + Sync> FromRequestParts<S> for InPath<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let loc = ["path", T::NAME];
-        let malformed = || ApiError::invalid(Problem::part("uuid_parsing", loc, not_a_uuid("")));
-        let params =
-            RawPathParams::from_request_parts(parts, state).await.map_err(|_| malformed())?;
-        let text = params.iter().next().map_or("", |(_, text)| text);
-        text.parse()
-            .map(Self)
-            .map_err(|_| ApiError::invalid(Problem::part("uuid_parsing", loc, not_a_uuid(text))))
+        let params = RawPathParams::from_request_parts(parts, state).await;
+        // A parameter that is not text is no id either.
+        let text = params.as_ref().ok().and_then(|params| params.iter().next());
+        let id = values::id(text.map_or("", |(_, text)| text)).map(Self);
+        id.map_err(|msg| ApiError::invalid(Problem::part("uuid_parsing", loc, msg)))
     }
-}
-
-/// What is wrong with a text that should be an id.
-pub(crate) fn not_a_uuid(text: &str) -> String {
-    let shown: String = text.chars().take(64).collect();
-    format!(
-        "Input should be a valid UUID in the hyphenated form of 36 characters, not `{shown}`: use \
-         an id that this service gave out"
-    )
 }
 
 /// The query of a request.
@@ -84,95 +72,77 @@ impl Query {
     /// `wait`: how long to wait for an end, in seconds.
     pub(crate) fn wait(&self) -> Result<Duration, ApiError> {
         let Some(text) = self.get("wait") else { return Ok(Duration::ZERO) };
-        let loc = ["query", "wait"];
-        let seconds: f64 = text.parse().map_err(|_| {
+        let seconds = text.parse().map_err(|_| {
+            let text = shown(text);
             let msg = format!("Input should be a number of seconds from 0 to 60, not `{text}`");
-            ApiError::invalid(Problem::part("float_parsing", loc, msg))
-        })?;
-        wait(seconds).map_err(|(kind, msg)| ApiError::invalid(Problem::part(kind, loc, msg)))
+            vec![Problem::here("float_parsing", msg)]
+        });
+        let wait = seconds.and_then(Wait::new).map(|wait| wait.0);
+        let place = |problem: Problem| problem.under("wait").under("query");
+        wait.map_err(|wrong| ApiError::Invalid(wrong.into_iter().map(place).collect()))
     }
 
-    /// `cursor` and `limit` of a list.
-    pub(crate) fn page(&self) -> Result<(Option<&str>, usize), ApiError> {
-        let limit = match self.get("limit") {
-            None => DEFAULT_PAGE,
-            Some(text) => {
-                let number = text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
-                number.ok_or_else(|| {
-                    let msg =
-                        format!("Input should be a number from 1 to {MAX_PAGE}, not `{text}`");
-                    ApiError::invalid(Problem::part("int_parsing", ["query", "limit"], msg))
-                })?
-            }
+    /// `cursor` and `limit` of a list; cursors are those for which `is_cursor`.
+    pub(crate) fn page(
+        &self,
+        is_cursor: impl Fn(&str) -> bool,
+    ) -> Result<(Option<&str>, usize), ApiError> {
+        let limit = self.get("limit").map_or(Some(DEFAULT_PAGE), |text| text.parse().ok());
+        let Some(limit) = limit.filter(|limit| (1..=MAX_PAGE).contains(limit)) else {
+            let text = shown(self.get("limit").unwrap_or_default());
+            let msg = format!("Input should be a number from 1 to {MAX_PAGE}, not `{text}`");
+            return Err(invalid("int_parsing", "limit", msg));
         };
-        Ok((self.get("cursor").filter(|cursor| !cursor.is_empty()), limit))
+        let cursor = self.get("cursor").filter(|cursor| !cursor.is_empty());
+        if let Some(other) = cursor.filter(|cursor| !is_cursor(cursor)) {
+            let text = shown(other);
+            let msg = format!("Input should be the `next` of the page before, not `{text}`");
+            return Err(invalid("value_error", "cursor", msg));
+        }
+        Ok((cursor, limit))
     }
 
-    /// The value of `name` in another form, whose error says in which words it may be given.
-    pub(crate) fn parsed<T: FromStr<Err: std::fmt::Display>>(
-        &self,
-        name: &'static str,
-        kind: &'static str,
-    ) -> Result<Option<T>, ApiError> {
-        let given = self.get(name).filter(|text| !text.is_empty());
-        given.map(|text| parse(text, name, kind)).transpose()
+    /// An id.
+    pub(crate) fn id<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, ApiError> {
+        let id = self.get(name).map(values::id).transpose();
+        id.map_err(|msg| invalid("uuid_parsing", name, msg))
     }
 
-    /// The same of all values of `name`.
-    pub(crate) fn parsed_all<T: FromStr<Err: std::fmt::Display>, C: FromIterator<T>>(
+    /// Ids, repeated or separated by commas.
+    pub(crate) fn ids<T: FromStr, C: FromIterator<T>>(
         &self,
         name: &'static str,
-        kind: &'static str,
     ) -> Result<C, ApiError> {
-        let given = self.all(name).filter(|text| !text.is_empty());
-        given.map(|text| parse(text, name, kind)).collect()
+        let ids: Result<C, String> = self.all(name).map(values::id).collect();
+        ids.map_err(|msg| invalid("uuid_parsing", name, msg))
+    }
+
+    /// One of some words.
+    pub(crate) fn word<T: FromStr<Err: Display>>(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<T>, ApiError> {
+        let word = self.get(name).map(values::word).transpose();
+        word.map_err(|msg| invalid("enum", name, msg))
+    }
+
+    /// Some of some words, repeated or separated by commas.
+    pub(crate) fn words<T: FromStr<Err: Display>, C: FromIterator<T>>(
+        &self,
+        name: &'static str,
+    ) -> Result<C, ApiError> {
+        let words: Result<C, String> = self.all(name).map(values::word).collect();
+        words.map_err(|msg| invalid("enum", name, msg))
     }
 }
 
-fn parse<T: FromStr<Err: std::fmt::Display>>(
-    text: &str,
-    name: &'static str,
-    kind: &'static str,
-) -> Result<T, ApiError> {
-    text.parse().map_err(|error| {
-        let msg = format!("Input should be valid: {error}");
-        ApiError::invalid(Problem::part(kind, ["query", name], msg))
-    })
-}
-
-/// A time to wait, or what is wrong with it: the kind of mistake and a sentence.
-pub(crate) fn wait(seconds: f64) -> Result<Duration, (&'static str, Cow<'static, str>)> {
-    if (0.0..=MAX_WAIT_SECONDS).contains(&seconds) {
-        return Ok(Duration::from_secs_f64(seconds));
-    }
-    let kind = match seconds {
-        seconds if seconds < 0.0 => "greater_than_equal",
-        seconds if seconds > MAX_WAIT_SECONDS => "less_than_equal",
-        _ => "finite_number",
-    };
-    Err((
-        kind,
-        format!("Input should be from 0 to 60 seconds, not {seconds}: ask again after that").into(),
-    ))
+fn invalid(kind: &'static str, name: &'static str, msg: String) -> ApiError {
+    ApiError::invalid(Problem::part(kind, ["query", name], msg))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn waits_are_bounded() {
-        assert_eq!(wait(0.25), Ok(Duration::from_millis(250)));
-        assert_eq!(wait(60.0), Ok(Duration::from_secs(60)));
-        for (seconds, kind) in [
-            (-1.0, "greater_than_equal"),
-            (60.1, "less_than_equal"),
-            (f64::INFINITY, "less_than_equal"),
-            (f64::NAN, "finite_number"),
-        ] {
-            assert_eq!(wait(seconds).map_err(|(kind, _)| kind), Err(kind));
-        }
-    }
 
     #[test]
     fn the_last_value_counts() {

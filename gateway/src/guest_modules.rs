@@ -12,7 +12,7 @@ use belljar_core::task::PythonVersion;
 use serde::Deserialize;
 
 use crate::error::ApiError;
-use crate::validate::Problem;
+use crate::problem::{Problem, shown};
 
 /// What a guest said of its standard library when it was built.
 #[derive(Debug, Default, Deserialize)]
@@ -97,25 +97,26 @@ fn guest(python: PythonVersion) -> Option<&'static Guest<'static>> {
 }
 
 /// Refuses a function that needs one of `modules` and surely cannot have it in the guest of `python`.
-pub(crate) fn check(python: PythonVersion, modules: &[String]) -> Result<(), ApiError> {
+pub(crate) fn check(python: PythonVersion, name: &str, modules: &[String]) -> Result<(), ApiError> {
     let Some(guest) = guest(python) else { return Ok(()) };
     let packages: BTreeSet<_> = modules.iter().filter_map(|name| name.split('.').next()).collect();
     let problems: Vec<_> =
-        packages.into_iter().filter_map(|package| problem(guest, python, package)).collect();
+        packages.into_iter().filter_map(|package| problem(guest, python, name, package)).collect();
     if problems.is_empty() { Ok(()) } else { Err(ApiError::NotInSandbox(problems)) }
 }
 
-fn problem(guest: &Guest<'_>, python: PythonVersion, package: &str) -> Option<Problem> {
+fn problem(guest: &Guest<'_>, python: PythonVersion, name: &str, package: &str) -> Option<Problem> {
     let why = if guest.missing.contains(package) {
-        format!("the sandbox's Python {python} does not have it")
+        format!("it is not part of its Python {python}")
     } else if COMPILED.binary_search(&package).is_ok() {
         "its compiled code cannot be loaded there".to_owned()
     } else {
         return None;
     };
     let msg = format!(
-        "Input should be a function that can run in the sandbox: this one needs `{package}`, and \
-         {why}. Register it with \"runtime\": \"native\""
+        "`{}` needs `{package}`, which the sandbox does not have: {why}. Do without it, or, only for \
+         code that you trust, register it with \"runtime\": \"native\"",
+        shown(name)
     );
     Some(Problem::body("not_in_sandbox", "payload", msg))
 }
@@ -129,7 +130,7 @@ mod tests {
     /// What is said about a function that needs `modules`.
     fn refused(python: PythonVersion, modules: &[&str]) -> Vec<String> {
         let modules: Vec<_> = modules.iter().map(|&name| name.to_owned()).collect();
-        match check(python, &modules) {
+        match check(python, "f", &modules) {
             Err(ApiError::NotInSandbox(problems)) => {
                 problems.into_iter().map(|problem| problem.msg.into_owned()).collect()
             }

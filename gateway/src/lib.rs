@@ -1,42 +1,51 @@
-//! The gateway: HTTP in, store out. It keeps no state of its own, so any number of gateways may run
-//! over one store.
+//! The gateway: HTTP in, store out. It keeps no state of its own, so any number of gateways can share one
+//! store.
 //!
 //! # Layout
 //!
-//! * [`config`]: what it is told. * [`error`]: what can go wrong; the only place with HTTP codes.
+//! * [`config`]: the configuration.
+//! * [`error`]: what can go wrong; the only place with HTTP codes.
 //! * `serve`, `connection`: the listening socket; one connection and its stalls.
-//! * `edge`: what surrounds every handler. * `admission`: which requests are answered at all.
-//! * `body`, `extract`, `validate`: bodies, paths and queries, and what is wrong with them.
-//! * `routes`: one file for each family of routes. * `reply`: how answers are written.
-//! * `waiters`, `notices`: who waits for which task, and the one subscription that wakes them.
-//! * `feed`: what event streams are told.
-//! * `guest_modules`: what a sandboxed function cannot have.
-//! * `wakefulness`: processors that stay awake while calls come.
-//! * `known`: what is remembered of the store. * `metrics`, `timing`: what is measured.
-//! * `openapi`, `pages`: what people read.
+//! * `middleware`: what every request passes.
+//! * `admission`: which requests are answered at all.
+//! * `body`, `extract`: bodies, paths and queries.
+//! * `fields`, `values`: how request bodies are declared; the types of their fields.
+//! * `problem`: what is wrong with a request, as clients read it.
+//! * `routes`: one file for each family of routes.
+//! * `reply`: how answers are written.
+//! * `waiters`, `notifier`: requests that wait for tasks, and the subscription that wakes them.
+//! * `event_stream`: moves of tasks for `/v1/events`.
+//! * `guest_modules`: modules that the sandbox does not have.
+//! * `cpu_latency`: the kernel's limit on the wake-up latency of processors.
+//! * `cache`: what is cached of the store.
+//! * `metrics`, `timing`: what is measured.
+//! * `openapi`, `schema`, `pages`: descriptions for programs and for people.
 
 mod admission;
 mod app;
 mod body;
+mod cache;
 pub mod config;
 mod connection;
-mod edge;
+mod cpu_latency;
 pub mod error;
+mod event_stream;
 mod extract;
-mod feed;
+mod fields;
 mod guest_modules;
-mod known;
 mod metrics;
-mod notices;
+mod middleware;
+mod notifier;
 mod openapi;
 mod pages;
+mod problem;
 mod reply;
 mod routes;
+mod schema;
 mod serve;
 mod timing;
-mod validate;
+mod values;
 mod waiters;
-mod wakefulness;
 
 use std::sync::Arc;
 
@@ -47,15 +56,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::app::App;
-use crate::edge::Edge;
+use crate::middleware::Middleware;
 
 pub use config::Config;
+pub use cpu_latency::{CpuLatencyError, can_limit_cpu_latency};
 pub use error::GatewayError;
 pub use serve::Stopped;
-pub use wakefulness::{AsleepError, can_keep_awake};
 
-/// Serves HTTP on `listener` until `shutdown` fires. Then no connection is taken any more, those
-/// who wait for tasks are answered with how these stand, and open requests have
+/// Serves HTTP on `listener` until `shutdown` fires. Then no connection is accepted any more,
+/// requests that wait are answered with what there is, and open requests have
 /// [`Config::drain_timeout`] to finish.
 ///
 /// # Errors
@@ -68,17 +77,18 @@ pub async fn run(
 ) -> Result<Stopped, GatewayError> {
     let address = listener.local_addr().map_err(GatewayError::Listener)?;
     let admission = Admission::new(address, &config.allowed_hosts);
-    // A child, so that a failing gateway stops itself and nobody else.
+    // A child token, so that a failing gateway stops nothing but itself.
     let draining = shutdown.child_token();
     let app = Arc::new(App::new(config, store.clone(), admission, draining.clone()));
-    let edge = Edge::new(Arc::clone(&app), routes::router(Arc::clone(&app)));
+    let middleware = Middleware::new(Arc::clone(&app), routes::router(Arc::clone(&app)));
     let mut background = JoinSet::new();
-    background.spawn(notices::listen(Arc::clone(&app)));
-    background.spawn(notices::deliver(Arc::clone(&app.hub), store));
-    if let Some(wakefulness) = app.wakefulness.clone() {
-        background.spawn(async move { match wakefulness.lapse().await {} });
+    let (notifier, latency) = (&app.notifier, &app.cpu_latency);
+    background.spawn(notifier::listen(Arc::clone(notifier), store.clone(), latency.clone()));
+    background.spawn(notifier::deliver(Arc::clone(notifier), store));
+    if let Some(latency) = app.cpu_latency.clone() {
+        background.spawn(async move { match latency.expire().await {} });
     }
-    let mut serving = std::pin::pin!(serve::serve(app, edge, listener));
+    let mut serving = std::pin::pin!(serve::serve(app, middleware, listener));
     tokio::select! {
         stopped = &mut serving => Ok(stopped),
         Some(_) = background.join_next() => {

@@ -17,7 +17,6 @@ use prometheus_client::registry::{Registry, Unit};
 const BUCKETS: [f64; 14] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
 
-/// A route's pattern, shortened to what is known at compile time so that labels cost nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     route: String,
@@ -59,7 +58,7 @@ pub(crate) struct Metrics {
     latency: Family<RouteLabels, Histogram, fn() -> Histogram>,
     /// Open connections.
     pub(crate) connections: Gauge,
-    /// Connections taken since the start.
+    /// Connections accepted since the start.
     pub(crate) accepted: Counter,
     waiters: Gauge,
     streams: Gauge,
@@ -95,7 +94,7 @@ impl Metrics {
         let latency = self.latency.clone();
         of.register_with_unit("request_duration", "Time to answer", Unit::Seconds, latency);
         of.register("connections", "Open connections", self.connections.clone());
-        of.register("connections_accepted", "Connections taken", self.accepted.clone());
+        of.register("connections_accepted", "Connections accepted", self.accepted.clone());
         of.register("waiters", "Tasks that long polls wait for", self.waiters.clone());
         of.register("event_streams", "Open event streams", self.streams.clone());
         of.register("store_up", "Whether the store answered this scrape", self.store_up.clone());
@@ -112,7 +111,7 @@ impl Metrics {
         self.requests.get_or_create(&RequestLabels { route, method, code }).inc();
     }
 
-    /// The text for Prometheus. `store` is what the store said just now, if it answered.
+    /// The text for Prometheus. `store` is the store's part, if the store answers.
     pub(crate) fn text(
         &self,
         waiters: usize,
@@ -122,7 +121,7 @@ impl Metrics {
         self.waiters.set(gauge(waiters as u64));
         self.streams.set(gauge(streams as u64));
         self.store_up.set(i64::from(store.is_some()));
-        // Numbers that nobody knows now are left out, not shown as they once were.
+        // Numbers that are not known now are left out, not shown as they once were.
         self.queued.clear();
         self.tasks.clear();
         if let Some((audit, queues)) = store {

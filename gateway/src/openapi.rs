@@ -1,52 +1,57 @@
-//! The description of the API for programs. Kept by hand, as bodies are read by hand; tests hold it
-//! against the routes.
+//! The description of the API for programs, collected from the declarations of the routes, of the bodies
+//! and of the replies.
 
-/// The document.
-pub(crate) const TEXT: &str = include_str!("../assets/openapi.json");
+use utoipa::OpenApi as _;
+use utoipa::openapi::path::{PathItem, Paths, PathsBuilder};
+use utoipa::openapi::{OpenApi, RefOr, Schema};
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
+use crate::error::{ErrorReply, InvalidReply};
+use crate::schema::{PriorityName, RuntimeName, Status};
 
-    use serde_json::Value;
+/// What is said beside the routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "belljar",
+        description = "A Function-as-a-Service for Python. Register a serialized function, submit \
+            calls, read results; each call runs natively or in a sandbox by one field. Every path also \
+            takes a trailing slash. Every error has the body `{detail, code}`, every answer the headers \
+            `x-request-id` and `server-timing`. A field of a request that is not known is named in the \
+            answer (`ignored`), or refused if it looks like a known one. `null` means the same as \
+            leaving an optional field out."
+    ),
+    servers((url = "/")),
+    tags(
+        (name = "Classic", description = "The four routes that are all a client needs."),
+        (name = "Tasks", description = "Many tasks at once, whole records, cancel, events."),
+        (name = "Lists", description = "Tasks, functions and workers."),
+        (name = "Operation", description = "For operators.")
+    ),
+    components(schemas(ErrorReply, InvalidReply, Status, RuntimeName, PriorityName))
+)]
+struct Description;
 
-    use super::*;
-    use crate::metrics::VERSION;
-    use crate::routes::table;
-
-    fn document() -> Value {
-        serde_json::from_str(TEXT).expect("JSON")
-    }
-
-    #[test]
-    fn every_route_is_described() {
-        let document = document();
-        let described: BTreeSet<_> =
-            document["paths"].as_object().expect("paths").keys().map(String::as_str).collect();
-        let mut routes: BTreeSet<_> = table().into_iter().map(|(path, _)| path).collect();
-        routes.insert("/");
-        assert_eq!(described, routes);
-        assert_eq!(document["info"]["version"], VERSION);
-    }
-
-    #[test]
-    fn every_reference_leads_somewhere() {
-        fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
-            match value {
-                Value::Object(fields) => {
-                    found.extend(fields.get("$ref").and_then(Value::as_str));
-                    fields.values().for_each(|value| references(value, found));
-                }
-                Value::Array(items) => items.iter().for_each(|value| references(value, found)),
-                _ => {}
-            }
-        }
-        let document = document();
-        let mut found = Vec::new();
-        references(&document, &mut found);
-        for reference in found {
-            let pointer = reference.strip_prefix('#').expect("within the document");
-            assert!(document.pointer(pointer).is_some(), "{reference}");
+/// The document of some routes: the schemas and paths of each.
+pub(crate) fn document(
+    routes: impl Iterator<Item = (Vec<(String, RefOr<Schema>)>, Paths)>,
+) -> OpenApi {
+    let mut document = Description::openapi();
+    let mut paths = PathsBuilder::new();
+    let components = document.components.get_or_insert_default();
+    for (schemas, of_route) in routes {
+        components.schemas.extend(schemas);
+        for (path, item) in of_route.paths {
+            paths = paths.path(path, item);
         }
     }
+    document.paths = paths.build();
+    document
+}
+
+/// The methods of a route.
+pub(crate) fn methods(document: &OpenApi, route: &str) -> Vec<&'static str> {
+    let item: Option<&PathItem> = document.paths.paths.get(route);
+    let of =
+        |item: &PathItem| [item.get.as_ref().map(|_| "GET"), item.post.as_ref().map(|_| "POST")];
+    item.map(of).into_iter().flatten().flatten().collect()
 }

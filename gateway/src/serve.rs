@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::connection::{OpenRequest, Progress, Watched, hang_up};
-use crate::edge::Edge;
+use crate::middleware::Middleware;
 
 /// Headers of one request together may have so many bytes.
 const HEADER_BYTES: usize = 128 * 1024;
@@ -30,7 +30,7 @@ const HEADER_BYTES: usize = 128 * 1024;
 const STREAMS: u32 = 256;
 /// How often a silent HTTP/2 peer is asked whether it is there, and how long it may take to answer.
 const PING: Duration = Duration::from_secs(20);
-/// How long to wait when no connection can be taken for want of descriptors.
+/// How long to wait when no connection can be accepted because descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How a gateway ended.
@@ -45,19 +45,20 @@ pub enum Stopped {
 /// What the connections of one gateway share.
 struct Server {
     app: Arc<App>,
-    edge: Edge,
+    middleware: Middleware,
     http: auto::Builder<TokioExecutor>,
     cut: CancellationToken,
 }
 
 /// Serves until the application drains, then lets open requests finish.
-pub(crate) async fn serve(app: Arc<App>, edge: Edge, listener: TcpListener) -> Stopped {
+pub(crate) async fn serve(app: Arc<App>, middleware: Middleware, listener: TcpListener) -> Stopped {
     let cut = CancellationToken::new();
-    let server = Arc::new(Server { http: http(), cut: cut.clone(), edge, app: Arc::clone(&app) });
+    let server =
+        Arc::new(Server { http: http(), cut: cut.clone(), middleware, app: Arc::clone(&app) });
     let connections = TaskTracker::new();
     let room = Arc::new(Semaphore::new(app.config.max_connections));
     loop {
-        // The permit comes first: who finds no room waits in the kernel's queue, at no cost here.
+        // The permit comes first: further connections wait in the kernel's queue, at no cost here.
         let taken = async {
             let permit = Arc::clone(&room).acquire_owned().await.ok()?;
             Some((accept(&listener).await, permit))
@@ -140,9 +141,9 @@ impl Server {
         let progress = Progress::new();
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&progress)));
         let service = service_fn(|request: Request<Incoming>| {
-            let (edge, open) = (self.edge.clone(), progress.request());
+            let (middleware, open) = (self.middleware.clone(), progress.request());
             async move {
-                let response = edge.answer(request.map(Body::new)).await;
+                let response = middleware.answer(request.map(Body::new)).await;
                 Ok::<_, Infallible>(response.map(|body| Answer { body, _open: open }))
             }
         });

@@ -1,12 +1,11 @@
-//! Where the time of one request went, for the `Server-Timing` header, and which route it was for.
+//! Where the time of one request goes, for the `Server-Timing` header, and which route it is for.
 
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use axum::extract::{FromRequestParts, MatchedPath};
-use http::request::Parts;
+use axum::extract::MatchedPath;
 
 /// A part of a request's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,16 +18,16 @@ pub(crate) enum Phase {
     Wait,
 }
 
-/// What the handlers of one request note about it.
+/// The times of one request; an extension of it.
 #[derive(Debug, Default)]
-pub(crate) struct Notes {
+pub(crate) struct RequestTiming {
     read_us: AtomicU32,
     store_us: AtomicU32,
     wait_us: AtomicU32,
     route: OnceLock<MatchedPath>,
 }
 
-impl Notes {
+impl RequestTiming {
     /// Adds the time since `start` to `phase`.
     pub(crate) fn add(&self, phase: Phase, start: Instant) {
         let spent = u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX);
@@ -56,9 +55,15 @@ impl Notes {
         self.store_us.load(Ordering::Relaxed) > 0
     }
 
-    /// The pattern of the route, `none` where there was none.
+    /// Sets the route.
+    pub(crate) fn set_route(&self, path: MatchedPath) {
+        self.route.get_or_init(|| path);
+    }
+
+    /// The pattern of the route without a trailing slash, `none` where no route matches.
     pub(crate) fn route(&self) -> &str {
-        self.route.get().map_or("none", MatchedPath::as_str)
+        let path = self.route.get().map_or("none", MatchedPath::as_str);
+        path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path)
     }
 
     /// The value of the `Server-Timing` header; durations are in milliseconds.
@@ -77,32 +82,16 @@ impl Notes {
     }
 }
 
-/// A handler's access to the notes on its request. Every handler takes it, which also tells the
-/// metrics the route.
-pub(crate) struct Scope(pub(crate) Arc<Notes>);
-
-impl<S: Sync> FromRequestParts<S> for Scope {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let notes = parts.extensions.get::<Arc<Notes>>().cloned().unwrap_or_default();
-        if let Some(path) = parts.extensions.get::<MatchedPath>() {
-            notes.route.get_or_init(|| path.clone());
-        }
-        Ok(Self(notes))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn only_what_took_time_is_shown() {
-        let notes = Notes::default();
-        notes.store_us.store(1_250, Ordering::Relaxed);
-        let text = notes.header(Instant::now());
+        let timing = RequestTiming::default();
+        timing.store_us.store(1_250, Ordering::Relaxed);
+        let text = timing.header(Instant::now());
         assert!(text.starts_with("store;dur=1.250, total;dur="), "{text}");
-        assert_eq!(notes.route(), "none");
+        assert_eq!(timing.route(), "none");
     }
 }

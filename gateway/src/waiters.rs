@@ -1,4 +1,4 @@
-//! Who waits for which task: requests that a notice of the store wakes, without any polling.
+//! Requests that wait for tasks, and that an event of the store wakes, without any polling.
 //!
 //! A waiter is registered *before* the task's state is read, so that an end between the two is not
 //! missed. Dropping the guard, also because the client went away, takes the waiter out.
@@ -25,12 +25,12 @@ pub(crate) struct Waiters {
     limit: usize,
 }
 
-/// What a waiter was told.
+/// An event for a waiter.
 #[derive(Debug)]
-pub(crate) enum Heard {
+pub(crate) enum Event {
     /// These tasks have ended so.
     Ended(Vec<(TaskId, TaskResult)>),
-    /// Something may have been missed: look at the store.
+    /// Events may be missing: the store is to be read.
     Reread,
 }
 
@@ -92,12 +92,12 @@ impl Waiters {
         self.registered.load(Ordering::Relaxed)
     }
 
-    /// Whether somebody waits for `id`.
+    /// Whether a request waits for `id`.
     pub(crate) fn is_awaited(&self, id: TaskId) -> bool {
         self.shard(id).contains_key(&id)
     }
 
-    /// Tells those who wait for `id` how it ended.
+    /// Wakes the waiters of `id` with its end.
     pub(crate) fn ended(&self, id: TaskId, result: &TaskResult) {
         let waiting = self.shard(id).get(&id).cloned().unwrap_or_default();
         for waiter in waiting {
@@ -106,23 +106,23 @@ impl Waiters {
         }
     }
 
-    /// Asks those who wait for `id` to look at the store.
+    /// Makes the waiters of `id` read the store.
     pub(crate) fn reread(&self, id: TaskId) {
         for waiter in self.shard(id).get(&id).cloned().unwrap_or_default() {
-            waiter.tell_reread();
+            waiter.reread();
         }
     }
 
-    /// Asks everybody to look at the store.
+    /// Makes all waiters read the store.
     pub(crate) fn reread_all(&self) {
         for shard in &self.shards {
-            lock(shard).values().flatten().for_each(|waiter| waiter.tell_reread());
+            lock(shard).values().flatten().for_each(|waiter| waiter.reread());
         }
     }
 }
 
 impl Waiter {
-    fn tell_reread(&self) {
+    fn reread(&self) {
         lock(&self.inbox).reread = true;
         self.arrival.notify_one();
     }
@@ -134,17 +134,17 @@ impl WaitGuard<'_> {
         self.ids.len()
     }
 
-    /// The next that this waiter is told. Cancel safe.
-    pub(crate) async fn heard(&self) -> Heard {
+    /// The next event. Cancel safe.
+    pub(crate) async fn next_event(&self) -> Event {
         loop {
             {
                 let mut inbox = lock(&self.waiter.inbox);
                 if std::mem::take(&mut inbox.reread) {
                     inbox.ended.clear();
-                    return Heard::Reread;
+                    return Event::Reread;
                 }
                 if !inbox.ended.is_empty() {
-                    return Heard::Ended(std::mem::take(&mut inbox.ended));
+                    return Event::Ended(std::mem::take(&mut inbox.ended));
                 }
             }
             self.waiter.arrival.notified().await;
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_who_wait_for_a_task_hear_its_end() {
+    async fn all_waiters_of_a_task_get_its_end() {
         let waiters = Waiters::new(10);
         let (id, other) = (TaskId::random(), TaskId::random());
         let one = waiters.register(vec![id]).expect("room");
@@ -189,23 +189,23 @@ mod tests {
         assert_eq!(waiters.len(), 3);
         waiters.ended(id, &result());
         for guard in [&one, &both] {
-            let Heard::Ended(ended) = guard.heard().await else { panic!("not an end") };
+            let Event::Ended(ended) = guard.next_event().await else { panic!("not an end") };
             assert_eq!(ended, [(id, result())]);
         }
     }
 
     #[tokio::test]
-    async fn a_reread_outweighs_what_was_heard() {
+    async fn a_reread_replaces_earlier_events() {
         let waiters = Waiters::new(10);
         let id = TaskId::random();
         let guard = waiters.register(vec![id]).expect("room");
         waiters.ended(id, &result());
         waiters.reread_all();
-        assert!(matches!(guard.heard().await, Heard::Reread));
+        assert!(matches!(guard.next_event().await, Event::Reread));
     }
 
     #[test]
-    fn nothing_stays_behind() {
+    fn a_dropped_waiter_leaves_nothing_behind() {
         let waiters = Waiters::new(2);
         let (id, other) = (TaskId::random(), TaskId::random());
         let guard = waiters.register(vec![id, other]).expect("room");

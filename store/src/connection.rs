@@ -32,6 +32,7 @@ pub(crate) enum Repeat {
 }
 
 /// What a failed command says about the way on.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Failed {
     /// The server did not run it and may soon: it loads, fails over, or is not there.
     NotRun,
@@ -41,6 +42,13 @@ enum Failed {
     NoScript,
     /// Trying again is of no use.
     Final,
+}
+
+/// Why a command has no answer.
+pub(crate) struct QueryError {
+    pub(crate) error: RedisError,
+    /// Whether the server may have run the command.
+    pub(crate) may_have_run: bool,
 }
 
 /// The connection, shared by all handles of a store.
@@ -73,8 +81,9 @@ impl Link {
         command: &Cmd,
         script: Option<&redis::Script>,
         repeat: Repeat,
-    ) -> Result<Value, RedisError> {
+    ) -> Result<Value, QueryError> {
         let deadline = Instant::now() + self.timeout;
+        let mut may_have_run = false;
         let mut pause = FIRST_PAUSE;
         loop {
             let (generation, error) = match timeout_at(deadline, self.connection()).await {
@@ -89,23 +98,29 @@ impl Link {
                     }
                 }
                 Ok(Err(error)) => (None, error),
-                Err(_) => return Err(timed_out()),
+                Err(_) => return Err(QueryError { error: timed_out(), may_have_run }),
             };
             let failed = classify(&error, generation.is_some());
+            may_have_run |= failed == Failed::Unknown;
             if let (Some(generation), true) = (generation, breaks_connection(&error)) {
                 self.drop_connection(generation);
             }
             match (failed, script) {
                 (Failed::NoScript, Some(script)) => {
-                    self.load(script, deadline).await?;
+                    let loaded = self.load(script, deadline).await;
+                    loaded.map_err(|error| QueryError { error, may_have_run })?;
                     continue;
                 }
-                (Failed::NoScript | Failed::Final, _) => return Err(error),
-                (Failed::Unknown, _) if repeat == Repeat::Unsafe => return Err(error),
+                (Failed::NoScript | Failed::Final, _) => {
+                    return Err(QueryError { error, may_have_run });
+                }
+                (Failed::Unknown, _) if repeat == Repeat::Unsafe => {
+                    return Err(QueryError { error, may_have_run });
+                }
                 (Failed::NotRun | Failed::Unknown, _) => {}
             }
             if Instant::now() + pause >= deadline {
-                return Err(error);
+                return Err(QueryError { error, may_have_run });
             }
             sleep_until(Instant::now() + pause).await;
             pause = (pause * 2).min(LAST_PAUSE);

@@ -8,6 +8,9 @@ pub enum StoreError {
     /// Redis cannot be reached, is loading, or did not answer in time. Try again.
     #[error("the store is unreachable")]
     Unreachable(#[source] redis::RedisError),
+    /// Redis did not answer a change in time. It is not known whether the change was made.
+    #[error("the store does not answer")]
+    Unanswered(#[source] redis::RedisError),
     /// Redis refuses writes: it is out of memory, or a read-only replica.
     #[error("the store refuses writes")]
     RefusesWrites(#[source] redis::RedisError),

@@ -8,7 +8,7 @@ use redis::{Cmd, FromRedisValue};
 use crate::Store;
 use crate::connection::{Repeat, to_store_error};
 use crate::error::StoreError;
-use crate::record::{FunctionRecord, Page, Timestamp};
+use crate::record::{FunctionRecord, Page, Timestamp, UnreadableRecord};
 use crate::script::REGISTER;
 
 /// How many digits the time in front of a function's record has.
@@ -60,7 +60,7 @@ impl Store {
         &self,
         cursor: Option<&str>,
         limit: usize,
-    ) -> Result<Page<FunctionRecord>, StoreError> {
+    ) -> Result<Page<Result<FunctionRecord, UnreadableRecord>>, StoreError> {
         let before = cursor.and_then(|cursor| cursor.parse::<u64>().ok());
         let before = before.map_or_else(|| "+inf".to_owned(), |before| format!("({before}"));
         let mut range = redis::cmd("ZRANGE");
@@ -76,13 +76,16 @@ impl Store {
         }
         let records: Vec<Option<Bytes>> = self.ask("functions", &get).await?;
         let mut items = Vec::with_capacity(ids.len());
+        let mut last = None;
         for (id, record) in ids.iter().zip(records) {
             if let (Ok(id), Some(record)) = (id.parse(), record) {
-                items.push(read_function(id, &record)?);
+                last = read_time(&record).or(last);
+                let read = read_function(id, &record);
+                items.push(read.map_err(|error| UnreadableRecord::new(id, &error)));
             }
         }
-        let last = items.last().filter(|_| ids.len() == limit);
-        Ok(Page { next: last.map(|last| last.registered_at.0.to_string()), items })
+        let next = last.filter(|_| ids.len() == limit).map(|last| last.to_string());
+        Ok(Page { next, items })
     }
 
     /// A single command that reads.
@@ -92,9 +95,8 @@ impl Store {
         command: &Cmd,
     ) -> Result<T, StoreError> {
         let answer = self.link.query(command, None, Repeat::Safe).await;
-        answer
-            .and_then(|value| Ok(redis::from_redis_value(value)?))
-            .map_err(|error| to_store_error(what, error))
+        let value = answer.map_err(|failed| to_store_error(what, failed.error))?;
+        redis::from_redis_value(value).map_err(|error| to_store_error(what, error.into()))
     }
 }
 
@@ -104,11 +106,13 @@ fn function_key(id: &str) -> String {
 
 fn read_function(id: FunctionId, bytes: &[u8]) -> Result<FunctionRecord, StoreError> {
     let corrupt = |why: String| StoreError::Corrupt { what: format!("function {id}"), why };
-    let (time, record) =
-        bytes.split_at_checked(TIME_DIGITS).ok_or_else(|| corrupt("it is cut".to_owned()))?;
-    let time = std::str::from_utf8(time).ok().and_then(|time| time.parse().ok());
-    let time = time.ok_or_else(|| corrupt("its time is no number".to_owned()))?;
+    let time = read_time(bytes).ok_or_else(|| corrupt("its time is not a number".to_owned()))?;
     let record: FunctionRecord =
-        rmp_serde::from_slice(record).map_err(|error| corrupt(error.to_string()))?;
+        rmp_serde::from_slice(&bytes[TIME_DIGITS..]).map_err(|error| corrupt(error.to_string()))?;
     Ok(FunctionRecord { registered_at: Timestamp(time), ..record })
+}
+
+/// When a function was registered: the digits in front of its record.
+fn read_time(bytes: &[u8]) -> Option<u64> {
+    std::str::from_utf8(bytes.get(..TIME_DIGITS)?).ok()?.parse().ok()
 }

@@ -12,7 +12,9 @@ use crate::card::{Attempts, Card};
 use crate::config::RECENT_TASKS;
 use crate::error::StoreError;
 use crate::large::result_key;
-use crate::record::{Page, TaskFilter, TaskRecord, TaskResult, TaskSummary, Timestamp};
+use crate::record::{
+    Page, TaskFilter, TaskRecord, TaskResult, TaskSummary, Timestamp, UnreadableRecord,
+};
 use crate::reply::{self, parse_id};
 use crate::script::{RECENT, RESULTS, TASK};
 
@@ -123,7 +125,7 @@ impl Store {
         filter: TaskFilter,
         cursor: Option<&str>,
         limit: usize,
-    ) -> Result<Page<TaskSummary>, StoreError> {
+    ) -> Result<Page<Result<TaskSummary, UnreadableRecord>>, StoreError> {
         let mut page = Page { items: Vec::new(), next: cursor.map(str::to_owned) };
         let mut scanned = 0;
         while page.items.len() < limit && scanned < SCANNED_AT_MOST {
@@ -135,7 +137,7 @@ impl Store {
             let first: u64 = reply::next(&mut rows, "recent")?;
             let found = rows.len() / 3;
             for _ in 0..found {
-                page.items.extend(read_summary(&mut rows, filter)?);
+                page.items.extend(self.read_row(&mut rows, filter).await?);
             }
             scanned += wanted;
             let next = first.saturating_sub(found as u64);
@@ -145,6 +147,34 @@ impl Store {
             }
         }
         Ok(page)
+    }
+
+    /// The next task of a list, if it is still known and the filter lets it through.
+    async fn read_row(
+        &self,
+        rows: &mut std::vec::IntoIter<Value>,
+        filter: TaskFilter,
+    ) -> Result<Option<Result<TaskSummary, UnreadableRecord>>, StoreError> {
+        let id = parse_id(&reply::next::<String>(rows, "recent")?)?;
+        let head: Bytes = reply::next(rows, "recent")?;
+        let state: String = reply::next(rows, "recent")?;
+        if head.is_empty() {
+            return Ok(None);
+        }
+        let is_cut = head.len() as u64 == CARD_HEAD_BYTES;
+        let summary = match summary(id, head, matches!(state.as_str(), "R" | "X")) {
+            // What was fixed at acceptance may be longer than the head.
+            Err(_) if is_cut => self.task(id).await.map(|task| task.map(TaskSummary::from)),
+            summary => summary.map(Some),
+        };
+        match summary {
+            Err(error @ StoreError::Corrupt { .. }) => {
+                let is_shown = filter.status.is_none() && filter.function_id.is_none();
+                Ok(is_shown.then(|| Err(UnreadableRecord::new(id, &error))))
+            }
+            Err(error) => Err(error),
+            Ok(summary) => Ok(summary.filter(|summary| filter.fits(summary)).map(Ok)),
+        }
     }
 }
 
@@ -175,30 +205,17 @@ fn task_result(id: TaskId, answer: Bytes) -> Result<(TaskResult, usize), StoreEr
     Ok((result, large))
 }
 
-/// The next task of a list, if it is still known and the filter lets it through.
-fn read_summary(
-    rows: &mut std::vec::IntoIter<Value>,
-    filter: TaskFilter,
-) -> Result<Option<TaskSummary>, StoreError> {
-    let id = parse_id(&reply::next::<String>(rows, "recent")?)?;
-    let head: Bytes = reply::next(rows, "recent")?;
-    let state: String = reply::next(rows, "recent")?;
-    if head.is_empty() {
-        return Ok(None);
-    }
+fn summary(id: TaskId, head: Bytes, open: bool) -> Result<TaskSummary, StoreError> {
     let card = Card::read(id, head)?;
     let (accepted_at, body) = card.accepted(id)?;
-    let summary = TaskSummary {
+    Ok(TaskSummary {
         id,
         function_id: body.spec.function_id,
-        status: status(&card, matches!(state.as_str(), "R" | "X")),
+        status: status(&card, open),
         class: body.spec.class,
         priority: body.spec.priority,
         accepted_at,
-    };
-    let fits = filter.status.is_none_or(|status| status == summary.status)
-        && filter.function_id.is_none_or(|function| function == summary.function_id);
-    Ok(fits.then_some(summary))
+    })
 }
 
 fn status(card: &Card, open: bool) -> TaskStatus {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use redis::{Cmd, FromRedisValue, Script};
 
 use crate::Store;
-use crate::connection::{Repeat, to_store_error};
+use crate::connection::{QueryError, Repeat, to_store_error};
 use crate::error::StoreError;
 
 /// What stands in front of every script.
@@ -32,6 +32,7 @@ pub(crate) struct Named {
     what: &'static str,
     script: Script,
     repeat: Repeat,
+    kind: Kind,
 }
 
 impl Named {
@@ -43,7 +44,7 @@ impl Named {
             Kind::Reads => (" flags=no-writes", ""),
         };
         let script = Script::new(&format!("#!lua{flags}\n{SHARED}\n{ending}\n{body}"));
-        Self { what, script, repeat }
+        Self { what, script, repeat, kind }
     }
 
     /// Begins a call with room for `args` arguments of `bytes` in all.
@@ -75,11 +76,14 @@ impl Call {
 
     /// Runs the script and reads its answer.
     pub(crate) async fn run<T: FromRedisValue>(&self, store: &Store) -> Result<T, StoreError> {
-        let Named { what, script, repeat } = self.named;
+        let Named { what, script, repeat, kind } = self.named;
         let answer = store.link.query(&self.command, Some(script), *repeat).await;
-        answer
-            .and_then(|value| Ok(redis::from_redis_value(value)?))
-            .map_err(|error| to_store_error(what, error))
+        let value = answer.map_err(|QueryError { error, may_have_run }| match kind {
+            Kind::Reads => to_store_error(what, error),
+            _ if may_have_run => StoreError::Unanswered(error),
+            _ => to_store_error(what, error),
+        })?;
+        redis::from_redis_value(value).map_err(|error| to_store_error(what, error.into()))
     }
 }
 

@@ -21,7 +21,7 @@ impl Store {
     ///
     /// # Errors
     /// The queue is full, a key was used with another body, or Redis cannot be had; nothing was
-    /// accepted then. After [`StoreError::Unreachable`] it is not known whether it was: submit the same
+    /// accepted then. After [`StoreError::Unanswered`] it is not known whether they were: submit the same
     /// tasks, under the same ids, again.
     pub async fn submit(&self, tasks: Vec<NewTask>) -> Result<Vec<TaskId>, StoreError> {
         if tasks.is_empty() {

@@ -168,7 +168,7 @@ fn latency_is_low_while_calls_come_where_the_kernel_permits() -> Result<()> {
         };
         ensure!(process::eventually(Duration::from_secs(10), || is_awake().unwrap_or(false)));
     }
-    let saving = Service::start(&["-w", "1", "--keep-awake", "false"])?;
+    let saving = Service::start(&["-w", "1", "--low-latency", "false"])?;
     ensure!(!keeps_device_open(&saving)?);
     Ok(())
 }

@@ -18,24 +18,24 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::extract::{Query, not_a_uuid};
-use crate::feed::Event;
+use crate::event_stream::Moves;
+use crate::extract::Query;
+use crate::problem::Problem;
 use crate::reply;
-use crate::timing::Scope;
-use crate::validate::Problem;
+use crate::schema::{Invalid, Status, Unavailable, UnknownId};
 
-/// A silent stream says so often that it lives, for proxies that cut what is silent.
+/// A silent stream sends a comment this often, for proxies that cut silent connections.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The most tasks that one stream may be about.
 const MAX_IDS: usize = 1_000;
 
-/// How many tasks' functions a stream remembers; they are asked for again after that.
+/// How many tasks' functions a stream remembers; beyond that they are read again.
 const MAX_KNOWN: usize = 100_000;
 
 /// One open stream.
 struct Stream {
     app: Arc<App>,
-    events: broadcast::Receiver<Event>,
+    events: broadcast::Receiver<Moves>,
     wanted: Wanted,
     /// What is ready to be sent.
     ready: VecDeque<Bytes>,
@@ -49,29 +49,45 @@ struct Wanted {
     statuses: HashSet<TaskStatus>,
     /// Which tasks are of that function, until they end.
     known: HashMap<TaskId, bool>,
-    /// Those of `tasks` whose end was told before: earlier moves may still be on their way.
+    /// Those of `tasks` whose end was sent: earlier moves may still arrive.
     ended: HashSet<TaskId>,
 }
 
-/// `GET /v1/events`, of all tasks or of those in `task_id` or of one `function_id`; of all moves or of those
-/// to a `status`.
+/// Moves of tasks, as they happen
+///
+/// Server-sent events. `task`: `{task_id, status}`, for each status that a task comes to: QUEUED when it is
+/// accepted or goes back to the queue, RUNNING, and how it ends. `gap`: some may be missing. `overflow`,
+/// `shutdown`: the stream ends; connect again.
+#[utoipa::path(
+    get, path = "/v1/events", tag = "Tasks",
+    params(
+        ("task_id" = Option<Vec<uuid::Uuid>>, Query,
+            description = "Only these; repeat it, or separate by commas. The end of one that has ended comes first."),
+        ("function_id" = Option<uuid::Uuid>, Query, description = "Only calls of this function."),
+        ("status" = Option<Vec<Status>>, Query,
+            description = "Only moves to these; repeat it, or separate by commas."),
+    ),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream"),
+        UnknownId, Invalid, Unavailable
+    )
+)]
 pub(crate) async fn events(
     State(app): State<Arc<App>>,
-    _: Scope,
     query: Query,
 ) -> Result<Response, ApiError> {
     let wanted = Wanted {
         tasks: task_ids(&query)?,
-        function: query.parsed("function_id", "uuid_parsing")?,
-        statuses: query.parsed_all("status", "enum")?,
+        function: query.id("function_id")?,
+        statuses: query.words("status")?,
         known: HashMap::new(),
         ended: HashSet::new(),
     };
-    // Listening begins before the look at those that have ended already: none is missed.
-    let events = app.feed.watch(&app.store).await?;
+    // The subscription begins before the read of those that have ended already: none is missed.
+    let events = app.events.watch(&app.store).await?;
     let ready = VecDeque::from([Bytes::from_static(b"retry: 1000\n: connected\n\n")]);
     let mut stream = Stream { app, events, wanted, ready, is_last: false };
-    stream.look().await?;
+    stream.read_ended().await?;
     let body = futures_util::stream::unfold(stream, |mut stream| async {
         let bytes = stream.next().await?;
         Some((Ok::<_, Infallible>(bytes), stream))
@@ -80,15 +96,10 @@ pub(crate) async fn events(
 }
 
 fn task_ids(query: &Query) -> Result<HashSet<TaskId>, ApiError> {
-    let malformed =
-        |kind, msg: String| ApiError::invalid(Problem::part(kind, ["query", "task_id"], msg));
-    let mut tasks = HashSet::new();
-    for text in query.all("task_id").filter(|text| !text.is_empty()) {
-        tasks.insert(text.parse().map_err(|_| malformed("uuid_parsing", not_a_uuid(text)))?);
-    }
+    let tasks: HashSet<TaskId> = query.ids("task_id")?;
     if tasks.len() > MAX_IDS {
         let msg = format!("Input should name at most {MAX_IDS} tasks, not {}", tasks.len());
-        return Err(malformed("too_long", msg));
+        return Err(ApiError::invalid(Problem::part("too_long", ["query", "task_id"], msg)));
     }
     Ok(tasks)
 }
@@ -108,29 +119,29 @@ impl Stream {
                 () = self.app.draining.cancelled() => self.end("shutdown", "the gateway is shutting down: connect again"),
                 event = tokio::time::timeout(HEARTBEAT, self.events.recv()) => match event {
                     Err(_) => self.ready.push_back(Bytes::from_static(b": still here\n\n")),
-                    Ok(event) => self.take_in(event).await,
+                    Ok(event) => self.handle_event(event).await,
                 },
             }
         }
     }
 
-    async fn take_in(&mut self, event: Result<Event, RecvError>) {
+    async fn handle_event(&mut self, event: Result<Moves, RecvError>) {
         match event {
-            Ok(Event::Moved(moves)) => {
+            Ok(Moves::Moved(moves)) => {
                 let mut text = String::new();
                 for &(id, status) in moves.iter() {
                     if self.wanted.has(id, status, &self.app.store).await {
-                        tell(&mut text, id, status);
+                        write_move(&mut text, id, status);
                     }
                 }
                 if !text.is_empty() {
                     self.ready.push_back(text.into());
                 }
             }
-            Ok(Event::Gap) => {
+            Ok(Moves::Gap) => {
                 self.ready
                     .push_back(sentence("gap", "events may be missing: read what matters again"));
-                if self.look().await.is_err() {
+                if self.read_ended().await.is_err() {
                     self.end("error", "the store is unreachable: connect again");
                 }
             }
@@ -144,8 +155,8 @@ impl Stream {
         }
     }
 
-    /// Tells of those named tasks that have ended already.
-    async fn look(&mut self) -> Result<(), ApiError> {
+    /// Adds the ends of those named tasks that have ended already.
+    async fn read_ended(&mut self) -> Result<(), ApiError> {
         let ids: Vec<_> = self.wanted.tasks.difference(&self.wanted.ended).copied().collect();
         if ids.is_empty() {
             return Ok(());
@@ -154,7 +165,7 @@ impl Stream {
         for (&id, result) in ids.iter().zip(self.app.store.results_within(&ids, 0).await?) {
             let status = result.ok_or(ApiError::UnknownTask(id))?.status;
             if status.is_terminal() && self.wanted.has(id, status, &self.app.store).await {
-                tell(&mut text, id, status);
+                write_move(&mut text, id, status);
             }
         }
         if !text.is_empty() {
@@ -170,7 +181,7 @@ impl Stream {
 }
 
 impl Wanted {
-    /// Whether a move is to be told; notes that it was, where it is the last.
+    /// Whether to send a move; remembers that the end of a task was sent.
     async fn has(&mut self, id: TaskId, status: TaskStatus, store: &Store) -> bool {
         if !self.tasks.is_empty() {
             if !self.tasks.contains(&id) || self.ended.contains(&id) {
@@ -206,7 +217,7 @@ impl Wanted {
     }
 }
 
-fn tell(text: &mut String, id: TaskId, status: TaskStatus) {
+fn write_move(text: &mut String, id: TaskId, status: TaskStatus) {
     // Writing to a string cannot fail.
     let _ = write!(
         text,

@@ -1,62 +1,88 @@
 //! Registering functions.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use belljar_core::grants::GrantRequest;
 use belljar_core::id::FunctionId;
-use belljar_pickle::{self as pickle, payload};
-use belljar_core::task::{CodeHash, TaskLimits, Runtime};
+use belljar_core::task::{CodeHash, PythonVersion, Runtime, TaskLimits};
+use belljar_pickle as pickle;
+use belljar_pickle::payload;
 use belljar_store::record::{FunctionRecord, Timestamp};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::body::{Input, offload, parse};
+use crate::body::{RequestBytes, offload};
 use crate::error::ApiError;
+use crate::fields::{parse, request_body};
 use crate::guest_modules;
+use crate::problem::Problem;
 use crate::reply;
-use crate::routes::placement::Wish;
-use crate::timing::{Phase, Scope};
-use crate::validate::{Field, Kind, Problem};
+use crate::routes::runtime_selection::RuntimeRequest;
+use crate::schema::{BadPayload, Invalid, TooLarge, Unavailable};
+use crate::timing::{Phase, RequestTiming};
+use crate::values::{Count, List, Payload, Seconds, Text};
 
 /// The longest name and the longest description, in bytes.
 const MAX_NAME: usize = 1_024;
 const MAX_DESCRIPTION: usize = 16 * 1_024;
+/// The most environment variables, and the most directories, that a function may ask for.
+const MAX_GRANTS: usize = 32;
+/// The longest name of a variable or path of a directory, in bytes.
+const MAX_GRANT_BYTES: usize = 1_024;
 
-const FIELDS: &[Field] = &[
-    Field::required("name", Kind::Text),
-    Field::required("payload", Kind::Text),
-    Field::optional("runtime", Kind::Text),
-    Field::optional("python", Kind::Text),
-    Field::optional("timeout_s", Kind::Number),
-    Field::optional("memory_mb", Kind::Count),
-    Field::optional("max_retries", Kind::Count),
-    Field::optional("description", Kind::Text),
-    Field::optional("grants", Kind::Object),
-];
-
-#[derive(Deserialize)]
-struct Register<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow)]
-    payload: Cow<'a, str>,
-    runtime: Option<Cow<'a, str>>,
-    python: Option<Cow<'a, str>>,
-    timeout_s: Option<f64>,
-    memory_mb: Option<u32>,
-    max_retries: Option<u32>,
-    description: Option<Cow<'a, str>>,
-    grants: Option<Map<String, Value>>,
+request_body! {
+    /// A function to register.
+    pub(crate) struct Register<'de> {
+        /// A name of your choice; names need not be unique.
+        required name: Text<'de, MAX_NAME>,
+        /// The pickled function in base64, as `codecs.encode(dill.dumps(function), "base64").decode()`
+        /// makes it.
+        required payload: Payload<'de>,
+        /// Where it runs. Default: the deployment's.
+        optional runtime: Runtime,
+        /// The Python that it was made for. Default: what its bytecode shows, else the deployment's.
+        optional python: PythonVersion,
+        /// Seconds that a call may take.
+        optional timeout_s: Seconds,
+        /// Memory that a call may have, in MiB.
+        optional memory_mb: Count<1>,
+        /// Retries after an executor or worker dies. Exceptions are never retried.
+        optional max_retries: Count<0>,
+        /// What it is for.
+        optional description: Text<'de, MAX_DESCRIPTION>,
+        /// What every call may reach beyond its interpreter, if the worker offers it; else the call fails
+        /// with a PermissionError that names what is missing.
+        optional grants: GrantFields<'de>,
+    }
 }
 
-#[derive(Serialize)]
+request_body! {
+    /// What a function may reach beyond its interpreter.
+    pub(crate) struct GrantFields<'de> {
+        /// Names of environment variables; the values are the worker's.
+        optional env: List<Text<'de, MAX_GRANT_BYTES>, MAX_GRANTS>,
+        /// Absolute paths of directories, to be read under the same paths.
+        optional read: List<Text<'de, MAX_GRANT_BYTES>, MAX_GRANTS>,
+        /// MiB of a writable /tmp in memory, empty at the start of each call. Sandbox only: a native
+        /// function has the machine's.
+        optional scratch_mb: Count<0>,
+    }
+}
+
+/// A function that is registered.
+#[derive(Serialize, ToSchema)]
 struct Registered {
+    #[schema(value_type = uuid::Uuid)]
     function_id: FunctionId,
+    /// Fields of the request that are not known here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    ignored: Vec<String>,
 }
 
 /// A function as a client sent it, read and checked.
@@ -66,31 +92,47 @@ struct Registration {
     code: Bytes,
     hash: CodeHash,
     modules: Vec<String>,
-    wish: Wish,
+    runtime: RuntimeRequest,
     limits: TaskLimits,
     grants: Option<Box<GrantRequest>>,
+    ignored: Vec<String>,
 }
 
-/// `POST /register_function`
-pub(crate) async fn register(
+/// Register a function
+///
+/// The payload is read without being loaded. A Python that no worker runs is 422 with both versions in the
+/// sentence; so is, for the sandbox, a function that needs a module which cannot work there, with the
+/// module's name.
+#[utoipa::path(
+    post, path = "/register_function", tag = "Classic",
+    request_body(content = Register, example = json!({
+        "name": "len", "payload": "gASVFAAAAAAAAACMCGJ1aWx0aW5zlIwDbGVulJOULg==\n"
+    })),
+    responses((status = 200, body = Registered), BadPayload, TooLarge, Invalid, Unavailable)
+)]
+pub(crate) async fn register_function(
     State(app): State<Arc<App>>,
-    Scope(notes): Scope,
-    input: Input,
+    Extension(timing): Extension<Arc<RequestTiming>>,
+    body: RequestBytes,
 ) -> Result<Response, ApiError> {
-    let (bytes, shared) = (input.bytes.clone(), Arc::clone(&app));
-    let read = move || read(&bytes, &shared);
-    let sent = notes.time(Phase::Read, offload(input.bytes.len(), read)).await?;
-    let served = notes.time(Phase::Store, app.served.get(&app.store)).await?;
-    let class = match sent.wish.resolve(app.config.default_class, &served) {
+    let RequestBytes { bytes, idempotency_key, room: _room } = body;
+    let shared = Arc::clone(&app);
+    let read = offload(bytes.len(), move || read(&bytes, &shared));
+    let mut sent = timing.time(Phase::Read, read).await?;
+    if idempotency_key.is_some() {
+        sent.ignored.push("Idempotency-Key".to_owned());
+    }
+    let served = timing.time(Phase::Store, app.served.get(&app.store)).await?;
+    let class = match sent.runtime.select(app.config.default_class, &served) {
         Ok(class) => class,
-        // Somebody who serves it may have come within the last second.
+        // A worker that serves it may have come within the last second.
         Err(_) => {
-            let served = notes.time(Phase::Store, app.served.look(&app.store)).await?;
-            sent.wish.resolve(app.config.default_class, &served).map_err(ApiError::invalid)?
+            let served = timing.time(Phase::Store, app.served.read(&app.store)).await?;
+            sent.runtime.select(app.config.default_class, &served).map_err(ApiError::invalid)?
         }
     };
     if class.runtime == Runtime::Sandbox {
-        guest_modules::check(class.python, &sent.modules)?;
+        guest_modules::check(class.python, &sent.name, &sent.modules)?;
     }
     let record = FunctionRecord {
         id: FunctionId::random(),
@@ -103,87 +145,59 @@ pub(crate) async fn register(
         code_bytes: sent.code.len() as u64,
         registered_at: Timestamp::default(),
     };
-    let record = notes.time(Phase::Store, app.store.put_function(record, sent.code)).await?;
+    let record = timing.time(Phase::Store, app.store.put_function(record, sent.code)).await?;
     let function_id = record.id;
-    app.known.insert(Arc::new(record));
-    reply::json(&Registered { function_id })
+    app.functions.insert(function_id, Arc::new(record));
+    reply::json(&Registered { function_id, ignored: sent.ignored })
 }
 
 fn read(bytes: &[u8], app: &App) -> Result<Registration, ApiError> {
-    let body: Register<'_> = parse(bytes, FIELDS)?;
+    const WAY_OUT: &str = "send codecs.encode(dill.dumps(function), \"base64\")";
+    let body: Register<'_> = parse(bytes)?;
     let mut problems = Vec::new();
-    let runtime = word(body.runtime.as_deref(), "runtime", &mut problems);
-    let python = word(body.python.as_deref(), "python", &mut problems);
     let limits = limits(&body, &app.config.default_limits, &app.config.max_limits, &mut problems);
-    let grants = body.grants.and_then(|grants| asked(grants, &mut problems));
-    let texts = [
-        ("name", &*body.name, MAX_NAME),
-        ("description", body.description.as_deref().unwrap_or_default(), MAX_DESCRIPTION),
-    ];
-    for (field, text, limit) in texts {
-        if text.len() > limit {
-            let msg = format!("Input should have at most {limit} bytes, not {}", text.len());
-            problems.push(Problem::body("string_too_long", field, msg));
-        }
-    }
+    let grants = body.grants.and_then(|grants| requested(grants, &mut problems));
     if !problems.is_empty() {
         return Err(ApiError::Invalid(problems));
     }
-    let code = payload::decode(&body.payload).map_err(|error| {
-        ApiError::Payload(format!(
-            "the payload is not base64: {error}; send codecs.encode(dill.dumps(function), \"base64\")"
-        ))
-    })?;
-    let found = pickle::inspect(&code).map_err(|error| {
-        ApiError::Payload(format!(
-            "the payload is not a pickle: {error}; send codecs.encode(dill.dumps(function), \"base64\")"
-        ))
-    })?;
+    let bad = |why: String| ApiError::Payload(format!("the payload is {why}"));
+    let code = payload::decode(&body.payload.0)
+        .map_err(|error| bad(format!("not base64: {error}; {WAY_OUT}")))?;
+    let found =
+        pickle::inspect(&code).map_err(|error| bad(format!("not a pickle: {error}; {WAY_OUT}")))?;
     if !found.may_be_callable() {
-        return Err(ApiError::Payload(format!(
-            "the payload is {}, which cannot be called: serialize the function itself",
-            found.top
-        )));
+        let what = format!("{}, which cannot be called: serialize the function itself", found.top);
+        return Err(bad(what));
     }
     Ok(Registration {
-        name: body.name.into_owned(),
-        description: body.description.map_or_else(String::new, Cow::into_owned),
+        name: body.name.0.into_owned(),
+        description: body.description.map_or_else(String::new, |text| text.0.into_owned()),
         hash: CodeHash::of(&code),
         code: code.into(),
         modules: found.modules,
-        wish: Wish { runtime, python, hint: found.python },
+        runtime: RuntimeRequest { runtime: body.runtime, python: body.python, hint: found.python },
         limits,
         grants,
+        ignored: body.ignored,
     })
 }
 
 /// What a function asks to reach, if it asks for anything.
-fn asked(given: Map<String, Value>, problems: &mut Vec<Problem>) -> Option<Box<GrantRequest>> {
-    let grants = GrantRequest::deserialize(Value::Object(given)).map_err(|error| error.to_string());
-    let checked = grants.and_then(|grants| {
-        grants.check().map_err(|error| error.to_string())?;
-        Ok((!grants.is_empty()).then(|| Box::new(grants)))
-    });
-    checked.unwrap_or_else(|why| {
-        let msg = format!("Input should be what can be granted: {why}");
-        problems.push(Problem::body("grant_invalid", "grants", msg));
-        None
-    })
-}
-
-/// A field that holds one of some words.
-pub(super) fn word<T: std::str::FromStr<Err: std::fmt::Display>>(
-    text: Option<&str>,
-    field: &'static str,
-    problems: &mut Vec<Problem>,
-) -> Option<T> {
-    let parsed = text?.parse();
-    parsed
-        .map_err(|error: T::Err| {
-            let msg = format!("Input should be valid: {error}");
-            problems.push(Problem::body("enum", field, msg));
-        })
-        .ok()
+fn requested(given: GrantFields<'_>, problems: &mut Vec<Problem>) -> Option<Box<GrantRequest>> {
+    let texts = |list: Option<List<Text<'_, MAX_GRANT_BYTES>, MAX_GRANTS>>| {
+        let list = list.map(|list| list.0).unwrap_or_default();
+        list.into_iter().map(|text| text.0.into_owned()).collect()
+    };
+    let scratch_mb = given.scratch_mb.map_or(0, |count| count.0);
+    let grants = GrantRequest { env: texts(given.env), read: texts(given.read), scratch_mb };
+    let why = match given.ignored.first() {
+        Some(other) => Some(format!("`{other}` cannot be granted: env, read or scratch_mb")),
+        None => grants.check().err().map(|error| error.to_string()),
+    };
+    if let Some(why) = why {
+        problems.push(Problem::body("grant_invalid", "grants", why));
+    }
+    (!grants.is_empty()).then(|| Box::new(grants))
 }
 
 fn limits(
@@ -195,20 +209,21 @@ fn limits(
     let whose = "this deployment allows";
     let timeout_ms = body
         .timeout_s
-        .and_then(|seconds| timeout_ms(seconds, widest.timeout_ms, whose, problems))
+        .as_ref()
+        .and_then(|seconds| timeout_ms(seconds.0, widest.timeout_ms, whose, problems))
         .unwrap_or(default.timeout_ms);
-    let mut count = |given: Option<u32>, field, least, most, default| {
+    let mut count = |given: Option<u32>, field, most, default| {
         let Some(given) = given else { return default };
-        if !(least..=most).contains(&given) {
-            let kind = if given < least { "greater_than_equal" } else { "less_than_equal" };
-            let msg = format!("Input should be from {least} to {most}, as {whose}, not {given}");
-            problems.push(Problem::body(kind, field, msg));
+        if given > most {
+            let msg = format!("{given}: {whose} at most {most}");
+            problems.push(Problem::body("less_than_equal", field, msg));
         }
         given
     };
-    let memory_mb = count(body.memory_mb, "memory_mb", 1, widest.memory_mb, default.memory_mb);
-    let max_retries =
-        count(body.max_retries, "max_retries", 0, widest.max_retries, default.max_retries);
+    let memory_mb = body.memory_mb.as_ref().map(|count| count.0);
+    let memory_mb = count(memory_mb, "memory_mb", widest.memory_mb, default.memory_mb);
+    let max_retries = body.max_retries.as_ref().map(|count| count.0);
+    let max_retries = count(max_retries, "max_retries", widest.max_retries, default.max_retries);
     TaskLimits { timeout_ms, memory_mb, max_retries }
 }
 
@@ -229,11 +244,12 @@ pub(super) fn timeout_ms(
     if seconds > 0.0 && ms <= widest as f64 {
         return Some(ms as u64);
     }
-    let kind = if seconds > 0.0 { "less_than_equal" } else { "greater_than" };
-    let most = widest as f64 / 1_000.0;
-    let msg = format!(
-        "Input should be more than 0 and at most {most} seconds, as {whose}, not {seconds}"
-    );
+    let (kind, msg) = if seconds > 0.0 {
+        let most = widest as f64 / 1_000.0;
+        ("less_than_equal", format!("{seconds}: {whose} at most {most}"))
+    } else {
+        ("greater_than", format!("{seconds}: a time limit is more than 0 seconds"))
+    };
     problems.push(Problem::body(kind, "timeout_s", msg));
     None
 }

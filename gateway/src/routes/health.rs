@@ -2,24 +2,29 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use belljar_store::record::{Audit, Counts};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::metrics::VERSION;
 use crate::reply;
-use crate::timing::{Phase, Scope};
+use crate::schema::Unavailable;
+use crate::timing::{Phase, RequestTiming};
 
-#[derive(Serialize)]
+/// The gateway lives.
+#[derive(Serialize, ToSchema)]
 struct Health {
     status: &'static str,
     version: &'static str,
 }
 
-#[derive(Serialize)]
+/// The service takes calls and runs them.
+#[derive(Serialize, ToSchema)]
 struct Readiness {
     status: &'static str,
     store: &'static str,
@@ -29,31 +34,44 @@ struct Readiness {
     busy: u32,
 }
 
-#[derive(Serialize)]
+/// Accepted tasks by where they are.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Audit)]
 struct AuditView {
+    /// Whether every accepted task is in exactly one place.
     consistent: bool,
-    #[serde(flatten)]
-    counts: Counts,
+    accepted: u64,
+    queued: u64,
+    delayed: u64,
+    running: u64,
+    completed: u64,
+    failed: u64,
+    cancelled: u64,
     entries_queued: u64,
     entries_running: u64,
     entries_delayed: u64,
 }
 
-/// `GET /healthz`: this process answers.
-pub(crate) async fn healthz(_: Scope) -> Result<Response, ApiError> {
+/// The gateway lives
+#[utoipa::path(get, path = "/healthz", tag = "Operation", responses((status = 200, body = Health)))]
+pub(crate) async fn healthz() -> Result<Response, ApiError> {
     reply::json(&Health { status: "ok", version: VERSION })
 }
 
-/// `GET /readyz`: a function submitted now will run.
+/// A function submitted now will run
+#[utoipa::path(
+    get, path = "/readyz", tag = "Operation",
+    responses((status = 200, body = Readiness), Unavailable)
+)]
 pub(crate) async fn readyz(
     State(app): State<Arc<App>>,
-    Scope(notes): Scope,
+    Extension(timing): Extension<Arc<RequestTiming>>,
 ) -> Result<Response, ApiError> {
     if app.draining.is_cancelled() {
         return Err(ApiError::ShuttingDown);
     }
     let work = async { tokio::try_join!(app.store.served_classes(), app.store.workers()) };
-    let (classes, workers) = notes.time(Phase::Store, work).await?;
+    let (classes, workers) = timing.time(Phase::Store, work).await?;
     if classes.is_empty() {
         return Err(ApiError::NotReady(
             "no dispatcher is alive: start one with `belljar dispatcher`".to_owned(),
@@ -75,22 +93,45 @@ pub(crate) async fn readyz(
     })
 }
 
-/// `GET /v1/audit`: whether every accepted task is in exactly one place.
+/// Whether every accepted task is in exactly one place
+#[utoipa::path(
+    get, path = "/v1/audit", tag = "Operation",
+    responses((status = 200, body = AuditView), Unavailable)
+)]
 pub(crate) async fn audit(
     State(app): State<Arc<App>>,
-    Scope(notes): Scope,
+    Extension(timing): Extension<Arc<RequestTiming>>,
 ) -> Result<Response, ApiError> {
-    let audit = notes.time(Phase::Store, app.store.audit()).await?;
+    let audit = timing.time(Phase::Store, app.store.audit()).await?;
     let consistent = audit.is_consistent();
     let Audit { counts, entries_queued, entries_running, entries_delayed } = audit;
-    reply::json(&AuditView { consistent, counts, entries_queued, entries_running, entries_delayed })
+    let Counts { accepted, queued, delayed, running, completed, failed, cancelled } = counts;
+    reply::json(&AuditView {
+        consistent,
+        accepted,
+        queued,
+        delayed,
+        running,
+        completed,
+        failed,
+        cancelled,
+        entries_queued,
+        entries_running,
+        entries_delayed,
+    })
 }
 
-/// `GET /metrics`: also without a store, whose part is then left out.
-pub(crate) async fn metrics(State(app): State<Arc<App>>, _: Scope) -> Result<Response, ApiError> {
+/// Metrics for Prometheus
+///
+/// Without a store its part is left out.
+#[utoipa::path(
+    get, path = "/metrics", tag = "Operation",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text"))
+)]
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let work = async { tokio::try_join!(app.store.audit(), app.store.queue_lengths()) };
     let store = work.await.ok();
-    let text = app.metrics.text(app.hub.waiters.len(), app.feed.streams(), store);
+    let text = app.metrics.text(app.notifier.waiters.len(), app.events.streams(), store);
     let text = text.map_err(|_| ApiError::Internal("cannot write the metrics".into()))?;
     Ok(reply::of("application/openmetrics-text; version=1.0.0; charset=utf-8", text))
 }

@@ -2,25 +2,33 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use belljar_core::grants::GrantRequest;
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
 use belljar_core::task::{Priority, PythonVersion, Runtime, TaskStatus};
-use belljar_store::record::{FunctionRecord, Page, TaskFilter, TaskSummary, WorkerRecord};
+use belljar_store::record::{
+    FunctionRecord, Page, TaskFilter, TaskSummary, UnreadableRecord, WorkerRecord,
+};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{InPath, Query};
 use crate::reply::{self, rfc3339};
+use crate::routes::functions::GrantFields;
 use crate::routes::tasks::LimitsView;
-use crate::timing::{Phase, Scope};
-use crate::validate::Problem;
+use crate::schema::{Invalid, PriorityName, RuntimeName, Status, Unavailable, UnknownId};
+use crate::timing::{Phase, RequestTiming};
 
-#[derive(Serialize)]
+/// A page of a list.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Page)]
 struct PageView<T> {
     items: Vec<T>,
+    /// The cursor of the next page.
     next: Option<String>,
 }
 
@@ -30,90 +38,174 @@ impl<T> PageView<T> {
     }
 }
 
-#[derive(Serialize)]
+/// An entry of a list, or why its record cannot be read.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Row<T> {
+    Readable(T),
+    Unreadable(Unreadable),
+}
+
+/// A record that cannot be read: another version wrote it, or it was changed by hand.
+#[derive(Serialize, ToSchema)]
+struct Unreadable {
+    /// The id of the task or function.
+    #[schema(value_type = uuid::Uuid)]
+    id: String,
+    /// Why it cannot be read.
+    unreadable: String,
+}
+
+impl<T> Row<T> {
+    fn of<R>(row: Result<R, UnreadableRecord>, view: impl FnOnce(R) -> T) -> Self {
+        match row {
+            Ok(record) => Self::Readable(view(record)),
+            Err(UnreadableRecord { id, why }) => {
+                Self::Unreadable(Unreadable { id, unreadable: why })
+            }
+        }
+    }
+}
+
+/// A task in a list.
+#[derive(Serialize, ToSchema)]
 struct TaskItem {
+    #[schema(value_type = uuid::Uuid)]
     task_id: TaskId,
+    #[schema(value_type = uuid::Uuid)]
     function_id: FunctionId,
+    #[schema(value_type = Status)]
     status: TaskStatus,
+    #[schema(value_type = RuntimeName)]
     runtime: Runtime,
+    #[schema(value_type = String)]
     python: PythonVersion,
+    #[schema(value_type = PriorityName)]
     priority: Priority,
+    #[schema(format = DateTime)]
     accepted_at: String,
 }
 
-#[derive(Serialize)]
+/// A registered function.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Function)]
 struct FunctionItem {
+    #[schema(value_type = uuid::Uuid)]
     function_id: FunctionId,
     name: String,
     description: String,
+    #[schema(value_type = RuntimeName)]
     runtime: Runtime,
+    #[schema(value_type = String)]
     python: PythonVersion,
     limits: LimitsView,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<GrantFields>)]
     grants: Option<Box<GrantRequest>>,
+    /// BLAKE3 of the pickle.
     code_hash: String,
     code_bytes: u64,
+    #[schema(format = DateTime)]
     registered_at: String,
 }
 
-#[derive(Serialize)]
+/// A connected worker.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Worker)]
 struct WorkerItem {
+    #[schema(value_type = uuid::Uuid)]
     worker_id: WorkerId,
+    #[schema(value_type = uuid::Uuid)]
     dispatcher: DispatcherId,
+    /// `local`, `pull` or `push`.
     mode: String,
     host: String,
     pid: u32,
+    /// Tasks that it runs at once.
     slots: u32,
+    /// Tasks that it runs now.
     busy: u32,
+    /// Runtimes and Pythons that it serves.
+    #[schema(example = json!(["native:3.11"]))]
     classes: Vec<String>,
+    #[schema(format = DateTime)]
     since: String,
 }
 
-/// `GET /v1/tasks`
+/// Tasks, newest first
+#[utoipa::path(
+    get, path = "/v1/tasks", tag = "Lists", operation_id = "list_tasks",
+    params(
+        ("status" = Option<Status>, Query, description = "Only tasks with this status."),
+        ("function_id" = Option<uuid::Uuid>, Query, description = "Only calls of this function."),
+        ("cursor" = Option<String>, Query, description = "`next` of the page before."),
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 1000, description = "Default: 100."),
+    ),
+    responses((status = 200, body = PageView<Row<TaskItem>>), Invalid, Unavailable)
+)]
 pub(crate) async fn tasks(
     State(app): State<Arc<App>>,
-    Scope(notes): Scope,
+    Extension(timing): Extension<Arc<RequestTiming>>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let filter = TaskFilter {
-        status: query.parsed("status", "enum")?,
-        function_id: query.parsed("function_id", "uuid_parsing")?,
-    };
-    let (cursor, limit) = query.page()?;
-    let page = notes.time(Phase::Store, app.store.tasks(filter, cursor, limit)).await?;
-    reply::json_with_room(&PageView::of(page, task_item), 4_096)
+    let filter =
+        TaskFilter { status: query.word("status")?, function_id: query.id("function_id")? };
+    let (cursor, limit) = query.page(is_number)?;
+    let page = timing.time(Phase::Store, app.store.tasks(filter, cursor, limit)).await?;
+    reply::json_with_room(&PageView::of(page, |row| Row::of(row, task_item)), 4_096)
 }
 
-/// `GET /v1/functions`
+/// Functions, newest first
+#[utoipa::path(
+    get, path = "/v1/functions", tag = "Lists", operation_id = "list_functions",
+    params(
+        ("cursor" = Option<String>, Query, description = "`next` of the page before."),
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 1000, description = "Default: 100."),
+    ),
+    responses((status = 200, body = PageView<Row<FunctionItem>>), Invalid, Unavailable)
+)]
 pub(crate) async fn functions(
     State(app): State<Arc<App>>,
-    Scope(notes): Scope,
+    Extension(timing): Extension<Arc<RequestTiming>>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let (cursor, limit) = query.page()?;
-    let page = notes.time(Phase::Store, app.store.functions(cursor, limit)).await?;
-    reply::json_with_room(&PageView::of(page, function_item), 4_096)
+    let (cursor, limit) = query.page(is_number)?;
+    let page = timing.time(Phase::Store, app.store.functions(cursor, limit)).await?;
+    reply::json_with_room(&PageView::of(page, |row| Row::of(row, function_item)), 4_096)
 }
 
-/// `GET /v1/functions/{function_id}`
+/// One function
+#[utoipa::path(
+    get, path = "/v1/functions/{function_id}", tag = "Lists", operation_id = "get_function",
+    params(("function_id" = uuid::Uuid, Path)),
+    responses((status = 200, body = FunctionItem), UnknownId, Invalid, Unavailable)
+)]
 pub(crate) async fn function(
     State(app): State<Arc<App>>,
-    Scope(notes): Scope,
+    Extension(timing): Extension<Arc<RequestTiming>>,
     InPath(id): InPath<FunctionId>,
 ) -> Result<Response, ApiError> {
-    let record = app.function(id, &notes).await?;
+    let record = app.function(id, &timing).await?;
     reply::json(&function_item(record.as_ref().clone()))
 }
 
-/// `GET /v1/workers`
+/// Workers, newest first
+#[utoipa::path(
+    get, path = "/v1/workers", tag = "Lists", operation_id = "list_workers",
+    params(
+        ("cursor" = Option<String>, Query, description = "`next` of the page before."),
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 1000, description = "Default: 100."),
+    ),
+    responses((status = 200, body = PageView<WorkerItem>), Invalid, Unavailable)
+)]
 pub(crate) async fn workers(
     State(app): State<Arc<App>>,
-    Scope(notes): Scope,
+    Extension(timing): Extension<Arc<RequestTiming>>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let (cursor, limit) = query.page()?;
-    let after = cursor.map(position).transpose()?;
-    let mut workers = notes.time(Phase::Store, app.store.workers()).await?;
+    let (cursor, limit) = query.page(|cursor| position(cursor).is_some())?;
+    let after = cursor.and_then(position);
+    let mut workers = timing.time(Phase::Store, app.store.workers()).await?;
     workers.sort_by_key(newest_first);
     let rest =
         workers.into_iter().filter(|worker| after.is_none_or(|at| newest_first(worker) > at));
@@ -128,15 +220,15 @@ const fn newest_first(worker: &WorkerRecord) -> (u64, WorkerId) {
     (u64::MAX - worker.since.0, worker.id)
 }
 
-/// Where a page of workers ended.
-fn position(cursor: &str) -> Result<(u64, WorkerId), ApiError> {
-    let parsed = cursor
-        .split_once('.')
-        .and_then(|(since, id)| Some((u64::MAX - since.parse::<u64>().ok()?, id.parse().ok()?)));
-    parsed.ok_or_else(|| {
-        let msg = "Input should be the `next` of the page before, as it was given";
-        ApiError::invalid(Problem::part("value_error", ["query", "cursor"], msg))
-    })
+/// Whether a cursor is the number that lists of tasks and functions give out.
+fn is_number(cursor: &str) -> bool {
+    cursor.bytes().all(|byte| byte.is_ascii_digit()) && cursor.parse::<u64>().is_ok()
+}
+
+/// Where a page of workers ended, by its cursor.
+fn position(cursor: &str) -> Option<(u64, WorkerId)> {
+    let (since, id) = cursor.split_once('.').filter(|(since, _)| is_number(since))?;
+    Some((u64::MAX - since.parse::<u64>().ok()?, id.parse().ok()?))
 }
 
 fn task_item(task: TaskSummary) -> TaskItem {

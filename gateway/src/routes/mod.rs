@@ -1,72 +1,172 @@
 //! The routes, one file for each family.
 
-mod call;
+mod batch_results;
 mod cancel;
 mod events;
 mod functions;
 mod health;
 mod lists;
-mod look;
 mod pages;
-mod placement;
 mod results;
+mod runtime_selection;
 mod submit;
+mod submit_request;
 mod tasks;
+mod wait;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use axum::Router;
-use axum::extract::Request;
-use axum::routing::{MethodRouter, get, post};
+use axum::extract::{MatchedPath, Request};
+use axum::routing::MethodRouter;
+use axum::{Extension, Router};
+use tower::util::MapRequestLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::UtoipaMethodRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::timing::Scope;
+use crate::openapi;
+use crate::problem::shown;
+use crate::timing::RequestTiming;
 
-/// Every route: its path and what is done there.
-pub(crate) fn table() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
+/// Every route: what `/openapi.json` says of it, and its handlers.
+fn table() -> Vec<UtoipaMethodRouter<Arc<App>>> {
     vec![
-        ("/register_function", post(functions::register)),
-        ("/execute_function", post(submit::execute)),
-        ("/status/{task_id}", get(results::status)),
-        ("/result/{task_id}", get(results::result)),
-        ("/v1/tasks", get(lists::tasks).post(submit::batch)),
-        ("/v1/results", post(results::results)),
-        ("/v1/tasks/{task_id}", get(tasks::task)),
-        ("/v1/tasks/{task_id}/cancel", post(cancel::cancel)),
-        ("/v1/functions", get(lists::functions)),
-        ("/v1/functions/{function_id}", get(lists::function)),
-        ("/v1/workers", get(lists::workers)),
-        ("/v1/events", get(events::events)),
-        ("/v1/audit", get(health::audit)),
-        ("/healthz", get(health::healthz)),
-        ("/readyz", get(health::readyz)),
-        ("/metrics", get(health::metrics)),
-        ("/openapi.json", get(pages::openapi)),
-        ("/docs", get(pages::docs)),
+        routes!(pages::home),
+        routes!(functions::register_function),
+        routes!(submit::execute_function),
+        routes!(results::status),
+        routes!(results::result),
+        routes!(lists::tasks, submit::submit_batch),
+        routes!(batch_results::results),
+        routes!(tasks::task),
+        routes!(cancel::cancel),
+        routes!(lists::functions),
+        routes!(lists::function),
+        routes!(lists::workers),
+        routes!(events::events),
+        routes!(health::audit),
+        routes!(health::healthz),
+        routes!(health::readyz),
+        routes!(health::metrics),
+        routes!(pages::openapi),
+        routes!(pages::docs),
     ]
 }
+
+/// The description of the routes.
+static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(|| {
+    openapi::document(table().into_iter().map(|(schemas, paths, _)| (schemas, paths)))
+});
+
+/// The text of `/openapi.json`.
+static TEXT: LazyLock<String> = LazyLock::new(|| DOCUMENT.to_json().unwrap_or_default());
 
 /// The routes with and without a trailing slash: never by redirect, which clients answer by
 /// repeating a POST as a GET.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let mut router = Router::new().route("/", get(pages::home));
-    for (path, methods) in table() {
-        router = router.route(path, methods.clone()).route(&format!("{path}/"), methods);
+    let mut router = Router::new();
+    for (_, paths, methods) in table() {
+        for path in paths.paths.keys() {
+            router = add(router, path, methods.clone());
+        }
     }
-    router.fallback(unknown).method_not_allowed_fallback(not_allowed).with_state(app)
+    router
+        .method_not_allowed_fallback(not_allowed)
+        .route_layer(MapRequestLayer::new(label))
+        .fallback(unknown)
+        .with_state(app)
 }
 
-async fn unknown(_: Scope, request: Request) -> ApiError {
+fn add(router: Router<Arc<App>>, path: &str, methods: MethodRouter<Arc<App>>) -> Router<Arc<App>> {
+    let router = router.route(path, methods.clone());
+    if path == "/" { router } else { router.route(&format!("{path}/"), methods) }
+}
+
+/// Tells the metrics which route a request is for.
+fn label(request: Request) -> Request {
+    let parts = (request.extensions().get::<Arc<RequestTiming>>(), request.extensions().get());
+    if let (Some(timing), Some(path)) = parts {
+        timing.set_route(MatchedPath::clone(path));
+    }
+    request
+}
+
+async fn unknown(request: Request) -> ApiError {
     ApiError::UnknownRoute(shown(request.uri().path()))
 }
 
-async fn not_allowed(_: Scope, request: Request) -> ApiError {
-    let (method, path) = (request.method().as_str(), request.uri().path());
-    ApiError::Method { method: shown(method), path: shown(path) }
+async fn not_allowed(
+    Extension(timing): Extension<Arc<RequestTiming>>,
+    request: Request,
+) -> ApiError {
+    let methods = openapi::methods(&DOCUMENT, timing.route()).join(" or ");
+    ApiError::Method { methods, path: shown(request.uri().path()) }
 }
 
-/// As much of a client's text as an error repeats.
-fn shown(text: &str) -> String {
-    text.chars().take(128).collect()
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use axum::body::Body;
+    use axum::routing::get;
+    use serde_json::Value;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::metrics::VERSION;
+
+    #[tokio::test]
+    async fn a_handler_that_takes_nothing_has_its_label() {
+        let router: Router = Router::new()
+            .route("/x/{id}/", get(|| async {}))
+            .route_layer(MapRequestLayer::new(label));
+        let timing = Arc::new(RequestTiming::default());
+        let mut request = Request::get("/x/1/").body(Body::empty()).expect("a request");
+        request.extensions_mut().insert(Arc::clone(&timing));
+        assert!(router.oneshot(request).await.is_ok_and(|reply| reply.status().is_success()));
+        assert_eq!(timing.route(), "/x/{id}");
+    }
+
+    fn document() -> Value {
+        serde_json::from_str(&TEXT).expect("JSON")
+    }
+
+    #[test]
+    fn every_route_has_an_operation_id_of_its_own() {
+        let document = document();
+        assert_eq!(document["info"]["version"], VERSION);
+        let mut ids = BTreeSet::new();
+        for (path, methods) in document["paths"].as_object().expect("paths") {
+            for (method, operation) in methods.as_object().expect("methods") {
+                let id = operation["operationId"].as_str().expect("an operationId");
+                assert!(ids.insert(id.to_owned()), "{method} {path}: {id} twice");
+                assert!(operation["summary"].is_string() && operation["tags"].is_array(), "{path}");
+            }
+        }
+        assert_eq!(ids.len(), 20);
+        assert_eq!(openapi::methods(&DOCUMENT, "/v1/tasks"), ["GET", "POST"]);
+    }
+
+    #[test]
+    fn every_reference_leads_to_a_schema() {
+        fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+            match value {
+                Value::Object(fields) => {
+                    found.extend(fields.get("$ref").and_then(Value::as_str));
+                    fields.values().for_each(|value| references(value, found));
+                }
+                Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+                _ => {}
+            }
+        }
+        let document = document();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        for reference in found {
+            let pointer = reference.strip_prefix('#').expect("within the document");
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+    }
 }

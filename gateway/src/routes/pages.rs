@@ -6,14 +6,16 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::metrics::VERSION;
-use crate::timing::Scope;
-use crate::{openapi, pages, reply};
+use crate::routes::TEXT;
+use crate::{pages, reply};
 
-#[derive(Serialize)]
+/// What this is.
+#[derive(Serialize, ToSchema)]
 struct Welcome {
     message: &'static str,
     version: &'static str,
@@ -21,10 +23,12 @@ struct Welcome {
     python: String,
 }
 
-/// `GET /`: a page for browsers, which ask for HTML by name; JSON for everybody else.
+/// What this is
+///
+/// JSON; a page for clients that prefer text/html.
+#[utoipa::path(get, path = "/", tag = "Operation", responses((status = 200, body = Welcome)))]
 pub(crate) async fn home(
     State(app): State<Arc<App>>,
-    _: Scope,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let accepts = headers.get_all(header::ACCEPT).iter();
@@ -32,7 +36,7 @@ pub(crate) async fn home(
         html(pages::HOME)
     } else {
         reply::json(&Welcome {
-            message: "belljar: functions of Python, run natively or in the sandbox",
+            message: "belljar runs Python functions, natively or in a sandbox",
             version: VERSION,
             docs: "/docs",
             python: app.config.default_class.python.to_string(),
@@ -47,13 +51,17 @@ fn prefers_html(accept: &str) -> bool {
     position("text/html") < position("application/json")
 }
 
-/// `GET /openapi.json`
-pub(crate) async fn openapi(_: Scope) -> Response {
-    reply::of("application/json", openapi::TEXT)
+/// This document
+#[utoipa::path(get, path = "/openapi.json", tag = "Operation",
+    responses((status = 200, body = Object, content_type = "application/json")))]
+pub(crate) async fn openapi() -> Response {
+    reply::of("application/json", TEXT.as_str())
 }
 
-/// `GET /docs`
-pub(crate) async fn docs(_: Scope) -> Response {
+/// This document as a page
+#[utoipa::path(get, path = "/docs", tag = "Operation",
+    responses((status = 200, body = String, content_type = "text/html")))]
+pub(crate) async fn docs() -> Response {
     html(pages::DOCS)
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use belljar_core::id::TaskId;
@@ -11,81 +12,142 @@ use belljar_store::record::{FunctionRecord, Idempotency, NewTask};
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::body::{Input, offload};
+use crate::body::{RequestBytes, offload};
+use crate::cache::pythons;
 use crate::error::ApiError;
 use crate::extract::Query;
-use crate::known::pythons;
+use crate::problem::Problem;
 use crate::reply;
-use crate::routes::call::{Options, Sent, read_batch, read_one};
+use crate::routes::batch_results::{FinishedReply, fresh_ends};
 use crate::routes::functions::timeout_ms;
-use crate::routes::look::{look, until_end};
-use crate::routes::placement::unserved;
-use crate::routes::results::{FinishedReply, fresh_ends, result_reply};
-use crate::timing::{Notes, Phase, Scope};
-use crate::validate::Problem;
+use crate::routes::results::{ResultReply, result_reply};
+use crate::routes::runtime_selection::unserved;
+use crate::routes::submit_request::{Batch, Execute, Options, SubmitRequest, read_batch, read_one};
+use crate::routes::wait::{until_end, wait_for};
+use crate::schema::{BadPayload, Conflict, Invalid, QueueFull, TooLarge, Unavailable, UnknownId};
+use crate::timing::{Phase, RequestTiming};
 use crate::waiters::WaitGuard;
 
-#[derive(Serialize)]
+/// A call that is accepted.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct Submitted {
+    #[schema(value_type = uuid::Uuid)]
     task_id: TaskId,
+    /// Fields of the request that are not known here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    ignored: Vec<String>,
 }
 
-#[derive(Serialize)]
+/// The answer to a submission: with `wait` a result.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes that there are two answers")]
+enum ExecuteReply {
+    Accepted(Submitted),
+    Waited(ResultReply),
+}
+
+/// Calls that are accepted.
+#[derive(Serialize, ToSchema)]
 struct SubmittedBatch {
+    /// In the order of the payloads.
+    #[schema(value_type = Vec<uuid::Uuid>)]
     task_ids: Vec<TaskId>,
+    /// Tasks that ended within `wait`; absent without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     results: Option<Vec<FinishedReply>>,
+    /// Fields of the request that are not known here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    ignored: Vec<String>,
 }
 
-/// `POST /execute_function`, with `?wait=S` answered as `GET /result/{task_id}?wait=S` would be.
-pub(crate) async fn execute(
+/// Submit one call
+///
+/// Once this answers 200 the call ends in exactly one of COMPLETED, FAILED or CANCELLED. With `wait` the
+/// answer is that of the result route: it comes the moment the task ends, or after so many seconds.
+#[utoipa::path(
+    post, path = "/execute_function", tag = "Classic",
+    params(("wait" = Option<f64>, Query, minimum = 0, maximum = 60, description = "Seconds.")),
+    request_body(content = Execute, example = json!({
+        "function_id": "0f8fad5b-d9cb-469f-a165-70867728950e", "payload": "gASVCQAAAAAAAABLAoWUfZSGlC4=\n"
+    })),
+    responses(
+        (status = 200, body = ExecuteReply),
+        BadPayload, UnknownId, Conflict, TooLarge, Invalid, QueueFull, Unavailable
+    )
+)]
+pub(crate) async fn execute_function(
     State(app): State<Arc<App>>,
-    Scope(notes): Scope,
+    Extension(timing): Extension<Arc<RequestTiming>>,
     query: Query,
-    input: Input,
+    body: RequestBytes,
 ) -> Result<Response, ApiError> {
     let wait = query.wait()?;
-    let bytes = input.bytes.clone();
-    let sent = offload(input.bytes.len(), move || read_one(&bytes)).await?;
-    let has_key = sent.options.key.is_some();
-    let (ids, guard) = submit(&app, &notes, Sent { wait, ..sent }, Form::One).await?;
+    let RequestBytes { bytes, idempotency_key, room } = body;
+    let size = bytes.len();
+    let read = move || read_one(&bytes, idempotency_key.as_ref());
+    let mut request = offload(size, read).await?;
+    let (has_key, ignored) = (request.options.key.is_some(), std::mem::take(&mut request.ignored));
+    let (ids, guard) = submit(&app, &timing, SubmitRequest { wait, ..request }, Form::One).await?;
+    drop(room);
     let task_id = ids.first().copied();
     let task_id = task_id.ok_or(ApiError::Internal("the store gave no id".into()))?;
     let found = match guard {
-        None => return reply::json(&Submitted { task_id }),
+        None => return reply::json(&Submitted { task_id, ignored }),
         // Submitted before, it may have ended long ago.
-        Some(_) if has_key => look(&app, &notes, task_id, wait).await,
-        Some(guard) => until_end(&app, &notes, &guard, task_id, Instant::now() + wait).await,
+        Some(_) if has_key => wait_for(&app, &timing, task_id, wait).await,
+        Some(guard) => until_end(&app, &timing, &guard, task_id, Instant::now() + wait).await,
     };
     match found {
-        Ok(found) => result_reply(task_id, found).await,
+        Ok(found) => result_reply(task_id, found, ignored).await,
         // It is accepted: an error now would say that it is not.
-        Err(_) => reply::json(&Submitted { task_id }),
+        Err(_) => reply::json(&Submitted { task_id, ignored }),
     }
 }
 
-/// `POST /v1/tasks`
-pub(crate) async fn batch(
+/// Submit many calls
+///
+/// All are accepted or none; an error names the index of the payload. The ids come in the order of the
+/// payloads.
+#[utoipa::path(
+    post, path = "/v1/tasks", tag = "Tasks",
+    request_body(content = Batch, example = json!({
+        "function_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
+        "payloads": ["gASVCQAAAAAAAABLAoWUfZSGlC4=\n"]
+    })),
+    responses(
+        (status = 200, body = SubmittedBatch),
+        BadPayload, UnknownId, Conflict, TooLarge, Invalid, QueueFull, Unavailable
+    )
+)]
+pub(crate) async fn submit_batch(
     State(app): State<Arc<App>>,
-    Scope(notes): Scope,
-    input: Input,
+    Extension(timing): Extension<Arc<RequestTiming>>,
+    body: RequestBytes,
 ) -> Result<Response, ApiError> {
-    let bytes = input.bytes.clone();
-    let sent = offload(input.bytes.len(), move || read_batch(&bytes)).await?;
-    let wait = sent.wait;
-    let (task_ids, guard) = submit(&app, &notes, sent, Form::Batch).await?;
+    let RequestBytes { bytes, idempotency_key, room } = body;
+    let size = bytes.len();
+    let read = move || read_batch(&bytes, idempotency_key.as_ref());
+    let mut request = offload(size, read).await?;
+    let (wait, ignored) = (request.wait, std::mem::take(&mut request.ignored));
+    let (task_ids, guard) = submit(&app, &timing, request, Form::Batch).await?;
+    drop(room);
     let results = match &guard {
         // The tasks are accepted: an error now would say that they are not.
         Some(guard) => {
-            let ends = fresh_ends(&app, &notes, &task_ids, guard, wait).await;
+            let ends = fresh_ends(&app, &timing, &task_ids, guard, wait).await;
             Some(ends.unwrap_or_default())
         }
         None => None,
     };
     let size = 32 + task_ids.len() * 39;
-    reply::json_with_room(&SubmittedBatch { task_ids, results }, size)
+    reply::json_with_room(&SubmittedBatch { task_ids, results, ignored }, size)
 }
 
 /// How many tasks a submission may have.
@@ -98,36 +160,37 @@ enum Form {
 /// Submits, and where the client waits registers it for the ends beforehand, so that none is missed.
 async fn submit<'a>(
     app: &'a App,
-    notes: &Notes,
-    sent: Sent,
+    timing: &RequestTiming,
+    request: SubmitRequest,
     form: Form,
 ) -> Result<(Vec<TaskId>, Option<WaitGuard<'a>>), ApiError> {
-    let function = app.function(sent.function_id, notes).await?;
-    let args = sent.args?;
-    let spec = narrow(app, notes, &function, &sent.options).await?;
+    let function = app.function(request.function_id, timing).await?;
+    let args = request.args?;
+    let spec = narrow(app, timing, &function, &request.options).await?;
     if args.is_empty() {
         return Ok((Vec::new(), None));
     }
-    let delay_ms = sent.options.delay_ms;
-    let mut keyed = sent
+    let delay_ms = request.options.delay_ms;
+    let mut idempotent = request
         .options
         .key
         .as_deref()
-        .map(|key| Keyed::of(key, &sent.options, &function, form, &args));
+        .map(|key| IdempotentBatch::of(key, &request.options, &function, form, &args));
     let task = |(index, args): (usize, Bytes)| NewTask {
-        id: keyed.as_ref().map_or_else(TaskId::random, |keyed| keyed.id(index)),
+        id: idempotent.as_ref().map_or_else(TaskId::random, |idempotent| idempotent.id(index)),
         spec: spec.clone(),
-        idempotency: keyed.as_mut().and_then(|keyed| keyed.first.take()),
+        idempotency: idempotent.as_mut().and_then(|idempotent| idempotent.first.take()),
         args,
         delay_ms,
     };
     let tasks: Vec<_> = args.into_iter().enumerate().map(task).collect();
     let ids = || tasks.iter().map(|task| task.id).collect();
-    let guard = (!sent.wait.is_zero()).then(|| app.hub.waiters.register(ids())).transpose()?;
+    let guard =
+        (!request.wait.is_zero()).then(|| app.notifier.waiters.register(ids())).transpose()?;
     fail::fail_point!("before_enqueue");
-    let submitted = notes.time(Phase::Store, app.store.submit(tasks)).await;
+    let submitted = timing.time(Phase::Store, app.store.submit(tasks)).await;
     fail::fail_point!("enqueued");
-    let task_ids = submitted.map_err(|error| match (error, sent.options.key) {
+    let task_ids = submitted.map_err(|error| match (error, request.options.key) {
         (StoreError::IdempotencyConflict { task_id, .. }, Some(key)) => {
             ApiError::IdempotencyConflict { key, task_id }
         }
@@ -139,12 +202,12 @@ async fn submit<'a>(
 /// A submission under a key. The ids of its tasks follow from everything that was asked, so that asking
 /// again gives the same ids, which the store passes over; it keeps the key of the first task only, to
 /// tell when something else is asked under it. A key for each task would cost as much as the task.
-struct Keyed {
+struct IdempotentBatch {
     first: Option<Idempotency>,
     hash: CodeHash,
 }
 
-impl Keyed {
+impl IdempotentBatch {
     fn of(
         key: &str,
         options: &Options,
@@ -178,14 +241,14 @@ impl Keyed {
 /// What the task may do: as the function was registered, or less.
 async fn narrow(
     app: &App,
-    notes: &Notes,
+    timing: &RequestTiming,
     function: &FunctionRecord,
     options: &Options,
 ) -> Result<TaskSpec, ApiError> {
     let mut problems = Vec::new();
     let mut limits = function.limits;
     if let Some(seconds) = options.timeout_s {
-        let whose = "the function was registered with";
+        let whose = "the function allows";
         if let Some(ms) = timeout_ms(seconds, limits.timeout_ms, whose, &mut problems) {
             limits.timeout_ms = ms;
         }
@@ -200,10 +263,10 @@ async fn narrow(
         problems.push(Problem::body("runtime_widened", "runtime", msg));
     } else if runtime != registered {
         let python = function.class.python;
-        let mut served = notes.time(Phase::Store, app.served.get(&app.store)).await?;
+        let mut served = timing.time(Phase::Store, app.served.get(&app.store)).await?;
         if !served.contains(&TaskClass { runtime, python }) {
-            // Somebody who serves it may have come within the last second.
-            served = notes.time(Phase::Store, app.served.look(&app.store)).await?;
+            // A worker that serves it may have come within the last second.
+            served = timing.time(Phase::Store, app.served.read(&app.store)).await?;
         }
         let offered = pythons(&served, runtime);
         if !served.is_empty() && !offered.contains(&python) {

@@ -2,42 +2,65 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use belljar_core::grants::GrantRequest;
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
 use belljar_core::outcome::{Failure, FailureKind, OutputTail};
-use belljar_core::task::{TaskLimits, Priority, PythonVersion, Runtime, TaskStatus};
+use belljar_core::task::{Priority, PythonVersion, Runtime, TaskLimits, TaskStatus};
 use belljar_store::record::{TaskRecord, Timestamp};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::InPath;
 use crate::reply::{self, ms, ms_between, rfc3339};
-use crate::timing::{Phase, Scope};
+use crate::routes::functions::GrantFields;
+use crate::schema::{Invalid, PriorityName, RuntimeName, Status, Unavailable, UnknownId};
+use crate::timing::{Phase, RequestTiming};
 
-#[derive(Serialize)]
+/// The whole record of a task.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Task)]
 struct TaskView {
+    #[schema(value_type = uuid::Uuid)]
     task_id: TaskId,
+    #[schema(value_type = uuid::Uuid)]
     function_id: FunctionId,
+    #[schema(value_type = Status)]
     status: TaskStatus,
+    #[schema(value_type = RuntimeName)]
     runtime: Runtime,
+    #[schema(value_type = String)]
     python: PythonVersion,
+    #[schema(value_type = PriorityName)]
     priority: Priority,
     limits: LimitsView,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<GrantFields>)]
     grants: Option<Box<GrantRequest>>,
+    /// Attempts opened.
     attempts: u32,
+    /// Attempts whose executor or worker died.
     deaths: u32,
+    /// What became of lost attempts, oldest first.
     losses: Vec<String>,
+    #[schema(format = DateTime)]
     accepted_at: String,
+    #[schema(format = DateTime)]
     due_at: Option<String>,
+    #[schema(format = DateTime)]
     started_at: Option<String>,
+    #[schema(format = DateTime)]
     finished_at: Option<String>,
+    #[schema(format = DateTime)]
     expires_at: Option<String>,
     durations_ms: DurationsView,
+    #[schema(value_type = Option<uuid::Uuid>)]
     dispatcher: Option<DispatcherId>,
+    #[schema(value_type = Option<uuid::Uuid>)]
     worker: Option<WorkerId>,
     failure: Option<FailureView>,
     peak_memory_bytes: Option<u64>,
@@ -47,16 +70,18 @@ struct TaskView {
     result_bytes: u64,
 }
 
-/// TaskLimits as clients name them.
-#[derive(Serialize)]
+/// Limits of a call.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Limits)]
 pub(super) struct LimitsView {
     timeout_s: f64,
     memory_mb: u32,
     max_retries: u32,
 }
 
-/// Where the time went; `None` where it has not gone yet.
-#[derive(Default, Serialize)]
+/// Where the time went, in milliseconds; `null` for a phase that has not ended.
+#[derive(Default, Serialize, ToSchema)]
+#[schema(as = Durations)]
 struct DurationsView {
     /// From acceptance (or the end of its delay) to the start of the last attempt.
     queue: Option<f64>,
@@ -70,8 +95,12 @@ struct DurationsView {
     encode: Option<f64>,
 }
 
-#[derive(Serialize)]
+/// Why a task failed.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Failure)]
 struct FailureView {
+    /// exception, decode, encode, timeout, memory, recursion, limit, denied, executor_died, worker_lost.
+    #[schema(value_type = String)]
     kind: FailureKind,
     message: String,
     traceback: String,
@@ -80,10 +109,13 @@ struct FailureView {
     hint: Option<&'static str>,
 }
 
-#[derive(Serialize)]
+/// What a call wrote.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Output)]
 struct OutputView {
-    /// The end of it; bytes that are no UTF-8 are shown as replacement characters.
+    /// The end of it; bytes that are not UTF-8 are shown as replacement characters.
     text: String,
+    /// Bytes written in all.
     total_bytes: u64,
 }
 
@@ -104,13 +136,18 @@ impl From<OutputTail> for OutputView {
     }
 }
 
-/// `GET /v1/tasks/{task_id}`
+/// Whole record of a task
+#[utoipa::path(
+    get, path = "/v1/tasks/{task_id}", tag = "Tasks", operation_id = "get_task",
+    params(("task_id" = uuid::Uuid, Path)),
+    responses((status = 200, body = TaskView), UnknownId, Invalid, Unavailable)
+)]
 pub(crate) async fn task(
     State(app): State<Arc<App>>,
-    Scope(notes): Scope,
+    Extension(timing): Extension<Arc<RequestTiming>>,
     InPath(id): InPath<TaskId>,
 ) -> Result<Response, ApiError> {
-    let found = notes.time(Phase::Store, app.store.task(id)).await?;
+    let found = timing.time(Phase::Store, app.store.task(id)).await?;
     reply::json_with_room(&view(found.ok_or(ApiError::UnknownTask(id))?), 2_048)
 }
 
@@ -161,8 +198,8 @@ fn hint(runtime: Runtime, message: &str) -> Option<&'static str> {
     const IMPORTS: [&str; 2] = ["ModuleNotFoundError", "ImportError"];
     let raised = message.split_once(':').map_or(message, |(class, _)| class);
     (runtime == Runtime::Sandbox && IMPORTS.contains(&raised)).then_some(
-        "not available in the sandbox: register the function with \"runtime\": \"native\", or put \
-         pure Python on the worker's --python-path",
+        "the sandbox does not have this module: put a pure Python one on the worker's --python-path, or, \
+         for code that you trust, register the function with \"runtime\": \"native\"",
     )
 }
 

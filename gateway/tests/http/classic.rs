@@ -1,7 +1,7 @@
 //! The four classic routes, row by row of the contract.
 
 use crate::support::{ARGS, Dispatcher, FUNCTION, Gateway};
-use belljar_core::outcome::{Failure, FailureKind, CallVerdict};
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind};
 use belljar_pickle::payload;
 use serde_json::json;
 

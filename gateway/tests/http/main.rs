@@ -3,6 +3,9 @@
 
 mod abuse;
 mod classic;
+mod memory;
+mod openapi;
+mod requests;
 mod support;
 mod v1;
 mod waiting;

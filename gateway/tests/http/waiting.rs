@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{ARGS, Dispatcher, Gateway, until};
-use belljar_core::outcome::{Failure, FailureKind, CallVerdict};
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind};
 use belljar_gateway::Stopped;
-use belljar_store::record::{Requeued, RequeueReason};
+use belljar_store::record::{RequeueReason, Requeued};
 use serde_json::{Value, json};
 
 async fn waiters(gateway: &Gateway) -> String {
@@ -103,7 +103,9 @@ async fn a_thousand_long_polls_at_once() {
     let mut left = 1_000;
     while left > 0 {
         for task in dispatcher.claim(100).await {
-            dispatcher.finish(&task, CallVerdict::Completed(bytes::Bytes::from_static(b"N."))).await;
+            dispatcher
+                .finish(&task, CallVerdict::Completed(bytes::Bytes::from_static(b"N.")))
+                .await;
             left -= 1;
         }
     }

@@ -9,6 +9,8 @@ use belljar_core::task::{CodeHash, Priority, TaskClass, TaskLimits, TaskSpec, Ta
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::error::StoreError;
+
 /// A point in time by the Redis server's clock: microseconds since the Unix epoch. Every time in a
 /// record is read from that one clock, so that they compare.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -159,6 +161,13 @@ pub struct TaskFilter {
     pub function_id: Option<FunctionId>,
 }
 
+impl TaskFilter {
+    pub(crate) fn fits(self, summary: &TaskSummary) -> bool {
+        self.status.is_none_or(|status| status == summary.status)
+            && self.function_id.is_none_or(|function| function == summary.function_id)
+    }
+}
+
 /// A part of a list and where the next part begins.
 #[derive(Debug, Clone)]
 pub struct Page<T> {
@@ -166,4 +175,32 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Gives the next page; `None` at the end. Opaque to clients.
     pub next: Option<String>,
+}
+
+/// A record of a list that cannot be read: another version wrote it, or it was changed by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableRecord {
+    /// The id of the task or function.
+    pub id: String,
+    /// Why it cannot be read.
+    pub why: String,
+}
+
+impl From<TaskRecord> for TaskSummary {
+    fn from(task: TaskRecord) -> Self {
+        Self {
+            id: task.id,
+            function_id: task.spec.function_id,
+            status: task.status,
+            class: task.spec.class,
+            priority: task.spec.priority,
+            accepted_at: task.accepted_at,
+        }
+    }
+}
+
+impl UnreadableRecord {
+    pub(crate) fn new(id: impl ToString, error: &StoreError) -> Self {
+        Self { id: id.to_string(), why: error.to_string() }
+    }
 }

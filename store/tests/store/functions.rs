@@ -62,7 +62,7 @@ async fn functions_are_listed_newest_first_in_pages() {
     let (mut listed, mut cursor) = (Vec::new(), None);
     loop {
         let page = store.functions(cursor.as_deref(), 10).await.expect("read");
-        listed.extend(page.items);
+        listed.extend(page.items.into_iter().map(|function| function.expect("readable")));
         cursor = page.next;
         if cursor.is_none() {
             break;

@@ -16,7 +16,7 @@ async fn list(store: &Store, filter: TaskFilter, limit: usize) -> Vec<TaskId> {
     loop {
         let page = store.tasks(filter, cursor.as_deref(), limit).await.expect("read");
         assert!(page.items.len() <= limit);
-        ids.extend(page.items.iter().map(|task| task.id));
+        ids.extend(page.items.into_iter().map(|task| task.expect("readable").id));
         cursor = page.next;
         if cursor.is_none() {
             return ids;
@@ -35,7 +35,7 @@ async fn tasks_are_listed_newest_first_in_pages_that_newer_ones_do_not_shift() {
     let first = store.tasks(TaskFilter::default(), None, 10).await.expect("read");
     store.submit(tasks(5)).await.expect("accepted");
     let second = store.tasks(TaskFilter::default(), first.next.as_deref(), 10).await.expect("read");
-    let ids: Vec<_> = second.items.iter().map(|task| task.id).collect();
+    let ids: Vec<_> = second.items.into_iter().map(|task| task.expect("readable").id).collect();
     assert_eq!(ids, expected[10..20]);
 }
 

@@ -9,7 +9,7 @@ use belljar_core::id::{DispatcherId, TaskId, WorkerId};
 use belljar_core::outcome::{CallVerdict, Outcome, Report};
 use belljar_core::task::TaskClass;
 use belljar_gateway::{Config, GatewayError, Stopped};
-use belljar_store::record::{ClaimedTask, Completion, Timestamp, Demand, WorkerRecord};
+use belljar_store::record::{ClaimedTask, Completion, Demand, Timestamp, WorkerRecord};
 use belljar_store::{Store, StoreConfig};
 use belljar_testkit::Redis;
 use bytes::Bytes;

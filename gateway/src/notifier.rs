@@ -1,5 +1,5 @@
-//! The gateway's subscription: hears which tasks have ended and tells the waiters. A long result is not in
-//! the notice: it is read, several at a time, if somebody here waits.
+//! The gateway's subscription: wakes the waiters of tasks that have ended. A long result is not part of the
+//! event: it is read, several at a time, if a request waits for it.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,30 +7,30 @@ use std::time::Duration;
 
 use belljar_core::id::TaskId;
 use belljar_store::record::TaskResult;
-use belljar_store::{EndedTask, StoreEvent, Subscription, Store, Topic};
+use belljar_store::{EndedTask, Store, StoreEvent, Subscription, Topic};
 use tokio::sync::Notify;
 
-use crate::app::App;
+use crate::cpu_latency::CpuLatency;
 use crate::waiters::Waiters;
 
 /// How many results one read of the store takes; results may be large.
 const CHUNK: usize = 64;
-/// Beyond so much of large results who waits reads the next one itself.
+/// Beyond so many bytes of large results waiters read the next one themselves.
 const MAX_DELIVERED_BYTES: usize = 16 << 20;
 /// How long to wait after a subscription that could not be started.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// Between the subscription and those who listen.
-pub(crate) struct Hub {
-    /// Who waits for what.
+/// Between the subscription and the waiters.
+pub(crate) struct Notifier {
+    /// The waiters, by task.
     pub(crate) waiters: Waiters,
-    /// Ended tasks whose results are yet to be read; bounded by the waiters.
+    /// Ended tasks whose results are not read yet; bounded by the waiters.
     pending: Mutex<HashSet<TaskId>>,
     arrival: Notify,
 }
 
-impl Hub {
-    /// A hub with room for `max_waiters` registrations.
+impl Notifier {
+    /// A notifier with room for `max_waiters` registrations.
     pub(crate) fn new(max_waiters: usize) -> Self {
         Self {
             waiters: Waiters::new(max_waiters),
@@ -39,9 +39,9 @@ impl Hub {
         }
     }
 
-    fn take_in(&self, notice: StoreEvent) {
+    fn handle_notice(&self, notice: StoreEvent) {
         match notice {
-            StoreEvent::Ended(ends) => self.tell(&ends),
+            StoreEvent::Ended(ends) => self.notify(&ends),
             StoreEvent::Connected => self.waiters.reread_all(),
             StoreEvent::StatusChanged(..)
             | StoreEvent::Work
@@ -51,7 +51,7 @@ impl Hub {
         }
     }
 
-    fn tell(&self, ends: &[EndedTask]) {
+    fn notify(&self, ends: &[EndedTask]) {
         let mut unread = Vec::new();
         for end in ends {
             match &end.result {
@@ -83,19 +83,25 @@ impl Hub {
                     self.waiters.ended(id, &result);
                 }
             }
-            // The waiters' own reads tell their clients about the store.
+            // The waiters' own reads report the error to their clients.
             Err(_) => ids.iter().for_each(|&id| self.waiters.reread(id)),
         }
     }
 }
 
-/// Listens to the store for ever.
-pub(crate) async fn listen(app: Arc<App>) {
-    let mut notices = subscribe(&app.store).await;
+/// Handles what the store publishes. Never returns.
+pub(crate) async fn listen(
+    notifier: Arc<Notifier>,
+    store: Store,
+    cpu_latency: Option<Arc<CpuLatency>>,
+) {
+    let mut notices = subscribe(&store).await;
     loop {
         let notice = notices.next().await;
-        app.stir();
-        app.hub.take_in(notice);
+        if let Some(latency) = &cpu_latency {
+            latency.touch();
+        }
+        notifier.handle_notice(notice);
     }
 }
 
@@ -106,7 +112,7 @@ async fn subscribe(store: &Store) -> Subscription {
             Ok(notices) => return notices,
             Err(error) if is_first => {
                 is_first = false;
-                tracing::warn!(%error, "cannot subscribe to the store yet, trying on");
+                tracing::warn!(%error, "cannot subscribe to the store yet: retrying");
             }
             Err(_) => {}
         }
@@ -114,15 +120,15 @@ async fn subscribe(store: &Store) -> Subscription {
     }
 }
 
-/// Reads what the listener kept, for ever.
-pub(crate) async fn deliver(hub: Arc<Hub>, store: Store) {
+/// Reads the results that events did not contain. Never returns.
+pub(crate) async fn deliver(notifier: Arc<Notifier>, store: Store) {
     loop {
-        let ids = hub.take_pending();
+        let ids = notifier.take_pending();
         if ids.is_empty() {
-            hub.arrival.notified().await;
+            notifier.arrival.notified().await;
         }
         for chunk in ids.chunks(CHUNK) {
-            hub.deliver(&store, chunk).await;
+            notifier.deliver(&store, chunk).await;
         }
     }
 }
@@ -132,32 +138,32 @@ mod tests {
     use belljar_core::task::TaskStatus;
 
     use super::*;
-    use crate::waiters::Heard;
+    use crate::waiters::Event;
 
     fn end(id: TaskId, result: Option<TaskResult>) -> StoreEvent {
         StoreEvent::Ended(vec![EndedTask { id, status: TaskStatus::Completed, result }])
     }
 
     #[tokio::test]
-    async fn what_a_notice_tells_is_not_read_again() {
-        let hub = Hub::new(10);
+    async fn a_result_within_an_event_is_not_read_again() {
+        let notifier = Notifier::new(10);
         let id = TaskId::random();
         let status = TaskStatus::Completed;
         let result = TaskResult { result: "v".into(), ..TaskResult::of(status) };
-        let guard = hub.waiters.register(vec![id]).expect("room");
-        hub.take_in(end(id, Some(result.clone())));
-        let Heard::Ended(ended) = guard.heard().await else { panic!("not an end") };
+        let guard = notifier.waiters.register(vec![id]).expect("room");
+        notifier.handle_notice(end(id, Some(result.clone())));
+        let Event::Ended(ended) = guard.next_event().await else { panic!("not an end") };
         assert_eq!(ended, [(id, result)]);
-        assert!(hub.take_pending().is_empty());
+        assert!(notifier.take_pending().is_empty());
     }
 
     #[test]
-    fn of_long_results_only_the_awaited_are_read() {
-        let hub = Hub::new(10);
+    fn only_awaited_long_results_are_read() {
+        let notifier = Notifier::new(10);
         let (awaited, other) = (TaskId::random(), TaskId::random());
-        let _guard = hub.waiters.register(vec![awaited]).expect("room");
-        hub.take_in(end(awaited, None));
-        hub.take_in(end(other, None));
-        assert_eq!(hub.take_pending(), [awaited]);
+        let _guard = notifier.waiters.register(vec![awaited]).expect("room");
+        notifier.handle_notice(end(awaited, None));
+        notifier.handle_notice(end(other, None));
+        assert_eq!(notifier.take_pending(), [awaited]);
     }
 }

@@ -1,12 +1,12 @@
-//! What event streams are told: every move of every task. A subscription of its own, so that a gateway at
-//! which nobody watches hears of ends only.
+//! Every move of every task, for the clients of `/v1/events`. It has a subscription of its own, so that a
+//! gateway without such clients receives ends only.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_core::id::TaskId;
 use belljar_core::task::TaskStatus;
-use belljar_store::{StoreEvent, Subscription, Store, Topic};
+use belljar_store::{Store, StoreEvent, Subscription, Topic};
 use tokio::sync::{Mutex, broadcast};
 use tokio::time::timeout;
 
@@ -14,36 +14,36 @@ use crate::error::ApiError;
 
 /// How many events a stream may fall behind before it is cut.
 const EVENT_BUFFER: usize = 1_024;
-/// How many moves one event tells of at most: together they bound the memory.
+/// How many moves one event has at most: together they bound the memory.
 const MOST_MOVES: usize = 256;
 /// How long a subscription may take to come up.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How soon the subscription ends after the last stream, where no notice comes.
+/// How soon the subscription ends after the last client, where no notice comes.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// What an event stream is told.
+/// An event for the clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum Moves {
     /// These tasks went to these statuses, in this order.
     Moved(Arc<[(TaskId, TaskStatus)]>),
     /// The subscription was interrupted: moves may have been missed.
     Gap,
 }
 
-/// Between the subscription and the streams.
-pub(crate) struct Feed {
-    events: broadcast::Sender<Event>,
+/// Between the subscription and the clients.
+pub(crate) struct EventStream {
+    events: broadcast::Sender<Moves>,
     /// Whether there is a subscription.
     is_on: Mutex<bool>,
 }
 
-impl Feed {
-    /// One that nobody watches.
+impl EventStream {
+    /// A stream without clients.
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { events: broadcast::Sender::new(EVENT_BUFFER), is_on: Mutex::new(false) })
     }
 
-    /// How many event streams are open.
+    /// How many clients there are.
     pub(crate) fn streams(&self) -> usize {
         self.events.receiver_count()
     }
@@ -52,7 +52,7 @@ impl Feed {
     pub(crate) async fn watch(
         self: &Arc<Self>,
         store: &Store,
-    ) -> Result<broadcast::Receiver<Event>, ApiError> {
+    ) -> Result<broadcast::Receiver<Moves>, ApiError> {
         let mut is_on = self.is_on.lock().await;
         let receiver = self.events.subscribe();
         if !*is_on {
@@ -60,20 +60,20 @@ impl Feed {
             // The first says that the subscription is up.
             timeout(PATIENCE, notices.next()).await.map_err(|_| silent())?;
             *is_on = true;
-            tokio::spawn(Arc::clone(self).pass_on(notices));
+            tokio::spawn(Arc::clone(self).forward(notices));
         }
         Ok(receiver)
     }
 
-    /// Passes notices on while somebody watches.
-    async fn pass_on(self: Arc<Self>, mut notices: Subscription) {
+    /// Forwards notices while there are clients.
+    async fn forward(self: Arc<Self>, mut notices: Subscription) {
         loop {
             if let Ok(notice) = timeout(LINGER, notices.next()).await {
-                self.tell(notice);
+                self.send(notice);
             }
             if self.streams() == 0 {
                 let mut is_on = self.is_on.lock().await;
-                // Under the lock, as somebody may have come meanwhile.
+                // Under the lock, as a client may have come meanwhile.
                 if self.streams() == 0 {
                     *is_on = false;
                     return;
@@ -82,19 +82,22 @@ impl Feed {
         }
     }
 
-    fn tell(&self, notice: StoreEvent) {
+    fn send(&self, notice: StoreEvent) {
         let moves: Vec<_> = match notice {
             StoreEvent::StatusChanged(ids, through) => {
                 let to = |&status| ids.iter().map(move |&id| (id, status));
                 through.iter().flat_map(to).collect()
             }
             StoreEvent::Ended(ends) => ends.iter().map(|end| (end.id, end.status)).collect(),
-            // An error only means that no stream is open, here and below.
-            StoreEvent::Connected => return drop(self.events.send(Event::Gap)),
-            StoreEvent::Work | StoreEvent::Delivered { .. } | StoreEvent::Delayed | StoreEvent::Cancel(_) => return,
+            // An error only means that there is no client, here and below.
+            StoreEvent::Connected => return drop(self.events.send(Moves::Gap)),
+            StoreEvent::Work
+            | StoreEvent::Delivered { .. }
+            | StoreEvent::Delayed
+            | StoreEvent::Cancel(_) => return,
         };
         for moves in moves.chunks(MOST_MOVES) {
-            let _ = self.events.send(Event::Moved(moves.into()));
+            let _ = self.events.send(Moves::Moved(moves.into()));
         }
     }
 }

@@ -1,23 +1,23 @@
-//! Where a function will run: its runtime and its Python, or why nobody can run it.
+//! Selects where a function runs: its runtime and its Python, or why it cannot run anywhere.
 
-use belljar_pickle::PythonHint;
 use belljar_core::task::{PythonVersion, Runtime, TaskClass};
+use belljar_pickle::PythonHint;
 
-use crate::known::pythons;
-use crate::validate::Problem;
+use crate::cache::pythons;
+use crate::problem::Problem;
 
-/// What a registration says of where its function is to run.
+/// What a registration says of where its function runs.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wish {
+pub(super) struct RuntimeRequest {
     pub(super) runtime: Option<Runtime>,
     pub(super) python: Option<PythonVersion>,
     /// What its bytecode shows.
     pub(super) hint: PythonHint,
 }
 
-impl Wish {
-    /// Where the function will run: as it says, as its bytecode shows, else as the deployment has it.
-    pub(super) fn resolve(
+impl RuntimeRequest {
+    /// Where the function runs: as the request says, as its bytecode shows, else the deployment's default.
+    pub(super) fn select(
         &self,
         default: TaskClass,
         served: &[TaskClass],
@@ -29,20 +29,20 @@ impl Wish {
                 return Some(default.python);
             }
             let newest = || offered.iter().rev().find(|python| self.hint.allows(**python)).copied();
-            // Of several that it may be, none is taken by chance: the wrong one would run something else.
+            // Of several possible versions none is chosen at random: bytecode of the wrong one misbehaves.
             self.hint.certain().or_else(|| newest().filter(|_| self.hint.is_open_ended()))
         };
         match self.python.or_else(shown) {
             Some(python) if served.is_empty() || offered.contains(&python) => {
                 Ok(TaskClass { runtime, python })
             }
-            // Nobody is there to say what will be served: the queue waits.
+            // No dispatcher is there to say what is served: the task waits in the queue.
             None if served.is_empty() => Ok(TaskClass { runtime, python: default.python }),
             Some(python) => Err(unserved(runtime, &format!("Python {python}"), &offered)),
             None if offered.iter().any(|python| self.hint.allows(*python)) => {
                 let msg = format!(
-                    "Input should say of which Python the function is: its bytecode is of {}, and each runs it \
-                 differently. Send for example `{{:d}}.{{:d}}`.format(*sys.version_info)",
+                    "the bytecode of the function is of {}, and each runs it differently: send the version, for \
+                 example `{{:d}}.{{:d}}`.format(*sys.version_info)",
                     self.hint
                 );
                 Err(Problem::body("python_ambiguous", "python", msg))
@@ -52,20 +52,18 @@ impl Wish {
     }
 }
 
-/// Nobody can run this: a sentence with both versions.
+/// No worker can run this: a sentence with both versions.
 pub(super) fn unserved(runtime: Runtime, wanted: &str, offered: &[PythonVersion]) -> Problem {
     if offered.is_empty() {
         let msg = format!(
-            "Input should be a runtime that is served, and no worker serves `{runtime}` now: start \
-             a worker with `--runtime {runtime}`, or use the other runtime"
+            "no worker serves the runtime `{runtime}` now: start one with `--runtime {runtime}`"
         );
         return Problem::body("runtime_unserved", "runtime", msg);
     }
     let list = offered.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
     let msg = format!(
-        "Input should be a function for a Python that is served: this one needs {wanted}, and the \
-         {runtime} workers run Python {list}. Register it from Python {list}, or start a worker \
-         with {wanted}"
+        "the function needs {wanted}, and the {runtime} workers run Python {list}: register it from \
+         Python {list}, or start a worker with {wanted}"
     );
     Problem::body("python_unserved", "python", msg)
 }
@@ -74,8 +72,8 @@ pub(super) fn unserved(runtime: Runtime, wanted: &str, offered: &[PythonVersion]
 mod tests {
     use super::*;
 
-    fn wish(runtime: Option<&str>, python: Option<&str>) -> Wish {
-        Wish {
+    fn request(runtime: Option<&str>, python: Option<&str>) -> RuntimeRequest {
+        RuntimeRequest {
             runtime: runtime.map(|text| text.parse().expect("a runtime")),
             python: python.map(|text| text.parse().expect("a version")),
             hint: PythonHint::UNKNOWN,
@@ -91,16 +89,16 @@ mod tests {
         let default = class("native:3.11");
         let served = [class("native:3.11"), class("sandbox:3.13")];
         let of = |runtime, python| {
-            wish(runtime, python).resolve(default, &served).map(|class| class.to_string())
+            request(runtime, python).select(default, &served).map(|class| class.to_string())
         };
         assert_eq!(of(None, None).as_deref(), Ok("native:3.11"));
         assert_eq!(of(Some("sandbox"), Some("3.13")).as_deref(), Ok("sandbox:3.13"));
-        let refused = of(None, Some("3.12")).expect_err("nobody has 3.12");
+        let refused = of(None, Some("3.12")).expect_err("no worker has 3.12");
         assert!(refused.msg.contains("3.12") && refused.msg.contains("3.11"), "{}", refused.msg);
-        let asleep = wish(Some("sandbox"), Some("3.9")).resolve(default, &[]);
+        let asleep = request(Some("sandbox"), Some("3.9")).select(default, &[]);
         assert_eq!(asleep.map(|class| class.to_string()).as_deref(), Ok("sandbox:3.9"));
-        let refused = wish(Some("sandbox"), None).resolve(default, &[default]);
-        assert_eq!(refused.expect_err("nobody").kind, "runtime_unserved");
+        let refused = request(Some("sandbox"), None).select(default, &[default]);
+        assert_eq!(refused.expect_err("no worker").kind, "runtime_unserved");
     }
 
     /// `def f(): return 1`, by the dill of Python 3.9; bytecode of 3.10 looks alike.
@@ -114,7 +112,8 @@ mod tests {
         let hint = belljar_pickle::inspect(&pickle).expect("a pickle").python;
         let of = |python, default, served: &[&str]| {
             let served: Vec<_> = served.iter().map(|text| class(text)).collect();
-            let resolved = Wish { hint, ..wish(None, python) }.resolve(class(default), &served);
+            let resolved =
+                RuntimeRequest { hint, ..request(None, python) }.select(class(default), &served);
             resolved.map(|class| class.to_string()).map_err(|problem| problem.kind)
         };
         let all = ["native:3.9", "native:3.10", "native:3.11"];

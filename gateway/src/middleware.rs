@@ -1,4 +1,4 @@
-//! What surrounds every handler: the request's id, admission, caught panics, timing, metrics.
+//! What every request passes: its id, admission, caught panics, timing, metrics.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tower::Service as _;
 
 use crate::app::App;
 use crate::error::{ApiError, Fault};
-use crate::timing::Notes;
+use crate::timing::RequestTiming;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -23,36 +23,36 @@ const MAX_REQUEST_ID: usize = 128;
 
 /// Answers requests; a cheap clone.
 #[derive(Clone)]
-pub(crate) struct Edge {
+pub(crate) struct Middleware {
     app: Arc<App>,
     router: Router,
     ids: Arc<RequestIds>,
 }
 
-impl Edge {
+impl Middleware {
     /// Surrounds `router`.
     pub(crate) fn new(app: Arc<App>, router: Router) -> Self {
         Self { app, router, ids: Arc::new(RequestIds::new()) }
     }
 
-    /// Answers one request, whatever it is.
+    /// Answers one request.
     pub(crate) async fn answer(&self, mut request: Request<Body>) -> Response {
-        self.app.stir();
+        self.app.touch();
         let started = Instant::now();
         let id = self.ids.of(request.headers());
         let method = request.method().clone();
-        let notes = Arc::new(Notes::default());
+        let timing = Arc::new(RequestTiming::default());
         let response = match self.app.admission.check(&request) {
             Err(refused) => refused.into_response(),
             Ok(()) => {
-                request.extensions_mut().insert(Arc::clone(&notes));
+                request.extensions_mut().insert(Arc::clone(&timing));
                 self.route(request).await
             }
         };
-        let response = finish(response, &id, &notes, started);
-        self.report(&response, &id, &notes);
+        let response = finish(response, &id, &timing, started);
+        self.report(&response, &id, &timing);
         let code = response.status().as_u16();
-        self.app.metrics.answered(notes.route(), &method, code, started.elapsed());
+        self.app.metrics.answered(timing.route(), &method, code, started.elapsed());
         response
     }
 
@@ -67,17 +67,17 @@ impl Edge {
     }
 
     /// Logs what is not the client's fault: a defect each time, an outage once at its start and end.
-    fn report(&self, response: &Response, id: &HeaderValue, notes: &Notes) {
+    fn report(&self, response: &Response, id: &HeaderValue, timing: &RequestTiming) {
         let request_id = id.to_str().unwrap_or_default();
         let is_down = &self.app.is_store_down;
         match response.extensions().get::<Fault>() {
             Some(Fault { why, .. }) if response.status() == StatusCode::INTERNAL_SERVER_ERROR => {
-                tracing::error!(request_id, route = notes.route(), "request failed: {why}");
+                tracing::error!(request_id, route = timing.route(), "request failed: {why}");
             }
             Some(Fault { why, is_of_store: true }) if !is_down.swap(true, Ordering::Relaxed) => {
                 tracing::warn!(request_id, "requests are refused: {why}");
             }
-            None if notes.asked_store() && is_down.swap(false, Ordering::Relaxed) => {
+            None if timing.asked_store() && is_down.swap(false, Ordering::Relaxed) => {
                 tracing::info!("the store answers again");
             }
             _ => {}
@@ -85,10 +85,16 @@ impl Edge {
     }
 }
 
-fn finish(mut response: Response, id: &HeaderValue, notes: &Notes, started: Instant) -> Response {
+fn finish(
+    mut response: Response,
+    id: &HeaderValue,
+    request: &RequestTiming,
+    started: Instant,
+) -> Response {
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id.clone());
-    if let Ok(timing) = HeaderValue::from_maybe_shared(bytes::Bytes::from(notes.header(started))) {
+    if let Ok(timing) = HeaderValue::from_maybe_shared(bytes::Bytes::from(request.header(started)))
+    {
         headers.insert(SERVER_TIMING, timing);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -1,0 +1,56 @@
+//! What the gateway caches of the store: records of functions, which never change, and for a second which
+//! classes are served.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use belljar_core::id::FunctionId;
+use belljar_core::task::{PythonVersion, Runtime, TaskClass};
+use belljar_store::record::FunctionRecord;
+use belljar_store::{Store, StoreError};
+use quick_cache::sync::Cache;
+
+/// How many functions are cached.
+pub(crate) const FUNCTIONS: usize = 8_192;
+/// How long the served classes are cached.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Records of functions that were used lately.
+pub(crate) type FunctionCache = Cache<FunctionId, Arc<FunctionRecord>>;
+
+/// The classes that live dispatchers serve.
+#[derive(Default)]
+pub(crate) struct ServedClasses(Mutex<Option<(Instant, Arc<[TaskClass]>)>>);
+
+impl ServedClasses {
+    /// The classes, at most a second old.
+    pub(crate) async fn get(&self, store: &Store) -> Result<Arc<[TaskClass]>, StoreError> {
+        let cached = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((read_at, classes)) = cached
+            && read_at.elapsed() < FRESH
+        {
+            return Ok(classes);
+        }
+        self.read(store).await
+    }
+
+    /// The classes as they are now.
+    pub(crate) async fn read(&self, store: &Store) -> Result<Arc<[TaskClass]>, StoreError> {
+        let classes: Arc<[TaskClass]> = store.served_classes().await?.into();
+        // "None" is not cached: a dispatcher may start within that second.
+        if !classes.is_empty() {
+            let entry = Some((Instant::now(), Arc::clone(&classes)));
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = entry;
+        }
+        Ok(classes)
+    }
+}
+
+/// The Pythons that `runtime` has among `classes`, in order.
+pub(crate) fn pythons(classes: &[TaskClass], runtime: Runtime) -> Vec<PythonVersion> {
+    let mut pythons: Vec<_> =
+        classes.iter().filter(|class| class.runtime == runtime).map(|class| class.python).collect();
+    pythons.sort_unstable();
+    pythons.dedup();
+    pythons
+}

@@ -1,0 +1,308 @@
+//! Results of many tasks, at once or as soon as some end.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+use belljar_core::id::TaskId;
+use belljar_core::outcome::FailureKind;
+use belljar_core::task::TaskStatus;
+use belljar_pickle::payload;
+use belljar_store::record::TaskResult;
+use serde::Serialize;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::body::{RequestBytes, offload};
+use crate::error::ApiError;
+use crate::fields::{parse, request_body};
+use crate::reply;
+use crate::routes::wait::next_event;
+use crate::schema::{Invalid, Status, TooLarge, Unavailable, UnknownId};
+use crate::timing::{Phase, RequestTiming};
+use crate::values::{List, Wait};
+use crate::waiters::{Event, WaitGuard};
+
+/// The most tasks that one request may ask for.
+const MAX_IDS: usize = 10_000;
+/// How many results one read of the store takes; results may be large.
+const CHUNK: usize = 256;
+/// An answer with results is not made longer than this; the client asks again for the others.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+/// A request for many tasks is answered this much after the first end for each of them: with all that
+/// end meanwhile, where an answer for each would cost more than the tasks.
+const LINGER_PER_ID: Duration = Duration::from_micros(20);
+/// Beginning with so many tasks.
+const LINGER_FROM: usize = 16;
+/// New tasks without a notification for so long may not be new.
+const REPEATED_AFTER: Duration = Duration::from_millis(50);
+
+request_body! {
+    /// Tasks whose results are asked for.
+    pub(crate) struct ResultsRequest<'de> {
+        /// The tasks.
+        required task_ids: List<TaskId, MAX_IDS>,
+        /// Seconds to wait until at least one has ended.
+        optional wait: Wait,
+    }
+}
+
+/// Tasks that have ended; ask again for the others.
+#[derive(Serialize, ToSchema)]
+struct ResultsReply {
+    results: Vec<FinishedReply>,
+    /// Fields of the request that are not known here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    ignored: Vec<String>,
+}
+
+/// A task that has ended.
+#[derive(Serialize, ToSchema)]
+pub(super) struct FinishedReply {
+    #[schema(value_type = uuid::Uuid)]
+    task_id: TaskId,
+    #[schema(value_type = Status)]
+    status: TaskStatus,
+    /// As in the answer of the result route.
+    result: String,
+    /// Why a FAILED task failed, as in its record: `exception` where the function raised it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    failure: Option<FailureKind>,
+    /// When its record is deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+}
+
+/// Results of many tasks
+///
+/// Waits until at least one of them has ended and gives all that have.
+#[utoipa::path(
+    post, path = "/v1/results", tag = "Tasks",
+    request_body(content = ResultsRequest, example = json!({
+        "task_ids": ["0f8fad5b-d9cb-469f-a165-70867728950e"], "wait": 1
+    })),
+    responses((status = 200, body = ResultsReply), UnknownId, TooLarge, Invalid, Unavailable)
+)]
+pub(crate) async fn results(
+    State(app): State<Arc<App>>,
+    Extension(timing): Extension<Arc<RequestTiming>>,
+    body: RequestBytes,
+) -> Result<Response, ApiError> {
+    let request: ResultsRequest<'_> = parse(&body.bytes)?;
+    let (ids, ignored) = (request.task_ids.0, request.ignored);
+    let wait = request.wait.map_or(Duration::ZERO, |wait| wait.0);
+    drop(body);
+    let finished = if wait.is_zero() || ids.is_empty() {
+        Finished::of(&app, &timing, &ids).await?
+    } else {
+        first_ends(&app, &timing, &ids, wait).await?
+    };
+    let size = finished.bytes;
+    offload(size, move || {
+        let results = finished.results.into_iter().map(finished_reply).collect();
+        reply::json_with_room(&ResultsReply { results, ignored }, size * 3 / 2 + 256)
+    })
+    .await
+}
+
+/// Ended tasks, as many as fit into one answer.
+#[derive(Default)]
+struct Finished {
+    results: Vec<(TaskId, TaskResult)>,
+    seen: HashSet<TaskId>,
+    bytes: usize,
+}
+
+impl Finished {
+    fn is_empty(&self) -> bool {
+        self.results.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= MAX_ANSWER_BYTES
+    }
+
+    fn push(&mut self, id: TaskId, result: TaskResult) {
+        if self.seen.insert(id) {
+            self.bytes += result.result.len() + 160;
+            self.results.push((id, result));
+        }
+    }
+
+    /// Those of `ids` that have ended.
+    async fn of(app: &App, timing: &RequestTiming, ids: &[TaskId]) -> Result<Self, ApiError> {
+        let mut finished = Self::default();
+        finished.read(app, timing, ids).await?;
+        Ok(finished)
+    }
+
+    /// Adds those of `ids` that have ended.
+    async fn read(
+        &mut self,
+        app: &App,
+        timing: &RequestTiming,
+        ids: &[TaskId],
+    ) -> Result<(), ApiError> {
+        for chunk in ids.chunks(CHUNK) {
+            if self.is_full() {
+                break;
+            }
+            let room = MAX_ANSWER_BYTES - self.bytes;
+            let results = app.store.results_within(chunk, room);
+            let results = timing.time(Phase::Store, results).await?;
+            for (&id, result) in chunk.iter().zip(results) {
+                let result = result.ok_or(ApiError::UnknownTask(id))?;
+                if result.status.is_terminal() && !result.is_unread && !self.is_full() {
+                    self.push(id, result);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits until at least one of `ids` has ended, and with many ids a moment longer: each answer costs
+/// the client another request with all that are left.
+async fn first_ends(
+    app: &App,
+    timing: &RequestTiming,
+    ids: &[TaskId],
+    wait: Duration,
+) -> Result<Finished, ApiError> {
+    let patience = Patience::new(Instant::now(), wait, ids.len());
+    if ids.len() < LINGER_FROM {
+        let finished = Finished::of(app, timing, ids).await?;
+        if !finished.is_empty() {
+            return Ok(finished);
+        }
+    }
+    // Registered before the read, so that an end between the two is not missed.
+    let guard = app.notifier.waiters.register(ids.to_vec())?;
+    let finished = Finished::of(app, timing, ids).await?;
+    Ends { app, timing, ids, guard: &guard }.collect(patience, finished).await
+}
+
+/// Those of `ids`, just submitted, that end within `wait`, or soon after the first. The guard is from
+/// before the submission, so that no read of the store is needed; unless nothing is notified for a while,
+/// as when a submission under a key was repeated and its tasks have long ended.
+pub(super) async fn fresh_ends(
+    app: &App,
+    timing: &RequestTiming,
+    ids: &[TaskId],
+    guard: &WaitGuard<'_>,
+    wait: Duration,
+) -> Result<Vec<FinishedReply>, ApiError> {
+    let ends = Ends { app, timing, ids, guard };
+    let patience = |wait| Patience::new(Instant::now(), wait, ids.len());
+    let soon = wait.min(REPEATED_AFTER);
+    let mut finished = ends.collect(patience(soon), Finished::default()).await?;
+    if finished.is_empty() && wait > soon {
+        finished = Finished::of(app, timing, ids).await?;
+        if finished.is_empty() {
+            finished = ends.collect(patience(wait - soon), finished).await?;
+        }
+    }
+    Ok(finished.results.into_iter().map(finished_reply).collect())
+}
+
+/// The ends of some tasks, as they are notified.
+struct Ends<'a> {
+    app: &'a App,
+    timing: &'a RequestTiming,
+    ids: &'a [TaskId],
+    guard: &'a WaitGuard<'a>,
+}
+
+impl Ends<'_> {
+    /// Adds the ends that are notified to those found, for as long as patience lasts.
+    async fn collect(
+        &self,
+        mut patience: Patience,
+        mut finished: Finished,
+    ) -> Result<Finished, ApiError> {
+        let Self { app, timing, ids, guard } = *self;
+        loop {
+            if finished.is_full() || finished.results.len() == guard.awaited() {
+                return Ok(finished);
+            }
+            let deadline = patience.deadline(Instant::now(), !finished.is_empty());
+            match timing.time(Phase::Wait, next_event(app, guard, deadline)).await {
+                None => return Ok(finished),
+                Some(Event::Reread) => finished = Finished::of(app, timing, ids).await?,
+                Some(Event::Ended(ended)) => {
+                    for (id, result) in ended {
+                        finished.push(id, result);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How long a request waits: for the first end as long as the client said, from then on for the time
+/// that the number of its ids makes worth while.
+struct Patience {
+    deadline: Instant,
+    linger: Duration,
+    has_found: bool,
+}
+
+impl Patience {
+    fn new(now: Instant, wait: Duration, ids: usize) -> Self {
+        let linger = match u32::try_from(ids) {
+            Ok(ids) if ids as usize >= LINGER_FROM => LINGER_PER_ID * ids,
+            _ => Duration::ZERO,
+        };
+        Self { deadline: now + wait, linger, has_found: false }
+    }
+
+    fn deadline(&mut self, now: Instant, has_found: bool) -> Instant {
+        if has_found && !self.has_found {
+            self.has_found = true;
+            self.deadline = self.deadline.min(now + self.linger);
+        }
+        self.deadline
+    }
+}
+
+fn finished_reply((task_id, found): (TaskId, TaskResult)) -> FinishedReply {
+    FinishedReply {
+        task_id,
+        status: found.status,
+        result: payload::encode(&found.result),
+        failure: found.failure,
+        expires_at: found.expires_at.map(reply::rfc3339),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn what_the_first_look_found_shortens_the_wait() {
+        let now = Instant::now();
+        let mut patience = Patience::new(now, WAIT, 5_000);
+        let deadline = patience.deadline(now, true);
+        assert_eq!(deadline, now + LINGER_PER_ID * 5_000);
+        let later = now + Duration::from_millis(1);
+        assert_eq!(patience.deadline(later, true), deadline, "not prolonged by what comes then");
+    }
+
+    #[tokio::test]
+    async fn few_ids_are_answered_at_once_and_none_found_waits_to_the_end() {
+        let now = Instant::now();
+        let mut patience = Patience::new(now, WAIT, LINGER_FROM - 1);
+        assert_eq!(patience.deadline(now, false), now + WAIT);
+        assert_eq!(patience.deadline(now, true), now);
+    }
+}

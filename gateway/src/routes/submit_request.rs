@@ -1,0 +1,208 @@
+//! What a client sends to have a function called, read and checked.
+
+use std::time::Duration;
+
+use belljar_core::id::FunctionId;
+use belljar_core::task::{Priority, Runtime};
+use belljar_pickle::{self as pickle, payload};
+use bytes::Bytes;
+use http::HeaderValue;
+
+use crate::error::ApiError;
+use crate::fields::{Wrong, parse, request_body};
+use crate::problem::Problem;
+use crate::values::{Delay, IdempotencyKey, List, Payload, Seconds, Wait};
+
+/// The most tasks of one batch.
+const MAX_BATCH: usize = 10_000;
+
+request_body! {
+    /// One call.
+    pub(crate) struct Execute<'de> {
+        /// The function to call.
+        required function_id: FunctionId,
+        /// The pickled pair `((args...), {kwargs})` in base64, as
+        /// `codecs.encode(dill.dumps((args, kwargs)), "base64").decode()` makes it.
+        required payload: Payload<'de>,
+        /// `sandbox` isolates a call more than its function was registered for; the other way is refused.
+        optional runtime: Runtime,
+        /// Seconds that the call may take; at most what the function was registered with.
+        optional timeout_s: Seconds,
+        /// The same key and request give the same task; with another request it is 409. The header
+        /// `Idempotency-Key` means the same.
+        optional idempotency_key: IdempotencyKey,
+        /// Which tasks go first. Default: `normal`.
+        optional priority: Priority,
+        /// Seconds for which the task is held back.
+        optional delay_s: Delay,
+    }
+}
+
+request_body! {
+    /// Many calls of one function.
+    pub(crate) struct Batch<'de> {
+        /// The function to call.
+        required function_id: FunctionId,
+        /// For each call the pickled pair `((args...), {kwargs})` in base64.
+        required payloads: List<Payload<'de>, MAX_BATCH>,
+        /// `sandbox` isolates a call more than its function was registered for; the other way is refused.
+        optional runtime: Runtime,
+        /// Seconds that each call may take; at most what the function was registered with.
+        optional timeout_s: Seconds,
+        /// The same key and request give the same tasks; with another request it is 409. The header
+        /// `Idempotency-Key` means the same.
+        optional idempotency_key: IdempotencyKey,
+        /// Which tasks go first. Default: `normal`.
+        optional priority: Priority,
+        /// Seconds for which the tasks are held back.
+        optional delay_s: Delay,
+        /// Seconds to wait, once the tasks are accepted, until at least one has ended: the answer has
+        /// its result.
+        optional wait: Wait,
+    }
+}
+
+/// What a request asks for beside the function and the arguments.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Options {
+    pub(super) runtime: Option<Runtime>,
+    pub(super) timeout_s: Option<f64>,
+    pub(super) key: Option<String>,
+    pub(super) priority: Priority,
+    pub(super) delay_ms: u64,
+}
+
+/// A submission as a client sent it. An unknown function is reported before a bad payload.
+pub(super) struct SubmitRequest {
+    pub(super) function_id: FunctionId,
+    pub(super) options: Options,
+    pub(super) args: Result<Vec<Bytes>, ApiError>,
+    /// How long to wait for results that go into the answer.
+    pub(super) wait: Duration,
+    /// Fields that are not known here.
+    pub(super) ignored: Vec<String>,
+}
+
+/// Reads the body of a single call.
+pub(super) fn read_one(bytes: &[u8], key: Option<&HeaderValue>) -> Result<SubmitRequest, ApiError> {
+    let body: Execute<'_> = parse(bytes)?;
+    let args = arguments(&body.payload)
+        .map(|args| vec![args])
+        .map_err(|why| ApiError::Payload(format!("the payload is {why}")));
+    let options = Options {
+        runtime: body.runtime,
+        timeout_s: body.timeout_s.map(|seconds| seconds.0),
+        key: one_key(body.idempotency_key, key)?,
+        priority: body.priority.unwrap_or_default(),
+        delay_ms: body.delay_s.map_or(0, |delay| delay.0),
+    };
+    let (function_id, ignored) = (body.function_id, body.ignored);
+    Ok(SubmitRequest { function_id, options, args, wait: Duration::ZERO, ignored })
+}
+
+/// Reads the body of a batch.
+pub(super) fn read_batch(
+    bytes: &[u8],
+    key: Option<&HeaderValue>,
+) -> Result<SubmitRequest, ApiError> {
+    let body: Batch<'_> = parse(bytes)?;
+    let read = |(index, text): (usize, Payload<'_>)| {
+        arguments(&text).map_err(|why| {
+            ApiError::Payload(format!("payloads[{index}] is {why}; no task was accepted"))
+        })
+    };
+    let args = body.payloads.0.into_iter().enumerate().map(read).collect();
+    let options = Options {
+        runtime: body.runtime,
+        timeout_s: body.timeout_s.map(|seconds| seconds.0),
+        key: one_key(body.idempotency_key, key)?,
+        priority: body.priority.unwrap_or_default(),
+        delay_ms: body.delay_s.map_or(0, |delay| delay.0),
+    };
+    let wait = body.wait.map_or(Duration::ZERO, |wait| wait.0);
+    let (function_id, ignored) = (body.function_id, body.ignored);
+    Ok(SubmitRequest { function_id, options, args, wait, ignored })
+}
+
+/// The pickled arguments in a payload, or what it is instead.
+fn arguments(payload: &Payload<'_>) -> Result<Bytes, String> {
+    const WAY_OUT: &str = "send codecs.encode(dill.dumps((args, kwargs)), \"base64\")";
+    let args =
+        payload::decode(&payload.0).map_err(|error| format!("not base64: {error}; {WAY_OUT}"))?;
+    pickle::inspect(&args).map_err(|error| format!("not a pickle: {error}; {WAY_OUT}"))?;
+    Ok(args.into())
+}
+
+/// The idempotency key of the body or of the header, which must not differ.
+fn one_key(
+    field: Option<IdempotencyKey>,
+    header: Option<&HeaderValue>,
+) -> Result<Option<String>, ApiError> {
+    let Some(header) = header else { return Ok(field.map(|key| key.0)) };
+    let invalid = |wrong: Wrong| {
+        let in_header = |problem: Problem| problem.under("idempotency-key").under("header");
+        ApiError::Invalid(wrong.into_iter().map(in_header).collect())
+    };
+    let text = String::from_utf8_lossy(header.as_bytes()).into_owned();
+    let key = IdempotencyKey::new(text).map_err(invalid)?;
+    match field {
+        Some(field) if field.0 != key.0 => {
+            let msg = "The header and the field `idempotency_key` differ: send one of them";
+            Err(invalid(vec![Problem::here("value_error", msg)]))
+        }
+        _ => Ok(Some(key.0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    const ARGS: &str = r"gASVCQAAAAAAAABLAoWUfZSGlC4=\n";
+
+    #[test]
+    fn a_call_is_read() {
+        let body = format!(
+            r#"{{"function_id":"{ID}","payload":"{ARGS}","priority":"high","delay_s":0.5,"x":1}}"#
+        );
+        let request = read_one(body.as_bytes(), None).expect("valid");
+        assert_eq!(request.function_id.to_string(), ID);
+        assert_eq!((request.options.priority, request.options.delay_ms), (Priority::High, 500));
+        assert_eq!(request.args.expect("a pickle").len(), 1);
+        assert_eq!(request.ignored, ["x"]);
+    }
+
+    #[test]
+    fn every_wrong_field_is_told_at_once() {
+        let body = r#"{"function_id":"x","payload":"","priority":"urgent","delay_s":-1,
+            "idempotency_key":"","runtime":"sandbx"}"#;
+        let read = read_one(body.as_bytes(), None);
+        let Err(ApiError::Invalid(problems)) = read else { panic!("valid") };
+        assert_eq!(problems.len(), 5, "{problems:?}");
+    }
+
+    #[test]
+    fn the_bad_payload_of_a_batch_is_named() {
+        let body = format!(r#"{{"function_id":"{ID}","payloads":["{ARGS}","payload"]}}"#);
+        let request = read_batch(body.as_bytes(), None).expect("valid JSON");
+        let error = request.args.expect_err("no base64").to_string();
+        assert!(error.starts_with("payloads[1] is not base64: incorrect padding"), "{error}");
+        let many = vec![format!("\"{ARGS}\""); MAX_BATCH + 1].join(",");
+        let body = format!(r#"{{"function_id":"{ID}","payloads":[{many}]}}"#);
+        assert!(matches!(read_batch(body.as_bytes(), None), Err(ApiError::Invalid(_))));
+    }
+
+    #[test]
+    fn the_header_means_the_same_as_the_field() {
+        let key = |field: Option<&str>, header: Option<&'static str>| {
+            let header = header.map(HeaderValue::from_static);
+            one_key(field.map(|key| IdempotencyKey(key.to_owned())), header.as_ref())
+        };
+        for (field, header) in [(Some("a"), None), (None, Some("a")), (Some("a"), Some("a"))] {
+            assert_eq!(key(field, header).ok().flatten().as_deref(), Some("a"));
+        }
+        assert!(matches!(key(None, None), Ok(None)));
+        assert!(key(Some("a"), Some("b")).is_err() && key(None, Some("")).is_err());
+    }
+}

@@ -1,0 +1,89 @@
+//! What declarations of routes, bodies and replies name in `/openapi.json`: types of other crates, and error
+//! answers.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use belljar_core::task::{Priority, Runtime, TaskStatus};
+use utoipa::openapi::schema::Type;
+use utoipa::openapi::{
+    ContentBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Schema,
+};
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
+
+/// A reference to a schema by its name.
+pub(crate) fn reference(name: &str) -> RefOr<Schema> {
+    Ref::from_schema_name(name).into()
+}
+
+/// Declares schemas of types that are words.
+macro_rules! words {
+    ($($schema:ident, $name:literal, $words:expr, $about:literal;)*) => {$(
+        #[doc = $about]
+        pub(crate) struct $schema;
+
+        impl PartialSchema for $schema {
+            fn schema() -> RefOr<Schema> {
+                let words = ObjectBuilder::new().schema_type(Type::String);
+                words.enum_values(Some($words)).description(Some($about)).into()
+            }
+        }
+
+        impl ToSchema for $schema {
+            fn name() -> Cow<'static, str> {
+                $name.into()
+            }
+        }
+    )*};
+}
+
+words! {
+    Status, "Status", TaskStatus::ALL.map(TaskStatus::as_str),
+        "QUEUED, RUNNING, then exactly one of COMPLETED, FAILED, CANCELLED, which never changes. A task \
+         whose attempt is lost goes from RUNNING back to QUEUED.";
+    RuntimeName, "Runtime", [Runtime::Native.as_str(), Runtime::Sandbox.as_str()],
+        "`native`: CPython in a child process, for code that is trusted. `sandbox`: CPython for \
+         WebAssembly, a fresh interpreter for each call.";
+    PriorityName, "Priority", Priority::ALL.map(Priority::as_str),
+        "Which tasks go first: a lower one waits while a higher one is queued.";
+}
+
+/// Declares the error answers that routes name.
+macro_rules! errors {
+    ($($name:ident: $($status:literal $schema:literal $about:literal),+;)*) => {$(
+        #[doc = concat!($($about, " "),+)]
+        pub(crate) struct $name;
+
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                [$(($status.to_owned(), error($schema, $about))),+].into()
+            }
+        }
+    )*};
+}
+
+fn error(schema: &str, about: &str) -> RefOr<Response> {
+    let content = ContentBuilder::new().schema(Some(reference(schema))).build();
+    ResponseBuilder::new().description(about).content("application/json", content).build().into()
+}
+
+errors! {
+    BadPayload: "400" "Error"
+        "The payload is not base64, not a pickle, or cannot be called (`invalid_payload`).";
+    UnknownId: "404" "Error" "No such function or task (`unknown_function`, `unknown_task`).";
+    Conflict: "409" "Error"
+        "The idempotency key was used with another request (`idempotency_conflict`).";
+    Ended: "409" "Error" "The task has ended already (`task_ended`); `status` says how.";
+    TooLarge:
+        "408" "Error" "The body does not arrive in time (`body_timeout`).",
+        "413" "Error" "The body is over the limit (`body_too_large`).",
+        "415" "Error" "The body has a Content-Encoding (`unsupported_encoding`).";
+    Invalid: "422" "Invalid"
+        "Malformed JSON, a missing, mistyped or misspelt field, a malformed id or cursor \
+         (`invalid_request`); a function for the sandbox that needs a module which the sandbox does not \
+         have (`not_in_sandbox`).";
+    QueueFull: "429" "Error" "The queue is full; nothing was accepted (`queue_full`). With `Retry-After`.";
+    Unavailable: "503" "Error"
+        "The store is unreachable or the gateway is overloaded. The sentence says whether something may \
+         have been accepted. With `Retry-After`.";
+}
