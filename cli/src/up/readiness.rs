@@ -32,7 +32,7 @@ pub(super) struct Wanted {
 /// The list of workers, as the gateway tells it.
 #[derive(Deserialize)]
 struct Workers {
-    workers: Vec<Worker>,
+    items: Vec<Worker>,
 }
 
 #[derive(Deserialize)]
@@ -89,7 +89,7 @@ async fn workers(agent: &ureq::Agent, url: &str) -> Result<Vec<Worker>> {
     };
     let workers =
         tokio::task::spawn_blocking(request).await.context("the request was cancelled")??;
-    Ok(workers.workers)
+    Ok(workers.items)
 }
 
 #[cfg(test)]
