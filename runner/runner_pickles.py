@@ -12,6 +12,7 @@ import importlib.abc
 import importlib.util
 import pickle
 import sys
+import threading
 import types
 from contextvars import ContextVar
 from io import BytesIO
@@ -35,6 +36,7 @@ class _CallState:
 
     def __init__(self):
         self.is_ours = False  # The Python package sent it: results may refer to classes that it sent.
+        self.is_cloudpickled = False  # Who sent it reads cloudpickle's pickles.
         self.classes = {}  # By tracker id, which is the class's id at the client.
         self.tracker_ids = {}  # The other way, by `id`.
         self.filled = set()  # The `id`s of classes whose attributes are set.
@@ -82,7 +84,7 @@ def _new_class(kind, name, bases, namespace):
             namespace = {**namespace, "__orig_bases__": bases}
         return maker.__new__(kind, name, resolved, dict(namespace))
     if kind.__name__ == "_TypedDictMeta":
-        return type.__new__(kind, name, bases, dict(namespace))
+        return type.__new__(kind, name, (dict,), dict(namespace))
     return types.new_class(name, bases, {"metaclass": kind}, lambda made: made.update(namespace))
 
 
@@ -128,6 +130,9 @@ def _fill_class(made, state):
         made.__annotations__ = cached
     for name, values in members.items():
         made.__members__[name].__dict__.update(values)
+    if not members and isinstance(made, enum.EnumMeta) and isinstance(vars(made).get("__init__"), FunctionType):
+        for member in made:  # Made by plain cloudpickle before the class had it.
+            member.__init__(*(member._value_ if isinstance(member._value_, tuple) else (member._value_,)))
     module, qualname = made.__module__, made.__qualname__
     if "." not in qualname:
         namespace = _main if module == "__main__" else call_state.globals.get(module, {})
@@ -143,7 +148,8 @@ def _create_type(kind, *args):
     # As dill does, but a class that both pickles define is made once.
     if len(args) != 3 or not isinstance(args[2], dict) or args[2].get("__module__") != "__main__":
         return dill._dill._create_type(kind, *args)
-    key = (args[0], args[2].get("__qualname__"), tuple(sorted(args[2])))
+    # `__slotnames__` is a cache, which appears when an instance is pickled.
+    key = (args[0], args[2].get("__qualname__"), tuple(sorted(set(args[2]) - {"__slotnames__"})))
     made, maker = call_state.dill_classes.get(key, (None, None))
     if made is None or maker is call_state.unpickler:
         made = dill._dill._create_type(kind, *args)
@@ -151,6 +157,15 @@ def _create_type(kind, *args):
         if "." not in made.__qualname__:
             _main.setdefault(made.__name__, made)
     return made
+
+
+def _create_lock(*_):
+    return threading.Lock()
+
+
+def _create_rlock(*_):
+    # dill's own is locked by nobody who could unlock it.
+    return threading.RLock()
 
 
 def _create_code(*args):
@@ -239,6 +254,8 @@ _finder = _Finder()
 
 _names = {("dill._dill", name): value for name, value in vars(dill._dill).items()}
 _names["dill._dill", "_create_type"] = _create_type
+_names["dill._dill", "_create_lock"] = _create_lock
+_names["dill._dill", "_create_rlock"] = _create_rlock
 if sys.version_info[:2] == (3, 11):
     _names["dill._dill", "_create_code"] = _create_code
 for _module in ("cloudpickle.cloudpickle", "cloudpickle.cloudpickle_fast"):
@@ -262,6 +279,8 @@ class _Unpickler(dill.Unpickler):
     load = pickle.Unpickler.load
 
     def find_class(self, module, name):
+        if module == "cloudpickle.cloudpickle":
+            call_state.is_cloudpickled = True
         known = _names.get((module, name))
         return dill.Unpickler.find_class(self, module, name) if known is None else known
 
@@ -286,12 +305,12 @@ def loads(data):
 
 
 class _Pickler(cloudpickle.Pickler):
-    """Writes a result for the Python package: a class that it sent is referred to by its tracker id."""
+    """cloudpickle's; for the Python package, a class that it sent is referred to by its tracker id."""
 
     def reducer_override(self, obj):
         if isinstance(obj, type):
             tracker_id = call_state.tracker_ids.get(id(obj))
-            if tracker_id is not None:
+            if tracker_id is not None and call_state.is_ours:
                 return known_class, (tracker_id,)
         elif isinstance(obj, BaseException):
             return _reduce_exception(obj)
@@ -312,7 +331,7 @@ def dumps(value):
         except Exception:
             pass
     file = BytesIO()
-    (_Pickler if call_state.is_ours else _DillPickler)(file, PROTOCOL).dump(value)
+    (_Pickler if call_state.is_ours or call_state.is_cloudpickled else _DillPickler)(file, PROTOCOL).dump(value)
     return file.getvalue()
 
 
