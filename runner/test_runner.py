@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+import threading
 import unittest
 
 import cloudpickle
@@ -61,6 +62,42 @@ class Returns(unittest.TestCase):
                 self.assertEqual(getattr(ours.__code__, name), getattr(dills.__code__, name), name)
 
 
+class OneGraph(unittest.TestCase):
+    """What the function's and the arguments' pickles define is the same thing."""
+
+    SOURCE = "class P:\n  def __init__(self, x): self.x = x\ndef f(p): return type(p) is P, isinstance(p, P), p.x"
+
+    def test_a_class_in_two_pickles_is_one_class(self):
+        for dumps in (cloudpickle.dumps, lambda value: dill.dumps(value, recurse=True)):
+            main = sys.modules["__main__"].__dict__
+            exec(self.SOURCE, main)
+            code, args = dumps(main["f"]), dumps(((main["P"](4),), {}))
+            self.assertEqual(call(code, args)[:2], (True, (True, True, 4)))
+
+    def test_a_call_does_not_see_the_classes_of_another(self):
+        main = sys.modules["__main__"].__dict__
+        exec(self.SOURCE, main)
+        code, args = cloudpickle.dumps(main["f"]), cloudpickle.dumps(((main["P"](1),), {}))
+        call(code, args)
+        first = dict(runner.call_state.classes)
+        call(code, args)
+        self.assertEqual(first.keys(), runner.call_state.classes.keys())
+        self.assertIsNot(*[next(iter(classes.values())) for classes in (first, runner.call_state.classes)])
+
+    def test_locks_arrive_unlocked(self):
+        args = dill.dumps(((threading.RLock(), threading.Lock()), {}))
+        self.assertEqual(call(dumped("def f(a, b): return a.acquire(False), b.acquire(False)"), args)[1], (True, True))
+
+    def test_a_coroutine_function_is_awaited(self):
+        source = "import asyncio\nasync def f():\n  await asyncio.sleep(0)\n  return 4"
+        self.assertEqual(call(dumped(source))[1], 4)
+
+    def test_a_name_that_did_not_travel_is_explained(self):
+        ok, error, *_ = call(dumped("import math\ndef f(): return math.sqrt(4)", recurse=False))
+        self.assertIn("travelled without `math`", error.__notes__[1])
+        self.assertIn("recurse=True", error.__notes__[1])
+
+
 class Raises(unittest.TestCase):
     def fails(self, source, kind, cls):
         ok, error, found, message, traceback = call(dumped(source))
@@ -79,6 +116,28 @@ class Raises(unittest.TestCase):
         ok, error, *_ = call(dumped(source))
         self.assertIsInstance(error, OSError)
         self.assertEqual(str(error), "t")
+
+    def test_it_comes_back_with_attributes_cause_and_context(self):
+        source = (
+            "class Quota(Exception):\n  def __init__(self, user, limit):\n    super().__init__(f'{user} is over {limit}')\n"
+            "    self.user = user\ndef f():\n  try: {}['k']\n  except KeyError as e: raise Quota('ann', 5) from e"
+        )
+        error = self.fails(source, "exception", "Quota")
+        self.assertEqual((str(error), error.user), ("ann is over 5", "ann"))
+        self.assertIsInstance(error.__cause__, KeyError)
+        self.assertIs(error.__context__, error.__cause__)
+
+    def test_what_cannot_be_pickled_inside_is_left_out_and_named(self):
+        source = "def f():\n  e = ValueError('text')\n  e.kept, e.items = 1, (n for n in [])\n  raise e"
+        error = self.fails(source, "exception", "ValueError")
+        self.assertEqual((str(error), error.kept), ("text", 1))
+        self.assertIn("left out, as it cannot be pickled: `items`", error.__notes__)
+
+    def test_lone_surrogates_are_texts_that_can_be_sent(self):
+        ok, error, kind, message, remote = call(dumped("def f(): raise ValueError('odd \\udcff')"))
+        self.assertEqual(str(error), "odd \udcff")
+        self.assertIn("\\udcff", message.encode().decode())
+        remote.encode()
 
     def test_limits_have_kinds(self):
         self.fails("def f(): return f()", "recursion", "RecursionError")

@@ -59,7 +59,7 @@ class AsyncExecutor:
         return view
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> AsyncFuture[T]:
-        """Has `fn(*args, **kwargs)` called and returns its future, to be awaited."""
+        """Calls `fn(*args, **kwargs)` on the service and returns its future, to be awaited."""
         core = self._core
         engine = core.engine()
         function, payload = core.functions.prepare(fn, args, kwargs, self._options)
@@ -131,6 +131,10 @@ class AsyncExecutor:
 
     async def __aexit__(self, *_: object) -> None:
         await self.shutdown()
+
+    def __repr__(self) -> str:
+        options = "".join(f" {name}={value!r}" for name, value in self._options.given().items())
+        return f"<belljar.AsyncExecutor at {self.url}{options}>"
 
     # For futures.
 

@@ -29,6 +29,12 @@ class Executor(concurrent.futures.Executor):
     are registered with; what is not given is the service's to say.
     `headers` are sent with every request, for a proxy that authenticates.
 
+    `results` says how results are read: "trusted" ones as any pickle, "safe" ones as data, from which no
+    code runs: plain values, Python's own exceptions, common types of the standard library, numpy arrays, and
+    instances of classes that were sent with the call. Results of native calls are trusted, those of sandboxed
+    calls are read safely, unless it is given; `allow` has classes that are loaded all the same. `py_modules`
+    (modules or their names) travel along beside those in the script's folder, which do by themselves.
+
     A service that does not answer, as during a restart, is asked again for `retry_timeout` seconds; only
     then do futures fail with `ServiceUnreachable`. A call is accepted once, however often it was sent.
 
@@ -69,6 +75,8 @@ class Executor(concurrent.futures.Executor):
         """This executor with other options: `runtime`, `timeout`, `memory_mb`, `retries`, and for its calls
         `priority` ("high", "normal" or "low"), `delay` in seconds and `idempotency_key`.
 
+        `results`, `allow` and `py_modules` are those of `Executor`.
+
         `env` (names of variables), `read` (directories) and `scratch_mb` (of a writable `/tmp`) are what its
         functions may reach, if the worker offers it; a call that is not offered it ends as `SandboxDenied`.
 
@@ -80,11 +88,12 @@ class Executor(concurrent.futures.Executor):
         return view
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Has `fn(*args, **kwargs)` called and returns its future.
+        """Calls `fn(*args, **kwargs)` on the service and returns its future.
 
-        What cannot be pickled is refused here, with a `SerializationError`; everything else that may go
-        wrong is the future's to tell. A function is pickled when it is first submitted: what it refers to
-        is taken as it is then.
+        What cannot be pickled is refused here, with a `SerializationError`; the future tells of everything
+        else that goes wrong. The function travels with what it refers to, as it is now: its helpers, globals
+        and classes by value, and the modules beside the script. An instance of a class of the script is one of
+        the same class in the call, and a returned one is of the class here.
         """
         engine = self._core.engine()
         function, payload = self._core.functions.prepare(fn, args, kwargs, self._options)
@@ -149,6 +158,10 @@ class Executor(concurrent.futures.Executor):
         """Takes no more calls; with `wait`, returns once all have ended. `cancel_futures` cancels those that
         have not, also those that run."""
         self._core.shut(wait=wait, cancel_futures=cancel_futures)
+
+    def __repr__(self) -> str:
+        options = "".join(f" {name}={value!r}" for name, value in self._options.given().items())
+        return f"<belljar.Executor at {self.url}{options}>"
 
     # For futures.
 

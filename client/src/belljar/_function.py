@@ -109,6 +109,9 @@ def function(
     env: Iterable[str] = ...,
     read: Iterable[str] = ...,
     scratch_mb: int = ...,
+    results: Optional[str] = ...,
+    allow: Iterable[type] = ...,
+    py_modules: Iterable[Any] = ...,
 ) -> Callable[[Callable[P, R]], Function[P, R]]: ...
 
 

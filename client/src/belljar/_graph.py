@@ -58,7 +58,7 @@ class Graph:
         self.modules = frozenset(self.sources)
         self._by_id = {key: tracker_id for key, (_, tracker_id) in pickler.classes.items()}
         self._objects = {id(thing): at for at, thing in enumerate(pickler.objects)}
-        # Kept, so that their ids stay theirs; but for the function, which shall not keep itself.
+        # Kept, so that their ids stay theirs; but for the function, which must not keep itself alive.
         self._kept = [thing for thing in pickler.objects if thing is not function]
         stamps = [(source.path, source.stamp) for source in self.sources.values()]
         classes = [cls for cls, _ in pickler.classes.values()]

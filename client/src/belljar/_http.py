@@ -17,16 +17,20 @@ from ._answer import Answers, Response
 _RECEIVE_BYTES = 64 * 1024
 
 
+class AddressError(ValueError):
+    """A URL that names no service."""
+
+
 class Address:
     """Where a service is, taken from its URL."""
 
     def __init__(self, url: str, headers: Optional[Mapping[str, str]] = None) -> None:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"`{url}` is no address of a service; hint: one looks like http://127.0.0.1:8000")
+        parts, port = _split(url)
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+            raise AddressError(f"`{url}` is no address of a service; hint: one looks like http://127.0.0.1:8000")
         self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
         self.host = parts.hostname
-        self.port = parts.port or (443 if parts.scheme == "https" else 80)
+        self.port = port or (443 if parts.scheme == "https" else 80)
         self.tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._path = parts.path.rstrip("/")
         self._head = _common_head(parts, headers or {})
@@ -37,6 +41,14 @@ class Address:
         if body is None:
             return f"{head}\r\n".encode("latin-1")
         return f"{head}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body
+
+
+def _split(url: str) -> tuple[Optional[SplitResult], Optional[int]]:
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        return parts, parts.port
+    except ValueError:  # A port that is no number, or a broken IPv6 address.
+        return None, None
 
 
 def _common_head(parts: SplitResult, headers: Mapping[str, str]) -> str:

@@ -88,7 +88,7 @@ def _dill_dumps(value: Any) -> bytes:
     try:
         return bytes(dill.dumps(value, _PROTOCOL, recurse=True))
     except RecursionError:
-        # dill follows functions that refer to each other, or to themselves in a closure, for ever.
+        # dill follows functions that refer to each other, or to themselves in a closure, without end.
         return bytes(cloudpickle.dumps(value, protocol=_PROTOCOL))
 
 

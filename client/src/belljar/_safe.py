@@ -117,7 +117,7 @@ _VALUES: dict[tuple[str, str], Any] = {
     ("builtins", "Ellipsis"): ...,
     ("builtins", "NotImplemented"): NotImplemented,
 }
-_COMMON = """asyncio binascii calendar concurrent configparser copy csv decimal email enum http inspect ipaddress json
+_COMMON = """asyncio binascii builtins calendar concurrent configparser copy csv decimal email enum http inspect ipaddress json
  locale os pickle queue re select shutil signal socket sqlite3 ssl statistics struct subprocess tarfile unittest urllib
  uuid xml zipfile zlib"""  # Python 3.9 has no list.
 _MODULES_OF_PYTHON = frozenset(getattr(sys, "stdlib_module_names", _COMMON.split()))
@@ -134,6 +134,7 @@ class SafeUnpickler(_Base):  # type: ignore[misc, unused-ignore]
         super().__init__(io.BytesIO(pickled))
         self._classes = graph.classes if graph is not None else {}
         self._own = {id(cls) for cls in self._classes.values()}
+        self._modules = graph.modules if graph is not None else frozenset()
         self._allow = allow
         self._is_exception = is_exception
 
@@ -146,11 +147,14 @@ class SafeUnpickler(_Base):  # type: ignore[misc, unused-ignore]
         for cls in self._allow:
             if (cls.__module__, cls.__qualname__) == key:
                 return cls
+        if module in self._modules and isinstance(_imported(module, name), type):
+            self._own.add(id(_imported(module, name)))
+            return _imported(module, name)
         if key in _VALUES and key not in _CALLS:
             return _VALUES[key]
         if key in _CALLS or key in _EMPTY:
             return Global(f"{module}.{name}", _CALLS.get(key))
-        found = _imported(module, name)
+        found = _imported(module, name) if module.partition(".")[0] in _MODULES_OF_PYTHON else None
         if isinstance(found, type) and issubclass(found, (BaseException, enum.Enum)):
             return found
         if isinstance(found, enum.Enum):
@@ -318,11 +322,11 @@ def _named(thing: Any) -> str:
 
 
 def _imported(module: str, name: str) -> Any:
-    """Something of the standard library that is imported here already."""
-    found = sys.modules.get(module)
-    if module != "builtins" and module.partition(".")[0] not in _MODULES_OF_PYTHON:
-        return None
-    return getattr(found, name, None)
+    """Something of a module that is imported here already; no code of the module runs for it."""
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, "__dict__", {}).get(part)
+    return found
 
 
 def _unknown_exception(name: str, args: Any) -> RemoteError:

@@ -99,6 +99,8 @@ class Service:
                     raise failure
             except ssl.SSLCertVerificationError as error:
                 raise ServiceUnreachable(f"{self.url} cannot be trusted: {error.verify_message}") from error
+            except ssl.SSLError as error:
+                raise ServiceUnreachable(f"{self.url} does not speak TLS; hint: try http:// instead of https://") from error
             except OSError as error:
                 failure = ServiceUnreachable(self._unreachable(error))
                 failure.__cause__ = error

@@ -58,7 +58,7 @@ class Watch:
         self._content = self._read()
 
     def _look_at(self, function: types.FunctionType, changeable: list[Any], is_root: bool) -> None:
-        if not is_root:  # The root is who asks: holding it would keep it for ever.
+        if not is_root:  # The root is who asks: holding it would keep it alive.
             self._parts.append((function, _parts(function)))
         names = function.__globals__
         for name in _global_names(function.__code__):

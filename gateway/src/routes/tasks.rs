@@ -192,15 +192,26 @@ fn view(record: TaskRecord) -> TaskView {
     }
 }
 
-/// The way out for a function that found a module missing in the sandbox: what a reading before
-/// the call cannot see, such as an import within an import.
+/// The way out for a function that misses a module in the sandbox, or a name of its script: what a
+/// reading before the call cannot see.
 fn hint(runtime: Runtime, message: &str) -> Option<&'static str> {
-    const IMPORTS: [&str; 2] = ["ModuleNotFoundError", "ImportError"];
-    let raised = message.split_once(':').map_or(message, |(class, _)| class);
-    (runtime == Runtime::Sandbox && IMPORTS.contains(&raised)).then_some(
-        "the sandbox does not have this module: put a pure Python one on the worker's --python-path, or, \
-         for code that you trust, register the function with \"runtime\": \"native\"",
-    )
+    let (class, text) = message.split_once(": ").unwrap_or((message, ""));
+    match class {
+        "ModuleNotFoundError" | "ImportError" if runtime == Runtime::Sandbox => Some(
+            "the sandbox does not have this module: put a pure Python one on the worker's \
+             --python-path, or, for code that you trust, register the function with \
+             \"runtime\": \"native\"",
+        ),
+        "NameError" | "AttributeError"
+            if class == "NameError" || text.contains("on <module '__main__'") =>
+        {
+            Some(
+                "if the script defines this name, the function travelled without it: serialize by \
+                 `cloudpickle.dumps(f)` or `dill.dumps(f, recurse=True)`",
+            )
+        }
+        _ => None,
+    }
 }
 
 fn durations(record: &TaskRecord) -> DurationsView {
@@ -230,5 +241,14 @@ mod tests {
         assert!(hint(Runtime::Sandbox, said).is_some_and(|hint| hint.contains("native")));
         assert_eq!(hint(Runtime::Native, said), None);
         assert_eq!(hint(Runtime::Sandbox, "ValueError: ImportError"), None);
+    }
+
+    #[test]
+    fn a_name_that_did_not_travel_comes_with_the_way_out() {
+        let said = "NameError: name 'math' is not defined";
+        assert!(hint(Runtime::Native, said).is_some_and(|hint| hint.contains("recurse=True")));
+        let said = "AttributeError: Can't get attribute 'Mode' on <module '__main__'>";
+        assert!(hint(Runtime::Native, said).is_some_and(|hint| hint.contains("cloudpickle")));
+        assert_eq!(hint(Runtime::Native, "AttributeError: no attribute 'x'"), None);
     }
 }

@@ -12,6 +12,7 @@ import sys
 from typing import Optional, Sequence
 
 from .._errors import BelljarError
+from .._http import AddressError
 from . import _inspect, _run
 from ._script import ScriptError
 
@@ -23,7 +24,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return DONE if options.command(options) else FAILED
-    except (BelljarError, ScriptError) as error:
+    except (BelljarError, ScriptError, AddressError) as error:
         print(f"belljar: {error}", file=sys.stderr)
         return FAILED
     except BrokenPipeError:  # Who read the output has seen enough.

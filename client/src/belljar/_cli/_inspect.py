@@ -21,9 +21,16 @@ def add_tasks(commands: Commands) -> argparse.ArgumentParser:
     parser = commands.add_parser("tasks", help="show the newest tasks", description="Shows tasks, newest first.")
     parser.add_argument("--status", type=str.upper, help="only those that are QUEUED, RUNNING, COMPLETED, FAILED or CANCELLED")
     parser.add_argument("--function", metavar="ID", help="only calls of this function")
-    parser.add_argument("--limit", type=int, default=20, metavar="N", help="how many (default: 20)")
+    parser.add_argument("--limit", type=_count, default=20, metavar="N", help="how many (default: 20)")
     parser.set_defaults(command=_tasks)
     return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
 
 
 def _tasks(options: argparse.Namespace) -> bool:

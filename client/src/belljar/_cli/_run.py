@@ -41,6 +41,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
     parser.add_argument("--map", metavar="LIST", help="call it for each item of a list, or of range(...)")
     parser.add_argument("--sandbox", action="store_true", help="run it in the sandbox")
     parser.add_argument("--compare", action="store_true", help="run it natively and in the sandbox, and show both")
+    parser.add_argument("--trust-results", action="store_true", help="load whatever a sandboxed call returns, which can run code here")
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="the time limit of a call")
     parser.add_argument("--memory-mb", type=int, metavar="MIB", help="the memory limit of a call")
     parser.set_defaults(command=_run)
@@ -59,7 +60,8 @@ def _run(options: argparse.Namespace) -> bool:
     timeout = options.timeout or limits.get("timeout_s")
     memory_mb = options.memory_mb or (int(limits["memory_mb"]) if "memory_mb" in limits else None)
     # What ends its executor here would only do it again.
-    with Executor(options.url, runtime=runtime, timeout=timeout, memory_mb=memory_mb, retries=0) as executor:
+    results = "trusted" if options.trust_results else None
+    with Executor(options.url, results=results, runtime=runtime, timeout=timeout, memory_mb=memory_mb, retries=0) as executor:
         if options.map is not None:
             return _map(executor, script, _script.items(options.map), args, kwargs, options.json)
         if options.compare:
