@@ -91,6 +91,6 @@ def as_of_a_script(names: dict[str, Any]) -> None:
     for value in names.values():
         if getattr(value, "__module__", None) == names["__name__"]:
             for part in (value, *(vars(value).values() if isinstance(value, type) else ())):
-                if hasattr(part, "__module__"):
+                if getattr(part, "__module__", None) == names["__name__"]:
                     part.__module__ = "__main__"
     names["__name__"] = "__main__"

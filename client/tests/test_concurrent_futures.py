@@ -58,7 +58,3 @@ def of_belljar(name):
 Executors = of_belljar("ExecutorTest")
 Waits = of_belljar("WaitTests")
 Completions = of_belljar("AsCompletedTests")
-
-
-if __name__ == "__main__":
-    unittest.main()

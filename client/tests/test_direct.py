@@ -172,6 +172,9 @@ class Handler(socketserver.StreamRequestHandler):
             if path == "/register_function":
                 self.answer({"function_id": "f"})
                 continue
+            if path == "/v1/functions/f?":
+                self.answer({"runtime": "native"})
+                continue
             self.server.bodies.append(json.loads(body))
             self.server.count += 1
             if not self.server.script(self, self.server.count):

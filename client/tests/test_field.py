@@ -10,8 +10,7 @@ from . import support
 
 FIELD = Path(__file__).parent / "field"
 WAYS = ("package", "dill", "cloudpickle")
-# What these picklers do not do: they take a class apart from the objects of another pickle, or not at all. Not one of
-# these is silent, but for those marked so in `docs/`.
+# What these picklers leave out when they write, so that the service cannot know it.
 LIMITS = json.loads((FIELD / "limits.json").read_text())
 
 
@@ -35,7 +34,3 @@ class Field(unittest.TestCase):
     @support.needs_sandbox
     def test_sandbox(self):
         self.check("sandbox")
-
-
-if __name__ == "__main__":
-    unittest.main()

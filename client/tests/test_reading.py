@@ -300,7 +300,3 @@ class Reads(unittest.TestCase):
         self.assertEqual(Reader("safe").read(dumped(numpy.float64(1.5))), 1.5)
         with self.assertRaises(belljar.UntrustedResult):
             Reader("safe").read(dumped(numpy.array([Point(1)], object)))
-
-
-if __name__ == "__main__":
-    unittest.main()

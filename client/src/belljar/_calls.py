@@ -46,8 +46,6 @@ class Options:
             lists["py_modules"] = tuple(getattr(module, "__name__", module) for module in _listed(changes["py_modules"]))
         if changes.get("results") not in (None, TRUSTED, SAFE):
             raise ValueError(f"results is `{changes['results']}`: it must be `{SAFE}` or `{TRUSTED}`")
-        if changes.get("runtime") not in (None, "native", "sandbox"):
-            raise ValueError(f"`{changes['runtime']}` is not a runtime: native or sandbox")
         return replace(self, **{**changes, **lists})
 
     def given(self) -> dict[str, Any]:
