@@ -24,12 +24,12 @@ from ._answer import Answers, Response
 from ._calls import Call, PendingCall, finish
 from ._http import Address
 
-# Who waits longer is told by the loop: somebody else may want to end the wait.
+# A longer wait is the loop's, so that others can end it.
 WAIT_SECONDS = 0.05
 # An answer that has not come within one round or two never will, and a connection unused for as long is closed.
 _ROUND_SECONDS = 15.0
 _RECEIVE_BYTES = 64 * 1024
-# What the loop can be made to look at, or not, from any thread.
+# Where any thread can start and stop the loop watching a socket.
 IS_POSSIBLE = sys.platform == "linux"
 
 
@@ -41,7 +41,7 @@ class Exchange(NamedTuple):
 
 
 class Engine(Protocol):
-    """Who takes over, on the loop."""
+    """What takes over, on the loop."""
 
     def accept(self, batch: list[Call], task_ids: list[str], ended: list[dict[str, str]]) -> None:
         """The service has these tasks, of which some have ended."""
@@ -61,7 +61,7 @@ class Direct:
         self._address = address
         self._engine = engine
         self._lock = threading.RLock()
-        self._line: Optional[_Line] = None
+        self._connection: Optional[_Connection] = None
         # What is under way, until its future or the engine knows of the answer; and while that is to be read.
         self._exchange: Optional[Exchange] = None
         self._awaited: Optional[Exchange] = None
@@ -76,7 +76,7 @@ class Direct:
     @property
     def is_ready(self) -> bool:
         """Whether it could take a call."""
-        return self._line is not None and self._exchange is None
+        return self._connection is not None and self._exchange is None
 
     # From any thread.
 
@@ -84,11 +84,11 @@ class Direct:
         """Sends a call, unless another is under way."""
         request = self._address.request("POST", "/v1/tasks", body)
         with self._lock:
-            if self._line is None or self._exchange is not None:
+            if self._connection is None or self._exchange is not None:
                 return False
             exchange = self._exchange = self._awaited = Exchange(call, body)
             try:
-                self._line.send(request)
+                self._connection.send(request)
             except BlockingIOError:  # It is not connected yet.
                 self._exchange = self._awaited = None
                 return False
@@ -107,11 +107,11 @@ class Direct:
             self._read(exchange, is_patient=True)
 
     def _read(self, exchange: Exchange, is_patient: bool) -> None:
-        line = self._begin_reading(exchange)
-        if line is None:
+        connection = self._begin_reading(exchange)
+        if connection is None:
             return
         try:
-            response = line.receive(is_patient)
+            response = connection.receive(is_patient)
             if response is not None:
                 self._answered(exchange, response)
         except (OSError, ValueError):
@@ -120,25 +120,25 @@ class Direct:
             self._fail(exchange)
             raise
         finally:
-            self._end_reading(line)
+            self._end_reading(connection)
 
-    def _begin_reading(self, exchange: Exchange) -> Optional[_Line]:
+    def _begin_reading(self, exchange: Exchange) -> Optional[_Connection]:
         with self._lock:
-            line = self._line
-            if line is None or line.is_read or self._awaited is not exchange:
+            connection = self._connection
+            if connection is None or connection.is_read or self._awaited is not exchange:
                 return None
-            line.is_read = True
-            line.ignore()
-            return line
+            connection.is_read = True
+            connection.ignore()
+            return connection
 
-    def _end_reading(self, line: _Line) -> None:
+    def _end_reading(self, connection: _Connection) -> None:
         with self._lock:
-            line.is_read = False
-            if line is not self._line:
-                line.close()  # It could not be while it was read.
+            connection.is_read = False
+            if connection is not self._connection:
+                connection.close()  # It could not be while it was read.
             elif self._awaited is not None:
                 # Also where it is the next call's already, whose answer nobody could read so far.
-                line.watch()
+                connection.watch()
 
     def _answered(self, exchange: Exchange, response: Response) -> None:
         if response.status != 200 or response.is_last:
@@ -149,7 +149,7 @@ class Direct:
         call, pending = exchange.call, exchange.call.pending
         # Callbacks may take locks that this thread holds.
         if not ended or ended[0]["status"] == "CANCELLED" or pending.done() or pending.has_callbacks:
-            self._hand_over(exchange, lambda: self._engine.accept([call], task_ids, ended))
+            self._give_to_loop(exchange, lambda: self._engine.accept([call], task_ids, ended))
             return
         pending.task_id = task_ids[0]
         try:
@@ -165,11 +165,11 @@ class Direct:
             self._disconnect()
             self._engine.repeat(exchange.call, exchange.body)
 
-        self._hand_over(exchange, repeat)
+        self._give_to_loop(exchange, repeat)
 
-    def _hand_over(self, exchange: Exchange, work: Callable[[], None]) -> None:
+    def _give_to_loop(self, exchange: Exchange, work: Callable[[], None]) -> None:
         def take_over() -> None:
-            if self._exchange is exchange:  # Else somebody has come first.
+            if self._exchange is exchange:  # Else another was faster.
                 work()
                 self._free(exchange)
 
@@ -189,37 +189,37 @@ class Direct:
 
     def connect(self, family: int, peer: Any) -> None:
         """Makes it ready for the next call, if that is not so yet."""
-        if self._line is None:
-            self._line = _Line(family, peer, self._loop, self._readable)
-            self._round = self._loop.call_later(_ROUND_SECONDS, self._look_round)
+        if self._connection is None:
+            self._connection = _Connection(family, peer, self._loop, self._readable)
+            self._round = self._loop.call_later(_ROUND_SECONDS, self._check_round)
 
     def _readable(self) -> None:
         exchange = self._awaited
         if exchange is not None:
             self._read(exchange, is_patient=False)
 
-    def _look_round(self) -> None:
-        """Sees to what no event tells of."""
+    def _check_round(self) -> None:
+        """Handles what no event reports."""
         with self._lock:
             was_used, self._taken_before = self._taken != self._taken_before, self._taken
             if was_used:
-                self._round = self._loop.call_later(_ROUND_SECONDS, self._look_round)
+                self._round = self._loop.call_later(_ROUND_SECONDS, self._check_round)
                 return
             late = self._exchange
-            self._close_line()
+            self._close_connection()
         if late is not None:
-            self._hand_over(late, lambda: self._engine.repeat(late.call, late.body))
+            self._give_to_loop(late, lambda: self._engine.repeat(late.call, late.body))
 
     def _disconnect(self) -> None:
         with self._lock:
-            self._close_line()
+            self._close_connection()
 
-    def _close_line(self) -> None:
+    def _close_connection(self) -> None:
         if self._round is not None:
             self._round.cancel()
-        if self._line is not None:
-            self._line.abandon()
-            self._line = None
+        if self._connection is not None:
+            self._connection.abandon()
+            self._connection = None
 
     def close(self) -> None:
         """Closes the connection, whatever is under way."""
@@ -227,8 +227,8 @@ class Direct:
         self._disconnect()
 
 
-class _Line:
-    """A connected socket, of which the loop hears only when it is to."""
+class _Connection:
+    """A connected socket, which the loop watches only when told to."""
 
     def __init__(self, family: int, peer: Any, loop: asyncio.AbstractEventLoop, on_readable: Callable[[], None]) -> None:
         self._loop = loop
@@ -272,7 +272,7 @@ class _Line:
         self._poll.modify(self._socket, 0)
 
     def _wake(self) -> None:
-        if self._poll.poll(0):  # Else somebody has come first.
+        if self._poll.poll(0):  # Else another was faster.
             self._on_readable()
 
     def abandon(self) -> None:
