@@ -101,7 +101,7 @@ class Direct(unittest.TestCase):
         self.assertTrue(heard.wait(60))
 
     def test_an_interrupted_wait_loses_nothing(self):
-        with mock.patch.object(_direct._Line, "receive", side_effect=KeyboardInterrupt):
+        with mock.patch.object(_direct._Connection, "receive", side_effect=KeyboardInterrupt):
             future = self.executor.submit(scaled, 5)
             with self.assertRaises(KeyboardInterrupt):
                 future.result(60)
@@ -131,7 +131,7 @@ class Direct(unittest.TestCase):
         sys.setswitchinterval(1e-5)
         threads = [threading.Thread(target=work, args=(seed,)) for seed in (0, 1000, 2000, 3000)]
         with mock.patch.object(_direct, "_ROUND_SECONDS", 0.002):
-            self.executor._core._running.thread.loop.call_soon_threadsafe(self.direct._look_round)
+            self.executor._core._running.thread.loop.call_soon_threadsafe(self.direct._check_round)
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -144,7 +144,7 @@ class Direct(unittest.TestCase):
     def test_a_connection_of_no_use_is_closed_and_made_again(self):
         loop = self.executor._core._running.thread.loop
         for _ in range(2):
-            loop.call_soon_threadsafe(self.direct._look_round)
+            loop.call_soon_threadsafe(self.direct._check_round)
         self.assertTrue(support.eventually(lambda: not self.direct.is_ready))
         self.make_ready()
 
