@@ -163,6 +163,18 @@ class SandboxGraphs(Graphs):
 
     runtime = "sandbox"
 
+    def test_an_exception_of_a_class_that_the_function_made_keeps_its_text(self):
+        def fail():
+            class Local(Exception):
+                def __init__(self, n):
+                    super().__init__(f"number {n}")
+
+            raise Local(4)
+
+        error = self.executor.submit(fail).exception(60)
+        self.assertEqual((type(error), str(error)), (belljar.RemoteError, "Local: number 4"))
+        self.assertIn("in fail", "".join(error.__notes__))
+
     def test_what_would_run_code_here_is_refused(self):
         def evil():
             import os

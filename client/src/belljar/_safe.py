@@ -111,6 +111,12 @@ _EMPTY: dict[tuple[str, ...], Any] = {
     ("collections", "ChainMap"): collections.ChainMap,
     ("collections", "OrderedDict"): collections.OrderedDict,
 }
+# A class that the function made, of which only the name is taken.
+_MADE_THERE: dict[str, Callable[..., Any]] = {
+    "_make_skeleton_class": lambda kind, name, *_: Global(str(name)),
+    "_class_setstate": lambda *_: None,
+    "_function_setstate": lambda *_: None,
+}
 _TYPES = (bool, bytearray, bytes, complex, dict, float, frozenset, int, list, object, set, str, tuple, type(None))
 _VALUES: dict[tuple[str, str], Any] = {
     **{("builtins", cls.__name__): cls for cls in _TYPES},
@@ -166,7 +172,7 @@ class SafeUnpickler(_Base):  # type: ignore[misc, unused-ignore]
             if made is not None:
                 return made if isinstance(made, type) else Global(f"{module}.{name}", made)
         if self._is_exception:
-            return Global(f"{module}.{name}")
+            return Global(f"{module}.{name}", _MADE_THERE.get(name) if module == "cloudpickle.cloudpickle" else None)
         raise Refused(_what(module, name))
 
     def _known_class(self, tracker_id: str) -> type:
