@@ -203,6 +203,8 @@ class SafeUnpickler(_Base):  # type: ignore[misc, unused-ignore]
                 return called.call(*args)
             if self._is_exception:
                 return _unknown_exception(called.name, args)
+        if isinstance(called, RemoteError):  # A part of a class that the function made.
+            return called
         if isinstance(called, type):
             if called in self._allow:
                 return called(*args)
