@@ -22,7 +22,7 @@ class Field(unittest.TestCase):
                     self.assertEqual(self.wrong(file, way, runtime), {})
 
     def wrong(self, file, way, runtime):
-        ran = support.run_python(str(FIELD / "run.py"), str(file), way, support.shared(), runtime, timeout=200)
+        ran = support.run_python(str(FIELD / "run.py"), str(file), way, support.shared(), runtime)
         self.assertEqual(ran.returncode, 0, ran.stderr)
         _, wrong = json.loads(ran.stdout.splitlines()[-1])
         known = LIMITS.get(way, []) + LIMITS.get(f"{way} {runtime}", [])
