@@ -165,6 +165,7 @@ impl ApiError {
             }
             StoreError::Url { .. }
             | StoreError::Connect { .. }
+            | StoreError::InvalidPrefix(_)
             | StoreError::Unsuitable { .. }
             | StoreError::Unexpected { .. }
             | StoreError::Corrupt { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),

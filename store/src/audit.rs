@@ -6,7 +6,6 @@ use crate::Store;
 use crate::error::StoreError;
 use crate::record::{Audit, Counts, QueueLength};
 use crate::reply::unexpected;
-use crate::script::{AUDIT, QUEUES};
 
 impl Store {
     /// The counters, the queues and whether they agree, all of one moment.
@@ -14,7 +13,7 @@ impl Store {
     /// # Errors
     /// Redis cannot be had.
     pub async fn audit(&self) -> Result<Audit, StoreError> {
-        let numbers: Vec<u64> = AUDIT.call(0, 0).run(self).await?;
+        let numbers: Vec<u64> = self.inner.scripts.audit.call(0, 0).run(self).await?;
         let &[accepted, queued, delayed, running, completed, failed, cancelled, q, d, r] =
             numbers.as_slice()
         else {
@@ -33,7 +32,7 @@ impl Store {
     /// # Errors
     /// Redis cannot be had.
     pub async fn queue_lengths(&self) -> Result<Vec<QueueLength>, StoreError> {
-        let rows: Vec<(String, u64)> = QUEUES.call(0, 0).run(self).await?;
+        let rows: Vec<(String, u64)> = self.inner.scripts.queues.call(0, 0).run(self).await?;
         let lengths = rows.into_iter().map(|(class, queued)| {
             let class: TaskClass = class.parse().map_err(|_| StoreError::Corrupt {
                 what: "the set of classes".to_owned(),

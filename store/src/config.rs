@@ -5,6 +5,12 @@ use std::time::Duration;
 /// How long a silent dispatcher counts as alive.
 pub const DISPATCHER_TTL: Duration = Duration::from_secs(3);
 
+/// How many tasks may wait before submissions are refused, where nothing else is said.
+pub const MAX_QUEUED: u64 = 2_000_000;
+
+/// What the names of keys and channels begin with, where nothing else is said.
+pub const PREFIX: &str = "belljar";
+
 /// How long an idempotency key is remembered.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -19,6 +25,9 @@ pub const MAX_ATTEMPTS: u32 = 20;
 pub struct StoreConfig {
     /// `redis://HOST:PORT/DB` or `redis+unix:///PATH`.
     pub url: String,
+    /// What the names of all keys and channels begin with: deployments with different prefixes share
+    /// nothing.
+    pub prefix: String,
     /// How long the record of a terminal task is kept.
     pub result_ttl: Duration,
     /// How many tasks may wait before submissions are refused.
@@ -30,14 +39,15 @@ pub struct StoreConfig {
 }
 
 impl StoreConfig {
-    /// What a deployment that sets nothing but the server has: results are kept for a day, a million
+    /// What a deployment that sets nothing but the server has: results are kept for a day, two million
     /// tasks may wait, a command may take five seconds.
     #[must_use]
-    pub const fn new(url: String) -> Self {
+    pub fn new(url: String) -> Self {
         Self {
             url,
+            prefix: PREFIX.to_owned(),
             result_ttl: Duration::from_secs(24 * 60 * 60),
-            max_queued: 1_000_000,
+            max_queued: MAX_QUEUED,
             timeout: Duration::from_secs(5),
             dispatcher_ttl: DISPATCHER_TTL,
         }

@@ -52,7 +52,7 @@ pub(crate) struct QueryError {
 }
 
 /// The connection, shared by all handles of a store.
-pub(crate) struct Link {
+pub(crate) struct SharedConnection {
     client: redis::Client,
     timeout: Duration,
     current: Mutex<Current>,
@@ -68,7 +68,7 @@ struct Current {
     failure: Option<(Instant, RedisError)>,
 }
 
-impl Link {
+impl SharedConnection {
     pub(crate) fn new(client: redis::Client, timeout: Duration) -> Self {
         let opening = tokio::sync::Mutex::new(());
         Self { client, timeout, current: Mutex::default(), opening }

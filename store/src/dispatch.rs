@@ -8,12 +8,11 @@ use belljar_core::task::{Attempt, TaskAttempt};
 use bytes::Bytes;
 
 use crate::Store;
-use crate::card::{self, Card};
+use crate::blob::is_blob;
 use crate::error::StoreError;
-use crate::large::{args_key, is_large, unpublished_key};
 use crate::record::{ClaimedTask, Completion, Demand, Leased, RequeueReason, Requeued, Settled};
 use crate::reply::{parse_id, unexpected};
-use crate::script::{CLAIM, FINISH, HELD, REQUEUE};
+use crate::task_record::{self, StoredTask};
 
 /// How many attempts one script call settles: enough that calls cost little, few enough that a call
 /// does not keep others waiting.
@@ -23,7 +22,7 @@ const SETTLED_AT_ONCE: usize = 500;
 const DUE_AT_ONCE: u64 = 1000;
 
 impl Store {
-    /// Opens attempts at queued tasks: for each want up to its count, by priority, requeued ones
+    /// Opens attempts at queued tasks: for each demand up to its count, by priority, requeued ones
     /// first, its classes in the order given. Where fewer were there, the dispatcher is woken
     /// ([`crate::StoreEvent::Work`]) when more come.
     ///
@@ -33,32 +32,33 @@ impl Store {
     pub async fn claim(
         &self,
         dispatcher: DispatcherId,
-        wants: &[Demand],
+        demands: &[Demand],
     ) -> Result<Vec<ClaimedTask>, StoreError> {
-        let mut call = CLAIM.call(2 + 4 * wants.len(), 64 * (1 + wants.len()));
+        let mut call =
+            self.inner.scripts.claim.call(2 + 4 * demands.len(), 64 * (1 + demands.len()));
         call.arg(dispatcher.to_string()).number(DUE_AT_ONCE);
-        for want in wants {
-            call.number(want.count as u64).number(want.classes.len() as u64);
-            for class in &want.classes {
+        for demand in demands {
+            call.number(demand.count as u64).number(demand.classes.len() as u64);
+            for class in &demand.classes {
                 call.arg(class.to_string());
             }
         }
         let rows: Vec<(String, u32, u32, Bytes, Bytes)> = call.run(self).await?;
         let mut large = Vec::new();
         let mut tasks = Vec::with_capacity(rows.len());
-        for (place, (id, attempt, deaths, card, args)) in rows.into_iter().enumerate() {
+        for (place, (id, attempt, deaths, record, args)) in rows.into_iter().enumerate() {
             let id = parse_id(&id)?;
-            let card = Card::read(id, card)?;
-            let (_, body) = card.accepted(id)?;
-            if card.has_large_args() {
-                large.push((place, args_key(id)));
+            let record = StoredTask::read(id, record)?;
+            let (_, body) = record.accepted(id)?;
+            if record.has_args_blob() {
+                large.push((place, self.inner.keys.args_blob(id)));
             }
             let task = TaskAttempt { task_id: id, attempt: Attempt(attempt) };
             let invocation = Invocation { task, spec: body.spec, code: None, args };
             tasks.push(ClaimedTask { invocation, deaths });
         }
         let (places, keys): (Vec<_>, Vec<_>) = large.into_iter().unzip();
-        for (place, args) in zip(places, self.get_large("claim", keys).await?) {
+        for (place, args) in zip(places, self.get_blobs("claim", keys).await?) {
             // They are gone where the task has ended meanwhile; this attempt will be told so.
             tasks[place].invocation.args = args.unwrap_or_default();
         }
@@ -82,12 +82,12 @@ impl Store {
         for part in finished.chunks(SETTLED_AT_ONCE) {
             let mut rows: Vec<_> = part
                 .iter()
-                .map(|one| card::ending(Some(one.worker), &one.report.outcome))
+                .map(|one| task_record::encode_outcome(Some(one.worker), &one.report.outcome))
                 .collect();
             self.put_results(part, &mut rows).await?;
             let bytes = rows.iter().map(|(_, ending, result)| 64 + ending.len() + result.len());
-            let mut call = FINISH.call(4 + 5 * part.len(), bytes.sum());
-            call.number(self.result_ttl_ms()).arg(&*self.cancelled_ending);
+            let mut call = self.inner.scripts.complete.call(4 + 5 * part.len(), bytes.sum());
+            call.number(self.result_ttl_ms()).arg(&*self.inner.cancelled_outcome);
             call.arg(dispatcher.to_string()).number(std::mem::take(&mut freed));
             for (one, (letter, ending, result)) in zip(part, &rows) {
                 let TaskAttempt { task_id, attempt } = one.report.task;
@@ -106,14 +106,15 @@ impl Store {
         part: &[Completion],
         rows: &mut [(&'static str, Vec<u8>, Bytes)],
     ) -> Result<(), StoreError> {
-        let large = zip(part, rows.iter()).filter(|(_, (.., result))| is_large(result));
-        let values = large.map(|(one, (.., result))| (unpublished_key(one.report.task), result));
-        match self.put_large("finish", values).await {
+        let large = zip(part, rows.iter()).filter(|(_, (.., result))| is_blob(result));
+        let values = large
+            .map(|(one, (.., result))| (self.inner.keys.unpublished_blob(one.report.task), result));
+        match self.put_blobs("finish", values).await {
             Ok(()) => {}
             Err(StoreError::RefusesWrites(_)) => return Ok(()),
             Err(error) => return Err(error),
         }
-        for (letter, _, result) in rows.iter_mut().filter(|(.., result)| is_large(result)) {
+        for (letter, _, result) in rows.iter_mut().filter(|(.., result)| is_blob(result)) {
             *letter = if *letter == "C" { "c" } else { "f" };
             *result = result.len().to_string().into();
         }
@@ -127,13 +128,13 @@ impl Store {
     pub async fn requeue(&self, requeued: &[Requeued]) -> Result<Vec<Settled>, StoreError> {
         let mut settled = Vec::with_capacity(requeued.len());
         for part in requeued.chunks(SETTLED_AT_ONCE) {
-            let mut call = REQUEUE.call(2 + 4 * part.len(), 128 * part.len());
-            call.number(self.result_ttl_ms()).arg(&*self.cancelled_ending);
+            let mut call = self.inner.scripts.requeue.call(2 + 4 * part.len(), 128 * part.len());
+            call.number(self.result_ttl_ms()).arg(&*self.inner.cancelled_outcome);
             for one in part {
                 call.arg(one.task.task_id.to_string()).arg(fence(one.task.attempt));
                 match &one.reason {
                     RequeueReason::Unstarted => call.arg("U").arg(""),
-                    RequeueReason::Died(text) => call.arg("D").arg(card::evidence(text)),
+                    RequeueReason::Died(text) => call.arg("D").arg(task_record::evidence(text)),
                 };
             }
             settled.extend(read_letters("requeue", call.run(self).await?, part.len())?);
@@ -149,7 +150,7 @@ impl Store {
     /// # Errors
     /// Redis cannot be had.
     pub async fn leased(&self, dispatcher: DispatcherId) -> Result<Vec<Leased>, StoreError> {
-        let mut call = HELD.call(1, 36);
+        let mut call = self.inner.scripts.leased.call(1, 36);
         let rows: Vec<(String, u32, String)> = call.arg(dispatcher.to_string()).run(self).await?;
         let held = rows.into_iter().map(|(id, attempt, flag)| {
             let task = TaskAttempt { task_id: parse_id(&id)?, attempt: Attempt(attempt) };

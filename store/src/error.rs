@@ -55,6 +55,9 @@ pub enum StoreError {
         /// What is wrong with it, and the way out.
         why: String,
     },
+    /// No prefix for keys.
+    #[error("`{0}` cannot be the prefix of keys: use letters, digits, `-`, `_`, `.` and `:`")]
+    InvalidPrefix(String),
     /// The server was reached and refused a command, or a record makes no sense.
     #[error("the store answered unexpectedly to {what}")]
     Unexpected {

@@ -8,11 +8,9 @@ use redis::{Cmd, FromRedisValue};
 use crate::Store;
 use crate::connection::{Repeat, to_store_error};
 use crate::error::StoreError;
+use crate::keys::FUNCTIONS;
+use crate::layout::TIME_DIGITS;
 use crate::record::{FunctionRecord, Page, Timestamp, UnreadableRecord};
-use crate::script::REGISTER;
-
-/// How many digits the time in front of a function's record has.
-const TIME_DIGITS: usize = 16;
 
 impl Store {
     /// Stores a function and its code; `registered_at` is set here. Equal code is stored once.
@@ -26,7 +24,7 @@ impl Store {
     ) -> Result<FunctionRecord, StoreError> {
         #[expect(clippy::expect_used, reason = "our own types into memory")]
         let bytes = rmp_serde::to_vec_named(&record).expect("records are serializable");
-        let mut call = REGISTER.call(4, bytes.len() + code.len() + 128);
+        let mut call = self.inner.scripts.register.call(4, bytes.len() + code.len() + 128);
         call.arg(record.id.to_string()).arg(bytes).arg(record.code.to_string()).arg(code);
         read_function(record.id, &call.run::<Bytes>(self).await?)
     }
@@ -37,7 +35,7 @@ impl Store {
     /// Redis cannot be had.
     pub async fn function(&self, id: FunctionId) -> Result<Option<FunctionRecord>, StoreError> {
         let mut get = redis::cmd("GET");
-        get.arg(function_key(&id.to_string()));
+        get.arg(self.inner.keys.function(id));
         let bytes: Option<Bytes> = self.ask("function", &get).await?;
         bytes.map(|bytes| read_function(id, &bytes)).transpose()
     }
@@ -48,7 +46,7 @@ impl Store {
     /// Redis cannot be had.
     pub async fn code(&self, hash: CodeHash) -> Result<Option<Bytes>, StoreError> {
         let mut get = redis::cmd("GET");
-        get.arg(format!("belljar:code:{hash}"));
+        get.arg(self.inner.keys.code(hash));
         self.ask("code", &get).await
     }
 
@@ -64,27 +62,29 @@ impl Store {
         let before = cursor.and_then(|cursor| cursor.parse::<u64>().ok());
         let before = before.map_or_else(|| "+inf".to_owned(), |before| format!("({before}"));
         let mut range = redis::cmd("ZRANGE");
-        range.arg("belljar:functions").arg(before).arg("-inf").arg("BYSCORE").arg("REV");
+        range.arg(self.inner.keys.key(FUNCTIONS)).arg(before).arg("-inf").arg("BYSCORE").arg("REV");
         range.arg("LIMIT").arg(0).arg(limit);
         let ids: Vec<String> = self.ask("functions", &range).await?;
+        let is_full = ids.len() == limit;
+        let ids: Vec<FunctionId> = ids.iter().filter_map(|id| id.parse().ok()).collect();
         if ids.is_empty() {
             return Ok(Page { items: Vec::new(), next: None });
         }
         let mut get = redis::cmd("MGET");
         for id in &ids {
-            get.arg(function_key(id));
+            get.arg(self.inner.keys.function(*id));
         }
         let records: Vec<Option<Bytes>> = self.ask("functions", &get).await?;
         let mut items = Vec::with_capacity(ids.len());
         let mut last = None;
         for (id, record) in ids.iter().zip(records) {
-            if let (Ok(id), Some(record)) = (id.parse(), record) {
+            if let Some(record) = record {
                 last = read_time(&record).or(last);
-                let read = read_function(id, &record);
+                let read = read_function(*id, &record);
                 items.push(read.map_err(|error| UnreadableRecord::new(id, &error)));
             }
         }
-        let next = last.filter(|_| ids.len() == limit).map(|last| last.to_string());
+        let next = last.filter(|_| is_full).map(|last| last.to_string());
         Ok(Page { next, items })
     }
 
@@ -94,14 +94,10 @@ impl Store {
         what: &'static str,
         command: &Cmd,
     ) -> Result<T, StoreError> {
-        let answer = self.link.query(command, None, Repeat::Safe).await;
+        let answer = self.inner.connection.query(command, None, Repeat::Safe).await;
         let value = answer.map_err(|failed| to_store_error(what, failed.error))?;
         redis::from_redis_value(value).map_err(|error| to_store_error(what, error.into()))
     }
-}
-
-fn function_key(id: &str) -> String {
-    format!("belljar:function:{id}")
 }
 
 fn read_function(id: FunctionId, bytes: &[u8]) -> Result<FunctionRecord, StoreError> {

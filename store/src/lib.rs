@@ -6,23 +6,32 @@
 //!
 //! # Layout
 //!
-//! * [`config`]: how to reach Redis, and the bounds of what is kept. * [`record`]: what is taken and
-//!   given out. * [`error`]: what can go wrong. * [`notify`]: hearing of changes.
-//! * `submit`, `dispatch`, `beat`, `read`, `function`, `audit`: the operations of [`Store`].
-//! * `scripts/*.lua` behind `script`: the operations where they happen; `scripts/shared.lua` describes
-//!   the keys and the forms of values. * `card`: the bytes of a record. * `large`: values that no script
-//!   touches. * `reply`: reading what scripts answer.
-//! * `connection`: one connection that mends itself. * `server`: whether a server is fit.
+//! * [`config`]: how to reach Redis, and the bounds of what is kept.
+//! * [`record`]: what is taken and given out.
+//! * [`error`]: what can go wrong.
+//! * [`notify`]: the subscription to changes.
+//! * `submit`, `dispatch`, `heartbeat`, `read`, `function`, `audit`: the operations of [`Store`].
+//! * `script` and `scripts/*.lua`: the operations where they happen.
+//! * `keys`: the names of keys and channels, for Rust and for the scripts.
+//! * `layout`: where what stands in records, for both.
+//! * `task_record`: the bytes of a task's record.
+//! * `blob`: values that no script touches.
+//! * `message`: reads what scripts publish.
+//! * `reply`: reads what scripts answer.
+//! * `connection`: one connection that mends itself.
+//! * `server`: whether a server is fit.
 
 mod audit;
-mod beat;
-mod card;
+mod blob;
 pub mod config;
 mod connection;
 mod dispatch;
 pub mod error;
 mod function;
-mod large;
+mod heartbeat;
+mod keys;
+mod layout;
+mod message;
 pub mod notify;
 mod read;
 pub mod record;
@@ -30,28 +39,39 @@ mod reply;
 mod script;
 mod server;
 mod submit;
+mod task_record;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_core::outcome::{CallVerdict, Outcome};
 
-pub use config::{DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, RECENT_TASKS, StoreConfig};
+pub use blob::BLOB_BYTES;
+pub use config::{
+    DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, MAX_QUEUED, PREFIX, RECENT_TASKS, StoreConfig,
+};
 pub use error::StoreError;
-pub use large::BLOB_BYTES;
 pub use notify::{EndedTask, StoreEvent, Subscription, Topic};
 
-use beat::LostTooOften;
-use connection::Link;
+use connection::SharedConnection;
+use heartbeat::LostTooOften;
+use keys::Keys;
+use script::Scripts;
 
 /// A handle to the store; a cheap clone, one multiplexed connection that mends itself.
 #[derive(Clone)]
 pub struct Store {
-    link: Arc<Link>,
-    config: Arc<StoreConfig>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    connection: SharedConnection,
+    config: StoreConfig,
+    keys: Keys,
+    scripts: Scripts,
     /// How cancelled tasks end.
-    cancelled_ending: Arc<[u8]>,
-    lost_too_often: Arc<LostTooOften>,
+    cancelled_outcome: Vec<u8>,
+    lost_too_often: LostTooOften,
 }
 
 impl Store {
@@ -63,14 +83,18 @@ impl Store {
     pub async fn connect(config: StoreConfig) -> Result<Self, StoreError> {
         let client = redis::Client::open(config.url.as_str())
             .map_err(|_| StoreError::Url { url: server::shown_url(&config.url) })?;
-        let link = Link::new(client, config.timeout);
+        let database = client.get_connection_info().redis_settings().db();
+        let keys = Keys::new(&config.prefix, database)?;
         let cancelled = Outcome::bare(CallVerdict::Cancelled, Duration::ZERO);
-        let store = Self {
-            link: Arc::new(link),
-            config: Arc::new(config),
-            cancelled_ending: card::ending(None, &cancelled).1.into(),
-            lost_too_often: Arc::new(LostTooOften::new()),
+        let inner = Inner {
+            connection: SharedConnection::new(client, config.timeout),
+            config,
+            scripts: Scripts::new(&keys),
+            keys,
+            cancelled_outcome: task_record::encode_outcome(None, &cancelled).1,
+            lost_too_often: LostTooOften::new(),
         };
+        let store = Self { inner: Arc::new(inner) };
         server::check(&store).await?;
         Ok(store)
     }
@@ -84,11 +108,11 @@ impl Store {
     }
 
     fn result_ttl_ms(&self) -> u64 {
-        millis(self.config.result_ttl)
+        millis(self.inner.config.result_ttl)
     }
 
     fn dispatcher_ttl_ms(&self) -> u64 {
-        millis(self.config.dispatcher_ttl)
+        millis(self.inner.config.dispatcher_ttl)
     }
 }
 

@@ -1,12 +1,11 @@
 //! Hearing of changes: one subscription on a connection of its own that mends itself.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_core::id::{DispatcherId, TaskId};
-use belljar_core::invocation::Invocation;
-use belljar_core::task::{Attempt, TaskAttempt, TaskStatus};
-use bytes::Bytes;
+use belljar_core::task::TaskStatus;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use redis::{Msg, RedisError};
@@ -17,22 +16,17 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
 
 use crate::Store;
-use crate::card::{Card, number, status_of};
 use crate::connection::{FIRST_PAUSE, LAST_PAUSE};
 use crate::error::StoreError;
-use crate::record::{ClaimedTask, TaskResult, Timestamp};
+use crate::keys::{Keys, TOPIC_CANCEL, TOPIC_ENDED, TOPIC_STATUS, TOPIC_WORK};
+use crate::message::read;
+use crate::record::{ClaimedTask, TaskResult};
 
 /// How often a silent subscription is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(2);
 
 /// How many notices wait for a slow reader before they are dropped for one [`StoreEvent::Connected`].
 const WAITING_NOTICES: usize = 1024;
-
-/// The length of a task id in a message.
-const ID_BYTES: usize = 36;
-
-/// Where a dispatcher is handed tasks: this and its id.
-const GIVEN: &str = "belljar:given:";
 
 /// What can be subscribed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +44,13 @@ pub enum Topic {
 }
 
 impl Topic {
-    fn channel(self) -> String {
+    fn channel(self, keys: &Keys) -> String {
         match self {
-            Self::Ended => "belljar:ended".to_owned(),
-            Self::StatusChanges => "belljar:moved".to_owned(),
-            Self::Work => "belljar:work".to_owned(),
-            Self::Cancel => "belljar:cancel".to_owned(),
-            Self::Deliveries(dispatcher) => format!("{GIVEN}{dispatcher}"),
+            Self::Ended => keys.channel(TOPIC_ENDED),
+            Self::StatusChanges => keys.channel(TOPIC_STATUS),
+            Self::Work => keys.channel(TOPIC_WORK),
+            Self::Cancel => keys.channel(TOPIC_CANCEL),
+            Self::Deliveries(dispatcher) => keys.deliveries(dispatcher),
         }
     }
 }
@@ -125,10 +119,9 @@ impl Store {
         self.ping().await?;
         let (sender, receiver) = mpsc::channel(WAITING_NOTICES);
         let stop = CancellationToken::new();
-        let channels = topics.iter().map(|topic| topic.channel()).collect();
+        let channels = topics.iter().map(|topic| topic.channel(&self.inner.keys)).collect();
         let listener = Listener {
-            client: self.link.client().clone(),
-            timeout: self.config.timeout,
+            store: self.clone(),
             channels,
             outbox: Outbox { sender, waiting: VecDeque::new() },
         };
@@ -139,8 +132,7 @@ impl Store {
 }
 
 struct Listener {
-    client: redis::Client,
-    timeout: Duration,
+    store: Store,
     channels: Vec<String>,
     outbox: Outbox,
 }
@@ -172,14 +164,17 @@ impl Listener {
     }
 
     async fn try_listen(&mut self) -> Result<std::convert::Infallible, RedisError> {
-        let connecting = self.client.get_async_pubsub();
+        let inner = Arc::clone(&self.store.inner);
+        let connecting = inner.connection.client().get_async_pubsub();
         let (mut sink, mut messages) =
-            timeout(self.timeout, connecting).await.map_err(|_| silent())??.split();
-        timeout(self.timeout, sink.subscribe(&self.channels)).await.map_err(|_| silent())??;
+            timeout(inner.config.timeout, connecting).await.map_err(|_| silent())??.split();
+        timeout(inner.config.timeout, sink.subscribe(&self.channels))
+            .await
+            .map_err(|_| silent())??;
         self.outbox.collapse();
         loop {
             // A ping runs beside the messages, whose reading must never wait: they would pile up.
-            let patience = self.timeout;
+            let patience = inner.config.timeout;
             let mut ping_sink = sink.clone();
             let mut ping = pin!(async move {
                 sleep(PING_EVERY).await;
@@ -191,30 +186,32 @@ impl Listener {
                     let message = pin!(messages.next());
                     let room = pin!(self.outbox.room());
                     match select(select(ping.as_mut(), message), room).await {
-                        Either::Left((Either::Left((pong, _)), _)) => Event::Pong(pong),
-                        Either::Left((Either::Right((message, _)), _)) => Event::Message(message),
-                        Either::Right(_) => Event::Room,
+                        Either::Left((Either::Left((pong, _)), _)) => ListenEvent::Pong(pong),
+                        Either::Left((Either::Right((message, _)), _)) => {
+                            ListenEvent::Message(message)
+                        }
+                        Either::Right(_) => ListenEvent::Room,
                     }
                 };
                 match event {
-                    Event::Pong(pong) => {
+                    ListenEvent::Pong(pong) => {
                         pong?;
                         break;
                     }
-                    Event::Message(Some(message)) => {
-                        if let Some(notice) = read(&message) {
+                    ListenEvent::Message(Some(message)) => {
+                        if let Some(notice) = read(&message, &inner.keys) {
                             self.outbox.push(notice);
                         }
                     }
-                    Event::Message(None) => return Err(silent()),
-                    Event::Room => {}
+                    ListenEvent::Message(None) => return Err(silent()),
+                    ListenEvent::Room => {}
                 }
             }
         }
     }
 }
 
-enum Event {
+enum ListenEvent {
     Pong(Result<redis::Value, RedisError>),
     Message(Option<Msg>),
     Room,
@@ -259,93 +256,6 @@ impl Outbox {
             std::future::pending::<()>().await;
         }
     }
-}
-
-fn read(message: &Msg) -> Option<StoreEvent> {
-    let payload = message.get_payload_bytes();
-    match (message.get_channel_name(), payload) {
-        ("belljar:ended", ends) => read_ends(ends).map(StoreEvent::Ended),
-        ("belljar:moved", moved) => read_moved(moved),
-        ("belljar:work", b"delayed") => Some(StoreEvent::Delayed),
-        ("belljar:work", _) => Some(StoreEvent::Work),
-        ("belljar:cancel", bytes) => id(bytes).map(StoreEvent::Cancel),
-        // One that cannot be read is found by comparing: the store counts it as held.
-        (channel, tasks) if channel.starts_with(GIVEN) => {
-            Some(read_given(tasks).unwrap_or(StoreEvent::Connected))
-        }
-        _ => None,
-    }
-}
-
-fn id(bytes: &[u8]) -> Option<TaskId> {
-    std::str::from_utf8(bytes).ok()?.parse().ok()
-}
-
-/// Reads the message of `scripts/ending.lua`.
-fn read_ends(message: &[u8]) -> Option<Vec<EndedTask>> {
-    let line = message.iter().position(|&byte| byte == b'\n')?;
-    let expires_at = Some(Timestamp(number(&message[..line])?.checked_mul(1000)?));
-    let mut rest = &message[line + 1..];
-    let mut ends = Vec::with_capacity(rest.len() / ID_BYTES);
-    while !rest.is_empty() {
-        let (id_text, after) = rest.split_at_checked(ID_BYTES)?;
-        let (&letter, after) = after.split_first()?;
-        let colon = after.iter().position(|&byte| byte == b':')?;
-        let (length, after) = (&after[..colon], &after[colon + 1..]);
-        let (id, status) = (id(id_text)?, status_of(letter)?);
-        let result = if length.is_empty() {
-            rest = after;
-            None
-        } else {
-            let (result, after) = after.split_at_checked(usize::try_from(number(length)?).ok()?)?;
-            rest = after;
-            let result = Bytes::copy_from_slice(result);
-            // Failures are never told, so that whoever reads them also hears why.
-            Some(TaskResult { result, expires_at, ..TaskResult::of(status) })
-        };
-        ends.push(EndedTask { id, status, result });
-    }
-    Some(ends)
-}
-
-/// Reads the message that `scripts/shared.lua` describes.
-fn read_moved(message: &[u8]) -> Option<StoreEvent> {
-    let (letter, ids) = message.split_first()?;
-    let through: &[TaskStatus] = match letter {
-        b'Q' => &[TaskStatus::Queued],
-        b'R' => &[TaskStatus::Running],
-        b'G' => &[TaskStatus::Queued, TaskStatus::Running],
-        _ => return None,
-    };
-    let (ids, []) = ids.as_chunks::<ID_BYTES>() else { return None };
-    Some(StoreEvent::StatusChanged(
-        ids.iter().map(|bytes| id(bytes)).collect::<Option<_>>()?,
-        through,
-    ))
-}
-
-/// Reads the message of `scripts/submit.lua`.
-fn read_given(message: &[u8]) -> Option<StoreEvent> {
-    let (first, mut rest) = message.split_first()?;
-    let mut tasks = Vec::new();
-    while !rest.is_empty() {
-        let (id_text, after) = rest.split_at_checked(ID_BYTES)?;
-        let line = after.iter().position(|&byte| byte == b'\n')?;
-        let space = after.iter().position(|&byte| byte == b' ')?;
-        let length = |text: &[u8]| usize::try_from(number(text)?).ok();
-        let (card_bytes, args_bytes) =
-            (length(&after[..space])?, length(after.get(space + 1..line)?)?);
-        let (card, after) = after[line + 1..].split_at_checked(card_bytes)?;
-        let (args, after) = after.split_at_checked(args_bytes)?;
-        let id = id(id_text)?;
-        let (_, body) = Card::read(id, Bytes::copy_from_slice(card)).ok()?.accepted(id).ok()?;
-        let args = Bytes::copy_from_slice(args);
-        let task = TaskAttempt { task_id: id, attempt: Attempt(1) };
-        let invocation = Invocation { task, spec: body.spec, code: None, args };
-        tasks.push(ClaimedTask { invocation, deaths: 0 });
-        rest = after;
-    }
-    Some(StoreEvent::Delivered { tasks, is_last: *first == b'C' })
 }
 
 fn silent() -> RedisError {

@@ -8,15 +8,13 @@ use bytes::Bytes;
 use redis::Value;
 
 use crate::Store;
-use crate::card::{Attempts, Card};
 use crate::config::RECENT_TASKS;
 use crate::error::StoreError;
-use crate::large::result_key;
 use crate::record::{
     Page, TaskFilter, TaskRecord, TaskResult, TaskSummary, Timestamp, UnreadableRecord,
 };
 use crate::reply::{self, parse_id};
-use crate::script::{RECENT, RESULTS, TASK};
+use crate::task_record::{Attempts, StoredTask};
 
 /// How many tasks one script call looks up.
 const READ_AT_ONCE: usize = 1000;
@@ -24,7 +22,7 @@ const READ_AT_ONCE: usize = 1000;
 /// How many tasks one page looks at in search of those that its filter lets through.
 const SCANNED_AT_MOST: usize = 5000;
 
-/// How much of a card a list reads: the front of an ended card and the live card fit in it.
+/// How much of a record a list reads: the front of an ended record and the live record fit in it.
 const CARD_HEAD_BYTES: u64 = 512;
 
 impl Store {
@@ -48,7 +46,7 @@ impl Store {
     ) -> Result<Vec<Option<TaskResult>>, StoreError> {
         let mut results = Vec::with_capacity(ids.len());
         for part in ids.chunks(READ_AT_ONCE) {
-            let mut call = RESULTS.call(part.len(), 48 * part.len());
+            let mut call = self.inner.scripts.results.call(part.len(), 48 * part.len());
             for id in part {
                 call.arg(id.to_string());
             }
@@ -61,11 +59,11 @@ impl Store {
                 {
                     room = room.saturating_sub(large);
                     places.push(results.len());
-                    keys.push(result_key(*id));
+                    keys.push(self.inner.keys.result_blob(*id));
                 }
                 results.push(read.map(|(result, _)| result));
             }
-            for (place, result) in zip(places, self.get_large("results", keys).await?) {
+            for (place, result) in zip(places, self.get_blobs("results", keys).await?) {
                 match (result, &mut results[place]) {
                     (Some(result), Some(known)) => {
                         known.result = result;
@@ -84,16 +82,16 @@ impl Store {
     /// # Errors
     /// Redis cannot be had.
     pub async fn task(&self, id: TaskId) -> Result<Option<TaskRecord>, StoreError> {
-        let (card, state): (Option<Bytes>, Option<Bytes>) =
-            TASK.call(1, 36).arg(id.to_string()).run(self).await?;
-        let Some(card) = card else { return Ok(None) };
-        let card = Card::read(id, card)?;
-        let (accepted_at, body) = card.accepted(id)?;
-        let state = if card.end.is_some() { card.state() } else { state.unwrap_or_default() };
+        let (record, state): (Option<Bytes>, Option<Bytes>) =
+            self.inner.scripts.task.call(1, 36).arg(id.to_string()).run(self).await?;
+        let Some(record) = record else { return Ok(None) };
+        let record = StoredTask::read(id, record)?;
+        let (accepted_at, body) = record.accepted(id)?;
+        let state = if record.end.is_some() { record.state() } else { state.unwrap_or_default() };
         let attempts = Attempts::read(id, &state)?;
-        let end = card.end.as_ref();
-        let (worker, outcome) = card.ending(id)?.unzip();
-        let status = status(&card, attempts.open);
+        let end = record.end.as_ref();
+        let (worker, outcome) = record.outcome(id)?.unzip();
+        let status = status(&record, attempts.open);
         let was_opened = attempts.open || end.is_some();
         Ok(Some(TaskRecord {
             id,
@@ -109,9 +107,9 @@ impl Store {
             dispatcher: attempts.dispatcher.filter(|_| was_opened),
             worker: worker.flatten(),
             outcome,
-            failures: attempts.losses,
+            failures: attempts.failures,
             args_bytes: body.args_bytes,
-            result_bytes: card.result_bytes(),
+            result_bytes: record.result_bytes(),
         }))
     }
 
@@ -130,7 +128,7 @@ impl Store {
         let mut scanned = 0;
         while page.items.len() < limit && scanned < SCANNED_AT_MOST {
             let wanted = (limit - page.items.len()).clamp(1, READ_AT_ONCE);
-            let mut call = RECENT.call(3, 32);
+            let mut call = self.inner.scripts.recent.call(3, 32);
             call.arg(page.next.as_deref().unwrap_or_default());
             call.number(wanted as u64).number(CARD_HEAD_BYTES);
             let mut rows = call.run::<Vec<Value>>(self).await?.into_iter();
@@ -190,15 +188,16 @@ fn task_result(id: TaskId, answer: Bytes) -> Result<(TaskResult, usize), StoreEr
     if let Some(status) = unfinished {
         return Ok((TaskResult::of(status), 0));
     }
-    let card = Card::read(id, answer)?;
-    let status = status(&card, false);
-    // Read of failed tasks only: most have not failed, and this takes their ending apart.
-    let ending = if status == TaskStatus::Failed { card.ending(id)? } else { None };
-    let large = card.large_result().map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    let record = StoredTask::read(id, answer)?;
+    let status = status(&record, false);
+    // Read of failed tasks only: most have not failed, and this takes their outcome apart.
+    let outcome = if status == TaskStatus::Failed { record.outcome(id)? } else { None };
+    let large =
+        record.result_blob().map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     let result = TaskResult {
-        result: card.result(),
-        failure: ending.and_then(|(_, outcome)| Some(outcome.verdict.failure()?.kind)),
-        expires_at: card.end.as_ref().map(|end| end.expires_at),
+        result: record.result(),
+        failure: outcome.and_then(|(_, outcome)| Some(outcome.verdict.failure()?.kind)),
+        expires_at: record.end.as_ref().map(|end| end.expires_at),
         is_unread: large > 0,
         ..TaskResult::of(status)
     };
@@ -206,20 +205,20 @@ fn task_result(id: TaskId, answer: Bytes) -> Result<(TaskResult, usize), StoreEr
 }
 
 fn summary(id: TaskId, head: Bytes, open: bool) -> Result<TaskSummary, StoreError> {
-    let card = Card::read(id, head)?;
-    let (accepted_at, body) = card.accepted(id)?;
+    let record = StoredTask::read(id, head)?;
+    let (accepted_at, body) = record.accepted(id)?;
     Ok(TaskSummary {
         id,
         function_id: body.spec.function_id,
-        status: status(&card, open),
+        status: status(&record, open),
         class: body.spec.class,
         priority: body.spec.priority,
         accepted_at,
     })
 }
 
-fn status(card: &Card, open: bool) -> TaskStatus {
-    match &card.end {
+fn status(record: &StoredTask, open: bool) -> TaskStatus {
+    match &record.end {
         Some(end) => end.status,
         None if open => TaskStatus::Running,
         None => TaskStatus::Queued,

@@ -1,23 +1,29 @@
 //! The scripts, one file each in `scripts/`, and how they are called.
 
-use std::sync::LazyLock;
-
 use redis::{Cmd, FromRedisValue, Script};
 
 use crate::Store;
 use crate::connection::{QueryError, Repeat, to_store_error};
 use crate::error::StoreError;
+use crate::keys::Keys;
+use crate::layout;
 
-/// What stands in front of every script.
+/// Stands in front of every script.
 const SHARED: &str = include_str!("scripts/shared.lua");
 
-/// What stands, after that, in front of the scripts that end attempts.
-const ENDING: &str = include_str!("scripts/ending.lua");
+/// Stands, after that, in front of the scripts that end attempts.
+const FINALIZE: &str = include_str!("scripts/finalize.lua");
+
+/// Stands, after the shared part, in front of the script that accepts tasks.
+const SUBMIT_PARTS: &str =
+    concat!(include_str!("scripts/deduplicate.lua"), include_str!("scripts/direct_dispatch.lua"));
 
 /// What the server may let a script do.
 #[derive(Clone, Copy)]
-enum Kind {
-    /// Brings new data: refused when the server's memory is full.
+enum ScriptKind {
+    /// Registers a function: refused when the server's memory is full.
+    Registers,
+    /// Accepts tasks: refused when the server's memory is full.
     Accepts,
     /// Hands out what was accepted: goes on when memory is full, since it leads to what frees it.
     Opens,
@@ -28,40 +34,43 @@ enum Kind {
 }
 
 /// A script and its name for errors.
-pub(crate) struct Named {
+pub(crate) struct NamedScript {
     what: &'static str,
     script: Script,
     repeat: Repeat,
-    kind: Kind,
+    kind: ScriptKind,
 }
 
-impl Named {
-    fn new(what: &'static str, kind: Kind, repeat: Repeat, body: &str) -> Self {
-        let (flags, ending) = match kind {
-            Kind::Accepts => ("", ""),
-            Kind::Opens => (" flags=allow-oom", ""),
-            Kind::Ends => (" flags=allow-oom", ENDING),
-            Kind::Reads => (" flags=no-writes", ""),
+impl NamedScript {
+    fn new(what: &'static str, kind: ScriptKind, repeat: Repeat, body: &str, keys: &Keys) -> Self {
+        let (flags, part) = match kind {
+            ScriptKind::Registers => ("", ""),
+            ScriptKind::Accepts => ("", SUBMIT_PARTS),
+            ScriptKind::Opens => (" flags=allow-oom", ""),
+            ScriptKind::Ends => (" flags=allow-oom", FINALIZE),
+            ScriptKind::Reads => (" flags=no-writes", ""),
         };
-        let script = Script::new(&format!("#!lua{flags}\n{SHARED}\n{ending}\n{body}"));
+        let code = format!("{SHARED}\n{part}\n{body}");
+        let (keys, layout) = (keys.lua(&code), layout::lua(&code));
+        let script = Script::new(&format!("#!lua{flags}\n{keys}{layout}{code}"));
         Self { what, script, repeat, kind }
     }
 
     /// Begins a call with room for `args` arguments of `bytes` in all.
-    pub(crate) fn call(&'static self, args: usize, bytes: usize) -> Call {
+    pub(crate) fn call(&self, args: usize, bytes: usize) -> ScriptCall<'_> {
         let mut command = Cmd::with_capacity(args + 3, bytes + 64);
         command.arg("EVALSHA").arg(self.script.get_hash()).arg(0);
-        Call { named: self, command }
+        ScriptCall { named: self, command }
     }
 }
 
 /// A call of a script in the making.
-pub(crate) struct Call {
-    named: &'static Named,
+pub(crate) struct ScriptCall<'a> {
+    named: &'a NamedScript,
     command: Cmd,
 }
 
-impl Call {
+impl ScriptCall<'_> {
     /// Appends an argument.
     pub(crate) fn arg(&mut self, value: impl AsRef<[u8]>) -> &mut Self {
         self.command.arg(value.as_ref());
@@ -76,10 +85,10 @@ impl Call {
 
     /// Runs the script and reads its answer.
     pub(crate) async fn run<T: FromRedisValue>(&self, store: &Store) -> Result<T, StoreError> {
-        let Named { what, script, repeat, kind } = self.named;
-        let answer = store.link.query(&self.command, Some(script), *repeat).await;
+        let NamedScript { what, script, repeat, kind } = self.named;
+        let answer = store.inner.connection.query(&self.command, Some(script), *repeat).await;
         let value = answer.map_err(|QueryError { error, may_have_run }| match kind {
-            Kind::Reads => to_store_error(what, error),
+            ScriptKind::Reads => to_store_error(what, error),
             _ if may_have_run => StoreError::Unanswered(error),
             _ => to_store_error(what, error),
         })?;
@@ -88,29 +97,43 @@ impl Call {
 }
 
 macro_rules! scripts {
-    ($($name:ident = $file:literal, $kind:ident, $repeat:ident;)*) => {
-        $(pub(crate) static $name: LazyLock<Named> = LazyLock::new(|| {
-            let body = include_str!(concat!("scripts/", $file, ".lua"));
-            Named::new($file, Kind::$kind, Repeat::$repeat, body)
-        });)*
+    ($($name:ident: $kind:ident, $repeat:ident;)*) => {
+        /// Every script, written for the keys of one deployment.
+        pub(crate) struct Scripts {
+            $(pub(crate) $name: NamedScript,)*
+        }
+
+        impl Scripts {
+            pub(crate) fn new(keys: &Keys) -> Self {
+                Self {
+                    $($name: NamedScript::new(
+                        stringify!($name),
+                        ScriptKind::$kind,
+                        Repeat::$repeat,
+                        include_str!(concat!("scripts/", stringify!($name), ".lua")),
+                        keys,
+                    ),)*
+                }
+            }
+        }
     };
 }
 
 scripts! {
-    AUDIT = "audit", Reads, Safe;
-    BEAT = "beat", Ends, Safe;
-    CANCEL = "cancel", Ends, Safe;
-    // A lost answer leaves attempts open that `held` finds; a second run would open as many again.
-    CLAIM = "claim", Opens, Unsafe;
-    FINISH = "finish", Ends, Safe;
-    HELD = "held", Reads, Safe;
-    OFFERS = "offers", Reads, Safe;
-    QUEUES = "queues", Reads, Safe;
-    RECENT = "recent", Reads, Safe;
-    REGISTER = "register", Accepts, Safe;
-    REQUEUE = "requeue", Ends, Safe;
-    RESULTS = "results", Reads, Safe;
-    RETIRE = "retire", Ends, Safe;
-    SUBMIT = "submit", Accepts, Safe;
-    TASK = "task", Reads, Safe;
+    audit: Reads, Safe;
+    cancel: Ends, Safe;
+    capabilities: Reads, Safe;
+    // A lost answer leaves attempts open that `leased` finds; a second run would open as many again.
+    claim: Opens, Unsafe;
+    complete: Ends, Safe;
+    heartbeat: Ends, Safe;
+    leased: Reads, Safe;
+    queues: Reads, Safe;
+    recent: Reads, Safe;
+    register: Registers, Safe;
+    requeue: Ends, Safe;
+    results: Reads, Safe;
+    retire: Ends, Safe;
+    submit: Accepts, Safe;
+    task: Reads, Safe;
 }

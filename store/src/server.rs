@@ -14,9 +14,9 @@ pub(crate) async fn check(store: &Store) -> Result<(), StoreError> {
     let info: InfoDict = store
         .ask("INFO", &redis::cmd("INFO"))
         .await
-        .map_err(|error| connect_error(&store.config.url, error))?;
+        .map_err(|error| connect_error(&store.inner.config.url, error))?;
     let unsuitable =
-        |why: String| StoreError::Unsuitable { url: shown_url(&store.config.url), why };
+        |why: String| StoreError::Unsuitable { url: shown_url(&store.inner.config.url), why };
 
     let version: String = info.get("redis_version").unwrap_or_default();
     let mut numbers = version.split('.').map(|number| number.parse::<u64>().unwrap_or(0));

@@ -6,13 +6,12 @@ use belljar_core::id::TaskId;
 use belljar_core::task::TaskStatus;
 use redis::Value;
 
-use crate::card;
+use crate::blob::is_blob;
 use crate::config::{IDEMPOTENCY_TTL, RECENT_TASKS};
 use crate::error::StoreError;
-use crate::large::{args_key, is_large};
 use crate::record::{CancelOutcome, NewTask};
 use crate::reply::{parse_id, unexpected};
-use crate::script::{CANCEL, SUBMIT};
+use crate::task_record;
 use crate::{Store, reply};
 
 impl Store {
@@ -30,36 +29,44 @@ impl Store {
         let mut groups: Vec<(String, u64)> = Vec::new();
         let mut parts = Vec::with_capacity(tasks.len());
         for task in &tasks {
-            let group = (task.spec.class.to_string(), card::lane(task.spec.priority));
+            let group =
+                (task.spec.class.to_string(), task_record::priority_number(task.spec.priority));
             let place = groups.iter().position(|known| *known == group).unwrap_or_else(|| {
                 groups.push(group);
                 groups.len() - 1
             });
-            parts.push((card::body(task), place + 1, extra(task)));
+            parts.push((task_record::encode(task), place + 1, extra(task)));
         }
         let bytes: usize =
             tasks.iter().zip(&parts).map(|(task, part)| 80 + task.args.len() + part.0.len()).sum();
-        let mut call = SUBMIT.call(4 + 2 * groups.len() + 5 * tasks.len(), bytes);
-        call.number(self.config.max_queued)
+        let mut call =
+            self.inner.scripts.submit.call(4 + 2 * groups.len() + 5 * tasks.len(), bytes);
+        call.number(self.inner.config.max_queued)
             .number(RECENT_TASKS as u64)
             .number(IDEMPOTENCY_TTL.as_secs())
             .number(groups.len() as u64);
         for (class, lane) in groups {
             call.arg(class).number(lane);
         }
-        for (task, (card, group, extra)) in tasks.iter().zip(parts) {
-            let args: &[u8] = if is_large(&task.args) { &[] } else { &task.args };
-            call.arg(task.id.to_string()).arg(card).arg(args);
+        for (task, (record, group, extra)) in tasks.iter().zip(parts) {
+            let args: &[u8] = if is_blob(&task.args) { &[] } else { &task.args };
+            call.arg(task.id.to_string()).arg(record).arg(args);
             call.number(group as u64).arg(extra);
         }
-        let large = || tasks.iter().filter(|task| is_large(&task.args));
-        self.put_large("submit", large().map(|task| (args_key(task.id), &task.args))).await?;
+        let large = || tasks.iter().filter(|task| is_blob(&task.args));
+        self.put_blobs(
+            "submit",
+            large().map(|task| (self.inner.keys.args_blob(task.id), &task.args)),
+        )
+        .await?;
         let ids = tasks.iter().map(|task| task.id).collect();
         let answer = self.read_submission(ids, call.run(self).await?);
         // What was refused, or accepted before under another id, would fill the memory for a while.
         let taken = answer.as_ref().map_or(&[][..], Vec::as_slice);
-        let left = large().filter(|task| !taken.contains(&task.id)).map(|task| args_key(task.id));
-        self.drop_large("submit", left.collect()).await;
+        let left = large()
+            .filter(|task| !taken.contains(&task.id))
+            .map(|task| self.inner.keys.args_blob(task.id));
+        self.drop_blobs("submit", left.collect()).await;
         answer
     }
 
@@ -87,7 +94,7 @@ impl Store {
             }
             _ => {
                 let queued = reply::next(&mut answer, "submit")?;
-                Err(StoreError::QueueFull { queued, limit: self.config.max_queued })
+                Err(StoreError::QueueFull { queued, limit: self.inner.config.max_queued })
             }
         }
     }
@@ -98,8 +105,8 @@ impl Store {
     /// # Errors
     /// Redis cannot be had.
     pub async fn cancel(&self, id: TaskId) -> Result<Option<CancelOutcome>, StoreError> {
-        let mut call = CANCEL.call(3, 200);
-        call.arg(id.to_string()).number(self.result_ttl_ms()).arg(&*self.cancelled_ending);
+        let mut call = self.inner.scripts.cancel.call(3, 200);
+        call.arg(id.to_string()).number(self.result_ttl_ms()).arg(&*self.inner.cancelled_outcome);
         let answer: Option<String> = call.run(self).await?;
         Ok(match answer.as_deref() {
             None => None,

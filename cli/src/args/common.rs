@@ -69,8 +69,12 @@ pub(crate) struct RetentionArgs {
     #[arg(long, env = "BELLJAR_RESULT_TTL", value_name = "SECONDS", default_value_t = 86_400, value_parser = positive::<u64>)]
     pub(crate) result_ttl: u64,
     /// Number of waiting tasks from which on submissions are refused.
-    #[arg(long, env = "BELLJAR_MAX_QUEUED", value_name = "TASKS", default_value_t = 2_000_000, value_parser = positive::<u64>)]
+    #[arg(long, env = "BELLJAR_MAX_QUEUED", value_name = "TASKS", default_value_t = belljar_store::MAX_QUEUED, value_parser = positive::<u64>)]
     pub(crate) max_queued: u64,
+    /// What the names of all keys and channels in Redis begin with. Deployments with different prefixes
+    /// share nothing.
+    #[arg(long, env = "BELLJAR_REDIS_PREFIX", value_name = "PREFIX", default_value = belljar_store::PREFIX)]
+    pub(crate) redis_prefix: String,
 }
 
 impl RetentionArgs {
@@ -78,6 +82,7 @@ impl RetentionArgs {
         StoreConfig {
             result_ttl: Duration::from_secs(self.result_ttl),
             max_queued: self.max_queued,
+            prefix: self.redis_prefix.clone(),
             ..StoreConfig::new(url.to_owned())
         }
     }

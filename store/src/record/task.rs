@@ -86,7 +86,7 @@ pub struct TaskResult {
     pub failure: Option<FailureKind>,
     /// When a terminal task's record will be forgotten.
     pub expires_at: Option<Timestamp>,
-    /// Whether there is a result that was not read, for want of room.
+    /// Whether there is a result that was not read, for demand of room.
     pub is_unread: bool,
 }
 
@@ -144,7 +144,7 @@ pub struct TaskSummary {
     pub function_id: FunctionId,
     /// Where it stands.
     pub status: TaskStatus,
-    /// What a slot must offer.
+    /// What a slot must capabilities.
     pub class: TaskClass,
     /// Which tasks of the class go first.
     pub priority: Priority,

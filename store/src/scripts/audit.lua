@@ -5,12 +5,12 @@
 local answer = redis.call('HMGET', COUNTS,
   'accepted', 'queued', 'delayed', 'running', 'completed', 'failed', 'cancelled')
 for i = 1, 7 do answer[i] = tonumber(answer[i] or 0) end
-local queued, held = 0, 0
+local queued, leased = 0, 0
 for _, class in ipairs(redis.call('SMEMBERS', CLASSES)) do
   queued = queued + redis.call('ZCARD', QUEUE .. class)
 end
 for _, dispatcher in ipairs(redis.call('ZRANGE', DISPATCHERS, 0, -1)) do
-  held = held + redis.call('SCARD', HELD .. dispatcher)
+  leased = leased + redis.call('SCARD', LEASES .. dispatcher)
 end
-answer[8], answer[9], answer[10] = queued, redis.call('ZCARD', DELAYED), held
+answer[8], answer[9], answer[10] = queued, redis.call('ZCARD', DELAYED), leased
 return answer

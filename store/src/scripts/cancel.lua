@@ -1,12 +1,12 @@
 -- Cancels a task.
 --
--- ARGV: task id; lifetime of results in ms; the ending of cancelled tasks.
+-- ARGV: task id; lifetime of results in ms; the outcome of cancelled tasks.
 -- Returns: nil for an unknown id; 'cancelled'; 'stopping' for one that runs; else the letter of the
 -- status in which it had ended.
 local id = ARGV[1]
-local card = redis.call('GET', TASK .. id)
-if not card then return nil end
-local letter = string.sub(card, 1, 1)
+local record = redis.call('GET', TASK .. id)
+if not record then return nil end
+local letter = string.sub(record, 1, 1)
 if letter ~= 'L' then return letter end
 
 local state = redis.call('HGET', ATTEMPTS, id)
@@ -18,13 +18,13 @@ if state and string.sub(state, 1, 1) ~= 'Q' then
 end
 
 local us, ms = clock()
-local ends = open_end(us, ms, ARGV[2])
+local ends = begin_ends(us, ms, ARGV[2])
 if redis.call('ZREM', DELAYED, id) == 1 then
   ends.counts.delayed = -1
 else
-  local class = string.match(card, '^L%d+[ +](%S+) ')
+  local class = string.match(record, '^L%d+[ +](%S+) ')
   if redis.call('ZREM', QUEUE .. class, id) == 1 then ends.counts.queued = -1 end
 end
-seal(ends, id, 'X', card, state or '', ARGV[3], '')
+finalize(ends, id, 'X', record, state or '', ARGV[3], '')
 publish_ended(ends)
 return 'cancelled'

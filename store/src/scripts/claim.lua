@@ -3,14 +3,14 @@
 -- ARGV: dispatcher; most due tasks to queue first; for each want its count, its number of classes and
 -- the classes. A want that stays short is remembered: the dispatcher hears of the next task of these
 -- classes, or is handed it.
--- Returns for each task: id, attempt, deaths, card, arguments.
+-- Returns for each task: id, attempt, deaths, record, arguments.
 local dispatcher = ARGV[1]
 local us, ms = clock()
 redis.call('ZADD', DISPATCHERS, 'NX', ms, dispatcher)
 queue_due(ms, ARGV[2])
 
 local first_state = 'R' .. dispatcher .. us .. ' 1 0 0'
-local claimed, states, held, dropped, short = {}, {}, {}, 0, ''
+local claimed, states, leased, dropped, short = {}, {}, {}, 0, ''
 
 -- Opens attempts at up to `most` tasks of a class; returns how many.
 local function open(class, most)
@@ -19,22 +19,22 @@ local function open(class, most)
   redis.call('ZREMRANGEBYRANK', QUEUE .. class, 0, #ids - 1)
   local old_states = read_all('HMGET', ATTEMPTS, ids)
   local args = read_all('HMGET', ARGS, ids)
-  local cards = cards_of(ids)
+  local records = records_of(ids)
   local opened = 0
   for i, id in ipairs(ids) do
-    local card, old = cards[i], old_states[i]
-    if card and string.sub(card, 1, 1) == 'L' then
+    local record, old = records[i], old_states[i]
+    if record and string.sub(record, 1, 1) == 'L' then
       local attempt, deaths, state = 1, 0, first_state
       if old then
-        local number, uncounted, dead, losses = string.match(old, '^ (%d+) (%d+) (%d+)(.*)$', FENCE_AT)
+        local number, unstarted, dead, failures = string.match(old, '^ (%d+) (%d+) (%d+)(.*)$', FENCE_AT)
         attempt, deaths = number + 1, tonumber(dead)
-        state = 'R' .. dispatcher .. us .. ' ' .. attempt .. ' ' .. uncounted .. ' ' .. dead .. losses
+        state = 'R' .. dispatcher .. us .. ' ' .. attempt .. ' ' .. unstarted .. ' ' .. dead .. failures
       end
       local n, at = #states, #claimed
       states[n + 1], states[n + 2] = id, state
-      held[#held + 1] = id
+      leased[#leased + 1] = id
       claimed[at + 1], claimed[at + 2], claimed[at + 3] = id, attempt, deaths
-      claimed[at + 4], claimed[at + 5] = card, args[i] or ''
+      claimed[at + 4], claimed[at + 5] = record, args[i] or ''
       opened = opened + 1
     else
       -- The record was removed by hand: nothing is left to run.
@@ -60,12 +60,12 @@ while at <= #ARGV do
   at = at + 2 + classes
 end
 if short ~= '' then
-  redis.call('HSET', WANTS, dispatcher, short)
+  redis.call('HSET', DEMAND, dispatcher, short)
 else
-  redis.call('HDEL', WANTS, dispatcher)
+  redis.call('HDEL', DEMAND, dispatcher)
 end
 write_all('HSET', ATTEMPTS, states)
-write_all('SADD', HELD .. dispatcher, held)
-count({ queued = -#held - dropped, running = #held })
-if #held > 0 then redis.call('PUBLISH', TOPIC_MOVED, 'R' .. table.concat(held)) end
+write_all('SADD', LEASES .. dispatcher, leased)
+count({ queued = -#leased - dropped, running = #leased })
+if #leased > 0 then redis.call('PUBLISH', TOPIC_STATUS, 'R' .. table.concat(leased)) end
 return claimed

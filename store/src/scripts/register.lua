@@ -4,12 +4,12 @@
 -- Returns the record with the time of registration in front, 16 digits; times differ, so that lists
 -- have an order.
 local id = ARGV[1]
-local known = redis.call('GET', 'belljar:function:' .. id)
+local known = redis.call('GET', FUNCTION .. id)
 if known then return known end
 local us = clock()
-local last = redis.call('ZRANGE', 'belljar:functions', -1, -1, 'WITHSCORES')[2]
+local last = redis.call('ZRANGE', FUNCTIONS, -1, -1, 'WITHSCORES')[2]
 if last and tonumber(last) >= tonumber(us) then us = string.format('%.0f', last + 1) end
-redis.call('SETNX', 'belljar:code:' .. ARGV[3], ARGV[4])
-redis.call('SET', 'belljar:function:' .. id, us .. ARGV[2])
-redis.call('ZADD', 'belljar:functions', us, id)
+redis.call('SETNX', CODE .. ARGV[3], ARGV[4])
+redis.call('SET', FUNCTION .. id, us .. ARGV[2])
+redis.call('ZADD', FUNCTIONS, us, id)
 return us .. ARGV[2]

@@ -1,11 +1,11 @@
 -- Where tasks stand.
 --
--- ARGV: task ids. Returns for each: nil for an unknown id, Q, R, or the card of one that has ended.
-local answers = cards_of(ARGV)
+-- ARGV: task ids. Returns for each: nil for an unknown id, Q, R, or the record of one that has ended.
+local answers = records_of(ARGV)
 local states = read_all('HMGET', ATTEMPTS, ARGV)
 for i = 1, #ARGV do
-  local card, state = answers[i], states[i]
-  if card and string.sub(card, 1, 1) == 'L' then
+  local record, state = answers[i], states[i]
+  if record and string.sub(record, 1, 1) == 'L' then
     answers[i] = state and string.sub(state, 1, 1) ~= 'Q' and 'R' or 'Q'
   end
 end

@@ -1,46 +1,13 @@
--- Stands in front of every other script: the keys, and what many scripts do.
---
--- A task is one string, its card. While it lives: `L<accepted us> <class> <lane>\n<body>`. Once it
--- has ended: `<C|F|X><finished us> <expires ms> <#card> <#state> <#ending>\n` and the live card, the
--- state, the ending and the result. Its arguments and its state stand in two hashes while it lives.
--- Large arguments and results are keys of their own, which scripts never read (`large.rs` says why): a
--- `+` instead of the first blank of a live card says so of the arguments, ` <#result>` at the end of the
--- first line of an ended one of the result.
--- The state exists from the first attempt on:
--- `<R|X|Q><dispatcher><started us> <attempt> <uncounted> <deaths>` and a \30 before each loss, where
--- R runs, X runs and shall be stopped, Q waits for another attempt.
+-- Stands in front of every script, after the names of keys and the constants of the layout that it
+-- uses: `keys.rs` and `layout.rs` define these and say what they mean.
 --
 -- Hashes and whole-list commands instead of one key for each thing: a command costs more than the
 -- entry it writes, so a batch is few commands with many entries. `examples/cost.rs` measures it.
-local TASK = 'belljar:task:'             -- + task id: its card
-local ARGS = 'belljar:args'              -- hash: task id -> pickled arguments
-local LARGE_ARGS = 'belljar:args:'       -- + task id: pickled arguments that are large
-local LARGE_RESULT = 'belljar:result:'   -- + task id: a result that is large; + ':' and an attempt: unpublished
-local ATTEMPTS = 'belljar:attempts'      -- hash: task id -> state
-local QUEUE = 'belljar:queue:'           -- + class: sorted set of task ids by lane, then sequence
-local DELAYED = 'belljar:delayed'        -- sorted set of task ids by due time in ms
-local CLASSES = 'belljar:classes'        -- set of the classes that have a queue
-local WANTS = 'belljar:wants'            -- hash: dispatcher -> what it waits for: `<count> <class>... ;`...
-local COUNTS = 'belljar:counts'          -- hash of the conservation counters, and the sequence
-local RECENT = 'belljar:recent'          -- list of the newest accepted task ids
-local KEY = 'belljar:key:'               -- + idempotency key: task id and hash of the body
-local DISPATCHERS = 'belljar:dispatchers' -- sorted set of dispatchers by last beat in ms
-local WATCHING = 'belljar:watching'      -- hash: dispatcher -> since when it has beaten without a gap
-local OFFERS = 'belljar:offers'          -- hash: dispatcher -> its classes and workers
-local HELD = 'belljar:held:'             -- + dispatcher: set of the task ids that it holds
-local TOPIC_ENDED, TOPIC_WORK, TOPIC_CANCEL = 'belljar:ended', 'belljar:work', 'belljar:cancel'
-local TOPIC_GIVEN = 'belljar:given:'     -- + dispatcher
--- What tasks went through that have not ended, for those who watch: Q queued, R running, G both, and their ids.
--- Where nobody does, it costs a microsecond.
-local TOPIC_MOVED = 'belljar:moved'
 
-local LANE_WIDTH = 1e13 -- sequence numbers of one lane; lane * width prints exactly below 1e14
-local RETRY_LANE = 0
-local FENCE_AT = 54     -- where ` <attempt> ` stands in a state
+local PRIORITY_WIDTH = 1e13 -- sequence numbers of one priority; priority * width prints exactly below 1e14
 local CHUNK = 4000      -- most values that one command gets: Lua's stack ends at 8,000
-local MOST_STATE_BYTES = 65536
-local IS_MISSING = 'TRYAGAIN a large value has not been written'
-local LARGE_AT, PLUS = 18, 43 -- where a live card says that its arguments are large, and how
+local MAX_STATE_BYTES = 65536
+local IS_MISSING = 'TRYAGAIN a blob has not been written'
 
 -- The time in microseconds, as text, and in milliseconds, as a number.
 local function clock()
@@ -81,7 +48,7 @@ local function read_all(command, key, items)
   return answers
 end
 
-local function cards_of(ids)
+local function records_of(ids)
   local keys = {}
   for i, id in ipairs(ids) do keys[i] = TASK .. id end
   return read_all('MGET', nil, keys)
@@ -104,19 +71,19 @@ local function count(changes)
 end
 
 -- Queues ids: `queues` maps a class to scores and ids in turn. Wakes the dispatchers that wait for them;
--- `wants` is all of WANTS, where the caller has read it.
-local function enqueue(queues, wants)
+-- `demand` is all of DEMAND, where the caller has read it.
+local function enqueue(queues, demand)
   local woken = {}
-  wants = wants or redis.call('HGETALL', WANTS)
+  demand = demand or redis.call('HGETALL', DEMAND)
   for class, items in pairs(queues) do
     write_all('ZADD', QUEUE .. class, items)
     redis.call('SADD', CLASSES, class)
-    for i = 1, #wants, 2 do
-      if string.find(wants[i + 1], ' ' .. class .. ' ', 1, true) then woken[#woken + 1] = wants[i] end
+    for i = 1, #demand, 2 do
+      if string.find(demand[i + 1], ' ' .. class .. ' ', 1, true) then woken[#woken + 1] = demand[i] end
     end
   end
   if #woken > 0 then
-    redis.call('HDEL', WANTS, unpack(woken))
+    redis.call('HDEL', DEMAND, unpack(woken))
     redis.call('PUBLISH', TOPIC_WORK, 'work')
   end
 end
@@ -127,13 +94,13 @@ local function queue_due(ms, most)
   if #ids == 0 then return end
   local last = redis.call('HINCRBY', COUNTS, 'sequence', #ids)
   local queues, moved = {}, 0
-  local cards = cards_of(ids)
+  local records = records_of(ids)
   for i = 1, #ids do
-    local card = cards[i]
-    local class, lane = string.match(card or '', '^L%d+[ +](%S+) (%d)\n')
+    local record = records[i]
+    local class, priority = string.match(record or '', '^L%d+[ +](%S+) (%d)\n')
     if class then
       local items = list_in(queues, class)
-      items[#items + 1] = lane * LANE_WIDTH + last - #ids + i .. ''
+      items[#items + 1] = priority * PRIORITY_WIDTH + last - #ids + i .. ''
       items[#items + 1] = ids[i]
       moved = moved + 1
     end

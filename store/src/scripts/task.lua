@@ -1,4 +1,4 @@
--- One task: its card and its state, each nil where there is none.
+-- One task: its record and its state, each nil where there is none.
 --
 -- ARGV: task id.
 return { redis.call('GET', TASK .. ARGV[1]), redis.call('HGET', ATTEMPTS, ARGV[1]) }

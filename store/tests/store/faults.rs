@@ -23,7 +23,7 @@ async fn flushed_scripts_are_loaded_again() {
     let dispatcher = DispatcherId::random();
     for _ in 0..3 {
         redis.command::<()>(&["SCRIPT", "FLUSH"]).await;
-        let id = submit_one(&store).await;
+        submit_one(&store).await;
         redis.command::<()>(&["SCRIPT", "FLUSH"]).await;
         let task = claim_one(&store, dispatcher).await;
         redis.command::<()>(&["SCRIPT", "FLUSH"]).await;

@@ -45,7 +45,7 @@ async fn equal_code_is_stored_once() {
     for name in ["one", "two"] {
         store.put_function(function(name, &code), code.clone()).await.expect("stored");
     }
-    let keys: Vec<String> = redis.command(&["KEYS", "belljar:code:*"]).await;
+    let keys: Vec<String> = redis.command(&["KEYS", "{belljar}:code:*"]).await;
     assert_eq!(keys.len(), 1);
 }
 

@@ -73,8 +73,8 @@ impl Redis {
     /// Makes `dead` look silent for long, and `judge` alive all that time.
     pub(crate) async fn age(&self, dead: DispatcherId, judge: DispatcherId) {
         let [dead, judge] = [dead.to_string(), judge.to_string()];
-        self.command::<()>(&["ZADD", "belljar:dispatchers", "1", &dead]).await;
-        self.command::<()>(&["HSET", "belljar:watching", &judge, "1"]).await;
+        self.command::<()>(&["ZADD", "{belljar}:dispatchers", "1", &dead]).await;
+        self.command::<()>(&["HSET", "{belljar}:alive_since", &judge, "1"]).await;
     }
 }
 

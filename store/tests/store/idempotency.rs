@@ -40,8 +40,8 @@ async fn another_body_under_a_key_is_a_conflict_and_nothing_is_written() {
     let StoreError::IdempotencyConflict { key, task_id } = refused else { panic!("{refused:?}") };
     assert_eq!((key.as_str(), task_id), ("key", first));
     assert_eq!(audit(&store).await.counts.accepted, 1);
-    let keys: Vec<String> = redis.command(&["KEYS", "belljar:key:*"]).await;
-    assert_eq!(keys, ["belljar:key:key"]);
+    let keys: Vec<String> = redis.command(&["KEYS", "{belljar}:idempotency:*"]).await;
+    assert_eq!(keys, ["{belljar}:idempotency:key"]);
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_key_whose_task_was_forgotten_is_free_again() {
     let id = store.submit(vec![keyed("key", b"body")]).await.expect("accepted")[0];
     let claimed = claim_one(&store, DispatcherId::random()).await;
     store.complete(NOBODY, 0, &[completed(claimed.task(), b"v")]).await.expect("said");
-    redis.command::<()>(&["DEL", &format!("belljar:task:{id}")]).await;
+    redis.command::<()>(&["DEL", &format!("{{belljar}}:task:{id}")]).await;
     let again = store.submit(vec![keyed("key", b"other")]).await.expect("accepted");
     assert_ne!(again[0], id, "an answer with an unknown id would help nobody");
 }

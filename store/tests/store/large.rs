@@ -25,8 +25,8 @@ async fn submit(store: &Store, task: NewTask) -> TaskId {
 
 /// What stands apart now, and whether it would go away by itself.
 async fn apart(redis: &Redis) -> Vec<(String, bool)> {
-    let mut keys: Vec<String> = redis.command(&["KEYS", "belljar:args:*"]).await;
-    keys.extend(redis.command::<Vec<String>>(&["KEYS", "belljar:result:*"]).await);
+    let mut keys: Vec<String> = redis.command(&["KEYS", "{belljar}:args:*"]).await;
+    keys.extend(redis.command::<Vec<String>>(&["KEYS", "{belljar}:result:*"]).await);
     let mut found = Vec::new();
     for key in keys {
         let expires = redis.command::<i64>(&["TTL", &key]).await >= 0;
@@ -43,7 +43,8 @@ async fn large_values_come_back_and_leave_nothing() {
     let batch = vec![with(large(1)), task(), with(large(2)), with(vec![3; BLOB_BYTES].into())];
     let sent: Vec<_> = batch.iter().map(|task| (task.id, task.args.clone())).collect();
     store.submit(batch).await.expect("accepted");
-    let kept: Vec<_> = [0, 2].map(|n: usize| (format!("belljar:args:{}", sent[n].0), false)).into();
+    let kept: Vec<_> =
+        [0, 2].map(|n: usize| (format!("{{belljar}}:args:{}", sent[n].0), false)).into();
     let mut found = apart(&redis).await;
     found.sort_by_key(|(key, _)| kept.iter().position(|(known, _)| known == key));
     assert_eq!(found, kept, "they must not expire while their tasks wait");
@@ -85,7 +86,7 @@ async fn a_large_result_expires_with_its_task() {
     let result = store.results(&[id]).await.expect("read")[0].clone().expect("known");
     assert_eq!((result.status, result.result), (TaskStatus::Failed, large(2)));
     assert_eq!(result.failure, Some(FailureKind::Exception));
-    let [card, value] = [format!("belljar:task:{id}"), format!("belljar:result:{id}")];
+    let [card, value] = [format!("{{belljar}}:task:{id}"), format!("{{belljar}}:result:{id}")];
     let expires: i64 = redis.command(&["PEXPIRETIME", &card]).await;
     assert_eq!(redis.command::<i64>(&["PEXPIRETIME", &value]).await, expires);
 
@@ -159,7 +160,7 @@ async fn refused_and_repeated_submissions_leave_nothing_large() {
     };
     let first = keyed(1);
     let id = submit(&store, first.clone()).await;
-    let kept = [(format!("belljar:args:{id}"), false)];
+    let kept = [(format!("{{belljar}}:args:{id}"), false)];
     assert_eq!(submit(&store, first).await, id, "the same again: its answer was lost");
     assert_eq!(apart(&redis).await, kept);
     assert_eq!(submit(&store, keyed(1)).await, id);

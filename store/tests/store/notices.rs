@@ -131,7 +131,7 @@ async fn work_is_announced_to_the_hungry_only() {
     store.requeue(&[unstarted(claimed[0].task())]).await.expect("announced");
     assert_eq!(heard(&mut notices).await, StoreEvent::Work);
     // A mark behind all that was said: nothing else was announced before it.
-    redis.command::<()>(&["PUBLISH", "belljar:work", "delayed"]).await;
+    redis.command::<()>(&["PUBLISH", "{belljar}:0:work", "delayed"]).await;
     assert_eq!(heard(&mut notices).await, StoreEvent::Delayed);
 }
 
@@ -207,7 +207,7 @@ async fn an_earlier_delayed_task_is_announced() {
     for delay_ms in [50_000, 60_000, 40_000] {
         store.submit(vec![NewTask { delay_ms, ..task() }]).await.expect("accepted");
     }
-    redis.command::<()>(&["PUBLISH", "belljar:work", "work"]).await;
+    redis.command::<()>(&["PUBLISH", "{belljar}:0:work", "work"]).await;
     let said = [heard(&mut notices).await, heard(&mut notices).await, heard(&mut notices).await];
     assert_eq!(said, [StoreEvent::Delayed, StoreEvent::Delayed, StoreEvent::Work]);
 }

@@ -67,7 +67,7 @@ async fn the_list_is_bounded_and_the_queue_is_not() {
     for _ in 0..total / 10_200 {
         store.submit(tasks(10_200)).await.expect("accepted");
     }
-    let listed: usize = redis.command(&["LLEN", "belljar:recent"]).await;
+    let listed: usize = redis.command(&["LLEN", "{belljar}:recent"]).await;
     assert!((RECENT_TASKS..=RECENT_TASKS + 1000).contains(&listed), "{listed}");
     assert_eq!(audit(&store).await.counts.queued, total as u64);
 }
@@ -86,7 +86,7 @@ async fn results_are_forgotten_after_their_time_and_waiting_tasks_never() {
     })
     .await;
     assert!(store.task(id).await.expect("read").is_none());
-    let time_to_live: i64 = redis.command(&["TTL", &format!("belljar:task:{waiting}")]).await;
+    let time_to_live: i64 = redis.command(&["TTL", &format!("{{belljar}}:task:{waiting}")]).await;
     assert_eq!(time_to_live, -1);
     assert_eq!(list(&store, TaskFilter::default(), 10).await, [waiting]);
     assert_eq!(audit(&store).await.counts.completed, 1, "it was counted");

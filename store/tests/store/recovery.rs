@@ -39,7 +39,7 @@ async fn what_a_vanished_dispatcher_held_is_queued_again() {
     let late = store.complete(NOBODY, 0, &[completed(lost[0].task(), b"late")]).await;
     assert_eq!(late.expect("said"), [Settled::Stale]);
     assert_eq!(store.leased(dead).await.expect("read"), []);
-    let known: Vec<String> = redis.command(&["ZRANGE", "belljar:dispatchers", "0", "-1"]).await;
+    let known: Vec<String> = redis.command(&["ZRANGE", "{belljar}:dispatchers", "0", "-1"]).await;
     assert_eq!(known, [alive.to_string()]);
     assert_eq!(audit(&store).await.counts.running, 2500);
 }
@@ -82,10 +82,11 @@ async fn a_clock_set_back_does_not_hide_the_dead() {
     store.heartbeat(alive, &[native()], &[]).await.expect("beaten");
     claim_one(&store, dead).await;
     let future = "9999999999999".to_owned();
-    redis.command::<()>(&["ZADD", "belljar:dispatchers", &future, &dead.to_string()]).await;
-    redis.command::<()>(&["HSET", "belljar:watching", &alive.to_string(), "1"]).await;
+    redis.command::<()>(&["ZADD", "{belljar}:dispatchers", &future, &dead.to_string()]).await;
+    redis.command::<()>(&["HSET", "{belljar}:alive_since", &alive.to_string(), "1"]).await;
     store.heartbeat(alive, &[native()], &[]).await.expect("beaten");
-    let score: String = redis.command(&["ZSCORE", "belljar:dispatchers", &dead.to_string()]).await;
+    let score: String =
+        redis.command(&["ZSCORE", "{belljar}:dispatchers", &dead.to_string()]).await;
     assert!(score < future, "{score}");
     assert_eq!(judge(&redis, &store, alive, dead).await, 1);
 }

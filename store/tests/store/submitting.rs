@@ -40,7 +40,7 @@ async fn a_task_walks_from_queued_to_completed() {
     assert_eq!(result.expires_at, record.expires_at);
     let counts = audit(&store).await.counts;
     assert_eq!((counts.accepted, counts.completed), (1, 1));
-    let arguments: u64 = redis.command(&["HLEN", "belljar:args"]).await;
+    let arguments: u64 = redis.command(&["HLEN", "{belljar}:args"]).await;
     assert_eq!(arguments, 0, "arguments are freed at the end");
 }
 

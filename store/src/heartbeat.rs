@@ -8,18 +8,17 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::Store;
-use crate::card;
 use crate::config::MAX_ATTEMPTS;
 use crate::error::StoreError;
 use crate::record::{HeartbeatReport, WorkerRecord};
-use crate::script::{BEAT, OFFERS, RETIRE};
+use crate::task_record;
 
 /// How many tasks one script call takes back or queues: a bound on how long others wait for it.
 const MOVED_AT_ONCE: u64 = 1000;
 
 /// What a dispatcher has to give.
 #[derive(Debug, Serialize, Deserialize)]
-struct Offer {
+struct Capabilities {
     classes: Vec<TaskClass>,
     guests: Vec<GuestModules>,
     workers: Vec<WorkerRecord>,
@@ -36,7 +35,7 @@ impl LostTooOften {
         let text = format!("{MAX_ATTEMPTS} attempts were lost with the dispatchers that made them");
         let failure = Failure::by_platform(FailureKind::WorkerLost, text);
         let outcome = Outcome::bare(CallVerdict::Failed(failure), std::time::Duration::ZERO);
-        let (_, ending, result) = card::ending(None, &outcome);
+        let (_, ending, result) = task_record::encode_outcome(None, &outcome);
         Self { ending, result }
     }
 }
@@ -55,21 +54,23 @@ impl Store {
         workers: &[WorkerRecord],
     ) -> Result<HeartbeatReport, StoreError> {
         let guests = GuestModules::common(workers.iter().flat_map(|worker| worker.guests.clone()));
-        let offer = Offer { classes: classes.to_vec(), guests, workers: workers.to_vec() };
+        let (classes, workers) = (classes.to_vec(), workers.to_vec());
+        let capabilities = Capabilities { classes, guests, workers };
         #[expect(clippy::expect_used, reason = "our own types into memory")]
-        let offer = rmp_serde::to_vec_named(&offer).expect("offers are serializable");
+        let capabilities =
+            rmp_serde::to_vec_named(&capabilities).expect("capabilities are serializable");
         let mut recovered = 0;
         loop {
-            let mut call = BEAT.call(9, offer.len() + 1024);
+            let mut call = self.inner.scripts.heartbeat.call(9, capabilities.len() + 1024);
             call.arg(dispatcher.to_string())
-                .arg(&offer)
+                .arg(&capabilities)
                 .number(self.dispatcher_ttl_ms())
                 .number(MOVED_AT_ONCE)
                 .number(self.result_ttl_ms())
-                .arg(&*self.cancelled_ending)
+                .arg(&*self.inner.cancelled_outcome)
                 .number(MAX_ATTEMPTS)
-                .arg(&self.lost_too_often.ending)
-                .arg(&self.lost_too_often.result);
+                .arg(&self.inner.lost_too_often.ending)
+                .arg(&self.inner.lost_too_often.result);
             let (taken, more, due): (usize, u8, i64) = call.run(self).await?;
             recovered += taken;
             if more == 0 {
@@ -84,9 +85,9 @@ impl Store {
     /// Redis cannot be had; what is left is recovered once the dispatcher counts as vanished.
     pub async fn retire(&self, dispatcher: DispatcherId) -> Result<(), StoreError> {
         loop {
-            let mut call = RETIRE.call(4, 256);
+            let mut call = self.inner.scripts.retire.call(4, 256);
             call.arg(dispatcher.to_string()).number(MOVED_AT_ONCE).number(self.result_ttl_ms());
-            let more: u8 = call.arg(&*self.cancelled_ending).run(self).await?;
+            let more: u8 = call.arg(&*self.inner.cancelled_outcome).run(self).await?;
             if more == 0 {
                 return Ok(());
             }
@@ -98,7 +99,12 @@ impl Store {
     /// # Errors
     /// Redis cannot be had.
     pub async fn workers(&self) -> Result<Vec<WorkerRecord>, StoreError> {
-        Ok(self.offers().await?.into_iter().flat_map(|offer| offer.workers).collect())
+        Ok(self
+            .capabilities()
+            .await?
+            .into_iter()
+            .flat_map(|capabilities| capabilities.workers)
+            .collect())
     }
 
     /// The classes that live dispatchers serve.
@@ -106,8 +112,9 @@ impl Store {
     /// # Errors
     /// Redis cannot be had.
     pub async fn served_classes(&self) -> Result<Vec<TaskClass>, StoreError> {
-        let offers = self.offers().await?;
-        let mut classes: Vec<_> = offers.into_iter().flat_map(|offer| offer.classes).collect();
+        let capabilities = self.capabilities().await?;
+        let mut classes: Vec<_> =
+            capabilities.into_iter().flat_map(|capabilities| capabilities.classes).collect();
         classes.sort_unstable();
         classes.dedup();
         Ok(classes)
@@ -118,19 +125,25 @@ impl Store {
     /// # Errors
     /// Redis cannot be had.
     pub async fn guests(&self) -> Result<Vec<GuestModules>, StoreError> {
-        let offers = self.offers().await?;
-        Ok(GuestModules::common(offers.into_iter().flat_map(|offer| offer.guests)))
+        let capabilities = self.capabilities().await?;
+        Ok(GuestModules::common(capabilities.into_iter().flat_map(|all| all.guests)))
     }
 
-    async fn offers(&self) -> Result<Vec<Offer>, StoreError> {
-        let offers: Vec<Bytes> =
-            OFFERS.call(1, 8).number(self.dispatcher_ttl_ms()).run(self).await?;
-        let offers = offers.iter().map(|offer| {
-            rmp_serde::from_slice(offer).map_err(|error| StoreError::Corrupt {
-                what: "a dispatcher's offer".to_owned(),
+    async fn capabilities(&self) -> Result<Vec<Capabilities>, StoreError> {
+        let capabilities: Vec<Bytes> = self
+            .inner
+            .scripts
+            .capabilities
+            .call(1, 8)
+            .number(self.dispatcher_ttl_ms())
+            .run(self)
+            .await?;
+        let capabilities = capabilities.iter().map(|capabilities| {
+            rmp_serde::from_slice(capabilities).map_err(|error| StoreError::Corrupt {
+                what: "a dispatcher's capabilities".to_owned(),
                 why: error.to_string(),
             })
         });
-        offers.collect()
+        capabilities.collect()
     }
 }

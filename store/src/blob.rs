@@ -6,8 +6,6 @@
 
 use std::time::Duration;
 
-use belljar_core::id::TaskId;
-use belljar_core::task::TaskAttempt;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
@@ -21,30 +19,14 @@ pub const BLOB_BYTES: usize = 64 * 1024;
 /// How long a large value waits for the script that takes it over: many times a command's timeout.
 const UNCLAIMED_TTL: Duration = Duration::from_secs(120);
 
-pub(crate) const fn is_large(value: &Bytes) -> bool {
+pub(crate) const fn is_blob(value: &Bytes) -> bool {
     value.len() > BLOB_BYTES
-}
-
-/// Where the arguments of a task stand.
-pub(crate) fn args_key(id: TaskId) -> String {
-    format!("belljar:args:{id}")
-}
-
-/// Where the result of an ended task stands.
-pub(crate) fn result_key(id: TaskId) -> String {
-    format!("belljar:result:{id}")
-}
-
-/// Where the result of an attempt stands that `finish.lua` has not taken over. Under a name of its own:
-/// a late attempt must not touch what was published.
-pub(crate) fn unpublished_key(task: TaskAttempt) -> String {
-    format!("{}:{}", result_key(task.task_id), task.attempt)
 }
 
 impl Store {
     /// Writes values that a script is about to take over. What stands there already is kept: it is the
     /// same, written by a try whose answer was lost, and a script may have taken it over.
-    pub(crate) async fn put_large(
+    pub(crate) async fn put_blobs(
         &self,
         what: &'static str,
         values: impl IntoIterator<Item = (String, &Bytes)>,
@@ -59,7 +41,7 @@ impl Store {
     }
 
     /// The values of these keys, empty where there is none.
-    pub(crate) async fn get_large(
+    pub(crate) async fn get_blobs(
         &self,
         what: &'static str,
         keys: Vec<String>,
@@ -71,7 +53,7 @@ impl Store {
     }
 
     /// Removes values that no script took over, as far as the server answers: they expire anyway.
-    pub(crate) async fn drop_large(&self, what: &'static str, keys: Vec<String>) {
+    pub(crate) async fn drop_blobs(&self, what: &'static str, keys: Vec<String>) {
         if !keys.is_empty() {
             let _ = self.ask::<u64>(what, redis::cmd("UNLINK").arg(keys)).await;
         }

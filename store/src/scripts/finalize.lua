@@ -2,10 +2,10 @@
 -- that a script does not need still costs it time.
 
 -- Collects the ends of tasks; `publish_ended` writes what they have in common.
-local function open_end(us, ms, ttl_ms)
+local function begin_ends(us, ms, ttl_ms)
   return {
     us = us, expires = string.format('%.0f', ms + ttl_ms),
-    ended = {}, told = {}, told_bytes = 0, held = {},
+    ended = {}, told = {}, told_bytes = 0, leases = {},
     counts = { running = 0, completed = 0, failed = 0, cancelled = 0 },
   }
 end
@@ -13,25 +13,25 @@ end
 local STATUS_OF = { C = 'completed', F = 'failed', X = 'cancelled' }
 
 -- Results are told with the end while they are short: who waits is spared a look at the store. Failures
--- are looked at: their kind stands in the ending.
-local MOST_TOLD_BYTES, MOST_TOLD_TOGETHER = 1024, 65536
+-- are looked at: their kind stands in the outcome.
+local MAX_TOLD_BYTES, MAX_TOLD_TOGETHER = 1024, 65536
 
--- Writes the last card of a task, which then expires. A `large` result is taken over from the key that
+-- Writes the last record of a task, which then expires. A `blob` result is taken over from the key that
 -- this names, and `result` is its length.
-local function seal(ends, id, letter, card, state, ending, result, large)
+local function finalize(ends, id, letter, record, state, outcome, result, blob)
   local apart = ''
-  if large then
-    redis.call('RENAME', large, LARGE_RESULT .. id)
-    redis.call('PEXPIREAT', LARGE_RESULT .. id, ends.expires)
+  if blob then
+    redis.call('RENAME', blob, RESULT_BLOB .. id)
+    redis.call('PEXPIREAT', RESULT_BLOB .. id, ends.expires)
     apart, result = ' ' .. result, ''
   end
-  if string.byte(card, LARGE_AT) == PLUS then redis.call('UNLINK', LARGE_ARGS .. id) end
+  if string.byte(record, BLOB_FLAG_AT) == BLOB_FLAG then redis.call('UNLINK', ARGS_BLOB .. id) end
   redis.call('SET', TASK .. id,
-    letter .. ends.us .. ' ' .. ends.expires .. ' ' .. #card .. ' ' .. #state .. ' ' .. #ending .. apart
-      .. '\n' .. card .. state .. ending .. result,
+    letter .. ends.us .. ' ' .. ends.expires .. ' ' .. #record .. ' ' .. #state .. ' ' .. #outcome .. apart
+      .. '\n' .. record .. state .. outcome .. result,
     'PXAT', ends.expires)
   local n, told = #ends.ended + 1, ':'
-  if letter ~= 'F' and not large and #result <= MOST_TOLD_BYTES and ends.told_bytes < MOST_TOLD_TOGETHER then
+  if letter ~= 'F' and not blob and #result <= MAX_TOLD_BYTES and ends.told_bytes < MAX_TOLD_TOGETHER then
     told = #result .. ':' .. result
     ends.told_bytes = ends.told_bytes + #result
   end
@@ -41,8 +41,8 @@ local function seal(ends, id, letter, card, state, ending, result, large)
 end
 
 -- Notes that the dispatcher of `state` holds the task no longer.
-local function let_go(ends, id, state)
-  local ids = list_in(ends.held, string.sub(state, 2, 37))
+local function end_lease(ends, id, state)
+  local ids = list_in(ends.leases, string.sub(state, DISPATCHER_AT, STARTED_AT - 1))
   ids[#ids + 1] = id
   ends.counts.running = ends.counts.running - 1
 end
@@ -50,7 +50,7 @@ end
 -- The message: `<expires ms>\n`, and for each task its id, the letter of its status, and its result
 -- after `<length>:`, or `:` alone where it is too long to be told. `notify.rs` reads it.
 local function publish_ended(ends)
-  for dispatcher, ids in pairs(ends.held) do write_all('SREM', HELD .. dispatcher, ids) end
+  for dispatcher, ids in pairs(ends.leases) do write_all('SREM', LEASES .. dispatcher, ids) end
   if #ends.ended > 0 then
     write_all('HDEL', ATTEMPTS, ends.ended)
     write_all('HDEL', ARGS, ends.ended)
@@ -65,38 +65,38 @@ local function is_open(state, fence)
     and string.sub(state, FENCE_AT, FENCE_AT + #fence - 1) == fence
 end
 
--- Takes running attempts back from dispatchers. `given` holds for each: id, state, kind (U unstarted,
+-- Takes running attempts back from dispatchers. `attempts` holds for each: id, state, kind (U unstarted,
 -- D died, V its dispatcher vanished) and evidence. A task that a client cancelled ends; one that lost
--- too many dispatchers fails; the others are queued in front. `final` holds the ending of cancelled
--- ones, the most attempts, and ending and result of those that fail. Returns a letter for each: A
+-- too many dispatchers fails; the others are queued in front. `final` holds the outcome of cancelled
+-- ones, the most attempts, and outcome and result of those that fail. Returns a letter for each: A
 -- taken back, C ended as cancelled.
-local function take_back(ends, given, final)
+local function take_back(ends, attempts, final)
   local ids, answers, queues, states, queued = {}, {}, {}, {}, {}
-  for i, task in ipairs(given) do ids[i] = task.id end
-  local cards = cards_of(ids)
+  for i, task in ipairs(attempts) do ids[i] = task.id end
+  local records = records_of(ids)
   local sequence = redis.call('HINCRBY', COUNTS, 'sequence', #ids) - #ids
-  for i, task in ipairs(given) do
-    local attempt, uncounted, deaths, losses =
+  for i, task in ipairs(attempts) do
+    local attempt, unstarted, deaths, failures =
       string.match(task.state, '^ (%d+) (%d+) (%d+)(.*)$', FENCE_AT)
     if task.kind == 'U' then
-      uncounted = uncounted + 1
-    elseif #task.state < MOST_STATE_BYTES then
-      losses = losses .. '\30attempt ' .. attempt .. ': ' .. task.evidence
+      unstarted = unstarted + 1
+    elseif #task.state < MAX_STATE_BYTES then
+      failures = failures .. FAILURE_SEPARATOR .. 'attempt ' .. attempt .. ': ' .. task.evidence
     end
     if task.kind == 'D' then deaths = deaths + 1 end
-    let_go(ends, task.id, task.state)
-    local state = 'Q' .. string.sub(task.state, 2, FENCE_AT) .. attempt .. ' ' .. uncounted .. ' '
-      .. deaths .. losses
-    local class = string.match(cards[i] or '', '^L%d+[ +](%S+) ')
+    end_lease(ends, task.id, task.state)
+    local state = 'Q' .. string.sub(task.state, 2, FENCE_AT) .. attempt .. ' ' .. unstarted .. ' '
+      .. deaths .. failures
+    local class = string.match(records[i] or '', '^L%d+[ +](%S+) ')
     answers[i] = 'A'
     if string.sub(task.state, 1, 1) == 'X' then
-      seal(ends, task.id, 'X', cards[i], state, final.cancelled, '')
+      finalize(ends, task.id, 'X', records[i], state, final.cancelled, '')
       answers[i] = 'C'
-    elseif task.kind == 'V' and attempt - uncounted >= final.most then
-      seal(ends, task.id, 'F', cards[i], state, final.ending, final.result)
+    elseif task.kind == 'V' and attempt - unstarted >= final.most then
+      finalize(ends, task.id, 'F', records[i], state, final.outcome, final.result)
     elseif class then
       local items = list_in(queues, class)
-      items[#items + 1] = RETRY_LANE * LANE_WIDTH + sequence + i .. ''
+      items[#items + 1] = RETRY_PRIORITY * PRIORITY_WIDTH + sequence + i .. ''
       items[#items + 1] = task.id
       states[#states + 1] = task.id
       states[#states + 1] = state
@@ -106,30 +106,30 @@ local function take_back(ends, given, final)
   write_all('HSET', ATTEMPTS, states)
   enqueue(queues)
   count({ queued = #queued })
-  if #queued > 0 then redis.call('PUBLISH', TOPIC_MOVED, 'Q' .. table.concat(queued)) end
+  if #queued > 0 then redis.call('PUBLISH', TOPIC_STATUS, 'Q' .. table.concat(queued)) end
   return answers
 end
 
 -- Takes back at most `most` of what a dispatcher holds; returns how many. Forgets the dispatcher once
 -- nothing is left.
 local function take_from(ends, dispatcher, most, kind, final)
-  local ids = redis.call('SRANDMEMBER', HELD .. dispatcher, most)
-  local given, unknown = {}, {}
+  local ids = redis.call('SRANDMEMBER', LEASES .. dispatcher, most)
+  local attempts, unknown = {}, {}
   for i, state in ipairs(read_all('HMGET', ATTEMPTS, ids)) do
     if state then
-      given[#given + 1] = { id = ids[i], state = state, kind = kind, evidence = 'its dispatcher vanished' }
+      attempts[#attempts + 1] = { id = ids[i], state = state, kind = kind, evidence = 'its dispatcher vanished' }
     else
       unknown[#unknown + 1] = ids[i]
     end
   end
-  if #given > 0 then take_back(ends, given, final) end
-  write_all('SREM', HELD .. dispatcher, unknown)
+  if #attempts > 0 then take_back(ends, attempts, final) end
+  write_all('SREM', LEASES .. dispatcher, unknown)
   publish_ended(ends)
   if #ids < most then
     redis.call('ZREM', DISPATCHERS, dispatcher)
-    redis.call('HDEL', WATCHING, dispatcher)
-    redis.call('HDEL', OFFERS, dispatcher)
-    redis.call('HDEL', WANTS, dispatcher)
+    redis.call('HDEL', ALIVE_SINCE, dispatcher)
+    redis.call('HDEL', CAPABILITIES, dispatcher)
+    redis.call('HDEL', DEMAND, dispatcher)
   end
   return #ids
 end

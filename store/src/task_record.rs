@@ -1,4 +1,4 @@
-//! The bytes of a task's record; `scripts/shared.lua` describes their layout.
+//! Reads and writes the bytes of a task's record; `layout` describes them.
 
 use belljar_core::id::{DispatcherId, TaskId, WorkerId};
 use belljar_core::outcome::{CallVerdict, Failure, Outcome};
@@ -6,16 +6,12 @@ use belljar_core::task::{Priority, TaskSpec, TaskStatus};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::blob::is_blob;
 use crate::error::StoreError;
-use crate::large::is_large;
+use crate::layout::{
+    BLOB_FLAG, BLOB_FLAG_AT, DISPATCHER_AT, FAILURE_SEPARATOR, FENCE_AT, STARTED_AT,
+};
 use crate::record::{NewTask, Timestamp};
-
-/// Separates losses in a state.
-const LOSS_SEPARATOR: char = '\x1e';
-
-/// Where a live card says that the arguments are a key of their own, and how.
-const LARGE_AT: usize = 17;
-const LARGE: char = '+';
 
 /// What was fixed when the task was accepted.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,13 +23,13 @@ pub(crate) struct Body {
 
 /// What is kept of the attempt that ended a task, beside its pickled result.
 #[derive(Debug, Serialize, Deserialize)]
-struct StoredEnding {
+struct StoredOutcome {
     worker: Option<WorkerId>,
     outcome: Outcome,
 }
 
-/// Which tasks of a class come first. Requeued tasks have lane 0, which no submission has.
-pub(crate) const fn lane(priority: Priority) -> u64 {
+/// A priority as a number, the first to be served first; see also [`crate::layout::RETRY_PRIORITY`].
+pub(crate) const fn priority_number(priority: Priority) -> u64 {
     match priority {
         Priority::High => 1,
         Priority::Normal => 2,
@@ -41,18 +37,19 @@ pub(crate) const fn lane(priority: Priority) -> u64 {
     }
 }
 
-/// The part of a new task's card after its time.
-pub(crate) fn body(task: &NewTask) -> Vec<u8> {
+/// The part of a new task's record after its time.
+pub(crate) fn encode(task: &NewTask) -> Vec<u8> {
     let NewTask { spec, args, delay_ms, .. } = task;
-    let args_place = if is_large(args) { LARGE } else { ' ' };
-    let mut card = format!("{args_place}{} {}\n", spec.class, lane(spec.priority)).into_bytes();
+    let flag = if is_blob(args) { BLOB_FLAG } else { ' ' };
+    let mut record =
+        format!("{flag}{} {}\n", spec.class, priority_number(spec.priority)).into_bytes();
     let body = Body { spec: spec.clone(), args_bytes: args.len() as u64, delay_ms: *delay_ms };
-    write(&mut card, &body);
-    card
+    write(&mut record, &body);
+    record
 }
 
-/// How an outcome is kept: the letter of its status, its ending, and its pickled result.
-pub(crate) fn ending(
+/// An outcome as it is kept: the letter of its status, its bytes, and its pickled result.
+pub(crate) fn encode_outcome(
     worker: Option<WorkerId>,
     outcome: &Outcome,
 ) -> (&'static str, Vec<u8>, Bytes) {
@@ -63,7 +60,7 @@ pub(crate) fn ending(
         }
         CallVerdict::Cancelled => ("X", CallVerdict::Cancelled),
     };
-    let stored = StoredEnding { worker, outcome: Outcome { verdict, ..outcome.clone() } };
+    let stored = StoredOutcome { worker, outcome: Outcome { verdict, ..outcome.clone() } };
     let mut bytes = Vec::new();
     write(&mut bytes, &stored);
     (letter, bytes, outcome.verdict.pickle())
@@ -74,36 +71,36 @@ fn write<T: Serialize>(bytes: &mut Vec<u8>, value: &T) {
     rmp_serde::encode::write(bytes, value).expect("records are serializable");
 }
 
-/// A loss as it may stand in a state: its separator replaced, its end cut.
+/// A failure as it may stand in an attempt state: its separator replaced, its end cut.
 pub(crate) fn evidence(text: &str) -> String {
     const KEPT_BYTES: usize = 4096;
-    let text = text.replace(LOSS_SEPARATOR, " ");
+    let text = text.replace(FAILURE_SEPARATOR, " ");
     let end = text.floor_char_boundary(KEPT_BYTES);
     text[..end].to_owned()
 }
 
-/// A card, taken apart.
-pub(crate) struct Card {
+/// A record, taken apart.
+pub(crate) struct StoredTask {
     bytes: Bytes,
-    /// Where the live card begins and ends.
+    /// Where the live record begins and ends.
     live: (usize, usize),
     pub(crate) end: Option<End>,
 }
 
-/// The front of an ended task's card.
+/// The front of an ended task's record.
 pub(crate) struct End {
     pub(crate) status: TaskStatus,
     pub(crate) finished_at: Timestamp,
     pub(crate) expires_at: Timestamp,
     state: usize,
-    ending: usize,
+    outcome: usize,
     result: usize,
-    /// The length of a result that is a key of its own.
-    large: Option<u64>,
+    /// The length of a result that is a blob.
+    blob: Option<u64>,
 }
 
-impl Card {
-    /// Takes apart a card or at least its beginning.
+impl StoredTask {
+    /// Takes apart a record or at least its beginning.
     pub(crate) fn read(id: TaskId, bytes: Bytes) -> Result<Self, StoreError> {
         let whole = (0, bytes.len());
         if bytes.first() == Some(&b'L') {
@@ -111,53 +108,56 @@ impl Card {
         }
         match read_end(&bytes) {
             Some((start, end)) => Ok(Self { bytes, live: (start, end.state), end: Some(end) }),
-            None => Err(corrupt(id, "its card has no known form")),
+            None => Err(corrupt(id, "its record has no known form")),
         }
     }
 
     /// When it was accepted, and what was fixed then.
     pub(crate) fn accepted(&self, id: TaskId) -> Result<(Timestamp, Body), StoreError> {
         let live = self.bytes.get(self.live.0..self.live.1.min(self.bytes.len()));
-        let live = live.filter(|live| live.len() > 17).ok_or_else(|| corrupt(id, "it is cut"))?;
+        let live = live
+            .filter(|live| live.len() > BLOB_FLAG_AT)
+            .ok_or_else(|| corrupt(id, "it is cut"))?;
         let line = live.iter().position(|&byte| byte == b'\n').unwrap_or(0);
-        let accepted = number(&live[1..17]).ok_or_else(|| corrupt(id, "its time is no number"))?;
+        let accepted =
+            number(&live[1..BLOB_FLAG_AT]).ok_or_else(|| corrupt(id, "its time is no number"))?;
         let body = rmp_serde::from_slice(&live[line + 1..])
             .map_err(|error| corrupt(id, &error.to_string()))?;
         Ok((Timestamp(accepted), body))
     }
 
-    /// Whether the arguments are a key of their own.
-    pub(crate) fn has_large_args(&self) -> bool {
-        self.bytes.get(self.live.0 + LARGE_AT) == Some(&(LARGE as u8))
+    /// Whether the arguments are a blob.
+    pub(crate) fn has_args_blob(&self) -> bool {
+        self.bytes.get(self.live.0 + BLOB_FLAG_AT) == Some(&(BLOB_FLAG as u8))
     }
 
     /// The length of the pickled result of an ended task.
     pub(crate) fn result_bytes(&self) -> u64 {
-        self.large_result().unwrap_or_else(|| self.result().len() as u64)
+        self.result_blob().unwrap_or_else(|| self.result().len() as u64)
     }
 
-    /// The length of a result that is a key of its own.
-    pub(crate) fn large_result(&self) -> Option<u64> {
-        self.end.as_ref().and_then(|end| end.large)
+    /// The length of a result that is a blob.
+    pub(crate) fn result_blob(&self) -> Option<u64> {
+        self.end.as_ref().and_then(|end| end.blob)
     }
 
-    /// The pickled result of an ended task, empty where it is a key of its own.
+    /// The pickled result of an ended task, empty where it is a blob.
     pub(crate) fn result(&self) -> Bytes {
         self.end.as_ref().map_or_else(Bytes::new, |end| self.part(end.result, self.bytes.len()))
     }
 
     /// The state of an ended task.
     pub(crate) fn state(&self) -> Bytes {
-        self.end.as_ref().map_or_else(Bytes::new, |end| self.part(end.state, end.ending))
+        self.end.as_ref().map_or_else(Bytes::new, |end| self.part(end.state, end.outcome))
     }
 
     /// How an ended task ended, and where.
-    pub(crate) fn ending(
+    pub(crate) fn outcome(
         &self,
         id: TaskId,
     ) -> Result<Option<(Option<WorkerId>, Outcome)>, StoreError> {
         let Some(end) = &self.end else { return Ok(None) };
-        let stored: StoredEnding = rmp_serde::from_slice(&self.part(end.ending, end.result))
+        let stored: StoredOutcome = rmp_serde::from_slice(&self.part(end.outcome, end.result))
             .map_err(|error| corrupt(id, &error.to_string()))?;
         Ok(Some((stored.worker, stored.outcome)))
     }
@@ -175,11 +175,11 @@ fn read_end(bytes: &[u8]) -> Option<(usize, End)> {
     let (finished, expires_ms) = (next()?, next()?);
     let mut length = || next().and_then(|length| usize::try_from(length).ok());
     let state = start.checked_add(length()?)?;
-    let ending = state.checked_add(length()?)?;
-    let result = ending.checked_add(length()?)?;
-    let large = next();
+    let outcome = state.checked_add(length()?)?;
+    let result = outcome.checked_add(length()?)?;
+    let blob = next();
     let (finished_at, expires_at) = (Timestamp(finished), Timestamp(expires_ms * 1000));
-    Some((start, End { status, finished_at, expires_at, state, ending, result, large }))
+    Some((start, End { status, finished_at, expires_at, state, outcome, result, blob }))
 }
 
 /// A task's attempts, from its state.
@@ -190,7 +190,7 @@ pub(crate) struct Attempts {
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) opened: u32,
     pub(crate) deaths: u32,
-    pub(crate) losses: Vec<String>,
+    pub(crate) failures: Vec<String>,
 }
 
 impl Attempts {
@@ -204,17 +204,18 @@ impl Attempts {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let (dispatcher, started) = (text.get(1..37)?, text.get(37..53)?);
-        let mut parts = text.get(54..)?.split(LOSS_SEPARATOR);
+        let (dispatcher, started) =
+            (text.get(DISPATCHER_AT..STARTED_AT)?, text.get(STARTED_AT..FENCE_AT)?);
+        let mut parts = text.get(FENCE_AT..)?.strip_prefix(' ')?.split(FAILURE_SEPARATOR);
         let mut numbers = parts.next()?.split(' ').map(|number| number.parse().ok());
-        let (opened, _uncounted) = (numbers.next()??, numbers.next()??);
+        let (opened, _unstarted) = (numbers.next()??, numbers.next()??);
         Some(Self {
             open: matches!(text.get(..1)?, "R" | "X"),
             dispatcher: Some(dispatcher.parse().ok()?),
             started_at: Some(Timestamp(started.parse().ok()?)),
             opened,
             deaths: numbers.next()??,
-            losses: parts.map(str::to_owned).collect(),
+            failures: parts.map(str::to_owned).collect(),
         })
     }
 }

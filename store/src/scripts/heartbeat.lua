@@ -1,33 +1,33 @@
 -- Shows that a dispatcher lives, queues due tasks, and takes back what vanished dispatchers held.
 --
--- ARGV: dispatcher; its offer; time to live in ms; most tasks to move at once; lifetime of results in
--- ms; the ending of cancelled tasks; the most attempts of a task; ending and result of a task that had
+-- ARGV: dispatcher; its capabilities; time to live in ms; most tasks to move at once; lifetime of results in
+-- ms; the outcome of cancelled tasks; the most attempts of a task; outcome and result of a task that had
 -- more. Returns: tasks taken back; 1 where more are left; ms until the next delayed task is due, or -1.
 --
--- A dispatcher judges others only once it has itself beaten for a whole time to live without a gap:
--- after a restart of the server or a jump of its clock all beats look old, and each dispatcher has
+-- A dispatcher judges others only once it has itself sent heartbeats for a whole time to live without a gap:
+-- after a restart of the server or a jump of its clock all heartbeats look old, and each dispatcher has
 -- that long to show itself.
 local me, ttl, most = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 local us, ms = clock()
 local last = redis.call('ZSCORE', DISPATCHERS, me)
-local since = redis.call('HGET', WATCHING, me)
+local since = redis.call('HGET', ALIVE_SINCE, me)
 if not last or not since or ms - last > ttl or ms < last - ttl then
   since = ms
-  redis.call('HSET', WATCHING, me, string.format('%.0f', ms))
+  redis.call('HSET', ALIVE_SINCE, me, string.format('%.0f', ms))
 end
 redis.call('ZADD', DISPATCHERS, ms, me)
-redis.call('HSET', OFFERS, me, ARGV[2])
+redis.call('HSET', CAPABILITIES, me, ARGV[2])
 queue_due(ms, most)
 
 local recovered, more = 0, 0
 if ms - since >= ttl then
-  -- Beats from the future were made before the clock was set back.
+  -- Heartbeats from the future were made before the clock was set back.
   for _, other in ipairs(redis.call('ZRANGE', DISPATCHERS, ms + ttl, '+inf', 'BYSCORE')) do
     redis.call('ZADD', DISPATCHERS, ms, other)
   end
-  local final = { cancelled = ARGV[6], most = tonumber(ARGV[7]), ending = ARGV[8], result = ARGV[9] }
+  local final = { cancelled = ARGV[6], most = tonumber(ARGV[7]), outcome = ARGV[8], result = ARGV[9] }
   for _, other in ipairs(redis.call('ZRANGE', DISPATCHERS, '-inf', '(' .. (ms - ttl), 'BYSCORE')) do
-    recovered = recovered + take_from(open_end(us, ms, ARGV[5]), other, most - recovered, 'V', final)
+    recovered = recovered + take_from(begin_ends(us, ms, ARGV[5]), other, most - recovered, 'V', final)
     if recovered >= most then
       more = 1
       break

@@ -1,0 +1,175 @@
+//! The names of all keys and channels, and how they are told to the scripts. One table for both.
+//!
+//! A key is `{PREFIX}:NAME`, a channel `{PREFIX}:DATABASE:NAME`: channels belong to the whole server, and
+//! two databases of it must not hear each other. The braces are a hash tag, so that all keys stay
+//! together wherever keys are distributed by their names.
+
+use std::fmt::Write as _;
+
+use belljar_core::id::{DispatcherId, FunctionId, TaskId};
+use belljar_core::task::{CodeHash, TaskAttempt};
+
+use crate::error::StoreError;
+
+/// The keys of one deployment.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    /// `{PREFIX}:`.
+    keys: String,
+    /// `{PREFIX}:DATABASE:`.
+    channels: String,
+}
+
+macro_rules! names {
+    ($table:ident: $($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* pub(crate) const $name: &str = $text;)*
+        const $table: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+names! { KEYS:
+    /// + task id: its record.
+    TASK = "task:";
+    /// Hash: task id -> pickled arguments.
+    ARGS = "args";
+    /// + task id: pickled arguments that are a blob.
+    ARGS_BLOB = "args:";
+    /// + task id: a result that is a blob; + `:` and an attempt: not published.
+    RESULT_BLOB = "result:";
+    /// Hash: task id -> attempt state.
+    ATTEMPTS = "attempts";
+    /// + class: sorted set of task ids by priority, then sequence.
+    QUEUE = "queue:";
+    /// Sorted set of task ids by due time in ms.
+    DELAYED = "delayed";
+    /// Set of the classes that have a queue.
+    CLASSES = "classes";
+    /// Hash: dispatcher -> the tasks it waits for, `<count> <class>... ;`...
+    DEMAND = "demand";
+    /// Hash of the conservation counters, and the sequence.
+    COUNTS = "counts";
+    /// List of the newest accepted task ids.
+    RECENT = "recent";
+    /// + idempotency key: task id and hash of the body.
+    IDEMPOTENCY = "idempotency:";
+    /// Sorted set of dispatchers by their last heartbeat in ms.
+    DISPATCHERS = "dispatchers";
+    /// Hash: dispatcher -> since when its heartbeats have no gap, in ms.
+    ALIVE_SINCE = "alive_since";
+    /// Hash: dispatcher -> its classes and workers.
+    CAPABILITIES = "capabilities";
+    /// + dispatcher: set of the task ids leased to it.
+    LEASES = "leases:";
+    /// + function id: its record.
+    FUNCTION = "function:";
+    /// Sorted set of function ids by time of registration.
+    FUNCTIONS = "functions";
+    /// + hash: the code of functions.
+    CODE = "code:";
+}
+
+names! { CHANNELS:
+    /// The ends of tasks.
+    TOPIC_ENDED = "ended";
+    /// Tasks that changed their status and have not ended.
+    TOPIC_STATUS = "status";
+    /// There is work.
+    TOPIC_WORK = "work";
+    /// A running task was cancelled.
+    TOPIC_CANCEL = "cancel";
+    /// + dispatcher: tasks delivered to it.
+    TOPIC_DELIVERED = "delivered:";
+}
+
+impl Keys {
+    /// The keys under `prefix` in the numbered database.
+    ///
+    /// # Errors
+    /// The prefix is empty or has other characters than letters, digits, `-`, `_`, `.` and `:`.
+    pub(crate) fn new(prefix: &str, database: i64) -> Result<Self, StoreError> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+        if prefix.is_empty() || !prefix.chars().all(fits) {
+            return Err(StoreError::InvalidPrefix(prefix.to_owned()));
+        }
+        let keys = format!("{{{prefix}}}:");
+        Ok(Self { channels: format!("{keys}{database}:"), keys })
+    }
+
+    /// A whole key.
+    pub(crate) fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.keys)
+    }
+
+    /// A whole channel.
+    pub(crate) fn channel(&self, name: &str) -> String {
+        format!("{}{name}", self.channels)
+    }
+
+    /// The name of a channel of this deployment.
+    pub(crate) fn channel_name<'a>(&self, channel: &'a str) -> Option<&'a str> {
+        channel.strip_prefix(&self.channels)
+    }
+
+    pub(crate) fn args_blob(&self, id: TaskId) -> String {
+        self.key(&format!("{ARGS_BLOB}{id}"))
+    }
+
+    pub(crate) fn result_blob(&self, id: TaskId) -> String {
+        self.key(&format!("{RESULT_BLOB}{id}"))
+    }
+
+    /// The result of an attempt that `complete.lua` has not published. It has a key of its own: a late
+    /// attempt must not touch what was published.
+    pub(crate) fn unpublished_blob(&self, task: TaskAttempt) -> String {
+        self.key(&format!("{RESULT_BLOB}{}:{}", task.task_id, task.attempt))
+    }
+
+    pub(crate) fn function(&self, id: FunctionId) -> String {
+        self.key(&format!("{FUNCTION}{id}"))
+    }
+
+    pub(crate) fn code(&self, hash: CodeHash) -> String {
+        self.key(&format!("{CODE}{hash}"))
+    }
+
+    pub(crate) fn deliveries(&self, dispatcher: DispatcherId) -> String {
+        self.channel(&format!("{TOPIC_DELIVERED}{dispatcher}"))
+    }
+
+    /// The names that `script` uses, as Lua defines them.
+    pub(crate) fn lua(&self, script: &str) -> String {
+        let keys = KEYS.iter().map(|(name, text)| (*name, self.key(text)));
+        let channels = CHANNELS.iter().map(|(name, text)| (*name, self.channel(text)));
+        let used = keys.chain(channels).filter(|(name, _)| uses(script, name));
+        used.fold(String::new(), |mut lua, (name, text)| {
+            let _ = writeln!(lua, "local {name} = '{text}'");
+            lua
+        })
+    }
+}
+
+/// Whether `name` stands in `script` as a word: what a script does not use costs it time too.
+pub(crate) fn uses(script: &str, name: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    script.match_indices(name).any(|(at, _)| {
+        !script[..at].ends_with(is_word) && !script[at + name.len()..].starts_with(is_word)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_names_have_the_prefix_as_their_hash_tag() {
+        let keys = Keys::new("one", 3).expect("a prefix");
+        assert_eq!(keys.key(ATTEMPTS), "{one}:attempts");
+        assert_eq!(keys.channel(TOPIC_ENDED), "{one}:3:ended");
+        assert_eq!(keys.channel_name("{one}:3:ended"), Some(TOPIC_ENDED));
+        assert_eq!(keys.channel_name("{one}:4:ended"), None);
+        assert_eq!(keys.lua("f(ARGS_BLOB .. id)"), "local ARGS_BLOB = '{one}:args:'\n");
+        for prefix in ["", "a{b", "a'b", "a b"] {
+            assert!(Keys::new(prefix, 0).is_err(), "{prefix}");
+        }
+    }
+}

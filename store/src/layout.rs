@@ -1,0 +1,70 @@
+//! Where what stands in the bytes of records, for Rust and for the scripts. One definition for both.
+//!
+//! A task is one string, its record. While it lives:
+//!
+//! ```text
+//! L<accepted us><blob flag><class> <priority>\n<body>
+//! ```
+//!
+//! Once it has ended, with the live record inside:
+//!
+//! ```text
+//! <C|F|X><finished us> <expires ms> <#record> <#state> <#outcome>[ <#result>]\n<record><state><outcome><result>
+//! ```
+//!
+//! Its arguments and its attempt state stand in two hashes while it lives. Arguments and results that are
+//! blobs are keys of their own, which scripts never read (`blob` says why): the blob flag says so of the
+//! arguments, the length of the result in the first line of an ended record says so of the result.
+//!
+//! The attempt state exists from the first attempt on:
+//!
+//! ```text
+//! <R|X|Q><dispatcher><started us> <attempt> <unstarted> <deaths>[\x1e<failure>]...
+//! ```
+//!
+//! R runs, X runs and is to be stopped, Q waits for another attempt.
+
+use std::fmt::Write as _;
+
+use crate::keys::uses;
+
+/// The length of an id in records and messages.
+pub(crate) const ID_BYTES: usize = 36;
+/// Digits of a time in microseconds.
+pub(crate) const TIME_DIGITS: usize = 16;
+
+/// Where the blob flag stands in a live record.
+pub(crate) const BLOB_FLAG_AT: usize = 1 + TIME_DIGITS;
+/// The blob flag of a task whose arguments are a blob.
+pub(crate) const BLOB_FLAG: char = '+';
+
+/// Where the dispatcher stands in an attempt state.
+pub(crate) const DISPATCHER_AT: usize = 1;
+/// Where the time stands at which the attempt began.
+pub(crate) const STARTED_AT: usize = DISPATCHER_AT + ID_BYTES;
+/// Where the fence ` <attempt> ` stands.
+pub(crate) const FENCE_AT: usize = STARTED_AT + TIME_DIGITS;
+/// Stands before each failure in an attempt state.
+pub(crate) const FAILURE_SEPARATOR: char = '\x1e';
+
+/// The priority of tasks that are queued again: before all that submissions have.
+pub(crate) const RETRY_PRIORITY: u64 = 0;
+
+/// The constants that `script` uses, as Lua defines them. Lua counts from one.
+pub(crate) fn lua(script: &str) -> String {
+    let constants = [
+        ("ID_BYTES", ID_BYTES.to_string()),
+        ("BLOB_FLAG_AT", (BLOB_FLAG_AT + 1).to_string()),
+        ("BLOB_FLAG", u32::from(BLOB_FLAG).to_string()),
+        ("DISPATCHER_AT", (DISPATCHER_AT + 1).to_string()),
+        ("STARTED_AT", (STARTED_AT + 1).to_string()),
+        ("FENCE_AT", (FENCE_AT + 1).to_string()),
+        ("FAILURE_SEPARATOR", format!("'\\{}'", u32::from(FAILURE_SEPARATOR))),
+        ("RETRY_PRIORITY", RETRY_PRIORITY.to_string()),
+    ];
+    let used = constants.into_iter().filter(|(name, _)| uses(script, name));
+    used.fold(String::new(), |mut lua, (name, value)| {
+        let _ = writeln!(lua, "local {name} = {value}");
+        lua
+    })
+}

@@ -1,0 +1,102 @@
+//! Reads what scripts publish.
+
+use belljar_core::id::TaskId;
+use belljar_core::invocation::Invocation;
+use belljar_core::task::{Attempt, TaskAttempt, TaskStatus};
+use bytes::Bytes;
+use redis::Msg;
+
+use crate::keys::{Keys, TOPIC_CANCEL, TOPIC_DELIVERED, TOPIC_ENDED, TOPIC_STATUS, TOPIC_WORK};
+use crate::layout::ID_BYTES;
+use crate::notify::{EndedTask, StoreEvent};
+use crate::record::{ClaimedTask, TaskResult, Timestamp};
+use crate::task_record::{StoredTask, number, status_of};
+
+/// The event of a message; nothing for a message that is no part of this deployment.
+pub(crate) fn read(message: &Msg, keys: &Keys) -> Option<StoreEvent> {
+    let payload = message.get_payload_bytes();
+    match keys.channel_name(message.get_channel_name())? {
+        TOPIC_ENDED => read_ends(payload).map(StoreEvent::Ended),
+        TOPIC_STATUS => read_status(payload),
+        TOPIC_WORK if payload == b"delayed" => Some(StoreEvent::Delayed),
+        TOPIC_WORK => Some(StoreEvent::Work),
+        TOPIC_CANCEL => id(payload).map(StoreEvent::Cancel),
+        // A delivery that cannot be read is found by comparing: the store counts its tasks as leased.
+        name if name.starts_with(TOPIC_DELIVERED) => {
+            Some(read_delivery(payload).unwrap_or(StoreEvent::Connected))
+        }
+        _ => None,
+    }
+}
+
+fn id(bytes: &[u8]) -> Option<TaskId> {
+    std::str::from_utf8(bytes).ok()?.parse().ok()
+}
+
+/// Reads the message of `scripts/finalize.lua`.
+fn read_ends(message: &[u8]) -> Option<Vec<EndedTask>> {
+    let line = message.iter().position(|&byte| byte == b'\n')?;
+    let expires_at = Some(Timestamp(number(&message[..line])?.checked_mul(1000)?));
+    let mut rest = &message[line + 1..];
+    let mut ends = Vec::with_capacity(rest.len() / ID_BYTES);
+    while !rest.is_empty() {
+        let (id_text, after) = rest.split_at_checked(ID_BYTES)?;
+        let (&letter, after) = after.split_first()?;
+        let colon = after.iter().position(|&byte| byte == b':')?;
+        let (length, after) = (&after[..colon], &after[colon + 1..]);
+        let (id, status) = (id(id_text)?, status_of(letter)?);
+        let result = if length.is_empty() {
+            rest = after;
+            None
+        } else {
+            let (result, after) = after.split_at_checked(usize::try_from(number(length)?).ok()?)?;
+            rest = after;
+            let result = Bytes::copy_from_slice(result);
+            // Failures are never told, so that who reads them also reads why.
+            Some(TaskResult { result, expires_at, ..TaskResult::of(status) })
+        };
+        ends.push(EndedTask { id, status, result });
+    }
+    Some(ends)
+}
+
+/// Reads tasks that changed their status: Q queued, R running, G both at once; and their ids.
+fn read_status(message: &[u8]) -> Option<StoreEvent> {
+    let (letter, ids) = message.split_first()?;
+    let through: &[TaskStatus] = match letter {
+        b'Q' => &[TaskStatus::Queued],
+        b'R' => &[TaskStatus::Running],
+        b'G' => &[TaskStatus::Queued, TaskStatus::Running],
+        _ => return None,
+    };
+    let (ids, []) = ids.as_chunks::<ID_BYTES>() else { return None };
+    Some(StoreEvent::StatusChanged(
+        ids.iter().map(|bytes| id(bytes)).collect::<Option<_>>()?,
+        through,
+    ))
+}
+
+/// Reads the message of `scripts/direct_dispatch.lua`.
+fn read_delivery(message: &[u8]) -> Option<StoreEvent> {
+    let (first, mut rest) = message.split_first()?;
+    let mut tasks = Vec::new();
+    while !rest.is_empty() {
+        let (id_text, after) = rest.split_at_checked(ID_BYTES)?;
+        let line = after.iter().position(|&byte| byte == b'\n')?;
+        let space = after.iter().position(|&byte| byte == b' ')?;
+        let length = |text: &[u8]| usize::try_from(number(text)?).ok();
+        let (record_bytes, args_bytes) =
+            (length(&after[..space])?, length(after.get(space + 1..line)?)?);
+        let (record, after) = after[line + 1..].split_at_checked(record_bytes)?;
+        let (args, after) = after.split_at_checked(args_bytes)?;
+        let id = id(id_text)?;
+        let (_, body) =
+            StoredTask::read(id, Bytes::copy_from_slice(record)).ok()?.accepted(id).ok()?;
+        let args = Bytes::copy_from_slice(args);
+        let task = TaskAttempt { task_id: id, attempt: Attempt(1) };
+        let invocation = Invocation { task, spec: body.spec, code: None, args };
+        tasks.push(ClaimedTask { invocation, deaths: 0 });
+        rest = after;
+    }
+    Some(StoreEvent::Delivered { tasks, is_last: *first == b'C' })
+}

@@ -1,0 +1,48 @@
+-- Stands in front of `submit.lua`: delivers new tasks to a dispatcher that waits for them, as if it had
+-- claimed them. That spares the first task of an idle system a round trip.
+local MAX_DELIVERED_BYTES = 65536
+
+-- What a dispatcher still waits for once it has got `n` tasks of a class; nil where it does not wait for
+-- so many.
+local function without(demand, class, n)
+  local left, found = '', false
+  for count, classes in string.gmatch(demand, '(%d+)( [^;]*);') do
+    count = tonumber(count)
+    if not found and count >= n and string.find(classes, ' ' .. class .. ' ', 1, true) then
+      count, found = count - n, true
+    end
+    if count > 0 then left = left .. count .. classes .. ';' end
+  end
+  return found and left or nil
+end
+
+-- Delivers tasks of one class to a dispatcher that waits for as many. Says whether one took them; the
+-- message is read by `notify.rs`: W where the dispatcher waits for more and C where it has to claim
+-- first, and for each task its id, `<#record> <#args>\n`, its record and its arguments.
+local function direct_dispatch(demand, class, us, ids, records, args)
+  for i = 1, #demand, 2 do
+    local dispatcher, left = demand[i], without(demand[i + 1], class, #ids)
+    if left then
+      local message, state = { left == '' and 'C' or 'W' }, 'R' .. dispatcher .. us .. ' 1 0 0'
+      local states = {}
+      for n, id in ipairs(ids) do
+        local record, arg = records[2 * n], args[2 * n]
+        message[n + 1] = id .. #record .. ' ' .. #arg .. '\n' .. record .. arg
+        states[2 * n - 1], states[2 * n] = id, state
+      end
+      -- Where nobody hears it, the dispatcher is gone, or its subscription is.
+      if redis.call('PUBLISH', TOPIC_DELIVERED .. dispatcher, table.concat(message)) > 0 then
+        if left == '' then
+          redis.call('HDEL', DEMAND, dispatcher)
+        else
+          redis.call('HSET', DEMAND, dispatcher, left)
+        end
+        write_all('HSET', ATTEMPTS, states)
+        write_all('SADD', LEASES .. dispatcher, ids)
+        return true
+      end
+    end
+  end
+  return false
+end
+
