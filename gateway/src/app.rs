@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::cpu_latency::CpuLatency;
 use crate::error::ApiError;
 use crate::event_stream::EventStream;
+use crate::guest_modules::GuestCache;
 use crate::metrics::Metrics;
 use crate::notifier::Notifier;
 use crate::timing::{Phase, RequestTiming};
@@ -29,6 +30,7 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) functions: FunctionCache,
     pub(crate) served: ServedClasses,
+    pub(crate) guests: GuestCache,
     /// The kernel's limit on the wake-up latency of processors, where it can and should be set.
     pub(crate) cpu_latency: Option<Arc<CpuLatency>>,
     /// One permit for each KiB of bodies that may be in memory.
@@ -57,6 +59,7 @@ impl App {
             metrics: Metrics::new(),
             functions: FunctionCache::new(FUNCTIONS),
             served: ServedClasses::default(),
+            guests: GuestCache::default(),
             is_store_down: AtomicBool::new(false),
             config,
             store,

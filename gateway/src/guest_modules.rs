@@ -6,30 +6,46 @@
 //! these as a matter of course, and what fails then says so itself.
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use belljar_core::guest::GuestModules;
 use belljar_core::task::PythonVersion;
-use serde::Deserialize;
+use belljar_store::{Store, StoreError};
 
 use crate::error::ApiError;
 use crate::problem::{Problem, shown};
 
-/// What a guest said of its standard library when it was built.
-#[derive(Debug, Default, Deserialize)]
-struct Guest<'a> {
-    /// What does not import there.
-    #[serde(borrow)]
-    missing: BTreeSet<&'a str>,
+/// How long a list is cached.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// What the guests of live workers lack, as the store has it.
+#[derive(Default)]
+pub(crate) struct GuestCache(Mutex<Option<(Instant, Arc<[GuestModules]>)>>);
+
+impl GuestCache {
+    /// What the guest of `python` lacks. Where no worker has said so, the store is asked each time.
+    pub(crate) async fn get(
+        &self,
+        store: &Store,
+        python: PythonVersion,
+    ) -> Result<Option<GuestModules>, StoreError> {
+        let cached = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((read_at, guests)) = cached
+            && read_at.elapsed() < FRESH
+            && let Some(guest) = find(&guests, python)
+        {
+            return Ok(Some(guest));
+        }
+        let guests: Arc<[GuestModules]> = store.guests().await?.into();
+        let entry = Some((Instant::now(), Arc::clone(&guests)));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = entry;
+        Ok(find(&guests, python))
+    }
 }
 
-static GUEST_3_11: LazyLock<Guest<'static>> =
-    LazyLock::new(|| read(include_str!("../../sandbox/guest/modules-3.11.json")));
-static GUEST_3_13: LazyLock<Guest<'static>> =
-    LazyLock::new(|| read(include_str!("../../sandbox/guest/modules-3.13.json")));
-
-/// Nothing is refused if it cannot be read; a test sees that it can.
-fn read(said: &str) -> Guest<'_> {
-    serde_json::from_str(said).unwrap_or_default()
+fn find(guests: &[GuestModules], python: PythonVersion) -> Option<GuestModules> {
+    guests.iter().find(|guest| guest.python == python).cloned()
 }
 
 /// Packages that are compiled for the machine and have no pure form. In order.
@@ -87,27 +103,17 @@ const COMPILED: &[&str] = &[
     "zstandard",
 ];
 
-/// What the guest of one minor lacks; `None` for one that this gateway knows nothing of.
-fn guest(python: PythonVersion) -> Option<&'static Guest<'static>> {
-    match (python.major, python.minor) {
-        (3, 11) => Some(&GUEST_3_11),
-        (3, 13) => Some(&GUEST_3_13),
-        _ => None,
-    }
-}
-
-/// Refuses a function that needs one of `modules` and surely cannot have it in the guest of `python`.
-pub(crate) fn check(python: PythonVersion, name: &str, modules: &[String]) -> Result<(), ApiError> {
-    let Some(guest) = guest(python) else { return Ok(()) };
+/// Refuses a function that needs one of `modules` and surely cannot have it in `guest`.
+pub(crate) fn check(guest: &GuestModules, name: &str, modules: &[String]) -> Result<(), ApiError> {
     let packages: BTreeSet<_> = modules.iter().filter_map(|name| name.split('.').next()).collect();
     let problems: Vec<_> =
-        packages.into_iter().filter_map(|package| problem(guest, python, name, package)).collect();
+        packages.into_iter().filter_map(|package| problem(guest, name, package)).collect();
     if problems.is_empty() { Ok(()) } else { Err(ApiError::NotInSandbox(problems)) }
 }
 
-fn problem(guest: &Guest<'_>, python: PythonVersion, name: &str, package: &str) -> Option<Problem> {
-    let why = if guest.missing.contains(package) {
-        format!("it is not part of its Python {python}")
+fn problem(guest: &GuestModules, name: &str, package: &str) -> Option<Problem> {
+    let why = if guest.missing.iter().any(|missing| missing == package) {
+        format!("it is not part of its Python {}", guest.python)
     } else if COMPILED.binary_search(&package).is_ok() {
         "its compiled code cannot be loaded there".to_owned()
     } else {
@@ -125,12 +131,12 @@ fn problem(guest: &Guest<'_>, python: PythonVersion, name: &str, package: &str) 
 mod tests {
     use super::*;
 
-    const PYTHON: PythonVersion = PythonVersion { major: 3, minor: 11 };
-
     /// What is said about a function that needs `modules`.
-    fn refused(python: PythonVersion, modules: &[&str]) -> Vec<String> {
+    fn refused(modules: &[&str]) -> Vec<String> {
         let modules: Vec<_> = modules.iter().map(|&name| name.to_owned()).collect();
-        match check(python, "f", &modules) {
+        let missing = ["ctypes", "sqlite3"].map(str::to_owned).to_vec();
+        let guest = GuestModules { python: PythonVersion::default(), missing };
+        match check(&guest, "f", &modules) {
             Err(ApiError::NotInSandbox(problems)) => {
                 problems.into_iter().map(|problem| problem.msg.into_owned()).collect()
             }
@@ -140,15 +146,13 @@ mod tests {
     }
 
     #[test]
-    fn the_lists_are_read_and_in_order() {
-        assert!(GUEST_3_11.missing.contains("ctypes"));
-        assert!(GUEST_3_13.missing.contains("ctypes"));
+    fn the_list_is_in_order() {
         assert!(COMPILED.is_sorted());
     }
 
     #[test]
     fn what_cannot_work_is_named_once_with_the_way_out() {
-        let said = refused(PYTHON, &["json", "numpy.linalg", "sqlite3", "numpy", "ctypes.util"]);
+        let said = refused(&["json", "numpy.linalg", "sqlite3", "numpy", "ctypes.util"]);
         assert_eq!(said.len(), 3, "{said:?}");
         for (sentence, name) in said.iter().zip(["`ctypes`", "`numpy`", "`sqlite3`"]) {
             assert!(sentence.contains(name), "{sentence}");
@@ -159,9 +163,7 @@ mod tests {
     #[test]
     fn what_may_work_passes() {
         let imported = ["dill._dill", "socket", "threading", "subprocess", "multiprocessing.pool"];
-        assert_eq!(refused(PYTHON, &imported), [""; 0]);
-        assert_eq!(refused(PYTHON, &["mine", "numpy_like", "yaml", "__main__", ""]), [""; 0]);
-        let unknown = PythonVersion { major: 3, minor: 14 };
-        assert_eq!(refused(unknown, &["numpy", "ctypes"]), [""; 0]);
+        assert_eq!(refused(&imported), [""; 0]);
+        assert_eq!(refused(&["mine", "numpy_like", "yaml", "__main__", ""]), [""; 0]);
     }
 }

@@ -132,7 +132,10 @@ pub(crate) async fn register_function(
         }
     };
     if class.runtime == Runtime::Sandbox {
-        guest_modules::check(class.python, &sent.name, &sent.modules)?;
+        let guest = app.guests.get(&app.store, class.python);
+        if let Some(guest) = timing.time(Phase::Store, guest).await? {
+            guest_modules::check(&guest, &sent.name, &sent.modules)?;
+        }
     }
     let record = FunctionRecord {
         id: FunctionId::random(),

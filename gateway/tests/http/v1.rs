@@ -54,6 +54,11 @@ async fn a_function_says_how_it_wants_to_run() {
 #[tokio::test]
 async fn a_module_that_cannot_work_in_the_sandbox_is_told_at_registration() {
     let gateway = Gateway::start().await;
+    // Nothing is known of guests before a worker has come.
+    let pickle = payload::encode(b"\x80\x04csqlite3\nf\n.");
+    let body = json!({"name": "f", "payload": pickle, "runtime": "sandbox"});
+    assert_eq!(gateway.client().post("/register_function", &body).await.status, 200);
+    let _dispatcher = Dispatcher::start(&gateway.store, &["native:3.11", "sandbox:3.11"]).await;
     let client = gateway.client();
     for name in ["numpy", "sqlite3", "json"] {
         let pickle = [b"\x80\x04c", name.as_bytes(), b"\nf\n."].concat();

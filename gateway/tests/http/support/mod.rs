@@ -5,9 +5,10 @@ pub(crate) mod client;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use belljar_core::guest::GuestModules;
 use belljar_core::id::{DispatcherId, TaskId, WorkerId};
 use belljar_core::outcome::{CallVerdict, Outcome, Report};
-use belljar_core::task::TaskClass;
+use belljar_core::task::{Runtime, TaskClass};
 use belljar_gateway::{Config, GatewayError, Stopped};
 use belljar_store::record::{ClaimedTask, Completion, Demand, Timestamp, WorkerRecord};
 use belljar_store::{Store, StoreConfig};
@@ -117,7 +118,7 @@ impl Dispatcher {
             slots: 2,
             busy: 0,
             classes: self.classes.clone(),
-            guests: Vec::new(),
+            guests: self.classes.iter().filter_map(guest_of).collect(),
             since: Timestamp(1),
         };
         self.store.heartbeat(self.id, &self.classes, &[worker]).await.expect("a beat");
@@ -145,6 +146,12 @@ impl Dispatcher {
         self.finish(&task, CallVerdict::Completed(Bytes::from_static(value))).await;
         task.id()
     }
+}
+
+/// What the guest of a class lacks, if it has one.
+fn guest_of(class: &TaskClass) -> Option<GuestModules> {
+    let missing = ["ctypes", "sqlite3"].map(str::to_owned).to_vec();
+    (class.runtime == Runtime::Sandbox).then(|| GuestModules { python: class.python, missing })
 }
 
 /// Waits until `fact` is true, for at most five seconds.
