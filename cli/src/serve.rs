@@ -72,8 +72,10 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
 fn remote(args: &DispatcherArgs, mode: DeliveryMode) -> Result<RemoteConfig> {
     let endpoint = Endpoint::new(args.bind.clone(), args.port);
     let secret = secret(&args.secret)?;
-    let authentication = if secret.is_some() { Authentication::SharedSecret } else { Authentication::None };
-    let listen = ListenConfig { tls: args.tls.files(), ..ListenConfig::new(endpoint, authentication) };
+    let authentication =
+        if secret.is_some() { Authentication::SharedSecret } else { Authentication::None };
+    let listen =
+        ListenConfig { tls: args.tls.files(), ..ListenConfig::new(endpoint, authentication) };
     let heartbeat = args.heartbeat;
     let mut config = RemoteConfig { heartbeat, ..RemoteConfig::new(listen, mode, secret) };
     let (listening, address) = tokio::sync::oneshot::channel();

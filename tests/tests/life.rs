@@ -53,6 +53,16 @@ fn the_doctor_finds_everything() -> Result<()> {
     Ok(())
 }
 
+/// What a piece of Python prints, run as a script from standard input.
+fn printed(snippet: &str, service: &Service) -> Result<String> {
+    let mut command = Command::new(paths::interpreter());
+    command.arg("-").env("BELLJAR_URL", service.client.base());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    child.stdin.take().context("stdin")?.write_all(snippet.as_bytes())?;
+    let output = child.wait_with_output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
 #[test]
 fn the_printed_snippets_run_unchanged() -> Result<()> {
     let service = Service::start(&[])?;
@@ -61,11 +71,23 @@ fn the_printed_snippets_run_unchanged() -> Result<()> {
     ensure!(snippets.len() == 2, "{welcome}");
     for (snippet, expected) in snippets.into_iter().zip(["42", "COMPLETED 42"]) {
         let (snippet, _) = snippet.split_once("\nEOF\n").context(welcome.clone())?;
-        let mut command = Command::new(paths::interpreter());
-        let mut child = command.arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        child.stdin.take().context("stdin")?.write_all(snippet.as_bytes())?;
-        let said = String::from_utf8(child.wait_with_output()?.stdout)?;
-        ensure!(said.trim() == expected, "{said}");
+        let said = printed(snippet, &service)?;
+        ensure!(said == expected, "{said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_snippets_of_the_readme_run_in_the_sandbox() -> Result<()> {
+    let service = Service::start(&[])?;
+    let readme = std::fs::read_to_string(paths::root().join("README.md"))?;
+    let blocks: Vec<_> = readme.split("```python\n").skip(1).collect();
+    ensure!(blocks.len() == 2, "README.md has {} blocks of Python", blocks.len());
+    for (block, expected) in blocks.into_iter().zip(["42 [0, 2, 4, 6, 8]", "COMPLETED 42"]) {
+        let (snippet, _) = block.split_once("\n```").context("the block does not end")?;
+        let snippet = snippet.replace("http://127.0.0.1:8000", service.client.base());
+        let said = printed(&snippet, &service)?;
+        ensure!(said == expected, "{said}");
     }
     Ok(())
 }

@@ -34,14 +34,14 @@ with belljar.Executor("{address}") as executor:
     print(executor.submit(double, 21).result())
 EOF
 
-The same over REST, from any Python {minor} with dill and requests:
+The same over REST, from any Python {minor} with cloudpickle and requests:
 
 {python} - <<'EOF'
-import codecs, dill, requests
+import codecs, pickle, cloudpickle, requests
 
 BELLJAR = "{address}"
-serialize = lambda value: codecs.encode(dill.dumps(value), "base64").decode()
-deserialize = lambda text: dill.loads(codecs.decode(text.encode(), "base64"))
+serialize = lambda value: codecs.encode(cloudpickle.dumps(value, 4), "base64").decode()
+deserialize = lambda text: pickle.loads(codecs.decode(text.encode(), "base64"))  # of native functions only: it runs code
 
 def double(x):
     return 2 * x
