@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::grants::Granted;
 use crate::invocation::Invocation;
 use crate::limits::MAX_FRAME_BYTES;
 use crate::outcome::{Failure, Phases};
@@ -29,7 +30,7 @@ pub enum FrameError {
     Malformed(#[from] rmp_serde::decode::Error),
 }
 
-/// What a slot asks of its child: one call. The next is sent only after its answer.
+/// A message from a slot to its child: one call. The next is sent only after its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
     /// What to call; its code is left out where this child has been sent it before.
@@ -40,18 +41,7 @@ pub struct Call {
     pub granted: Option<Box<Granted>>,
 }
 
-/// What the worker grants to one call.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Granted {
-    /// Environment variables and their values.
-    pub env: Vec<(String, String)>,
-    /// Directories to read, among those that the child was started with.
-    pub read: Vec<String>,
-    /// MiB of a `/tmp` in memory.
-    pub scratch_mb: u32,
-}
-
-/// What a child says.
+/// A message from a child.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChildReply {
     /// The interpreter is up and takes calls.
@@ -76,7 +66,7 @@ pub struct Done {
     pub result: Result<Bytes, Failure>,
     /// Where the time went.
     pub phases: Phases,
-    /// The most memory held, in bytes.
+    /// The most memory used, in bytes.
     pub peak_memory_bytes: u64,
     /// What the call left behind that the next must not meet (a thread, a child process, a changed
     /// directory): the child asks to be replaced.

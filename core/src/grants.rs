@@ -3,8 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::frame::Granted;
-
 /// What a function asks for. Each call of it gets all of this, or ends as denied.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -29,7 +27,18 @@ pub struct GrantPolicy {
     pub scratch_mb: u32,
 }
 
-/// A grant that the worker does not offer.
+/// What the worker grants to one call.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    /// Environment variables and their values.
+    pub env: Vec<(String, String)>,
+    /// Directories to read, among those that the child was started with.
+    pub read: Vec<String>,
+    /// MiB of a `/tmp` in memory.
+    pub scratch_mb: u32,
+}
+
+/// A grant that the worker does not allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GrantDenied {
     /// An environment variable.

@@ -5,13 +5,13 @@
 //!
 //! * [`id`]: task, function, dispatcher and worker ids.
 //! * [`task`]: status and its legal moves, runtime, Python version, class, priority, limits, spec.
-//! * [`grants`]: what a function may reach, asked for and offered.
+//! * [`grants`]: what a function may reach: requests and policies.
 //! * [`guest`]: what a guest of the sandbox lacks.
-//! * [`outcome`]: what a call came to: verdict, failure kinds, phases, output tails.
+//! * [`outcome`]: the outcome of a call: verdict, failure kinds, phases, output tails.
 //! * `exception`: pickles of builtin exceptions, for failures that the platform finds.
 //! * [`invocation`]: a task on its way to a slot.
 //! * [`limits`]: bounds on bytes that several crates share.
-//! * [`message`]: what dispatchers and workers tell each other.
+//! * [`message`]: the messages between dispatchers and workers.
 //! * `pythons`: which Python is the default one.
 //! * [`frame`]: length-prefixed messages between a worker's slot and its child process.
 

@@ -1,4 +1,4 @@
-//! The protocol between dispatchers and workers: what each tells the other, as MessagePack.
+//! The protocol between dispatchers and workers: their messages, as MessagePack.
 //! `docs/reference/wire-protocol.md` shows the bytes and the order of things.
 //!
 //! One ZeroMQ message carries a batch: an array of the messages below, to be treated in order. So a
@@ -7,7 +7,7 @@
 //!
 //! # Layout
 //!
-//! * `secret`: the proof that the other side holds the shared secret.
+//! * `secret`: the proof that the other side has the shared secret.
 
 mod secret;
 #[cfg(test)]
@@ -29,7 +29,7 @@ use crate::outcome::Report;
 use crate::task::{CodeHash, TaskAttempt, TaskClass};
 
 /// The version of this protocol. Both sides must speak the same; `Hello`, `Challenge` and `Rejected`
-/// keep their form in all versions, so that a difference can be said.
+/// keep their form in all versions, so that a difference can be reported.
 pub const VERSION: u16 = 1;
 
 /// Names the time in which a dispatcher remembers a worker: what it sent there, and which code.
@@ -89,18 +89,18 @@ impl fmt::Display for DeliveryMode {
     }
 }
 
-/// What a worker says of itself.
+/// What a worker registers with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerRegistration {
     /// The process.
     pub worker: WorkerId,
     /// The session that it still has with this dispatcher, if any.
     pub session: Option<SessionId>,
-    /// How it wants its tasks.
+    /// How its tasks are delivered.
     pub mode: DeliveryMode,
     /// How many calls run at once.
     pub slots: u32,
-    /// How many invocations it wants to have at once, running and waiting.
+    /// How many invocations it takes at once, running and waiting.
     pub window: u32,
     /// What it can run.
     pub classes: Vec<TaskClass>,
@@ -114,11 +114,11 @@ pub struct WorkerRegistration {
     pub nonce: Nonce,
 }
 
-/// What a worker tells a dispatcher.
+/// A message from a worker to a dispatcher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FromWorker {
-    /// The first word on every connection; `Challenge` or `Rejected` answers it.
+    /// The first message on every connection; `Challenge` or `Rejected` answers it.
     Hello {
         /// The worker's [`VERSION`].
         version: u16,
@@ -127,7 +127,7 @@ pub enum FromWorker {
     Register {
         /// Who this is.
         registration: WorkerRegistration,
-        /// That it holds the secret; absent where the worker was given none.
+        /// Proof that it has the secret; absent for a worker without one.
         proof: Option<Proof>,
     },
     /// The first after `Welcome`: the attempts that the worker has, running, waiting, or ended and not
@@ -149,9 +149,9 @@ pub enum FromWorker {
         /// The attempts not made.
         tasks: Vec<TaskAttempt>,
     },
-    /// The worker wants another number of invocations at once than it said before.
+    /// The worker takes another number of invocations at once than before.
     Window(u32),
-    /// The worker can run other classes than it said before; all are listed.
+    /// The worker can run other classes than before; all are listed.
     Classes(Vec<TaskClass>),
     /// What the worker's guests of the sandbox lack; all are listed. Sent once in a connection, and again
     /// when it changes.
@@ -164,15 +164,15 @@ pub enum FromWorker {
         /// How many more invocations the worker takes.
         free: u32,
     },
-    /// Said in silence only, to be known alive.
+    /// Sent in silence only, as a sign of life.
     Heartbeat,
     /// The worker takes no more tasks; it still reports what it runs.
     Draining,
-    /// The worker has nothing left and goes.
+    /// The worker has nothing left and leaves.
     Bye,
 }
 
-/// What a dispatcher tells a worker.
+/// A message from a dispatcher to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FromDispatcher {
@@ -190,10 +190,10 @@ pub enum FromDispatcher {
         /// The session from now on. Where it is not the one that the worker named, all code sent
         /// before is to be forgotten.
         session: SessionId,
-        /// After how much silence each side says `Heartbeat`, in milliseconds. Three times as much
+        /// After how much silence each side sends `Heartbeat`, in milliseconds. Three times as much
         /// without any message, and the other side counts as lost.
         heartbeat_ms: u32,
-        /// That the dispatcher holds the secret too; absent where it was given none.
+        /// Proof that the dispatcher has the secret too; absent for one without it.
         proof: Option<Proof>,
     },
     /// The worker is not, or no longer, in.
@@ -209,9 +209,9 @@ pub enum FromDispatcher {
     Stop(TaskAttempt),
     /// These batches of reports and returned tasks are stored and need not be sent again.
     Ack(Vec<u64>),
-    /// Said in silence only, to be known alive; in pull also the reply that ends a wait without work.
+    /// Sent in silence only, as a sign of life; in pull also the reply that ends a wait without work.
     Heartbeat,
-    /// Take the worker out of service: finish, report, say `Bye`.
+    /// Take the worker out of service: finish, report, send `Bye`.
     Drain,
 }
 

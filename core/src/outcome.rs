@@ -1,4 +1,4 @@
-//! What a call came to. Whatever a function did is data here, never an error of ours.
+//! The outcome of a call. What a function did is data here, never an error of the platform.
 
 use std::time::Duration;
 
@@ -174,7 +174,7 @@ pub struct Outcome {
     pub phases: Phases,
     /// Wall-clock time in the worker's slot, in microseconds.
     pub elapsed_us: u64,
-    /// The most memory the executor held, in bytes; 0 where it is not known.
+    /// The most memory of the executor, in bytes; 0 where it is not known.
     pub peak_memory_bytes: u64,
     /// The end of standard output.
     pub stdout: OutputTail,

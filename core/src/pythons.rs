@@ -5,7 +5,7 @@ use crate::task::PythonVersion;
 const TABLE: &str = include_str!("../../pythons.toml");
 
 impl Default for PythonVersion {
-    /// The Python that every installation has. It runs functions whose Python nobody names.
+    /// The Python that every installation has. It runs functions that name no Python.
     fn default() -> Self {
         #[expect(clippy::expect_used, reason = "a test reads the same table")]
         default_of(TABLE).expect("pythons.toml names the default minor")

@@ -11,12 +11,12 @@ use crate::id::{FunctionId, TaskId};
 
 /// A word that is none of the words expected in its place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is not a {what}: {expected}")]
+#[error("`{text}` is not a {what}: {expected}")]
 pub struct InvalidWord {
     /// What the word was meant to name.
     pub what: &'static str,
-    /// The word as it was given.
-    pub given: String,
+    /// The invalid text.
+    pub text: String,
     /// The words that would have done.
     pub expected: &'static str,
 }
@@ -84,7 +84,7 @@ impl FromStr for TaskStatus {
     fn from_str(text: &str) -> Result<Self, InvalidWord> {
         Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or_else(|| InvalidWord {
             what: "task status",
-            given: text.to_owned(),
+            text: text.to_owned(),
             expected: "QUEUED, RUNNING, COMPLETED, FAILED or CANCELLED",
         })
     }
@@ -114,7 +114,7 @@ impl Runtime {
     }
 
     /// Whether a function registered for this runtime may be called in `wanted`. Isolation can be
-    /// asked for, never given up: what was registered for the sandbox never runs natively.
+    /// requested, never dropped: what was registered for the sandbox never runs natively.
     #[must_use]
     pub const fn may_narrow_to(self, wanted: Self) -> bool {
         matches!((self, wanted), (Self::Native, _) | (Self::Sandbox, Self::Sandbox))
@@ -133,7 +133,7 @@ impl FromStr for Runtime {
     fn from_str(text: &str) -> Result<Self, InvalidWord> {
         Self::ALL.into_iter().find(|runtime| runtime.as_str() == text).ok_or_else(|| InvalidWord {
             what: "runtime",
-            given: text.to_owned(),
+            text: text.to_owned(),
             expected: "native or sandbox",
         })
     }
@@ -164,7 +164,7 @@ impl FromStr for PythonVersion {
         });
         parsed.filter(|version| version.to_string() == text).ok_or_else(|| InvalidWord {
             what: "Python version",
-            given: text.to_owned(),
+            text: text.to_owned(),
             expected: "give a feature release such as `3.11`",
         })
     }
@@ -184,7 +184,7 @@ impl From<PythonVersion> for String {
     }
 }
 
-/// What a slot must offer to run a task: a queue exists for each class.
+/// What a slot needs to run a task: a queue exists for each class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TaskClass {
     /// Where it runs.
@@ -205,7 +205,7 @@ impl FromStr for TaskClass {
     fn from_str(text: &str) -> Result<Self, InvalidWord> {
         let invalid = || InvalidWord {
             what: "task class",
-            given: text.to_owned(),
+            text: text.to_owned(),
             expected: "give a runtime and a Python version such as `native:3.11`",
         };
         let (runtime, python) = text.split_once(':').ok_or_else(invalid)?;
@@ -337,7 +337,7 @@ pub struct TaskSpec {
     pub function_id: FunctionId,
     /// The bytes of that function.
     pub code: CodeHash,
-    /// What a slot must offer.
+    /// What a slot needs.
     pub class: TaskClass,
     /// What each attempt may use.
     pub limits: TaskLimits,
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn isolation_is_never_given_up() {
+    fn isolation_is_never_dropped() {
         assert!(Runtime::Native.may_narrow_to(Runtime::Sandbox));
         assert!(!Runtime::Sandbox.may_narrow_to(Runtime::Native));
     }

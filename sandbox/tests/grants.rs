@@ -5,7 +5,7 @@
 #[expect(dead_code, reason = "shared with tests that use other parts of it")]
 mod common;
 
-use belljar_core::frame::Granted;
+use belljar_core::grants::Granted;
 use belljar_sandbox::source;
 use common::SandboxChild;
 

@@ -3,7 +3,7 @@
 //! The dispatcher makes a nonce for every connection and takes one proof for it, so that a recorded
 //! proof is worth nothing later or elsewhere. The worker's nonce does the same for the dispatcher's
 //! proof. The two proofs are made in different words, so that neither can be sent back as the other.
-//! Somebody who can change the bytes between the two can still join in after the proofs: against
+//! An attacker who can change the bytes between the two can still join in after the proofs: against
 //! that there is TLS.
 
 use std::fmt;
@@ -93,8 +93,8 @@ impl Secret {
     #[must_use]
     pub fn prove_worker(&self, challenge: Nonce, registration: &WorkerRegistration) -> Proof {
         #[expect(clippy::expect_used, reason = "our own type into memory")]
-        let said = rmp_serde::to_vec(registration).expect("a registration is serializable");
-        self.proof(&[WORKER, &VERSION.to_be_bytes(), challenge.0.as_bytes(), &said])
+        let bytes = rmp_serde::to_vec(registration).expect("a registration is serializable");
+        self.proof(&[WORKER, &VERSION.to_be_bytes(), challenge.0.as_bytes(), &bytes])
     }
 
     /// A dispatcher's proof, for the nonce in the worker's registration.
@@ -114,12 +114,12 @@ impl Secret {
     }
 }
 
-/// Whether `given` is what a side must show: nothing where no secret is set here.
+/// Whether `shown` is the expected proof; any is right where no secret is set here.
 #[must_use]
-pub fn accepts(given: Option<&Proof>, expected: Option<&Proof>) -> bool {
-    match (given, expected) {
+pub fn accepts(shown: Option<&Proof>, expected: Option<&Proof>) -> bool {
+    match (shown, expected) {
         (_, None) => true,
         (None, Some(_)) => false,
-        (Some(given), Some(expected)) => given == expected,
+        (Some(shown), Some(expected)) => shown == expected,
     }
 }

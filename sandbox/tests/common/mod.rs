@@ -8,7 +8,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use belljar_core::frame::{self, Call, ChildReply, Done, Granted, Ready};
+use belljar_core::frame::{self, Call, ChildReply, Done, Ready};
+use belljar_core::grants::Granted;
 use belljar_core::invocation::Invocation;
 use belljar_core::task::PythonVersion;
 use belljar_sandbox::image::default_dir;

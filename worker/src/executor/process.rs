@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use belljar_core::frame::{self, Call, ChildReply, Done, Granted};
-use belljar_core::grants::GrantPolicy;
+use belljar_core::frame::{self, Call, ChildReply, Done};
+use belljar_core::grants::{GrantPolicy, Granted};
 use belljar_core::invocation::Invocation;
 use belljar_core::limits::CODE_CACHE_BYTES;
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome};

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::BufReader;
 use std::os::fd::FromRawFd;
 
-use belljar_core::frame::{self, CHILD_FD, Call, ChildReply, Done, FrameError, Granted, Ready};
+use belljar_core::frame::{self, CHILD_FD, Call, ChildReply, Done, FrameError, Ready};
+use belljar_core::grants::Granted;
 use belljar_core::task::CodeHash;
 use belljar_sandbox::{Error, GrantedAccess, Limits, Sandbox};
 use bytes::Bytes;
