@@ -113,7 +113,7 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// What calling `callee` gives, and what that tells.
+    /// The result of calling `callee`, and what follows from it.
     fn made_by(&mut self, callee: Value, arguments: Option<Value>) -> Value {
         if callee.kind() == Kind::CodeType {
             self.note_code(arguments);

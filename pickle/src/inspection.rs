@@ -3,7 +3,7 @@
 use crate::names::Global;
 use crate::python_hint::PythonHint;
 
-/// What a pickle is, as far as can be said without loading it.
+/// What a pickle is, as far as it is known without loading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
     /// The protocol that it declares; 0 for protocols 0 and 1, which declare none.
@@ -13,7 +13,7 @@ pub struct Inspection {
     /// The globals that it names, each once, in order of appearance; at most 1,024.
     pub globals: Vec<Global>,
     /// The modules that it names, each once: those of the globals, the module objects in it, and
-    /// what its functions import. With dots where they were given so; at most 1,024.
+    /// what its functions import. With dots where the pickle has dots; at most 1,024.
     pub modules: Vec<String>,
     /// The Pythons that can run the bytecode in it.
     pub python: PythonHint,
@@ -36,7 +36,7 @@ pub enum TopObject {
     Global(Global),
     /// What calling something made: any object. What was called, where it has a name.
     Made(Option<Global>),
-    /// Nothing can be said.
+    /// It is not known.
     Unknown,
 }
 

@@ -1,7 +1,7 @@
 //! Reads pickles without executing anything, and turns payloads into text and back.
 //!
 //! [`inspect`] walks the opcodes of a pickle the way Python's unpickler does, with a kind in place
-//! of each object: it tells whether the bytes are one whole pickle, whether what they make may be
+//! of each object: it finds whether the bytes are one whole pickle, whether what they make may be
 //! callable, which globals and modules they name, and which Pythons can run the bytecode in them.
 //! It is no judge of what is safe to load: nothing is, outside of an executor's process.
 //!

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::value::Kind;
 
-/// Globals and modules kept; what a pickle names beyond is not told.
+/// Globals and modules kept; further names are dropped.
 const MOST_NAMES: usize = 1024;
 
 /// A class, function or other object that a pickle refers to by name.

@@ -13,7 +13,7 @@ pub struct PythonHint {
 }
 
 impl PythonHint {
-    /// No bytecode is visible, or none that tells.
+    /// No bytecode is visible, or none that depends on the version.
     pub const UNKNOWN: Self = Self { minors: u32::MAX };
 
     pub(super) fn only(minor: u8) -> Self {

@@ -4,7 +4,7 @@ use crate::bytecode;
 use crate::python_hint::PythonHint;
 use crate::value::{Kind, Value};
 
-/// Bounds of what is kept. A pickle that needs more is answered with less told about it.
+/// Bounds of what is kept. For a pickle that needs more, the answer says less.
 const MOST_SHAPES: usize = 1 << 16;
 const MOST_TEXTS: usize = 1 << 18;
 

@@ -93,7 +93,7 @@ impl Value {
         Self((kind as u32) << DETAIL_BITS)
     }
 
-    /// A detail that does not fit is forgotten: then less can be told, and nothing wrong.
+    /// A detail that does not fit is dropped: the answer then says less, and nothing wrong.
     pub(super) fn with(kind: Kind, detail: usize) -> Self {
         let stored = u32::try_from(detail + 1).ok().filter(|&stored| stored <= DETAIL_MASK);
         Self((kind as u32) << DETAIL_BITS | stored.unwrap_or(0))
