@@ -58,19 +58,19 @@ async fn report(url: &str, total: usize, batches: &[usize]) -> Result<()> {
 
 /// The queue stays short: each batch ends before the next comes.
 async fn steady(store: &Store, url: &str, batch: usize, rounds: usize) -> Result<Cost> {
-    let (me, wants) = (DispatcherId::random(), wants(batch)?);
+    let (me, demands) = (DispatcherId::random(), demand(batch)?);
     let mut clock = Clock::start(url).await?;
     for _ in 0..rounds {
         store.submit((0..batch).map(|_| new_task()).collect::<Result<_>>()?).await?;
-        let claimed = store.claim(me, &wants).await?;
+        let claimed = store.claim(me, &demands).await?;
         store.complete(me, 0, &finished_all(&claimed)).await?;
     }
     clock.lap().await
 }
 
-/// Phase after phase, so that each can be told.
+/// One phase after the other, so that each is measured by itself.
 async fn phases(store: &Store, url: &str, batch: usize, rounds: usize) -> Result<[Cost; 3]> {
-    let (me, wants) = (DispatcherId::random(), wants(batch)?);
+    let (me, demands) = (DispatcherId::random(), demand(batch)?);
     let mut clock = Clock::start(url).await?;
     for _ in 0..rounds {
         store.submit((0..batch).map(|_| new_task()).collect::<Result<_>>()?).await?;
@@ -78,7 +78,7 @@ async fn phases(store: &Store, url: &str, batch: usize, rounds: usize) -> Result
     let submit = clock.lap().await?;
     let mut claimed = Vec::with_capacity(rounds);
     for _ in 0..rounds {
-        claimed.push(store.claim(me, &wants).await?);
+        claimed.push(store.claim(me, &demands).await?);
     }
     let claim = clock.lap().await?;
     for tasks in &claimed {
@@ -96,7 +96,7 @@ async fn plain_set(url: &str, rounds: usize) -> Result<Cost> {
     clock.lap().await
 }
 
-fn wants(count: usize) -> Result<[Demand; 1]> {
+fn demand(count: usize) -> Result<[Demand; 1]> {
     Ok([Demand { classes: vec!["native:3.11".parse()?], count }])
 }
 

@@ -1,6 +1,6 @@
-//! Arguments and results that are too large for scripts.
+//! Blobs: arguments and results that are too large for scripts.
 //!
-//! Redis hashes every string that a script touches in full, some 1.5 ms a MiB each time. A large value is
+//! Redis hashes every string that a script touches in full, some 1.5 ms a MiB each time. A blob is
 //! therefore a key of its own: written before the script that takes it over, read after the one that
 //! names it. Until a script takes it over it expires soon, so that a writer that dies leaves nothing.
 
@@ -16,7 +16,7 @@ use crate::error::StoreError;
 /// as much as the hashing of so many bytes.
 pub const BLOB_BYTES: usize = 64 * 1024;
 
-/// How long a large value waits for the script that takes it over: many times a command's timeout.
+/// How long a blob waits for the script that takes it over: many times a command's timeout.
 const UNCLAIMED_TTL: Duration = Duration::from_secs(120);
 
 pub(crate) const fn is_blob(value: &Bytes) -> bool {

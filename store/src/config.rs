@@ -5,10 +5,10 @@ use std::time::Duration;
 /// How long a silent dispatcher counts as alive.
 pub const DISPATCHER_TTL: Duration = Duration::from_secs(3);
 
-/// How many tasks may wait before submissions are refused, where nothing else is said.
+/// How many tasks may wait before submissions are refused, by default.
 pub const MAX_QUEUED: u64 = 2_000_000;
 
-/// What the names of keys and channels begin with, where nothing else is said.
+/// The prefix of keys and channels, by default.
 pub const PREFIX: &str = "belljar";
 
 /// How long an idempotency key is remembered.

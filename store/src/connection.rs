@@ -1,9 +1,9 @@
-//! One multiplexed connection that mends itself.
+//! One multiplexed connection that reconnects by itself.
 //!
 //! Not the client's own `ConnectionManager`: that one keeps a half-open connection after a timeout and
 //! a replica after a failover, and its callers wait for its whole backoff. Here every command has one
-//! deadline, a connection that timed out or turned read-only is replaced, and whether a command may be
-//! repeated is said where it is made.
+//! deadline, a connection that timed out or turned read-only is replaced, and each command says whether
+//! it may be repeated.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -190,7 +190,7 @@ impl SharedConnection {
     }
 }
 
-/// What the caller of a failed command is told.
+/// The error for the caller of a failed command.
 pub(crate) fn to_store_error(what: &'static str, error: RedisError) -> StoreError {
     match error.kind() {
         ErrorKind::Server(ServerErrorKind::ReadOnly) => StoreError::RefusesWrites(error),

@@ -23,7 +23,7 @@ const DUE_AT_ONCE: u64 = 1000;
 
 impl Store {
     /// Opens attempts at queued tasks: for each demand up to its count, by priority, requeued ones
-    /// first, its classes in the order given. Where fewer were there, the dispatcher is woken
+    /// first, its classes in their order. Where fewer were there, the dispatcher is woken
     /// ([`crate::StoreEvent::Work`]) when more come.
     ///
     /// # Errors
@@ -44,33 +44,33 @@ impl Store {
             }
         }
         let rows: Vec<(String, u32, u32, Bytes, Bytes)> = call.run(self).await?;
-        let mut large = Vec::new();
+        let mut blobs = Vec::new();
         let mut tasks = Vec::with_capacity(rows.len());
         for (place, (id, attempt, deaths, record, args)) in rows.into_iter().enumerate() {
             let id = parse_id(&id)?;
             let record = StoredTask::read(id, record)?;
             let (_, body) = record.accepted(id)?;
             if record.has_args_blob() {
-                large.push((place, self.inner.keys.args_blob(id)));
+                blobs.push((place, self.inner.keys.args_blob(id)));
             }
             let task = TaskAttempt { task_id: id, attempt: Attempt(attempt) };
             let invocation = Invocation { task, spec: body.spec, code: None, args };
             tasks.push(ClaimedTask { invocation, deaths });
         }
-        let (places, keys): (Vec<_>, Vec<_>) = large.into_iter().unzip();
+        let (places, keys): (Vec<_>, Vec<_>) = blobs.into_iter().unzip();
         for (place, args) in zip(places, self.get_blobs("claim", keys).await?) {
-            // They are gone where the task has ended meanwhile; this attempt will be told so.
+            // They are gone where the task has ended meanwhile; this attempt is stale then.
             tasks[place].invocation.args = args.unwrap_or_default();
         }
         Ok(tasks)
     }
 
-    /// Publishes results, each under its fence; answers in the same order. A repeated word on an
-    /// attempt that was ended in the same way is accepted again. `freed` is how many places have become
-    /// free at `dispatcher` since it last claimed or said so: it is given tasks for them while it waits.
+    /// Publishes results, each under its fence; answers in the same order. An attempt that
+    /// already ended in the same way is accepted again. `freed` is how many places became free at
+    /// `dispatcher` since its last claim or completion: they are added to its pending demand.
     ///
     /// # Errors
-    /// Redis cannot be had. Say it again: what was taken stays taken.
+    /// Redis cannot be had. Repeat it: what was accepted stays accepted.
     pub async fn complete(
         &self,
         dispatcher: DispatcherId,
@@ -85,31 +85,32 @@ impl Store {
                 .map(|one| task_record::encode_outcome(Some(one.worker), &one.report.outcome))
                 .collect();
             self.put_results(part, &mut rows).await?;
-            let bytes = rows.iter().map(|(_, ending, result)| 64 + ending.len() + result.len());
+            let bytes = rows.iter().map(|(_, outcome, result)| 64 + outcome.len() + result.len());
             let mut call = self.inner.scripts.complete.call(4 + 5 * part.len(), bytes.sum());
             call.number(self.result_ttl_ms()).arg(&*self.inner.cancelled_outcome);
             call.arg(dispatcher.to_string()).number(std::mem::take(&mut freed));
-            for (one, (letter, ending, result)) in zip(part, &rows) {
+            for (one, (letter, outcome, result)) in zip(part, &rows) {
                 let TaskAttempt { task_id, attempt } = one.report.task;
                 call.arg(task_id.to_string()).arg(fence(attempt)).arg(letter);
-                call.arg(ending).arg(result);
+                call.arg(outcome).arg(result);
             }
-            settled.extend(read_letters("finish", call.run(self).await?, part.len())?);
+            settled.extend(read_letters("complete", call.run(self).await?, part.len())?);
         }
         Ok(settled)
     }
 
-    /// Writes large results, and leaves of each its length under its letter in small. Where the server's
-    /// memory is full, which refuses writes outside of scripts, they stay: ended tasks make room.
+    /// Writes blobs; each row then has the length of its blob, and its letter in lower case. Where the
+    /// server's memory is full, it refuses writes outside of scripts: the script gets the results then, as
+    /// ended tasks make room.
     async fn put_results(
         &self,
         part: &[Completion],
         rows: &mut [(&'static str, Vec<u8>, Bytes)],
     ) -> Result<(), StoreError> {
-        let large = zip(part, rows.iter()).filter(|(_, (.., result))| is_blob(result));
-        let values = large
+        let blobs = zip(part, rows.iter()).filter(|(_, (.., result))| is_blob(result));
+        let values = blobs
             .map(|(one, (.., result))| (self.inner.keys.unpublished_blob(one.report.task), result));
-        match self.put_blobs("finish", values).await {
+        match self.put_blobs("complete", values).await {
             Ok(()) => {}
             Err(StoreError::RefusesWrites(_)) => return Ok(()),
             Err(error) => return Err(error),
@@ -121,10 +122,10 @@ impl Store {
         Ok(())
     }
 
-    /// Queues given-back attempts again, each under its fence, at the front of their class.
+    /// Queues returned attempts again, each under its fence, at the front of their class.
     ///
     /// # Errors
-    /// Redis cannot be had. Say it again: what was taken back answers [`Settled::Stale`] then.
+    /// Redis cannot be had. Repeat it: what was taken back answers [`Settled::Stale`] then.
     pub async fn requeue(&self, requeued: &[Requeued]) -> Result<Vec<Settled>, StoreError> {
         let mut settled = Vec::with_capacity(requeued.len());
         for part in requeued.chunks(SETTLED_AT_ONCE) {
@@ -142,25 +143,25 @@ impl Store {
         Ok(settled)
     }
 
-    /// The attempts that the dispatcher holds by the store's books. After each
+    /// The attempts that are leased to the dispatcher. After each
     /// [`crate::StoreEvent::Connected`], and after a [`Store::claim`] that failed (its answer may have been
-    /// lost on the way), give back those that it knows nothing of, and stop those that a client
-    /// cancelled unheard.
+    /// lost on the way), requeue those that it does not know, and stop those that a client
+    /// cancelled meanwhile.
     ///
     /// # Errors
     /// Redis cannot be had.
     pub async fn leased(&self, dispatcher: DispatcherId) -> Result<Vec<Leased>, StoreError> {
         let mut call = self.inner.scripts.leased.call(1, 36);
         let rows: Vec<(String, u32, String)> = call.arg(dispatcher.to_string()).run(self).await?;
-        let held = rows.into_iter().map(|(id, attempt, flag)| {
+        let leased = rows.into_iter().map(|(id, attempt, flag)| {
             let task = TaskAttempt { task_id: parse_id(&id)?, attempt: Attempt(attempt) };
             Ok(Leased { task, cancelling: flag == "X" })
         });
-        held.collect()
+        leased.collect()
     }
 }
 
-/// An attempt's number as it stands in the state of its task.
+/// An attempt's number as the attempt state has it.
 fn fence(attempt: Attempt) -> String {
     format!(" {attempt} ")
 }

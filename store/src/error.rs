@@ -2,7 +2,7 @@
 
 use belljar_core::id::TaskId;
 
-/// Why the store did not do what was asked. Nothing is half-done: each operation is one script.
+/// Why an operation failed. Nothing is half done: each operation is one script.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Redis cannot be reached, is loading, or did not answer in time. Try again.
@@ -14,7 +14,7 @@ pub enum StoreError {
     /// Redis refuses writes: it is out of memory, or a read-only replica.
     #[error("the store refuses writes")]
     RefusesWrites(#[source] redis::RedisError),
-    /// The queue holds as many tasks as the deployment allows.
+    /// The queue has as many tasks as the deployment allows.
     #[error("the queue is full: {queued} tasks are waiting and {limit} are allowed")]
     QueueFull {
         /// How many are waiting.
@@ -33,7 +33,7 @@ pub enum StoreError {
     /// The URL is not one of Redis.
     #[error("`{url}` is no Redis URL: expected redis://HOST:PORT/DB or redis+unix:///PATH")]
     Url {
-        /// What was given.
+        /// The URL.
         url: String,
     },
     /// The server does not let this process in, or does not answer at the start.
@@ -55,7 +55,7 @@ pub enum StoreError {
         /// What is wrong with it, and the way out.
         why: String,
     },
-    /// No prefix for keys.
+    /// The prefix has characters that keys may not have.
     #[error("`{0}` cannot be the prefix of keys: use letters, digits, `-`, `_`, `.` and `:`")]
     InvalidPrefix(String),
     /// The server was reached and refused a command, or a record makes no sense.

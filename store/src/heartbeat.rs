@@ -1,4 +1,4 @@
-//! The life of dispatchers: heartbeats, recovery of what vanished ones held, leaving.
+//! The life of dispatchers: heartbeats, recovery of the leases of vanished ones, leaving.
 
 use belljar_core::guest::GuestModules;
 use belljar_core::id::DispatcherId;
@@ -16,7 +16,7 @@ use crate::task_record;
 /// How many tasks one script call takes back or queues: a bound on how long others wait for it.
 const MOVED_AT_ONCE: u64 = 1000;
 
-/// What a dispatcher has to give.
+/// What a dispatcher can run.
 #[derive(Debug, Serialize, Deserialize)]
 struct Capabilities {
     classes: Vec<TaskClass>,
@@ -24,9 +24,9 @@ struct Capabilities {
     workers: Vec<WorkerRecord>,
 }
 
-/// How a task ends whose dispatchers kept vanishing.
+/// The outcome of a task that lost too many dispatchers.
 pub(crate) struct LostTooOften {
-    ending: Vec<u8>,
+    outcome: Vec<u8>,
     result: Bytes,
 }
 
@@ -35,15 +35,15 @@ impl LostTooOften {
         let text = format!("{MAX_ATTEMPTS} attempts were lost with the dispatchers that made them");
         let failure = Failure::by_platform(FailureKind::WorkerLost, text);
         let outcome = Outcome::bare(CallVerdict::Failed(failure), std::time::Duration::ZERO);
-        let (_, ending, result) = task_record::encode_outcome(None, &outcome);
-        Self { ending, result }
+        let (_, outcome, result) = task_record::encode_outcome(None, &outcome);
+        Self { outcome, result }
     }
 }
 
 impl Store {
     /// Shows that the dispatcher lives (for [`crate::DISPATCHER_TTL`]), publishes its workers, queues
-    /// due delayed tasks, and queues again what vanished dispatchers held. Call it every second: a
-    /// dispatcher judges others only once it has beaten for that long without a gap.
+    /// due delayed tasks, and queues the tasks of vanished dispatchers again. Call it every second: a
+    /// dispatcher judges others only once its own heartbeats have had no gap for that long.
     ///
     /// # Errors
     /// Redis cannot be had.
@@ -69,7 +69,7 @@ impl Store {
                 .number(self.result_ttl_ms())
                 .arg(&*self.inner.cancelled_outcome)
                 .number(MAX_ATTEMPTS)
-                .arg(&self.inner.lost_too_often.ending)
+                .arg(&self.inner.lost_too_often.outcome)
                 .arg(&self.inner.lost_too_often.result);
             let (taken, more, due): (usize, u8, i64) = call.run(self).await?;
             recovered += taken;
@@ -79,7 +79,7 @@ impl Store {
         }
     }
 
-    /// Leaves: whatever the dispatcher still holds is queued again at once.
+    /// Leaves: the tasks that are still leased to the dispatcher are queued again at once.
     ///
     /// # Errors
     /// Redis cannot be had; what is left is recovered once the dispatcher counts as vanished.

@@ -1,7 +1,7 @@
-//! The names of all keys and channels, and how they are told to the scripts. One table for both.
+//! The names of all keys and channels, for Rust and for the scripts. One table for both.
 //!
 //! A key is `{PREFIX}:NAME`, a channel `{PREFIX}:DATABASE:NAME`: channels belong to the whole server, and
-//! two databases of it must not hear each other. The braces are a hash tag, so that all keys stay
+//! two databases of it must not get each other's messages. The braces are a hash tag, so that all keys stay
 //! together wherever keys are distributed by their names.
 
 use std::fmt::Write as _;
@@ -148,7 +148,7 @@ impl Keys {
     }
 }
 
-/// Whether `name` stands in `script` as a word: what a script does not use costs it time too.
+/// Whether `name` occurs in `script` as a word: an unused local also costs a script time.
 pub(crate) fn uses(script: &str, name: &str) -> bool {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     script.match_indices(name).any(|(at, _)| {

@@ -1,4 +1,4 @@
-//! Where what stands in the bytes of records, for Rust and for the scripts. One definition for both.
+//! The layout of records, for Rust and for the scripts. One definition for both.
 //!
 //! A task is one string, its record. While it lives:
 //!

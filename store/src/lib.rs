@@ -1,5 +1,5 @@
 //! The only crate of belljar that knows Redis: functions, tasks, queues, attempts, results and the
-//! notifications about them. It schedules nothing and decides nothing about time: dispatchers do.
+//! events about them. It schedules nothing and decides nothing about time: dispatchers do.
 //!
 //! Every change of a task is one Lua script, so it happens whole or not at all, and an attempt's
 //! number fences late writers.
@@ -7,19 +7,19 @@
 //! # Layout
 //!
 //! * [`config`]: how to reach Redis, and the bounds of what is kept.
-//! * [`record`]: what is taken and given out.
+//! * [`record`]: what operations take and return.
 //! * [`error`]: what can go wrong.
-//! * [`notify`]: the subscription to changes.
+//! * `subscription`: subscriptions to changes.
+//! * `event`: what subscribers get.
 //! * `submit`, `dispatch`, `heartbeat`, `read`, `function`, `audit`: the operations of [`Store`].
-//! * `script` and `scripts/*.lua`: the operations where they happen.
+//! * `script` and `scripts/*.lua`: the scripts that carry the operations out.
 //! * `keys`: the names of keys and channels, for Rust and for the scripts.
-//! * `layout`: where what stands in records, for both.
+//! * `layout`: the layout of records, for both.
 //! * `task_record`: the bytes of a task's record.
 //! * `blob`: values that no script touches.
-//! * `message`: reads what scripts publish.
-//! * `reply`: reads what scripts answer.
-//! * `connection`: one connection that mends itself.
-//! * `server`: whether a server is fit.
+//! * `reply`: reads the replies of scripts.
+//! * `connection`: one connection that reconnects by itself.
+//! * `server`: checks that a server is suitable.
 
 mod audit;
 mod blob;
@@ -27,18 +27,18 @@ pub mod config;
 mod connection;
 mod dispatch;
 pub mod error;
+mod event;
 mod function;
 mod heartbeat;
 mod keys;
 mod layout;
-mod message;
-pub mod notify;
 mod read;
 pub mod record;
 mod reply;
 mod script;
 mod server;
 mod submit;
+mod subscription;
 mod task_record;
 
 use std::sync::Arc;
@@ -51,14 +51,15 @@ pub use config::{
     DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, MAX_QUEUED, PREFIX, RECENT_TASKS, StoreConfig,
 };
 pub use error::StoreError;
-pub use notify::{EndedTask, StoreEvent, Subscription, Topic};
+pub use event::{EndedTask, StoreEvent};
+pub use subscription::{Subscription, Topic};
 
 use connection::SharedConnection;
 use heartbeat::LostTooOften;
 use keys::Keys;
 use script::Scripts;
 
-/// A handle to the store; a cheap clone, one multiplexed connection that mends itself.
+/// A handle to the store; a cheap clone, one multiplexed connection that reconnects by itself.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -69,17 +70,17 @@ struct Inner {
     config: StoreConfig,
     keys: Keys,
     scripts: Scripts,
-    /// How cancelled tasks end.
+    /// The outcome of cancelled tasks.
     cancelled_outcome: Vec<u8>,
     lost_too_often: LostTooOften,
 }
 
 impl Store {
-    /// Connects, checks that the server is fit to hold tasks (version, eviction policy) and warns in
+    /// Connects, checks that the server is suitable (version, eviction policy) and warns in
     /// the log where persistence is off.
     ///
     /// # Errors
-    /// Redis cannot be reached or is unfit.
+    /// Redis cannot be reached or is not suitable.
     pub async fn connect(config: StoreConfig) -> Result<Self, StoreError> {
         let client = redis::Client::open(config.url.as_str())
             .map_err(|_| StoreError::Url { url: server::shown_url(&config.url) })?;

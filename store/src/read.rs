@@ -1,4 +1,4 @@
-//! Looking at tasks.
+//! Reading tasks.
 
 use std::iter::zip;
 
@@ -19,11 +19,11 @@ use crate::task_record::{Attempts, StoredTask};
 /// How many tasks one script call looks up.
 const READ_AT_ONCE: usize = 1000;
 
-/// How many tasks one page looks at in search of those that its filter lets through.
+/// How many tasks are read at most for one page, for those that match its filter.
 const SCANNED_AT_MOST: usize = 5000;
 
 /// How much of a record a list reads: the front of an ended record and the live record fit in it.
-const CARD_HEAD_BYTES: u64 = 512;
+const RECORD_HEAD_BYTES: u64 = 512;
 
 impl Store {
     /// Status and result of each; `None` for an unknown id.
@@ -34,7 +34,7 @@ impl Store {
         self.results_within(ids, usize::MAX).await
     }
 
-    /// Status and result of each; `None` for an unknown id. Once large results of `room` bytes have been
+    /// Status and result of each; `None` for an unknown id. Once blobs of `room` bytes have been
     /// read, further ones are left unread ([`TaskResult::is_unread`]).
     ///
     /// # Errors
@@ -54,10 +54,10 @@ impl Store {
             let (mut places, mut keys) = (Vec::new(), Vec::new());
             for (id, answer) in part.iter().zip(answers) {
                 let read = answer.map(|answer| task_result(*id, answer)).transpose()?;
-                if let Some((_, large @ 1..)) = read
+                if let Some((_, blob @ 1..)) = read
                     && room > 0
                 {
-                    room = room.saturating_sub(large);
+                    room = room.saturating_sub(blob);
                     places.push(results.len());
                     keys.push(self.inner.keys.result_blob(*id));
                 }
@@ -114,7 +114,7 @@ impl Store {
     }
 
     /// Tasks, newest first, among the newest [`RECENT_TASKS`]. A page may hold fewer than `limit`
-    /// though more follow: only so many tasks are looked at for one.
+    /// though more follow: only so many tasks are read for one.
     ///
     /// # Errors
     /// Redis cannot be had.
@@ -130,7 +130,7 @@ impl Store {
             let wanted = (limit - page.items.len()).clamp(1, READ_AT_ONCE);
             let mut call = self.inner.scripts.recent.call(3, 32);
             call.arg(page.next.as_deref().unwrap_or_default());
-            call.number(wanted as u64).number(CARD_HEAD_BYTES);
+            call.number(wanted as u64).number(RECORD_HEAD_BYTES);
             let mut rows = call.run::<Vec<Value>>(self).await?.into_iter();
             let first: u64 = reply::next(&mut rows, "recent")?;
             let found = rows.len() / 3;
@@ -147,7 +147,7 @@ impl Store {
         Ok(page)
     }
 
-    /// The next task of a list, if it is still known and the filter lets it through.
+    /// The next task of a list, if it is still known and matches the filter.
     async fn read_row(
         &self,
         rows: &mut std::vec::IntoIter<Value>,
@@ -159,7 +159,7 @@ impl Store {
         if head.is_empty() {
             return Ok(None);
         }
-        let is_cut = head.len() as u64 == CARD_HEAD_BYTES;
+        let is_cut = head.len() as u64 == RECORD_HEAD_BYTES;
         let summary = match summary(id, head, matches!(state.as_str(), "R" | "X")) {
             // What was fixed at acceptance may be longer than the head.
             Err(_) if is_cut => self.task(id).await.map(|task| task.map(TaskSummary::from)),
@@ -178,7 +178,7 @@ impl Store {
 
 const _: () = assert!(SCANNED_AT_MOST < RECENT_TASKS, "a page is a part of the list");
 
-/// What an answer of the script says, and the length of a result that is a key of its own.
+/// The answer of the script as a result, and the length of a result that is a blob.
 fn task_result(id: TaskId, answer: Bytes) -> Result<(TaskResult, usize), StoreError> {
     let unfinished = match &*answer {
         b"Q" => Some(TaskStatus::Queued),
@@ -192,16 +192,15 @@ fn task_result(id: TaskId, answer: Bytes) -> Result<(TaskResult, usize), StoreEr
     let status = status(&record, false);
     // Read of failed tasks only: most have not failed, and this takes their outcome apart.
     let outcome = if status == TaskStatus::Failed { record.outcome(id)? } else { None };
-    let large =
-        record.result_blob().map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    let blob = record.result_blob().map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     let result = TaskResult {
         result: record.result(),
         failure: outcome.and_then(|(_, outcome)| Some(outcome.verdict.failure()?.kind)),
         expires_at: record.end.as_ref().map(|end| end.expires_at),
-        is_unread: large > 0,
+        is_unread: blob > 0,
         ..TaskResult::of(status)
     };
-    Ok((result, large))
+    Ok((result, blob))
 }
 
 fn summary(id: TaskId, head: Bytes, open: bool) -> Result<TaskSummary, StoreError> {

@@ -45,25 +45,25 @@ impl Store {
             .number(RECENT_TASKS as u64)
             .number(IDEMPOTENCY_TTL.as_secs())
             .number(groups.len() as u64);
-        for (class, lane) in groups {
-            call.arg(class).number(lane);
+        for (class, priority) in groups {
+            call.arg(class).number(priority);
         }
         for (task, (record, group, extra)) in tasks.iter().zip(parts) {
             let args: &[u8] = if is_blob(&task.args) { &[] } else { &task.args };
             call.arg(task.id.to_string()).arg(record).arg(args);
             call.number(group as u64).arg(extra);
         }
-        let large = || tasks.iter().filter(|task| is_blob(&task.args));
+        let blobs = || tasks.iter().filter(|task| is_blob(&task.args));
         self.put_blobs(
             "submit",
-            large().map(|task| (self.inner.keys.args_blob(task.id), &task.args)),
+            blobs().map(|task| (self.inner.keys.args_blob(task.id), &task.args)),
         )
         .await?;
         let ids = tasks.iter().map(|task| task.id).collect();
         let answer = self.read_submission(ids, call.run(self).await?);
-        // What was refused, or accepted before under another id, would fill the memory for a while.
+        // The blobs of tasks that were refused, or accepted before under another id, take memory for a while.
         let taken = answer.as_ref().map_or(&[][..], Vec::as_slice);
-        let left = large()
+        let left = blobs()
             .filter(|task| !taken.contains(&task.id))
             .map(|task| self.inner.keys.args_blob(task.id));
         self.drop_blobs("submit", left.collect()).await;
@@ -127,7 +127,7 @@ fn extra(task: &NewTask) -> String {
         let delay = task.delay_ms;
         // Writing to a string cannot fail.
         let _ = match &task.idempotency {
-            Some(given) => write!(extra, "{delay} {} {}", given.body, given.key),
+            Some(same) => write!(extra, "{delay} {} {}", same.body, same.key),
             None => write!(extra, "{delay}  "),
         };
     }

@@ -41,7 +41,7 @@ impl Counts {
 pub struct Audit {
     /// By the counters.
     pub counts: Counts,
-    /// Entries in the queues that no dispatcher holds.
+    /// Entries in the queues, leased to no dispatcher.
     pub entries_queued: u64,
     /// Entries that dispatchers hold.
     pub entries_running: u64,

@@ -86,16 +86,16 @@ pub struct Completion {
     pub report: Report,
 }
 
-/// A task that its dispatcher gives back.
+/// A task that its dispatcher returns.
 #[derive(Debug, Clone)]
 pub struct Requeued {
-    /// The attempt that is given up.
+    /// The attempt.
     pub task: TaskAttempt,
     /// Why.
     pub reason: RequeueReason,
 }
 
-/// Why an attempt is given back.
+/// Why an attempt is returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequeueReason {
     /// It never began: the attempt counts neither as a death nor against the most attempts that a
@@ -121,7 +121,7 @@ pub enum Settled {
 pub enum CancelOutcome {
     /// It was queued and will never run.
     Cancelled,
-    /// It runs; its dispatcher was told, and it ends CANCELLED once the code has stopped.
+    /// It runs; its dispatcher stops it, and it ends CANCELLED once the code has stopped.
     Stopping,
     /// It had ended before, in this status.
     Ended(TaskStatus),

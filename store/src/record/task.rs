@@ -59,7 +59,7 @@ pub struct NewTask {
     pub spec: TaskSpec,
     /// The pickled `(args, kwargs)`.
     pub args: Bytes,
-    /// How long it is held back before it is queued, in milliseconds.
+    /// How long it waits before it is queued, in milliseconds.
     pub delay_ms: u64,
     /// Makes a repeated submission answer with the first one's task.
     pub idempotency: Option<Idempotency>,

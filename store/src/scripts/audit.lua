@@ -1,7 +1,7 @@
--- The counters beside what is really there.
+-- The counters, and the real sizes to compare them with.
 --
 -- Returns: accepted, queued, delayed, running, completed, failed, cancelled by the counters; then the
--- lengths of the queues, of the delayed set, and of what dispatchers hold.
+-- lengths of the queues, of the delayed set, and of the leases.
 local answer = redis.call('HMGET', COUNTS,
   'accepted', 'queued', 'delayed', 'running', 'completed', 'failed', 'cancelled')
 for i = 1, 7 do answer[i] = tonumber(answer[i] or 0) end

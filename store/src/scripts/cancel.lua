@@ -12,7 +12,7 @@ if letter ~= 'L' then return letter end
 local state = redis.call('HGET', ATTEMPTS, id)
 if state and string.sub(state, 1, 1) ~= 'Q' then
   redis.call('HSET', ATTEMPTS, id, 'X' .. string.sub(state, 2))
-  -- Told again each time: the dispatcher may have missed it.
+  -- Published each time: the dispatcher may have missed the last one.
   redis.call('PUBLISH', TOPIC_CANCEL, id)
   return 'stopping'
 end

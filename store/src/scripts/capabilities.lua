@@ -1,6 +1,6 @@
 -- The capabilities of live dispatchers.
 --
--- ARGV: time to live in ms. Returns what each dispatcher said with its heartbeat.
+-- ARGV: time to live in ms. Returns what each dispatcher sent with its heartbeat.
 local _, ms = clock()
 local live = redis.call('ZRANGE', DISPATCHERS, ms - ARGV[1], '+inf', 'BYSCORE')
 local answer = {}

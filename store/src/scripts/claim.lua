@@ -1,8 +1,8 @@
--- Opens attempts at queued tasks for a dispatcher, which then holds them.
+-- Opens attempts at queued tasks and leases them to a dispatcher.
 --
--- ARGV: dispatcher; most due tasks to queue first; for each want its count, its number of classes and
--- the classes. A want that stays short is remembered: the dispatcher hears of the next task of these
--- classes, or is handed it.
+-- ARGV: dispatcher; most due tasks to queue first; for each demand its count, its number of
+-- classes and the classes. What is left of a demand is stored: the next task of these classes wakes the
+-- dispatcher, or is delivered to it.
 -- Returns for each task: id, attempt, deaths, record, arguments.
 local dispatcher = ARGV[1]
 local us, ms = clock()

@@ -2,10 +2,10 @@
 --
 -- ARGV: lifetime of results in ms; the outcome of cancelled tasks; a dispatcher and how many places have
 -- become free there since it last claimed or completed; for each attempt the task's id, its fence
--- ` <attempt> `, the letter of its status, its outcome and its result; or the letter small and the length
+-- ` <attempt> `, the letter of its status, its outcome and its result; or the letter in lower case and the length
 -- of a result that is a blob.
 -- Returns a text with a letter for each: A accepted, C accepted as the end of a cancelled task, S stale.
--- An attempt that was ended before in the same way is answered as it was then: the answer was lost.
+-- An attempt that was ended before in the same way gets the same answer: the first was lost.
 local us, ms = clock()
 local ends = begin_ends(us, ms, ARGV[1])
 local total = (#ARGV - 4) / 5
@@ -27,13 +27,13 @@ local function late(record, fence, letter, result)
   return 'S'
 end
 
-local SMALL = 96 -- small letters stand behind it
+local SMALL = 96 -- lower-case letters stand behind it
 local answers, seen, blob = {}, {}, {}
 for i, id in ipairs(ids) do
   local fence, letter = ARGV[5 * i + 1], ARGV[5 * i + 2]
   if string.byte(letter) > SMALL and is_open(states[i], fence) then
     blob[i] = RESULT_BLOB .. id .. ':' .. string.sub(fence, 2, -2)
-    -- Before anything is changed. It is written anew where the dispatcher says all of this again.
+    -- Before anything is changed. The dispatcher repeats all of this and writes the blob anew.
     if redis.call('EXISTS', blob[i]) == 0 then return redis.error_reply(IS_MISSING) end
   end
 end
@@ -60,7 +60,7 @@ for i, id in ipairs(ids) do
 end
 publish_ended(ends)
 if ARGV[4] ~= '0' then
-  -- Where it waits for one kind of tasks only, the places are for these; else it will claim.
+  -- With a single demand, the places are added to it; else the dispatcher will claim.
   local count, classes = string.match(redis.call('HGET', DEMAND, ARGV[3]) or '', '^(%d+)( [^;]*;)$')
   if count then redis.call('HSET', DEMAND, ARGV[3], count + ARGV[4] .. classes) end
 end

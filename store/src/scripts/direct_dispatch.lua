@@ -2,8 +2,7 @@
 -- claimed them. That spares the first task of an idle system a round trip.
 local MAX_DELIVERED_BYTES = 65536
 
--- What a dispatcher still waits for once it has got `n` tasks of a class; nil where it does not wait for
--- so many.
+-- What is left of a demand after `n` tasks of a class; nil where it does not demand so many.
 local function without(demand, class, n)
   local left, found = '', false
   for count, classes in string.gmatch(demand, '(%d+)( [^;]*);') do
@@ -17,7 +16,7 @@ local function without(demand, class, n)
 end
 
 -- Delivers tasks of one class to a dispatcher that waits for as many. Says whether one took them; the
--- message is read by `notify.rs`: W where the dispatcher waits for more and C where it has to claim
+-- message is read by `event.rs`: W where the dispatcher waits for more and C where it has to claim
 -- first, and for each task its id, `<#record> <#args>\n`, its record and its arguments.
 local function direct_dispatch(demand, class, us, ids, records, args)
   for i = 1, #demand, 2 do
@@ -30,7 +29,7 @@ local function direct_dispatch(demand, class, us, ids, records, args)
         message[n + 1] = id .. #record .. ' ' .. #arg .. '\n' .. record .. arg
         states[2 * n - 1], states[2 * n] = id, state
       end
-      -- Where nobody hears it, the dispatcher is gone, or its subscription is.
+      -- Without a receiver, the dispatcher or its subscription is gone.
       if redis.call('PUBLISH', TOPIC_DELIVERED .. dispatcher, table.concat(message)) > 0 then
         if left == '' then
           redis.call('HDEL', DEMAND, dispatcher)

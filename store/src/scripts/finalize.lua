@@ -1,20 +1,20 @@
--- Stands, after shared.lua, in front of the scripts that end attempts. Apart from it since a function
--- that a script does not need still costs it time.
+-- Stands, after shared.lua, in front of the scripts that end attempts. It is a file of its own because
+-- a function that a script does not need still costs it time.
 
 -- Collects the ends of tasks; `publish_ended` writes what they have in common.
 local function begin_ends(us, ms, ttl_ms)
   return {
     us = us, expires = string.format('%.0f', ms + ttl_ms),
-    ended = {}, told = {}, told_bytes = 0, leases = {},
+    ended = {}, messages = {}, published_bytes = 0, leases = {},
     counts = { running = 0, completed = 0, failed = 0, cancelled = 0 },
   }
 end
 
 local STATUS_OF = { C = 'completed', F = 'failed', X = 'cancelled' }
 
--- Results are told with the end while they are short: who waits is spared a look at the store. Failures
--- are looked at: their kind stands in the outcome.
-local MAX_TOLD_BYTES, MAX_TOLD_TOGETHER = 1024, 65536
+-- Short results are published with the end: this spares the waiting client a read of the store. Failures
+-- are read: their kind stands in the outcome.
+local MAX_PUBLISHED_BYTES, MAX_PUBLISHED_TOGETHER = 1024, 65536
 
 -- Writes the last record of a task, which then expires. A `blob` result is taken over from the key that
 -- this names, and `result` is its length.
@@ -30,17 +30,17 @@ local function finalize(ends, id, letter, record, state, outcome, result, blob)
     letter .. ends.us .. ' ' .. ends.expires .. ' ' .. #record .. ' ' .. #state .. ' ' .. #outcome .. apart
       .. '\n' .. record .. state .. outcome .. result,
     'PXAT', ends.expires)
-  local n, told = #ends.ended + 1, ':'
-  if letter ~= 'F' and not blob and #result <= MAX_TOLD_BYTES and ends.told_bytes < MAX_TOLD_TOGETHER then
-    told = #result .. ':' .. result
-    ends.told_bytes = ends.told_bytes + #result
+  local n, text = #ends.ended + 1, ':'
+  if letter ~= 'F' and not blob and #result <= MAX_PUBLISHED_BYTES and ends.published_bytes < MAX_PUBLISHED_TOGETHER then
+    text = #result .. ':' .. result
+    ends.published_bytes = ends.published_bytes + #result
   end
-  ends.ended[n], ends.told[n] = id, id .. letter .. told
+  ends.ended[n], ends.messages[n] = id, id .. letter .. text
   local status = STATUS_OF[letter]
   ends.counts[status] = ends.counts[status] + 1
 end
 
--- Notes that the dispatcher of `state` holds the task no longer.
+-- Ends the lease of the task to the dispatcher of `state`.
 local function end_lease(ends, id, state)
   local ids = list_in(ends.leases, string.sub(state, DISPATCHER_AT, STARTED_AT - 1))
   ids[#ids + 1] = id
@@ -48,13 +48,13 @@ local function end_lease(ends, id, state)
 end
 
 -- The message: `<expires ms>\n`, and for each task its id, the letter of its status, and its result
--- after `<length>:`, or `:` alone where it is too long to be told. `notify.rs` reads it.
+-- after `<length>:`, or `:` alone where it is too long. `event.rs` reads it.
 local function publish_ended(ends)
   for dispatcher, ids in pairs(ends.leases) do write_all('SREM', LEASES .. dispatcher, ids) end
   if #ends.ended > 0 then
     write_all('HDEL', ATTEMPTS, ends.ended)
     write_all('HDEL', ARGS, ends.ended)
-    redis.call('PUBLISH', TOPIC_ENDED, ends.expires .. '\n' .. table.concat(ends.told))
+    redis.call('PUBLISH', TOPIC_ENDED, ends.expires .. '\n' .. table.concat(ends.messages))
   end
   count(ends.counts)
 end
@@ -110,7 +110,7 @@ local function take_back(ends, attempts, final)
   return answers
 end
 
--- Takes back at most `most` of what a dispatcher holds; returns how many. Forgets the dispatcher once
+-- Takes back at most `most` of the tasks leased to a dispatcher; returns how many. Forgets the dispatcher once
 -- nothing is left.
 local function take_from(ends, dispatcher, most, kind, final)
   local ids = redis.call('SRANDMEMBER', LEASES .. dispatcher, most)

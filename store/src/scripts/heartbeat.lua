@@ -1,4 +1,4 @@
--- Shows that a dispatcher lives, queues due tasks, and takes back what vanished dispatchers held.
+-- Shows that a dispatcher lives, queues due tasks, and takes the tasks of vanished dispatchers back.
 --
 -- ARGV: dispatcher; its capabilities; time to live in ms; most tasks to move at once; lifetime of results in
 -- ms; the outcome of cancelled tasks; the most attempts of a task; outcome and result of a task that had

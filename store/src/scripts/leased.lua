@@ -1,4 +1,4 @@
--- The attempts that a dispatcher holds.
+-- The attempts that are leased to a dispatcher.
 --
 -- ARGV: dispatcher. Returns for each: task id, attempt, and R or X (to be stopped).
 local ids = redis.call('SMEMBERS', LEASES .. ARGV[1])

@@ -2,7 +2,7 @@
 --
 -- ARGV: the number of the first task wanted, counted from the first ever accepted, or nothing for the
 -- newest; how many; how much of each record.
--- Returns: the number of the first task given, and for each task its id, the head of its record (empty
+-- Returns: the number of the first task returned, and for each task its id, the head of its record (empty
 -- once it was forgotten) and the first letter of its state.
 local newest = tonumber(redis.call('HGET', COUNTS, 'accepted') or 0)
 local first = math.min(tonumber(ARGV[1]) or newest, newest)

@@ -1,4 +1,4 @@
--- Takes attempts back that their dispatcher gives up, each under its fence.
+-- Takes back attempts that their dispatcher returns, each under its fence.
 --
 -- ARGV: lifetime of results in ms; the outcome of cancelled tasks; for each attempt the task's id, its
 -- fence, and U (it never began) or D and the evidence of its death.

@@ -1,7 +1,7 @@
--- Takes back what a leaving dispatcher holds, and forgets it once nothing is left.
+-- Takes back the tasks leased to a leaving dispatcher, and forgets it once nothing is left.
 --
 -- ARGV: dispatcher; most tasks to move at once; lifetime of results in ms; the outcome of cancelled tasks.
--- Returns 1 where it may hold more, and 0 once it is forgotten.
+-- Returns 1 where more may be left, and 0 once it is forgotten.
 local us, ms = clock()
 local most = tonumber(ARGV[2])
 local taken = take_from(begin_ends(us, ms, ARGV[3]), ARGV[1], most, 'U', { cancelled = ARGV[4] })

@@ -1,12 +1,12 @@
-//! In which order tasks are handed out, and when delayed ones are.
+//! The order in which tasks are claimed, and when delayed ones are.
 
 use belljar_core::id::DispatcherId;
 use belljar_core::task::{Priority, TaskStatus};
 use belljar_store::record::{CancelOutcome, Demand, NewTask};
 
 use crate::harness::{
-    Redis, audit, eventually, native, of_class, sandbox, submit_one, task, tasks, unstarted, want,
-    with_priority,
+    Redis, audit, demand, eventually, native, of_class, sandbox, submit_one, task, tasks,
+    unstarted, with_priority,
 };
 
 #[tokio::test]
@@ -16,16 +16,16 @@ async fn higher_priorities_go_first_and_requeued_tasks_before_all() {
     let dispatcher = DispatcherId::random();
     let [low, normal, high] = [Priority::Low, Priority::Normal, Priority::High].map(with_priority);
     let again = submit_one(&store).await;
-    let claimed = store.claim(dispatcher, &want(1)).await.expect("claimed");
+    let claimed = store.claim(dispatcher, &demand(1)).await.expect("claimed");
     store.submit(vec![low.clone(), normal.clone(), high.clone()]).await.expect("accepted");
     store.requeue(&[unstarted(claimed[0].task())]).await.expect("taken back");
-    let claimed = store.claim(dispatcher, &want(4)).await.expect("claimed");
+    let claimed = store.claim(dispatcher, &demand(4)).await.expect("claimed");
     let order: Vec<_> = claimed.iter().map(|task| task.id()).collect();
     assert_eq!(order, [again, high.id, normal.id, low.id]);
 }
 
 #[tokio::test]
-async fn each_want_takes_its_classes_in_the_order_given() {
+async fn each_demand_takes_its_classes_in_their_order() {
     let redis = Redis::start().await;
     let store = redis.store().await;
     let new = vec![
@@ -36,11 +36,11 @@ async fn each_want_takes_its_classes_in_the_order_given() {
         of_class(sandbox()),
     ];
     let ids = store.submit(new).await.expect("accepted");
-    let wants = [
+    let demands = [
         Demand { classes: vec![sandbox(), native()], count: 4 },
         Demand { classes: vec![native()], count: 5 },
     ];
-    let claimed = store.claim(DispatcherId::random(), &wants).await.expect("claimed");
+    let claimed = store.claim(DispatcherId::random(), &demands).await.expect("claimed");
     let order: Vec<_> = claimed.iter().map(|task| task.id()).collect();
     assert_eq!(order, [ids[1], ids[2], ids[4], ids[0], ids[3]]);
 }
@@ -54,7 +54,7 @@ async fn two_dispatchers_never_share_a_task() {
         let dispatcher = DispatcherId::random();
         let mut mine = Vec::new();
         loop {
-            let claimed = store.claim(dispatcher, &want(7)).await.expect("claimed");
+            let claimed = store.claim(dispatcher, &demand(7)).await.expect("claimed");
             if claimed.is_empty() {
                 return mine;
             }
@@ -81,24 +81,24 @@ async fn a_delayed_task_waits_until_it_is_due() {
     assert_eq!(record.status, TaskStatus::Queued);
     assert_eq!(record.due_at.expect("delayed").0, record.accepted_at.0 + 60_000);
     assert_eq!(audit(&store).await.entries_delayed, 2);
-    let beat = store.heartbeat(dispatcher, &[native()], &[]).await.expect("beaten");
-    assert!(beat.next_due_ms.expect("one is delayed") <= 61, "{beat:?}");
+    let heartbeat = store.heartbeat(dispatcher, &[native()], &[]).await.expect("a heartbeat");
+    assert!(heartbeat.next_due_ms.expect("one is delayed") <= 61, "{heartbeat:?}");
 
     let claimed = eventually("the task is due", async || {
-        store.claim(dispatcher, &want(2)).await.expect("claimed").pop()
+        store.claim(dispatcher, &demand(2)).await.expect("claimed").pop()
     })
     .await;
     assert_eq!(claimed.id(), soon.id);
     let record = store.task(soon.id).await.expect("read").expect("known");
     assert!(record.started_at >= record.due_at, "{record:?}");
-    let beat = store.heartbeat(dispatcher, &[native()], &[]).await.expect("beaten");
-    assert!(beat.next_due_ms.expect("one is delayed") > 3_000_000, "{beat:?}");
+    let heartbeat = store.heartbeat(dispatcher, &[native()], &[]).await.expect("a heartbeat");
+    assert!(heartbeat.next_due_ms.expect("one is delayed") > 3_000_000, "{heartbeat:?}");
     let counts = audit(&store).await.counts;
     assert_eq!((counts.delayed, counts.running), (1, 1));
 }
 
 #[tokio::test]
-async fn a_beat_queues_due_tasks_with_their_priority() {
+async fn a_heartbeat_queues_due_tasks_with_their_priority() {
     let redis = Redis::start().await;
     let store = redis.store().await;
     let dispatcher = DispatcherId::random();
@@ -106,12 +106,12 @@ async fn a_beat_queues_due_tasks_with_their_priority() {
     let high = NewTask { delay_ms: 1, ..with_priority(Priority::High) };
     store.submit(vec![high.clone()]).await.expect("accepted");
     eventually("the task is queued", async || {
-        let beat = store.heartbeat(dispatcher, &[native()], &[]).await.expect("beaten");
-        beat.next_due_ms.is_none().then_some(())
+        let heartbeat = store.heartbeat(dispatcher, &[native()], &[]).await.expect("a heartbeat");
+        heartbeat.next_due_ms.is_none().then_some(())
     })
     .await;
     assert_eq!(audit(&store).await.counts.queued, 2);
-    let claimed = store.claim(dispatcher, &want(2)).await.expect("claimed");
+    let claimed = store.claim(dispatcher, &demand(2)).await.expect("claimed");
     assert_eq!([claimed[0].id(), claimed[1].id()], [high.id, normal]);
 }
 
@@ -124,6 +124,7 @@ async fn a_cancelled_delayed_task_never_comes() {
     assert_eq!(store.cancel(delayed.id).await.expect("read"), Some(CancelOutcome::Cancelled));
     let counts = audit(&store).await.counts;
     assert_eq!((counts.delayed, counts.cancelled), (0, 1));
-    let beat = store.heartbeat(DispatcherId::random(), &[native()], &[]).await.expect("beaten");
-    assert_eq!(beat.next_due_ms, None);
+    let heartbeat =
+        store.heartbeat(DispatcherId::random(), &[native()], &[]).await.expect("a heartbeat");
+    assert_eq!(heartbeat.next_due_ms, None);
 }

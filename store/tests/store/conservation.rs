@@ -9,7 +9,7 @@ use belljar_store::Store;
 use belljar_store::record::{CancelOutcome, NewTask, Settled};
 
 use crate::harness::{
-    NOBODY, Redis, audit, completed, died, failed, native, unstarted, want, with_priority,
+    NOBODY, Redis, audit, completed, demand, died, failed, native, unstarted, with_priority,
 };
 
 /// A small generator with a seed: the same sequence each time.
@@ -88,7 +88,7 @@ impl Model<'_> {
         let count = self.dice.roll(8);
         let waiting =
             self.tasks.values().filter(|t| t.status == TaskStatus::Queued && !t.delayed).count();
-        let claimed = self.store.claim(dispatcher, &want(count)).await.expect("claimed");
+        let claimed = self.store.claim(dispatcher, &demand(count)).await.expect("claimed");
         assert_eq!(claimed.len(), count.min(waiting));
         for task in claimed {
             let modelled = self.tasks.get_mut(&task.id()).expect("it was submitted");
@@ -156,7 +156,7 @@ impl Model<'_> {
             self.tasks.get_mut(&id).expect("it was submitted").finished = true;
         }
         assert_eq!(
-            self.store.complete(NOBODY, 0, &[end]).await.expect("said"),
+            self.store.complete(NOBODY, 0, &[end]).await.expect("answered"),
             [expected],
             "{before:?}"
         );
@@ -167,7 +167,7 @@ impl Model<'_> {
         let back =
             if self.dice.roll(2) == 0 { unstarted(attempt) } else { died(attempt, "it died") };
         let expected = self.settle(attempt, TaskStatus::Queued);
-        assert_eq!(self.store.requeue(&[back]).await.expect("said"), [expected]);
+        assert_eq!(self.store.requeue(&[back]).await.expect("answered"), [expected]);
     }
 
     async fn cancel(&mut self) {
@@ -185,7 +185,7 @@ impl Model<'_> {
             }
             ended => CancelOutcome::Ended(ended),
         };
-        assert_eq!(self.store.cancel(id).await.expect("said"), Some(expected));
+        assert_eq!(self.store.cancel(id).await.expect("answered"), Some(expected));
     }
 
     /// A dispatcher vanishes or leaves, and a new one comes.
@@ -200,9 +200,9 @@ impl Model<'_> {
             self.store.retire(gone).await.expect("left");
         } else {
             let judge = DispatcherId::random();
-            self.store.heartbeat(judge, &[native()], &[]).await.expect("beaten");
+            self.store.heartbeat(judge, &[native()], &[]).await.expect("a heartbeat");
             self.redis.age(gone, judge).await;
-            self.store.heartbeat(judge, &[native()], &[]).await.expect("beaten");
+            self.store.heartbeat(judge, &[native()], &[]).await.expect("a heartbeat");
             self.store.retire(judge).await.expect("left");
         }
     }
@@ -250,7 +250,7 @@ async fn run(seed: u64) {
                 .await
                 .expect("read")
                 .iter()
-                .all(|held| { model.tasks[&held.task.task_id].dispatcher == Some(dispatcher) }),
+                .all(|leased| { model.tasks[&leased.task.task_id].dispatcher == Some(dispatcher) }),
             "seed {seed}"
         );
     }

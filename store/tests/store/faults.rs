@@ -12,8 +12,8 @@ use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
 use crate::harness::{
-    DEADLINE, DURABLE, NOBODY, Redis, audit, claim_one, completed, heard, native, submit_one, task,
-    tasks, unstarted, want,
+    DEADLINE, DURABLE, NOBODY, Redis, audit, claim_one, completed, demand, native, next_event,
+    submit_one, task, tasks, unstarted,
 };
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn flushed_scripts_are_loaded_again() {
         redis.command::<()>(&["SCRIPT", "FLUSH"]).await;
         let task = claim_one(&store, dispatcher).await;
         redis.command::<()>(&["SCRIPT", "FLUSH"]).await;
-        store.complete(NOBODY, 0, &[completed(task.task(), b"v")]).await.expect("said");
+        store.complete(NOBODY, 0, &[completed(task.task(), b"v")]).await.expect("answered");
     }
     assert_eq!(audit(&store).await.counts.completed, 3);
 }
@@ -55,10 +55,10 @@ async fn full_memory_refuses_new_tasks_and_lets_old_ones_end() {
     let redis = Redis::start_with(&["--maxmemory", "30mb"]).await;
     let store = redis.store().await;
     let dispatcher = DispatcherId::random();
-    let large = || NewTask { args: Bytes::from(vec![1; 1 << 20]), ..task() };
+    let blob = || NewTask { args: Bytes::from(vec![1; 1 << 20]), ..task() };
     let mut accepted = Vec::new();
     let refused = loop {
-        match store.submit(vec![large()]).await {
+        match store.submit(vec![blob()]).await {
             Ok(ids) => accepted.extend(ids),
             Err(error) => break error,
         }
@@ -68,10 +68,10 @@ async fn full_memory_refuses_new_tasks_and_lets_old_ones_end() {
     assert_eq!(audit(&store).await.counts.accepted, accepted.len() as u64);
     for _ in 0..accepted.len() {
         let task = claim_one(&store, dispatcher).await;
-        store.complete(NOBODY, 0, &[completed(task.task(), b"v")]).await.expect("said");
+        store.complete(NOBODY, 0, &[completed(task.task(), b"v")]).await.expect("answered");
     }
     assert_eq!(audit(&store).await.counts.completed, accepted.len() as u64);
-    store.submit(vec![large()]).await.expect("there is room again");
+    store.submit(vec![blob()]).await.expect("there is room again");
 }
 
 #[tokio::test]
@@ -106,17 +106,17 @@ async fn a_replica_refuses_writes() {
 /// A dispatcher as the real one is built: claims, forgets what was lost on the way, finishes.
 async fn dispatch(store: Store, stop: Arc<AtomicBool>) {
     let me = DispatcherId::random();
-    let mut notices = store.subscribe(&[Topic::Work]).await.expect("subscribed");
+    let mut events = store.subscribe(&[Topic::Work]).await.expect("subscribed");
     while !stop.load(Ordering::SeqCst) {
-        // Woken by a notice; the timeout only lets the loop see `stop`.
-        let notice = timeout(Duration::from_millis(100), notices.next()).await;
-        if notice == Ok(StoreEvent::Connected) {
-            give_back_unknown(&store, me).await;
+        // Woken by a event; the timeout only lets the loop see `stop`.
+        let event = timeout(Duration::from_millis(100), events.next()).await;
+        if event == Ok(StoreEvent::Connected) {
+            return_unknown(&store, me).await;
         }
         let _ = store.heartbeat(me, &[native()], &[]).await;
         loop {
-            let Ok(claimed) = store.claim(me, &want(20)).await else {
-                give_back_unknown(&store, me).await;
+            let Ok(claimed) = store.claim(me, &demand(20)).await else {
+                return_unknown(&store, me).await;
                 continue;
             };
             let ends: Vec<_> =
@@ -130,13 +130,13 @@ async fn dispatch(store: Store, stop: Arc<AtomicBool>) {
 }
 
 /// Nothing is in this dispatcher's hands between two turns of its loop.
-async fn give_back_unknown(store: &Store, me: DispatcherId) {
-    let held = loop {
-        if let Ok(held) = store.leased(me).await {
-            break held;
+async fn return_unknown(store: &Store, me: DispatcherId) {
+    let leased = loop {
+        if let Ok(leased) = store.leased(me).await {
+            break leased;
         }
     };
-    let unknown: Vec<_> = held.iter().map(|held| unstarted(held.task)).collect();
+    let unknown: Vec<_> = leased.iter().map(|leased| unstarted(leased.task)).collect();
     while store.requeue(&unknown).await.is_err() {}
 }
 
@@ -202,11 +202,11 @@ async fn a_store_finds_its_server_again_at_once() {
     let mut redis = Redis::start_with(DURABLE).await;
     let store = redis.store().await;
     let id = submit_one(&store).await;
-    let mut notices = store.subscribe(&[Topic::Ended]).await.expect("subscribed");
-    assert_eq!(heard(&mut notices).await, StoreEvent::Connected);
+    let mut events = store.subscribe(&[Topic::Ended]).await.expect("subscribed");
+    assert_eq!(next_event(&mut events).await, StoreEvent::Connected);
     redis.kill().await;
     // Asked while the server is away: answered once it is back.
     let (results, ()) = tokio::join!(store.results(std::slice::from_ref(&id)), redis.revive());
     assert_eq!(results.expect("back").len(), 1);
-    assert_eq!(heard(&mut notices).await, StoreEvent::Connected);
+    assert_eq!(next_event(&mut events).await, StoreEvent::Connected);
 }

@@ -26,13 +26,13 @@ async fn a_function_and_its_code_come_back() {
     let redis = Redis::start().await;
     let store = redis.store().await;
     let code = Bytes::from_static(b"\x80\x04code");
-    let given = function("double", &code);
-    let kept = store.put_function(given.clone(), code.clone()).await.expect("stored");
+    let sent = function("double", &code);
+    let kept = store.put_function(sent.clone(), code.clone()).await.expect("stored");
     assert!(kept.registered_at > Timestamp(0));
-    assert_eq!(FunctionRecord { registered_at: Timestamp(0), ..kept.clone() }, given);
-    assert_eq!(store.function(given.id).await.expect("read"), Some(kept.clone()));
-    assert_eq!(store.code(given.code).await.expect("read"), Some(code.clone()));
-    assert_eq!(store.put_function(given, code).await.expect("stored"), kept, "said twice");
+    assert_eq!(FunctionRecord { registered_at: Timestamp(0), ..kept.clone() }, sent);
+    assert_eq!(store.function(sent.id).await.expect("read"), Some(kept.clone()));
+    assert_eq!(store.code(sent.code).await.expect("read"), Some(code.clone()));
+    assert_eq!(store.put_function(sent, code).await.expect("stored"), kept, "repeated");
     assert_eq!(store.function(FunctionId::random()).await.expect("read"), None);
     assert_eq!(store.code(CodeHash::of(b"other")).await.expect("read"), None);
 }

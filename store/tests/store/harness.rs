@@ -90,9 +90,9 @@ pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Opti
     }
 }
 
-/// The next notice, in time.
-pub(crate) async fn heard(notices: &mut Subscription) -> StoreEvent {
-    timeout(DEADLINE, notices.next()).await.expect("a notice in time")
+/// The next event, in time.
+pub(crate) async fn next_event(events: &mut Subscription) -> StoreEvent {
+    timeout(DEADLINE, events.next()).await.expect("an event in time")
 }
 
 pub(crate) fn native() -> TaskClass {
@@ -134,7 +134,7 @@ pub(crate) fn of_class(class: TaskClass) -> NewTask {
     NewTask { spec: TaskSpec { class, ..task.spec.clone() }, ..task }
 }
 
-pub(crate) fn want(count: usize) -> Vec<Demand> {
+pub(crate) fn demand(count: usize) -> Vec<Demand> {
     vec![Demand { classes: vec![native()], count }]
 }
 
@@ -144,7 +144,7 @@ pub(crate) async fn submit_one(store: &Store) -> TaskId {
 
 /// Claims the one task that there is.
 pub(crate) async fn claim_one(store: &Store, dispatcher: DispatcherId) -> ClaimedTask {
-    let mut claimed = store.claim(dispatcher, &want(1)).await.expect("claimed");
+    let mut claimed = store.claim(dispatcher, &demand(1)).await.expect("claimed");
     assert_eq!(claimed.len(), 1, "one task is queued");
     claimed.remove(0)
 }

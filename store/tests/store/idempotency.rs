@@ -50,7 +50,7 @@ async fn a_key_answers_after_the_task_has_ended() {
     let store = redis.store().await;
     let id = store.submit(vec![keyed("key", b"body")]).await.expect("accepted")[0];
     let claimed = claim_one(&store, DispatcherId::random()).await;
-    store.complete(NOBODY, 0, &[completed(claimed.task(), b"v")]).await.expect("said");
+    store.complete(NOBODY, 0, &[completed(claimed.task(), b"v")]).await.expect("answered");
     let again = store.submit(vec![task(), keyed("key", b"body")]).await.expect("accepted");
     assert_eq!(again[1], id);
     assert_eq!(audit(&store).await.counts.accepted, 2);
@@ -62,10 +62,10 @@ async fn a_key_whose_task_was_forgotten_is_free_again() {
     let store = redis.store().await;
     let id = store.submit(vec![keyed("key", b"body")]).await.expect("accepted")[0];
     let claimed = claim_one(&store, DispatcherId::random()).await;
-    store.complete(NOBODY, 0, &[completed(claimed.task(), b"v")]).await.expect("said");
+    store.complete(NOBODY, 0, &[completed(claimed.task(), b"v")]).await.expect("answered");
     redis.command::<()>(&["DEL", &format!("{{belljar}}:task:{id}")]).await;
     let again = store.submit(vec![keyed("key", b"other")]).await.expect("accepted");
-    assert_ne!(again[0], id, "an answer with an unknown id would help nobody");
+    assert_ne!(again[0], id, "an unknown id would be of no use");
 }
 
 #[tokio::test]

@@ -1,15 +1,16 @@
 //! The store against a real `redis-server`, one of its own for each test.
-#![expect(clippy::expect_used, reason = "a test says with it what it counts on")]
+#![expect(clippy::expect_used, reason = "it says what a test relies on")]
 
+mod blobs;
 mod claiming;
 mod conservation;
+mod events;
 mod faults;
 mod fences;
 mod functions;
 mod harness;
 mod idempotency;
-mod large;
-mod notices;
+mod isolation;
 mod reading;
 mod recovery;
 mod submitting;

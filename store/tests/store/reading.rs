@@ -8,7 +8,7 @@ use belljar_store::record::{NewTask, TaskFilter};
 use belljar_store::{RECENT_TASKS, Store, StoreConfig};
 
 use crate::harness::{
-    NOBODY, Redis, audit, claim_one, completed, eventually, submit_one, task, tasks, want,
+    NOBODY, Redis, audit, claim_one, completed, demand, eventually, submit_one, task, tasks,
 };
 
 async fn list(store: &Store, filter: TaskFilter, limit: usize) -> Vec<TaskId> {
@@ -47,8 +47,8 @@ async fn lists_filter_by_status_and_function() {
     let mut other = task();
     other.spec.function_id = FunctionId::random();
     store.submit(vec![other.clone()]).await.expect("accepted");
-    let claimed = store.claim(DispatcherId::random(), &want(3)).await.expect("claimed");
-    store.complete(NOBODY, 0, &[completed(claimed[0].task(), b"v")]).await.expect("said");
+    let claimed = store.claim(DispatcherId::random(), &demand(3)).await.expect("claimed");
+    store.complete(NOBODY, 0, &[completed(claimed[0].task(), b"v")]).await.expect("answered");
 
     let with = |status| TaskFilter { status: Some(status), ..TaskFilter::default() };
     assert_eq!(list(&store, with(TaskStatus::Completed), 2).await, [ids[0]]);
@@ -80,7 +80,7 @@ async fn results_are_forgotten_after_their_time_and_waiting_tasks_never() {
     let id = submit_one(&store).await;
     let claimed = claim_one(&store, DispatcherId::random()).await;
     let waiting = submit_one(&store).await;
-    store.complete(NOBODY, 0, &[completed(claimed.task(), b"v")]).await.expect("said");
+    store.complete(NOBODY, 0, &[completed(claimed.task(), b"v")]).await.expect("answered");
     eventually("the result is forgotten", async || {
         store.results(&[id]).await.expect("read")[0].is_none().then_some(())
     })
@@ -99,7 +99,7 @@ async fn a_result_states_when_it_will_be_forgotten() {
     let new = NewTask { delay_ms: 0, ..task() };
     store.submit(vec![new.clone()]).await.expect("accepted");
     let claimed = claim_one(&store, DispatcherId::random()).await;
-    store.complete(NOBODY, 0, &[completed(claimed.task(), b"v")]).await.expect("said");
+    store.complete(NOBODY, 0, &[completed(claimed.task(), b"v")]).await.expect("answered");
     let record = store.task(new.id).await.expect("read").expect("known");
     let kept =
         record.expires_at.expect("ended").0 / 1000 - record.finished_at.expect("ended").0 / 1000;

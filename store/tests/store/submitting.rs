@@ -5,7 +5,7 @@ use belljar_store::record::NewTask;
 use belljar_store::{Store, StoreConfig, StoreError};
 use bytes::Bytes;
 
-use crate::harness::{NOBODY, Redis, audit, completed, native, sandbox, task, tasks, want};
+use crate::harness::{NOBODY, Redis, audit, completed, demand, native, sandbox, task, tasks};
 
 #[tokio::test]
 async fn a_task_walks_from_queued_to_completed() {
@@ -18,7 +18,7 @@ async fn a_task_walks_from_queued_to_completed() {
     assert_eq!((queued.status, &*queued.result), (TaskStatus::Queued, &b""[..]));
 
     let dispatcher = belljar_core::id::DispatcherId::random();
-    let claimed = store.claim(dispatcher, &want(5)).await.expect("claimed");
+    let claimed = store.claim(dispatcher, &demand(5)).await.expect("claimed");
     assert_eq!(claimed.len(), 1);
     assert_eq!((claimed[0].task().attempt.0, claimed[0].deaths), (1, 0));
     assert_eq!((&claimed[0].invocation.spec, &claimed[0].invocation.args), (&new.spec, &new.args));
@@ -55,7 +55,7 @@ async fn ten_thousand_tasks_are_one_submission() {
     let results = store.results(&ids).await.expect("read");
     assert!(results.iter().flatten().filter(|r| r.status == TaskStatus::Queued).count() == 10_000);
     let dispatcher = belljar_core::id::DispatcherId::random();
-    let claimed = store.claim(dispatcher, &want(10_000)).await.expect("claimed");
+    let claimed = store.claim(dispatcher, &demand(10_000)).await.expect("claimed");
     let order: Vec<_> = claimed.iter().map(|task| task.id()).collect();
     assert_eq!(order, expected, "first in, first out");
     let ends: Vec<_> = claimed.iter().map(|t| completed(t.task(), b"v")).collect();
@@ -85,7 +85,7 @@ async fn a_submission_repeated_after_a_lost_answer_changes_nothing() {
     let new = tasks(4);
     let ids = store.submit(new.clone()).await.expect("accepted");
     assert_eq!(store.submit(new.clone()).await.expect("accepted"), ids);
-    store.claim(belljar_core::id::DispatcherId::random(), &want(2)).await.expect("claimed");
+    store.claim(belljar_core::id::DispatcherId::random(), &demand(2)).await.expect("claimed");
     assert_eq!(store.submit(new).await.expect("accepted"), ids);
     let counts = audit(&store).await.counts;
     assert_eq!((counts.accepted, counts.queued, counts.running), (4, 2, 2));
@@ -95,16 +95,16 @@ async fn a_submission_repeated_after_a_lost_answer_changes_nothing() {
 async fn large_and_empty_arguments_come_back() {
     let redis = Redis::start().await;
     let store = redis.store().await;
-    let large = NewTask { args: Bytes::from(vec![0xa5; 10 << 20]), ..task() };
+    let blob = NewTask { args: Bytes::from(vec![0xa5; 10 << 20]), ..task() };
     let empty = NewTask { args: Bytes::new(), ..task() };
-    store.submit(vec![large.clone(), empty]).await.expect("accepted");
+    store.submit(vec![blob.clone(), empty]).await.expect("accepted");
     let claimed =
-        store.claim(belljar_core::id::DispatcherId::random(), &want(2)).await.expect("claimed");
-    assert_eq!(claimed[0].invocation.args, large.args);
+        store.claim(belljar_core::id::DispatcherId::random(), &demand(2)).await.expect("claimed");
+    assert_eq!(claimed[0].invocation.args, blob.args);
     assert_eq!(claimed[1].invocation.args.len(), 0);
-    store.complete(NOBODY, 0, &[completed(claimed[0].task(), &large.args)]).await.expect("taken");
-    let result = store.results(&[large.id]).await.expect("read")[0].clone().expect("known");
-    assert_eq!(result.result, large.args);
+    store.complete(NOBODY, 0, &[completed(claimed[0].task(), &blob.args)]).await.expect("taken");
+    let result = store.results(&[blob.id]).await.expect("read")[0].clone().expect("known");
+    assert_eq!(result.result, blob.args);
 }
 
 #[tokio::test]

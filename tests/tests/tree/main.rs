@@ -24,7 +24,6 @@ const PENDING: &[&str] = &[
     "dispatcher/",
     "docs/",
     "gateway/",
-    "store/",
     "wire/",
     "README.md",
     "tests/tests/life.rs",

@@ -1,4 +1,4 @@
-//! Reads what scripts publish.
+//! Events for subscribers, read from the messages that scripts publish.
 
 use belljar_core::id::TaskId;
 use belljar_core::invocation::Invocation;
@@ -8,11 +8,47 @@ use redis::Msg;
 
 use crate::keys::{Keys, TOPIC_CANCEL, TOPIC_DELIVERED, TOPIC_ENDED, TOPIC_STATUS, TOPIC_WORK};
 use crate::layout::ID_BYTES;
-use crate::notify::{EndedTask, StoreEvent};
 use crate::record::{ClaimedTask, TaskResult, Timestamp};
 use crate::task_record::{StoredTask, number, status_of};
 
-/// The event of a message; nothing for a message that is no part of this deployment.
+/// A message to subscribers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreEvent {
+    /// These tasks became terminal.
+    Ended(Vec<EndedTask>),
+    /// These tasks, which have not ended, went through these statuses.
+    StatusChanged(Vec<TaskId>, &'static [TaskStatus]),
+    /// There is work of these classes for dispatchers that claimed less than they demanded.
+    Work,
+    /// A delayed task was accepted that is due earlier than all others: the next heartbeat says when.
+    Delayed,
+    /// Tasks that this dispatcher demanded: they are leased to it, as if it had claimed them.
+    Delivered {
+        /// The tasks.
+        tasks: Vec<ClaimedTask>,
+        /// Whether this meets its demand: it gets more once it has claimed.
+        is_last: bool,
+    },
+    /// A running task is to be stopped.
+    Cancel(TaskId),
+    /// The connection was lost and is back (also sent once at the start), or events came faster than
+    /// they were read: some are missing, so read the store.
+    Connected,
+}
+
+/// The end of one task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedTask {
+    /// Which task.
+    pub id: TaskId,
+    /// How it ended.
+    pub status: TaskStatus,
+    /// What [`Store::results`] says of it; `None` for a failure and for a
+    /// result that is too long for a message.
+    pub result: Option<TaskResult>,
+}
+
+/// The event of a message; `None` for a message of another deployment.
 pub(crate) fn read(message: &Msg, keys: &Keys) -> Option<StoreEvent> {
     let payload = message.get_payload_bytes();
     match keys.channel_name(message.get_channel_name())? {
@@ -21,7 +57,7 @@ pub(crate) fn read(message: &Msg, keys: &Keys) -> Option<StoreEvent> {
         TOPIC_WORK if payload == b"delayed" => Some(StoreEvent::Delayed),
         TOPIC_WORK => Some(StoreEvent::Work),
         TOPIC_CANCEL => id(payload).map(StoreEvent::Cancel),
-        // A delivery that cannot be read is found by comparing: the store counts its tasks as leased.
+        // A delivery that cannot be read is found by comparing: its tasks are leased in the store.
         name if name.starts_with(TOPIC_DELIVERED) => {
             Some(read_delivery(payload).unwrap_or(StoreEvent::Connected))
         }
@@ -52,7 +88,7 @@ fn read_ends(message: &[u8]) -> Option<Vec<EndedTask>> {
             let (result, after) = after.split_at_checked(usize::try_from(number(length)?).ok()?)?;
             rest = after;
             let result = Bytes::copy_from_slice(result);
-            // Failures are never told, so that who reads them also reads why.
+            // A message has no failures: their kind stands in the record.
             Some(TaskResult { result, expires_at, ..TaskResult::of(status) })
         };
         ends.push(EndedTask { id, status, result });

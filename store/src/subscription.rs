@@ -1,11 +1,10 @@
-//! Hearing of changes: one subscription on a connection of its own that mends itself.
+//! Subscriptions to changes: one on a connection of its own that reconnects by itself.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use belljar_core::id::{DispatcherId, TaskId};
-use belljar_core::task::TaskStatus;
+use belljar_core::id::DispatcherId;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use redis::{Msg, RedisError};
@@ -18,22 +17,21 @@ use tracing::{debug, info, warn};
 use crate::Store;
 use crate::connection::{FIRST_PAUSE, LAST_PAUSE};
 use crate::error::StoreError;
+use crate::event::{self, StoreEvent};
 use crate::keys::{Keys, TOPIC_CANCEL, TOPIC_ENDED, TOPIC_STATUS, TOPIC_WORK};
-use crate::message::read;
-use crate::record::{ClaimedTask, TaskResult};
 
 /// How often a silent subscription is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(2);
 
-/// How many notices wait for a slow reader before they are dropped for one [`StoreEvent::Connected`].
-const WAITING_NOTICES: usize = 1024;
+/// How many events wait for a slow reader before one [`StoreEvent::Connected`] replaces them.
+const MAX_PENDING: usize = 1024;
 
 /// What can be subscribed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
     /// [`StoreEvent::Ended`], for gateways.
     Ended,
-    /// [`StoreEvent::StatusChanged`], for gateways that somebody watches tasks at.
+    /// [`StoreEvent::StatusChanged`], for gateways with clients that watch tasks.
     StatusChanges,
     /// [`StoreEvent::Work`] and [`StoreEvent::Delayed`], for dispatchers.
     Work,
@@ -55,43 +53,6 @@ impl Topic {
     }
 }
 
-/// What a subscriber hears.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StoreEvent {
-    /// These tasks became terminal.
-    Ended(Vec<EndedTask>),
-    /// These tasks, which have not ended, went through these statuses.
-    StatusChanged(Vec<TaskId>, &'static [TaskStatus]),
-    /// There is work of these classes for dispatchers that claimed less than they wanted.
-    Work,
-    /// A delayed task was accepted that is due earlier than all others: beat now to hear when.
-    Delayed,
-    /// Tasks that this dispatcher had room for: it holds them now, as if it had claimed them.
-    Delivered {
-        /// The tasks.
-        tasks: Vec<ClaimedTask>,
-        /// Whether it waits for nothing any more: it is given more once it has claimed.
-        is_last: bool,
-    },
-    /// A running task shall be stopped.
-    Cancel(TaskId),
-    /// The connection was lost and is back (also sent once at the start), or notices came faster than
-    /// they were read: some went unheard, so look at the store.
-    Connected,
-}
-
-/// The end of one task.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndedTask {
-    /// Which task.
-    pub id: TaskId,
-    /// How it ended.
-    pub status: TaskStatus,
-    /// What [`Store::results`] says of it; `None` for a failure, and where the
-    /// result is too long for a notice.
-    pub result: Option<TaskResult>,
-}
-
 /// A stream of [`StoreEvent`]s; ends only when it is dropped.
 pub struct Subscription {
     receiver: mpsc::Receiver<StoreEvent>,
@@ -99,11 +60,11 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// The next notice. Cancel safe.
+    /// The next event. Cancel safe.
     pub async fn next(&mut self) -> StoreEvent {
         match self.receiver.recv().await {
-            Some(notice) => notice,
-            // The other end only leaves when the runtime does.
+            Some(event) => event,
+            // The sender is only dropped with the runtime.
             None => std::future::pending().await,
         }
     }
@@ -117,13 +78,13 @@ impl Store {
     /// Redis cannot be had.
     pub async fn subscribe(&self, topics: &[Topic]) -> Result<Subscription, StoreError> {
         self.ping().await?;
-        let (sender, receiver) = mpsc::channel(WAITING_NOTICES);
+        let (sender, receiver) = mpsc::channel(MAX_PENDING);
         let stop = CancellationToken::new();
         let channels = topics.iter().map(|topic| topic.channel(&self.inner.keys)).collect();
         let listener = Listener {
             store: self.clone(),
             channels,
-            outbox: Outbox { sender, waiting: VecDeque::new() },
+            outbox: Outbox { sender, pending: VecDeque::new() },
         };
         let stopped = stop.clone();
         tokio::spawn(async move { stopped.run_until_cancelled(listener.run()).await });
@@ -199,8 +160,8 @@ impl Listener {
                         break;
                     }
                     ListenEvent::Message(Some(message)) => {
-                        if let Some(notice) = read(&message, &inner.keys) {
-                            self.outbox.push(notice);
+                        if let Some(event) = event::read(&message, &inner.keys) {
+                            self.outbox.push(event);
                         }
                     }
                     ListenEvent::Message(None) => return Err(silent()),
@@ -217,42 +178,40 @@ enum ListenEvent {
     Room,
 }
 
-/// Subscription on their way to the reader: bounded, and reading never waits for it.
+/// Events on their way to the reader: bounded, and the connection never waits for the reader.
 struct Outbox {
     sender: mpsc::Sender<StoreEvent>,
-    waiting: VecDeque<StoreEvent>,
+    pending: VecDeque<StoreEvent>,
 }
 
 impl Outbox {
-    fn push(&mut self, notice: StoreEvent) {
-        if self.waiting.len() >= WAITING_NOTICES {
-            warn!(
-                "notices come faster than they are read: the reader is told to look at the store"
-            );
+    fn push(&mut self, event: StoreEvent) {
+        if self.pending.len() >= MAX_PENDING {
+            warn!("events come faster than they are read: the reader reads the store instead");
             self.collapse();
         } else {
-            self.waiting.push_back(notice);
+            self.pending.push_back(event);
         }
     }
 
-    /// Replaces all that waits by the word to look at the store.
+    /// Replaces all pending events by [`StoreEvent::Connected`].
     fn collapse(&mut self) {
-        self.waiting.clear();
-        self.waiting.push_back(StoreEvent::Connected);
+        self.pending.clear();
+        self.pending.push_back(StoreEvent::Connected);
     }
 
     fn flush(&mut self) {
-        while let Some(notice) = self.waiting.pop_front() {
-            if let Err(error) = self.sender.try_send(notice) {
-                self.waiting.push_front(error.into_inner());
+        while let Some(event) = self.pending.pop_front() {
+            if let Err(error) = self.sender.try_send(event) {
+                self.pending.push_front(error.into_inner());
                 return;
             }
         }
     }
 
-    /// Waits until something that waits can be sent.
+    /// Waits until a pending event can be sent.
     async fn room(&self) {
-        if self.waiting.is_empty() || self.sender.reserve().await.is_err() {
+        if self.pending.is_empty() || self.sender.reserve().await.is_err() {
             std::future::pending::<()>().await;
         }
     }

@@ -8,10 +8,10 @@ use belljar_store::{BLOB_BYTES, Store, StoreConfig, StoreError};
 use bytes::Bytes;
 
 use crate::harness::{
-    NOBODY, Redis, audit, claim_one, completed, died, finished, native, task, unstarted, want,
+    NOBODY, Redis, audit, claim_one, completed, demand, died, finished, native, task, unstarted,
 };
 
-fn large(fill: u8) -> Bytes {
+fn blob(fill: u8) -> Bytes {
     Bytes::from(vec![fill; BLOB_BYTES + 1])
 }
 
@@ -36,11 +36,11 @@ async fn apart(redis: &Redis) -> Vec<(String, bool)> {
 }
 
 #[tokio::test]
-async fn large_values_come_back_and_leave_nothing() {
+async fn blobs_come_back_and_leave_nothing() {
     let redis = Redis::start().await;
     let store = redis.store().await;
     let dispatcher = DispatcherId::random();
-    let batch = vec![with(large(1)), task(), with(large(2)), with(vec![3; BLOB_BYTES].into())];
+    let batch = vec![with(blob(1)), task(), with(blob(2)), with(vec![3; BLOB_BYTES].into())];
     let sent: Vec<_> = batch.iter().map(|task| (task.id, task.args.clone())).collect();
     store.submit(batch).await.expect("accepted");
     let kept: Vec<_> =
@@ -49,14 +49,14 @@ async fn large_values_come_back_and_leave_nothing() {
     found.sort_by_key(|(key, _)| kept.iter().position(|(known, _)| known == key));
     assert_eq!(found, kept, "they must not expire while their tasks wait");
 
-    let claimed = store.claim(dispatcher, &want(10)).await.expect("claimed");
+    let claimed = store.claim(dispatcher, &demand(10)).await.expect("claimed");
     let got: Vec<_> =
         claimed.iter().map(|task| (task.id(), task.invocation.args.clone())).collect();
     assert_eq!(got, sent);
-    for (task, value) in claimed.iter().zip([large(4), large(5), Bytes::new(), large(6)]) {
+    for (task, value) in claimed.iter().zip([blob(4), blob(5), Bytes::new(), blob(6)]) {
         let ends = [completed(task.task(), &value)];
         for _ in 0..2 {
-            let settled = store.complete(NOBODY, 0, &ends).await.expect("said");
+            let settled = store.complete(NOBODY, 0, &ends).await.expect("answered");
             assert_eq!(settled, [Settled::Accepted], "also where the first answer was lost");
         }
         let result = store.results(&[task.id()]).await.expect("read")[0].clone().expect("known");
@@ -72,22 +72,22 @@ async fn large_values_come_back_and_leave_nothing() {
 }
 
 #[tokio::test]
-async fn a_large_result_expires_with_its_task() {
+async fn a_result_blob_expires_with_its_task() {
     let redis = Redis::start().await;
     let store = redis.store().await;
-    let id = submit(&store, with(large(1))).await;
+    let id = submit(&store, with(blob(1))).await;
     let claimed = claim_one(&store, DispatcherId::random()).await;
     let failure = Failure {
-        exception: large(2),
-        ..Failure::by_platform(FailureKind::Exception, "large".to_owned())
+        exception: blob(2),
+        ..Failure::by_platform(FailureKind::Exception, "blob".to_owned())
     };
     let end = finished(claimed.task(), CallVerdict::Failed(failure));
-    store.complete(NOBODY, 0, &[end]).await.expect("said");
+    store.complete(NOBODY, 0, &[end]).await.expect("answered");
     let result = store.results(&[id]).await.expect("read")[0].clone().expect("known");
-    assert_eq!((result.status, result.result), (TaskStatus::Failed, large(2)));
+    assert_eq!((result.status, result.result), (TaskStatus::Failed, blob(2)));
     assert_eq!(result.failure, Some(FailureKind::Exception));
-    let [card, value] = [format!("{{belljar}}:task:{id}"), format!("{{belljar}}:result:{id}")];
-    let expires: i64 = redis.command(&["PEXPIRETIME", &card]).await;
+    let [record, value] = [format!("{{belljar}}:task:{id}"), format!("{{belljar}}:result:{id}")];
+    let expires: i64 = redis.command(&["PEXPIRETIME", &record]).await;
     assert_eq!(redis.command::<i64>(&["PEXPIRETIME", &value]).await, expires);
 
     redis.command::<()>(&["DEL", &value]).await;
@@ -95,29 +95,29 @@ async fn a_large_result_expires_with_its_task() {
 }
 
 #[tokio::test]
-async fn stale_and_cancelled_attempts_publish_no_large_result() {
+async fn stale_and_cancelled_attempts_publish_no_blob() {
     let redis = Redis::start().await;
     let store = redis.store().await;
     let dispatcher = DispatcherId::random();
-    let id = submit(&store, with(large(1))).await;
+    let id = submit(&store, with(blob(1))).await;
     let first = claim_one(&store, dispatcher).await;
-    store.requeue(&[died(first.task(), "gone")]).await.expect("said");
+    store.requeue(&[died(first.task(), "gone")]).await.expect("answered");
     let second = claim_one(&store, dispatcher).await;
-    assert_eq!(second.invocation.args, large(1), "each attempt has them");
-    let late = completed(first.task(), &large(2));
-    assert_eq!(store.complete(NOBODY, 0, &[late]).await.expect("said"), [Settled::Stale]);
-    let right = completed(second.task(), &large(3));
-    assert_eq!(store.complete(NOBODY, 0, &[right]).await.expect("said"), [Settled::Accepted]);
+    assert_eq!(second.invocation.args, blob(1), "each attempt has them");
+    let late = completed(first.task(), &blob(2));
+    assert_eq!(store.complete(NOBODY, 0, &[late]).await.expect("answered"), [Settled::Stale]);
+    let right = completed(second.task(), &blob(3));
+    assert_eq!(store.complete(NOBODY, 0, &[right]).await.expect("answered"), [Settled::Accepted]);
     let other = completed(second.task(), &Bytes::from(vec![4; BLOB_BYTES + 2]));
-    assert_eq!(store.complete(NOBODY, 0, &[other]).await.expect("said"), [Settled::Stale]);
+    assert_eq!(store.complete(NOBODY, 0, &[other]).await.expect("answered"), [Settled::Stale]);
     let result = store.results(&[id]).await.expect("read")[0].clone().expect("known");
-    assert_eq!(result.result, large(3));
+    assert_eq!(result.result, blob(3));
 
-    let id = submit(&store, with(large(1))).await;
+    let id = submit(&store, with(blob(1))).await;
     let claimed = claim_one(&store, dispatcher).await;
-    store.cancel(id).await.expect("said");
-    let end = completed(claimed.task(), &large(5));
-    assert_eq!(store.complete(NOBODY, 0, &[end]).await.expect("said"), [Settled::Cancelled]);
+    store.cancel(id).await.expect("answered");
+    let end = completed(claimed.task(), &blob(5));
+    assert_eq!(store.complete(NOBODY, 0, &[end]).await.expect("answered"), [Settled::Cancelled]);
     let result = store.results(&[id]).await.expect("read")[0].clone().expect("known");
     assert_eq!((result.status, result.result), (TaskStatus::Cancelled, Bytes::new()));
     let left = apart(&redis).await;
@@ -126,37 +126,37 @@ async fn stale_and_cancelled_attempts_publish_no_large_result() {
 }
 
 #[tokio::test]
-async fn large_arguments_outlive_given_back_delayed_and_cancelled_attempts() {
+async fn argument_blobs_outlive_returned_delayed_and_cancelled_attempts() {
     let redis = Redis::start().await;
     let store = redis.store().await;
     let [lost, judge] = [DispatcherId::random(), DispatcherId::random()];
-    let id = submit(&store, NewTask { delay_ms: 1, ..with(large(1)) }).await;
+    let id = submit(&store, NewTask { delay_ms: 1, ..with(blob(1)) }).await;
     let first = loop {
-        if let [task] = &store.claim(lost, &want(1)).await.expect("claimed")[..] {
+        if let [task] = &store.claim(lost, &demand(1)).await.expect("claimed")[..] {
             break task.clone();
         }
     };
-    store.requeue(&[unstarted(first.task())]).await.expect("said");
-    assert_eq!(claim_one(&store, lost).await.invocation.args, large(1));
-    store.heartbeat(judge, &[native()], &[]).await.expect("beaten");
+    store.requeue(&[unstarted(first.task())]).await.expect("answered");
+    assert_eq!(claim_one(&store, lost).await.invocation.args, blob(1));
+    store.heartbeat(judge, &[native()], &[]).await.expect("a heartbeat");
     redis.age(lost, judge).await;
-    assert_eq!(store.heartbeat(judge, &[native()], &[]).await.expect("beaten").recovered, 1);
+    assert_eq!(store.heartbeat(judge, &[native()], &[]).await.expect("a heartbeat").recovered, 1);
     let third = claim_one(&store, judge).await;
-    assert_eq!(third.invocation.args, large(1));
-    store.requeue(&[unstarted(third.task())]).await.expect("said");
-    store.cancel(id).await.expect("said");
+    assert_eq!(third.invocation.args, blob(1));
+    store.requeue(&[unstarted(third.task())]).await.expect("answered");
+    store.cancel(id).await.expect("answered");
     assert_eq!(apart(&redis).await, [], "a cancelled task needs none");
     audit(&store).await;
 }
 
 #[tokio::test]
-async fn refused_and_repeated_submissions_leave_nothing_large() {
+async fn refused_and_repeated_submissions_leave_no_blob() {
     let redis = Redis::start().await;
     let config = StoreConfig { max_queued: 1, ..redis.config() };
     let store = Store::connect(config).await.expect("fit");
     let keyed = |fill| {
         let body = CodeHash::of(&[fill]);
-        NewTask { idempotency: Some(Idempotency { key: "key".into(), body }), ..with(large(fill)) }
+        NewTask { idempotency: Some(Idempotency { key: "key".into(), body }), ..with(blob(fill)) }
     };
     let first = keyed(1);
     let id = submit(&store, first.clone()).await;
@@ -167,37 +167,37 @@ async fn refused_and_repeated_submissions_leave_nothing_large() {
     assert_eq!(apart(&redis).await, kept);
     let refused = store.submit(vec![keyed(2)]).await;
     assert!(matches!(refused, Err(StoreError::IdempotencyConflict { .. })), "{refused:?}");
-    let refused = store.submit(vec![with(large(3))]).await;
+    let refused = store.submit(vec![with(blob(3))]).await;
     assert!(matches!(refused, Err(StoreError::QueueFull { .. })), "{refused:?}");
     assert_eq!(apart(&redis).await, kept);
-    assert_eq!(claim_one(&store, DispatcherId::random()).await.invocation.args, large(1));
+    assert_eq!(claim_one(&store, DispatcherId::random()).await.invocation.args, blob(1));
 }
 
 #[tokio::test]
-async fn a_large_result_is_taken_when_memory_is_full() {
+async fn a_result_blob_is_accepted_when_memory_is_full() {
     let redis = Redis::start().await;
     let store = redis.store().await;
-    let id = submit(&store, with(large(1))).await;
+    let id = submit(&store, with(blob(1))).await;
     let claimed = claim_one(&store, DispatcherId::random()).await;
     redis.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
-    let refused = store.submit(vec![with(large(2))]).await;
+    let refused = store.submit(vec![with(blob(2))]).await;
     assert!(matches!(refused, Err(StoreError::RefusesWrites(_))), "{refused:?}");
-    let end = completed(claimed.task(), &large(3));
-    assert_eq!(store.complete(NOBODY, 0, &[end]).await.expect("said"), [Settled::Accepted]);
+    let end = completed(claimed.task(), &blob(3));
+    assert_eq!(store.complete(NOBODY, 0, &[end]).await.expect("answered"), [Settled::Accepted]);
     let result = store.results(&[id]).await.expect("read")[0].clone().expect("known");
-    assert_eq!(result.result, large(3));
+    assert_eq!(result.result, blob(3));
 }
 
 #[tokio::test]
-async fn large_results_are_read_as_long_as_there_is_room() {
+async fn result_blobs_are_read_as_long_as_there_is_room() {
     let redis = Redis::start().await;
     let store = redis.store().await;
     let ids = store.submit((0..4).map(|_| task()).collect()).await.expect("accepted");
-    let claimed = store.claim(DispatcherId::random(), &want(4)).await.expect("claimed");
+    let claimed = store.claim(DispatcherId::random(), &demand(4)).await.expect("claimed");
     for (n, task) in claimed.iter().enumerate() {
-        let value = if n == 1 { Bytes::from_static(b"short") } else { large(7) };
+        let value = if n == 1 { Bytes::from_static(b"short") } else { blob(7) };
         let end = completed(task.task(), &value);
-        store.complete(NOBODY, 0, &[end]).await.expect("said");
+        store.complete(NOBODY, 0, &[end]).await.expect("answered");
     }
     for (room, read) in [(0, 0), (1, 1), (BLOB_BYTES + 1, 1), (BLOB_BYTES + 2, 2), (usize::MAX, 3)]
     {

@@ -1,0 +1,108 @@
+//! Deployments that share a server and nothing else.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use belljar_core::id::DispatcherId;
+use belljar_store::{Store, StoreConfig, StoreEvent, Subscription, Topic};
+use tokio::time::timeout;
+
+use crate::harness::{
+    NOBODY, Redis, audit, claim_one, completed, demand, native, next_event, task,
+};
+
+/// One deployment, with a subscription to everything.
+struct Deployment {
+    store: Store,
+    dispatcher: DispatcherId,
+    events: Subscription,
+}
+
+impl Deployment {
+    /// Subscribes as the `dispatcher`, whose id other deployments have too.
+    async fn connect(config: StoreConfig, dispatcher: DispatcherId) -> Self {
+        let store = Store::connect(config).await.expect("the server is suitable");
+        let topics = [
+            Topic::Ended,
+            Topic::StatusChanges,
+            Topic::Work,
+            Topic::Cancel,
+            Topic::Deliveries(dispatcher),
+        ];
+        let mut events = store.subscribe(&topics).await.expect("subscribed");
+        assert_eq!(next_event(&mut events).await, StoreEvent::Connected);
+        Self { store, dispatcher, events }
+    }
+
+    /// Publishes on every channel, and leaves a task in every state.
+    async fn use_everything(&self) {
+        let Self { store, dispatcher, .. } = self;
+        store.heartbeat(*dispatcher, &[native()], &[]).await.expect("alive");
+        store.submit(vec![task()]).await.expect("queued");
+        let ended = claim_one(store, *dispatcher).await;
+        store.complete(NOBODY, 0, &[completed(ended.task(), b"v")]).await.expect("completed");
+        assert_eq!(store.claim(*dispatcher, &demand(1)).await.expect("claimed"), []);
+        let delivered = store.submit(vec![task()]).await.expect("delivered")[0];
+        store.cancel(delivered).await.expect("cancelled");
+        assert_eq!(store.claim(*dispatcher, &demand(1)).await.expect("claimed"), []);
+        store.submit(vec![task(), task()]).await.expect("announced");
+    }
+
+    /// The kinds of the events so far.
+    async fn kinds(&mut self) -> BTreeSet<&'static str> {
+        let mut kinds = BTreeSet::new();
+        while let Ok(event) = timeout(Duration::from_millis(300), self.events.next()).await {
+            kinds.insert(match event {
+                StoreEvent::Ended(_) => "ended",
+                StoreEvent::StatusChanged(..) => "status",
+                StoreEvent::Work | StoreEvent::Delayed => "work",
+                StoreEvent::Delivered { .. } => "delivered",
+                StoreEvent::Cancel(_) => "cancel",
+                StoreEvent::Connected => "connected",
+            });
+        }
+        kinds
+    }
+}
+
+/// Both deployments have the same dispatcher: only the names of keys and channels separate them.
+async fn assert_isolated(one: StoreConfig, other: StoreConfig) {
+    let dispatcher = DispatcherId::random();
+    let mut one = Deployment::connect(one, dispatcher).await;
+    let mut other = Deployment::connect(other, dispatcher).await;
+    one.use_everything().await;
+    assert_eq!(one.kinds().await, ["cancel", "delivered", "ended", "status", "work"].into());
+    assert_eq!(other.kinds().await, [].into(), "no message of the other deployment");
+    assert_eq!(audit(&one.store).await.counts.accepted, 4);
+    assert_eq!(audit(&other.store).await.counts.accepted, 0);
+    assert_eq!(other.store.served_classes().await.expect("read"), []);
+    assert_eq!(other.store.leased(dispatcher).await.expect("read"), []);
+    assert_eq!(other.store.claim(dispatcher, &demand(9)).await.expect("claimed"), []);
+    // Withdraws that demand again.
+    assert_eq!(other.store.claim(dispatcher, &[]).await.expect("claimed"), []);
+    other.use_everything().await;
+    assert_eq!(audit(&one.store).await.counts.accepted, 4);
+    assert_eq!(one.kinds().await, [].into(), "no message of the other deployment");
+}
+
+#[tokio::test]
+async fn two_prefixes_of_a_server_share_nothing() {
+    let redis = Redis::start().await;
+    let config = |prefix: &str| StoreConfig { prefix: prefix.to_owned(), ..redis.config() };
+    // A prefix that begins as the other does is another one.
+    assert_isolated(config("one"), config("one:0")).await;
+    let keys: Vec<String> = redis.command(&["KEYS", "*"]).await;
+    let (one, other): (Vec<_>, Vec<_>) = keys.iter().partition(|key| key.starts_with("{one}:"));
+    assert!(other.iter().all(|key| key.starts_with("{one:0}:")), "{other:?}");
+    assert_eq!(one.len(), other.len(), "both used the same keys: {keys:?}");
+}
+
+#[tokio::test]
+async fn two_databases_of_a_server_share_nothing() {
+    let redis = Redis::start().await;
+    let config = |database: u8| {
+        let config = redis.config();
+        StoreConfig { url: format!("{}?db={database}", config.url), ..config }
+    };
+    assert_isolated(config(0), config(1)).await;
+}
