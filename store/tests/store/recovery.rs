@@ -177,7 +177,7 @@ async fn workers_and_classes_are_those_of_live_dispatchers() {
     };
     store.heartbeat(one, &[native()], std::slice::from_ref(&worker)).await.expect("a heartbeat");
     store.heartbeat(two, &[sandbox(), native()], &[]).await.expect("a heartbeat");
-    assert_eq!(store.workers().await.expect("read"), [worker.clone()]);
+    assert_eq!(store.workers().await.expect("read"), std::slice::from_ref(&worker));
     assert_eq!(store.served_classes().await.expect("read"), [native(), sandbox()]);
     let lacks = |missing: &[&str]| GuestModules {
         python: sandbox().python,
