@@ -432,7 +432,7 @@ mod tests {
 
     #[test]
     fn text_that_is_not_json_is_named_with_its_place() {
-        for body in [&b"{"[..], b"{\"a\": NaN}", b"{\"a\": \"\xff\"}", &[b'['; 100_000]] {
+        for body in [&b"{"[..], b"{\"a\": NaN}", b"{\"name\": \"\xff\"}", &[b'['; 100_000]] {
             assert_eq!(problems(body).first().map(|problem| problem.kind), Some("json_invalid"));
         }
         assert_eq!(problems(b"  ").first().map(|problem| problem.kind), Some("missing"));
@@ -463,6 +463,11 @@ mod tests {
             let read = parse::<Sample<'_>>(json.as_bytes()).map(|body| body.ignored);
             assert_eq!(read.ok().as_deref(), Some(&[other.to_owned()][..]), "{other}");
         }
+        let whole = r#"{"name": "a", "payload": "b", "runtime": "native", "ids": []}"#;
+        let body = parse::<Sample<'_>>(whole.as_bytes()).expect("valid");
+        let Sample { name, payload, runtime, ids, .. } = body;
+        assert_eq!((&*name.0, &*payload.0, runtime.is_some()), ("a", "b", true));
+        assert!(ids.is_some_and(|ids| ids.0.is_empty()));
         let many: Vec<_> = (0..1_000).map(|n| format!("\"{n}\":0")).collect();
         let many = format!("{{\"name\": \"a\", \"payload\": \"\", {}}}", many.join(","));
         assert_eq!(problems(many.as_bytes()).len(), 1);
