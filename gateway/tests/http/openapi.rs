@@ -64,6 +64,34 @@ impl Checker {
         reply
     }
 
+    /// Reads a task that has failed, and tasks that do not exist.
+    async fn read_tasks(&mut self, failed: &str) {
+        for route in ["/status/{task_id}", "/result/{task_id}", "/v1/tasks/{task_id}"] {
+            for (id, status) in [(failed, 200), (UNKNOWN, 404), ("x", 422)] {
+                self.send(&format!("GET {route}"), id, &Value::Null, status).await;
+            }
+        }
+        for (id, status) in [(UNKNOWN, 404), ("x", 422)] {
+            self.send("GET /v1/functions/{function_id}", id, &Value::Null, status).await;
+        }
+    }
+
+    /// Cancels tasks, and tasks that do not exist.
+    async fn cancel(&mut self, tasks: &[(&str, u16)]) {
+        for (id, status) in tasks.iter().chain(&[(UNKNOWN, 404), ("x", 422)]) {
+            self.send("POST /v1/tasks/{task_id}/cancel", id, &Value::Null, *status).await;
+        }
+    }
+
+    async fn lists(&mut self) {
+        for list in ["tasks", "functions", "workers"] {
+            self.send(&format!("GET /v1/{list}"), "", &Value::Null, 200).await;
+            self.send(&format!("GET /v1/{list}?cursor=x"), "", &Value::Null, 422).await;
+        }
+        self.send("GET /v1/events?task_id=x", "", &Value::Null, 422).await;
+        self.send(&format!("GET /v1/events?task_id={UNKNOWN}"), "", &Value::Null, 404).await;
+    }
+
     fn check(&self, schema: &Value, answer: &Value, what: &str) {
         let mut schema = schema.clone();
         schema["components"] = self.document["components"].clone();
@@ -123,27 +151,9 @@ async fn every_answer_is_as_described() {
     checker.send("POST /v1/results", "", &json!({"task_ids": [failed]}), 200).await;
     checker.send("POST /v1/results", "", &json!({"task_ids": [UNKNOWN]}), 404).await;
 
-    let of_task = ["GET /status/{task_id}", "GET /result/{task_id}", "GET /v1/tasks/{task_id}"];
-    for route in of_task {
-        for (id, status) in [(failed.as_str(), 200), (UNKNOWN, 404), ("x", 422)] {
-            checker.send(route, id, &none, status).await;
-        }
-    }
-    let cancel = "POST /v1/tasks/{task_id}/cancel";
-    for (id, status) in
-        [(&*queued, 200), (&running, 202), (&failed, 409), (UNKNOWN, 404), ("x", 422)]
-    {
-        checker.send(cancel, id, &none, status).await;
-    }
-    for (id, status) in [(UNKNOWN, 404), ("x", 422)] {
-        checker.send("GET /v1/functions/{function_id}", id, &none, status).await;
-    }
-    for list in ["tasks", "functions", "workers"] {
-        checker.send(&format!("GET /v1/{list}"), "", &none, 200).await;
-        checker.send(&format!("GET /v1/{list}?cursor=x"), "", &none, 422).await;
-    }
-    checker.send("GET /v1/events?task_id=x", "", &none, 422).await;
-    checker.send(&format!("GET /v1/events?task_id={UNKNOWN}"), "", &none, 404).await;
+    checker.read_tasks(&failed).await;
+    checker.cancel(&[(&*queued, 200), (&running, 202), (&failed, 409)]).await;
+    checker.lists().await;
     // Its stream does not end: other tests read it.
     checker.seen.insert("events".to_owned());
     let all = checker.document["paths"].as_object().expect("paths").values();

@@ -360,7 +360,8 @@ async fn moves_are_listened_to_while_somebody_watches() {
         let url = gateway.redis.url();
         let mut asked = tokio::process::Command::new("redis-cli");
         let path = url.trim_start_matches("redis+unix://");
-        let asked = asked.args(["-s", path, "pubsub", "numsub", "{belljar}:0:status"]).output().await;
+        let asked =
+            asked.args(["-s", path, "pubsub", "numsub", "{belljar}:0:status"]).output().await;
         String::from_utf8(asked.expect("redis-cli").stdout).expect("text").ends_with("1\n")
     };
     assert!(!listeners().await);

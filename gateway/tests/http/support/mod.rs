@@ -151,7 +151,8 @@ impl Dispatcher {
 /// What the guest of a class lacks, if it has one.
 fn guest_of(class: &TaskClass) -> Option<GuestModules> {
     let missing = ["ctypes", "sqlite3"].map(str::to_owned).to_vec();
-    (class.runtime == Runtime::Sandbox).then(|| GuestModules { python: class.python, missing })
+    let guest = GuestModules { python: class.python, missing };
+    Some(guest).filter(|_| class.runtime == Runtime::Sandbox)
 }
 
 /// Waits until `fact` is true, for at most five seconds.
