@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use belljar_core::id::WorkerId;
 use belljar_core::message::{
-    FromDispatcher, FromWorker, DeliveryMode, Nonce, WorkerRegistration, VERSION, decode, encode,
+    DeliveryMode, FromDispatcher, FromWorker, Nonce, VERSION, WorkerRegistration, decode, encode,
 };
-use belljar_core::outcome::{Outcome, Report, CallVerdict};
+use belljar_core::outcome::{CallVerdict, Outcome, Report};
 use belljar_faults::pickle;
 use belljar_testkit::Redis;
 use belljar_testkit::process::cpu_time;
