@@ -139,7 +139,8 @@ pub(crate) async fn closed(
     function_id: &str,
     calls: &Arc<[Call]>,
 ) -> Result<Timed> {
-    concurrent(address, connections, function_id, calls, calls.len(), None).await
+    let pace = Pace { count: calls.len(), rate: None };
+    concurrent(address, connections, function_id, calls, pace).await
 }
 
 /// Runs calls at a rate for some time, whether answers come or not (an open loop). A latency counts from the
@@ -153,7 +154,14 @@ pub(crate) async fn open(
 ) -> Result<Timed> {
     let count = (rate * seconds) as usize;
     let connections = MAX_CONNECTIONS.min(count);
-    concurrent(address, connections, function_id, calls, count, Some(rate)).await
+    concurrent(address, connections, function_id, calls, Pace { count, rate: Some(rate) }).await
+}
+
+/// How many calls are made in all, and at what rate if not as fast as answers come.
+#[derive(Clone, Copy)]
+struct Pace {
+    count: usize,
+    rate: Option<f64>,
 }
 
 async fn concurrent(
@@ -161,8 +169,7 @@ async fn concurrent(
     connections: usize,
     function_id: &str,
     calls: &Arc<[Call]>,
-    count: usize,
-    rate: Option<f64>,
+    pace: Pace,
 ) -> Result<Timed> {
     let next = Arc::new(AtomicUsize::new(0));
     let mut clients = Vec::new();
@@ -178,11 +185,11 @@ async fn concurrent(
             let mut timed = Timed::default();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= count {
+                if index >= pace.count {
                     return anyhow::Ok(timed);
                 }
                 let mut submitted = Instant::now();
-                if let Some(rate) = rate {
+                if let Some(rate) = pace.rate {
                     submitted = begun + due(rate, index);
                     tokio::time::sleep_until(submitted.into()).await;
                 }

@@ -87,6 +87,9 @@ pub struct Ran {
     pub instance: Option<Box<dyn Instance>>,
 }
 
+/// Makes the executor of a Python, or says what is missing for it.
+pub type MakeExecutor = fn(&Installation, PythonVersion) -> Result<Arc<dyn Executor>, NotInstalled>;
+
 /// A runtime as a worker serves it.
 #[derive(Debug)]
 pub struct RuntimeSupport {
@@ -99,7 +102,7 @@ pub struct RuntimeSupport {
     /// The Pythons that an installation may have for it, the default one first.
     pub pythons: fn(&Installation) -> Vec<PythonVersion>,
     /// The executor of one of these, or what is missing for it.
-    pub executor: fn(&Installation, PythonVersion) -> Result<Arc<dyn Executor>, NotInstalled>,
+    pub executor: MakeExecutor,
 }
 
 /// Every runtime, the preferred one first. Commands, `belljar doctor` and pools derive from this table.
