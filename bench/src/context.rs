@@ -11,7 +11,7 @@ use crate::drive::Timed;
 use crate::progress::Progress;
 use crate::python::Python;
 use crate::run::{Run, Series};
-use crate::service::{Launcher, Mode, Service, Setup};
+use crate::service::{Launcher, Service, ServiceMode, Setup};
 
 /// The environment of all experiments.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(crate) struct Subject {
 impl Context {
     /// One service for each mode. Measurements take turns among them, so that other load on the machine
     /// affects all of them. A given service stands for all.
-    pub(crate) async fn subjects(&self, modes: &[Mode]) -> Result<Vec<Subject>> {
+    pub(crate) async fn subjects(&self, modes: &[ServiceMode]) -> Result<Vec<Subject>> {
         if let Some(address) = self.given {
             return Ok(vec![Subject { mode: "given".into(), service: Service::running(address) }]);
         }
@@ -57,7 +57,7 @@ impl Context {
     pub(crate) async fn subject(&self) -> Result<Service> {
         match self.given {
             Some(address) => Ok(Service::running(address)),
-            None => self.launcher.start(&Setup::slots(Mode::Local, self.slots)).await,
+            None => self.launcher.start(&Setup::slots(ServiceMode::Local, self.slots)).await,
         }
     }
 

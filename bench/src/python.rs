@@ -36,7 +36,7 @@ pub(crate) struct Python {
 
 /// What the interpreter reports of itself and of the machine.
 #[derive(Debug, Deserialize)]
-pub(crate) struct About {
+pub(crate) struct SerializerInfo {
     pub(crate) versions: BTreeMap<String, String>,
     /// The time of a fixed piece of work.
     pub(crate) seconds: f64,
@@ -59,7 +59,7 @@ impl Python {
         Ok(Self { child, stdin, stdout })
     }
 
-    pub(crate) fn about(&mut self) -> Result<About> {
+    pub(crate) fn about(&mut self) -> Result<SerializerInfo> {
         Ok(serde_json::from_value(self.ask(&json!({}))?)?)
     }
 

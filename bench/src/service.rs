@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How tasks reach workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub(crate) enum ServiceMode {
     /// A pool of slots inside the dispatcher.
     Local,
     /// Workers ask for tasks.
@@ -36,7 +36,7 @@ pub(crate) enum Mode {
     Push,
 }
 
-impl Mode {
+impl ServiceMode {
     /// In the order in which they are shown.
     pub(crate) const ALL: [Self; 3] = [Self::Local, Self::Pull, Self::Push];
 
@@ -52,7 +52,7 @@ impl Mode {
 /// What to start.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
-    pub(crate) mode: Mode,
+    pub(crate) mode: ServiceMode,
     /// Worker processes, where the mode has any.
     pub(crate) workers: usize,
     /// Tasks that each worker runs at once.
@@ -61,15 +61,15 @@ pub(crate) struct Setup {
 
 impl Setup {
     /// One worker with so many slots.
-    pub(crate) const fn slots(mode: Mode, slots: usize) -> Self {
+    pub(crate) const fn slots(mode: ServiceMode, slots: usize) -> Self {
         Self { mode, workers: 1, slots }
     }
 
     /// So many workers with one slot each; in local mode, so many slots.
-    pub(crate) const fn workers(mode: Mode, workers: usize) -> Self {
+    pub(crate) const fn workers(mode: ServiceMode, workers: usize) -> Self {
         match mode {
-            Mode::Local => Self { mode, workers: 1, slots: workers },
-            Mode::Pull | Mode::Push => Self { mode, workers, slots: 1 },
+            ServiceMode::Local => Self { mode, workers: 1, slots: workers },
+            ServiceMode::Pull | ServiceMode::Push => Self { mode, workers, slots: 1 },
         }
     }
 }

@@ -28,6 +28,11 @@ where
     }
 }
 
+/// An error with a way out.
+pub(crate) fn hinted(error: Error, hint: impl Display) -> Error {
+    error.context(Hint(hint.to_string()))
+}
+
 /// A way out, as a link of an error's chain.
 #[derive(Debug)]
 struct Hint(String);

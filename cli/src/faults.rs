@@ -39,7 +39,7 @@ impl Gate {
     }
 }
 
-/// Connects to the harness and obeys it from then on, in a thread of its own.
+/// Connects to the harness and follows its commands from then on, in a thread of its own.
 pub(crate) fn listen(socket: &Path) -> Result<()> {
     let shown = socket.display();
     let stream = UnixStream::connect(socket)

@@ -10,7 +10,7 @@ use belljar_worker::executor::{Executor, RUNTIMES};
 use belljar_worker::install::Installation;
 
 use crate::args::{ExecutorArgs, Runtimes};
-use crate::exit::WithHint;
+use crate::exit::{WithHint, hinted};
 use crate::grants;
 
 /// The build of the guests, below a checkout.
@@ -138,7 +138,7 @@ pub(crate) fn with_hint(missing: NotInstalled) -> anyhow::Error {
         NotInstalled::GuestDir | NotInstalled::PythonPath { .. } => return missing.into(),
     };
     let hint = if checkout().is_some() { in_checkout } else { installed.to_owned() };
-    Err::<(), _>(anyhow!(missing)).hint(hint).expect_err("it is missing")
+    hinted(anyhow!(missing), hint)
 }
 
 /// Fails unless the value of an option is a directory.

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::{DispatcherArgs, GatewayArgs, SecretArgs, WorkerArgs, WorkerMode};
 use crate::executors::{pool_config, slots};
-use crate::exit::{self, WithHint};
+use crate::exit::{self, WithHint, hinted};
 
 /// The start of the line that tells `up` and scripts the address.
 pub(crate) const LISTENING: &str = "belljar gateway listens at ";
@@ -128,8 +128,7 @@ pub(crate) fn cannot_listen(address: SocketAddr, error: &io::Error) -> anyhow::E
         ),
         _ => (error.to_string(), "--listen ADDR names another address"),
     };
-    let failed = Err::<(), _>(anyhow!(cause)).hint(hint);
-    failed.context(format!("cannot listen on {address}")).expect_err("it failed")
+    hinted(anyhow!(cause), hint).context(format!("cannot listen on {address}"))
 }
 
 /// Raises the limit of open files as far as the system allows: each connection is one, and the default of

@@ -29,7 +29,7 @@ const WITHDRAWN: i32 = -1;
 /// Why the latency cannot be limited.
 #[derive(Debug, thiserror::Error)]
 pub enum CpuLatencyError {
-    /// The kernel has no driver that obeys limits, as on many virtual machines.
+    /// The kernel has no driver that applies limits, as on many virtual machines.
     #[error("this kernel takes no limit on the latency of processors")]
     Kernel,
     /// The device is not writable.
@@ -109,7 +109,7 @@ impl CpuLatency {
     }
 }
 
-/// The limit to set, in microseconds; `None` where the kernel obeys none.
+/// The limit to set, in microseconds; `None` where the kernel applies none.
 ///
 /// A virtual machine idles by leaving the processor to its host, which takes longer than the guest believes:
 /// there it polls. Elsewhere the first idle state is light enough, and saves most power.

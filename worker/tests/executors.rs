@@ -1,5 +1,7 @@
 //! What every executor must do: one test body, run against each.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on must stop")]
+
 mod support;
 
 use std::time::{Duration, Instant};

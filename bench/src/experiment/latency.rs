@@ -7,7 +7,7 @@ use crate::api::Client;
 use crate::context::Context;
 use crate::drive::{self, Requests};
 use crate::run::less;
-use crate::service::Mode;
+use crate::service::ServiceMode;
 
 /// Calls of one turn.
 const TURN: usize = 100;
@@ -26,7 +26,7 @@ pub(super) async fn run(cx: &mut Context) -> Result<()> {
     let turns: usize = sizes.iter().map(|size| size / TURN).sum();
     cx.progress.begin("latency", turns + 3);
     cx.progress.step("starting services");
-    let subjects = cx.subjects(&Mode::ALL).await?;
+    let subjects = cx.subjects(&ServiceMode::ALL).await?;
     let mut cases = Vec::new();
     for runtime in RUNTIMES {
         for subject in &subjects {

@@ -13,7 +13,7 @@ use crate::drive::{Requests, single};
 use crate::process;
 use crate::python::{Call, suite};
 use crate::run::less;
-use crate::service::{Mode, Service, Setup};
+use crate::service::{Service, ServiceMode, Setup};
 
 const EXPERIMENT: &str = "overhead";
 /// Calls of one turn.
@@ -47,7 +47,7 @@ async fn cold_starts(cx: &mut Context, starts: usize) -> Result<()> {
     }
     for _ in 0..starts {
         cx.progress.step("cold start");
-        let service = cx.launcher.start(&Setup::slots(Mode::Local, cx.slots)).await?;
+        let service = cx.launcher.start(&Setup::slots(ServiceMode::Local, cx.slots)).await?;
         let ready = service.cold_start().map(|time| time.as_secs_f64() * 1e3);
         cx.keep(less(EXPERIMENT, "cold start", "ms"), ready.into_iter().collect());
         for runtime in RUNTIMES {

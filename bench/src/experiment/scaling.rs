@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::drive::burst;
 use crate::python::Call;
 use crate::run::{Better, Series, less};
-use crate::service::{Mode, Service, Setup};
+use crate::service::{Service, ServiceMode, Setup};
 
 const EXPERIMENT: &str = "scaling";
 /// Tasks per worker in weak scaling.
@@ -83,7 +83,7 @@ pub(super) async fn run(cx: &mut Context) -> Result<()> {
     cx.progress.begin(EXPERIMENT, counts.len() * work.len());
     for &workers in counts {
         let mut services = Vec::new();
-        for mode in Mode::ALL {
+        for mode in ServiceMode::ALL {
             services.push((mode, cx.launcher.start(&Setup::workers(mode, workers)).await?));
         }
         for &work in &work {
@@ -106,7 +106,7 @@ pub(super) async fn run(cx: &mut Context) -> Result<()> {
 /// The ids of the function in each service, after a warm-up of every slot.
 async fn register(
     cx: &mut Context,
-    services: &[(Mode, Service)],
+    services: &[(ServiceMode, Service)],
     work: Work,
     workers: usize,
 ) -> Result<Vec<String>> {
@@ -130,7 +130,7 @@ fn calls(cx: &mut Context, work: Work, first: usize, count: usize) -> Result<Vec
 
 async fn measure(
     cx: &mut Context,
-    services: &[(Mode, Service)],
+    services: &[(ServiceMode, Service)],
     functions: &[String],
     point: &Point,
 ) -> Result<()> {

@@ -10,7 +10,7 @@ use crate::context::{Context, Subject};
 use crate::drive::{burst, closed};
 use crate::process::UsageTimer;
 use crate::run::{Series, less, rate};
-use crate::service::Mode;
+use crate::service::ServiceMode;
 
 const EXPERIMENT: &str = "throughput";
 /// Tasks before the first burst, which do not count.
@@ -21,7 +21,7 @@ pub(super) async fn run(cx: &mut Context) -> Result<()> {
     let connections = cx.profile.pick(&[1, 2, 4, 8, 16, 32, 64][..], &[1, 8, 32][..]);
     cx.progress.begin(EXPERIMENT, repeats + 2 * connections.len() + 1);
     cx.progress.step("starting services");
-    let subjects = cx.subjects(&Mode::ALL).await?;
+    let subjects = cx.subjects(&ServiceMode::ALL).await?;
     bursts(cx, &subjects, repeats).await?;
     for runtime in RUNTIMES {
         clients(cx, &subjects[0], runtime, connections).await?;

@@ -103,7 +103,6 @@ fn circles(imports: &Imports) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "not yet"]
 fn no_modules_of_a_crate_import_each_other() -> Result<()> {
     let crates = crates()?;
     ensure!(crates.len() >= 10, "only {} crates are found", crates.len());

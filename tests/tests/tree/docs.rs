@@ -179,7 +179,6 @@ impl Known {
 }
 
 #[test]
-#[ignore = "not yet"]
 fn commands_in_the_docs_exist() -> Result<()> {
     let mut known = Known::new()?;
     let (mut count, mut wrong) = (0, Vec::new());
@@ -210,7 +209,6 @@ fn commands_in_the_docs_exist() -> Result<()> {
 }
 
 #[test]
-#[ignore = "not yet"]
 fn python_in_the_docs_compiles() -> Result<()> {
     let python = Python::start()?;
     let (mut count, mut wrong) = (0, Vec::new());

@@ -87,7 +87,6 @@ fn problem(file: &File, target: &str, texts: &HashMap<&str, &str>) -> Option<&'s
 }
 
 #[test]
-#[ignore = "not yet"]
 fn every_relative_link_leads_somewhere() -> Result<()> {
     let files = tracked()?;
     let texts: HashMap<_, _> = files.iter().map(|file| (&*file.path, &*file.text)).collect();
