@@ -71,7 +71,7 @@ mod tests {
         let up = up();
         let worker: &[&str] = &["push", "3", "tcp://127.0.0.1:1"];
         for (name, positional, options) in
-            [("gateway", &[][..], 13), ("dispatcher", &[], 12), ("worker", worker, 7)]
+            [("gateway", &[][..], 14), ("dispatcher", &[], 13), ("worker", worker, 7)]
         {
             let argv = up.argv.forward(name, &[], positional);
             let words = std::iter::once(OsString::from("belljar")).chain(argv);
