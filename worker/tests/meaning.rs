@@ -123,7 +123,7 @@ async fn what_raises_fails_with_the_exception() {
         ("class E(Exception): pass\ndef f(): raise E('mine')", "E('mine')", Exception),
         (
             "class E(ValueError):\n  def __init__(self, a, b): super().__init__(f'{a}{b}')\ndef f(): raise E(1, 2)",
-            "ValueError('12')",
+            "E('12')",
             Exception,
         ),
         ("def f(): raise SystemExit(3)", "SystemExit(3)", Exception),
