@@ -149,11 +149,11 @@ const CASES: &[Case] = &[
         Exception("Odd", "why"),
     ),
     case(
-        "an exception that does not unpickle",
+        "an exception with a signature of its own",
         "class Two(Exception):\n  def __init__(self, a, b): super().__init__(f'{a}-{b}')\ndef f(): raise Two(1, 2)",
         "f",
         "((), {})",
-        Exception("Exception", "1-2"),
+        Exception("Two", "1-2"),
     ),
     case(
         "too many arguments",
