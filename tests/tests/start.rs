@@ -28,7 +28,9 @@ fn failure(args: &[&str]) -> Result<(i32, String)> {
 fn up_fails(options: &[&str], sentence: &str, hint: Option<&str>) -> Result<()> {
     let data = tempfile::tempdir()?;
     let dir = data.path().to_str().context("no UTF-8")?;
-    let args = [&["up", "--listen", "127.0.0.1:0", "--data", dir], options].concat();
+    let listen: &[&str] =
+        if options.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
+    let args = [&["up", "--data", dir], listen, options].concat();
     let (code, text) = failure(&args)?;
     let mut lines = text.lines();
     ensure!(code == 1, "{options:?}: {code}: {text}");

@@ -52,11 +52,9 @@ fn works(mode: &str) -> Result<()> {
     let other = deployment.worker("other", &theirs.sign(files.path(), "other", &ours)?)?;
     let distrustful =
         deployment.worker("distrustful", &ours.sign(files.path(), "distrustful", &theirs)?)?;
-    for (refused, why) in [
-        (&plain, "trying again"),
-        (&other, "trying again"),
-        (&distrustful, "invalid peer certificate"),
-    ] {
+    for (refused, why) in
+        [(&plain, "retrying"), (&other, "retrying"), (&distrustful, "invalid peer certificate")]
+    {
         let said = eventually(PATIENCE, || refused.log().contains(why));
         ensure!(said, "no `{why}`: {}", refused.evidence());
     }
