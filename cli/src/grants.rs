@@ -4,8 +4,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use belljar_core::grants::{GrantPolicy, check_name, check_path};
 
 use crate::args::ExecutorArgs;
+use crate::directory::require_dir;
 use crate::exit::WithHint;
-use crate::install::require_dir;
 
 /// The grants of the command line; all directories exist.
 pub(crate) fn grant_policy(args: &ExecutorArgs) -> Result<GrantPolicy> {

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use belljar_core::task::{PythonVersion, TaskClass};
 use belljar_worker::error::NotInstalled;
 use belljar_worker::executor::{Executor, RUNTIMES};
 use belljar_worker::install::Installation;
 
 use crate::args::{ExecutorArgs, Runtimes};
+use crate::directory::require_dir;
 use crate::exit::{WithHint, hinted};
 use crate::grants;
 
@@ -139,14 +140,4 @@ pub(crate) fn with_hint(missing: NotInstalled) -> anyhow::Error {
     };
     let hint = if checkout().is_some() { in_checkout } else { installed.to_owned() };
     hinted(anyhow!(missing), hint)
-}
-
-/// Fails unless the value of an option is a directory.
-pub(crate) fn require_dir(option: &str, dir: &Path) -> Result<()> {
-    let shown = dir.display();
-    match dir {
-        dir if dir.is_dir() => Ok(()),
-        dir if dir.exists() => bail!("{option} `{shown}`: not a directory"),
-        _ => bail!("{option} `{shown}`: no such directory"),
-    }
 }

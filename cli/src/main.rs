@@ -2,6 +2,7 @@
 
 mod args;
 mod client;
+mod directory;
 mod doctor;
 mod executors;
 mod exit;

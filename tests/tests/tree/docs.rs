@@ -144,6 +144,10 @@ impl Known {
         for word in words.iter().take_while(|word| **word != "--") {
             let help = self.help(&command)?;
             let name = word.split(['=', '[', ']', ',']).next().unwrap_or_default();
+            if name.chars().all(char::is_uppercase) {
+                // A placeholder such as `[OPTIONS]` or `COMMAND`.
+                continue;
+            }
             if name.starts_with('-') && name.len() > 1 {
                 let mut known = help.split(|it: char| it.is_whitespace() || ",=[]<>".contains(it));
                 if !known.any(|known| known == name) {
