@@ -339,7 +339,11 @@ class _DillPickler(dill.Pickler):
     """dill's, with exceptions that arrive as they are."""
 
     def reducer_override(self, obj):
-        return _reduce_exception(obj) if isinstance(obj, BaseException) else NotImplemented
+        if isinstance(obj, BaseException):
+            return _reduce_exception(obj)
+        # By name, so that a builtin exception can be read without dill.
+        is_exception = isinstance(obj, type) and issubclass(obj, BaseException)
+        return obj.__name__ if is_exception and getattr(builtins, obj.__name__, None) is obj else NotImplemented
 
 
 def _reduce_exception(error):
