@@ -17,8 +17,10 @@ pub(crate) fn start(filter: Option<&str>, command: &Command) {
         | Command::Cancel(_) => "error",
         _ => "warn",
     };
+    // Its warnings concern private unix sockets, whose directory is removed before it removes the socket.
+    let default = format!("{default},zeromq=error");
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter.unwrap_or(default)))
+        .with_env_filter(EnvFilter::new(filter.unwrap_or(&default)))
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();

@@ -83,6 +83,11 @@ impl WorkerClient {
         self.over_since.is_some() && self.session.outbox.is_empty()
     }
 
+    /// Whether the worker takes no more tasks.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.session.is_draining()
+    }
+
     /// Waits until something has happened in the pool, or shutdown is asked for. Cancel safe.
     pub(crate) async fn changes(&mut self) {
         let mut events = Vec::new();

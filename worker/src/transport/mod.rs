@@ -105,7 +105,9 @@ async fn serve(client: &mut WorkerClient, config: &WorkerConfig) -> Result<(), W
         if client.is_done() {
             return Ok(());
         }
-        if !warned {
+        if client.is_draining() {
+            tracing::debug!(dispatcher = %config.endpoint.endpoint, "{reason}; retrying");
+        } else if !warned {
             tracing::warn!(dispatcher = %config.endpoint.endpoint, "{reason}; retrying");
             warned = true;
         }

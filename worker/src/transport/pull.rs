@@ -7,11 +7,16 @@ use belljar_core::message::{FromWorker, WorkerRegistration, encode};
 use belljar_wire::{ConnectionError, Req};
 use bytes::Bytes;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::announced::Announced;
 use super::client::WorkerClient;
 use super::config::WorkerConfig;
 use super::handshake::{Connection, Ended, MISSED, Welcome, register};
+
+/// When one socket fails, the reply on the other may take this long. A dispatcher that leaves sends its
+/// last acknowledgement on one and closes both.
+const LAST_REPLY_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Two registered REQ sockets: on each it is either our turn, or we wait for a reply.
 pub(crate) struct PullConnection {
@@ -51,7 +56,17 @@ impl Connection for PullConnection {
                 self.request(&batch);
             }
             tokio::select! {
-                reply = self.reply() => client.handle_message(&reply?)?,
+                reply = self.reply() => match reply {
+                    Ok(reply) => client.handle_message(&reply)?,
+                    Err(ended) => {
+                        if !self.waiting.is_empty()
+                            && let Ok(Ok(reply)) = timeout(LAST_REPLY_TIMEOUT, self.reply()).await
+                        {
+                            client.handle_message(&reply)?;
+                        }
+                        return Err(ended);
+                    }
+                },
                 () = client.changes() => {}
             }
         }
