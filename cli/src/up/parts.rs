@@ -116,8 +116,10 @@ impl Parts {
 
     /// Drains the dispatcher, then stops everything else.
     pub(super) async fn stop(&mut self, drain_timeout: Duration) {
-        self.dispatcher.stop(drain_timeout + STOP_TIMEOUT).await;
-        join_all(self.workers.iter_mut().map(|worker| worker.stop(STOP_TIMEOUT))).await;
+        // Together: the workers report to a dispatcher that is still there, and look for no other.
+        let drain = drain_timeout + STOP_TIMEOUT;
+        let workers = join_all(self.workers.iter_mut().map(|worker| worker.stop(drain)));
+        tokio::join!(self.dispatcher.stop(drain), workers);
         self.gateway.stop(STOP_TIMEOUT).await;
         if let Some(redis) = &mut self.redis {
             redis.stop(STOP_TIMEOUT).await;
