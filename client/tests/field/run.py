@@ -54,7 +54,10 @@ class _Rest:
             return _codecs.encode(self.dumps(value), "base64").decode()
 
         name = getattr(function, "__name__", "f")
-        made = self.post("/register_function", name=name, payload=text(function), runtime=self.runtime)
+        # Bytecode of 3.9 could be of 3.10 as well.
+        python = "{}.{}".format(*_sys.version_info)
+        fields = {"name": name, "payload": text(function), "runtime": self.runtime, "python": python}
+        made = self.post("/register_function", **fields)
         task = self.post("/execute_function", function_id=made["function_id"], payload=text((args, {})))
         reply = _json.load(_request.urlopen(f"{self.url}/result/{task['task_id']}?wait=60"))
         value = dill.loads(_codecs.decode(reply["result"].encode(), "base64"))
