@@ -292,6 +292,8 @@ pub struct TaskLimits {
 impl TaskLimits {
     /// What a deployment that sets nothing gives: five minutes, 1 GiB, three attempts.
     pub const DEFAULT: Self = Self { timeout_ms: 300_000, memory_mb: 1024, max_retries: 2 };
+    /// The most that a deployment that sets nothing allows: a day, 64 GiB, eleven attempts.
+    pub const WIDEST: Self = Self { timeout_ms: 86_400_000, memory_mb: 65_536, max_retries: 10 };
 
     /// The deadline as a duration.
     #[must_use]

@@ -49,7 +49,7 @@ impl Config {
         Self {
             default_class,
             default_limits: TaskLimits::DEFAULT,
-            max_limits: TaskLimits { timeout_ms: 86_400_000, memory_mb: 65_536, max_retries: 10 },
+            max_limits: TaskLimits::WIDEST,
             allowed_hosts: Vec::new(),
             low_latency: true,
             max_body_bytes: 32 << 20,

@@ -8,16 +8,22 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::error::StoreError;
 
-/// The pauses between tries grow from the first to the last.
-pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(10);
-/// Short, so that a server that is back is found at once.
+/// The pause before the second try; opening a connection is not tried more often than that.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// The longest pause between tries: short, so that a server that is back is found at once.
 pub(crate) const LAST_PAUSE: Duration = Duration::from_millis(250);
+/// The pauses between tries.
+pub(crate) const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(FIRST_PAUSE)
+    .with_max_delay(LAST_PAUSE)
+    .without_max_times();
 
 /// How many commands may wait for the writing task before callers do.
 const WRITE_QUEUE: usize = 1024;
@@ -84,7 +90,7 @@ impl SharedConnection {
     ) -> Result<Value, QueryError> {
         let deadline = Instant::now() + self.timeout;
         let mut may_have_run = false;
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = BACKOFF.build();
         loop {
             let (generation, error) = match timeout_at(deadline, self.connection()).await {
                 Ok(Ok((generation, mut connection))) => {
@@ -119,11 +125,11 @@ impl SharedConnection {
                 }
                 (Failed::NotRun | Failed::Unknown, _) => {}
             }
-            if Instant::now() + pause >= deadline {
+            let next_try = Instant::now() + pauses.next().unwrap_or(LAST_PAUSE);
+            if next_try >= deadline {
                 return Err(QueryError { error, may_have_run });
             }
-            sleep_until(Instant::now() + pause).await;
-            pause = (pause * 2).min(LAST_PAUSE);
+            sleep_until(next_try).await;
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::BackoffBuilder as _;
 use belljar_core::id::DispatcherId;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
@@ -15,7 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
 
 use crate::Store;
-use crate::connection::{FIRST_PAUSE, LAST_PAUSE};
+use crate::connection::{BACKOFF, LAST_PAUSE};
 use crate::error::StoreError;
 use crate::event::{self, StoreEvent};
 use crate::keys::{Keys, TOPIC_CANCEL, TOPIC_ENDED, TOPIC_STATUS, TOPIC_WORK};
@@ -101,18 +102,17 @@ struct Listener {
 impl Listener {
     /// Listens, again and again, until it is dropped.
     async fn run(mut self) {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = BACKOFF.build();
         loop {
             let began = Instant::now();
             let error = self.listen().await;
             if began.elapsed() > LAST_PAUSE {
                 info!(%error, "the subscription broke off and is renewed");
-                pause = FIRST_PAUSE;
+                pauses = BACKOFF.build();
             } else {
                 debug!(%error, "the subscription cannot be renewed yet");
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LAST_PAUSE);
+            sleep(pauses.next().unwrap_or(LAST_PAUSE)).await;
         }
     }
 

@@ -5,16 +5,20 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::install;
 
-/// The pause before a process that died is started again; it doubles while it keeps dying.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// The longest such pause.
+/// The longest pause before a process that died is started again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The pauses before a process that keeps dying is started again.
+const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(LONGEST_PAUSE)
+    .without_max_times();
 /// The death of a process that lived this long counts as the first one.
 const HEALTHY: Duration = Duration::from_secs(30);
 
@@ -111,21 +115,20 @@ impl Supervised for Service {
 
 /// The growing pauses of a process that keeps dying.
 pub(super) struct Backoff {
-    pause: Duration,
+    pauses: ExponentialBackoff,
     started: Instant,
 }
 
 impl Backoff {
     pub(super) fn new() -> Self {
-        Self { pause: FIRST_PAUSE, started: Instant::now() }
+        Self { pauses: BACKOFF.build(), started: Instant::now() }
     }
 
     pub(super) async fn wait(&mut self) {
         if self.started.elapsed() >= HEALTHY {
-            self.pause = FIRST_PAUSE;
+            self.pauses = BACKOFF.build();
         }
-        tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        tokio::time::sleep(self.pauses.next().unwrap_or(LONGEST_PAUSE)).await;
         self.started = Instant::now();
     }
 }

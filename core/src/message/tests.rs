@@ -52,7 +52,7 @@ fn invocation() -> Invocation {
             function_id: FunctionId::from_bytes([0x77; 16]),
             code: CodeHash::of(&code),
             class: class(),
-            limits: TaskLimits { timeout_ms: 1000, memory_mb: 64, max_retries: 2 },
+            limits: TaskLimits { timeout_ms: 1000, memory_mb: 64, ..TaskLimits::DEFAULT },
             priority: Priority::Normal,
             grants: None,
         },

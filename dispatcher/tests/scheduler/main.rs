@@ -27,7 +27,7 @@ fn attempt(task_id: TaskId, number: u32) -> TaskAttempt {
 fn assignment(task_id: TaskId, number: u32, deaths: u32) -> ClaimedTask {
     let mut invocation = Invocation::standalone(class(), Bytes::from_static(b"f"), Bytes::new());
     invocation.task = attempt(task_id, number);
-    invocation.spec.limits = TaskLimits { timeout_ms: 1000, memory_mb: 64, max_retries: 2 };
+    invocation.spec.limits = TaskLimits { timeout_ms: 1000, memory_mb: 64, ..TaskLimits::DEFAULT };
     ClaimedTask { invocation, deaths }
 }
 
