@@ -87,7 +87,7 @@ impl GrantRequest {
         self.env.is_empty() && self.read.is_empty() && self.scratch_mb == 0
     }
 
-    /// Whether everything that is asked for can be had anywhere at all.
+    /// Whether any worker could grant everything that is asked for.
     ///
     /// # Errors
     /// The first that cannot.

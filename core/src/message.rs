@@ -188,7 +188,7 @@ pub enum FromDispatcher {
     /// Answers `Register`: the worker is in.
     Welcome {
         /// The session from now on. Where it is not the one that the worker named, all code sent
-        /// before is to be forgotten.
+        /// before must be forgotten.
         session: SessionId,
         /// After how much silence each side sends `Heartbeat`, in milliseconds. Three times as much
         /// without any message, and the other side counts as lost.

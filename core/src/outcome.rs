@@ -100,7 +100,7 @@ impl FailureKind {
         }
     }
 
-    /// The builtin exception that stands for this kind where the original cannot be had. Builtin, so
+    /// The builtin exception that stands for this kind where the original cannot be pickled. Builtin, so
     /// that any client can unpickle it.
     #[must_use]
     pub const fn builtin_exception(self) -> &'static str {

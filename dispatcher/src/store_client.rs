@@ -67,7 +67,7 @@ impl StoreClient {
         }
     }
 
-    /// Whether nothing is to be recorded.
+    /// Whether there is nothing to record.
     pub(crate) fn is_idle(&self) -> bool {
         let is_batch_empty = self.completed.is_empty() && self.requeued.is_empty();
         self.recording.is_none() && self.deliveries.is_empty() && is_batch_empty

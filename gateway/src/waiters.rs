@@ -30,7 +30,7 @@ pub(crate) struct Waiters {
 pub(crate) enum Event {
     /// These tasks have ended so.
     Ended(Vec<(TaskId, TaskResult)>),
-    /// Events may be missing: the store is to be read.
+    /// Events may be missing: read the store.
     Reread,
 }
 

@@ -1,4 +1,4 @@
-"""Makes an object anew each time that it is destroyed.
+"""Makes an object again each time that it is destroyed.
 
 args: ((), {})
 native: raises TimeoutError containing 500ms

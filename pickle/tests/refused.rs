@@ -8,7 +8,7 @@ use belljar_pickle::{TopObject, inspect};
 use proptest::prelude::*;
 
 fn refusal(data: &[u8]) -> String {
-    inspect(data).expect_err("the pickle is to be refused").to_string()
+    inspect(data).expect_err("the pickle must be refused").to_string()
 }
 
 fn top(data: &[u8]) -> String {

@@ -6,7 +6,7 @@
 //! ├── Read, Describe     the guest's files are missing or unreadable: build the guest
 //! ├── Engine             wasmtime refuses: another version, another CPU, a broken artefact
 //! ├── Grant, InvalidGrant   a directory cannot be opened, or a name or path means nothing in a guest
-//! └── Instance           a fresh interpreter cannot be had: this sandbox is of no more use
+//! └── Instance           no fresh interpreter can be made: this sandbox is useless now
 //! ```
 
 use std::io;

@@ -11,7 +11,7 @@ impl Store {
     /// The counters, the queues and whether they agree, all of one moment.
     ///
     /// # Errors
-    /// Redis cannot be had.
+    /// Redis does not answer or refuses.
     pub async fn audit(&self) -> Result<Audit, StoreError> {
         let numbers: Vec<u64> = self.inner.scripts.audit.call(0, 0).run(self).await?;
         let &[accepted, queued, delayed, running, completed, failed, cancelled, q, d, r] =
@@ -30,7 +30,7 @@ impl Store {
     /// The length of every queue.
     ///
     /// # Errors
-    /// Redis cannot be had.
+    /// Redis does not answer or refuses.
     pub async fn queue_lengths(&self) -> Result<Vec<QueueLength>, StoreError> {
         let rows: Vec<(String, u64)> = self.inner.scripts.queues.call(0, 0).run(self).await?;
         let lengths = rows.into_iter().map(|(class, queued)| {

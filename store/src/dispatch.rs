@@ -27,7 +27,7 @@ impl Store {
     /// ([`crate::StoreEvent::Work`]) when more come.
     ///
     /// # Errors
-    /// Redis cannot be had. The answer may have been lost after attempts were opened: see
+    /// Redis does not answer or refuses. The answer may have been lost after attempts were opened: see
     /// [`Store::leased`].
     pub async fn claim(
         &self,
@@ -70,7 +70,7 @@ impl Store {
     /// `dispatcher` since its last claim or completion: they are added to its pending demand.
     ///
     /// # Errors
-    /// Redis cannot be had. Repeat it: what was accepted stays accepted.
+    /// Redis does not answer or refuses. Repeat it: what was accepted stays accepted.
     pub async fn complete(
         &self,
         dispatcher: DispatcherId,
@@ -125,7 +125,7 @@ impl Store {
     /// Queues returned attempts again, each under its fence, at the front of their class.
     ///
     /// # Errors
-    /// Redis cannot be had. Repeat it: what was taken back answers [`Settled::Stale`] then.
+    /// Redis does not answer or refuses. Repeat it: what was taken back answers [`Settled::Stale`] then.
     pub async fn requeue(&self, requeued: &[Requeued]) -> Result<Vec<Settled>, StoreError> {
         let mut settled = Vec::with_capacity(requeued.len());
         for part in requeued.chunks(SETTLED_AT_ONCE) {
@@ -149,7 +149,7 @@ impl Store {
     /// cancelled meanwhile.
     ///
     /// # Errors
-    /// Redis cannot be had.
+    /// Redis does not answer or refuses.
     pub async fn leased(&self, dispatcher: DispatcherId) -> Result<Vec<Leased>, StoreError> {
         let mut call = self.inner.scripts.leased.call(1, 36);
         let rows: Vec<(String, u32, String)> = call.arg(dispatcher.to_string()).run(self).await?;

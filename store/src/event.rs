@@ -29,7 +29,7 @@ pub enum StoreEvent {
         /// Whether this meets its demand: it gets more once it has claimed.
         is_last: bool,
     },
-    /// A running task is to be stopped.
+    /// A running task must be stopped.
     Cancel(TaskId),
     /// The connection was lost and is back (also sent once at the start), or events came faster than
     /// they were read: some are missing, so read the store.

@@ -16,7 +16,7 @@ impl Store {
     /// Stores a function and its code; `registered_at` is set here. Equal code is stored once.
     ///
     /// # Errors
-    /// Redis cannot be had.
+    /// Redis does not answer or refuses.
     pub async fn put_function(
         &self,
         record: FunctionRecord,
@@ -32,7 +32,7 @@ impl Store {
     /// A function's record. Records never change: callers may cache them.
     ///
     /// # Errors
-    /// Redis cannot be had.
+    /// Redis does not answer or refuses.
     pub async fn function(&self, id: FunctionId) -> Result<Option<FunctionRecord>, StoreError> {
         let mut get = redis::cmd("GET");
         get.arg(self.inner.keys.function(id));
@@ -43,7 +43,7 @@ impl Store {
     /// A function's bytes by their hash.
     ///
     /// # Errors
-    /// Redis cannot be had.
+    /// Redis does not answer or refuses.
     pub async fn code(&self, hash: CodeHash) -> Result<Option<Bytes>, StoreError> {
         let mut get = redis::cmd("GET");
         get.arg(self.inner.keys.code(hash));
@@ -53,7 +53,7 @@ impl Store {
     /// Functions, newest first.
     ///
     /// # Errors
-    /// Redis cannot be had.
+    /// Redis does not answer or refuses.
     pub async fn functions(
         &self,
         cursor: Option<&str>,

@@ -46,7 +46,7 @@ impl Store {
     /// dispatcher judges others only once its own heartbeats have had no gap for that long.
     ///
     /// # Errors
-    /// Redis cannot be had.
+    /// Redis does not answer or refuses.
     pub async fn heartbeat(
         &self,
         dispatcher: DispatcherId,
@@ -82,7 +82,7 @@ impl Store {
     /// Leaves: the tasks that are still leased to the dispatcher are queued again at once.
     ///
     /// # Errors
-    /// Redis cannot be had; what is left is recovered once the dispatcher counts as vanished.
+    /// Redis does not answer or refuses; what is left is recovered once the dispatcher counts as vanished.
     pub async fn retire(&self, dispatcher: DispatcherId) -> Result<(), StoreError> {
         loop {
             let mut call = self.inner.scripts.retire.call(4, 256);
@@ -97,7 +97,7 @@ impl Store {
     /// Workers of live dispatchers.
     ///
     /// # Errors
-    /// Redis cannot be had.
+    /// Redis does not answer or refuses.
     pub async fn workers(&self) -> Result<Vec<WorkerRecord>, StoreError> {
         Ok(self
             .capabilities()
@@ -110,7 +110,7 @@ impl Store {
     /// The classes that live dispatchers serve.
     ///
     /// # Errors
-    /// Redis cannot be had.
+    /// Redis does not answer or refuses.
     pub async fn served_classes(&self) -> Result<Vec<TaskClass>, StoreError> {
         let capabilities = self.capabilities().await?;
         let mut classes: Vec<_> =
@@ -123,7 +123,7 @@ impl Store {
     /// What the guests of live dispatchers' workers lack, one entry for each Python.
     ///
     /// # Errors
-    /// Redis cannot be had.
+    /// Redis does not answer or refuses.
     pub async fn guests(&self) -> Result<Vec<GuestModules>, StoreError> {
         let capabilities = self.capabilities().await?;
         Ok(GuestModules::common(capabilities.into_iter().flat_map(|all| all.guests)))

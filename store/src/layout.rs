@@ -22,7 +22,7 @@
 //! <R|X|Q><dispatcher><started us> <attempt> <unstarted> <deaths>[\x1e<failure>]...
 //! ```
 //!
-//! R runs, X runs and is to be stopped, Q waits for another attempt.
+//! R runs, X runs and must be stopped, Q waits for another attempt.
 
 use std::fmt::Write as _;
 

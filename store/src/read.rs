@@ -29,7 +29,7 @@ impl Store {
     /// Status and result of each; `None` for an unknown id.
     ///
     /// # Errors
-    /// Redis cannot be had.
+    /// Redis does not answer or refuses.
     pub async fn results(&self, ids: &[TaskId]) -> Result<Vec<Option<TaskResult>>, StoreError> {
         self.results_within(ids, usize::MAX).await
     }
@@ -38,7 +38,7 @@ impl Store {
     /// read, further ones are left unread ([`TaskResult::is_unread`]).
     ///
     /// # Errors
-    /// Redis cannot be had.
+    /// Redis does not answer or refuses.
     pub async fn results_within(
         &self,
         ids: &[TaskId],
@@ -80,7 +80,7 @@ impl Store {
     /// The whole record.
     ///
     /// # Errors
-    /// Redis cannot be had.
+    /// Redis does not answer or refuses.
     pub async fn task(&self, id: TaskId) -> Result<Option<TaskRecord>, StoreError> {
         let (record, state): (Option<Bytes>, Option<Bytes>) =
             self.inner.scripts.task.call(1, 36).arg(id.to_string()).run(self).await?;
@@ -117,7 +117,7 @@ impl Store {
     /// though more follow: only so many tasks are read for one.
     ///
     /// # Errors
-    /// Redis cannot be had.
+    /// Redis does not answer or refuses.
     pub async fn tasks(
         &self,
         filter: TaskFilter,

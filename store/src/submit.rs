@@ -19,7 +19,7 @@ impl Store {
     /// idempotency key has the id of the first submission.
     ///
     /// # Errors
-    /// The queue is full, a key was used with another body, or Redis cannot be had; nothing was
+    /// The queue is full, a key was used with another body, or Redis does not answer; nothing was
     /// accepted then. After [`StoreError::Unanswered`] it is not known whether they were: submit the same
     /// tasks, under the same ids, again.
     pub async fn submit(&self, tasks: Vec<NewTask>) -> Result<Vec<TaskId>, StoreError> {
@@ -103,7 +103,7 @@ impl Store {
     /// ends once its code has stopped, and neither ever shows a result.
     ///
     /// # Errors
-    /// Redis cannot be had.
+    /// Redis does not answer or refuses.
     pub async fn cancel(&self, id: TaskId) -> Result<Option<CancelOutcome>, StoreError> {
         let mut call = self.inner.scripts.cancel.call(3, 200);
         call.arg(id.to_string()).number(self.result_ttl_ms()).arg(&*self.inner.cancelled_outcome);

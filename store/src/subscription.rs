@@ -76,7 +76,7 @@ impl Store {
     /// once it is up.
     ///
     /// # Errors
-    /// Redis cannot be had.
+    /// Redis does not answer or refuses.
     pub async fn subscribe(&self, topics: &[Topic]) -> Result<Subscription, StoreError> {
         self.ping().await?;
         let (sender, receiver) = mpsc::channel(MAX_PENDING);

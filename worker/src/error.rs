@@ -106,7 +106,7 @@ pub enum NotInstalled {
     PythonPath {
         /// The directory.
         dir: PathBuf,
-        /// Why it cannot be had.
+        /// Why it is not available.
         #[source]
         source: io::Error,
     },

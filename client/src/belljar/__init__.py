@@ -40,7 +40,7 @@ from ._records import Durations, Failure, Output, TaskRecord
 
 __version__ = "0.1.0"
 
-# Known by the names under which they are to be imported, as in a traceback.
+# Known by the names under which they are imported, as in a traceback.
 for _public in list(vars().values()):
     if getattr(_public, "__module__", "").startswith("belljar._"):
         _public.__module__ = "belljar"

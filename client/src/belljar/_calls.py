@@ -80,7 +80,7 @@ def _listed(value: Any) -> tuple[Any, ...]:
 
 
 class FunctionRef:
-    """A pickled function with what it is to be registered with; `key` is equal for equal content."""
+    """A pickled function with what it is registered with; `key` is equal for equal content."""
 
     __slots__ = ("_reader", "fields", "graph", "key", "options", "runtime")
 
@@ -96,7 +96,7 @@ class FunctionRef:
 
     @property
     def is_runtime_known(self) -> bool:
-        """Whether there is nothing to ask about how results are to be read."""
+        """Whether there is nothing to ask about how to read results."""
         return bool(self.runtime or self.options.results)
 
     def reader(self) -> Reader:
@@ -136,7 +136,7 @@ class PendingCall(Protocol):
     task_id: Optional[str]
     # How its result is read.
     source: HasReader
-    # Whether somebody is to be called at the end, which is the loop's to do.
+    # Whether somebody must be called at the end, which is the loop's to do.
     has_callbacks: bool
 
     def done(self) -> bool:

@@ -61,7 +61,7 @@ class Collector:
         self._ask()
 
     def stop(self) -> list[asyncio.Task[None]]:
-        """Awaits nothing more; returns what is to be cancelled."""
+        """Awaits nothing more; returns what must be cancelled."""
         if self._regrouping is not None:
             self._regrouping.cancel()
         self._open.clear()

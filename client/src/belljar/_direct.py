@@ -62,7 +62,7 @@ class Direct:
         self._engine = engine
         self._lock = threading.RLock()
         self._connection: Optional[_Connection] = None
-        # What is under way, until its future or the engine knows of the answer; and while that is to be read.
+        # What is under way, until its future or the engine knows of the answer; and while that is still unread.
         self._exchange: Optional[Exchange] = None
         self._awaited: Optional[Exchange] = None
         self._round: Optional[asyncio.TimerHandle] = None

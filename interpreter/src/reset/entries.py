@@ -29,7 +29,7 @@ def _is_kept(name):
 class Entry:
     """What is the same for all entries."""
 
-    # What is to be done once all have been put back.
+    # What to do once all have been put back.
     after = None
 
     def record(self):

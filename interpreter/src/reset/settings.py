@@ -114,7 +114,7 @@ def _warn_of_filters():
             warnings._filters_mutated_lock_held()
 
 
-# What is to be done after a module's names were put back.
+# What to do after a module's names were put back.
 AFTER = {
     "time": lambda: sys.modules["time"].tzset(),
     "warnings": _warn_of_filters,

@@ -33,7 +33,7 @@ for i, id in ipairs(ids) do
   local fence, letter = ARGV[5 * i + 1], ARGV[5 * i + 2]
   if string.byte(letter) > SMALL and is_open(states[i], fence) then
     blob[i] = RESULT_BLOB .. id .. ':' .. string.sub(fence, 2, -2)
-    -- Before anything is changed. The dispatcher repeats all of this and writes the blob anew.
+    -- Before anything is changed. The dispatcher repeats all of this and writes the blob again.
     if redis.call('EXISTS', blob[i]) == 0 then return redis.error_reply(IS_MISSING) end
   end
 end

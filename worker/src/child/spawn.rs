@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use super::command::ChildCommand;
 use super::death::{self, Death};
 
-/// How often ended processes are looked for, while any are to be reaped.
+/// How often ended processes are looked for, while any remain to be reaped.
 const REAP_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a process that was asked to end may take before it is killed.
 const GRACE: Duration = Duration::from_secs(8);

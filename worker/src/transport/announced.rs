@@ -68,7 +68,7 @@ impl Announced {
         self.window
     }
 
-    /// What is to be sent so that the dispatcher is up to date; `held` is what the worker has.
+    /// What to send so that the dispatcher is up to date; `held` is what the worker has.
     pub(crate) fn update(
         &mut self,
         duty: Duty,

@@ -20,7 +20,7 @@ enum Origin {
 /// What becomes of an assigned task.
 #[derive(Debug)]
 pub(crate) enum Accepted {
-    /// It is to be run.
+    /// It should run.
     Run(Box<Invocation>),
     /// It was stopped before it came.
     Stopped(TaskAttempt),

@@ -159,7 +159,7 @@ impl WorkerSession {
         }
     }
 
-    /// Whether something is to be sent without waiting for an occasion; `pool` is the pool's window.
+    /// Whether something must be sent without waiting for an occasion; `pool` is the pool's window.
     pub(crate) fn is_pressing(&self, announced: &Announced, pool: usize) -> bool {
         self.outbox.is_pressing()
             || self.assignments.has_evicted()
@@ -167,7 +167,7 @@ impl WorkerSession {
             || (self.is_resized && announced.window() != self.window(pool))
     }
 
-    /// What is to be sent now: one message's worth.
+    /// What to send now: one message's worth.
     pub(crate) fn messages(&mut self, announced: &mut Announced, pool: usize) -> Vec<FromWorker> {
         self.is_resized = false;
         let window = self.window(pool);

@@ -18,7 +18,7 @@ class ScriptError(Exception):
 
 
 class Script(NamedTuple):
-    """What a file says: a function, and in the docstring perhaps how it is to be called.
+    """What a file says: a function, and in the docstring perhaps how to call it.
 
     A line `args: ((1, 2), {"name": 3})` gives the arguments that are used where none are given, a line
     `limits: timeout_s=5 memory_mb=128` the limits, and `native: unsafe` allows the sandbox only.
@@ -68,7 +68,7 @@ def _is_main_block(node: ast.stmt) -> bool:
 
 
 def _docstring(source: str) -> str:
-    """A module's docstring as it is written, without its quotes: in the literals there, escapes are to be read
+    """A module's docstring as it is written, without its quotes: in the literals there, escapes must be read
     once."""
     body = ast.parse(source).body
     written = (ast.get_source_segment(source, body[0]) or "") if body else ""

@@ -13,7 +13,7 @@ use belljar_core::task::PythonVersion;
 use belljar_sandbox::image::default_dir;
 use belljar_sandbox::{EngineConfig, Flavour, GrantedAccess, Image, Output, Sandbox};
 
-/// What a process ends with: the parent tells a guest that cannot be had from a crash.
+/// What a process ends with: the parent tells a guest that cannot be loaded from a crash.
 mod exit {
     /// Descriptor 3 ended: all is well.
     pub(crate) const DONE: u8 = 0;
