@@ -26,7 +26,8 @@ build() { # build VERSION PYTHON
     make_venv ".belljar/pythons/$1" "$2" requirements-interpreter.txt &&
         echo "$PWD/client/src" >"$(echo ".belljar/pythons/$1"/lib/python*/site-packages)/belljar.pth" &&
         PYO3_PYTHON=$2 cargo build --quiet --release --locked --package belljar-interpreter \
-            --target-dir "$TARGET/pythons/$1" || return
+            --target-dir "$TARGET/pythons/$1" &&
+        scripts/strip.sh "$TARGET/pythons/$1/release" belljar-python || return
     for profile in release debug; do
         mkdir -p "$TARGET/$profile"
         # Never written over: a service may be running it.
