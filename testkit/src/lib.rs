@@ -3,12 +3,15 @@
 //!
 //! # Layout
 //!
+//! * `injection`: system calls made in another process, on x86-64.
 //! * [`paths`]: where tests find what was built and installed.
 //! * [`program`]: a program that prints its address.
 //! * [`redis`]: a private `redis-server`.
 //! * [`python`]: an interpreter that serializes as clients do.
 //! * [`process`]: the process table, and waiting for what no event announces.
 
+#[cfg(target_arch = "x86_64")]
+pub mod injection;
 pub mod paths;
 pub mod process;
 pub mod program;
