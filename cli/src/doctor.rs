@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use belljar_core::task::PythonVersion;
-use belljar_worker::executor::{Executor, NativeExecutor, RUNTIMES, Started};
+use belljar_worker::executor::{Executor, NativeExecutor, RUNTIMES, SandboxExecutor, Started};
 use belljar_worker::install::Installation;
 
 use crate::args::DoctorArgs;
@@ -15,6 +15,9 @@ use crate::serve::announce;
 
 /// The server of `belljar up`.
 const REDIS: &str = "redis-server";
+
+/// What keeps the sandbox's processes from this machine.
+const WALLS: &str = "walls of the sandbox";
 
 /// What happens without a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +59,9 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<()> {
 
 /// One way to get everything that is missing.
 fn remedy(missing: &[String]) -> String {
+    if missing.iter().any(|part| part == WALLS) {
+        return install::WALLS_REMEDY.to_owned();
+    }
     if let Some(checkout) = install::checkout() {
         return format!("`make build` in `{}` installs what is missing", checkout.display());
     }
@@ -87,6 +93,11 @@ fn findings(args: &DoctorArgs) -> Result<Vec<Finding>> {
             findings.push(Finding { part, need, state: executor.and_then(start) });
         }
     }
+    findings.push(Finding {
+        part: WALLS.to_owned(),
+        need: if args.executors.allow_weak_sandbox { Need::Optional } else { Need::Required },
+        state: SandboxExecutor::walls(&installation).map_err(Into::into),
+    });
     findings.push(required("native interpreter".to_owned(), native(&installation)));
     findings.push(Finding {
         part: "low latency (processors stay awake between calls)".to_owned(),

@@ -39,5 +39,9 @@ pub(crate) fn slots(asked: Option<usize>) -> usize {
 
 /// What it means for users that an executor is not installed.
 pub(crate) fn refused(class: TaskClass, missing: &NotInstalled) -> String {
-    format!("functions for `{class}` are refused (422) until it is installed: {missing}")
+    let refused = format!("functions for `{class}` are refused (422)");
+    match missing {
+        NotInstalled::Walls(_) => format!("{refused}: {missing}; `belljar doctor` shows a way"),
+        _ => format!("{refused} until it is installed: {missing}"),
+    }
 }

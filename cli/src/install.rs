@@ -17,6 +17,10 @@ use crate::grants;
 /// The build of the guests, below a checkout.
 pub(crate) const GUEST_BUILD: &str = "sandbox/guest/build.sh";
 
+/// What to do where the kernel does not hold a sandbox.
+pub(crate) const WALLS_REMEDY: &str = "boot with `landlock` in the list `lsm=` of the kernel's command line \
+    (Linux 5.13 or later); for functions that you trust --allow-weak-sandbox serves it all the same";
+
 /// This program's own file, for the processes that `up` starts.
 pub(crate) fn own_binary() -> Result<PathBuf> {
     std::env::current_exe().context("cannot find the path of this program")
@@ -53,6 +57,7 @@ pub(crate) fn installation(args: &ExecutorArgs) -> Result<Installation> {
         site: args.site.clone(),
         guests: guest_dir(args.guest_dir.as_deref()).ok(),
         python_path: args.python_path.clone(),
+        allow_weak_sandbox: args.allow_weak_sandbox,
         grant_policy: grants::grant_policy(args)?,
     };
     if args.site.is_some() {
@@ -136,6 +141,7 @@ pub(crate) fn with_hint(missing: NotInstalled) -> anyhow::Error {
             format!("`make guest MINOR={python}` builds it"),
             "--guest-dir DIR names the directory of the guests",
         ),
+        NotInstalled::Walls(_) => (WALLS_REMEDY.to_owned(), WALLS_REMEDY),
         NotInstalled::GuestDir | NotInstalled::PythonPath { .. } => return missing.into(),
     };
     let hint = if checkout().is_some() { in_checkout } else { installed.to_owned() };

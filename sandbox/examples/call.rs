@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let text = std::fs::read_to_string(words.next().ok_or("which file?")?)?;
     let list = words.next().unwrap_or_else(|| "[]".into());
     let mebibytes = words.next().map_or(Ok(256), |word| word.parse::<usize>())?;
-    let image = Image::load(default_dir(PythonVersion::default()), &EngineConfig::default())?;
+    let image = Image::load(default_dir(PythonVersion::default())?, &EngineConfig::default())?;
     let mut grants = GrantedAccess::none();
     if let Some(dir) = words.next() {
         grants = grants.python_path(dir.as_ref())?;

@@ -13,7 +13,7 @@ use belljar_sandbox::{
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // This process cannot be killed for the sake of one call: the engine ends calls at their deadline.
     let config = EngineConfig { flavour: Flavour::Epoch, ..EngineConfig::default() };
-    let image = Image::load(default_dir(PythonVersion::default()), &config)?;
+    let image = Image::load(default_dir(PythonVersion::default())?, &config)?;
     let mut sandbox = Sandbox::new(&image, &GrantedAccess::none(), Output::Inherit)?;
     let function = source::function("def double(x):\n    return 2 * x", "double");
     let arguments = source::arguments("[21]");

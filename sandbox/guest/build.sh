@@ -14,10 +14,13 @@
 #
 # Missing tools are installed with apt, for which it must be root.
 set -eu
+# What a guest consists of belongs to who builds it, and nobody else may write it: it is refused otherwise.
+umask 022
+export TAR_OPTIONS=--no-same-owner
 HERE=$(dirname "$(realpath "$0")")
 ROOT=$(realpath "$HERE/../..")
 MINOR=${1:-$("$ROOT/scripts/python-table.sh" default)}
-CACHE=${BELLJAR_GUEST_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/belljar}
+CACHE=${BELLJAR_GUEST_DIR:-${XDG_CACHE_HOME:-${HOME:?is not set: BELLJAR_GUEST_DIR names the directory of the guests}/.cache}/belljar}
 mkdir -p "$CACHE/work/sources"
 CACHE=$(realpath "$CACHE")
 WORK=$CACHE/work

@@ -4,6 +4,7 @@
 //! ```text
 //! Error
 //! ├── Read, Describe     the guest's files are missing or unreadable: build the guest
+//! ├── NoGuestDir, Untrusted   where the guest is, is unknown, or others may write there
 //! ├── Engine             wasmtime refuses: another version, another CPU, a broken artefact
 //! ├── Grant, InvalidGrant   a directory cannot be opened, or a name or path means nothing in a guest
 //! └── Instance           no fresh interpreter can be made: this sandbox is useless now
@@ -25,6 +26,25 @@ pub enum Error {
         /// Why not.
         #[source]
         source: io::Error,
+    },
+    /// Nothing says where the guests are.
+    #[error(
+        "the directory of the guests is unknown, as HOME is not set; BELLJAR_GUEST_DIR names it"
+    )]
+    NoGuestDir,
+    /// The guest is code that runs unchecked, and others than this user and root can change it.
+    #[error(
+        "the guest's `{path}` belongs to user {owner} and has the mode {mode:o}: others could put other code \
+         in its place; `chown` it to this user and `chmod go-w` it",
+        path = path.display()
+    )]
+    Untrusted {
+        /// The directory or file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Its permissions.
+        mode: u32,
     },
     /// The guest's description is not what this version writes.
     #[error("the guest's description is malformed; `sandbox/guest/build.sh` builds the guest")]

@@ -1,6 +1,7 @@
 //! The guest as it was built: compiled code, the memory of a started interpreter, its library.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,9 +54,10 @@ impl Image {
     /// beside the other.
     ///
     /// # Errors
-    /// The folder holds no guest, or not one for this version and CPU.
+    /// The folder holds no guest, or not one for this version and CPU, or others may write there.
     pub fn load(dir: impl AsRef<Path>, config: &EngineConfig) -> Result<Self, Error> {
         let dir = folder(dir.as_ref());
+        check_trust(&dir, config)?;
         let description = std::fs::read(dir.join(DESCRIPTION));
         let description = description.map_err(Error::read(dir.join(DESCRIPTION)))?;
         let description: Description =
@@ -85,16 +87,34 @@ pub(crate) fn own_mounts(dir: &Path) -> Result<Arc<[Mount]>, Error> {
     mounts.into_iter().collect()
 }
 
+/// Fails where another user than this one and root can write to the folder of the guest or to a file of
+/// which this process runs or copies what it holds.
+fn check_trust(dir: &Path, config: &EngineConfig) -> Result<(), Error> {
+    const OTHERS_WRITE: u32 = 0o022;
+    let own = rustix::process::geteuid().as_raw();
+    let files = [config.flavour.artefact(), MODULE, MEMORY, DESCRIPTION].map(|name| dir.join(name));
+    for path in files.into_iter().chain([dir.to_path_buf()]) {
+        // Those that are needed are missed later.
+        let Ok(metadata) = std::fs::metadata(&path) else { continue };
+        let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+        if ![own, 0].contains(&owner) || mode & OTHERS_WRITE != 0 {
+            return Err(Error::Untrusted { path, owner, mode });
+        }
+    }
+    Ok(())
+}
+
 /// Where a guest is looked for that was not named: `$BELLJAR_GUEST_DIR`, else the user's cache.
-#[must_use]
-pub fn default_dir(minor: PythonVersion) -> PathBuf {
-    let from_env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let base = from_env("BELLJAR_GUEST_DIR").map(PathBuf::from).unwrap_or_else(|| {
-        let cache = from_env("XDG_CACHE_HOME").map(PathBuf::from);
-        let home = || PathBuf::from(from_env("HOME").unwrap_or_default()).join(".cache");
-        cache.unwrap_or_else(home).join("belljar")
-    });
-    base.join(minor.to_string())
+///
+/// # Errors
+/// The user has no home.
+pub fn default_dir(minor: PythonVersion) -> Result<PathBuf, Error> {
+    let from_env =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = || from_env("HOME").map(|home| home.join(".cache"));
+    let cache = || from_env("XDG_CACHE_HOME").or_else(home).map(|cache| cache.join("belljar"));
+    let base = from_env("BELLJAR_GUEST_DIR").or_else(cache).ok_or(Error::NoGuestDir)?;
+    Ok(base.join(minor.to_string()))
 }
 
 fn folder(path: &Path) -> PathBuf {
@@ -118,4 +138,42 @@ fn module(engine: &wasmtime::Engine, config: &EngineConfig, dir: &Path) -> Resul
     // SAFETY: the build wrote it, in a folder that only the operator may write to.
     let module = unsafe { Module::deserialize_file(engine, path) };
     module.map_err(Error::Engine)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::engine::Flavour;
+
+    #[test]
+    fn a_guest_that_others_can_write_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join(Flavour::Killed.artefact());
+        std::fs::write(&file, "code").expect("written");
+        let config = EngineConfig::default();
+        let set = |path: &Path, mode| {
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("its own");
+        };
+        assert!(check_trust(dir.path(), &config).is_ok());
+        for (path, mode) in [(dir.path(), 0o777), (dir.path(), 0o770), (&*file, 0o666)] {
+            set(path, mode);
+            let refused = Image::load(dir.path(), &config).expect_err("refused");
+            assert!(
+                matches!(&refused, Error::Untrusted { path: found, mode: shown, .. }
+                    if found == path && *shown == mode),
+                "{refused}"
+            );
+            set(path, 0o700);
+        }
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&file, Some(12_345), None).expect("root may");
+            assert!(matches!(
+                check_trust(dir.path(), &config),
+                Err(Error::Untrusted { owner: 12_345, .. })
+            ));
+        }
+    }
 }

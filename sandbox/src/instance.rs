@@ -246,7 +246,8 @@ mod tests {
     #[test]
     fn nothing_of_a_call_is_left_in_any_byte_of_the_next_memory() {
         let image = Image::load(
-            crate::image::default_dir(belljar_core::task::PythonVersion::default()),
+            crate::image::default_dir(belljar_core::task::PythonVersion::default())
+                .expect("a home"),
             &EngineConfig::default(),
         );
         let image = image.expect("a guest");

@@ -32,4 +32,5 @@ pub use grants::GrantedAccess;
 pub use image::Image;
 pub use instance::Sandbox;
 pub use limits::Limits;
+pub use pagemap::PAGEMAP_SCAN;
 pub use wasi::{Captured, Output};

@@ -13,7 +13,8 @@ pub(crate) const PAGE: usize = 4096;
 pub(crate) struct Pagemap(File);
 
 // Numbers of linux/fs.h, which libc does not have yet. Kernel 6.7 brought the call.
-const PAGEMAP_SCAN: libc::Ioctl = 0xc060_6610_u32 as libc::Ioctl;
+/// The one request that a sandbox makes by `ioctl`, for the filter of system calls: which pages a call wrote.
+pub const PAGEMAP_SCAN: u64 = 0xc060_6610;
 const PAGE_IS_FILE: u64 = 1 << 2;
 const PAGE_IS_PRESENT: u64 = 1 << 3;
 const PAGE_IS_SWAPPED: u64 = 1 << 4;
@@ -82,7 +83,7 @@ impl Pagemap {
             )]
             // SAFETY: both structures have the kernel's layout and outlive the call.
             let count =
-                unsafe { libc::ioctl(self.0.as_raw_fd(), PAGEMAP_SCAN, &raw mut arguments) };
+                unsafe { libc::ioctl(self.0.as_raw_fd(), PAGEMAP_SCAN as _, &raw mut arguments) };
             let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
             found.extend(regions[..count].iter().map(|r| r.start as usize..r.end as usize));
             if arguments.walk_end >= arguments.end || arguments.walk_end <= start {

@@ -12,7 +12,8 @@ use belljar_sandbox::{
 #[test]
 fn whatever_a_guest_does_ends_at_its_deadline() {
     let config = EngineConfig { flavour: Flavour::Epoch, ..EngineConfig::default() };
-    let image = Image::load(default_dir(PythonVersion::default()), &config).expect("a guest");
+    let dir = default_dir(PythonVersion::default()).expect("a home");
+    let image = Image::load(dir, &config).expect("a guest");
     let mut sandbox =
         Sandbox::new(&image, &GrantedAccess::none(), Output::Capture(100)).expect("starts");
     let limits = Limits { time: Some(Duration::from_millis(300)), ..Limits::default() };

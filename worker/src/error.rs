@@ -30,6 +30,9 @@ pub enum StartError {
         /// How it ended, and the end of its standard error.
         evidence: String,
     },
+    /// Its memory cannot be measured.
+    #[error("failed to measure the memory of the process")]
+    Memory(#[source] io::Error),
     /// It was not ready in time.
     #[error("the process was not ready within {limit:?}: {evidence}")]
     Slow {
@@ -101,6 +104,9 @@ pub enum NotInstalled {
         /// Its Python.
         python: PythonVersion,
     },
+    /// A kernel that holds a process in its sandbox.
+    #[error("the sandbox is not safe on this machine: {0}")]
+    Walls(String),
     /// A directory to import from.
     #[error("--python-path `{}`", dir.display())]
     PythonPath {

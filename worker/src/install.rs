@@ -25,6 +25,8 @@ pub struct Installation {
     pub guests: Option<PathBuf>,
     /// Directories that functions may import from.
     pub python_path: Vec<PathBuf>,
+    /// Whether the sandbox is served where the kernel does not keep it from the files of its user.
+    pub allow_weak_sandbox: bool,
     /// What functions may be granted.
     pub grant_policy: GrantPolicy,
 }

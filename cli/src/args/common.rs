@@ -109,6 +109,10 @@ pub(crate) struct ExecutorArgs {
     /// The largest in-memory `/tmp` that a sandboxed function may request, in MiB.
     #[arg(long, env = "BELLJAR_GRANT_SCRATCH_MB", value_name = "MIB", default_value_t = 64)]
     pub(crate) grant_scratch_mb: u32,
+    /// Serve the sandbox also where the kernel does not keep its processes from the files of this user: then
+    /// WebAssembly is the only wall. For functions that you trust.
+    #[arg(long, env = "BELLJAR_ALLOW_WEAK_SANDBOX", value_name = "true|false", default_value_t = false, default_missing_value = "true", num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    pub(crate) allow_weak_sandbox: bool,
     /// Seconds that running calls get to finish after the first Ctrl-C or SIGTERM.
     #[arg(long, env = "BELLJAR_DRAIN_TIMEOUT", value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain_timeout: u64,

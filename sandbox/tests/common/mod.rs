@@ -31,16 +31,31 @@ impl SandboxChild {
 
     /// Starts one that may also grant the directories `read`.
     pub(crate) fn start_offering(paths: &[&std::path::Path], read: &[&std::path::Path]) -> Self {
-        let (ours, theirs) = UnixStream::pair().expect("a socket pair");
-        ours.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
+        let mut command = Self::command(paths, read);
+        // What a machine without landlock has for this: the same as for a worker.
+        if std::env::var_os("BELLJAR_ALLOW_WEAK_SANDBOX").is_some() {
+            command.arg("--allow-weak-sandbox");
+        }
+        Self::spawn(command)
+    }
+
+    /// The command that starts one.
+    pub(crate) fn command(paths: &[&std::path::Path], read: &[&std::path::Path]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_belljar-sandbox"));
-        command.arg("--guest").arg(default_dir(PythonVersion::default()));
+        command.arg("--guest").arg(default_dir(PythonVersion::default()).expect("a home"));
         for path in paths {
             command.arg("--python-path").arg(path);
         }
         for dir in read {
             command.arg("--grant-read").arg(dir);
         }
+        command
+    }
+
+    /// Starts one by `command`.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let (ours, theirs) = UnixStream::pair().expect("a socket pair");
+        ours.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::null());
         let fd = theirs.as_raw_fd();
         #[expect(unsafe_code, reason = "dup2 is the way to hand over a descriptor by number")]
@@ -58,6 +73,11 @@ impl SandboxChild {
             Some(ChildReply::Ready(ready)) => Self { child, channel, ready },
             other => panic!("{other:?} is not Ready"),
         }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
     }
 
     /// Its first message.

@@ -1,6 +1,7 @@
 //! The sandbox runtime: CPython for WASI in a child process.
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -45,6 +46,29 @@ struct ModuleList {
 impl SandboxExecutor {
     /// The program; one for all Pythons.
     pub const PROGRAM: &str = "belljar-sandbox";
+    /// Its option to serve also where the kernel does not keep it from the files of its user.
+    pub const ALLOW_WEAK: &str = "--allow-weak-sandbox";
+
+    /// What holds a process of the sandbox on this machine, in words.
+    ///
+    /// # Errors
+    /// The program is not there, or the kernel does not keep it from the files of its user.
+    pub fn walls(installation: &Installation) -> Result<String, NotInstalled> {
+        let mut command = Command::new(installation.program(Self::PROGRAM)?);
+        let output = command.env_clear().arg("--walls").stdin(Stdio::null()).output();
+        let output = output.map_err(|error| NotInstalled::Walls(error.to_string()))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        match (output.status.success(), text(&output.stderr)) {
+            (true, _) => Ok(text(&output.stdout)),
+            (false, words) if words.is_empty() => {
+                Err(NotInstalled::Walls(output.status.to_string()))
+            }
+            (false, words) => {
+                let words = words.trim_start_matches("belljar-sandbox: ");
+                Err(NotInstalled::Walls(words.to_owned()))
+            }
+        }
+    }
 
     /// The executor over children of `command` with the guest in the directory `guest`. It grants what
     /// `grant_policy` holds.
@@ -65,8 +89,13 @@ impl SandboxExecutor {
     }
 
     fn installed(installation: &Installation, python: PythonVersion) -> Result<Self, NotInstalled> {
-        let command = ChildCommand::new(installation.program(SandboxExecutor::PROGRAM)?);
-        let command = installation.with_python_path(command)?;
+        let program = installation.program(SandboxExecutor::PROGRAM)?;
+        let mut command = installation.with_python_path(ChildCommand::new(program))?;
+        if installation.allow_weak_sandbox {
+            command.args.push(Self::ALLOW_WEAK.into());
+        } else {
+            Self::walls(installation)?;
+        }
         let guest = installation.guest_of(python)?;
         Ok(Self::new(python, command, guest, installation.grant_policy.clone()))
     }

@@ -132,7 +132,7 @@ fn side_by_side(count: usize, minor: PythonVersion) -> Result<f64, Failure> {
 /// How long the image takes to load, and then the first interpreter.
 fn loading(minor: PythonVersion) -> Result<(Duration, Duration), Failure> {
     let start = Instant::now();
-    let image = Image::load(default_dir(minor), &EngineConfig::default())?;
+    let image = Image::load(default_dir(minor)?, &EngineConfig::default())?;
     let loaded = start.elapsed();
     let _sandbox = Sandbox::new(&image, &GrantedAccess::none(), Output::Inherit)?;
     Ok((loaded, start.elapsed() - loaded))
@@ -141,7 +141,7 @@ fn loading(minor: PythonVersion) -> Result<(Duration, Duration), Failure> {
 /// Whole times, and times until the answer, of calls for [`SECONDS`]; and the memory that is private
 /// to this process because of the instance in use.
 fn calls(minor: PythonVersion) -> Result<(Vec<(Duration, Duration)>, u64), Failure> {
-    let image = Image::load(default_dir(minor), &EngineConfig::default())?;
+    let image = Image::load(default_dir(minor)?, &EngineConfig::default())?;
     let without = private_kib();
     let mut sandbox = Sandbox::new(&image, &GrantedAccess::none(), Output::Inherit)?;
     let limits = Limits::default();
@@ -171,7 +171,7 @@ fn suite(minor: PythonVersion, native: &str) -> Result<BTreeMap<String, [f64; 2]
     const NATIVELY: &str =
         "import json, runpy, sys; print(json.dumps(runpy.run_path(sys.argv[1])['f']()))";
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/bin/bench/suite.py");
-    let image = Image::load(default_dir(minor), &EngineConfig::default())?;
+    let image = Image::load(default_dir(minor)?, &EngineConfig::default())?;
     let mut sandbox = Sandbox::new(&image, &GrantedAccess::none(), Output::Inherit)?;
     let code = source::function(&std::fs::read_to_string(path)?, "f");
     let mut best = BTreeMap::<String, [f64; 2]>::new();

@@ -6,12 +6,13 @@
 mod hardening;
 mod serve;
 
-use std::path::PathBuf;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use belljar_core::task::PythonVersion;
-use belljar_sandbox::image::default_dir;
 use belljar_sandbox::{EngineConfig, Flavour, GrantedAccess, Image, Output, Sandbox};
+
+use crate::hardening::Walls;
 
 /// What a process ends with: the parent tells a guest that cannot be loaded from a crash.
 mod exit {
@@ -21,6 +22,8 @@ mod exit {
     pub(crate) const USAGE: u8 = 64;
     /// The guest cannot be loaded, or the process cannot be restricted.
     pub(crate) const NO_GUEST: u8 = 69;
+    /// The kernel does not keep the process from files that it was not granted.
+    pub(crate) const WEAK: u8 = 77;
     /// The parent's messages make no sense, or no interpreter can be started any more.
     pub(crate) const BROKEN: u8 = 70;
 }
@@ -30,10 +33,18 @@ mod exit {
 const THREAD_STACK_BYTES: usize = 24 << 20;
 const GUEST_STACK_BYTES: usize = 16 << 20;
 
+const USAGE: &str = "usage: belljar-sandbox --walls | --guest PATH [--python-path DIR]... \
+    [--grant-read DIR]... [--allow-weak-sandbox]";
+
+#[derive(Debug, Default)]
 struct Arguments {
-    guest: PathBuf,
+    guest: Option<PathBuf>,
     python_path: Vec<PathBuf>,
     grant_read: Vec<String>,
+    /// Serve also where the kernel does not hold the process.
+    allow_weak: bool,
+    /// Not to serve, but to say what holds the process on this machine.
+    walls: bool,
 }
 
 fn main() -> ExitCode {
@@ -41,21 +52,27 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(text) => {
             report(&text);
-            report(
-                &"usage: belljar-sandbox [--guest PATH] [--python-path DIR]... [--grant-read DIR]...",
-            );
+            report(&USAGE);
             return ExitCode::from(exit::USAGE);
         }
     };
     hardening::close_inherited_fds();
-    let (sandbox, grantable) = match load(&arguments) {
+    let Some(guest) = &arguments.guest else {
+        return match restrict(std::iter::empty(), &arguments) {
+            Ok(walls) => {
+                say(&walls);
+                ExitCode::from(exit::DONE)
+            }
+            Err(code) => code,
+        };
+    };
+    let (sandbox, grantable) = match load(guest, &arguments) {
         Ok(loaded) => loaded,
         Err(error) => return fail(exit::NO_GUEST, error.as_ref()),
     };
-    if let Err(error) =
-        hardening::restrict_process(sandbox.directories().chain(grantable.directories()))
-    {
-        return fail(exit::NO_GUEST, &error);
+    let granted = sandbox.directories().chain(grantable.directories());
+    if let Err(code) = restrict(granted, &arguments) {
+        return code;
     }
     let thread = std::thread::Builder::new().stack_size(THREAD_STACK_BYTES);
     let served =
@@ -69,13 +86,13 @@ fn main() -> ExitCode {
 }
 
 fn arguments(mut given: impl Iterator<Item = std::ffi::OsString>) -> Result<Arguments, String> {
-    let (python_path, grant_read) = (Vec::new(), Vec::new());
-    let mut arguments =
-        Arguments { guest: default_dir(PythonVersion::default()), python_path, grant_read };
+    let mut arguments = Arguments::default();
     while let Some(name) = given.next() {
         let value = || format!("`{}` needs a value", name.display());
         match name.to_str() {
-            Some("--guest") => arguments.guest = given.next().ok_or_else(value)?.into(),
+            Some("--allow-weak-sandbox") => arguments.allow_weak = true,
+            Some("--walls") => arguments.walls = true,
+            Some("--guest") => arguments.guest = Some(given.next().ok_or_else(value)?.into()),
             Some("--python-path") => {
                 arguments.python_path.push(given.next().ok_or_else(value)?.into());
             }
@@ -89,13 +106,33 @@ fn arguments(mut given: impl Iterator<Item = std::ffi::OsString>) -> Result<Argu
             _ => return Err(format!("`{}` is no option", name.display())),
         }
     }
-    Ok(arguments)
+    match arguments.guest.is_some() == arguments.walls {
+        true => Err("either `--guest` or `--walls` is needed".to_owned()),
+        false => Ok(arguments),
+    }
+}
+
+/// Restricts the process, and says so where that is not enough.
+fn restrict<'fd>(
+    granted: impl Iterator<Item = BorrowedFd<'fd>>,
+    arguments: &Arguments,
+) -> Result<Walls, ExitCode> {
+    let walls = hardening::restrict_process(granted);
+    let walls = walls.map_err(|error| fail(exit::NO_GUEST, &error))?;
+    if !walls.hold() && !arguments.allow_weak {
+        report(&format!("landlock does not keep it from the files of this user: {walls}"));
+        return Err(ExitCode::from(exit::WEAK));
+    }
+    Ok(walls)
 }
 
 /// The sandbox, and what its calls may be granted.
-fn load(arguments: &Arguments) -> Result<(Sandbox, GrantedAccess), Box<dyn std::error::Error>> {
+fn load(
+    guest: &Path,
+    arguments: &Arguments,
+) -> Result<(Sandbox, GrantedAccess), Box<dyn std::error::Error>> {
     let config = EngineConfig { flavour: Flavour::Killed, stack_bytes: GUEST_STACK_BYTES };
-    let image = Image::load(&arguments.guest, &config)?;
+    let image = Image::load(guest, &config)?;
     let mut grants = GrantedAccess::none();
     for dir in &arguments.python_path {
         grants = grants.python_path(dir)?;
@@ -123,6 +160,11 @@ fn report(text: &dyn std::fmt::Display) {
     eprintln!("belljar-sandbox: {text}");
 }
 
+#[expect(clippy::print_stdout, reason = "the answer to `--walls`")]
+fn say(text: &dyn std::fmt::Display) {
+    println!("{text}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,13 +177,15 @@ mod tests {
     fn paths_keep_their_order() {
         let parsed = parse(&["--python-path", "a", "--guest", "g", "--python-path", "b"]);
         let parsed = parsed.expect("valid");
-        assert_eq!(parsed.guest, PathBuf::from("g"));
+        assert_eq!(parsed.guest, Some(PathBuf::from("g")));
         assert_eq!(parsed.python_path, [PathBuf::from("a"), PathBuf::from("b")]);
     }
 
     #[test]
     fn unknown_and_cut_options_are_refused() {
-        assert!(parse(&["--network"]).is_err());
-        assert!(parse(&["--guest"]).is_err());
+        for words in [&["--network"][..], &["--guest"], &[], &["--walls", "--guest", "g"]] {
+            assert!(parse(words).is_err(), "{words:?}");
+        }
+        assert!(parse(&["--walls"]).is_ok());
     }
 }

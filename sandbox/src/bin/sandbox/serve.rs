@@ -24,7 +24,7 @@ pub(crate) enum ServeError {
     Sandbox(#[from] Error),
     /// The restrictions of this process.
     #[error(transparent)]
-    Hardening(#[from] hardening::Error),
+    Hardening(#[from] hardening::FilterError),
     /// The parent names a function that it never sent.
     #[error("a call names a function that was not sent")]
     UnknownFunction,
