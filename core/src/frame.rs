@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::grants::Granted;
 use crate::invocation::Invocation;
@@ -33,6 +34,8 @@ pub enum FrameError {
 /// A message from a slot to its child: one call. The next is sent only after its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
+    /// What the answer must repeat: [`nonce`].
+    pub nonce: u64,
     /// What to call; its code is left out where this child has been sent it before.
     pub invocation: Invocation,
     /// Whether the child first evicts all code that it was sent.
@@ -62,6 +65,8 @@ pub struct Ready {
 /// The end of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
+    /// That of the call.
+    pub nonce: u64,
     /// The pickled return value, or what was raised.
     pub result: Result<Bytes, Failure>,
     /// Where the time went.
@@ -71,6 +76,13 @@ pub struct Done {
     /// What the call left behind that the next must not meet (a thread, a child process, a changed
     /// directory): the child asks to be replaced.
     pub left_behind: Option<String>,
+}
+
+/// A number that nobody can guess, for one call: an answer that does not repeat it belongs to no call or to
+/// another one. Costs no system call.
+#[must_use]
+pub fn nonce() -> u64 {
+    Uuid::new_v4().as_u64_pair().1
 }
 
 /// `message` as one frame, its length in front.
@@ -146,7 +158,7 @@ mod tests {
         let class = "native:3.11".parse().expect("a class");
         let code = Bytes::from_static(b"code");
         let invocation = Invocation::standalone(class, code, Bytes::from(vec![7; 300]));
-        Call { invocation, evict: false, granted: Some(Box::default()) }
+        Call { nonce: nonce(), invocation, evict: false, granted: Some(Box::default()) }
     }
 
     #[test]

@@ -137,7 +137,8 @@ impl Server {
             Err(error) => Some(format!("a broken interpreter: {error}")),
         };
         let left_behind = inside.or_else(|| self.baseline.restore(changed)).or(used.kept);
-        Ok(Done { result, phases, peak_memory_bytes: used.peak, left_behind })
+        let peak_memory_bytes = used.peak;
+        Ok(Done { nonce: call.nonce, result, phases, peak_memory_bytes, left_behind })
     }
 }
 

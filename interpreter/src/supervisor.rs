@@ -23,11 +23,13 @@ const SWEEP_TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 pub(crate) fn start(socket: BorrowedFd<'_>) -> io::Result<i32> {
     let signals = sys::block_and_watch(&[libc::SIGCHLD, libc::SIGTERM])?;
     sys::become_subreaper()?;
+    // That the worker is gone shows at the socket, but not to a process that a function has stopped.
+    sys::at_parents_end(libc::SIGCONT)?;
     let supervisor = sys::pid();
     match sys::fork()? {
         Fork::Parent(interpreter) => watch(interpreter, socket, &signals),
         Fork::Child => {
-            sys::die_with_parent()?;
+            sys::at_parents_end(libc::SIGKILL)?;
             // The supervisor may have died before that took effect.
             if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(supervisor)
             {

@@ -45,10 +45,10 @@ pub(crate) fn become_subreaper() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(drop)
 }
 
-/// Has the kernel kill this process when its parent ends.
-pub(crate) fn die_with_parent() -> io::Result<()> {
+/// Has the kernel send this process a signal when its parent ends.
+pub(crate) fn at_parents_end(signal: i32) -> io::Result<()> {
     // SAFETY: takes integers only.
-    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) }).map(drop)
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) }).map(drop)
 }
 
 /// Names the process for `ps` and `top`.

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use belljar_core::grants::GrantPolicy;
 use belljar_core::invocation::Invocation;
+use belljar_core::limits::SANDBOX_HOST_BYTES;
 use belljar_core::outcome::{CallVerdict, FailureKind, Outcome};
 use belljar_core::task::PythonVersion;
 use belljar_testkit::{binary, paths};
 use belljar_worker::ChildCommand;
 use belljar_worker::executor::{Executor, Instance, NativeExecutor, SandboxExecutor};
-use support::{call, command, completed, failed, read, within};
+use support::{call, command, completed, failed, read, with_memory, within};
 use tokio_util::sync::CancellationToken;
 
 const ENDLESS: &str = "def f():\n  while True: pass";
@@ -27,7 +28,11 @@ fn sandbox() -> SandboxExecutor {
     assert!(program.exists(), "run `cargo build -p belljar-sandbox` first");
     let python = PythonVersion::default();
     let guest = paths::guests().join(python.to_string());
-    SandboxExecutor::new(python, ChildCommand::new(program), guest, GrantPolicy::default())
+    let mut command = ChildCommand::new(program);
+    if std::env::var_os("BELLJAR_ALLOW_WEAK_SANDBOX").is_some() {
+        command.args.push(SandboxExecutor::ALLOW_WEAK.into());
+    }
+    SandboxExecutor::new(python, command, guest, GrantPolicy::default())
 }
 
 /// An executor, and the instance that the next call goes to.
@@ -118,3 +123,26 @@ macro_rules! for_each_executor {
 }
 
 for_each_executor!(native, sandbox);
+
+#[tokio::test]
+async fn the_process_of_a_sandbox_is_limited() {
+    let executor = sandbox();
+    let started = executor.start().await.expect("it starts");
+    let mut calls = Calls {
+        executor: &executor,
+        instance: Some(started.instance),
+        cancel: CancellationToken::new(),
+    };
+    completed(&calls.run(with_memory(100, call("def f(): return 1", "((), {})"))).await);
+    let own = std::process::id().cast_signed();
+    let processes = belljar_testkit::process::descendants(own);
+    let process = processes.iter().find(|it| it.command.contains("belljar-sandbox"));
+    let limits = format!("/proc/{}/limits", process.expect("it runs").pid);
+    let limits = std::fs::read_to_string(limits).expect("it runs");
+    let data = limits.lines().find_map(|line| line.strip_prefix("Max data size")).expect("a line");
+    let bytes: u64 = data.split_whitespace().next().expect("a limit").parse().expect("a number");
+    let stated = (100 << 20) + SANDBOX_HOST_BYTES;
+    // Besides, what it has at its start: the image of the interpreter, stacks, code.
+    assert!((stated..stated + (200 << 20)).contains(&bytes), "{bytes}");
+    calls.instance.expect("kept").end().await;
+}

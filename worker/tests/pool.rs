@@ -251,9 +251,7 @@ async fn a_child_killed_while_idle_costs_nothing() {
 /// Not a test of its own: the process that [`no_orphan_survives_its_owner`] kills.
 #[tokio::test]
 async fn owner_to_be_killed() {
-    if std::env::var_os("BELLJAR_TEST_OWNER").is_none() {
-        return;
-    }
+    let Some(last) = std::env::var("BELLJAR_TEST_OWNER").ok() else { return };
     let mut rig = Rig::new(2);
     rig.is_sound().await;
     let family = "
@@ -265,9 +263,10 @@ def f():
         if os.fork() == 0:
             os.execvp('sleep', ['sleep', '1119'])
         os._exit(0)
+    LAST
     os.execvp('sleep', ['sleep', '1119'])
 ";
-    rig.pool.submit(call(family, "((), {})")).expect("taken");
+    rig.pool.submit(call(&family.replace("LAST", &last), "((), {})")).expect("taken");
     while marked("1119").len() < 3 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -287,9 +286,15 @@ impl Drop for Owner {
 
 #[test]
 fn no_orphan_survives_its_owner() {
+    survives_nothing("pass");
+    survives_nothing("os.kill(os.getppid(), 19)  # SIGSTOP");
+}
+
+/// Kills a pool whose function does `last`, a line of Python, once it has started three sleepers.
+fn survives_nothing(last: &str) {
     let owner = Command::new(std::env::current_exe().expect("this test"))
         .args(["owner_to_be_killed", "--exact", "--nocapture"])
-        .env("BELLJAR_TEST_OWNER", "1")
+        .env("BELLJAR_TEST_OWNER", last)
         .stdout(Stdio::piped())
         .spawn()
         .expect("this test again");

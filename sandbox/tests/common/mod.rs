@@ -103,11 +103,12 @@ impl SandboxChild {
         let args = source::arguments(arguments).into();
         let mut invocation = Invocation::standalone(class, code, args);
         invocation.spec.limits.memory_mb = memory_mb;
-        let call = Call { invocation, evict: true, granted: granted.map(Box::new) };
+        let nonce = frame::nonce();
+        let call = Call { nonce, invocation, evict: true, granted: granted.map(Box::new) };
         frame::write(&mut self.channel, &call).expect("written");
         match frame::read(&mut self.channel).expect("a frame") {
-            Some(ChildReply::Done(done)) => done,
-            other => panic!("{other:?} is not Done"),
+            Some(ChildReply::Done(done)) if done.nonce == nonce => done,
+            other => panic!("{other:?} is not the answer"),
         }
     }
 

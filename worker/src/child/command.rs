@@ -13,6 +13,9 @@ pub struct ChildCommand {
     pub args: Vec<OsString>,
     /// Its whole environment: nothing is inherited.
     pub env: Vec<(OsString, OsString)>,
+    /// Whether the process is a supervisor, which ends at SIGTERM, once it has killed its descendants. Any other
+    /// is killed.
+    pub has_supervisor: bool,
     /// How long it may take to say that it is ready.
     pub start_timeout: Duration,
 }
@@ -22,7 +25,7 @@ impl ChildCommand {
     #[must_use]
     pub fn new(program: PathBuf) -> Self {
         let (args, env) = (Vec::new(), Vec::new());
-        Self { program, args, env, start_timeout: Duration::from_secs(30) }
+        Self { program, args, env, has_supervisor: false, start_timeout: Duration::from_secs(30) }
     }
 
     /// The same with `name value` at the end of its arguments.

@@ -7,19 +7,22 @@
 //! * [`spawn`]: the thread that starts and reaps.
 //! * [`output`]: what a child writes, kept to its tail.
 //! * [`death`]: how a child ended, and the words for it.
+//! * [`descendants`]: what a child started, found and killed from here.
 
 mod command;
 pub(crate) mod death;
+mod descendants;
 pub(crate) mod output;
 pub(crate) mod spawn;
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use belljar_core::frame::{self, ChildReply, FrameError, Ready};
+use belljar_core::frame::{self, ChildReply, Done, FrameError, Ready};
 use bytes::{Buf as _, BytesMut};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -34,6 +37,8 @@ use output::{Output, Streams};
 const OWN_END: Duration = Duration::from_millis(200);
 /// How long a child may take to end once it is asked to: a supervisor kills all its descendants first.
 const ASKED_END: Duration = Duration::from_secs(6);
+/// How often it is helped to meanwhile: its function may have stopped it, and stop it again.
+const HELP_INTERVAL: Duration = Duration::from_millis(200);
 /// How long the kernel may take to end a child that it was told to kill.
 const KILLED_END: Duration = Duration::from_secs(2);
 /// A reply's first buffer. Bigger replies grow it as they arrive.
@@ -53,6 +58,9 @@ pub(crate) enum Lost {
     /// The child does not speak the protocol.
     #[error("it sent what is no reply")]
     Protocol(#[from] FrameError),
+    /// The child answered something else than the call.
+    #[error("it sent what is no reply to this call")]
+    Foreign,
 }
 
 /// A running child.
@@ -127,15 +135,22 @@ impl Child {
         (&mut self.pipe, &mut self.streams)
     }
 
+    /// Its process, which it leads.
+    pub(crate) const fn pid(&self) -> Pid {
+        self.process.pid()
+    }
+
     /// Everything written since the last time, complete up to now.
     pub(crate) fn take_output(&mut self) -> Output {
         self.streams.take()
     }
 
-    /// Whether the child has died or sent something while idle. One system call; what it does not show
-    /// yet, the call finds out.
+    /// Whether the child or its supervisor has died, or it sent something while idle. One system call; what
+    /// it does not show yet, the call finds out.
     pub(crate) fn is_stale(&self) -> bool {
-        !self.pipe.buffer.is_empty()
+        let ended = self.pidfd.poll_read_ready(&mut Context::from_waker(Waker::noop()));
+        ended.is_ready()
+            || !self.pipe.buffer.is_empty()
             || !matches!(
                 self.pipe.socket.try_read(&mut [0]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock
@@ -144,10 +159,20 @@ impl Child {
 
     /// Ends the child and all that it started, and says how it ended.
     pub(crate) async fn end(&mut self) -> Death {
-        self.process.signal(Signal::TERM);
+        self.process.ask_to_end();
         // The end of the socket also asks a child to leave.
         let _ = self.pipe.socket.shutdown().await;
-        self.await_end(ASKED_END).await
+        let started = Instant::now();
+        while timeout(HELP_INTERVAL, self.streams.while_pumping(self.pidfd.readable()))
+            .await
+            .is_err()
+            && started.elapsed() < ASKED_END
+        {
+            let pid = self.process.pid();
+            // It reads the whole process table.
+            let _ = tokio::task::spawn_blocking(move || descendants::help_to_end(pid)).await;
+        }
+        self.await_end(Duration::ZERO).await
     }
 
     /// Like [`Child::end`], for a child that seems to have ended by itself.
@@ -170,11 +195,14 @@ impl Child {
 }
 
 impl FramedPipe {
-    /// Sends a frame and waits for the reply to it.
-    pub(crate) async fn exchange(&mut self, frame: &[u8]) -> Result<ChildReply, Lost> {
+    /// Sends the frame of the call with this nonce and waits for the reply to it.
+    pub(crate) async fn exchange(&mut self, frame: &[u8], nonce: u64) -> Result<Done, Lost> {
         self.socket.write_all(frame).await?;
         fail::fail_point!("running");
-        self.receive().await
+        match self.receive().await? {
+            ChildReply::Done(done) if done.nonce == nonce => Ok(done),
+            _ => Err(Lost::Foreign),
+        }
     }
 
     /// Waits for a reply.

@@ -3,6 +3,7 @@
 //! One thread that lives as long as the process, because the kernel sends the parent-death signal
 //! when the *thread* that forked ends, and because a fork must not hold up the runtime.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -18,10 +19,12 @@ use tokio::sync::oneshot;
 
 use super::command::ChildCommand;
 use super::death::{self, Death};
+use super::descendants;
 
 /// How often ended processes are looked for, while any remain to be reaped.
 const REAP_INTERVAL: Duration = Duration::from_millis(20);
-/// How long a process that was asked to end may take before it is killed.
+/// How long a process that was asked to end may take before it is helped to, and before it is killed.
+const ALONE: Duration = Duration::from_millis(200);
 const GRACE: Duration = Duration::from_secs(8);
 
 /// A child's process: ended and collected in any case, at the latest after this is dropped.
@@ -30,20 +33,35 @@ pub(crate) struct Process {
     /// Not collected as long as this lives, so the number stays its own.
     pid: Pid,
     collected: bool,
+    has_supervisor: bool,
 }
 
 impl Process {
-    /// Signals the group that the process leads. A supervisor is the only member of its own: it passes
-    /// the signal on to its descendants.
+    /// Its number.
+    pub(crate) const fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Signals the group that the process leads. A supervisor is the only member of its own.
     pub(crate) fn signal(&self, signal: Signal) {
         if !self.collected {
             let _ = kill_process_group(self.pid, signal);
         }
     }
 
+    /// Ends the process. A supervisor is asked to, and to kill its descendants first; also one that is stopped.
+    pub(crate) fn ask_to_end(&self) {
+        if self.has_supervisor {
+            self.signal(Signal::TERM);
+            self.signal(Signal::CONT);
+        } else {
+            self.signal(Signal::KILL);
+        }
+    }
+
     /// Asks the process to end; the caller reaps it.
     fn release(mut self) -> Pid {
-        self.signal(Signal::TERM);
+        self.ask_to_end();
         self.collected = true;
         self.pid
     }
@@ -51,7 +69,10 @@ impl Process {
     /// Collects the process if it has ended; `None` while it runs.
     pub(crate) fn collect(&mut self) -> Option<Death> {
         let death = death::collect(self.pid);
-        self.collected |= death.is_some();
+        if death.is_some() {
+            self.collected = true;
+            tell(SpawnerJob::Collected(self.pid));
+        }
         death
     }
 }
@@ -59,10 +80,8 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if !self.collected {
-            self.signal(Signal::TERM);
-            if let Ok(thread) = THREAD.as_ref() {
-                let _ = thread.send(SpawnerJob::Reap(self.pid));
-            }
+            self.ask_to_end();
+            tell(SpawnerJob::Reap(self.pid));
         }
     }
 }
@@ -79,15 +98,24 @@ pub(crate) struct Spawned {
 enum SpawnerJob {
     Spawn(Box<ChildCommand>, oneshot::Sender<io::Result<Spawned>>),
     Reap(Pid),
+    Collected(Pid),
     Settle(oneshot::Sender<()>),
 }
 
 /// Requests are bounded by the slots: each waits for its reply.
 static THREAD: LazyLock<io::Result<Sender<SpawnerJob>>> = LazyLock::new(|| {
     let (sender, jobs) = channel();
+    // What a child started becomes this process's where the child cannot see to it.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     std::thread::Builder::new().name("spawner".to_owned()).spawn(move || serve(&jobs))?;
     Ok(sender)
 });
+
+fn tell(job: SpawnerJob) {
+    if let Ok(thread) = THREAD.as_ref() {
+        let _ = thread.send(job);
+    }
+}
 
 /// Starts a child.
 pub(crate) async fn spawn(config: &ChildCommand) -> io::Result<Spawned> {
@@ -108,36 +136,76 @@ pub(crate) async fn all_reaped() {
     }
 }
 
+/// What the thread has to look after.
+#[derive(Default)]
+struct Children {
+    /// Started and not collected.
+    alive: HashSet<Pid>,
+    /// Asked to end, with nobody else who waits; since when.
+    dying: Vec<(Pid, Instant)>,
+    /// Whether the last look found processes that had lost their supervisor.
+    orphans: bool,
+}
+
 fn serve(jobs: &Receiver<SpawnerJob>) {
-    let mut dying: Vec<(Pid, Instant)> = Vec::new();
+    let mut children = Children::default();
     let mut waiters: Vec<oneshot::Sender<()>> = Vec::new();
     loop {
-        let job = match dying.is_empty() {
+        let job = match children.are_settled() {
             true => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
             false => jobs.recv_timeout(REAP_INTERVAL),
         };
         match job {
             Ok(SpawnerJob::Spawn(config, answer)) => {
+                let started = start(&config);
+                children.alive.extend(started.as_ref().ok().map(|spawned| spawned.process.pid));
                 // The caller has gone. Noted at once, before a `Settle` that may follow.
-                if let Err(Ok(unwanted)) = answer.send(start(&config)) {
-                    dying.push((unwanted.process.release(), Instant::now()));
+                if let Err(Ok(unwanted)) = answer.send(started) {
+                    children.dying.push((unwanted.process.release(), Instant::now()));
                 }
             }
-            Ok(SpawnerJob::Reap(pid)) => dying.push((pid, Instant::now())),
+            Ok(SpawnerJob::Reap(pid)) => children.dying.push((pid, Instant::now())),
+            Ok(SpawnerJob::Collected(pid)) => {
+                children.alive.remove(&pid);
+                children.orphans = true;
+            }
             Ok(SpawnerJob::Settle(answer)) => waiters.push(answer),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        dying.retain(|&(pid, since)| {
-            if since.elapsed() > GRACE {
-                let _ = kill_process_group(pid, Signal::KILL);
-            }
-            death::collect(pid).is_none()
-        });
-        if dying.is_empty() {
+        children.reap();
+        if children.are_settled() {
             for waiter in waiters.drain(..) {
                 let _ = waiter.send(());
             }
+        }
+    }
+}
+
+impl Children {
+    /// Whether nothing is left to be reaped.
+    fn are_settled(&self) -> bool {
+        self.dying.is_empty() && !self.orphans
+    }
+
+    fn reap(&mut self) {
+        let Self { alive, dying, orphans } = self;
+        dying.retain(|&(pid, since)| {
+            if since.elapsed() > ALONE {
+                descendants::help_to_end(pid);
+            }
+            if since.elapsed() > GRACE {
+                let _ = kill_process_group(pid, Signal::KILL);
+            }
+            let collected = death::collect(pid).is_some();
+            if collected {
+                alive.remove(&pid);
+                *orphans = true;
+            }
+            !collected
+        });
+        if *orphans {
+            *orphans = descendants::kill_orphans(alive);
         }
     }
 }
@@ -154,7 +222,7 @@ fn start(config: &ChildCommand) -> io::Result<Spawned> {
     let mut child = command.spawn()?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::other("a process id out of range"))?;
-    let process = Process { pid, collected: false };
+    let process = Process { pid, collected: false, has_supervisor: config.has_supervisor };
     let pipe = |pipe: Option<OwnedFd>| pipe.ok_or_else(|| io::Error::other("a pipe is missing"));
     let stdout = pipe(child.stdout.take().map(OwnedFd::from))?;
     let stderr = pipe(child.stderr.take().map(OwnedFd::from))?;
@@ -167,8 +235,8 @@ fn start(config: &ChildCommand) -> io::Result<Spawned> {
 }
 
 /// What happens between fork and exec. The child gets a session of its own, so that no terminal's Ctrl-C
-/// and no signal to a group reaches it; the socket at its place and no other descriptor; and SIGTERM
-/// when the worker dies. Not SIGKILL: a supervisor kills its descendants first.
+/// and no signal to a group reaches it; the socket at its place and no other descriptor; and SIGKILL
+/// when the worker dies. A supervisor asks for another signal: it kills its descendants first.
 #[expect(unsafe_code, reason = "code between fork and exec")]
 fn prepare(command: &mut Command, theirs: &UnixStream) {
     let socket = theirs.as_raw_fd();
@@ -181,7 +249,7 @@ fn prepare(command: &mut Command, theirs: &UnixStream) {
         unsafe {
             check(libc::setsid())?;
             libc::signal(libc::SIGTERM, libc::SIG_DFL);
-            check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM, 0, 0, 0))?;
+            check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
             if socket == CHILD_FD {
                 check(libc::fcntl(socket, libc::F_SETFD, 0))?;
             } else {

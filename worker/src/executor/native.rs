@@ -33,12 +33,9 @@ impl NativeExecutor {
 
     /// The executor over children of `command`, which grants what `grant_policy` holds.
     #[must_use]
-    pub const fn new(
-        python: PythonVersion,
-        command: ChildCommand,
-        grant_policy: GrantPolicy,
-    ) -> Self {
+    pub fn new(python: PythonVersion, command: ChildCommand, grant_policy: GrantPolicy) -> Self {
         let class = TaskClass { runtime: Runtime::Native, python };
+        let command = ChildCommand { has_supervisor: true, ..command };
         Self(Processes { class, command, grant_policy })
     }
 

@@ -4,16 +4,17 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use belljar_core::frame::{self, Call, ChildReply, Done};
+use belljar_core::frame::{self, Call, Done};
 use belljar_core::grants::{GrantPolicy, Granted};
 use belljar_core::invocation::Invocation;
 use belljar_core::limits::CODE_CACHE_BYTES;
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome};
-use belljar_core::task::{CodeHash, TaskClass};
+use belljar_core::task::{CodeHash, Runtime, TaskClass};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::deadline::Deadline;
+use super::host_memory::HostMemory;
 use super::{Instance, Ran, Started};
 use crate::child::output::Output;
 use crate::child::{Child, ChildCommand, Lost};
@@ -39,9 +40,16 @@ impl Processes {
         let (child, ready) = Child::start(&self.command).await?;
         let info =
             ExecutorInfo { class: self.class, python: ready.python, dill: ready.dill, guest: None };
-        let (sent, timer) = (SentCode::default(), Deadline::default());
-        let process =
-            Process { child, grant_policy: self.grant_policy.clone(), sent, calls: 0, timer };
+        // A native call limits its own memory.
+        let memory = (self.class.runtime == Runtime::Sandbox).then(|| HostMemory::of(child.pid()));
+        let process = Process {
+            child,
+            grant_policy: self.grant_policy.clone(),
+            sent: SentCode::default(),
+            calls: 0,
+            timer: Deadline::default(),
+            memory: memory.transpose().map_err(StartError::Memory)?,
+        };
         Ok(Started { instance: Box::new(process), info })
     }
 }
@@ -54,11 +62,12 @@ struct Process {
     sent: SentCode,
     calls: u64,
     timer: Deadline,
+    memory: Option<HostMemory>,
 }
 
 /// How an exchange with a child ended.
 enum Exchange {
-    Replied(Result<ChildReply, Lost>),
+    Replied(Result<Done, Lost>),
     DeadlinePassed,
     Cancelled,
 }
@@ -71,14 +80,21 @@ enum Fate {
 }
 
 impl Process {
-    /// The frame for the child, unless the call asks for what is not offered here or is too long.
-    fn request(&mut self, invocation: &Invocation) -> Result<Vec<u8>, Failure> {
+    /// The frame for the child and its nonce, unless the call asks for what is not offered here or is too
+    /// long.
+    fn request(&mut self, invocation: &Invocation) -> Result<(Vec<u8>, u64), Failure> {
         let granted = invocation.spec.grants.as_deref().map(|asked| self.grant_policy.grant(asked));
         let granted = granted
             .transpose()
             .map_err(|denied| Failure::by_platform(FailureKind::Denied, denied.to_string()))?;
-        frame::encode(&self.sent.call(invocation, granted.map(Box::new)))
-            .map_err(|error| Failure::by_platform(FailureKind::Limit, error.to_string()))
+        if let Some(memory) = &mut self.memory {
+            let scratch_mb = granted.as_ref().map_or(0, |granted| granted.scratch_mb);
+            memory.limit(invocation.spec.limits.memory_mb, scratch_mb);
+        }
+        let call = self.sent.call(invocation, granted.map(Box::new));
+        let frame = frame::encode(&call)
+            .map_err(|error| Failure::by_platform(FailureKind::Limit, error.to_string()))?;
+        Ok((frame, call.nonce))
     }
 
     async fn call(
@@ -88,21 +104,17 @@ impl Process {
     ) -> (Outcome, Fate) {
         self.calls += 1;
         let started = Instant::now();
-        let frame = match self.request(invocation) {
-            Ok(frame) => frame,
+        let request = match self.request(invocation) {
+            Ok(request) => request,
             Err(failure) => {
                 let outcome = Outcome::bare(CallVerdict::Failed(failure), started.elapsed());
                 return (outcome, Fate::Kept);
             }
         };
         let deadline = self.timer.passed(started + invocation.spec.limits.timeout());
-        let exchange = exchange(&mut self.child, &frame, deadline, cancel).await;
+        let exchange = exchange(&mut self.child, request, deadline, cancel).await;
         let (mut outcome, fate) = match exchange {
-            Exchange::Replied(Ok(ChildReply::Done(done))) => self.done(invocation, done),
-            Exchange::Replied(Ok(ChildReply::Ready(_))) => {
-                let problem = "the executor broke its protocol: ";
-                (died(&mut self.child, problem).await, Fate::Replaced)
-            }
+            Exchange::Replied(Ok(done)) => self.done(invocation, done),
             Exchange::Replied(Err(lost)) => {
                 (died(&mut self.child, &explain(&lost)).await, Fate::Replaced)
             }
@@ -139,6 +151,7 @@ impl Process {
 impl Instance for Process {
     fn is_stale(&self) -> bool {
         self.child.is_stale()
+            || self.memory.as_ref().is_some_and(|memory| memory.has_grown(self.calls))
     }
 
     async fn run(mut self: Box<Self>, invocation: &Invocation, cancel: &CancellationToken) -> Ran {
@@ -158,7 +171,7 @@ impl Instance for Process {
 /// Sends the call and waits until it ends in one way or another.
 async fn exchange(
     child: &mut Child,
-    frame: &[u8],
+    (frame, nonce): (Vec<u8>, u64),
     deadline: impl Future<Output = ()>,
     cancel: &CancellationToken,
 ) -> Exchange {
@@ -166,7 +179,7 @@ async fn exchange(
     let wait = async {
         tokio::select! {
             biased;
-            reply = pipe.exchange(frame) => Exchange::Replied(reply),
+            reply = pipe.exchange(&frame, nonce) => Exchange::Replied(reply),
             () = deadline => Exchange::DeadlinePassed,
             () = cancel.cancelled() => Exchange::Cancelled,
         }
@@ -177,6 +190,7 @@ async fn exchange(
 fn explain(lost: &Lost) -> String {
     match lost {
         Lost::Protocol(error) => format!("the executor broke its protocol ({error}): "),
+        Lost::Foreign => format!("the executor broke its protocol ({lost}): "),
         Lost::Closed | Lost::Socket(_) => "the process that ran the call died: ".to_owned(),
     }
 }
@@ -220,7 +234,7 @@ impl SentCode {
         let hash = invocation.spec.code;
         if self.hashes.contains(&hash) {
             let invocation = invocation.clone().without_code();
-            return Call { invocation, evict: false, granted };
+            return Call { nonce: frame::nonce(), invocation, evict: false, granted };
         }
         let code_bytes = invocation.code_bytes();
         let evict = !self.hashes.is_empty()
@@ -231,7 +245,7 @@ impl SentCode {
         }
         self.hashes.insert(hash);
         self.bytes += code_bytes;
-        Call { invocation: invocation.clone(), evict, granted }
+        Call { nonce: frame::nonce(), invocation: invocation.clone(), evict, granted }
     }
 }
 

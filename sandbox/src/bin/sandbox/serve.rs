@@ -47,7 +47,7 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
     frame::write(&mut replies, &ChildReply::Ready(Ready { python, dill }))?;
     let mut functions: HashMap<CodeHash, Bytes> = HashMap::new();
     while let Some(call) = frame::read::<Call>(&mut calls)? {
-        let Call { invocation, evict, granted } = call;
+        let Call { nonce, invocation, evict, granted } = call;
         if evict {
             functions.clear();
         }
@@ -63,6 +63,7 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
         };
         let answer = sandbox.call_granting(code, &invocation.args, &limits, &grants)?;
         let done = Done {
+            nonce,
             result: answer.result,
             phases: answer.phases,
             peak_memory_bytes: answer.peak_memory_bytes,
