@@ -19,7 +19,7 @@ MINOR := $(DEFAULT_MINOR)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build pythons guests test test-client check faults guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk reference setup tools doctor clean
+.PHONY: help up build pythons guests test test-client check faults attack guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk reference setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,10 @@ check: tools guest ## The fast part of CI: format, lints, types, unit tests (one
 faults: setup guest ## Kill processes at exact moments and break connections under load; ARGS names scenarios.
 	cargo build --workspace --locked --bins $(FAILPOINTS)
 	@$(TARGET)/debug/belljar-faults $(ARGS)
+
+attack: setup guest ## Attack a whole service for a minute and say what got through; ARGS="--minutes N" for longer.
+	cargo build --workspace --locked --bins $(FAILPOINTS)
+	@$(TARGET)/debug/attack $(ARGS)
 
 bench: build tools ## Measure everything and report, in a quarter of an hour; ARGS=--quick: two minutes.
 	@$(TARGET)/release/belljar-bench $(ARGS)
