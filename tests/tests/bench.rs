@@ -118,3 +118,16 @@ fn a_slower_run_fails_the_comparison() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_python_client_is_measured_beside_a_process_pool() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    bench_ok(&["client", "--quick", "--out", path(dir.path())?])?;
+    let run = run(dir.path())?;
+    let series = run["series"].as_array().context("no series")?;
+    for metric in ["single", "pool single", "batch", "pool", "cost"] {
+        let found = series.iter().filter(|series| series["metric"] == metric);
+        ensure!(found.count() == 2, "{metric}: one for each runtime");
+    }
+    Ok(())
+}

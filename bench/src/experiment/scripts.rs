@@ -12,7 +12,8 @@ use super::RUNTIMES;
 use crate::context::Context;
 use crate::run::{Better, Series, less, rate};
 
-const CLIENT: &str = include_str!("../../python_client.py");
+/// Run where it is: it imports from `testkit/`.
+const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python_client.py");
 const PEERS_SCRIPT: &str = include_str!("../../peers/peers.py");
 /// The other systems, as the script names them.
 const PEERS: [&str; 6] = ["pool", "celery", "huey", "dask", "ray", "eryx"];
@@ -57,13 +58,11 @@ pub(super) fn client(cx: &mut Context) -> Result<()> {
     let (singles, batch) = cx.profile.pick(("2000", "5000"), ("400", "2000"));
     for runtime in RUNTIMES {
         cx.progress.step(runtime);
-        let found: ClientFigures = with_script(CLIENT, |script| {
-            let mut command = Command::new(&cx.interpreter);
-            command.arg(script).arg("--belljar").arg(&cx.launcher.belljar);
-            command.envs(cx.launcher.site.iter().map(|site| ("BELLJAR_SITE", site)));
-            command.args(["--runtime", runtime, "--json", "--singles", singles, "--batch", batch]);
-            figures(&mut command).context("python_client.py")
-        })?;
+        let mut command = Command::new(&cx.interpreter);
+        command.arg(CLIENT).arg("--belljar").arg(&cx.launcher.belljar);
+        command.envs(cx.launcher.site.iter().map(|site| ("BELLJAR_SITE", site)));
+        command.args(["--runtime", runtime, "--json", "--singles", singles, "--batch", batch]);
+        let found: ClientFigures = figures(&mut command).context("python_client.py")?;
         cx.run.checked += found.single_ms.len() as u64;
         let of = |series: Series| series.at("runtime", runtime);
         cx.keep(of(less("client", "single", "ms")), found.single_ms);
