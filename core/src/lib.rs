@@ -3,7 +3,9 @@
 //!
 //! # Layout
 //!
+//! * [`api_key`]: keys of clients, and what they allow.
 //! * [`id`]: task, function, dispatcher and worker ids.
+//! * [`tenant`]: whom functions and tasks belong to.
 //! * [`task`]: status and its legal moves, runtime, Python version, class, priority, limits, spec.
 //! * [`grants`]: what a function may reach: requests and policies.
 //! * [`guest`]: what a guest of the sandbox lacks.
@@ -15,6 +17,7 @@
 //! * `pythons`: which Python is the default one.
 //! * [`frame`]: length-prefixed messages between a worker's slot and its child process.
 
+pub mod api_key;
 mod exception;
 pub mod frame;
 pub mod grants;
@@ -26,3 +29,4 @@ pub mod message;
 pub mod outcome;
 mod pythons;
 pub mod task;
+pub mod tenant;

@@ -16,16 +16,17 @@ use crate::problem::shown;
 /// The names under which a gateway answers.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    listen: IpAddr,
+    /// The addresses that are listened on.
+    listen: Vec<IpAddr>,
     names: Vec<String>,
     is_open: bool,
 }
 
 impl Admission {
     /// The rules of a gateway that listens at `listen` and has further `names`.
-    pub(crate) fn new(listen: SocketAddr, names: &[String]) -> Self {
+    pub(crate) fn new(listen: &[SocketAddr], names: &[String]) -> Self {
         Self {
-            listen: listen.ip().to_canonical(),
+            listen: listen.iter().map(|address| address.ip().to_canonical()).collect(),
             names: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
             is_open: names.iter().any(|name| name == "*"),
         }
@@ -69,8 +70,7 @@ impl Admission {
             // An address cannot be rebound. Which addresses lead to a wildcard listener is not known.
             let address = address.to_canonical();
             return address.is_loopback()
-                || address == self.listen
-                || self.listen.is_unspecified()
+                || self.listen.iter().any(|ours| *ours == address || ours.is_unspecified())
                 || self.names.iter().any(|ours| ours == name);
         }
         let name = name.trim_end_matches('.').to_ascii_lowercase();
@@ -117,7 +117,7 @@ mod tests {
 
     fn admission(listen: &str, names: &[&str]) -> Admission {
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
-        Admission::new(listen.parse().expect("an address"), &names)
+        Admission::new(&[listen.parse().expect("an address")], &names)
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::cache::{FUNCTIONS, FunctionCache, ServedClasses};
+use crate::caller::{Caller, Keys};
 use crate::config::Config;
 use crate::cpu_latency::CpuLatency;
 use crate::error::ApiError;
@@ -28,6 +29,10 @@ pub(crate) struct App {
     pub(crate) notifier: Arc<Notifier>,
     pub(crate) events: Arc<EventStream>,
     pub(crate) metrics: Metrics,
+    /// The keys of clients, where they are required.
+    pub(crate) keys: Option<Keys>,
+    /// The caller of every request, where they are not.
+    pub(crate) anyone: Caller,
     pub(crate) functions: FunctionCache,
     pub(crate) served: ServedClasses,
     pub(crate) guests: GuestCache,
@@ -57,6 +62,8 @@ impl App {
             )),
             cpu_latency: cpu_latency(&config).map(Arc::new),
             metrics: Metrics::new(),
+            keys: config.require_keys.then(Keys::new),
+            anyone: Caller::anyone(),
             functions: FunctionCache::new(FUNCTIONS),
             served: ServedClasses::default(),
             guests: GuestCache::default(),
@@ -75,18 +82,27 @@ impl App {
         }
     }
 
-    /// The record of a function, from the cache where it is there.
+    /// The record of a function of the caller's tenant, from the cache where it is there.
     pub(crate) async fn function(
         &self,
         id: FunctionId,
+        caller: &Caller,
         timing: &RequestTiming,
     ) -> Result<Arc<FunctionRecord>, ApiError> {
-        if let Some(record) = self.functions.get(&id) {
-            return Ok(record);
+        let record = match self.functions.get(&id) {
+            Some(record) => record,
+            None => {
+                let found = timing.time(Phase::Store, self.store.function(id)).await?;
+                let record = Arc::new(found.ok_or(ApiError::UnknownFunction(id))?);
+                self.functions.insert(id, Arc::clone(&record));
+                record
+            }
+        };
+        if record.tenant != *caller.tenant() {
+            // As long as the answer for an id that nobody has: the time must not tell that it exists.
+            timing.time(Phase::Store, self.store.function(id)).await?;
+            return Err(ApiError::UnknownFunction(id));
         }
-        let found = timing.time(Phase::Store, self.store.function(id)).await?;
-        let record = Arc::new(found.ok_or(ApiError::UnknownFunction(id))?);
-        self.functions.insert(id, Arc::clone(&record));
         Ok(record)
     }
 }

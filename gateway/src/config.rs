@@ -16,6 +16,8 @@ pub struct Config {
     /// Host names, beside loopback and the listen address, under which clients reach this gateway.
     /// `*` stands for every name and gives up the protection against DNS rebinding.
     pub allowed_hosts: Vec<String>,
+    /// Whether every request, except to public routes, must show a key.
+    pub require_keys: bool,
     /// Whether the kernel is asked to keep processors awake while calls come and go: a single call is
     /// faster, at the cost of some power.
     pub low_latency: bool,
@@ -51,6 +53,7 @@ impl Config {
             default_limits: TaskLimits::DEFAULT,
             max_limits: TaskLimits::WIDEST,
             allowed_hosts: Vec::new(),
+            require_keys: false,
             low_latency: true,
             max_body_bytes: 32 << 20,
             max_buffered_bytes: 512 << 20,

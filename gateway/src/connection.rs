@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::config::Config;
+use crate::socket::Socket;
 
 /// What is known of a connection's progress. Times are milliseconds since it was taken.
 pub(crate) struct Progress {
@@ -107,28 +107,28 @@ const LINGER_TIME: Duration = Duration::from_millis(500);
 /// A stream that notes its progress. It is shared, so that it can be ended in order when the HTTP
 /// machinery is done with it.
 pub(crate) struct Watched {
-    stream: Arc<TcpStream>,
+    socket: Arc<Socket>,
     progress: Arc<Progress>,
 }
 
 impl Watched {
-    /// Watches `stream`.
-    pub(crate) const fn new(stream: Arc<TcpStream>, progress: Arc<Progress>) -> Self {
-        Self { stream, progress }
+    /// Watches `socket`.
+    pub(crate) const fn new(socket: Arc<Socket>, progress: Arc<Progress>) -> Self {
+        Self { socket, progress }
     }
 
     fn poll_write_with(
         &self,
         cx: &mut Context<'_>,
-        write: impl Fn(&TcpStream) -> io::Result<usize>,
+        write: impl Fn(&Socket) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         let result = loop {
-            match self.stream.poll_write_ready(cx) {
+            match self.socket.poll_write_ready(cx) {
                 Poll::Pending => break Poll::Pending,
                 Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
                 Poll::Ready(Ok(())) => {}
             }
-            match write(&self.stream) {
+            match write(&self.socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => break Poll::Ready(result),
             }
@@ -145,8 +145,8 @@ impl AsyncRead for Watched {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read_buf(buffer) {
+            ready!(self.socket.poll_read_ready(cx))?;
+            match self.socket.try_read_buf(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(count) => {
@@ -166,7 +166,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |stream| stream.try_write(bytes))
+        self.poll_write_with(cx, |socket| socket.try_write(bytes))
     }
 
     fn poll_write_vectored(
@@ -174,7 +174,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |stream| stream.try_write_vectored(slices))
+        self.poll_write_with(cx, |socket| socket.try_write_vectored(slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -193,20 +193,20 @@ impl AsyncWrite for Watched {
 
 /// Ends a connection. Where the peer is still sending, what it sends is read for a while: a socket
 /// that is closed over unread bytes takes from the peer the last answer, which says why.
-pub(crate) async fn hang_up(mut stream: TcpStream) {
-    if stream.shutdown().await.is_err() {
+pub(crate) async fn hang_up(mut socket: Socket) {
+    if socket.shutdown().await.is_err() {
         return;
     }
     let mut scratch = vec![0; 16 * 1024];
     let mut thrown = 0;
     let reading = async {
         while thrown < LINGER_BYTES {
-            match stream.try_read(&mut scratch) {
+            match socket.try_read(&mut scratch) {
                 Ok(0) => return,
                 Ok(count) => thrown += count,
                 // A peer that was not sending is not waited for.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && thrown > 0 => {
-                    if stream.readable().await.is_err() {
+                    if socket.readable().await.is_err() {
                         return;
                     }
                 }

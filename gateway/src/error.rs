@@ -15,6 +15,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::problem::Problem;
+use crate::refusal::Refusal;
 use crate::schema::Status;
 
 /// Why a gateway ended.
@@ -77,6 +78,8 @@ pub(crate) enum ApiError {
     ShuttingDown,
     #[error("not ready: {0}")]
     NotReady(String),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     #[error("{}", store_sentence(.0))]
     Store(#[from] StoreError),
     #[error(
@@ -148,6 +151,7 @@ impl ApiError {
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
             Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            Self::Refused(refusal) => refusal.status_and_code(),
             Self::Store(error) => Self::of_store(error),
         }
     }
@@ -240,6 +244,10 @@ impl IntoResponse for ApiError {
         let why = status.is_server_error().then(|| chain(&self));
         let (is_of_store, closes) = (matches!(self, Self::Store(_)), self.closes());
         let retry_after = self.retry_after();
+        let challenge = match &self {
+            Self::Refused(refusal) => Some(refusal.challenge()),
+            _ => None,
+        };
         let body = match self {
             Self::Invalid(detail) | Self::NotInSandbox(detail) => {
                 serde_json::to_vec(&InvalidReply { detail, code })
@@ -252,6 +260,9 @@ impl IntoResponse for ApiError {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, seconds);
+        }
+        if let Some(challenge) = challenge {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         if closes {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use belljar_core::id::TaskId;
 use belljar_core::task::TaskStatus;
+use belljar_core::tenant::Tenant;
 use belljar_store::{Store, StoreEvent, Subscription, Topic};
 use tokio::sync::{Mutex, broadcast};
 use tokio::time::timeout;
@@ -24,8 +25,8 @@ const LINGER: Duration = Duration::from_secs(10);
 /// An event for the clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Moves {
-    /// These tasks went to these statuses, in this order.
-    Moved(Arc<[(TaskId, TaskStatus)]>),
+    /// These tasks of a tenant went to these statuses, in this order.
+    Moved(Tenant, Arc<[(TaskId, TaskStatus)]>),
     /// The subscription was interrupted: moves may have been missed.
     Gap,
 }
@@ -83,21 +84,33 @@ impl EventStream {
     }
 
     fn send(&self, notice: StoreEvent) {
-        let moves: Vec<_> = match notice {
-            StoreEvent::StatusChanged(ids, through) => {
+        let mut groups: Vec<(Tenant, Vec<_>)> = Vec::new();
+        match notice {
+            StoreEvent::StatusChanged(ids, through, tenant) => {
                 let to = |&status| ids.iter().map(move |&id| (id, status));
-                through.iter().flat_map(to).collect()
+                groups.push((tenant, through.iter().flat_map(to).collect()));
             }
-            StoreEvent::Ended(ends) => ends.iter().map(|end| (end.id, end.status)).collect(),
+            StoreEvent::Ended(ends) => {
+                for end in ends {
+                    match groups.last_mut() {
+                        Some((tenant, moves)) if *tenant == end.tenant => {
+                            moves.push((end.id, end.status));
+                        }
+                        _ => groups.push((end.tenant, vec![(end.id, end.status)])),
+                    }
+                }
+            }
             // An error only means that there is no client, here and below.
             StoreEvent::Connected => return drop(self.events.send(Moves::Gap)),
             StoreEvent::Work
             | StoreEvent::Delivered { .. }
             | StoreEvent::Delayed
             | StoreEvent::Cancel(_) => return,
-        };
-        for moves in moves.chunks(MOST_MOVES) {
-            let _ = self.events.send(Moves::Moved(moves.into()));
+        }
+        for (tenant, moves) in groups {
+            for moves in moves.chunks(MOST_MOVES) {
+                let _ = self.events.send(Moves::Moved(tenant.clone(), moves.into()));
+            }
         }
     }
 }

@@ -5,9 +5,12 @@
 //!
 //! * [`config`]: the configuration.
 //! * [`error`]: what can go wrong; the only place with HTTP codes.
-//! * `serve`, `connection`: the listening socket; one connection and its stalls.
+//! * [`listen`], `serve`: the listening sockets; `tls`: TLS over them.
+//! * `connection`, `socket`: one connection and its stalls.
 //! * `middleware`: what every request passes.
 //! * `admission`: which requests are answered at all.
+//! * `caller`: who sends a request, and what they may do; `refusal`: why not.
+//! * `guard`: what stands in front of a route where keys are required.
 //! * `body`, `extract`: bodies, paths and queries.
 //! * `fields`, `values`: how request bodies are declared; the types of their fields.
 //! * `problem`: what is wrong with a request, as clients read it.
@@ -23,8 +26,10 @@
 
 mod admission;
 mod app;
+
 mod body;
 mod cache;
+mod caller;
 pub mod config;
 mod connection;
 mod cpu_latency;
@@ -32,25 +37,29 @@ pub mod error;
 mod event_stream;
 mod extract;
 mod fields;
+mod guard;
 mod guest_modules;
+pub mod listen;
 mod metrics;
 mod middleware;
 mod notifier;
 mod openapi;
 mod pages;
 mod problem;
+mod refusal;
 mod reply;
 mod routes;
 mod schema;
 mod serve;
+mod socket;
 mod timing;
+mod tls;
 mod values;
 mod waiters;
 
 use std::sync::Arc;
 
 use belljar_store::Store;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -61,22 +70,25 @@ use crate::middleware::Middleware;
 pub use config::Config;
 pub use cpu_latency::{CpuLatencyError, can_limit_cpu_latency};
 pub use error::GatewayError;
+pub use listen::{Listener, Listeners};
 pub use serve::Stopped;
+pub use tls::{CertificateFiles, Tls, TlsError};
 
-/// Serves HTTP on `listener` until `shutdown` fires. Then no connection is accepted any more,
+/// Serves HTTP on `listeners` until `shutdown` fires. Then no connection is accepted any more,
 /// requests that wait are answered with what there is, and open requests have
 /// [`Config::drain_timeout`] to finish.
 ///
 /// # Errors
-/// The listener has no address, or a task of the gateway itself ended.
+/// A listener has no address, or a task of the gateway itself ended.
 pub async fn run(
     config: Config,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     store: Store,
     shutdown: CancellationToken,
 ) -> Result<Stopped, GatewayError> {
-    let address = listener.local_addr().map_err(GatewayError::Listener)?;
-    let admission = Admission::new(address, &config.allowed_hosts);
+    let listeners = listeners.into();
+    let addresses = listeners.addresses().map_err(GatewayError::Listener)?;
+    let admission = Admission::new(&addresses, &config.allowed_hosts);
     // A child token, so that a failing gateway stops nothing but itself.
     let draining = shutdown.child_token();
     let app = Arc::new(App::new(config, store.clone(), admission, draining.clone()));
@@ -88,7 +100,7 @@ pub async fn run(
     if let Some(latency) = app.cpu_latency.clone() {
         background.spawn(async move { match latency.expire().await {} });
     }
-    let mut serving = std::pin::pin!(serve::serve(app, middleware, listener));
+    let mut serving = std::pin::pin!(serve::serve(app, middleware, listeners));
     tokio::select! {
         stopped = &mut serving => Ok(stopped),
         Some(_) = background.join_next() => {

@@ -136,12 +136,18 @@ pub(crate) async fn deliver(notifier: Arc<Notifier>, store: Store) {
 #[cfg(test)]
 mod tests {
     use belljar_core::task::TaskStatus;
+    use belljar_core::tenant::Tenant;
 
     use super::*;
     use crate::waiters::Event;
 
     fn end(id: TaskId, result: Option<TaskResult>) -> StoreEvent {
-        StoreEvent::Ended(vec![EndedTask { id, status: TaskStatus::Completed, result }])
+        StoreEvent::Ended(vec![EndedTask {
+            id,
+            tenant: Tenant::default(),
+            status: TaskStatus::Completed,
+            result,
+        }])
     }
 
     #[tokio::test]

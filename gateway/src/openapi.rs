@@ -1,12 +1,15 @@
 //! The description of the API for programs, collected from the declarations of the routes, of the bodies
 //! and of the replies.
 
-use utoipa::OpenApi as _;
-use utoipa::openapi::path::{PathItem, Paths, PathsBuilder};
+use belljar_core::api_key::Scope;
+use utoipa::openapi::path::{Operation, PathItem, Paths, PathsBuilder};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{OpenApi, RefOr, Schema};
+use utoipa::{IntoResponses as _, OpenApi as _};
 
 use crate::error::{ErrorReply, InvalidReply};
-use crate::schema::{PriorityName, RuntimeName, Status};
+use crate::guard::Access;
+use crate::schema::{NeedsKey, PriorityName, RuntimeName, Status};
 
 /// What is said beside the routes.
 #[derive(utoipa::OpenApi)]
@@ -31,21 +34,45 @@ use crate::schema::{PriorityName, RuntimeName, Status};
 )]
 struct Description;
 
-/// The document of some routes: the schemas and paths of each.
+/// The document of some routes: who may use each, its schemas and its paths.
 pub(crate) fn document(
-    routes: impl Iterator<Item = (Vec<(String, RefOr<Schema>)>, Paths)>,
+    routes: impl Iterator<Item = (Access, Vec<(String, RefOr<Schema>)>, Paths)>,
 ) -> OpenApi {
     let mut document = Description::openapi();
     let mut paths = PathsBuilder::new();
     let components = document.components.get_or_insert_default();
-    for (schemas, of_route) in routes {
+    components.security_schemes.insert(SCHEME.to_owned(), scheme());
+    for (access, schemas, of_route) in routes {
         components.schemas.extend(schemas);
-        for (path, item) in of_route.paths {
+        for (path, mut item) in of_route.paths {
+            if let Access::Key(scope) = access {
+                [&mut item.get, &mut item.post]
+                    .into_iter()
+                    .flatten()
+                    .for_each(|it| secure(it, scope));
+            }
             paths = paths.path(path, item);
         }
     }
     document.paths = paths.build();
     document
+}
+
+/// The name of the security scheme.
+const SCHEME: &str = "key";
+
+fn scheme() -> SecurityScheme {
+    let about = "A key that `belljar key create` makes, `bj_...`, with the scope that an operation names. Needed \
+        where the gateway requires keys: as soon as it listens beyond loopback.";
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(about));
+    SecurityScheme::Http(bearer.build())
+}
+
+/// Says that an operation wants a key, where keys are required.
+fn secure(operation: &mut Operation, scope: Scope) {
+    let key = SecurityRequirement::new(SCHEME, [scope.as_str()]);
+    operation.security = Some(vec![key, SecurityRequirement::default()]);
+    operation.responses.responses.extend(NeedsKey::responses());
 }
 
 /// The methods of a route.

@@ -70,6 +70,13 @@ fn error(schema: &str, about: &str) -> RefOr<Response> {
 errors! {
     BadPayload: "400" "Error"
         "The payload is not base64, not a pickle, or cannot be called (`invalid_payload`).";
+    NeedsKey:
+        "401" "Error"
+            "Where keys are required: no key (`key_missing`), none that is known here (`key_invalid`), an \
+             expired or a revoked one (`key_expired`, `key_revoked`). With `WWW-Authenticate`.",
+        "403" "Error"
+            "The key lacks a scope (`scope_missing`), or its holder's functions may not run in this runtime \
+             (`runtime_forbidden`); or a web page of others sends the request (`foreign_origin`).";
     UnknownId: "404" "Error" "No such function or task (`unknown_function`, `unknown_task`).";
     Conflict: "409" "Error"
         "The idempotency key was used with another request (`idempotency_conflict`).";

@@ -1,7 +1,6 @@
-//! The listening socket: takes connections, at most so many, and lets them finish at shutdown.
+//! The listening sockets: take connections, at most so many, and let them finish at shutdown.
 
 use std::convert::Infallible;
-use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,20 +8,25 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::Request;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::connection::{OpenRequest, Progress, Watched, hang_up};
+use crate::listen::{Listener, Listeners};
 use crate::middleware::Middleware;
+use crate::socket::Socket;
+use crate::tls::Tls;
 
 /// Headers of one request together may have so many bytes.
 const HEADER_BYTES: usize = 128 * 1024;
@@ -30,9 +34,6 @@ const HEADER_BYTES: usize = 128 * 1024;
 const STREAMS: u32 = 256;
 /// How often a silent HTTP/2 peer is asked whether it is there, and how long it may take to answer.
 const PING: Duration = Duration::from_secs(20);
-/// How long to wait when no connection can be accepted because descriptors are used up.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
 /// How a gateway ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
@@ -48,30 +49,33 @@ struct Server {
     middleware: Middleware,
     http: auto::Builder<TokioExecutor>,
     cut: CancellationToken,
+    tls: Option<Tls>,
 }
 
 /// Serves until the application drains, then lets open requests finish.
-pub(crate) async fn serve(app: Arc<App>, middleware: Middleware, listener: TcpListener) -> Stopped {
+pub(crate) async fn serve(app: Arc<App>, middleware: Middleware, listeners: Listeners) -> Stopped {
     let cut = CancellationToken::new();
+    let Listeners { sockets, tls } = listeners;
     let server =
-        Arc::new(Server { http: http(), cut: cut.clone(), middleware, app: Arc::clone(&app) });
+        Arc::new(Server { http: http(), cut: cut.clone(), middleware, tls, app: Arc::clone(&app) });
     let connections = TaskTracker::new();
-    let room = Arc::new(Semaphore::new(app.config.max_connections));
-    loop {
-        // The permit comes first: further connections wait in the kernel's queue, at no cost here.
-        let taken = async {
-            let permit = Arc::clone(&room).acquire_owned().await.ok()?;
-            Some((accept(&listener).await, permit))
-        };
-        let taken = tokio::select! {
-            biased;
-            () = app.draining.cancelled() => break,
-            taken = taken => taken,
-        };
-        let Some((stream, permit)) = taken else { break };
-        connections.spawn(Arc::clone(&server).connection(stream, permit));
+    // Each idle listener holds a permit.
+    let room = Arc::new(Semaphore::new(app.config.max_connections + sockets.len() - 1));
+    let take = async |listener: Listener| {
+        loop {
+            // The permit comes first: further connections wait in the kernel's queue, at no cost here.
+            let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+            let socket = listener.accept().await;
+            connections.spawn(Arc::clone(&server).connection(socket, permit));
+        }
+    };
+    tokio::select! {
+        biased;
+        () = app.draining.cancelled() => {}
+        // Both never end before.
+        _ = join_all(sockets.into_iter().map(take)) => {}
+        () = server.reload() => {}
     }
-    drop(listener);
     connections.close();
     if tokio::time::timeout(app.config.drain_timeout, connections.wait()).await.is_ok() {
         return Stopped::Drained;
@@ -80,32 +84,6 @@ pub(crate) async fn serve(app: Arc<App>, middleware: Middleware, listener: TcpLi
     cut.cancel();
     connections.wait().await;
     Stopped::Cut(left)
-}
-
-/// The next connection. Failures concern single connections or pass: the loop goes on.
-async fn accept(listener: &TcpListener) -> TcpStream {
-    let mut is_warned = false;
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return stream,
-            Err(error) if is_about_one_connection(&error) => {}
-            Err(error) => {
-                if !is_warned {
-                    tracing::warn!(
-                        %error,
-                        "cannot take connections: raise the limit of open files (`ulimit -n`)"
-                    );
-                }
-                is_warned = true;
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-fn is_about_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
 fn http() -> auto::Builder<TokioExecutor> {
@@ -123,23 +101,51 @@ fn http() -> auto::Builder<TokioExecutor> {
 }
 
 impl Server {
-    async fn connection(self: Arc<Self>, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    /// Keeps the certificate current. Never returns.
+    async fn reload(&self) {
+        match &self.tls {
+            Some(tls) => match tls.reload().await {},
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn connection(self: Arc<Self>, socket: Socket, permit: OwnedSemaphorePermit) {
         self.app.metrics.accepted.inc();
         self.app.metrics.connections.inc();
-        // Small answers leave at once; where that cannot be set they are only slower.
-        let _ = stream.set_nodelay(true);
-        let stream = Arc::new(stream);
-        self.talk(Arc::clone(&stream)).await;
-        if let Some(stream) = Arc::into_inner(stream) {
-            hang_up(stream).await;
+        let tls = self.tls.as_ref().filter(|_| matches!(socket, Socket::Tcp(_))).map(Tls::acceptor);
+        let socket = Arc::new(socket);
+        let progress = Progress::new();
+        let stream = Watched::new(Arc::clone(&socket), Arc::clone(&progress));
+        match tls {
+            None => self.talk(stream, progress).await,
+            // Boxed: the state of a handshake is large, and most deployments have none.
+            Some(tls) => Box::pin(self.talk_over_tls(stream, progress, tls)).await,
+        }
+        if let Some(socket) = Arc::into_inner(socket) {
+            hang_up(socket).await;
         }
         self.app.metrics.connections.dec();
         drop(permit);
     }
 
-    async fn talk(&self, stream: Arc<TcpStream>) {
-        let progress = Progress::new();
-        let io = TokioIo::new(Watched::new(stream, Arc::clone(&progress)));
+    async fn talk_over_tls(&self, stream: Watched, progress: Arc<Progress>, tls: TlsAcceptor) {
+        let handshake = tokio::time::timeout(self.app.config.header_timeout, tls.accept(stream));
+        let stream = tokio::select! {
+            stream = handshake => stream,
+            () = self.cut.cancelled() => return,
+        };
+        match stream {
+            Ok(Ok(stream)) => self.talk(stream, progress).await,
+            Ok(Err(error)) => tracing::debug!(%error, "no TLS connection"),
+            Err(_) => tracing::debug!("no TLS connection in time"),
+        }
+    }
+
+    async fn talk<S>(&self, stream: S, progress: Arc<Progress>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let io = TokioIo::new(stream);
         let service = service_fn(|request: Request<Incoming>| {
             let (middleware, open) = (self.middleware.clone(), progress.request());
             async move {

@@ -3,11 +3,12 @@
 use belljar_core::id::TaskId;
 use belljar_core::invocation::Invocation;
 use belljar_core::task::{Attempt, TaskAttempt, TaskStatus};
+use belljar_core::tenant::Tenant;
 use bytes::Bytes;
 use redis::Msg;
 
 use crate::keys::{Keys, TOPIC_CANCEL, TOPIC_DELIVERED, TOPIC_ENDED, TOPIC_STATUS, TOPIC_WORK};
-use crate::layout::ID_BYTES;
+use crate::layout::{ID_BYTES, TENANT_MARK};
 use crate::record::{ClaimedTask, TaskResult, Timestamp};
 use crate::task_record::{StoredTask, number, status_of};
 
@@ -16,8 +17,8 @@ use crate::task_record::{StoredTask, number, status_of};
 pub enum StoreEvent {
     /// These tasks became terminal.
     Ended(Vec<EndedTask>),
-    /// These tasks, which have not ended, went through these statuses.
-    StatusChanged(Vec<TaskId>, &'static [TaskStatus]),
+    /// These tasks of a tenant, which have not ended, went through these statuses.
+    StatusChanged(Vec<TaskId>, &'static [TaskStatus], Tenant),
     /// There is work of these classes for dispatchers that claimed less than they demanded.
     Work,
     /// A delayed task was accepted that is due earlier than all others: the next heartbeat says when.
@@ -41,6 +42,8 @@ pub enum StoreEvent {
 pub struct EndedTask {
     /// Which task.
     pub id: TaskId,
+    /// Whose it is.
+    pub tenant: Tenant,
     /// How it ended.
     pub status: TaskStatus,
     /// What [`Store::results`] says of it; `None` for a failure and for a
@@ -78,6 +81,7 @@ fn read_ends(message: &[u8]) -> Option<Vec<EndedTask>> {
     while !rest.is_empty() {
         let (id_text, after) = rest.split_at_checked(ID_BYTES)?;
         let (&letter, after) = after.split_first()?;
+        let (tenant, after) = whose(after, b' ')?;
         let colon = after.iter().position(|&byte| byte == b':')?;
         let (length, after) = (&after[..colon], &after[colon + 1..]);
         let (id, status) = (id(id_text)?, status_of(letter)?);
@@ -91,12 +95,21 @@ fn read_ends(message: &[u8]) -> Option<Vec<EndedTask>> {
             // A message has no failures: their kind stands in the record.
             Some(TaskResult { result, expires_at, ..TaskResult::of(status) })
         };
-        ends.push(EndedTask { id, status, result });
+        ends.push(EndedTask { id, tenant, status, result });
     }
     Some(ends)
 }
 
-/// Reads tasks that changed their status: Q queued, R running, G both at once; and their ids.
+/// The tenant that is named in front, up to `end`, and what follows; the default one where none is.
+fn whose(text: &[u8], end: u8) -> Option<(Tenant, &[u8])> {
+    if text.first() != Some(&(TENANT_MARK as u8)) {
+        return Some((Tenant::default(), text));
+    }
+    let at = text.iter().position(|&byte| byte == end)?;
+    Some((std::str::from_utf8(&text[1..at]).ok()?.parse().ok()?, &text[at + 1..]))
+}
+
+/// Reads tasks of a tenant that changed their status: Q queued, R running, G both at once; and their ids.
 fn read_status(message: &[u8]) -> Option<StoreEvent> {
     let (letter, ids) = message.split_first()?;
     let through: &[TaskStatus] = match letter {
@@ -105,10 +118,12 @@ fn read_status(message: &[u8]) -> Option<StoreEvent> {
         b'G' => &[TaskStatus::Queued, TaskStatus::Running],
         _ => return None,
     };
+    let (tenant, ids) = whose(ids, b'\n')?;
     let (ids, []) = ids.as_chunks::<ID_BYTES>() else { return None };
     Some(StoreEvent::StatusChanged(
         ids.iter().map(|bytes| id(bytes)).collect::<Option<_>>()?,
         through,
+        tenant,
     ))
 }
 

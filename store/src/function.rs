@@ -2,13 +2,14 @@
 
 use belljar_core::id::FunctionId;
 use belljar_core::task::CodeHash;
+use belljar_core::tenant::Tenant;
 use bytes::Bytes;
 use redis::{Cmd, FromRedisValue};
 
 use crate::Store;
 use crate::connection::{Repeat, to_store_error};
 use crate::error::StoreError;
-use crate::keys::FUNCTIONS;
+use crate::keys::{FUNCTIONS, FUNCTIONS_OF};
 use crate::layout::TIME_DIGITS;
 use crate::record::{FunctionRecord, Page, Timestamp, UnreadableRecord};
 
@@ -24,8 +25,9 @@ impl Store {
     ) -> Result<FunctionRecord, StoreError> {
         #[expect(clippy::expect_used, reason = "our own types into memory")]
         let bytes = rmp_serde::to_vec_named(&record).expect("records are serializable");
-        let mut call = self.inner.scripts.register.call(4, bytes.len() + code.len() + 128);
+        let mut call = self.inner.scripts.register.call(5, bytes.len() + code.len() + 128);
         call.arg(record.id.to_string()).arg(bytes).arg(record.code.to_string()).arg(code);
+        call.arg(record.tenant.mark());
         read_function(record.id, &call.run::<Bytes>(self).await?)
     }
 
@@ -50,19 +52,21 @@ impl Store {
         self.ask("code", &get).await
     }
 
-    /// Functions, newest first.
-    ///
-    /// # Errors
-    /// Redis does not answer or refuses.
-    pub async fn functions(
+    /// Functions of a tenant, newest first.
+    pub(crate) async fn functions_of(
         &self,
+        tenant: &Tenant,
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<Result<FunctionRecord, UnreadableRecord>>, StoreError> {
         let before = cursor.and_then(|cursor| cursor.parse::<u64>().ok());
         let before = before.map_or_else(|| "+inf".to_owned(), |before| format!("({before}"));
         let mut range = redis::cmd("ZRANGE");
-        range.arg(self.inner.keys.key(FUNCTIONS)).arg(before).arg("-inf").arg("BYSCORE").arg("REV");
+        let list = match tenant.is_default() {
+            true => FUNCTIONS.to_owned(),
+            false => format!("{FUNCTIONS_OF}{tenant}"),
+        };
+        range.arg(self.inner.keys.key(&list)).arg(before).arg("-inf").arg("BYSCORE").arg("REV");
         range.arg("LIMIT").arg(0).arg(limit);
         let ids: Vec<String> = self.ask("functions", &range).await?;
         let is_full = ids.len() == limit;

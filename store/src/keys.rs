@@ -46,11 +46,13 @@ names! { KEYS:
     CLASSES = "classes";
     /// Hash: dispatcher -> the tasks it waits for, `<count> <class>... ;`...
     DEMAND = "demand";
-    /// Hash of the conservation counters, and the sequence.
+    /// Hash of the conservation counters, the sequence, and how many tasks each tenant submitted.
     COUNTS = "counts";
     /// List of the newest accepted task ids.
     RECENT = "recent";
-    /// + idempotency key: task id and hash of the body.
+    /// + tenant: the same, for tenants other than the default one.
+    RECENT_OF = "recent:";
+    /// + idempotency key, after the tenant other than the default one: task id and hash of the body.
     IDEMPOTENCY = "idempotency:";
     /// Sorted set of dispatchers by their last heartbeat in ms.
     DISPATCHERS = "dispatchers";
@@ -64,8 +66,12 @@ names! { KEYS:
     FUNCTION = "function:";
     /// Sorted set of function ids by time of registration.
     FUNCTIONS = "functions";
+    /// + tenant: the same, for tenants other than the default one.
+    FUNCTIONS_OF = "functions:";
     /// + hash: the code of functions.
     CODE = "code:";
+    /// Hash: hash of an API key -> its record.
+    API_KEYS = "api_keys";
 }
 
 names! { CHANNELS:

@@ -3,8 +3,10 @@
 //! A task is one string, its record. While it lives:
 //!
 //! ```text
-//! L<accepted us><blob flag><class> <priority>\n<body>
+//! L<accepted us><flag><class> <priority>[@<tenant>]\n<body>
 //! ```
+//!
+//! The flag says whether the arguments are a blob, and whether there is a tenant: the default one is not named.
 //!
 //! Once it has ended, with the live record inside:
 //!
@@ -13,7 +15,7 @@
 //! ```
 //!
 //! Its arguments and its attempt state stand in two hashes while it lives. Arguments and results that are
-//! blobs are keys of their own, which scripts never read (`blob` says why): the blob flag says so of the
+//! blobs are keys of their own, which scripts never read (`blob` says why): the flag says so of the
 //! arguments, the length of the result in the first line of an ended record says so of the result.
 //!
 //! The attempt state exists from the first attempt on:
@@ -33,10 +35,21 @@ pub(crate) const ID_BYTES: usize = 36;
 /// Digits of a time in microseconds.
 pub(crate) const TIME_DIGITS: usize = 16;
 
-/// Where the blob flag stands in a live record.
-pub(crate) const BLOB_FLAG_AT: usize = 1 + TIME_DIGITS;
-/// The blob flag of a task whose arguments are a blob.
+/// Where the flag stands in a live record.
+pub(crate) const FLAG_AT: usize = 1 + TIME_DIGITS;
+/// The flag of a task of the default tenant.
+pub(crate) const NO_FLAG: char = ' ';
+/// The same, where the arguments are a blob.
 pub(crate) const BLOB_FLAG: char = '+';
+/// The flag of a task of another tenant.
+pub(crate) const TENANT_FLAG: char = '@';
+/// The same, where the arguments are a blob.
+pub(crate) const TENANT_BLOB_FLAG: char = '*';
+
+/// The first letter of a live record.
+pub(crate) const LIVE: u8 = b'L';
+/// Stands before the tenant at the end of a live record's first line, and in messages.
+pub(crate) const TENANT_MARK: char = '@';
 
 /// Where the dispatcher stands in an attempt state.
 pub(crate) const DISPATCHER_AT: usize = 1;
@@ -54,8 +67,11 @@ pub(crate) const RETRY_PRIORITY: u64 = 0;
 pub(crate) fn lua(script: &str) -> String {
     let constants = [
         ("ID_BYTES", ID_BYTES.to_string()),
-        ("BLOB_FLAG_AT", (BLOB_FLAG_AT + 1).to_string()),
+        ("FLAG_AT", (FLAG_AT + 1).to_string()),
+        ("NO_FLAG", u32::from(NO_FLAG).to_string()),
         ("BLOB_FLAG", u32::from(BLOB_FLAG).to_string()),
+        ("TENANT_BLOB_FLAG", u32::from(TENANT_BLOB_FLAG).to_string()),
+        ("TENANT_MARK", format!("'{TENANT_MARK}'")),
         ("DISPATCHER_AT", (DISPATCHER_AT + 1).to_string()),
         ("STARTED_AT", (STARTED_AT + 1).to_string()),
         ("FENCE_AT", (FENCE_AT + 1).to_string()),

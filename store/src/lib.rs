@@ -21,6 +21,7 @@
 //! * `connection`: one connection that reconnects by itself.
 //! * `server`: checks that a server is suitable.
 
+mod api_key;
 mod audit;
 mod blob;
 pub mod config;
@@ -40,6 +41,7 @@ mod server;
 mod submit;
 mod subscription;
 mod task_record;
+mod tenant_store;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +55,7 @@ pub use config::{
 pub use error::StoreError;
 pub use event::{EndedTask, StoreEvent};
 pub use subscription::{Subscription, Topic};
+pub use tenant_store::TenantStore;
 
 use connection::SharedConnection;
 use heartbeat::LostTooOften;

@@ -4,6 +4,7 @@ use std::iter::zip;
 
 use belljar_core::id::TaskId;
 use belljar_core::task::TaskStatus;
+use belljar_core::tenant::Tenant;
 use bytes::Bytes;
 use redis::Value;
 
@@ -42,6 +43,16 @@ impl Store {
     pub async fn results_within(
         &self,
         ids: &[TaskId],
+        room: usize,
+    ) -> Result<Vec<Option<TaskResult>>, StoreError> {
+        self.results_of(None, ids, room).await
+    }
+
+    /// The same for the tasks of one tenant, where it is given: others are unknown.
+    pub(crate) async fn results_of(
+        &self,
+        tenant: Option<&Tenant>,
+        ids: &[TaskId],
         mut room: usize,
     ) -> Result<Vec<Option<TaskResult>>, StoreError> {
         let mut results = Vec::with_capacity(ids.len());
@@ -53,7 +64,8 @@ impl Store {
             let answers: Vec<Option<Bytes>> = call.run(self).await?;
             let (mut places, mut keys) = (Vec::new(), Vec::new());
             for (id, answer) in part.iter().zip(answers) {
-                let read = answer.map(|answer| task_result(*id, answer)).transpose()?;
+                let read =
+                    answer.map(|answer| task_result(*id, tenant, answer)).transpose()?.flatten();
                 if let Some((_, blob @ 1..)) = read
                     && room > 0
                 {
@@ -95,6 +107,7 @@ impl Store {
         let was_opened = attempts.open || end.is_some();
         Ok(Some(TaskRecord {
             id,
+            tenant: record.tenant(id)?,
             spec: body.spec,
             status,
             attempts: attempts.opened,
@@ -113,7 +126,7 @@ impl Store {
         }))
     }
 
-    /// Tasks, newest first, among the newest [`RECENT_TASKS`]. A page may hold fewer than `limit`
+    /// Tasks of the default tenant, newest first, among the newest [`RECENT_TASKS`]. A page may hold fewer than `limit`
     /// though more follow: only so many tasks are read for one.
     ///
     /// # Errors
@@ -124,13 +137,24 @@ impl Store {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<Result<TaskSummary, UnreadableRecord>>, StoreError> {
+        self.tasks_of(&Tenant::default(), filter, cursor, limit).await
+    }
+
+    /// The same, of another tenant.
+    pub(crate) async fn tasks_of(
+        &self,
+        tenant: &Tenant,
+        filter: TaskFilter,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Result<TaskSummary, UnreadableRecord>>, StoreError> {
         let mut page = Page { items: Vec::new(), next: cursor.map(str::to_owned) };
         let mut scanned = 0;
         while page.items.len() < limit && scanned < SCANNED_AT_MOST {
             let wanted = (limit - page.items.len()).clamp(1, READ_AT_ONCE);
-            let mut call = self.inner.scripts.recent.call(3, 32);
+            let mut call = self.inner.scripts.recent.call(4, 96);
             call.arg(page.next.as_deref().unwrap_or_default());
-            call.number(wanted as u64).number(RECORD_HEAD_BYTES);
+            call.number(wanted as u64).number(RECORD_HEAD_BYTES).arg(tenant.mark());
             let mut rows = call.run::<Vec<Value>>(self).await?.into_iter();
             let first: u64 = reply::next(&mut rows, "recent")?;
             let found = rows.len() / 3;
@@ -179,16 +203,25 @@ impl Store {
 const _: () = assert!(SCANNED_AT_MOST < RECENT_TASKS, "a page is a part of the list");
 
 /// The answer of the script as a result, and the length of a result that is a blob.
-fn task_result(id: TaskId, answer: Bytes) -> Result<(TaskResult, usize), StoreError> {
-    let unfinished = match &*answer {
-        b"Q" => Some(TaskStatus::Queued),
-        b"R" => Some(TaskStatus::Running),
+/// Nothing where the task is not of the tenant.
+fn task_result(
+    id: TaskId,
+    tenant: Option<&Tenant>,
+    answer: Bytes,
+) -> Result<Option<(TaskResult, usize)>, StoreError> {
+    let is_others = |mark: &[u8]| tenant.is_some_and(|tenant| tenant.mark().as_bytes() != mark);
+    let unfinished = match answer.split_first() {
+        Some((b'Q', mark)) => Some((TaskStatus::Queued, mark)),
+        Some((b'R', mark)) => Some((TaskStatus::Running, mark)),
         _ => None,
     };
-    if let Some(status) = unfinished {
-        return Ok((TaskResult::of(status), 0));
+    if let Some((status, mark)) = unfinished {
+        return Ok((!is_others(mark)).then(|| (TaskResult::of(status), 0)));
     }
     let record = StoredTask::read(id, answer)?;
+    if is_others(record.tenant_mark()) {
+        return Ok(None);
+    }
     let status = status(&record, false);
     // Read of failed tasks only: most have not failed, and this takes their outcome apart.
     let outcome = if status == TaskStatus::Failed { record.outcome(id)? } else { None };
@@ -200,7 +233,7 @@ fn task_result(id: TaskId, answer: Bytes) -> Result<(TaskResult, usize), StoreEr
         is_unread: blob > 0,
         ..TaskResult::of(status)
     };
-    Ok((result, blob))
+    Ok(Some((result, blob)))
 }
 
 fn summary(id: TaskId, head: Bytes, open: bool) -> Result<TaskSummary, StoreError> {

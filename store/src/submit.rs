@@ -1,21 +1,24 @@
 //! Accepting and cancelling tasks.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use belljar_core::id::TaskId;
 use belljar_core::task::TaskStatus;
+use belljar_core::tenant::Tenant;
 use redis::Value;
 
 use crate::blob::is_blob;
 use crate::config::{IDEMPOTENCY_TTL, RECENT_TASKS};
 use crate::error::StoreError;
+use crate::layout::TENANT_MARK;
 use crate::record::{CancelOutcome, NewTask};
 use crate::reply::{parse_id, unexpected};
 use crate::task_record;
 use crate::{Store, reply};
 
 impl Store {
-    /// Accepts all of `tasks` or none. Answers with the ids in the same order: a task with a known
+    /// Accepts all of `tasks`, of the default tenant, or none. Answers with the ids in the same order: a task with a known
     /// idempotency key has the id of the first submission.
     ///
     /// # Errors
@@ -23,6 +26,15 @@ impl Store {
     /// accepted then. After [`StoreError::Unanswered`] it is not known whether they were: submit the same
     /// tasks, under the same ids, again.
     pub async fn submit(&self, tasks: Vec<NewTask>) -> Result<Vec<TaskId>, StoreError> {
+        self.submit_of(&Tenant::default(), tasks).await
+    }
+
+    /// The same, of another tenant.
+    pub(crate) async fn submit_of(
+        &self,
+        tenant: &Tenant,
+        tasks: Vec<NewTask>,
+    ) -> Result<Vec<TaskId>, StoreError> {
         if tasks.is_empty() {
             return Ok(Vec::new());
         }
@@ -35,16 +47,17 @@ impl Store {
                 groups.push(group);
                 groups.len() - 1
             });
-            parts.push((task_record::encode(task), place + 1, extra(task)));
+            parts.push((task_record::encode(task, tenant), place + 1, extra(task, tenant)));
         }
         let bytes: usize =
             tasks.iter().zip(&parts).map(|(task, part)| 80 + task.args.len() + part.0.len()).sum();
         let mut call =
-            self.inner.scripts.submit.call(4 + 2 * groups.len() + 5 * tasks.len(), bytes);
+            self.inner.scripts.submit.call(5 + 2 * groups.len() + 5 * tasks.len(), bytes);
         call.number(self.inner.config.max_queued)
             .number(RECENT_TASKS as u64)
             .number(IDEMPOTENCY_TTL.as_secs())
-            .number(groups.len() as u64);
+            .number(groups.len() as u64)
+            .arg(tenant.mark());
         for (class, priority) in groups {
             call.arg(class).number(priority);
         }
@@ -88,7 +101,8 @@ impl Store {
                 Ok(ids)
             }
             "conflict" => {
-                let key = reply::next(&mut answer, "submit")?;
+                let key: String = reply::next(&mut answer, "submit")?;
+                let key = own_key(&key).to_owned();
                 let first: String = reply::next(&mut answer, "submit")?;
                 Err(StoreError::IdempotencyConflict { key, task_id: parse_id(&first)? })
             }
@@ -105,8 +119,18 @@ impl Store {
     /// # Errors
     /// Redis does not answer or refuses.
     pub async fn cancel(&self, id: TaskId) -> Result<Option<CancelOutcome>, StoreError> {
-        let mut call = self.inner.scripts.cancel.call(3, 200);
+        self.cancel_of(None, id).await
+    }
+
+    /// The same for a task of one tenant, where it is given: others are unknown.
+    pub(crate) async fn cancel_of(
+        &self,
+        tenant: Option<&Tenant>,
+        id: TaskId,
+    ) -> Result<Option<CancelOutcome>, StoreError> {
+        let mut call = self.inner.scripts.cancel.call(4, 260);
         call.arg(id.to_string()).number(self.result_ttl_ms()).arg(&*self.inner.cancelled_outcome);
+        call.arg(tenant.map_or("*", Tenant::mark));
         let answer: Option<String> = call.run(self).await?;
         Ok(match answer.as_deref() {
             None => None,
@@ -121,15 +145,48 @@ impl Store {
 }
 
 /// A task's delay and idempotency key; nothing for most tasks.
-fn extra(task: &NewTask) -> String {
+fn extra(task: &NewTask, tenant: &Tenant) -> String {
     let mut extra = String::new();
     if task.delay_ms > 0 || task.idempotency.is_some() {
         let delay = task.delay_ms;
         // Writing to a string cannot fail.
         let _ = match &task.idempotency {
-            Some(same) => write!(extra, "{delay} {} {}", same.body, same.key),
+            Some(same) => write!(extra, "{delay} {} {}", same.body, key_of(tenant, &same.key)),
             None => write!(extra, "{delay}  "),
         };
     }
     extra
+}
+
+/// A client's key among those of all tenants: `@<tenant>:<key>`, the key alone for the default one.
+fn key_of<'a>(tenant: &Tenant, key: &'a str) -> Cow<'a, str> {
+    if tenant.is_default() && !key.starts_with(TENANT_MARK) {
+        return key.into();
+    }
+    format!("{TENANT_MARK}{}:{key}", tenant.mark()).into()
+}
+
+/// The client's key in one of all tenants.
+fn own_key(key: &str) -> &str {
+    match key.strip_prefix(TENANT_MARK).and_then(|key| key.split_once(':')) {
+        Some((_, own)) => own,
+        None => key,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_of_two_tenants_are_never_the_same() {
+        let [default, acme]: [Tenant; 2] =
+            ["default", "acme"].map(|name| name.parse().expect("a name"));
+        for key in ["k", "@acme:k", "@:k", "@", ":"] {
+            let both = [key_of(&default, key), key_of(&acme, key)];
+            assert!(!both[0].starts_with("@acme:"), "{}", both[0]);
+            assert!(both[1].starts_with("@acme:"), "{}", both[1]);
+            assert_eq!(both.map(|key_of| own_key(&key_of) == key), [true, true], "{key}");
+        }
+    }
 }

@@ -3,13 +3,15 @@
 use belljar_core::id::{DispatcherId, TaskId, WorkerId};
 use belljar_core::outcome::{CallVerdict, Failure, Outcome};
 use belljar_core::task::{Priority, TaskSpec, TaskStatus};
+use belljar_core::tenant::Tenant;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::blob::is_blob;
 use crate::error::StoreError;
 use crate::layout::{
-    BLOB_FLAG, BLOB_FLAG_AT, DISPATCHER_AT, FAILURE_SEPARATOR, FENCE_AT, STARTED_AT,
+    BLOB_FLAG, DISPATCHER_AT, FAILURE_SEPARATOR, FENCE_AT, FLAG_AT, LIVE, NO_FLAG, STARTED_AT,
+    TENANT_BLOB_FLAG, TENANT_FLAG, TENANT_MARK,
 };
 use crate::record::{NewTask, Timestamp};
 
@@ -38,11 +40,21 @@ pub(crate) const fn priority_number(priority: Priority) -> u64 {
 }
 
 /// The part of a new task's record after its time.
-pub(crate) fn encode(task: &NewTask) -> Vec<u8> {
+pub(crate) fn encode(task: &NewTask, tenant: &Tenant) -> Vec<u8> {
     let NewTask { spec, args, delay_ms, .. } = task;
-    let flag = if is_blob(args) { BLOB_FLAG } else { ' ' };
-    let mut record =
-        format!("{flag}{} {}\n", spec.class, priority_number(spec.priority)).into_bytes();
+    let flag = match (tenant.is_default(), is_blob(args)) {
+        (true, false) => NO_FLAG,
+        (true, true) => BLOB_FLAG,
+        (false, false) => TENANT_FLAG,
+        (false, true) => TENANT_BLOB_FLAG,
+    };
+    let mut record = format!("{flag}{} {}", spec.class, priority_number(spec.priority));
+    if !tenant.is_default() {
+        record.push(TENANT_MARK);
+        record.push_str(tenant.mark());
+    }
+    record.push('\n');
+    let mut record = record.into_bytes();
     let body = Body { spec: spec.clone(), args_bytes: args.len() as u64, delay_ms: *delay_ms };
     write(&mut record, &body);
     record
@@ -103,7 +115,7 @@ impl StoredTask {
     /// Takes apart a record or at least its beginning.
     pub(crate) fn read(id: TaskId, bytes: Bytes) -> Result<Self, StoreError> {
         let whole = (0, bytes.len());
-        if bytes.first() == Some(&b'L') {
+        if bytes.first() == Some(&LIVE) {
             return Ok(Self { bytes, live: whole, end: None });
         }
         match read_end(&bytes) {
@@ -115,20 +127,40 @@ impl StoredTask {
     /// When it was accepted, and what was fixed then.
     pub(crate) fn accepted(&self, id: TaskId) -> Result<(Timestamp, Body), StoreError> {
         let live = self.bytes.get(self.live.0..self.live.1.min(self.bytes.len()));
-        let live = live
-            .filter(|live| live.len() > BLOB_FLAG_AT)
-            .ok_or_else(|| corrupt(id, "it is cut"))?;
+        let live =
+            live.filter(|live| live.len() > FLAG_AT).ok_or_else(|| corrupt(id, "it is cut"))?;
         let line = live.iter().position(|&byte| byte == b'\n').unwrap_or(0);
         let accepted =
-            number(&live[1..BLOB_FLAG_AT]).ok_or_else(|| corrupt(id, "its time is no number"))?;
+            number(&live[1..FLAG_AT]).ok_or_else(|| corrupt(id, "its time is no number"))?;
         let body = rmp_serde::from_slice(&live[line + 1..])
             .map_err(|error| corrupt(id, &error.to_string()))?;
         Ok((Timestamp(accepted), body))
     }
 
+    fn flag(&self) -> Option<char> {
+        self.bytes.get(self.live.0 + FLAG_AT).copied().map(char::from)
+    }
+
+    /// The name of its tenant, empty for the default one: see [`Tenant::mark`].
+    pub(crate) fn tenant_mark(&self) -> &[u8] {
+        if !self.flag().is_some_and(|flag| [TENANT_FLAG, TENANT_BLOB_FLAG].contains(&flag)) {
+            return &[];
+        }
+        let live = self.bytes.get(self.live.0..).unwrap_or_default();
+        let line = live.iter().position(|&byte| byte == b'\n').unwrap_or(0);
+        let at = live[..line].iter().rposition(|&byte| byte == TENANT_MARK as u8);
+        at.map_or(&[], |at| &live[at + 1..line])
+    }
+
+    /// Whose it is.
+    pub(crate) fn tenant(&self, id: TaskId) -> Result<Tenant, StoreError> {
+        let mark = std::str::from_utf8(self.tenant_mark()).ok();
+        mark.and_then(Tenant::of_mark).ok_or_else(|| corrupt(id, "its tenant is no name"))
+    }
+
     /// Whether the arguments are a blob.
     pub(crate) fn has_args_blob(&self) -> bool {
-        self.bytes.get(self.live.0 + BLOB_FLAG_AT) == Some(&(BLOB_FLAG as u8))
+        self.flag().is_some_and(|flag| [BLOB_FLAG, TENANT_BLOB_FLAG].contains(&flag))
     }
 
     /// The length of the pickled result of an ended task.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use belljar_core::id::{FunctionId, TaskId};
 use belljar_core::message::{DeliveryMode, Secret};
 use belljar_core::task::{CodeHash, Priority, TaskLimits, TaskSpec, TaskStatus};
+use belljar_core::tenant::Tenant;
 use belljar_dispatcher::{Config, DispatcherError, RemoteConfig, Workers};
 use belljar_store::record::{FunctionRecord, NewTask, TaskResult, Timestamp};
 use belljar_store::{Store, StoreConfig, Subscription, Topic};
@@ -178,6 +179,7 @@ impl Client {
             name: "f".to_owned(),
             description: String::new(),
             class: native(),
+            tenant: Tenant::default(),
             limits,
             grants: None,
             code: hash,

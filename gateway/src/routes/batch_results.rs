@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::body::{RequestBytes, offload};
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::fields::{parse, request_body};
 use crate::reply;
@@ -93,6 +94,7 @@ pub(super) struct FinishedReply {
 pub(crate) async fn results(
     State(app): State<Arc<App>>,
     Extension(timing): Extension<Arc<RequestTiming>>,
+    caller: Caller,
     body: RequestBytes,
 ) -> Result<Response, ApiError> {
     let request: ResultsRequest<'_> = parse(&body.bytes)?;
@@ -100,9 +102,9 @@ pub(crate) async fn results(
     let wait = request.wait.map_or(Duration::ZERO, |wait| wait.0);
     drop(body);
     let finished = if wait.is_zero() || ids.is_empty() {
-        Finished::of(&app, &timing, &ids).await?
+        Finished::of(&app, &timing, &caller, &ids).await?
     } else {
-        first_ends(&app, &timing, &ids, wait).await?
+        first_ends(&app, &timing, &caller, &ids, wait).await?
     };
     let size = finished.bytes;
     offload(size, move || {
@@ -137,9 +139,14 @@ impl Finished {
     }
 
     /// Those of `ids` that have ended.
-    async fn of(app: &App, timing: &RequestTiming, ids: &[TaskId]) -> Result<Self, ApiError> {
+    async fn of(
+        app: &App,
+        timing: &RequestTiming,
+        caller: &Caller,
+        ids: &[TaskId],
+    ) -> Result<Self, ApiError> {
         let mut finished = Self::default();
-        finished.read(app, timing, ids).await?;
+        finished.read(app, timing, caller, ids).await?;
         Ok(finished)
     }
 
@@ -148,14 +155,16 @@ impl Finished {
         &mut self,
         app: &App,
         timing: &RequestTiming,
+        caller: &Caller,
         ids: &[TaskId],
     ) -> Result<(), ApiError> {
+        let view = app.store.of(caller.tenant());
         for chunk in ids.chunks(CHUNK) {
             if self.is_full() {
                 break;
             }
             let room = MAX_ANSWER_BYTES - self.bytes;
-            let results = app.store.results_within(chunk, room);
+            let results = view.results_within(chunk, room);
             let results = timing.time(Phase::Store, results).await?;
             for (&id, result) in chunk.iter().zip(results) {
                 let result = result.ok_or(ApiError::UnknownTask(id))?;
@@ -173,20 +182,21 @@ impl Finished {
 async fn first_ends(
     app: &App,
     timing: &RequestTiming,
+    caller: &Caller,
     ids: &[TaskId],
     wait: Duration,
 ) -> Result<Finished, ApiError> {
     let patience = Patience::new(Instant::now(), wait, ids.len());
     if ids.len() < LINGER_FROM {
-        let finished = Finished::of(app, timing, ids).await?;
+        let finished = Finished::of(app, timing, caller, ids).await?;
         if !finished.is_empty() {
             return Ok(finished);
         }
     }
     // Registered before the read, so that an end between the two is not missed.
     let guard = app.notifier.waiters.register(ids.to_vec())?;
-    let finished = Finished::of(app, timing, ids).await?;
-    Ends { app, timing, ids, guard: &guard }.collect(patience, finished).await
+    let finished = Finished::of(app, timing, caller, ids).await?;
+    Ends { app, timing, caller, ids, guard: &guard }.collect(patience, finished).await
 }
 
 /// Those of `ids`, just submitted, that end within `wait`, or soon after the first. The guard is from
@@ -195,16 +205,17 @@ async fn first_ends(
 pub(super) async fn fresh_ends(
     app: &App,
     timing: &RequestTiming,
+    caller: &Caller,
     ids: &[TaskId],
     guard: &WaitGuard<'_>,
     wait: Duration,
 ) -> Result<Vec<FinishedReply>, ApiError> {
-    let ends = Ends { app, timing, ids, guard };
+    let ends = Ends { app, timing, caller, ids, guard };
     let patience = |wait| Patience::new(Instant::now(), wait, ids.len());
     let soon = wait.min(REPEATED_AFTER);
     let mut finished = ends.collect(patience(soon), Finished::default()).await?;
     if finished.is_empty() && wait > soon {
-        finished = Finished::of(app, timing, ids).await?;
+        finished = Finished::of(app, timing, caller, ids).await?;
         if finished.is_empty() {
             finished = ends.collect(patience(wait - soon), finished).await?;
         }
@@ -216,6 +227,7 @@ pub(super) async fn fresh_ends(
 struct Ends<'a> {
     app: &'a App,
     timing: &'a RequestTiming,
+    caller: &'a Caller,
     ids: &'a [TaskId],
     guard: &'a WaitGuard<'a>,
 }
@@ -227,7 +239,7 @@ impl Ends<'_> {
         mut patience: Patience,
         mut finished: Finished,
     ) -> Result<Finished, ApiError> {
-        let Self { app, timing, ids, guard } = *self;
+        let Self { app, timing, caller, ids, guard } = *self;
         loop {
             if finished.is_full() || finished.results.len() == guard.awaited() {
                 return Ok(finished);
@@ -235,7 +247,7 @@ impl Ends<'_> {
             let deadline = patience.deadline(Instant::now(), !finished.is_empty());
             match timing.time(Phase::Wait, next_event(app, guard, deadline)).await {
                 None => return Ok(finished),
-                Some(Event::Reread) => finished = Finished::of(app, timing, ids).await?,
+                Some(Event::Reread) => finished = Finished::of(app, timing, caller, ids).await?,
                 Some(Event::Ended(ended)) => {
                     for (id, result) in ended {
                         finished.push(id, result);

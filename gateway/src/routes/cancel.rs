@@ -11,6 +11,7 @@ use belljar_store::record::CancelOutcome;
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::extract::InPath;
 use crate::reply;
@@ -34,11 +35,12 @@ use crate::timing::{Phase, RequestTiming};
 pub(crate) async fn cancel(
     State(app): State<Arc<App>>,
     Extension(timing): Extension<Arc<RequestTiming>>,
+    caller: Caller,
     InPath(task_id): InPath<TaskId>,
 ) -> Result<Response, ApiError> {
     // Before the cancel is published: the end may come at once.
     let guard = app.notifier.waiters.register(vec![task_id])?;
-    let became = timing.time(Phase::Store, app.store.cancel(task_id)).await?;
+    let became = timing.time(Phase::Store, app.store.of(caller.tenant()).cancel(task_id)).await?;
     match became.ok_or(ApiError::UnknownTask(task_id))? {
         CancelOutcome::Cancelled => {
             reply::json(&StatusReply { task_id, status: TaskStatus::Cancelled })
@@ -46,7 +48,7 @@ pub(crate) async fn cancel(
         CancelOutcome::Ended(status) => Err(ApiError::TaskEnded { id: task_id, status }),
         CancelOutcome::Stopping => {
             let deadline = Instant::now() + app.config.cancel_wait;
-            let found = until_end(&app, &timing, &guard, task_id, deadline).await?;
+            let found = until_end(&app, &timing, &caller, &guard, task_id, deadline).await?;
             let response = reply::json(&StatusReply { task_id, status: found.status })?;
             Ok(if found.status.is_terminal() { response } else { reply::accepted(response) })
         }

@@ -11,12 +11,14 @@ use axum::extract::State;
 use axum::response::Response;
 use belljar_core::id::{FunctionId, TaskId};
 use belljar_core::task::TaskStatus;
-use belljar_store::Store;
+use belljar_store::TenantStore;
 use bytes::Bytes;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, sleep_until};
 
 use crate::app::App;
+use crate::caller::{Caller, FRESH};
 use crate::error::ApiError;
 use crate::event_stream::Moves;
 use crate::extract::Query;
@@ -37,6 +39,9 @@ struct Stream {
     app: Arc<App>,
     events: broadcast::Receiver<Moves>,
     wanted: Wanted,
+    /// Who reads it, and until when the key is believed.
+    caller: Caller,
+    checked_at: Instant,
     /// What is ready to be sent.
     ready: VecDeque<Bytes>,
     is_last: bool,
@@ -57,7 +62,7 @@ struct Wanted {
 ///
 /// Server-sent events. `task`: `{task_id, status}`, for each status that a task comes to: QUEUED when it is
 /// accepted or goes back to the queue, RUNNING, and how it ends. `gap`: some may be missing. `overflow`,
-/// `shutdown`: the stream ends; connect again.
+/// `shutdown`: the stream ends; connect again. `unauthorized`: it ends since the key was revoked or expired.
 #[utoipa::path(
     get, path = "/v1/events", tag = "Tasks",
     params(
@@ -74,6 +79,7 @@ struct Wanted {
 )]
 pub(crate) async fn events(
     State(app): State<Arc<App>>,
+    caller: Caller,
     query: Query,
 ) -> Result<Response, ApiError> {
     let wanted = Wanted {
@@ -86,7 +92,8 @@ pub(crate) async fn events(
     // The subscription begins before the read of those that have ended already: none is missed.
     let events = app.events.watch(&app.store).await?;
     let ready = VecDeque::from([Bytes::from_static(b"retry: 1000\n: connected\n\n")]);
-    let mut stream = Stream { app, events, wanted, ready, is_last: false };
+    let checked_at = Instant::now();
+    let mut stream = Stream { app, events, wanted, caller, checked_at, ready, is_last: false };
     stream.read_ended().await?;
     let body = futures_util::stream::unfold(stream, |mut stream| async {
         let bytes = stream.next().await?;
@@ -114,9 +121,11 @@ impl Stream {
             if self.is_last {
                 return None;
             }
+            let key_check = self.checked_at + FRESH;
             tokio::select! {
                 biased;
                 () = self.app.draining.cancelled() => self.end("shutdown", "the gateway is shutting down: connect again"),
+                () = sleep_until(key_check), if self.app.keys.is_some() => self.check_key().await,
                 event = tokio::time::timeout(HEARTBEAT, self.events.recv()) => match event {
                     Err(_) => self.ready.push_back(Bytes::from_static(b": still here\n\n")),
                     Ok(event) => self.handle_event(event).await,
@@ -125,12 +134,26 @@ impl Stream {
         }
     }
 
+    /// Ends the stream if its reader's key is not taken any more.
+    async fn check_key(&mut self) {
+        let Some(keys) = &self.app.keys else { return };
+        self.checked_at = Instant::now();
+        match keys.check(&self.caller, &self.app.store).await {
+            Ok(Ok(())) => {}
+            Ok(Err(refusal)) => self.end("unauthorized", refusal.sentence()),
+            Err(_) => self.end("error", "the store is unreachable: connect again"),
+        }
+    }
+
     async fn handle_event(&mut self, event: Result<Moves, RecvError>) {
         match event {
-            Ok(Moves::Moved(moves)) => {
+            Ok(Moves::Moved(tenant, moves)) => {
+                if tenant != *self.caller.tenant() {
+                    return;
+                }
                 let mut text = String::new();
                 for &(id, status) in moves.iter() {
-                    if self.wanted.has(id, status, &self.app.store).await {
+                    if self.wanted.has(id, status, self.app.store.of(self.caller.tenant())).await {
                         write_move(&mut text, id, status);
                     }
                 }
@@ -162,9 +185,12 @@ impl Stream {
             return Ok(());
         }
         let mut text = String::new();
-        for (&id, result) in ids.iter().zip(self.app.store.results_within(&ids, 0).await?) {
+        let store = self.app.store.of(self.caller.tenant());
+        for (&id, result) in ids.iter().zip(store.results_within(&ids, 0).await?) {
             let status = result.ok_or(ApiError::UnknownTask(id))?.status;
-            if status.is_terminal() && self.wanted.has(id, status, &self.app.store).await {
+            if status.is_terminal()
+                && self.wanted.has(id, status, self.app.store.of(self.caller.tenant())).await
+            {
                 write_move(&mut text, id, status);
             }
         }
@@ -182,7 +208,7 @@ impl Stream {
 
 impl Wanted {
     /// Whether to send a move; remembers that the end of a task was sent.
-    async fn has(&mut self, id: TaskId, status: TaskStatus, store: &Store) -> bool {
+    async fn has(&mut self, id: TaskId, status: TaskStatus, store: TenantStore<'_>) -> bool {
         if !self.tasks.is_empty() {
             if !self.tasks.contains(&id) || self.ended.contains(&id) {
                 return false;
@@ -195,7 +221,12 @@ impl Wanted {
         is_of_function && (self.statuses.is_empty() || self.statuses.contains(&status))
     }
 
-    async fn is_of_function(&mut self, id: TaskId, status: TaskStatus, store: &Store) -> bool {
+    async fn is_of_function(
+        &mut self,
+        id: TaskId,
+        status: TaskStatus,
+        store: TenantStore<'_>,
+    ) -> bool {
         let Some(function) = self.function else { return true };
         let known = if status.is_terminal() {
             self.known.remove(&id)

@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::body::{RequestBytes, offload};
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::fields::{parse, request_body};
 use crate::guest_modules;
@@ -113,6 +114,7 @@ struct Registration {
 pub(crate) async fn register_function(
     State(app): State<Arc<App>>,
     Extension(timing): Extension<Arc<RequestTiming>>,
+    caller: Caller,
     body: RequestBytes,
 ) -> Result<Response, ApiError> {
     let RequestBytes { bytes, idempotency_key, room: _room } = body;
@@ -123,14 +125,16 @@ pub(crate) async fn register_function(
         sent.ignored.push("Idempotency-Key".to_owned());
     }
     let served = timing.time(Phase::Store, app.served.get(&app.store)).await?;
-    let class = match sent.runtime.select(app.config.default_class, &served) {
+    let default = caller.default_class(app.config.default_class);
+    let class = match sent.runtime.select(default, &served) {
         Ok(class) => class,
         // A worker that serves it may have come within the last second.
         Err(_) => {
             let served = timing.time(Phase::Store, app.served.read(&app.store)).await?;
-            sent.runtime.select(app.config.default_class, &served).map_err(ApiError::invalid)?
+            sent.runtime.select(default, &served).map_err(ApiError::invalid)?
         }
     };
+    caller.require_runtime(class.runtime)?;
     if class.runtime == Runtime::Sandbox {
         let guest = app.guests.get(&app.store, class.python);
         if let Some(guest) = timing.time(Phase::Store, guest).await? {
@@ -142,6 +146,7 @@ pub(crate) async fn register_function(
         name: sent.name,
         description: sent.description,
         class,
+        tenant: caller.tenant().clone(),
         limits: sent.limits,
         grants: sent.grants,
         code: sent.hash,

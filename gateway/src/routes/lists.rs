@@ -15,6 +15,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::extract::{InPath, Query};
 use crate::reply::{self, rfc3339};
@@ -146,12 +147,15 @@ struct WorkerItem {
 pub(crate) async fn tasks(
     State(app): State<Arc<App>>,
     Extension(timing): Extension<Arc<RequestTiming>>,
+    caller: Caller,
     query: Query,
 ) -> Result<Response, ApiError> {
     let filter =
         TaskFilter { status: query.word("status")?, function_id: query.id("function_id")? };
     let (cursor, limit) = query.page(is_number)?;
-    let page = timing.time(Phase::Store, app.store.tasks(filter, cursor, limit)).await?;
+    let page = timing
+        .time(Phase::Store, app.store.of(caller.tenant()).tasks(filter, cursor, limit))
+        .await?;
     reply::json_with_room(&PageView::of(page, |row| Row::of(row, task_item)), 4_096)
 }
 
@@ -167,10 +171,12 @@ pub(crate) async fn tasks(
 pub(crate) async fn functions(
     State(app): State<Arc<App>>,
     Extension(timing): Extension<Arc<RequestTiming>>,
+    caller: Caller,
     query: Query,
 ) -> Result<Response, ApiError> {
     let (cursor, limit) = query.page(is_number)?;
-    let page = timing.time(Phase::Store, app.store.functions(cursor, limit)).await?;
+    let page =
+        timing.time(Phase::Store, app.store.of(caller.tenant()).functions(cursor, limit)).await?;
     reply::json_with_room(&PageView::of(page, |row| Row::of(row, function_item)), 4_096)
 }
 
@@ -183,9 +189,10 @@ pub(crate) async fn functions(
 pub(crate) async fn function(
     State(app): State<Arc<App>>,
     Extension(timing): Extension<Arc<RequestTiming>>,
+    caller: Caller,
     InPath(id): InPath<FunctionId>,
 ) -> Result<Response, ApiError> {
-    let record = app.function(id, &timing).await?;
+    let record = app.function(id, &caller, &timing).await?;
     reply::json(&function_item(record.as_ref().clone()))
 }
 

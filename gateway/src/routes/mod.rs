@@ -19,6 +19,7 @@ use std::sync::{Arc, LazyLock};
 use axum::extract::{MatchedPath, Request};
 use axum::routing::MethodRouter;
 use axum::{Extension, Router};
+use belljar_core::api_key::Scope;
 use tower::util::MapRequestLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::UtoipaMethodRouter;
@@ -26,38 +27,48 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::guard::{Access, Guard};
 use crate::openapi;
 use crate::problem::shown;
 use crate::timing::RequestTiming;
 
-/// Every route: what `/openapi.json` says of it, and its handlers.
-fn table() -> Vec<UtoipaMethodRouter<Arc<App>>> {
+/// Every route: who may use it, what `/openapi.json` says of it, and its handlers.
+fn table() -> Vec<(Access, UtoipaMethodRouter<Arc<App>>)> {
+    const PUBLIC: Access = Access::Public;
+    const SUBMIT: Access = Access::Key(Scope::Submit);
+    const READ: Access = Access::Key(Scope::Read);
+    const CANCEL: Access = Access::Key(Scope::Cancel);
+    const REGISTER: Access = Access::Key(Scope::Register);
+    const ADMIN: Access = Access::Key(Scope::Admin);
     vec![
-        routes!(pages::home),
-        routes!(functions::register_function),
-        routes!(submit::execute_function),
-        routes!(results::status),
-        routes!(results::result),
-        routes!(lists::tasks, submit::submit_batch),
-        routes!(batch_results::results),
-        routes!(tasks::task),
-        routes!(cancel::cancel),
-        routes!(lists::functions),
-        routes!(lists::function),
-        routes!(lists::workers),
-        routes!(events::events),
-        routes!(health::audit),
-        routes!(health::healthz),
-        routes!(health::readyz),
-        routes!(health::metrics),
-        routes!(pages::openapi),
-        routes!(pages::docs),
+        (PUBLIC, routes!(pages::home)),
+        (REGISTER, routes!(functions::register_function)),
+        (SUBMIT, routes!(submit::execute_function)),
+        (READ, routes!(results::status)),
+        (READ, routes!(results::result)),
+        (READ, routes!(lists::tasks)),
+        (SUBMIT, routes!(submit::submit_batch)),
+        (READ, routes!(batch_results::results)),
+        (READ, routes!(tasks::task)),
+        (CANCEL, routes!(cancel::cancel)),
+        (READ, routes!(lists::functions)),
+        (READ, routes!(lists::function)),
+        (ADMIN, routes!(lists::workers)),
+        (READ, routes!(events::events)),
+        (ADMIN, routes!(health::audit)),
+        (PUBLIC, routes!(health::healthz)),
+        (PUBLIC, routes!(health::readyz)),
+        (ADMIN, routes!(health::metrics)),
+        (PUBLIC, routes!(pages::openapi)),
+        (PUBLIC, routes!(pages::docs)),
     ]
 }
 
 /// The description of the routes.
 static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(|| {
-    openapi::document(table().into_iter().map(|(schemas, paths, _)| (schemas, paths)))
+    openapi::document(
+        table().into_iter().map(|(access, (schemas, paths, _))| (access, schemas, paths)),
+    )
 });
 
 /// The text of `/openapi.json`.
@@ -67,7 +78,13 @@ static TEXT: LazyLock<String> = LazyLock::new(|| DOCUMENT.to_json().unwrap_or_de
 /// repeating a POST as a GET.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new();
-    for (_, paths, methods) in table() {
+    for (access, (_, paths, methods)) in table() {
+        let methods = match access {
+            Access::Key(scope) if app.keys.is_some() => {
+                methods.route_layer(Guard::new(Arc::clone(&app), scope))
+            }
+            Access::Key(_) | Access::Public => methods,
+        };
         for path in paths.paths.keys() {
             router = add(router, path, methods.clone());
         }

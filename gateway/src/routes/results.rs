@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::body::offload;
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::extract::{InPath, Query};
 use crate::reply;
@@ -64,10 +65,11 @@ pub(super) struct ResultReply {
 pub(crate) async fn status(
     State(app): State<Arc<App>>,
     Extension(timing): Extension<Arc<RequestTiming>>,
+    caller: Caller,
     InPath(task_id): InPath<TaskId>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let found = wait_for(&app, &timing, task_id, query.wait()?).await?;
+    let found = wait_for(&app, &timing, &caller, task_id, query.wait()?).await?;
     let response = reply::json(&StatusReply { task_id, status: found.status })?;
     Ok(with_expiry(response, found.expires_at))
 }
@@ -91,10 +93,11 @@ pub(crate) async fn status(
 pub(crate) async fn result(
     State(app): State<Arc<App>>,
     Extension(timing): Extension<Arc<RequestTiming>>,
+    caller: Caller,
     InPath(task_id): InPath<TaskId>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let found = wait_for(&app, &timing, task_id, query.wait()?).await?;
+    let found = wait_for(&app, &timing, &caller, task_id, query.wait()?).await?;
     result_reply(task_id, found, Vec::new()).await
 }
 

@@ -1,10 +1,12 @@
 //! Submitting calls: one, or a batch of which all are accepted or none.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use belljar_core::api_key::Scope;
 use belljar_core::id::TaskId;
 use belljar_core::task::{CodeHash, TaskClass, TaskSpec};
 use belljar_store::StoreError;
@@ -17,9 +19,11 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::body::{RequestBytes, offload};
 use crate::cache::pythons;
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::extract::Query;
 use crate::problem::Problem;
+use crate::refusal::Refusal;
 use crate::reply;
 use crate::routes::batch_results::{FinishedReply, fresh_ends};
 use crate::routes::functions::timeout_ms;
@@ -85,24 +89,30 @@ struct SubmittedBatch {
 pub(crate) async fn execute_function(
     State(app): State<Arc<App>>,
     Extension(timing): Extension<Arc<RequestTiming>>,
+    caller: Caller,
     query: Query,
     body: RequestBytes,
 ) -> Result<Response, ApiError> {
     let wait = query.wait()?;
+    require_read(&caller, wait)?;
     let RequestBytes { bytes, idempotency_key, room } = body;
     let size = bytes.len();
     let read = move || read_one(&bytes, idempotency_key.as_ref());
     let mut request = offload(size, read).await?;
     let (has_key, ignored) = (request.options.key.is_some(), std::mem::take(&mut request.ignored));
-    let (ids, guard) = submit(&app, &timing, SubmitRequest { wait, ..request }, Form::One).await?;
+    let (ids, guard) =
+        submit(&app, &timing, &caller, SubmitRequest { wait, ..request }, Form::One).await?;
     drop(room);
     let task_id = ids.first().copied();
     let task_id = task_id.ok_or(ApiError::Internal("the store gave no id".into()))?;
     let found = match guard {
         None => return reply::json(&Submitted { task_id, ignored }),
         // Submitted before, it may have ended long ago.
-        Some(_) if has_key => wait_for(&app, &timing, task_id, wait).await,
-        Some(guard) => until_end(&app, &timing, &guard, task_id, Instant::now() + wait).await,
+        Some(_) if has_key => wait_for(&app, &timing, &caller, task_id, wait).await,
+        Some(guard) => {
+            let end = Instant::now() + wait;
+            until_end(&app, &timing, &caller, &guard, task_id, end).await
+        }
     };
     match found {
         Ok(found) => result_reply(task_id, found, ignored).await,
@@ -129,6 +139,7 @@ pub(crate) async fn execute_function(
 pub(crate) async fn submit_batch(
     State(app): State<Arc<App>>,
     Extension(timing): Extension<Arc<RequestTiming>>,
+    caller: Caller,
     body: RequestBytes,
 ) -> Result<Response, ApiError> {
     let RequestBytes { bytes, idempotency_key, room } = body;
@@ -136,18 +147,24 @@ pub(crate) async fn submit_batch(
     let read = move || read_batch(&bytes, idempotency_key.as_ref());
     let mut request = offload(size, read).await?;
     let (wait, ignored) = (request.wait, std::mem::take(&mut request.ignored));
-    let (task_ids, guard) = submit(&app, &timing, request, Form::Batch).await?;
+    require_read(&caller, wait)?;
+    let (task_ids, guard) = submit(&app, &timing, &caller, request, Form::Batch).await?;
     drop(room);
     let results = match &guard {
         // The tasks are accepted: an error now would say that they are not.
         Some(guard) => {
-            let ends = fresh_ends(&app, &timing, &task_ids, guard, wait).await;
+            let ends = fresh_ends(&app, &timing, &caller, &task_ids, guard, wait).await;
             Some(ends.unwrap_or_default())
         }
         None => None,
     };
     let size = 32 + task_ids.len() * 39;
     reply::json_with_room(&SubmittedBatch { task_ids, results, ignored }, size)
+}
+
+/// An answer with a result is for those who may read.
+fn require_read(caller: &Caller, wait: Duration) -> Result<(), Refusal> {
+    if wait.is_zero() { Ok(()) } else { caller.require(Scope::Read) }
 }
 
 /// How many tasks a submission may have.
@@ -161,12 +178,14 @@ enum Form {
 async fn submit<'a>(
     app: &'a App,
     timing: &RequestTiming,
+    caller: &Caller,
     request: SubmitRequest,
     form: Form,
 ) -> Result<(Vec<TaskId>, Option<WaitGuard<'a>>), ApiError> {
-    let function = app.function(request.function_id, timing).await?;
+    let function = app.function(request.function_id, caller, timing).await?;
     let args = request.args?;
     let spec = narrow(app, timing, &function, &request.options).await?;
+    caller.require_runtime(spec.class.runtime)?;
     if args.is_empty() {
         return Ok((Vec::new(), None));
     }
@@ -188,7 +207,7 @@ async fn submit<'a>(
     let guard =
         (!request.wait.is_zero()).then(|| app.notifier.waiters.register(ids())).transpose()?;
     fail::fail_point!("before_enqueue");
-    let submitted = timing.time(Phase::Store, app.store.submit(tasks)).await;
+    let submitted = timing.time(Phase::Store, app.store.of(caller.tenant()).submit(tasks)).await;
     fail::fail_point!("enqueued");
     let task_ids = submitted.map_err(|error| match (error, request.options.key) {
         (StoreError::IdempotencyConflict { task_id, .. }, Some(key)) => {

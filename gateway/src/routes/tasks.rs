@@ -14,6 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::extract::InPath;
 use crate::reply::{self, ms, ms_between, rfc3339};
@@ -145,9 +146,10 @@ impl From<OutputTail> for OutputView {
 pub(crate) async fn task(
     State(app): State<Arc<App>>,
     Extension(timing): Extension<Arc<RequestTiming>>,
+    caller: Caller,
     InPath(id): InPath<TaskId>,
 ) -> Result<Response, ApiError> {
-    let found = timing.time(Phase::Store, app.store.task(id)).await?;
+    let found = timing.time(Phase::Store, app.store.of(caller.tenant()).task(id)).await?;
     reply::json_with_room(&view(found.ok_or(ApiError::UnknownTask(id))?), 2_048)
 }
 

@@ -7,6 +7,7 @@ use belljar_store::record::TaskResult;
 use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::timing::{Phase, RequestTiming};
 use crate::waiters::{Event, WaitGuard};
@@ -15,24 +16,26 @@ use crate::waiters::{Event, WaitGuard};
 pub(super) async fn wait_for(
     app: &App,
     timing: &RequestTiming,
+    caller: &Caller,
     id: TaskId,
     wait: Duration,
 ) -> Result<TaskResult, ApiError> {
     if wait.is_zero() {
-        return read_one(app, timing, id).await;
+        return read_one(app, timing, caller, id).await;
     }
     let guard = app.notifier.waiters.register(vec![id])?;
-    let found = read_one(app, timing, id).await?;
+    let found = read_one(app, timing, caller, id).await?;
     if found.status.is_terminal() {
         return Ok(found);
     }
-    until_end(app, timing, &guard, id, Instant::now() + wait).await
+    until_end(app, timing, caller, &guard, id, Instant::now() + wait).await
 }
 
 /// Waits for the end of one task; after the deadline, or at shutdown, tells how it stands then.
 pub(super) async fn until_end(
     app: &App,
     timing: &RequestTiming,
+    caller: &Caller,
     guard: &WaitGuard<'_>,
     id: TaskId,
     deadline: Instant,
@@ -45,12 +48,12 @@ pub(super) async fn until_end(
                 }
             }
             Some(Event::Reread) => {
-                let found = read_one(app, timing, id).await?;
+                let found = read_one(app, timing, caller, id).await?;
                 if found.status.is_terminal() {
                     return Ok(found);
                 }
             }
-            None => return read_one(app, timing, id).await,
+            None => return read_one(app, timing, caller, id).await,
         }
     }
 }
@@ -68,7 +71,13 @@ pub(super) async fn next_event(
     }
 }
 
-async fn read_one(app: &App, timing: &RequestTiming, id: TaskId) -> Result<TaskResult, ApiError> {
-    let results = timing.time(Phase::Store, app.store.results(&[id])).await?;
+async fn read_one(
+    app: &App,
+    timing: &RequestTiming,
+    caller: &Caller,
+    id: TaskId,
+) -> Result<TaskResult, ApiError> {
+    let view = app.store.of(caller.tenant());
+    let results = timing.time(Phase::Store, view.results(&[id])).await?;
     results.into_iter().next().flatten().ok_or(ApiError::UnknownTask(id))
 }

@@ -2,10 +2,12 @@
 #![expect(clippy::expect_used, reason = "a test may fail where it stands")]
 
 mod abuse;
+mod auth;
 mod classic;
 mod memory;
 mod openapi;
 mod requests;
 mod support;
+mod tls;
 mod v1;
 mod waiting;

@@ -2,13 +2,17 @@
 //!
 //! # Layout
 //!
-//! * [`task`]: functions and tasks as clients see them. * [`dispatch`]: what passes between the store
-//!   and dispatchers. * [`audit`]: counters and queue lengths.
+//! * [`task`]: functions and tasks as clients see them.
+//! * [`dispatch`]: what passes between the store and dispatchers.
+//! * [`audit`]: counters and queue lengths.
+//! * [`api_key`]: keys of clients.
 
+pub mod api_key;
 pub mod audit;
 pub mod dispatch;
 pub mod task;
 
+pub use api_key::*;
 pub use audit::*;
 pub use dispatch::*;
 pub use task::*;

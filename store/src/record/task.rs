@@ -6,6 +6,7 @@ use belljar_core::grants::GrantRequest;
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
 use belljar_core::outcome::{FailureKind, Outcome};
 use belljar_core::task::{CodeHash, Priority, TaskClass, TaskLimits, TaskSpec, TaskStatus};
+use belljar_core::tenant::Tenant;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,9 @@ pub struct FunctionRecord {
     pub description: String,
     /// Where it runs, and in which Python.
     pub class: TaskClass,
+    /// Whose it is.
+    #[serde(default, skip_serializing_if = "Tenant::is_default")]
+    pub tenant: Tenant,
     /// The widest limits that a call of it may have.
     pub limits: TaskLimits,
     /// What every call of it may reach beyond its interpreter.
@@ -105,6 +109,8 @@ pub struct TaskRecord {
     pub id: TaskId,
     /// What was fixed when it was accepted.
     pub spec: TaskSpec,
+    /// Whose it is.
+    pub tenant: Tenant,
     /// Where it stands.
     pub status: TaskStatus,
     /// How many attempts were opened.

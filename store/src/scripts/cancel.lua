@@ -1,12 +1,15 @@
 -- Cancels a task.
 --
--- ARGV: task id; lifetime of results in ms; the outcome of cancelled tasks.
--- Returns: nil for an unknown id; 'cancelled'; 'stopping' for one that runs; else the letter of the
+-- ARGV: task id; lifetime of results in ms; the outcome of cancelled tasks; whose task it must be, or '*'.
+-- Returns: nil for an unknown id, and for another's task; 'cancelled'; 'stopping' for one that runs; else the letter of the
 -- status in which it had ended.
 local id = ARGV[1]
 local record = redis.call('GET', TASK .. id)
 if not record then return nil end
 local letter = string.sub(record, 1, 1)
+-- The live record is inside the one of a task that has ended.
+local live = letter == 'L' and record or string.match(record, '\n(.*)') or ''
+if ARGV[4] ~= '*' and tenant_of(live) ~= ARGV[4] then return nil end
 if letter ~= 'L' then return letter end
 
 local state = redis.call('HGET', ATTEMPTS, id)
@@ -22,7 +25,7 @@ local ends = begin_ends(us, ms, ARGV[2])
 if redis.call('ZREM', DELAYED, id) == 1 then
   ends.counts.delayed = -1
 else
-  local class = string.match(record, '^L%d+[ +](%S+) ')
+  local class = string.match(record, '^L%d+%W(%S+) ')
   if redis.call('ZREM', QUEUE .. class, id) == 1 then ends.counts.queued = -1 end
 end
 finalize(ends, id, 'X', record, state or '', ARGV[3], '')

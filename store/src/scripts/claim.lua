@@ -10,7 +10,7 @@ redis.call('ZADD', DISPATCHERS, 'NX', ms, dispatcher)
 queue_due(ms, ARGV[2])
 
 local first_state = 'R' .. dispatcher .. us .. ' 1 0 0'
-local claimed, states, leased, dropped, short = {}, {}, {}, 0, ''
+local claimed, states, leased, moved, dropped, short = {}, {}, {}, {}, 0, ''
 
 -- Opens attempts at up to `most` tasks of a class; returns how many.
 local function open(class, most)
@@ -33,6 +33,8 @@ local function open(class, most)
       local n, at = #states, #claimed
       states[n + 1], states[n + 2] = id, state
       leased[#leased + 1] = id
+      local of_tenant = list_in(moved, tenant_of(record))
+      of_tenant[#of_tenant + 1] = id
       claimed[at + 1], claimed[at + 2], claimed[at + 3] = id, attempt, deaths
       claimed[at + 4], claimed[at + 5] = record, args[i] or ''
       opened = opened + 1
@@ -67,5 +69,5 @@ end
 write_all('HSET', ATTEMPTS, states)
 write_all('SADD', LEASES .. dispatcher, leased)
 count({ queued = -#leased - dropped, running = #leased })
-if #leased > 0 then redis.call('PUBLISH', TOPIC_STATUS, 'R' .. table.concat(leased)) end
+publish_status('R', moved)
 return claimed

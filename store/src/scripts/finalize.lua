@@ -25,17 +25,19 @@ local function finalize(ends, id, letter, record, state, outcome, result, blob)
     redis.call('PEXPIREAT', RESULT_BLOB .. id, ends.expires)
     apart, result = ' ' .. result, ''
   end
-  if string.byte(record, BLOB_FLAG_AT) == BLOB_FLAG then redis.call('UNLINK', ARGS_BLOB .. id) end
+  local flag = string.byte(record, FLAG_AT)
+  if flag == BLOB_FLAG or flag == TENANT_BLOB_FLAG then redis.call('UNLINK', ARGS_BLOB .. id) end
   redis.call('SET', TASK .. id,
     letter .. ends.us .. ' ' .. ends.expires .. ' ' .. #record .. ' ' .. #state .. ' ' .. #outcome .. apart
       .. '\n' .. record .. state .. outcome .. result,
     'PXAT', ends.expires)
-  local n, text = #ends.ended + 1, ':'
+  local n, text, tenant = #ends.ended + 1, ':', tenant_of(record)
+  local whose = tenant == '' and '' or TENANT_MARK .. tenant .. ' '
   if letter ~= 'F' and not blob and #result <= MAX_PUBLISHED_BYTES and ends.published_bytes < MAX_PUBLISHED_TOGETHER then
     text = #result .. ':' .. result
     ends.published_bytes = ends.published_bytes + #result
   end
-  ends.ended[n], ends.messages[n] = id, id .. letter .. text
+  ends.ended[n], ends.messages[n] = id, id .. letter .. whose .. text
   local status = STATUS_OF[letter]
   ends.counts[status] = ends.counts[status] + 1
 end
@@ -47,8 +49,8 @@ local function end_lease(ends, id, state)
   ends.counts.running = ends.counts.running - 1
 end
 
--- The message: `<expires ms>\n`, and for each task its id, the letter of its status, and its result
--- after `<length>:`, or `:` alone where it is too long. `event.rs` reads it.
+-- The message: `<expires ms>\n`, and for each task its id, the letter of its status, `@<tenant> ` unless it is
+-- the default one, and its result after `<length>:`, or `:` alone where it is too long. `event.rs` reads it.
 local function publish_ended(ends)
   for dispatcher, ids in pairs(ends.leases) do write_all('SREM', LEASES .. dispatcher, ids) end
   if #ends.ended > 0 then
@@ -71,7 +73,7 @@ end
 -- ones, the most attempts, and outcome and result of those that fail. Returns a letter for each: A
 -- taken back, C ended as cancelled.
 local function take_back(ends, attempts, final)
-  local ids, answers, queues, states, queued = {}, {}, {}, {}, {}
+  local ids, answers, queues, states, moved, queued = {}, {}, {}, {}, {}, 0
   for i, task in ipairs(attempts) do ids[i] = task.id end
   local records = records_of(ids)
   local sequence = redis.call('HINCRBY', COUNTS, 'sequence', #ids) - #ids
@@ -87,7 +89,7 @@ local function take_back(ends, attempts, final)
     end_lease(ends, task.id, task.state)
     local state = 'Q' .. string.sub(task.state, 2, FENCE_AT) .. attempt .. ' ' .. unstarted .. ' '
       .. deaths .. failures
-    local class = string.match(records[i] or '', '^L%d+[ +](%S+) ')
+    local class = string.match(records[i] or '', '^L%d+%W(%S+) ')
     answers[i] = 'A'
     if string.sub(task.state, 1, 1) == 'X' then
       finalize(ends, task.id, 'X', records[i], state, final.cancelled, '')
@@ -100,13 +102,15 @@ local function take_back(ends, attempts, final)
       items[#items + 1] = task.id
       states[#states + 1] = task.id
       states[#states + 1] = state
-      queued[#queued + 1] = task.id
+      local of_tenant = list_in(moved, tenant_of(records[i]))
+      of_tenant[#of_tenant + 1] = task.id
+      queued = queued + 1
     end
   end
   write_all('HSET', ATTEMPTS, states)
   enqueue(queues)
-  count({ queued = #queued })
-  if #queued > 0 then redis.call('PUBLISH', TOPIC_STATUS, 'Q' .. table.concat(queued)) end
+  count({ queued = queued })
+  publish_status('Q', moved)
   return answers
 end
 

@@ -97,7 +97,7 @@ local function queue_due(ms, most)
   local records = records_of(ids)
   for i = 1, #ids do
     local record = records[i]
-    local class, priority = string.match(record or '', '^L%d+[ +](%S+) (%d)\n')
+    local class, priority = string.match(record or '', '^L%d+%W(%S+) (%d)[@\n]')
     if class then
       local items = list_in(queues, class)
       items[#items + 1] = priority * PRIORITY_WIDTH + last - #ids + i .. ''

@@ -1,12 +1,13 @@
 -- Accepts tasks: all of them or none.
 --
--- ARGV: most queued tasks, most recent ids, lifetime of idempotency keys in seconds, number of groups;
--- for each group its class and priority; for each task its id, the record after the time, its arguments
+-- ARGV: most queued tasks, most recent ids, lifetime of idempotency keys in seconds, number of groups, the
+-- tenant of all ('' for the default one); for each group its class and priority; for each task its id, the record after the time, its arguments
 -- (empty where they are a blob), its group, and either nothing or `<delay ms> <body hash> <idempotency key>`.
 -- A task whose id is known was accepted before and its answer lost: it is passed over.
 -- Returns: 'accepted' and, for each task that has an older one's id, its place and that id; or
 -- 'conflict', the key and its task; or 'full' and how many are queued.
-local groups_from = 4
+local groups_from, tenant = 5, ARGV[5]
+local blob_flag = tenant == '' and BLOB_FLAG or TENANT_BLOB_FLAG
 local tasks_from = groups_from + 2 * ARGV[4]
 local total = (#ARGV - tasks_from) / 5
 
@@ -16,7 +17,7 @@ local fresh = without_record(tasks_from, places)
 if #fresh == 0 then return older end
 for _, i in ipairs(fresh) do
   local at = tasks_from + 5 * (i - 1)
-  if string.byte(ARGV[at + 2]) == BLOB_FLAG and redis.call('EXISTS', ARGS_BLOB .. ARGV[at + 1]) == 0 then
+  if string.byte(ARGV[at + 2]) == blob_flag and redis.call('EXISTS', ARGS_BLOB .. ARGV[at + 1]) == 0 then
     return redis.error_reply(IS_MISSING)
   end
 end
@@ -40,7 +41,7 @@ for n, i in ipairs(fresh) do
   ids[n] = id
   local record, arg = ARGV[at + 2], ARGV[at + 3]
   records[2 * n - 1], records[2 * n] = TASK .. id, prefix .. record
-  if string.byte(record) == BLOB_FLAG then
+  if string.byte(record) == blob_flag then
     redis.call('PERSIST', ARGS_BLOB .. id)
     bytes = MAX_DELIVERED_BYTES + 1
   else
@@ -74,9 +75,14 @@ if ARGV[4] == '1' and #delayed == 0 and bytes <= MAX_DELIVERED_BYTES
 else
   enqueue(queues, demand)
 end
-redis.call('PUBLISH', TOPIC_STATUS, (delivered > 0 and 'G' or 'Q') .. table.concat(ids))
+publish_status(delivered > 0 and 'G' or 'Q', { [tenant] = ids })
 -- Trimmed in strides: a trim for every task would cost as much as the push.
-if write_all('LPUSH', RECENT, ids) > ARGV[2] + 1000 then redis.call('LTRIM', RECENT, 0, ARGV[2] - 1) end
+local recent = RECENT
+if tenant ~= '' then
+  recent = RECENT_OF .. tenant
+  count({ ['accepted:' .. tenant] = #fresh, accepted_of_tenants = #fresh })
+end
+if write_all('LPUSH', recent, ids) > ARGV[2] + 1000 then redis.call('LTRIM', recent, 0, ARGV[2] - 1) end
 redis.call('HSET', COUNTS, 'accepted', accepted + #fresh, 'sequence', sequence + #fresh,
   'queued', queued_now + #fresh - delivered - #delayed / 2, 'delayed', delayed_now + #delayed / 2,
   'running', running + delivered)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use belljar_core::id::{DispatcherId, TaskId};
 use belljar_core::task::{Attempt, TaskStatus};
+use belljar_core::tenant::Tenant;
 use belljar_store::record::{ClaimedTask, NewTask, Settled, TaskResult};
 use belljar_store::{EndedTask, Store, StoreEvent, Subscription, Topic};
 use bytes::Bytes;
@@ -27,7 +28,7 @@ async fn ended(store: &Store, ids: &[TaskId]) -> StoreEvent {
     let results = store.results(ids).await.expect("read");
     let end = |(&id, result): (&TaskId, Option<TaskResult>)| {
         let status = result.as_ref().expect("known").status;
-        EndedTask { id, status, result }
+        EndedTask { id, tenant: Tenant::default(), status, result }
     };
     StoreEvent::Ended(ids.iter().zip(results).map(end).collect())
 }
@@ -54,21 +55,27 @@ async fn a_watcher_gets_every_status_in_order() {
     let store = redis.store().await;
     let mut events = listen(&store, &[Topic::StatusChanges, Topic::Ended]).await;
     let ids = store.submit(tasks(3)).await.expect("accepted");
-    assert_eq!(next_event(&mut events).await, StoreEvent::StatusChanged(ids.clone(), &[Queued]));
+    assert_eq!(
+        next_event(&mut events).await,
+        StoreEvent::StatusChanged(ids.clone(), &[Queued], Tenant::default())
+    );
     let dispatcher = DispatcherId::random();
     let claimed = store.claim(dispatcher, &demand(4)).await.expect("claimed");
-    assert_eq!(next_event(&mut events).await, StoreEvent::StatusChanged(ids.clone(), &[Running]));
+    assert_eq!(
+        next_event(&mut events).await,
+        StoreEvent::StatusChanged(ids.clone(), &[Running], Tenant::default())
+    );
     store.requeue(&[unstarted(claimed[0].task())]).await.expect("requeued");
     assert_eq!(
         next_event(&mut events).await,
-        StoreEvent::StatusChanged(ids[..1].to_vec(), &[Queued])
+        StoreEvent::StatusChanged(ids[..1].to_vec(), &[Queued], Tenant::default())
     );
     store.complete(NOBODY, 0, &[completed(claimed[1].task(), b"v")]).await.expect("answered");
     assert_eq!(next_event(&mut events).await, ended(&store, &ids[1..2]).await);
     store.claim(dispatcher, &demand(4)).await.expect("claimed again");
     assert_eq!(
         next_event(&mut events).await,
-        StoreEvent::StatusChanged(ids[..1].to_vec(), &[Running])
+        StoreEvent::StatusChanged(ids[..1].to_vec(), &[Running], Tenant::default())
     );
     // A delivered task has both at once.
     let other = DispatcherId::random();
@@ -77,7 +84,7 @@ async fn a_watcher_gets_every_status_in_order() {
     let delivered = submit_one(&store).await;
     assert_eq!(
         next_event(&mut events).await,
-        StoreEvent::StatusChanged(vec![delivered], &[Queued, Running])
+        StoreEvent::StatusChanged(vec![delivered], &[Queued, Running], Tenant::default())
     );
     // A repeated completion is no change.
     store.complete(NOBODY, 0, &[completed(claimed[1].task(), b"v")]).await.expect("repeated");
@@ -105,7 +112,12 @@ async fn long_and_many_results_and_failures_are_not_in_the_message() {
     submit_one(&store).await;
     let task = claim_one(&store, DispatcherId::random()).await;
     store.complete(NOBODY, 0, &[failed(task.task(), "no")]).await.expect("answered");
-    let end = EndedTask { id: task.id(), status: TaskStatus::Failed, result: None };
+    let end = EndedTask {
+        id: task.id(),
+        tenant: Tenant::default(),
+        status: TaskStatus::Failed,
+        result: None,
+    };
     assert_eq!(next_event(&mut events).await, StoreEvent::Ended(vec![end]));
 }
 

@@ -2,6 +2,7 @@
 
 use belljar_core::id::FunctionId;
 use belljar_core::task::{CodeHash, TaskLimits};
+use belljar_core::tenant::Tenant;
 use belljar_store::record::{FunctionRecord, Timestamp};
 use bytes::Bytes;
 
@@ -13,6 +14,7 @@ fn function(name: &str, code: &Bytes) -> FunctionRecord {
         name: name.to_owned(),
         description: "doubles".to_owned(),
         class: native(),
+        tenant: Tenant::default(),
         limits: TaskLimits::DEFAULT,
         grants: None,
         code: CodeHash::of(code),
@@ -61,7 +63,8 @@ async fn functions_are_listed_newest_first_in_pages() {
     }
     let (mut listed, mut cursor) = (Vec::new(), None);
     loop {
-        let page = store.functions(cursor.as_deref(), 10).await.expect("read");
+        let page =
+            store.of(&Tenant::default()).functions(cursor.as_deref(), 10).await.expect("read");
         listed.extend(page.items.into_iter().map(|function| function.expect("readable")));
         cursor = page.next;
         if cursor.is_none() {

@@ -14,3 +14,4 @@ mod isolation;
 mod reading;
 mod recovery;
 mod submitting;
+mod tenants;

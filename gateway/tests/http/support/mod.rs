@@ -9,7 +9,7 @@ use belljar_core::guest::GuestModules;
 use belljar_core::id::{DispatcherId, TaskId, WorkerId};
 use belljar_core::outcome::{CallVerdict, Outcome, Report};
 use belljar_core::task::{Runtime, TaskClass};
-use belljar_gateway::{Config, GatewayError, Stopped};
+use belljar_gateway::{Config, GatewayError, Listener, Listeners, Stopped};
 use belljar_store::record::{ClaimedTask, Completion, Demand, Timestamp, WorkerRecord};
 use belljar_store::{Store, StoreConfig};
 use belljar_testkit::Redis;
@@ -48,6 +48,20 @@ impl Gateway {
         configure: impl FnOnce(&mut Config),
         configure_store: impl FnOnce(&mut StoreConfig),
     ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::build(listener.into(), configure, configure_store).await
+    }
+
+    /// A gateway that listens there; its address is that of the first listener of TCP.
+    pub(crate) async fn on(listeners: Listeners, configure: impl FnOnce(&mut Config)) -> Self {
+        Self::build(listeners, configure, |_| {}).await
+    }
+
+    async fn build(
+        listeners: Listeners,
+        configure: impl FnOnce(&mut Config),
+        configure_store: impl FnOnce(&mut StoreConfig),
+    ) -> Self {
         let redis = Redis::start().expect("redis-server is installed");
         let mut config = Config::new(class());
         configure(&mut config);
@@ -55,10 +69,13 @@ impl Gateway {
         store_config.timeout = Duration::from_secs(2);
         configure_store(&mut store_config);
         let store = Store::connect(store_config).await.expect("a store");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
+        let tcp = listeners.sockets.iter().find_map(|listener| match listener {
+            Listener::Tcp(listener) => listener.local_addr().ok(),
+            Listener::Unix(_) => None,
+        });
+        let address = tcp.expect("an address");
         let shutdown = CancellationToken::new();
-        let run = belljar_gateway::run(config, listener, store.clone(), shutdown.clone());
+        let run = belljar_gateway::run(config, listeners, store.clone(), shutdown.clone());
         let run = tokio::spawn(run);
         Self { redis, store, address, shutdown, run }
     }

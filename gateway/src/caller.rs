@@ -1,0 +1,226 @@
+//! Who sends a request, and what they may do.
+//!
+//! Where keys are required, each request to a route that is not public shows one. A key is looked up by its
+//! hash and cached for [`FRESH`]: a change of its record, such as a revocation, takes effect by then. Where
+//! they are not, every request is of the default tenant and may do everything, and nothing is looked up.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use belljar_core::api_key::{ApiKeyHash, Scope, Scopes};
+use belljar_core::task::{Runtime, TaskClass};
+use belljar_core::tenant::Tenant;
+use belljar_store::record::{ApiKey, KeyState, Timestamp};
+use belljar_store::{Store, StoreError};
+use http::{HeaderMap, header};
+use quick_cache::sync::Cache;
+
+use crate::refusal::Refusal;
+
+/// How long what the store says of a key is believed.
+pub(crate) const FRESH: Duration = Duration::from_secs(3);
+/// How many keys are cached.
+const KEYS: usize = 16_384;
+/// How many keys that are not taken are cached. Apart, so that made-up ones push no real one out.
+const REFUSED: usize = 16_384;
+
+/// Who sends a request. A cheap clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller(Arc<Identity>);
+
+#[derive(Debug)]
+struct Identity {
+    tenant: Tenant,
+    scopes: Scopes,
+    runtimes: Vec<Runtime>,
+    /// The key that was shown, and when it ends; `None` where no keys are in use.
+    key: Option<(ApiKeyHash, Option<Timestamp>)>,
+}
+
+impl Caller {
+    /// The caller of every request where no keys are in use.
+    pub(crate) fn anyone() -> Self {
+        Self(Arc::new(Identity {
+            tenant: Tenant::default(),
+            scopes: Scopes::ALL,
+            runtimes: Runtime::ALL.to_vec(),
+            key: None,
+        }))
+    }
+
+    /// Whose functions and tasks this caller sees and makes.
+    pub(crate) fn tenant(&self) -> &Tenant {
+        &self.0.tenant
+    }
+
+    /// Refuses a caller whose key lacks `scope`.
+    pub(crate) fn require(&self, scope: Scope) -> Result<(), Refusal> {
+        if self.0.scopes.allow(scope) { Ok(()) } else { Err(Refusal::Scope(scope)) }
+    }
+
+    /// Refuses a caller whose functions may not run in `runtime`.
+    pub(crate) fn require_runtime(&self, runtime: Runtime) -> Result<(), Refusal> {
+        if self.0.runtimes.contains(&runtime) { Ok(()) } else { Err(Refusal::Runtime(runtime)) }
+    }
+
+    /// The class of functions that name no runtime: the deployment's, or where this caller may not have
+    /// that, the other one.
+    pub(crate) fn default_class(&self, deployment: TaskClass) -> TaskClass {
+        match self.0.runtimes.as_slice() {
+            &[only] => TaskClass { runtime: only, ..deployment },
+            _ => deployment,
+        }
+    }
+}
+
+/// What the store said of a key, and when.
+#[derive(Clone)]
+struct Entry<T> {
+    read_at: Instant,
+    said: T,
+}
+
+impl<T> Entry<T> {
+    fn is_fresh(&self) -> bool {
+        self.read_at.elapsed() < FRESH
+    }
+}
+
+/// The keys of a store.
+pub(crate) struct Keys {
+    taken: Cache<ApiKeyHash, Entry<Caller>>,
+    refused: Cache<ApiKeyHash, Entry<Refusal>>,
+}
+
+impl Keys {
+    /// No key is known yet.
+    pub(crate) fn new() -> Self {
+        Self { taken: Cache::new(KEYS), refused: Cache::new(REFUSED) }
+    }
+
+    /// Who shows a key in these headers.
+    pub(crate) async fn caller(
+        &self,
+        headers: &HeaderMap,
+        store: &Store,
+    ) -> Result<Result<Caller, Refusal>, StoreError> {
+        match shown(headers) {
+            Ok(hash) => self.holder(hash, store).await,
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
+    /// Whether the key of a caller who was let in is still taken.
+    pub(crate) async fn check(
+        &self,
+        caller: &Caller,
+        store: &Store,
+    ) -> Result<Result<(), Refusal>, StoreError> {
+        match caller.0.key {
+            Some((hash, _)) => Ok(self.holder(hash, store).await?.map(|_| ())),
+            None => Ok(Ok(())),
+        }
+    }
+
+    async fn holder(
+        &self,
+        hash: ApiKeyHash,
+        store: &Store,
+    ) -> Result<Result<Caller, Refusal>, StoreError> {
+        if let Some(known) = self.taken.get(&hash).filter(Entry::is_fresh) {
+            return Ok(in_time(known.said));
+        }
+        if let Some(known) = self.refused.get(&hash).filter(Entry::is_fresh) {
+            return Ok(Err(known.said));
+        }
+        // Before the question: the answer may be that old when it comes.
+        let read_at = Instant::now();
+        let said = match store.api_key(hash).await? {
+            Some(key) => judge(hash, key, now()),
+            None => Err(Refusal::Unknown),
+        };
+        match &said {
+            Ok(caller) => {
+                self.taken.insert(hash, Entry { read_at, said: caller.clone() });
+            }
+            Err(refusal) => {
+                self.taken.remove(&hash);
+                self.refused.insert(hash, Entry { read_at, said: *refusal });
+            }
+        }
+        Ok(said)
+    }
+}
+
+/// The hash of the key that these headers show.
+fn shown(headers: &HeaderMap) -> Result<ApiKeyHash, Refusal> {
+    let mut values = headers.get_all(header::AUTHORIZATION).into_iter();
+    let Some(value) = values.next() else { return Err(Refusal::Missing) };
+    let value = value.as_bytes();
+    let (scheme, key) =
+        value.split_at(value.iter().position(|&byte| byte == b' ').unwrap_or(value.len()));
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Err(Refusal::Missing);
+    }
+    let hash = ApiKeyHash::of(key.trim_ascii()).ok_or(Refusal::Malformed)?;
+    // Two keys are two answers to the question who sends it.
+    if values.next().is_some() { Err(Refusal::Malformed) } else { Ok(hash) }
+}
+
+fn judge(hash: ApiKeyHash, key: ApiKey, now: Timestamp) -> Result<Caller, Refusal> {
+    match key.state(now) {
+        KeyState::Valid => Ok(Caller(Arc::new(Identity {
+            tenant: key.tenant,
+            scopes: key.scopes,
+            runtimes: key.runtimes,
+            key: Some((hash, key.expires_at)),
+        }))),
+        KeyState::Expired => Err(Refusal::Expired),
+        KeyState::Revoked => Err(Refusal::Revoked),
+    }
+}
+
+/// The caller, unless the key has ended since it was read.
+fn in_time(caller: Caller) -> Result<Caller, Refusal> {
+    match caller.0.key {
+        Some((_, Some(end))) if end <= now() => Err(Refusal::Expired),
+        _ => Ok(caller),
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::before_now(Duration::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use belljar_core::api_key::ApiKeySecret;
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn of(values: &[&str]) -> Result<ApiKeyHash, Refusal> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).expect("a value"));
+        }
+        shown(&headers)
+    }
+
+    #[test]
+    fn a_key_is_taken_from_one_bearer_header() {
+        let secret = ApiKeySecret::new([5; 25]);
+        let key = secret.reveal();
+        for scheme in ["Bearer", "bearer", "BEARER"] {
+            assert_eq!(of(&[&format!("{scheme} {key}")]), Ok(secret.hash()));
+        }
+        assert_eq!(of(&[]), Err(Refusal::Missing));
+        assert_eq!(of(&["Basic dXNlcjpwYXNz"]), Err(Refusal::Missing));
+        for malformed in ["Bearer", "Bearer ", "Bearer x", &format!("Bearer {key}0")] {
+            assert_eq!(of(&[malformed]), Err(Refusal::Malformed), "{malformed}");
+        }
+        let whole = format!("Bearer {key}");
+        assert_eq!(of(&[&whole, &whole]), Err(Refusal::Malformed));
+        assert_eq!(of(&[key]), Err(Refusal::Missing), "without its scheme");
+    }
+}

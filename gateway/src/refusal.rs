@@ -1,0 +1,67 @@
+//! Why a request is refused before its handler.
+
+use belljar_core::api_key::Scope;
+use belljar_core::task::Runtime;
+use http::{HeaderValue, StatusCode};
+
+/// Why a caller may not do something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error(
+        "the request shows no key: send the header `Authorization: Bearer KEY`; an operator makes one with `belljar key create`"
+    )]
+    Missing,
+    #[error("the `Authorization` header holds no key: it reads `Bearer bj_...`, once")]
+    Malformed,
+    #[error("the key is not known here: check that it is whole, and made for this service")]
+    Unknown,
+    #[error("the key has expired: ask the operator for a new one (`belljar key rotate`)")]
+    Expired,
+    #[error("the key was revoked: ask the operator for a new one")]
+    Revoked,
+    #[error(
+        "the key has not the scope `{0}`: an operator makes one that has, with `belljar key create --scope {0}`"
+    )]
+    Scope(Scope),
+    #[error(
+        "the key allows no function to run in the runtime `{0}`: register it for the other one"
+    )]
+    Runtime(Runtime),
+}
+
+impl Refusal {
+    /// The HTTP status and the word for programs.
+    pub(crate) const fn status_and_code(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Missing => (StatusCode::UNAUTHORIZED, "key_missing"),
+            Self::Malformed | Self::Unknown => (StatusCode::UNAUTHORIZED, "key_invalid"),
+            Self::Expired => (StatusCode::UNAUTHORIZED, "key_expired"),
+            Self::Revoked => (StatusCode::UNAUTHORIZED, "key_revoked"),
+            Self::Scope(_) => (StatusCode::FORBIDDEN, "scope_missing"),
+            Self::Runtime(_) => (StatusCode::FORBIDDEN, "runtime_forbidden"),
+        }
+    }
+
+    /// Why, for the end of a stream, in plain characters.
+    pub(crate) const fn sentence(self) -> &'static str {
+        match self {
+            Self::Expired => "the key has expired: connect again with a new one",
+            _ => "the key is not taken any more: connect again with another",
+        }
+    }
+
+    /// The header `WWW-Authenticate`, as RFC 6750 has it.
+    pub(crate) fn challenge(self) -> HeaderValue {
+        let text = match self {
+            Self::Missing => "Bearer realm=\"belljar\"".to_owned(),
+            Self::Malformed | Self::Unknown | Self::Expired | Self::Revoked => {
+                "Bearer realm=\"belljar\", error=\"invalid_token\"".to_owned()
+            }
+            Self::Scope(scope) => {
+                format!("Bearer realm=\"belljar\", error=\"insufficient_scope\", scope=\"{scope}\"")
+            }
+            Self::Runtime(_) => "Bearer realm=\"belljar\", error=\"insufficient_scope\"".to_owned(),
+        };
+        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Bearer"))
+    }
+}

@@ -1,0 +1,126 @@
+//! TLS 1.3 for clients, with a certificate that is read again when its file has changed.
+
+use std::convert::Infallible;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::version::TLS13;
+use tokio_rustls::rustls::{self, ServerConfig};
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// What is spoken over TLS, the best first.
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// The files of a certificate, as PEM.
+#[derive(Debug, Clone)]
+pub struct CertificateFiles {
+    /// The certificate and those between it and the authority's.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// Why TLS cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read, or has not what it should.
+    #[error("the {what} `{path}` cannot be used")]
+    File {
+        /// Certificate or private key.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The key is not that of the certificate, or of a kind that is not supported.
+    #[error("the certificate and its private key cannot be used together")]
+    Incompatible(#[from] rustls::Error),
+}
+
+/// The server side of TLS.
+pub struct Tls {
+    files: CertificateFiles,
+    current: RwLock<TlsAcceptor>,
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// They cannot be used.
+    pub fn load(files: CertificateFiles) -> Result<Self, TlsError> {
+        let current = RwLock::new(acceptor(&files)?);
+        Ok(Self { files, current })
+    }
+
+    /// What the next connection is taken with.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the files again whenever they have changed. What is broken is told once, and the last good
+    /// certificate is kept. Never returns.
+    pub(crate) async fn reload(&self) -> Infallible {
+        let mut known = self.stamps();
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let stamps = self.stamps();
+            if stamps == known {
+                continue;
+            }
+            known = stamps;
+            match acceptor(&self.files) {
+                Ok(fresh) => {
+                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+                    tracing::info!("the certificate was read again");
+                }
+                // Perhaps one of two files is new already: the next look sees the other.
+                Err(error) => {
+                    let why: &dyn std::error::Error = &error;
+                    tracing::warn!(why, "the new certificate cannot be used: the old one is kept");
+                }
+            }
+        }
+    }
+
+    fn stamps(&self) -> [Option<(u64, i64, i64, u64)>; 2] {
+        [&self.files.certificate, &self.files.key].map(|path| {
+            let file = std::fs::metadata(path).ok()?;
+            Some((file.ino(), file.mtime(), file.mtime_nsec(), file.len()))
+        })
+    }
+}
+
+fn acceptor(files: &CertificateFiles) -> Result<TlsAcceptor, TlsError> {
+    let read = CertificateDer::pem_file_iter(&files.certificate);
+    let chain = read.and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain = chain.map_err(|error| broken("certificate", &files.certificate, error))?;
+    if chain.is_empty() {
+        return Err(broken("certificate", &files.certificate, "the file has none"));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| broken("private key", &files.key, error))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn broken(
+    what: &'static str,
+    path: &Path,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> TlsError {
+    TlsError::File { what, path: path.to_owned(), source: source.into() }
+}

@@ -1,0 +1,352 @@
+//! Keys, tenants and scopes: every route with every kind of key.
+
+use std::time::{Duration, Instant};
+
+use belljar_core::api_key::{ApiKeySecret, Scope};
+use belljar_core::id::FunctionId;
+use belljar_core::task::Runtime;
+use belljar_store::record::{ApiKey, Timestamp};
+use serde_json::{Value, json};
+
+use crate::support::client::{Reply, request};
+use crate::support::{ARGS, Dispatcher, FUNCTION, Gateway, until};
+
+/// How soon a revoked key is refused everywhere.
+const EFFECTIVE: Duration = Duration::from_secs(5);
+const ALL: [Scope; 4] = [Scope::Submit, Scope::Read, Scope::Cancel, Scope::Register];
+
+fn record(tenant: &str, scopes: &[Scope]) -> ApiKey {
+    ApiKey {
+        name: "test".to_owned(),
+        tenant: tenant.parse().expect("a name"),
+        scopes: scopes.iter().copied().collect(),
+        runtimes: Runtime::ALL.to_vec(),
+        created_at: Timestamp(1),
+        expires_at: None,
+        revoked_at: None,
+    }
+}
+
+/// A gateway that requires keys.
+struct Guarded {
+    gateway: Gateway,
+    made: std::cell::Cell<u8>,
+}
+
+impl Guarded {
+    async fn start() -> Self {
+        let gateway = Gateway::with(|config| config.require_keys = true, |_| {}).await;
+        Self { gateway, made: std::cell::Cell::new(0) }
+    }
+
+    /// Stores a key and returns its text.
+    async fn put(&self, key: &ApiKey) -> String {
+        self.made.set(self.made.get() + 1);
+        let secret = ApiKeySecret::new([self.made.get(); 25]);
+        self.gateway.store.put_api_key(secret.hash(), key).await.expect("stored");
+        secret.reveal().to_owned()
+    }
+
+    async fn key(&self, tenant: &str, scopes: &[Scope]) -> String {
+        self.put(&record(tenant, scopes)).await
+    }
+
+    async fn send(&self, key: &str, method: &str, path: &str, body: &Value) -> Reply {
+        let bearer = format!("Bearer {key}");
+        let headers = [("authorization", bearer.as_str())];
+        let headers = if key.is_empty() { &[][..] } else { &headers[..] };
+        let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        self.gateway.client().send(method, path, headers, &bytes).await
+    }
+
+    async fn register(&self, key: &str) -> String {
+        let body = json!({"name": "len", "payload": FUNCTION});
+        self.send(key, "POST", "/register_function", &body).await.text_at("function_id")
+    }
+
+    async fn execute(&self, key: &str, function_id: &str) -> String {
+        let body = json!({"function_id": function_id, "payload": ARGS});
+        self.send(key, "POST", "/execute_function", &body).await.text_at("task_id")
+    }
+
+    async fn revoke(&self, key: &str) {
+        let hash = belljar_core::api_key::ApiKeyHash::of(key.as_bytes()).expect("a key");
+        let revoke = |key: &mut ApiKey| key.revoked_at = Some(Timestamp(1));
+        let known = self.gateway.store.change_api_key(hash, revoke, &[]).await.expect("changed");
+        assert!(known.is_some());
+    }
+}
+
+/// A route as the description has it, with the ids of real things.
+struct Route {
+    method: String,
+    path: String,
+    body: Value,
+    /// `None` for a public one.
+    scope: Option<Scope>,
+    /// Whether the request names a function or a task.
+    names: bool,
+}
+
+/// Every route of the gateway, in the form of requests that `function` and `task` answer.
+async fn routes(guarded: &Guarded, function: &str, task: &str) -> Vec<Route> {
+    let document = guarded.send("", "GET", "/openapi.json", &Value::Null).await.json();
+    let mut routes = Vec::new();
+    for (pattern, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let scope = operation["security"][0]["key"][0].as_str();
+            let scope = scope.map(|scope| scope.parse().expect("a scope"));
+            let mut body =
+                operation["requestBody"]["content"]["application/json"]["example"].clone();
+            for (field, value) in [("function_id", json!(function)), ("task_ids", json!([task]))] {
+                if !body[field].is_null() {
+                    body[field] = value;
+                }
+            }
+            let path = pattern.replace("{task_id}", task).replace("{function_id}", function);
+            let names = path != *pattern
+                || body.to_string().contains(function)
+                || body.to_string().contains(task);
+            routes.push(Route { method: method.to_uppercase(), path, body, scope, names });
+        }
+    }
+    let events = format!("/v1/events?task_id={task}");
+    let (method, scope) = ("GET".to_owned(), Some(Scope::Read));
+    routes.push(Route { method, path: events, body: Value::Null, scope, names: true });
+    routes
+}
+
+/// Collects wrong answers.
+#[derive(Default)]
+struct Wrong(Vec<String>);
+
+impl Wrong {
+    fn unless(&mut self, is_right: bool, who: &str, route: &Route, reply: &Reply) {
+        if !is_right {
+            let Route { method, path, .. } = route;
+            self.0.push(format!("{who}: {method} {path}: {} {}", reply.status, reply.text()));
+        }
+    }
+
+    fn unless_refused(&mut self, who: &str, route: &Route, reply: &Reply, status: u16, code: &str) {
+        let challenge = reply.header("www-authenticate").unwrap_or_default();
+        let is_refused = reply.status == status
+            && reply.json()["code"] == code
+            && reply.json()["detail"].as_str().is_some_and(|text| !text.is_empty())
+            && challenge.starts_with("Bearer");
+        self.unless(is_refused, who, route, reply);
+    }
+}
+
+#[tokio::test]
+async fn every_route_answers_every_key_as_it_should() {
+    let guarded = Guarded::start().await;
+    let _dispatcher = Dispatcher::start(&guarded.gateway.store, &["native:3.11"]).await;
+    let owner = guarded.key("acme", &ALL).await;
+    let (function, task) = {
+        let function = guarded.register(&owner).await;
+        let task = guarded.execute(&owner, &function).await;
+        (function, task)
+    };
+    let other = guarded.key("other", &ALL).await;
+    let expired = ApiKey { expires_at: Some(Timestamp(2)), ..record("acme", &[Scope::Admin]) };
+    let expired = guarded.put(&expired).await;
+    let revoked = ApiKey { revoked_at: Some(Timestamp(2)), ..record("acme", &[Scope::Admin]) };
+    let revoked = guarded.put(&revoked).await;
+    let unknown = ApiKeySecret::new([255; 25]).reveal().to_owned();
+    let refused = [
+        ("no key", "", "key_missing"),
+        ("malformed", "bj_x", "key_invalid"),
+        ("unknown", &unknown, "key_invalid"),
+        ("expired", &expired, "key_expired"),
+        ("revoked", &revoked, "key_revoked"),
+    ];
+    let routes = routes(&guarded, &function, &task).await;
+    assert!(routes.len() >= 21, "{}", routes.len());
+    let (mut wrong, mut count) = (Wrong::default(), 0);
+    for route in &routes {
+        let Route { method, path, body, scope, names } = route;
+        for path in [path.clone(), format!("{path}/")] {
+            if path.contains('?') && path.ends_with('/') || path == "//" {
+                continue;
+            }
+            let send = async |key: &str| guarded.send(key, method, &path, body).await;
+            for (who, key, code) in refused {
+                count += 1;
+                let reply = send(key).await;
+                match scope {
+                    Some(_) => wrong.unless_refused(who, route, &reply, 401, code),
+                    None => wrong.unless(reply.status == 200, who, route, &reply),
+                }
+            }
+            let Some(scope) = *scope else { continue };
+            let others: Vec<_> = ALL.into_iter().filter(|other| *other != scope).collect();
+            let without = guarded.key("acme", &others).await;
+            wrong.unless_refused("no scope", route, &send(&without).await, 403, "scope_missing");
+            count += 1;
+            if scope != Scope::Admin {
+                let foreign = send(&other).await;
+                let is_right = match names {
+                    true => foreign.status == 404,
+                    false => {
+                        foreign.status == 200
+                            && !foreign.text().contains(&task)
+                            && !foreign.text().contains(&function)
+                    }
+                };
+                wrong.unless(is_right, "another tenant", route, &foreign);
+                count += 1;
+            }
+        }
+        // Its own key last, as a cancel changes what others would see.
+        if let Some(scope) = *scope {
+            let only = guarded.key("acme", &[scope]).await;
+            // With `wait` an answer carries a result, which is for those who read.
+            let reply = guarded.send(&only, method, path, body).await;
+            wrong.unless(reply.status == 200, "its own key", route, &reply);
+            count += 1;
+        }
+    }
+    assert!(count > 250, "{count}");
+    assert!(wrong.0.is_empty(), "{} of {count} are wrong: {:#?}", wrong.0.len(), wrong.0);
+}
+
+#[tokio::test]
+async fn what_is_another_tenants_is_answered_like_what_does_not_exist() {
+    let guarded = Guarded::start().await;
+    let owner = guarded.key("acme", &ALL).await;
+    let other = guarded.key("other", &ALL).await;
+    let function = guarded.register(&owner).await;
+    let task = guarded.execute(&owner, &function).await;
+    let nothing = FunctionId::random().to_string();
+    let mut compared = 0;
+    for (real, made_up) in routes(&guarded, &function, &task)
+        .await
+        .iter()
+        .zip(&routes(&guarded, &nothing, &nothing).await)
+    {
+        if !real.names || real.scope == Some(Scope::Admin) {
+            continue;
+        }
+        let answer = async |route: &Route, id: &str| {
+            let Route { method, path, body, .. } = route;
+            let reply = guarded.send(&other, method, path, body).await;
+            (reply.status, reply.text().replace(id, "ID"))
+        };
+        let id = if real.body["function_id"].is_null() && !real.path.contains(&function) {
+            &task
+        } else {
+            &function
+        };
+        assert_eq!(answer(real, id).await, answer(made_up, &nothing).await, "{}", real.path);
+        compared += 1;
+    }
+    assert!(compared >= 8, "{compared}");
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_refused_within_five_seconds_and_its_streams_end() {
+    let guarded = Guarded::start().await;
+    let key = guarded.key("acme", &ALL).await;
+    let function = guarded.register(&key).await;
+    let task = guarded.execute(&key, &function).await;
+    let bearer = format!("Bearer {key}");
+    let headers = [("authorization", bearer.as_str())];
+    let mut stream = guarded.gateway.client().connect().await;
+    stream.write(&request("GET", "/v1/events", &headers, b"")).await;
+    stream.until(": connected").await;
+    let mut poll = guarded.gateway.client().connect().await;
+    let path = format!("/result/{task}?wait={}", EFFECTIVE.as_secs());
+    poll.write(&request("GET", &path, &headers, b"")).await;
+    let status = format!("/status/{task}");
+    assert_eq!(guarded.send(&key, "GET", &status, &Value::Null).await.status, 200);
+    guarded.revoke(&key).await;
+    let start = Instant::now();
+    until("the key is refused", async || {
+        guarded.send(&key, "GET", &status, &Value::Null).await.status == 401
+    })
+    .await;
+    stream.until("event: unauthorized").await;
+    assert!(start.elapsed() < EFFECTIVE, "{:?}", start.elapsed());
+    poll.reply().await.expect("a reply").is_error(401, "key_revoked");
+}
+
+#[tokio::test]
+async fn events_are_those_of_the_tenant() {
+    let guarded = Guarded::start().await;
+    let [ours, theirs] = [guarded.key("acme", &ALL).await, guarded.key("other", &ALL).await];
+    let bearer = format!("Bearer {ours}");
+    let mut stream = guarded.gateway.client().connect().await;
+    let headers = [("authorization", bearer.as_str())];
+    stream.write(&request("GET", "/v1/events", &headers, b"")).await;
+    stream.until(": connected").await;
+    let dispatcher = Dispatcher::start(&guarded.gateway.store, &["native:3.11"]).await;
+    let mut own = String::new();
+    for key in [&theirs, &ours] {
+        let function = guarded.register(key).await;
+        own = guarded.execute(key, &function).await;
+        dispatcher.complete_one(b"\x80\x04N.").await;
+    }
+    let text = stream.until("COMPLETED").await;
+    let ids = text.lines().filter_map(|line| line.strip_prefix("id: "));
+    let ids: Vec<_> = ids.collect();
+    assert_eq!(ids, [own.as_str(); 3], "{text}");
+}
+
+#[tokio::test]
+async fn a_key_may_be_for_one_runtime_only() {
+    let guarded = Guarded::start().await;
+    let classes = ["native:3.11", "sandbox:3.11"];
+    let _dispatcher = Dispatcher::start(&guarded.gateway.store, &classes).await;
+    let both = guarded.key("acme", &ALL).await;
+    let sandbox = ApiKey { runtimes: vec![Runtime::Sandbox], ..record("acme", &ALL) };
+    let sandbox = guarded.put(&sandbox).await;
+    let register = async |key: &str, runtime: Option<&str>| {
+        let mut body = json!({"name": "len", "payload": FUNCTION});
+        if let Some(runtime) = runtime {
+            body["runtime"] = runtime.into();
+        }
+        guarded.send(key, "POST", "/register_function", &body).await
+    };
+    register(&sandbox, Some("native")).await.is_error(403, "runtime_forbidden");
+    let function = register(&sandbox, None).await.text_at("function_id");
+    let path = format!("/v1/functions/{function}");
+    let view = guarded.send(&both, "GET", &path, &Value::Null).await;
+    assert_eq!(view.text_at("runtime"), "sandbox", "not the deployment's default, which is native");
+    let native = register(&both, None).await.text_at("function_id");
+    let call = json!({"function_id": native, "payload": ARGS});
+    guarded
+        .send(&sandbox, "POST", "/execute_function", &call)
+        .await
+        .is_error(403, "runtime_forbidden");
+    let call = json!({"function_id": native, "payload": ARGS, "runtime": "sandbox"});
+    assert_eq!(guarded.send(&sandbox, "POST", "/execute_function", &call).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_answer_with_a_result_is_for_those_who_read() {
+    let guarded = Guarded::start().await;
+    let key = guarded.key("acme", &ALL).await;
+    let function = guarded.register(&key).await;
+    let blind = guarded.key("acme", &[Scope::Submit]).await;
+    let one = json!({"function_id": function, "payload": ARGS});
+    let many = json!({"function_id": function, "payloads": [ARGS], "wait": 0.01});
+    for (path, body) in [("/execute_function?wait=0.01", &one), ("/v1/tasks", &many)] {
+        guarded.send(&blind, "POST", path, body).await.is_error(403, "scope_missing");
+        assert_eq!(guarded.send(&key, "POST", path, body).await.status, 200);
+    }
+    assert_eq!(guarded.send(&blind, "POST", "/execute_function", &one).await.status, 200);
+}
+
+#[tokio::test]
+async fn without_keys_everything_is_of_the_default_tenant() {
+    let gateway = Gateway::start().await;
+    let function = gateway.register().await;
+    let task = gateway.execute(&function).await;
+    let headers = [("authorization", "Bearer bj_anything")];
+    let reply = gateway.client().send("GET", &format!("/status/{task}"), &headers, b"").await;
+    assert_eq!(reply.status, 200, "a header that nobody asked for is left alone");
+    let id = task.parse().expect("an id");
+    let record = gateway.store.task(id).await.expect("read").expect("known");
+    assert!(record.tenant.is_default());
+}

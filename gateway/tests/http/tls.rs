@@ -1,0 +1,174 @@
+//! TLS, unix sockets, and several listeners at once.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use belljar_gateway::{CertificateFiles, Listener, Listeners, Tls};
+use rcgen::{CertificateParams, Issuer, KeyPair};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::version::TLS13;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::support::client::request;
+use crate::support::{Gateway, until};
+
+/// An authority that signs certificates for `localhost`.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).expect("signed").pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// Writes a certificate and its key to `dir`.
+    fn sign(&self, dir: &Path) -> CertificateFiles {
+        let files =
+            CertificateFiles { certificate: dir.join("cert.pem"), key: dir.join("key.pem") };
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        let certificate = params.signed_by(&key, &self.issuer).expect("signed");
+        std::fs::write(&files.certificate, certificate.pem()).expect("written");
+        std::fs::write(&files.key, key.serialize_pem()).expect("written");
+        files
+    }
+
+    /// Connects to a gateway that this authority has signed, and speaks `protocol`.
+    async fn connect(
+        &self,
+        gateway: &Gateway,
+        protocol: &[u8],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("a certificate");
+        roots.add(root).expect("an authority");
+        let provider = Arc::new(ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .expect("supported")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![protocol.to_vec()];
+        let stream = TcpStream::connect(gateway.address).await?;
+        let name = ServerName::try_from("localhost").expect("a name");
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+}
+
+async fn tls_gateway(files: CertificateFiles, header_timeout: Duration) -> Gateway {
+    let tls = Tls::load(files).expect("usable files");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listeners = Listeners { sockets: vec![Listener::Tcp(listener)], tls: Some(tls) };
+    Gateway::on(listeners, |config| config.header_timeout = header_timeout).await
+}
+
+/// The answer to `GET /healthz` over HTTP/1.1, with everything until the end of the connection.
+async fn healthz(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
+    let bytes = request("GET", "/healthz", &[("connection", "close")], b"");
+    stream.write_all(&bytes).await.expect("sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("an end in order");
+    String::from_utf8(answer).expect("text")
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn both_versions_of_http_are_spoken_over_tls() {
+    let (dir, authority) = (tempfile::tempdir().expect("a directory"), Authority::new());
+    let gateway = tls_gateway(authority.sign(dir.path()), PATIENCE).await;
+    let stream = authority.connect(&gateway, b"http/1.1").await.expect("trusted");
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    assert!(healthz(stream).await.starts_with("HTTP/1.1 200"));
+
+    let stream = authority.connect(&gateway, b"h2").await.expect("trusted");
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (mut sender, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+    let connection = tokio::spawn(connection);
+    let get = http::Request::get("https://localhost/healthz").body(()).expect("a request");
+    let (answer, _) = sender.send_request(get, true).expect("sent");
+    assert_eq!(answer.await.expect("an answer").status(), 200);
+    connection.abort();
+
+    let other = Authority::new().connect(&gateway, b"h2").await;
+    assert!(other.is_err(), "signed by another authority");
+}
+
+#[tokio::test]
+async fn who_speaks_no_tls_or_nothing_at_all_is_cut_and_others_are_served() {
+    let (dir, authority) = (tempfile::tempdir().expect("a directory"), Authority::new());
+    let gateway = tls_gateway(authority.sign(dir.path()), Duration::from_millis(200)).await;
+    let mut silent = TcpStream::connect(gateway.address).await.expect("a connection");
+    let mut plain = TcpStream::connect(gateway.address).await.expect("a connection");
+    plain.write_all(&request("GET", "/healthz", &[], b"")).await.expect("sent");
+    for (stream, who) in [(&mut plain, "plain"), (&mut silent, "silent")] {
+        let mut rest = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+        assert!(read.is_ok(), "{who} is still connected");
+        assert!(!String::from_utf8_lossy(&rest).contains("200"), "{who}");
+    }
+    let stream = authority.connect(&gateway, b"http/1.1").await.expect("trusted");
+    assert!(healthz(stream).await.contains("ok"));
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_taken_without_a_restart_and_a_broken_one_is_not() {
+    let (dir, old, new) =
+        (tempfile::tempdir().expect("a directory"), Authority::new(), Authority::new());
+    let files = old.sign(dir.path());
+    let gateway = tls_gateway(files.clone(), PATIENCE).await;
+    let open = old.connect(&gateway, b"http/1.1").await.expect("trusted");
+    new.sign(dir.path());
+    let start = Instant::now();
+    until("the new certificate", async || new.connect(&gateway, b"http/1.1").await.is_ok()).await;
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(old.connect(&gateway, b"http/1.1").await.is_err());
+    assert!(healthz(open).await.starts_with("HTTP/1.1 200"), "open connections go on");
+
+    std::fs::write(&files.certificate, "broken").expect("written");
+    let looks = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < looks {
+        let stream = new.connect(&gateway, b"http/1.1").await.expect("the last good one");
+        assert!(healthz(stream).await.starts_with("HTTP/1.1 200"));
+    }
+}
+
+#[tokio::test]
+async fn several_listeners_and_a_unix_socket_serve_the_same() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("gateway.sock");
+    let mut sockets = vec![Listener::Unix(UnixListener::bind(&path).expect("bound"))];
+    let mut addresses = Vec::new();
+    for _ in 0..2 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        addresses.push(listener.local_addr().expect("an address"));
+        sockets.push(Listener::Tcp(listener));
+    }
+    // One connection at a time: no listener keeps the others' room.
+    let listeners = Listeners { sockets, tls: None };
+    let gateway = Gateway::on(listeners, |config| config.max_connections = 1).await;
+    for _ in 0..3 {
+        let stream = UnixStream::connect(&path).await.expect("connected");
+        assert!(healthz(stream).await.starts_with("HTTP/1.1 200"));
+        for address in &addresses {
+            let stream = TcpStream::connect(address).await.expect("connected");
+            assert!(healthz(stream).await.starts_with("HTTP/1.1 200"));
+        }
+    }
+    gateway.shutdown.cancel();
+    let stopped = gateway.run.await.expect("no panic").expect("it ends");
+    assert_eq!(stopped, belljar_gateway::Stopped::Drained);
+}

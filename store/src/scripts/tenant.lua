@@ -1,0 +1,17 @@
+-- Stands in front of the scripts that ask whose a task is, after shared.lua.
+
+-- The tenant of a live record; '' for the default one, whose records do not name it.
+local function tenant_of(record)
+  local flag = string.byte(record, FLAG_AT)
+  if flag == NO_FLAG or flag == BLOB_FLAG then return '' end
+  return string.match(record, '^[^\n]*' .. TENANT_MARK .. '(%S+)\n') or ''
+end
+
+-- Publishes that tasks went to a status, Q, R or both (G), each tenant's in a message; `moved` maps tenants to
+-- ids. `event.rs` reads it.
+local function publish_status(letter, moved)
+  for tenant, ids in pairs(moved) do
+    local whose = tenant == '' and '' or TENANT_MARK .. tenant .. '\n'
+    redis.call('PUBLISH', TOPIC_STATUS, letter .. whose .. table.concat(ids))
+  end
+end

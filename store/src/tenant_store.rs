@@ -1,0 +1,107 @@
+//! The store as one tenant sees it. What belongs to another is unknown, as if it did not exist.
+
+use belljar_core::id::{FunctionId, TaskId};
+use belljar_core::tenant::Tenant;
+
+use crate::Store;
+use crate::error::StoreError;
+use crate::record::{
+    CancelOutcome, FunctionRecord, NewTask, Page, TaskFilter, TaskRecord, TaskResult, TaskSummary,
+    UnreadableRecord,
+};
+
+/// A view of a [`Store`] for one tenant.
+#[derive(Clone, Copy)]
+pub struct TenantStore<'a> {
+    store: &'a Store,
+    tenant: &'a Tenant,
+}
+
+impl Store {
+    /// The store as `tenant` sees it.
+    #[must_use]
+    pub const fn of<'a>(&'a self, tenant: &'a Tenant) -> TenantStore<'a> {
+        TenantStore { store: self, tenant }
+    }
+}
+
+impl TenantStore<'_> {
+    /// [`Store::submit`], as this tenant's tasks.
+    ///
+    /// # Errors
+    /// Those of [`Store::submit`].
+    pub async fn submit(&self, tasks: Vec<NewTask>) -> Result<Vec<TaskId>, StoreError> {
+        self.store.submit_of(self.tenant, tasks).await
+    }
+
+    /// [`Store::cancel`].
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn cancel(&self, id: TaskId) -> Result<Option<CancelOutcome>, StoreError> {
+        self.store.cancel_of(Some(self.tenant), id).await
+    }
+
+    /// [`Store::results`].
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn results(&self, ids: &[TaskId]) -> Result<Vec<Option<TaskResult>>, StoreError> {
+        self.results_within(ids, usize::MAX).await
+    }
+
+    /// [`Store::results_within`].
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn results_within(
+        &self,
+        ids: &[TaskId],
+        room: usize,
+    ) -> Result<Vec<Option<TaskResult>>, StoreError> {
+        self.store.results_of(Some(self.tenant), ids, room).await
+    }
+
+    /// [`Store::task`].
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn task(&self, id: TaskId) -> Result<Option<TaskRecord>, StoreError> {
+        let found = self.store.task(id).await?;
+        Ok(found.filter(|task| task.tenant == *self.tenant))
+    }
+
+    /// [`Store::tasks`].
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn tasks(
+        &self,
+        filter: TaskFilter,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Result<TaskSummary, UnreadableRecord>>, StoreError> {
+        self.store.tasks_of(self.tenant, filter, cursor, limit).await
+    }
+
+    /// A function's record; see [`Store::function`].
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn function(&self, id: FunctionId) -> Result<Option<FunctionRecord>, StoreError> {
+        let found = self.store.function(id).await?;
+        Ok(found.filter(|function| function.tenant == *self.tenant))
+    }
+
+    /// Functions, newest first.
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn functions(
+        &self,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Result<FunctionRecord, UnreadableRecord>>, StoreError> {
+        self.store.functions_of(self.tenant, cursor, limit).await
+    }
+}
