@@ -11,6 +11,8 @@ mod faults;
 mod grants;
 mod guest;
 mod install;
+mod key;
+mod listen;
 mod logging;
 mod reference;
 mod serve;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Guest(args) => guest::run(&args),
+        Command::Key(args) => key::run(&args),
         Command::Reference => reference::run(),
         Command::Run(args) => return client("run", &args),
         Command::Tasks(args) => return client("tasks", &args),

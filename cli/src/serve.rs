@@ -1,10 +1,9 @@
 //! `belljar gateway`, `belljar dispatcher` and `belljar worker`: one service in this process, until a signal.
 
-use std::io::{self, Write as _};
-use std::net::SocketAddr;
+use std::io::Write as _;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use belljar_core::message::{DeliveryMode, Secret};
 use belljar_core::task::{TaskClass, TaskLimits};
 use belljar_dispatcher::config::{RemoteConfig, Workers};
@@ -12,13 +11,13 @@ use belljar_store::Store;
 use belljar_wire::{Authentication, ConnectConfig, Endpoint, ListenConfig};
 use belljar_worker::transport::WorkerConfig;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{DispatcherArgs, GatewayArgs, SecretArgs, WorkerArgs, WorkerMode};
 use crate::executors::{pool_config, slots};
-use crate::exit::{self, WithHint, hinted};
+use crate::exit::{self, WithHint};
+use crate::listen::{self, Opened};
 
 /// The start of the line that tells `up` and scripts the address.
 pub(crate) const LISTENING: &str = "belljar gateway listens at ";
@@ -29,11 +28,9 @@ pub(crate) const WORKERS_AT: &str = "belljar dispatcher takes workers at ";
 pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
     raise_descriptor_limit();
     runtime()?.block_on(async {
-        let listener = TcpListener::bind(args.listen).await;
-        let listener = listener.map_err(|error| cannot_listen(args.listen, &error))?;
-        let address = listener.local_addr().context("the listener has no address")?;
+        let Opened { listeners, require_keys, urls } = listen::open(&args.listen).await?;
         let store = Store::connect(args.store.retention.store_config(&args.store.redis)).await?;
-        announce(&format!("{LISTENING}http://{address}"));
+        urls.iter().for_each(|url| announce(&format!("{LISTENING}{url}")));
         let defaults = args.defaults;
         let class = TaskClass { runtime: args.runtime, python: defaults.python_version };
         let config = belljar_gateway::Config {
@@ -44,11 +41,12 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
             },
             max_body_bytes: defaults.max_body_mb << 20,
             max_connections: defaults.max_connections,
+            require_keys,
             allowed_hosts: defaults.allowed_host,
             low_latency: defaults.low_latency,
             ..belljar_gateway::Config::new(class)
         };
-        belljar_gateway::run(config, listener, store, until_signal()?).await?;
+        belljar_gateway::run(config, listeners, store, until_signal()?).await?;
         Ok(())
     })
 }
@@ -113,24 +111,6 @@ fn secret(args: &SecretArgs) -> Result<Option<Secret>> {
     secret.context("--secret").hint("`openssl rand -hex 32` makes one")
 }
 
-/// Why an address cannot be listened on, in the words of its user.
-pub(crate) fn cannot_listen(address: SocketAddr, error: &io::Error) -> anyhow::Error {
-    let (cause, hint) = match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            ("the address is in use".to_owned(), "--listen 127.0.0.1:0 takes a free port")
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            ("this machine has no such address".to_owned(), "--listen 0.0.0.0:PORT takes them all")
-        }
-        io::ErrorKind::PermissionDenied => (
-            "permission denied".to_owned(),
-            "--listen 127.0.0.1:8000 takes a port that needs no root",
-        ),
-        _ => (error.to_string(), "--listen ADDR names another address"),
-    };
-    hinted(anyhow!(cause), hint).context(format!("cannot listen on {address}"))
-}
-
 /// Raises the limit of open files as far as the system allows: each connection is one, and the default of
 /// 1,024 is meant for programs that use `select`.
 fn raise_descriptor_limit() {
@@ -145,7 +125,7 @@ fn host() -> String {
 
 /// One thread: a service works a few microseconds on a task, and waking another thread costs more than
 /// that. More services use more processors; large bodies have threads of their own.
-fn runtime() -> Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -54,7 +54,19 @@ fn a_wrong_option_ends_up_at_once_with_one_sentence() -> Result<()> {
     let no_guest = "there is no guest at `/nope/3.11`";
     up_fails(&["--runtime", "sandbox", "--guest-dir", "/nope"], no_guest, Some("make guest"))?;
     let no_address = "cannot listen on 192.0.2.1:1: this machine has no such address";
-    up_fails(&["--listen", "192.0.2.1:1"], no_address, Some("--listen"))
+    up_fails(&["--listen", "192.0.2.1:1"], no_address, Some("--listen"))?;
+    for (address, host) in
+        [("0.0.0.0:0", "0.0.0.0"), ("[::]:0", "::"), ("127.0.0.1:0,0.0.0.0:0", "0.0.0.0")]
+    {
+        let reached =
+            format!("other machines reach {host}: there a gateway speaks TLS and requires keys");
+        up_fails(&["--listen", address], &reached, Some("--tls-cert FILE"))?;
+        up_fails(&["--listen", address, "--keys", "required"], &reached, Some("--insecure"))?;
+        let (code, text) =
+            failure(&["gateway", "--listen", address, "--redis", "redis://127.0.0.1:1"])?;
+        ensure!(code == 1 && text.contains(&reached), "{code}: {text}");
+    }
+    Ok(())
 }
 
 #[test]

@@ -57,7 +57,8 @@ mod tests {
         --data d --redis redis://h/1 --result-ttl 5 --max-queued 6 --timeout 7 --memory-mb 8 --max-retries 9 \
         --python-version 3.13 --max-body-mb 10 --max-connections 11 --low-latency false --allowed-host a,b \
         --python-path p:q --site s --guest-dir g --grant-env A=1,B --grant-read r --grant-scratch-mb 12 \
-        --drain-timeout 13 --redis-prefix r --allow-weak-sandbox";
+        --drain-timeout 13 --redis-prefix r --allow-weak-sandbox --keys required \
+        --insecure --tls-cert c --tls-key k";
 
     fn up() -> UpArgs {
         match Cli::read(UP.split_whitespace().map(Into::into)).expect("valid").command {
@@ -71,7 +72,7 @@ mod tests {
         let up = up();
         let worker: &[&str] = &["push", "3", "tcp://127.0.0.1:1"];
         for (name, positional, options) in
-            [("gateway", &[][..], 14), ("dispatcher", &[], 14), ("worker", worker, 8)]
+            [("gateway", &[][..], 18), ("dispatcher", &[], 14), ("worker", worker, 8)]
         {
             let argv = up.argv.forward(name, &[], positional);
             let words = std::iter::once(OsString::from("belljar")).chain(argv);

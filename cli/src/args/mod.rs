@@ -4,15 +4,18 @@
 //!
 //! * here: the commands, and the options of `up` and of the small ones.
 //! * `service`: gateway, dispatcher and worker.
+//! * `key`: the keys of clients.
+//! * `listen`: who reaches the gateway.
 //! * `common`: options of more than one command.
 //! * `argv`: command lines for the processes that `up` starts.
 
 mod argv;
 mod common;
+mod key;
+mod listen;
 mod service;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use belljar_core::task::{PythonVersion, Runtime};
@@ -21,6 +24,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 pub(crate) use argv::Argv;
 use common::positive;
 pub(crate) use common::{DefaultsArgs, ExecutorArgs, RetentionArgs, Runtimes, SecretArgs};
+pub(crate) use key::{KeyAction, KeyArgs, NewKeyArgs};
+pub(crate) use listen::{KeyUse, ListenAddress, ListenArgs};
 pub(crate) use service::{DispatcherArgs, GatewayArgs, Mode, WorkerArgs, WorkerMode};
 
 /// Runs Python functions that arrive over REST, natively or in a WebAssembly sandbox.
@@ -65,6 +70,8 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// List, check and build the Pythons of the sandbox.
     Guest(GuestArgs),
+    /// Make, list, revoke and rotate the keys of clients.
+    Key(KeyArgs),
     /// Call a function of a Python file, on the service at --url or on a temporary one.
     #[command(disable_help_flag = true)]
     Run(ClientArgs),
@@ -99,9 +106,8 @@ pub(crate) struct UpArgs {
     /// The runtime of functions that name none: `native` or `sandbox`.
     #[arg(long, env = "BELLJAR_RUNTIME", value_name = "RUNTIME", default_value = "native")]
     pub(crate) runtime: Runtime,
-    /// The address to listen on; port 0 takes a free port.
-    #[arg(long, env = "BELLJAR_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8000")]
-    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
     /// The directory of the private Redis.
     #[arg(long, env = "BELLJAR_DATA", value_name = "DIR", default_value = ".belljar/data")]
     pub(crate) data: PathBuf,

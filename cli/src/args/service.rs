@@ -1,6 +1,5 @@
 //! The options of the gateway, the dispatcher and the worker.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use belljar_core::task::Runtime;
@@ -9,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::common::{
     DefaultsArgs, ExecutorArgs, Runtimes, SecretArgs, StoreArgs, TlsArgs, positive,
 };
+use super::listen::ListenArgs;
 
 /// How tasks reach workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -43,9 +43,8 @@ pub(crate) enum WorkerMode {
 
 #[derive(Debug, Args)]
 pub(crate) struct GatewayArgs {
-    /// The address to listen on; port 0 takes a free port.
-    #[arg(long, env = "BELLJAR_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8000")]
-    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
     /// The runtime of functions that name none: `native` or `sandbox`.
     #[arg(long, env = "BELLJAR_RUNTIME", value_name = "RUNTIME", default_value = "native")]
     pub(crate) runtime: Runtime,

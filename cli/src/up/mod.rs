@@ -21,7 +21,6 @@ mod service;
 mod sync;
 mod welcome;
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -30,7 +29,7 @@ use belljar_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Runtimes, UpArgs};
-use crate::{install, serve};
+use crate::{install, listen, serve};
 use parts::Parts;
 
 /// How long each process may take to start.
@@ -42,7 +41,7 @@ pub(crate) fn run(args: &UpArgs) -> Result<()> {
     runtime.context("the async runtime cannot start")?.block_on(async {
         let shutdown = serve::until_signal()?;
         let until_shutdown = async |address: String| {
-            welcome::print(&address, args);
+            welcome::print(&address, args, listen::requires_keys(&args.listen).await?);
             shutdown.cancelled().await;
             Ok(())
         };
@@ -58,7 +57,7 @@ pub(crate) async fn host<T>(
     shutdown: &CancellationToken,
     work: impl AsyncFnOnce(String) -> Result<T>,
 ) -> Result<Option<T>> {
-    let installed = check(args)?;
+    let installed = check(args).await?;
     let starting = async {
         check_redis(args).await?;
         Parts::start(args, &installed, START_TIMEOUT).await
@@ -84,7 +83,7 @@ pub(crate) async fn host<T>(
 }
 
 /// Checks everything that can be checked before a process starts; returns the installed classes.
-fn check(args: &UpArgs) -> Result<Vec<TaskClass>> {
+async fn check(args: &UpArgs) -> Result<Vec<TaskClass>> {
     let mut installed = Vec::new();
     for (class, found) in
         install::executors(Runtimes::All, &install::installation(&args.executors)?)
@@ -97,7 +96,7 @@ fn check(args: &UpArgs) -> Result<Vec<TaskClass>> {
             Err(_) => {}
         }
     }
-    TcpListener::bind(args.listen).map_err(|error| serve::cannot_listen(args.listen, &error))?;
+    listen::check(&args.listen).await?;
     Ok(installed)
 }
 

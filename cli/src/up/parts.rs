@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use belljar_core::task::{Runtime, TaskClass};
+use belljar_store::Store;
 use clap::ValueEnum;
 use futures_util::future::{join_all, pending, select_all};
 
@@ -28,6 +29,8 @@ pub(super) struct Parts {
     /// None in local mode.
     workers: Vec<Service>,
     address: String,
+    /// Where workers tell what they serve.
+    store: Store,
 }
 
 impl Parts {
@@ -48,7 +51,8 @@ impl Parts {
         let command = args.argv.forward("gateway", &[redis_url], &[]);
         let mut gateway = Service::start("gateway", command, args.log.as_deref())?;
         let address = gateway.announced(LISTENING, timeout).await?;
-        gateway.replace_option("--listen", address.trim_start_matches("http://"));
+        let (_, listen) = address.split_once("://").unwrap_or(("", &address));
+        gateway.replace_option("--listen", listen);
 
         let port = ("port", OsStr::new("0"));
         let command = args.argv.forward("dispatcher", &[redis_url, runtimes, port], &[]);
@@ -68,7 +72,8 @@ impl Parts {
                 workers.push(Service::start("worker", command, args.log.as_deref())?);
             }
         }
-        Ok(Self { redis, gateway, dispatcher, workers, address })
+        let store = Store::connect(args.retention.store_config(&url)).await?;
+        Ok(Self { redis, gateway, dispatcher, workers, address, store })
     }
 
     /// The URL of the gateway.
@@ -91,7 +96,7 @@ impl Parts {
         let pids = run_calls.iter().filter_map(Service::pid).collect();
         let wanted = Wanted { pids, default, installed: installed.to_vec() };
         tokio::select! {
-            ready = readiness::wait(&self.address, &wanted, timeout) => ready,
+            ready = readiness::wait(&self.store, &wanted, timeout) => ready,
             ended = self.dispatcher.ended() => bail!("the dispatcher {ended}"),
             ended = self.gateway.ended() => bail!("the gateway {ended}"),
             (ended, _) = any_ended(&mut self.workers) => bail!("a worker {ended}"),

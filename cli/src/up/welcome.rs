@@ -6,7 +6,7 @@ use crate::args::{Runtimes, UpArgs};
 use crate::serve::announce;
 use crate::{executors, install};
 
-pub(super) fn print(address: &str, args: &UpArgs) {
+pub(super) fn print(address: &str, args: &UpArgs, requires_keys: bool) {
     announce(&format!("belljar is ready at {address}"));
     let minor = PythonVersion::default();
     let installation = install::installation(&args.executors);
@@ -15,6 +15,12 @@ pub(super) fn print(address: &str, args: &UpArgs) {
         if let Err(missing) = found {
             announce(&format!("Note: {}", executors::refused(class, &missing)));
         }
+    }
+    if requires_keys {
+        announce(&format!(
+            "Requests must show a key; the first: export BELLJAR_KEY=$(belljar key create me --data {})",
+            args.data.display()
+        ));
     }
     // The Python of the site has everything that the snippets need.
     let python = install::python(args.executors.site.as_deref());

@@ -1,0 +1,138 @@
+//! The options of `up` and of the gateway about who reaches it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use belljar_gateway::CertificateFiles;
+use clap::{ArgAction, Args, ValueEnum};
+
+/// What an address that is a file begins with.
+const UNIX: &str = "unix:";
+
+/// An address to listen on, as it is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ListenAddress {
+    /// A host, by name or address, and a port.
+    Tcp(String, u16),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+impl FromStr for ListenAddress {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(path) = text.strip_prefix(UNIX) {
+            return if path.is_empty() {
+                Err("`unix:` needs a path")
+            } else {
+                Ok(Self::Unix(path.into()))
+            };
+        }
+        const FORM: &str = "it reads HOST:PORT, `[::]:PORT` or unix:PATH";
+        let (host, port) = text.rsplit_once(':').ok_or(FORM)?;
+        let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        // An IPv6 address without brackets has no port.
+        if host.is_empty() || (inner.is_none() && host.contains(':')) {
+            return Err(FORM);
+        }
+        let port = port.parse().map_err(|_| "the port is a number from 0 to 65535")?;
+        Ok(Self::Tcp(inner.unwrap_or(host).to_owned(), port))
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
+    }
+}
+
+/// Where clients reach the gateway, and what they must show.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ListenArgs {
+    /// An address to listen on, as HOST:PORT, [::]:PORT or unix:PATH; port 0 takes a free port; repeatable. Beyond
+    /// loopback a gateway speaks TLS and requires keys.
+    #[arg(
+        long,
+        env = "BELLJAR_LISTEN",
+        value_name = "ADDR",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:8000"
+    )]
+    pub(crate) listen: Vec<ListenAddress>,
+    /// Whether requests must show a key that `belljar key create` made; `auto`: beyond loopback.
+    #[arg(long, env = "BELLJAR_KEYS", value_enum, default_value_t = KeyUse::Auto)]
+    pub(crate) keys: KeyUse,
+    /// Listen beyond loopback without TLS and, unless they are required, without keys: anyone who reaches the
+    /// port can run code.
+    #[arg(long, env = "BELLJAR_INSECURE", value_name = "true|false", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
+    pub(crate) insecure: bool,
+    #[command(flatten)]
+    pub(crate) tls: HttpTlsArgs,
+}
+
+/// Whether clients show keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyUse {
+    /// As soon as the gateway listens beyond loopback.
+    #[default]
+    Auto,
+    /// Always.
+    Required,
+}
+
+/// TLS for clients. Not the files of dispatcher and workers, which have another authority.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct HttpTlsArgs {
+    /// The certificate chain that clients are shown, as PEM; it is read again when the file changes.
+    #[arg(
+        id = "http_tls_cert",
+        long = "tls-cert",
+        env = "BELLJAR_HTTP_TLS_CERT",
+        value_name = "FILE",
+        requires = "http_tls_key"
+    )]
+    pub(crate) certificate: Option<PathBuf>,
+    /// The private key of that certificate, as PEM.
+    #[arg(
+        id = "http_tls_key",
+        long = "tls-key",
+        env = "BELLJAR_HTTP_TLS_KEY",
+        value_name = "FILE",
+        requires = "http_tls_cert"
+    )]
+    pub(crate) key: Option<PathBuf>,
+}
+
+impl HttpTlsArgs {
+    /// The files, where TLS is configured.
+    pub(crate) fn files(&self) -> Option<CertificateFiles> {
+        Some(CertificateFiles { certificate: self.certificate.clone()?, key: self.key.clone()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_names_numbers_or_files() {
+        for (text, shown) in [
+            ("127.0.0.1:8000", "127.0.0.1:8000"),
+            ("localhost:0", "localhost:0"),
+            ("[::]:8000", "[::]:8000"),
+            ("unix:/run/belljar.sock", "unix:/run/belljar.sock"),
+        ] {
+            let address: ListenAddress = text.parse().expect("an address");
+            assert_eq!(address.to_string(), shown);
+        }
+        for wrong in ["", "8000", ":8000", "::1:8000", "host:", "host:99999", "unix:"] {
+            assert!(wrong.parse::<ListenAddress>().is_err(), "{wrong}");
+        }
+    }
+}
