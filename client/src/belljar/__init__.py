@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, ALL_COMPLETED, 
 from ._async import AsyncExecutor
 from ._client import Client
 from ._errors import (
+    AccessDenied,
     BelljarError,
     CallNotDecoded,
     Conflict,
@@ -49,6 +50,7 @@ __all__ = [
     "ALL_COMPLETED",
     "FIRST_COMPLETED",
     "FIRST_EXCEPTION",
+    "AccessDenied",
     "AsyncExecutor",
     "AsyncFuture",
     "BelljarError",

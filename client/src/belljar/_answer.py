@@ -26,7 +26,7 @@ class Answers:
         self._length = 0
         self._chunks = bytearray()
 
-    def feed(self, data: Union[bytes, bytearray]) -> Optional[Response]:
+    def feed(self, data: Union[bytes, bytearray, memoryview]) -> Optional[Response]:
         """Takes what has arrived; the answer, once it is whole. `ConnectionError` says that it is none."""
         self._buffer += data
         try:

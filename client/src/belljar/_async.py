@@ -36,6 +36,8 @@ class AsyncExecutor:
         memory_mb: Optional[int] = None,
         retries: Optional[int] = None,
         pickler: Optional[str] = None,
+        key: Optional[str] = None,
+        ca: Optional[str] = None,
         headers: Optional[Mapping[str, str]] = None,
         connect_timeout: float = 10.0,
         retry_timeout: float = 300.0,
@@ -43,7 +45,7 @@ class AsyncExecutor:
         allow: Iterable[type] = (),
         py_modules: Iterable[Any] = (),
     ) -> None:
-        self._core = _AsyncCore(Settings(url, headers, connect_timeout, retry_timeout), pickler)
+        self._core = _AsyncCore(Settings(url, headers, connect_timeout, retry_timeout, key, ca), pickler)
         given = {"runtime": runtime, "timeout": timeout, "memory_mb": memory_mb, "retries": retries}
         self._options = Options().but({**given, "results": results, "allow": allow, "py_modules": py_modules})
 

@@ -26,11 +26,13 @@ class Client:
         self,
         url: Optional[str] = None,
         *,
+        key: Optional[str] = None,
+        ca: Optional[str] = None,
         headers: Optional[Mapping[str, str]] = None,
         connect_timeout: float = 10.0,
         retry_timeout: float = 30.0,
     ) -> None:
-        self._connection = Blocking(Settings(url, headers, connect_timeout, retry_timeout))
+        self._connection = Blocking(Settings(url, headers, connect_timeout, retry_timeout, key, ca))
 
     def record(self, task_id: str) -> TaskRecord:
         """Everything about one task."""

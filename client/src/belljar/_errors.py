@@ -9,6 +9,7 @@ BelljarError
 │   ├── InvalidRequest (ValueError)             refused, with the reason
 │   │   ├── PythonMismatch                          the service runs another minor of Python
 │   │   └── NotInSandbox (ImportError)              a module that cannot work in the sandbox
+│   ├── AccessDenied                            no key, or one that does not allow it
 │   ├── NotFound (LookupError)                  an id that the service does not know
 │   ├── Conflict                                an idempotency key used for something else, a task that has ended
 │   └── TooLarge                                more than the service takes in one request
@@ -75,6 +76,10 @@ class PythonMismatch(InvalidRequest):
 
 class NotInSandbox(InvalidRequest, ImportError):
     """The function needs a module that cannot work in the sandbox; the message names it."""
+
+
+class AccessDenied(ServiceError):
+    """The service wants a key, or the key does not allow what was asked; `code` says which."""
 
 
 class NotFound(ServiceError, LookupError):
@@ -196,6 +201,8 @@ def _class_for(status: int, code: str, problems: set[str]) -> type[ServiceError]
         return NotInSandbox
     by_status: Mapping[int, type[ServiceError]] = {
         400: InvalidRequest,
+        401: AccessDenied,
+        403: AccessDenied,
         404: NotFound,
         409: Conflict,
         413: TooLarge,

@@ -27,7 +27,10 @@ class Executor(concurrent.futures.Executor):
     `url` is the service's address; without it the variable `BELLJAR_URL`, else `http://127.0.0.1:8000`.
     `runtime` ("native" or "sandbox"), `timeout` in seconds, `memory_mb` and `retries` are what functions
     are registered with; what is not given is the service's to say.
-    `headers` are sent with every request, for a proxy that authenticates.
+    `key` is shown with every request; without it the one in the variable `BELLJAR_KEY`, else the one that the
+    file `~/.config/belljar/keys` has for this address. `ca` is a file with the certificates of the authority that
+    a service's own certificate comes from, where the system does not know it. `headers` are sent with every
+    request, for a proxy that authenticates.
 
     `results` says how results are read: "trusted" ones as any pickle, "safe" ones as data, from which no
     code runs: plain values, Python's own exceptions, common types of the standard library, numpy arrays, and
@@ -52,6 +55,8 @@ class Executor(concurrent.futures.Executor):
         memory_mb: Optional[int] = None,
         retries: Optional[int] = None,
         pickler: Optional[str] = None,
+        key: Optional[str] = None,
+        ca: Optional[str] = None,
         headers: Optional[Mapping[str, str]] = None,
         connect_timeout: float = 10.0,
         retry_timeout: float = 300.0,
@@ -59,7 +64,7 @@ class Executor(concurrent.futures.Executor):
         allow: Iterable[type] = (),
         py_modules: Iterable[Any] = (),
     ) -> None:
-        self._core = Core(Settings(url, headers, connect_timeout, retry_timeout), pickler)
+        self._core = Core(Settings(url, headers, connect_timeout, retry_timeout, key, ca), pickler)
         given = {"runtime": runtime, "timeout": timeout, "memory_mb": memory_mb, "retries": retries}
         self._options = Options().but({**given, "results": results, "allow": allow, "py_modules": py_modules})
         self._original: Optional[Executor] = None

@@ -24,16 +24,21 @@ class AddressError(ValueError):
 class Address:
     """Where a service is, taken from its URL."""
 
-    def __init__(self, url: str, headers: Optional[Mapping[str, str]] = None) -> None:
+    def __init__(self, url: str, headers: Optional[Mapping[str, str]] = None, *, ca: Optional[str] = None) -> None:
         parts, port = _split(url)
         if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
             raise AddressError(f"`{url}` is no address of a service; hint: one looks like http://127.0.0.1:8000")
         self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
         self.host = parts.hostname
         self.port = port or (443 if parts.scheme == "https" else 80)
-        self.tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self.tls = _tls(ca) if parts.scheme == "https" else None
         self._path = parts.path.rstrip("/")
-        self._head = _common_head(parts, headers or {})
+        self._netloc = parts.netloc.rpartition("@")[2]
+        self.show(headers or {})
+
+    def show(self, headers: Mapping[str, str]) -> None:
+        """Sends these headers with every request from now on."""
+        self._head = _common_head(self._netloc, headers)
 
     def request(self, method: str, path: str, body: Optional[bytes]) -> bytes:
         """The bytes of a request."""
@@ -51,9 +56,17 @@ def _split(url: str) -> tuple[Optional[SplitResult], Optional[int]]:
         return None, None
 
 
-def _common_head(parts: SplitResult, headers: Mapping[str, str]) -> str:
+def _tls(ca: Optional[str]) -> ssl.SSLContext:
+    """What certificates are trusted: those that a file names, else those of the system, or of `SSL_CERT_FILE`."""
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise AddressError(f"`{ca}` holds no certificates: {error}") from error
+
+
+def _common_head(netloc: str, headers: Mapping[str, str]) -> str:
     fields = {
-        "Host": parts.netloc.rpartition("@")[2],
+        "Host": netloc,
         "Content-Type": "application/json",
         "Accept": "application/json",
         **headers,
@@ -72,7 +85,8 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: Optional[asyncio.Transport] = None
         self._answers = Answers()
         # One for all answers: asyncio's own are so large that each is mapped and unmapped.
-        self._received = bytearray(_RECEIVE_BYTES)
+        # A view: asyncio writes what TLS has to parts of it, and a part of a bytearray is a copy.
+        self._received = memoryview(bytearray(_RECEIVE_BYTES))
         self._answer: Optional[asyncio.Future[Response]] = None
 
     @property
@@ -130,7 +144,7 @@ class Connection(asyncio.BufferedProtocol):
             self._finish(self._answers.end())
         self._fail(ConnectionResetError(f"the connection was closed: {error or 'by the service'}"))
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
         return self._received
 
     def buffer_updated(self, nbytes: int) -> None:

@@ -6,6 +6,7 @@ import os
 import weakref
 from typing import Any, Callable, Mapping, Optional
 
+from ._access import with_key
 from ._calls import FunctionRef, Options
 from ._errors import SerializationError
 from ._graph import Unsent
@@ -25,8 +26,12 @@ class Settings:
         headers: Optional[Mapping[str, str]],
         connect_timeout: float,
         retry_timeout: float,
+        key: Optional[str] = None,
+        ca: Optional[str] = None,
     ) -> None:
-        self.address = Address(url or os.environ.get("BELLJAR_URL") or DEFAULT_URL, headers)
+        place = url or os.environ.get("BELLJAR_URL") or DEFAULT_URL
+        self.address = Address(place, ca=ca)
+        self.address.show(with_key(place, key, headers))
         self._connect_timeout = connect_timeout
         self._retry_timeout = retry_timeout
 
