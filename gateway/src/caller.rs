@@ -98,16 +98,12 @@ impl Keys {
         Self { taken: Cache::new(KEYS), refused: Cache::new(REFUSED) }
     }
 
-    /// Who shows a key in these headers.
-    pub(crate) async fn caller(
-        &self,
-        headers: &HeaderMap,
-        store: &Store,
-    ) -> Result<Result<Caller, Refusal>, StoreError> {
-        match shown(headers) {
-            Ok(hash) => self.holder(hash, store).await,
-            Err(refusal) => Ok(Err(refusal)),
+    /// What is known of a key without asking the store.
+    pub(crate) fn known(&self, hash: ApiKeyHash) -> Option<Result<Caller, Refusal>> {
+        if let Some(known) = self.taken.get(&hash).filter(Entry::is_fresh) {
+            return Some(in_time(known.said));
         }
+        self.refused.get(&hash).filter(Entry::is_fresh).map(|known| Err(known.said))
     }
 
     /// Whether the key of a caller who was let in is still taken.
@@ -116,23 +112,20 @@ impl Keys {
         caller: &Caller,
         store: &Store,
     ) -> Result<Result<(), Refusal>, StoreError> {
-        match caller.0.key {
-            Some((hash, _)) => Ok(self.holder(hash, store).await?.map(|_| ())),
-            None => Ok(Ok(())),
-        }
+        let Some((hash, _)) = caller.0.key else { return Ok(Ok(())) };
+        let holder = match self.known(hash) {
+            Some(known) => known,
+            None => self.look_up(hash, store).await?,
+        };
+        Ok(holder.map(|_| ()))
     }
 
-    async fn holder(
+    /// What the store says of a key.
+    pub(crate) async fn look_up(
         &self,
         hash: ApiKeyHash,
         store: &Store,
     ) -> Result<Result<Caller, Refusal>, StoreError> {
-        if let Some(known) = self.taken.get(&hash).filter(Entry::is_fresh) {
-            return Ok(in_time(known.said));
-        }
-        if let Some(known) = self.refused.get(&hash).filter(Entry::is_fresh) {
-            return Ok(Err(known.said));
-        }
         // Before the question: the answer may be that old when it comes.
         let read_at = Instant::now();
         let said = match store.api_key(hash).await? {
@@ -153,7 +146,7 @@ impl Keys {
 }
 
 /// The hash of the key that these headers show.
-fn shown(headers: &HeaderMap) -> Result<ApiKeyHash, Refusal> {
+pub(crate) fn shown(headers: &HeaderMap) -> Result<ApiKeyHash, Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).into_iter();
     let Some(value) = values.next() else { return Err(Refusal::Missing) };
     let value = value.as_bytes();

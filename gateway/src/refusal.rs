@@ -20,7 +20,7 @@ pub(crate) enum Refusal {
     #[error("the key was revoked: ask the operator for a new one")]
     Revoked,
     #[error(
-        "the key has not the scope `{0}`: an operator makes one that has, with `belljar key create --scope {0}`"
+        "the key lacks the scope `{0}`: an operator makes one that has it, with `belljar key create --scope {0}`"
     )]
     Scope(Scope),
     #[error(
