@@ -12,9 +12,10 @@ import traceback
 from time import perf_counter_ns
 from types import CoroutineType, FunctionType
 
-from runner_pickles import PROTOCOL, begin, call_state, dumps, end, loads
+if sys.platform == "wasi":
+    import belljar_limits
 
-_main = sys.modules["__main__"].__dict__
+from runner_pickles import PROTOCOL, begin, call_state, dumps, end, loads
 
 # Freed when memory runs out, so that there is some left to report it with. CPython needs it: where it cannot
 # allocate a small integer on the way into a handler, it retries without end.
@@ -47,9 +48,9 @@ def run(code, args, env=None):
         positional, keyword = _arguments(loads(args))
         if not callable(function):
             raise TypeError(f"the function unpickled to a {type(function).__name__}, which cannot be called")
-        if type(function) is FunctionType and function.__globals__ is _main:
+        if type(function) is FunctionType and function.__globals__.get("__name__") == "__main__":
             # dill sends a function of `__main__` without the names beside it; its own it needs to recur.
-            _main.setdefault(function.__name__, function)
+            function.__globals__.setdefault(function.__name__, function)
         kind = "exception"
         called = perf_counter_ns()
         value = function(*positional, **keyword)
@@ -156,6 +157,8 @@ def _describe(error, kind):
     message = f"{type(error).__name__}: {text}" if text else type(error).__name__
     notes = [f"Remote traceback:\n{remote}", *([f"hint: {hint}"] if hint else [])]
     pickled = _encode_exception(error, text, notes)
+    if hint:  # The last line, which the task record shows apart.
+        remote = f"{remote}hint: {hint}\n"
     return pickled, kind, _encodable(_shorten(message, 2000)), _encodable(remote)
 
 
@@ -175,35 +178,50 @@ def _shorten(text, limit):
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-_SERIALIZE = "serialize it by `cloudpickle.dumps(f)` or `dill.dumps(f, recurse=True)`, which take along what it uses"
+_SERIALIZE = "serialize it by `cloudpickle.dumps(f)`, or `dill.dumps(f, recurse=True)`, which take along what it uses"
 
 
 def _hint(error, kind):
-    """What to do about a function that travelled without what it needs."""
+    """What to do about a function that travelled without what it needs, or that needs what is not here."""
     if type(error) is NameError:
-        name = getattr(error, "name", None) or str(error).partition("'")[2].partition("'")[0]
-        if not call_state.is_ours:
-            return f"the function travelled without `{name}`, which it uses: {_SERIALIZE}"
-    elif kind == "decode" and isinstance(error, AttributeError) and "__main__" in str(error):
-        return f"plain pickle refers to a script's names without taking them along: {_SERIALIZE}"
-    elif isinstance(error, ModuleNotFoundError):
-        where = "the sandbox has" if sys.platform == "wasi" else "this worker has"
+        return _name_hint(error, getattr(error, "name", None) or str(error).partition("'")[2].partition("'")[0])
+    if kind == "decode" and isinstance(error, AttributeError):
+        if "__main__" in str(error) and not call_state.is_cloudpickled:
+            return f"the pickle names what the script defines without taking it along: {_SERIALIZE}"
+        return "the pickle leaves out a part of what the script defines: the Python package `belljar` sends all of it"
+    try:
+        if sys.platform == "wasi":
+            return belljar_limits.hint(error)
+    except BaseException:  # The error's own code may raise.
+        return None
+    if isinstance(error, ImportError) and error.name:
         return (
-            f"{where} no module `{error.name}`: install it for the worker or put it on its --python-path; "
+            f"this worker has no module `{error.name}`: install it for the worker or put it on its --python-path; "
             "the Python package sends modules beside the script along"
         )
     return None
 
 
+def _name_hint(error, name):
+    if not (call_state.is_ours or call_state.is_cloudpickled):
+        return f"the function travelled without `{name}`, which it uses: {_SERIALIZE}"
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    if trace and trace.tb_frame.f_code.co_filename == "<string>":
+        return f"only a text names `{name}`, not the function's code, so that it did not travel: pass it as an argument"
+    return None  # It was not defined where the function came from either.
+
+
 def _add_notes(error, notes):
     # As `add_note` does, which Python 3.11 brought.
-    error.__notes__ = [*getattr(error, "__notes__", ()), *notes]
+    BaseException.__setattr__(error, "__notes__", [*getattr(error, "__notes__", ()), *notes])
 
 
 def _encode_exception(error, text, notes):
     """The exception itself where it survives the way there and back, else a builtin of its kind."""
     try:
-        error.__traceback__ = None
+        BaseException.__setattr__(error, "__traceback__", None)
         _add_notes(error, notes)
         pickled = _pickled_exception(error)
         if pickled is not None:
@@ -250,18 +268,19 @@ def _drop_unpicklable(error, seen):
     dropped = []
     for name, value in list(vars(error).items()):
         if name != "__notes__" and not _is_picklable(value):
-            delattr(error, name)
+            BaseException.__delattr__(error, name)
             dropped.append(f"`{name}`")
     if not _is_picklable(error.args):
-        error.args = tuple(value if _is_picklable(value) else repr(value) for value in error.args)
+        args = tuple(value if _is_picklable(value) else repr(value) for value in error.args)
+        BaseException.__setattr__(error, "args", args)
         dropped.append("a part of `args`")
     for name in ("__cause__", "__context__"):
         other = getattr(error, name)
         if other is not None and id(other) not in seen:
-            other.__traceback__ = None
+            BaseException.__setattr__(other, "__traceback__", None)
             _drop_unpicklable(other, seen)
             if not _is_picklable(other):
-                setattr(error, name, None)
+                BaseException.__setattr__(error, name, None)
                 dropped.append(f"`{name}`")
     return dropped
 

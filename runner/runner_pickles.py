@@ -14,6 +14,7 @@ import pickle
 import sys
 import threading
 import types
+import typing
 from contextvars import ContextVar
 from io import BytesIO
 from types import CodeType, FunctionType
@@ -40,7 +41,9 @@ class _CallState:
         self.classes = {}  # By tracker id, which is the class's id at the client.
         self.tracker_ids = {}  # The other way, by `id`.
         self.filled = set()  # The `id`s of classes whose attributes are set.
-        self.dill_classes = {}
+        self.dill_classes = {}  # Lists of those with the same name, with what they were made of.
+        self.dill_globals = []  # What dill's functions have as globals.
+        self.set_variables = []  # Context variables and the tokens that undo what was set.
         self.globals = {}  # Of modules that travelled by value, by name.
         self.objects = ()
         self.modules = {}  # The modules that the client sent, and what stood in their place.
@@ -76,9 +79,9 @@ def _make_class(kind, name, bases, namespace, tracker_id, extra=None):
 
 
 def _new_class(kind, name, bases, namespace):
-    if id(kind) in call_state.tracker_ids:
-        # A metaclass that the client sent. What it does to a new class it has done there.
-        maker = next(base for base in kind.__mro__ if "__new__" in vars(base) and id(base) not in call_state.tracker_ids)
+    if _is_of_script(kind):
+        # What a metaclass of the script does to a new class it has done there.
+        maker = next(base for base in kind.__mro__ if "__new__" in vars(base) and not _is_of_script(base))
         resolved = types.resolve_bases(bases)
         if resolved is not bases:
             namespace = {**namespace, "__orig_bases__": bases}
@@ -86,6 +89,10 @@ def _new_class(kind, name, bases, namespace):
     if kind.__name__ == "_TypedDictMeta":
         return type.__new__(kind, name, (dict,), dict(namespace))
     return types.new_class(name, bases, {"metaclass": kind}, lambda made: made.update(namespace))
+
+
+def _is_of_script(cls):
+    return id(cls) in call_state.tracker_ids or cls.__module__ == "__main__"
 
 
 def _silence(bases):
@@ -106,7 +113,8 @@ def _make_enum(bases, name, qualname, members, module, tracker_id, extra=None):
     kind = type(bases[-1])
     namespace = kind.__prepare__(name, bases)
     for member, value in members.items():
-        namespace[member] = value
+        is_odd = isinstance(value, type) or hasattr(value, "__get__")  # Of itself it would be no member.
+        namespace[member] = enum.member(value) if is_odd and hasattr(enum, "member") else value
     made = kind.__new__(kind, name, bases, namespace)
     made.__module__, made.__qualname__ = module, qualname
     return _track(made, tracker_id)
@@ -124,12 +132,19 @@ def _fill_class(made, state):
     call_state.filled.add(id(made))
     attributes, more = state
     members = attributes.pop("__belljar_members__", {})
+    registered = attributes.pop("__belljar_registered__", ())
     cached = attributes.pop("__annotations_cache__", None)
     _cloudpickle._class_setstate(made, (attributes, more))
     if cached is not None:
         made.__annotations__ = cached
+    for base in registered:
+        base.register(made)
     for name, values in members.items():
         made.__members__[name].__dict__.update(values)
+    if isinstance(made, enum.EnumMeta):  # cloudpickle takes aliases for attributes.
+        for name, value in attributes.items():
+            if type(value) is made:
+                made._member_map_.setdefault(name, value)
     if not members and isinstance(made, enum.EnumMeta) and isinstance(vars(made).get("__init__"), FunctionType):
         for member in made:  # Made by plain cloudpickle before the class had it.
             member.__init__(*(member._value_ if isinstance(member._value_, tuple) else (member._value_,)))
@@ -145,18 +160,56 @@ def _fill_wrapped(wrapper, state):
 
 
 def _create_type(kind, *args):
-    # As dill does, but a class that both pickles define is made once.
+    # As dill does, but a class that both pickles define is made once, and no hook of a metaclass runs again.
     if len(args) != 3 or not isinstance(args[2], dict) or args[2].get("__module__") != "__main__":
         return dill._dill._create_type(kind, *args)
-    # `__slotnames__` is a cache, which appears when an instance is pickled.
-    key = (args[0], args[2].get("__qualname__"), tuple(sorted(set(args[2]) - {"__slotnames__"})))
-    made, maker = call_state.dill_classes.get(key, (None, None))
-    if made is None or maker is call_state.unpickler:
+    name, bases, namespace = args
+    known = call_state.dill_classes.setdefault((name, namespace.get("__qualname__")), [])
+    others = [made for made, maker, before in known if maker is not call_state.unpickler and _are_alike(namespace, before)]
+    if len(others) == 1:
+        return others[0]
+    before = dict(namespace)
+    if _is_of_script(kind) or kind.__name__ == "_TypedDictMeta":
+        made = _new_class(kind, name, bases, namespace)
+    else:
         made = dill._dill._create_type(kind, *args)
-        call_state.dill_classes[key] = (made, call_state.unpickler)
-        if "." not in made.__qualname__:
-            _main.setdefault(made.__name__, made)
+    known.append((made, call_state.unpickler, before))
+    if "." not in made.__qualname__:
+        _main.setdefault(made.__name__, made)
     return made
+
+
+def _are_alike(one, other):
+    """Whether two namespaces are of one class, as far as can be told before their functions have their state."""
+    names = set(one) - {"__slotnames__"}  # A cache, which appears when an instance is pickled.
+    return names == set(other) - {"__slotnames__"} and all(_is_alike(one[name], other[name]) for name in names)
+
+
+def _is_alike(one, other):
+    if type(one) is FunctionType and type(other) is FunctionType:
+        cells = zip(map(_content, one.__closure__ or ()), map(_content, other.__closure__ or ()))
+        return one.__code__ == other.__code__ and all(_is_alike(*pair) for pair in cells if None not in pair)
+    if type(one) in _PLAIN and type(other) in _PLAIN:
+        return one == other
+    return type(one).__name__ == type(other).__name__
+
+
+def _content(cell):
+    """What a cell holds, if it can be compared; dill fills some later."""
+    try:
+        return cell.cell_contents if type(cell.cell_contents) in _PLAIN else None
+    except ValueError:
+        return None
+
+
+_PLAIN = {int, float, str, bytes, bool, type(None)}
+
+
+def _create_function(code, namespace, *rest):
+    # dill gives each function of the script its own copy of the globals that it uses.
+    if type(namespace) is dict and namespace is not _main and namespace.get("__name__") == "__main__":
+        call_state.dill_globals.append(namespace)
+    return dill._dill._create_function(code, namespace, *rest)
 
 
 def _create_lock(*_):
@@ -181,6 +234,10 @@ def _create_code(*args):
 
 def _function(modules, function, extras, objects):
     call_state.objects = objects
+    for names in extras:
+        if type(names) is dict:  # What texts of the function name.
+            for name, value in names.items():
+                _main.setdefault(name, value)
     return function
 
 
@@ -202,8 +259,18 @@ def _modules(sources, values):
         sys.meta_path.insert(0, _finder)
 
 
-def _context_variable(name, *default):
-    return ContextVar(name, default=default[0]) if default else ContextVar(name)
+def _context_variable(name, default, now):
+    variable = ContextVar(name, default=default[0]) if default else ContextVar(name)
+    if now:
+        call_state.set_variables.append((variable, variable.set(now[0])))
+    return variable
+
+
+def _type_parameter(kind, name, args, options, tracker_id):
+    found = call_state.classes.get(tracker_id)
+    if found is None:
+        found = call_state.classes[tracker_id] = getattr(typing, kind)(name, *args, **options)
+    return found
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -254,6 +321,7 @@ _finder = _Finder()
 
 _names = {("dill._dill", name): value for name, value in vars(dill._dill).items()}
 _names["dill._dill", "_create_type"] = _create_type
+_names["dill._dill", "_create_function"] = _create_function
 _names["dill._dill", "_create_lock"] = _create_lock
 _names["dill._dill", "_create_rlock"] = _create_rlock
 if sys.version_info[:2] == (3, 11):
@@ -263,7 +331,7 @@ for _module in ("cloudpickle.cloudpickle", "cloudpickle.cloudpickle_fast"):
     _names[_module, "_make_skeleton_class"] = _make_class
     _names[_module, "_make_skeleton_enum"] = _make_enum
     _names[_module, "_class_setstate"] = _fill_class
-for _named in (_function, known_class, _known_object, _modules, _fill_wrapped, _context_variable):
+for _named in (_function, known_class, _known_object, _modules, _fill_wrapped, _context_variable, _type_parameter):
     _names["belljar._remote", _named.__name__.lstrip("_")] = _named
 
 
@@ -293,15 +361,21 @@ def begin():
 
 
 def end():
-    """Takes the modules that the client sent away again."""
+    """Takes away again what the client sent beside the function."""
     if call_state.modules:
         _finder.clear(call_state.modules)
+    for variable, token in call_state.set_variables:
+        variable.reset(token)
 
 
 def loads(data):
     """The value of a pickle of this call."""
     call_state.unpickler = unpickler = _Unpickler(BytesIO(data))
-    return unpickler.load()
+    value = unpickler.load()
+    for names in call_state.dill_globals:  # `__main__` has them too, for what looks there.
+        for name in names.keys() - _main.keys():
+            _main[name] = names[name]
+    return value
 
 
 class _Pickler(cloudpickle.Pickler):
@@ -315,7 +389,8 @@ class _Pickler(cloudpickle.Pickler):
         elif isinstance(obj, BaseException):
             return _reduce_exception(obj)
         elif isinstance(obj, enum.Enum) and id(type(obj)) in call_state.tracker_ids:
-            return type(obj), (obj._value_,)
+            is_named = obj._name_ in type(obj).__members__
+            return (getattr, (type(obj), obj._name_)) if is_named else (type(obj), (obj._value_,))
         return super().reducer_override(obj)
 
 
@@ -367,6 +442,25 @@ def _reduce_exception(error):
             fields = ("args", "errno", "strerror", "filename", "filename2")
             state.update({name: getattr(error, name) for name in fields if getattr(error, name) is not None})
         make, args = copyreg.__newobj__, (type(error), *args)
+    if make in (type(error), copyreg.__newobj__) and call_state.is_ours and not is_own and _runs_code(type(error)):
+        args = args if make is copyreg.__newobj__ else (type(error), *args)
+        return known_exception, args, state, None, None, set_exception_state
     return (make, args, state) if state else (make, args)
+
+
+def _runs_code(cls):
+    return isinstance(cls.__new__, FunctionType) or isinstance(cls.__setattr__, FunctionType)
+
+
+def known_exception(cls, *args):
+    """An exception made past its class's own `__new__`, which may want other arguments."""
+    maker = next(base for base in cls.__mro__ if not isinstance(vars(base).get("__new__", known_exception), (staticmethod, FunctionType)))
+    return maker.__new__(cls, *args)
+
+
+def set_exception_state(error, state):
+    """Sets attributes past the class's own `__setattr__`: that of a frozen data class refuses."""
+    for name, value in state.items():
+        BaseException.__setattr__(error, name, value)
 
 

@@ -30,7 +30,7 @@ from there as a note on it.
 from __future__ import annotations
 
 import sys
-from typing import Any, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional
 
 
 class BelljarError(Exception):
@@ -167,12 +167,16 @@ def notes(error: BaseException) -> list[str]:
     return list(getattr(error, "__notes__", None) or ())
 
 
+# Past the `__setattr__` of the exception's class: that of a frozen data class refuses.
+set_attribute: Callable[[BaseException, str, Any], None] = BaseException.__setattr__
+
+
 def _with_notes(error: BaseException, texts: list[str]) -> BaseException:
     if texts:
-        error.__notes__ = texts  # type: ignore[attr-defined, unused-ignore]
+        set_attribute(error, "__notes__", texts)
         if sys.version_info < (3, 11) and error.__cause__ is None:
             # Which earlier ones show above it, as they do for the standard library's pools of processes.
-            error.__cause__ = _Remote("\n".join(texts))
+            set_attribute(error, "__cause__", _Remote("\n".join(texts)))
     return error
 
 

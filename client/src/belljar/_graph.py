@@ -7,28 +7,23 @@ in the function and in its arguments, and a result that comes back is an instanc
 
 from __future__ import annotations
 
-import contextvars
 import copyreg
 import enum
-import functools
 import io
 import pickle
-import sys
-import threading
 import types
-import weakref
 from collections import ChainMap
 from typing import Any, Callable, Iterable, Mapping, Optional
 
 import cloudpickle
 import cloudpickle.cloudpickle as _cloudpickle
 
-from . import _modules, _remote
+from . import _modules, _remote, _unnamed
+from ._reducers import REDUCERS, WRAPPER, reduce_cached, whole_class
 from ._watch import Watch
 
 # The highest that every Python reads.
 PROTOCOL = 4
-_ENUM_STATE = frozenset(("_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_"))
 _MOST_OBJECTS = 10_000
 
 
@@ -49,10 +44,17 @@ class Graph:
         self.extras = extras
         self._py_modules = py_modules
         names = {extra for extra in extras if isinstance(extra, str)}
-        pickler = self._pickle(function, names, py_modules)
-        if pickler.modules - names:
-            names |= pickler.modules
-            pickler = self._pickle(function, names, py_modules)
+        classes = [extra for extra in extras if not isinstance(extra, str)]
+        texts: dict[str, tuple[dict[str, Any], Any]] = {}
+        while True:
+            pickler = self._pickle(function, names, classes, texts)
+            found = _unnamed.Found(pickler.functions, [cls for cls, _ in pickler.classes.values()])
+            modules, more = pickler.modules - names, [cls for cls in found.subclasses if cls not in classes]
+            if not modules and not more and not found.names.keys() - texts.keys():
+                break
+            names |= modules
+            classes += more
+            texts.update(found.names)
         self.pickled = pickler.file.getvalue()
         self.classes = {tracker_id: cls for cls, tracker_id in pickler.classes.values()}
         self.modules = frozenset(self.sources)
@@ -61,15 +63,24 @@ class Graph:
         # Kept, so that their ids stay theirs; but for the function, which must not keep itself alive.
         self._kept = [thing for thing in pickler.objects if thing is not function]
         stamps = [(source.path, source.stamp) for source in self.sources.values()]
-        classes = [cls for cls, _ in pickler.classes.values()]
-        self.watch = Watch(function, pickler.functions, classes, self.modules, stamps)
+        travelling = [cls for cls, _ in pickler.classes.values()]
+        named = [(names, name, value) for name, (names, value) in texts.items()]
+        self.watch = Watch(function, pickler.functions, travelling, self.modules, stamps, named, found.subclasses)
 
-    def _pickle(self, function: Callable[..., Any], names: set[str], given: tuple[str, ...]) -> _Pickler:
-        self.sources = _modules.collect(names, given)
-        pickler = _Pickler(None, given)
-        extras = [extra for extra in self.extras if not isinstance(extra, str)]
-        pickler.dump(_Root(self.sources, function, extras, pickler.objects))
-        return pickler
+    def _pickle(
+        self, function: Callable[..., Any], names: set[str], classes: list[type], texts: dict[str, tuple[Any, Any]]
+    ) -> _Pickler:
+        self.sources = _modules.collect(names, self._py_modules)
+        named = {name: value for name, (_, value) in texts.items()}
+        for extras in ([*classes, named], classes) if texts else (classes,):
+            try:
+                pickler = _Pickler(None, self._py_modules)
+                pickler.dump(_Root(self.sources, function, extras, pickler.objects))
+                return pickler
+            except Exception:  # A word in a text need not mean what has its name.
+                if extras is classes:
+                    raise
+        raise AssertionError("the last turn returns or raises")
 
     @property
     def source_bytes(self) -> int:
@@ -130,6 +141,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
         self.classes: dict[int, tuple[type, str]] = {}
         self.modules: set[str] = set()
         self.objects: list[Any] = []
+        self._cells: dict[int, types.CellType] = {}
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
@@ -143,13 +155,27 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
             return self._reduce_function(obj)
         if kind is types.ModuleType:
             self._note_module(obj.__name__)
-        elif kind is _WRAPPER and _cloudpickle._lookup_module_and_qualname(obj) is None:
+        elif isinstance(obj, enum.Enum) and obj._name_ in kind.__members__ and self._travels(kind):
+            return getattr, (kind, obj._name_)  # Its value may have no equal there.
+        elif kind is WRAPPER and _cloudpickle._lookup_module_and_qualname(obj) is None:
             self.functions.append(obj.__wrapped__)
             self._note_imports(obj.__wrapped__)
-            return _reduce_cached(self, obj)
+            return reduce_cached(self, obj)
         elif kind is object or kind.__module__ == "__main__":
             self._note_object(obj)
         return NotImplemented
+
+    def _travels(self, cls: type) -> bool:
+        return not _cloudpickle._should_pickle_by_reference(cls)
+
+    def _function_getnewargs(self, function: types.FunctionType) -> tuple[Any, ...]:
+        # An empty cell for each cell, not for each function that has it: functions may share one.
+        *args, closure = super()._function_getnewargs(function)
+        cells = function.__closure__ and tuple(map(self._empty_cell, function.__closure__))
+        return *args, cells
+
+    def _empty_cell(self, cell: types.CellType) -> types.CellType:
+        return self._cells.setdefault(id(cell), types.CellType())
 
     def _reduce_function(self, function: types.FunctionType) -> Any:
         reduced = self._function_reduce(function)
@@ -174,7 +200,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
         if self._sent is not None and "<locals>" not in cls.__qualname__:
             raise Unsent(cls)
         self.classes[id(cls)] = (cls, _cloudpickle._get_or_create_tracker_id(cls))
-        return _whole_class(cls, *reduced)
+        return whole_class(cls, *reduced)
 
     def _note_object(self, thing: Any) -> None:
         if self._sent is None and len(self.objects) < _MOST_OBJECTS:
@@ -192,87 +218,4 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
             raise Unsent(name)
 
 
-def _whole_class(cls: type, make: Any, args: Any, state: Any, *rest: Any) -> Any:
-    """A class as cloudpickle reduces it, with what that leaves out."""
-    attributes, more = state
-    if isinstance(cls, enum.EnumMeta):
-        bases, name, qualname, _, module, tracker_id, extra = args
-        # Aliases and, of flags, combinations too.
-        named: Mapping[str, enum.Enum] = cls.__members__
-        members = {key: member._value_ for key, member in named.items()}
-        for key in members:
-            attributes.pop(key, None)
-        own = {key: _more_state(member) for key, member in named.items() if key == member._name_}
-        attributes["__belljar_members__"] = {key: value for key, value in own.items() if value}
-        args = bases, name, qualname, members, module, tracker_id, extra
-        return make, args, (attributes, more), *rest
-    if type(cls).__name__ == "_TypedDictMeta" or (issubclass(cls, tuple) and hasattr(cls, "_fields")):
-        # Made by `NamedTuple` or `TypedDict`, which would make it anew, of nothing.
-        args = (*args[:2], cls.__bases__, *args[3:])
-    if "__slots__" in vars(cls):
-        slots = attributes.pop("__slots__", ())
-        args[3]["__slots__"] = slots if isinstance(slots, str) else tuple(slots)
-    if sys.version_info >= (3, 14) and "__annotations_cache__" not in attributes:
-        try:
-            attributes["__annotations_cache__"] = cls.__annotations__
-        except Exception:  # They name what is not defined: nobody can have read them.
-            pass
-    return (make, args, (attributes, more), *rest)
-
-
-def _more_state(member: enum.Enum) -> dict[str, Any]:
-    return {key: value for key, value in vars(member).items() if key not in _ENUM_STATE}
-
-
-_WRAPPER = type(functools.lru_cache(lambda: None))
-
-
-class _Made:
-    """A callable that is itself made by a call: `functools.lru_cache(8, False)`."""
-
-    def __init__(self, make: Callable[..., Any], *args: Any) -> None:
-        self._parts = make, args
-
-    def __call__(self) -> None:
-        """For pickle, which wants something that can be called."""
-
-    def __reduce__(self) -> Any:
-        return self._parts
-
-
-class _Unfilled:
-    """A function without its globals, which may refer to the wrapper around it."""
-
-    def __init__(self, parts: Any) -> None:
-        self._parts = parts
-
-    def __reduce__(self) -> Any:
-        return self._parts
-
-
-def _reduce_cached(pickler: _Pickler, wrapper: Any) -> Any:
-    """A function under `functools.lru_cache`, with an empty cache."""
-    make, args, state = pickler._dynamic_function_reduce(wrapper.__wrapped__)[:3]
-    parameters = wrapper.cache_parameters()
-    cache = _Made(functools.lru_cache, parameters["maxsize"], parameters["typed"])
-    return cache, (_Unfilled((make, args)),), state, None, None, _remote.fill_wrapped
-
-
-def _reduce_variable(variable: contextvars.ContextVar[Any]) -> Any:
-    try:
-        return _remote.context_variable, (variable.name, contextvars.Context().run(variable.get))
-    except LookupError:
-        return _remote.context_variable, (variable.name,)
-
-
-# What cloudpickle does not take: locks arrive unlocked, weak references as ones to a copy.
-_REDUCERS: dict[type, Callable[[Any], Any]] = {
-    type(threading.Lock()): lambda lock: (threading.Lock, ()),
-    type(threading.RLock()): lambda lock: (threading.RLock, ()),
-    threading.local: lambda local: (threading.local, (), dict(vars(local))),
-    weakref.ref: lambda ref: (weakref.ref, (ref(),)),
-    weakref.WeakKeyDictionary: lambda weak: (weakref.WeakKeyDictionary, (dict(weak),)),
-    weakref.WeakValueDictionary: lambda weak: (weakref.WeakValueDictionary, (dict(weak),)),
-    contextvars.ContextVar: _reduce_variable,
-}
-_Pickler.dispatch_table = ChainMap(_REDUCERS, cloudpickle.Pickler._dispatch_table, copyreg.dispatch_table)
+_Pickler.dispatch_table = ChainMap(REDUCERS, cloudpickle.Pickler._dispatch_table, copyreg.dispatch_table)

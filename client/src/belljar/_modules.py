@@ -139,15 +139,15 @@ def values(name: str) -> Optional[bytes]:
     module = sys.modules.get(name)
     if module is None:
         return None
-    found = {key: value for key, value in vars(module).items() if not key.startswith("__") and _is_plain(value)}
+    found = {key: value for key, value in vars(module).items() if not key.startswith("__") and is_plain(value)}
     return pickle.dumps(found, 4) if found else None
 
 
-def _is_plain(value: Any, room: int = _LONGEST_VALUE) -> bool:
+def is_plain(value: Any, room: int = _LONGEST_VALUE) -> bool:
     if type(value) in _PLAIN:
         return True
     if type(value) in (list, tuple, set, frozenset) and len(value) <= room:
-        return all(_is_plain(item, room // 10) for item in value)
+        return all(is_plain(item, room // 10) for item in value)
     if type(value) is dict and len(value) <= room:
-        return all(type(key) in _PLAIN and _is_plain(item, room // 10) for key, item in value.items())
+        return all(type(key) in _PLAIN and is_plain(item, room // 10) for key, item in value.items())
     return False

@@ -23,7 +23,7 @@ def _numpy() -> Any:
 
 
 def _refuse(what: str) -> Exception:
-    from ._safe import Refused
+    from ._plain import Refused
 
     return Refused(what)
 

@@ -18,7 +18,8 @@ import cloudpickle.cloudpickle as _cloudpickle
 import dill
 
 from ._errors import RemoteError, SerializationError, UntrustedResult
-from ._safe import Refused, SafeUnpickler
+from ._plain import Refused
+from ._safe import SafeUnpickler, known_exception, set_exception_state
 from ._scan import UnsafePickle, scan
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ class _TrustingUnpickler(dill.Unpickler):  # type: ignore[misc, unused-ignore]
     load = pickle.Unpickler.load
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == "runner_pickles" and name == "known_class":
-            return _known_class
+        if module == "runner_pickles":
+            return _OF_RUNNER[name]
         if module in ("cloudpickle.cloudpickle", "cloudpickle.cloudpickle_fast") and name == "_class_setstate":
             return _fill_class
         return dill.Unpickler.find_class(self, module, name)
@@ -100,7 +101,15 @@ def _known_class(tracker_id: str) -> Any:
     return _cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID[tracker_id]
 
 
+_OF_RUNNER: dict[str, Any] = {
+    "known_class": _known_class,
+    "known_exception": known_exception,
+    "set_exception_state": set_exception_state,
+}
+
+
 def _fill_class(cls: Any, state: Any) -> Any:
     attributes, _ = state
     attributes.pop("__belljar_members__", None)
+    attributes.pop("__belljar_registered__", None)
     return _cloudpickle._class_setstate(cls, state)

@@ -35,6 +35,11 @@ def fill_wrapped(wrapper: Any, state: Any) -> None:
     raise LookupError("only a call fills what was sent with it")
 
 
-def context_variable(name: str, *default: Any) -> contextvars.ContextVar[Any]:
-    """A context variable, with its default if it has one."""
-    return contextvars.ContextVar(name, default=default[0]) if default else contextvars.ContextVar(name)
+def context_variable(name: str, default: list[Any], now: list[Any]) -> contextvars.ContextVar[Any]:
+    """A context variable with its default and what it was set to, each if there is such."""
+    raise LookupError("only a call makes what was sent with it")
+
+
+def type_parameter(kind: str, name: str, args: tuple[Any, ...], options: Mapping[str, Any], tracker_id: str) -> Any:
+    """A `ParamSpec`, `TypeVarTuple`, `NewType` or type alias."""
+    raise LookupError("only a call makes what was sent with it")

@@ -5,129 +5,26 @@ from __future__ import annotations
 import builtins
 import collections
 import dataclasses
-import datetime
-import decimal
 import enum
-import fractions
+import functools
 import io
-import ipaddress
-import pathlib
 import pickle
-import re
 import sys
 import types
 import uuid
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from ._errors import RemoteError
+from ._errors import RemoteError, set_attribute
+from ._plain import CALLS, EMPTY, MADE_THERE, MAKERS, MODULES_OF_PYTHON, VALUES, Global, Refused
+from ._plain import imported, is_overridden, struct_sequence
 
 if TYPE_CHECKING:
     from ._graph import Graph
 
 _Base: Any = getattr(pickle, "_Unpickler")
-
-
-class Refused(Exception):
-    """What a pickle wants that is not given, named."""
-
-
-class Global:
-    """A name in the pickle that stands for something that may be called, or for nothing that is known here."""
-
-    def __init__(self, name: str, call: Optional[Callable[..., Any]] = None) -> None:
-        self.name = name
-        self.call = call
-
-
-def _bytearray(data: Any = b"", encoding: Any = None) -> bytearray:
-    if encoding is None and type(data) is bytes:
-        return bytearray(data)
-    if type(data) is str and encoding == "latin-1":
-        return bytearray(data, "latin-1")
-    raise Refused("a bytearray of something else than bytes")
-
-
-def _fraction(*parts: Any) -> fractions.Fraction:
-    if len(parts) == 1 and type(parts[0]) is str and re.fullmatch(r"-?\d{1,4000}(/\d{1,4000})?", parts[0]):
-        return fractions.Fraction(parts[0])
-    if len(parts) == 2 and all(type(part) is int for part in parts):
-        return fractions.Fraction(*parts)
-    raise Refused("a fraction of something else than two numbers")
-
-
-def _defaultdict(factory: Any = None) -> Any:
-    if factory is None or factory in (int, float, str, list, dict, set, tuple, bool, bytes):
-        return collections.defaultdict(factory)
-    raise Refused(f"a defaultdict of `{factory}`")
-
-
-def _zone(key: Any, _: Any = True) -> Any:
-    import zoneinfo
-
-    return zoneinfo.ZoneInfo(key)
-
-
-def _member_by_name(cls: Any, name: Any) -> enum.Enum:
-    # As Python 3.11 pickles them.
-    if isinstance(cls, enum.EnumMeta) and type(name) is str and name in cls.__members__:
-        return cls.__members__[name]
-    raise Refused("it calls `builtins.getattr`")
-
-
-def _complex(real: Any, imaginary: Any) -> complex:
-    if type(real) is float and type(imaginary) is float:
-        return complex(real, imaginary)
-    raise Refused("a complex of something else than two numbers")
-
-
-_CALLS: dict[tuple[str, str], Callable[..., Any]] = {
-    **{("builtins", cls.__name__): cls for cls in (set, frozenset, range, slice)},
-    ("builtins", "bytearray"): _bytearray,
-    ("builtins", "complex"): _complex,
-    ("builtins", "getattr"): _member_by_name,
-    **{("datetime", name): getattr(datetime, name) for name in ("date", "time", "datetime", "timedelta", "timezone")},
-    ("decimal", "Decimal"): decimal.Decimal,
-    ("fractions", "Fraction"): _fraction,
-    **{("collections", cls.__name__): cls for cls in (collections.OrderedDict, collections.Counter, collections.deque)},
-    ("collections", "defaultdict"): _defaultdict,
-    ("types", "SimpleNamespace"): types.SimpleNamespace,
-    ("zoneinfo", "ZoneInfo._unpickle"): _zone,
-    **{
-        (module, cls.__name__): cls
-        for module in ("pathlib", "pathlib._local")
-        for cls in (pathlib.PurePath, pathlib.PurePosixPath, pathlib.PureWindowsPath, type(pathlib.Path()))
-    },
-    **{
-        ("ipaddress", cls.__name__): cls
-        for cls in (ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network)
-    },
-}
-# The guest's paths are POSIX ones.
-if ("pathlib", "PosixPath") not in _CALLS:
-    _CALLS["pathlib", "PosixPath"] = _CALLS["pathlib._local", "PosixPath"] = pathlib.PurePosixPath
-# Made empty, then given their state.
-_EMPTY: dict[tuple[str, ...], Any] = {
-    ("uuid", "UUID"): uuid.UUID,
-    ("collections", "ChainMap"): collections.ChainMap,
-    ("collections", "OrderedDict"): collections.OrderedDict,
-}
-# A class that the function made, of which only the name is taken.
-_MADE_THERE: dict[str, Callable[..., Any]] = {
-    "_make_skeleton_class": lambda kind, name, *_: Global(str(name)),
-    "_class_setstate": lambda *_: None,
-    "_function_setstate": lambda *_: None,
-}
-_TYPES = (bool, bytearray, bytes, complex, dict, float, frozenset, int, list, object, set, str, tuple, type(None))
-_VALUES: dict[tuple[str, str], Any] = {
-    **{("builtins", cls.__name__): cls for cls in _TYPES},
-    ("builtins", "Ellipsis"): ...,
-    ("builtins", "NotImplemented"): NotImplemented,
-}
-_COMMON = """asyncio binascii builtins calendar concurrent configparser copy csv decimal email enum http inspect ipaddress json
- locale os pickle queue re select shutil signal socket sqlite3 ssl statistics struct subprocess tarfile unittest urllib
- uuid xml zipfile zlib"""  # Python 3.9 has no list.
-_MODULES_OF_PYTHON = frozenset(getattr(sys, "stdlib_module_names", _COMMON.split()))
 _SLOT = types.MemberDescriptorType
+# What the library has in C beside the builtin types.
+_CONTAINERS = (collections.OrderedDict, collections.deque, collections.defaultdict)
 _PLAIN_STATE = getattr(dataclasses, "_dataclass_setstate", None)
 
 
@@ -150,21 +47,31 @@ class SafeUnpickler(_Base):  # type: ignore[misc, unused-ignore]
         key = (module, name)
         if key == ("runner_pickles", "known_class"):
             return Global("known_class", self._known_class)
+        if key == ("runner_pickles", "known_exception"):
+            return Global("known_exception", _known_exception)
+        if key == ("runner_pickles", "set_exception_state"):
+            return Global("set_exception_state", set_exception_state)
         for cls in self._allow:
             if (cls.__module__, cls.__qualname__) == key:
                 return cls
-        if module in self._modules and isinstance(_imported(module, name), type):
-            self._own.add(id(_imported(module, name)))
-            return _imported(module, name)
-        if key in _VALUES and key not in _CALLS:
-            return _VALUES[key]
-        if key in _CALLS or key in _EMPTY:
-            return Global(f"{module}.{name}", _CALLS.get(key))
-        found = _imported(module, name) if module.partition(".")[0] in _MODULES_OF_PYTHON else None
+        if module in self._modules and isinstance(imported(module, name), type):
+            self._own.add(id(imported(module, name)))
+            return imported(module, name)
+        if key in VALUES or key in EMPTY:
+            return VALUES[key] if key in VALUES else EMPTY[key]
+        if key in CALLS:
+            made: Any = CALLS[key] if isinstance(CALLS[key], type) else imported(module, name)
+            return made if isinstance(made, type) else Global(f"{module}.{name}", CALLS[key])
+        found = imported(module, name) if module.partition(".")[0] in MODULES_OF_PYTHON else None
         if isinstance(found, type) and issubclass(found, (BaseException, enum.Enum)):
             return found
         if isinstance(found, enum.Enum):
             return found
+        if isinstance(found, type) and issubclass(found, tuple) and hasattr(found, "_fields"):
+            self._own.add(id(found))
+            return found
+        if isinstance(found, type) and issubclass(found, tuple) and hasattr(found, "n_sequence_fields"):
+            return Global(f"{module}.{name}", functools.partial(struct_sequence, found))
         if module.partition(".")[0] == "numpy":
             from . import _numpy
 
@@ -172,7 +79,7 @@ class SafeUnpickler(_Base):  # type: ignore[misc, unused-ignore]
             if made is not None:
                 return made if isinstance(made, type) else Global(f"{module}.{name}", made)
         if self._is_exception:
-            return Global(f"{module}.{name}", _MADE_THERE.get(name) if module == "cloudpickle.cloudpickle" else None)
+            return Global(f"{module}.{name}", MADE_THERE.get(name) if module == "cloudpickle.cloudpickle" else None)
         raise Refused(_what(module, name))
 
     def _known_class(self, tracker_id: str) -> type:
@@ -208,6 +115,8 @@ class SafeUnpickler(_Base):  # type: ignore[misc, unused-ignore]
         if isinstance(called, type):
             if called in self._allow:
                 return called(*args)
+            if id(called) in MAKERS:
+                return MAKERS[id(called)](*args)
             if issubclass(called, enum.Enum):
                 return _member(called, args)
             if issubclass(called, BaseException):
@@ -229,14 +138,13 @@ class SafeUnpickler(_Base):  # type: ignore[misc, unused-ignore]
 
     def _new(self, cls: Any, args: Any) -> Any:
         if isinstance(cls, Global):
-            key = tuple(cls.name.rsplit(".", 1))
-            if key in _EMPTY and not args:
-                return _EMPTY[key].__new__(_EMPTY[key])
             if self._is_exception and cls.call is None:
                 return _unknown_exception(cls.name, args)
         elif isinstance(cls, type) and type(args) is tuple:
             if cls in self._allow:
                 return cls.__new__(cls, *args)
+            if cls in EMPTY.values() and not args:
+                return object.__new__(cls)
             if issubclass(cls, BaseException):
                 return _native_new(cls)(cls, *args)
             if id(cls) in self._own:
@@ -265,7 +173,7 @@ class SafeUnpickler(_Base):  # type: ignore[misc, unused-ignore]
         if cls in self._allow:
             _natural_build(instance, state)
         elif isinstance(instance, BaseException):
-            _set_exception_state(instance, state)
+            set_exception_state(instance, state)
         elif id(cls) in self._own:
             _set_state(instance, state)
         elif cls is uuid.UUID:
@@ -329,14 +237,6 @@ def _named(thing: Any) -> str:
     return f"it calls a {type(thing).__name__}"
 
 
-def _imported(module: str, name: str) -> Any:
-    """Something of a module that is imported here already; no code of the module runs for it."""
-    found: Any = sys.modules.get(module)
-    for part in name.split("."):
-        found = getattr(found, "__dict__", {}).get(part)
-    return found
-
-
 def _unknown_exception(name: str, args: Any) -> RemoteError:
     """Stands for an exception of a class that is not known here."""
     text = args[0] if len(args) == 1 and type(args[0]) is str else ", ".join(map(_shown, args))
@@ -352,19 +252,26 @@ def _member(cls: type[enum.Enum], args: tuple[Any, ...]) -> enum.Enum:
         for member in cls.__members__.values():
             if type(member._value_) is type(args[0]) and member._value_ == args[0]:
                 return member
-        if issubclass(cls, enum.Flag) and type(args[0]) is int and not _is_overridden(cls, "_missing_"):
+        if issubclass(cls, enum.Flag) and type(args[0]) is int and not is_overridden(cls, "_missing_"):
             return cls(args[0])
     raise Refused(f"it has a `{cls.__qualname__}` that is no member")
 
 
-def _is_overridden(cls: type, name: str) -> bool:
-    owner = next((base for base in cls.__mro__ if name in vars(base)), None)
-    return owner is not None and owner.__module__ not in ("builtins", "enum")
+def _known_exception(cls: Any, *args: Any) -> BaseException:
+    if isinstance(cls, type) and issubclass(cls, BaseException):
+        return known_exception(cls, *args)
+    raise Refused("an exception of no class")
+
+
+def known_exception(cls: type[BaseException], *args: Any) -> BaseException:
+    """An exception, made without its class's own code."""
+    made: BaseException = _native_new(cls)(cls, *args)
+    return made
 
 
 def _native_base(cls: type) -> Any:
     """The builtin type that an instance is, under what Python code makes of it."""
-    return next(base for base in cls.__mro__ if base.__module__ == "builtins" and hasattr(builtins, base.__name__))
+    return next(base for base in cls.__mro__ if base in _CONTAINERS or vars(builtins).get(base.__name__) is base)
 
 
 def _native_new(cls: type) -> Callable[..., Any]:
@@ -391,22 +298,39 @@ def _instance(cls: type, args: tuple[Any, ...], *, is_call: bool) -> Any:
         return new(cls, args[0])
     elif base in (object, list, dict) and not args and not is_call:
         return new(cls)
+    elif base in _CONTAINERS:
+        return _container(cls, base, args)
+    elif issubclass(cls, collections.Counter) and len(args) == 1 and type(args[0]) is dict:
+        counter = new(cls)
+        dict.update(counter, args[0])
+        return counter
     raise Refused(_named(cls))
 
 
-def _set_exception_state(error: BaseException, state: Any) -> None:
-    if type(state) is not dict:
+def _container(cls: type, base: Any, args: tuple[Any, ...]) -> Any:
+    factory = args[0] if base is collections.defaultdict and len(args) == 1 else None
+    is_deque = base is collections.deque and len(args) == 2 and args[0] in ((), [])
+    if args and not is_deque and MAKERS[id(collections.defaultdict)](factory).default_factory is None:
+        raise Refused(_named(cls))
+    made = base.__new__(cls)
+    base.__init__(made, *args)
+    return made
+
+
+def set_exception_state(error: Any, state: Any) -> None:
+    """Sets the attributes of an exception, past its class's own methods."""
+    if not isinstance(error, BaseException) or type(state) is not dict:
         raise Refused("an exception's state that is no dict")
     for name, value in state.items():
         if name in ("__cause__", "__context__"):
             if isinstance(value, BaseException):
-                setattr(error, name, value)
+                set_attribute(error, name, value)
         elif name == "args":
-            error.args = tuple(value)
+            set_attribute(error, name, tuple(value))
         elif name == "__suppress_context__":
-            error.__suppress_context__ = bool(value)
+            set_attribute(error, name, bool(value))
         elif name == "__notes__":
-            error.__notes__ = [str(note) for note in value if type(note) is str]  # type: ignore[attr-defined, unused-ignore]
+            set_attribute(error, name, [note for note in value if type(note) is str])
         elif type(name) is str and not name.startswith("__"):
             field = next((vars(base)[name] for base in type(error).__mro__ if name in vars(base)), None)
             if isinstance(field, (_SLOT, types.GetSetDescriptorType)):
@@ -470,8 +394,8 @@ def _natural_build(instance: Any, state: Any) -> None:
 def _extend(target: Any, items: list[Any]) -> None:
     if isinstance(target, list):
         list.extend(target, items)
-    elif type(target) is collections.deque:
-        target.extend(items)
+    elif isinstance(target, collections.deque):
+        collections.deque.extend(target, items)
     else:
         raise Refused(f"items for a {type(target).__name__}")
 

@@ -16,7 +16,7 @@ import types
 import uuid
 from typing import Any, Callable, Iterable, Iterator, Optional
 
-from . import _modules
+from . import _modules, _unnamed
 
 _MISSING = object()
 # What cannot change inside, or is watched by itself.
@@ -39,15 +39,18 @@ class Watch:
         classes: Iterable[type],
         modules: Iterable[str],
         files: list[tuple[str, tuple[int, int]]],
+        named: list[tuple[dict[str, Any], str, Any]],
+        subclasses: list[type],
     ) -> None:
-        self._names: list[tuple[dict[str, Any], str, Any]] = []
+        self._names = named
+        self._subclasses = subclasses
         self._cells: list[tuple[types.CellType, Any]] = []
         self._parts: list[tuple[types.FunctionType, tuple[Any, ...]]] = []
         self._classes = [(cls, dict(vars(cls))) for cls in classes]
         self._modules = tuple(modules)
         self._files = files
         self._root = _parts(function) if isinstance(function, types.FunctionType) else ()
-        changeable: list[Any] = []
+        changeable = [value for _, _, value in named if _may_change(value)]
         for watched in functions:
             self._look_at(watched, changeable, is_root=watched is function)
         for _, attributes in self._classes:
@@ -91,6 +94,8 @@ class Watch:
             now = vars(cls)
             if len(now) != len(attributes) or any(now.get(key) is not value for key, value in attributes.items()):
                 return False
+        if self._subclasses and [*_unnamed.subclasses(cls for cls, _ in self._classes)] != self._subclasses:
+            return False
         if self._changeable or self._modules:
             content = self._read()
             if content is None or content != self._content:

@@ -64,6 +64,13 @@ class _Rest:
         return reply["status"] == "COMPLETED", value
 
 
+def _text(value):
+    try:
+        return str(value)
+    except Exception as error:  # Its own __str__ may raise.
+        return repr(error)
+
+
 def _shape(value, seen=None):
     """What a value is, whatever class objects it is made of."""
     seen = {} if seen is None else seen
@@ -77,13 +84,13 @@ def _shape(value, seen=None):
     seen[id(value)] = len(seen)
     if isinstance(value, BaseException):
         state = {key: item for key, item in vars(value).items() if key not in ("__notes__", "lock", "trace")}
-        args = ["?" if _inspect.isgenerator(a) or "generator" in str(a) else _shape(a, seen) for a in value.args]
+        args = ["?" if _inspect.isgenerator(a) or "generator" in _text(a) else _shape(a, seen) for a in value.args]
         # Pythons without notes show the remote traceback as a cause.
         is_note = type(value.__cause__).__name__ == "_Remote"
         cause, is_alone = (None, False) if is_note else (value.__cause__, value.__suppress_context__)
         chain = [_shape(cause, seen), _shape(value.__context__, seen)] + ([is_alone] if _sys.version_info >= (3, 11) else [])
         inside = [_shape(error, seen) for error in getattr(value, "exceptions", ())]
-        text = "?" if "?" in args else str(value)
+        text = "?" if "?" in args else _text(value)
         return [cls.__qualname__, text, args, _shape(state, seen), chain, inside]
     parts = [cls.__qualname__]
     if isinstance(value, dict):
@@ -105,11 +112,15 @@ def _kinds(value, seen=None):
     """The classes in a value, by identity."""
     if isinstance(value, type):
         return [id(value)]
+    seen = set() if seen is None else seen
     found = [id(type(value))]
+    if id(value) in seen:
+        return found
+    seen.add(id(value))
     if isinstance(value, dict):
-        found += [kind for item in [*value, *value.values()] for kind in _kinds(item)]
+        found += [kind for item in [*value, *value.values()] for kind in _kinds(item, seen)]
     elif isinstance(value, (list, tuple)):
-        found += [kind for item in value for kind in _kinds(item)]
+        found += [kind for item in value for kind in _kinds(item, seen)]
     return found
 
 

@@ -107,7 +107,7 @@ struct FailureView {
     traceback: String,
     /// A way out, where one is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<&'static str>,
+    hint: Option<String>,
 }
 
 /// What a call wrote.
@@ -158,7 +158,7 @@ fn view(record: TaskRecord) -> TaskView {
     let outcome = record.outcome;
     let failure = outcome.as_ref().and_then(|outcome| outcome.verdict.failure().cloned());
     let failure = failure.map(|Failure { kind, message, traceback, .. }| {
-        let hint = hint(record.spec.class.runtime, &message);
+        let (traceback, hint) = split_hint(traceback);
         FailureView { kind, message, traceback, hint }
     });
     let peak_memory_bytes =
@@ -194,26 +194,15 @@ fn view(record: TaskRecord) -> TaskView {
     }
 }
 
-/// The way out for a function that misses a module in the sandbox, or a name of its script: what a
-/// reading before the call cannot see.
-fn hint(runtime: Runtime, message: &str) -> Option<&'static str> {
-    let (class, text) = message.split_once(": ").unwrap_or((message, ""));
-    match class {
-        "ModuleNotFoundError" | "ImportError" if runtime == Runtime::Sandbox => Some(
-            "the sandbox does not have this module: put a pure Python one on the worker's \
-             --python-path, or, for code that you trust, register the function with \
-             \"runtime\": \"native\"",
-        ),
-        "NameError" | "AttributeError"
-            if class == "NameError" || text.contains("on <module '__main__'") =>
-        {
-            Some(
-                "if the script defines this name, the function travelled without it: serialize by \
-                 `cloudpickle.dumps(f)` or `dill.dumps(f, recurse=True)`",
-            )
-        }
-        _ => None,
-    }
+/// The way out, where the place of the failure knows one, is the last line of the traceback.
+fn split_hint(mut traceback: String) -> (String, Option<String>) {
+    const MARK: &str = "\nhint: ";
+    let Some(at) = traceback.rfind(MARK).filter(|at| !traceback[at + 1..].trim_end().contains('\n'))
+    else {
+        return (traceback, None);
+    };
+    let hint = traceback.split_off(at + 1)[MARK.len() - 1..].trim_end().to_owned();
+    (traceback, Some(hint))
 }
 
 fn durations(record: &TaskRecord) -> DurationsView {
@@ -238,19 +227,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_module_missing_in_the_sandbox_comes_with_the_way_out() {
-        let said = "ModuleNotFoundError: No module named 'numpy'";
-        assert!(hint(Runtime::Sandbox, said).is_some_and(|hint| hint.contains("native")));
-        assert_eq!(hint(Runtime::Native, said), None);
-        assert_eq!(hint(Runtime::Sandbox, "ValueError: ImportError"), None);
-    }
-
-    #[test]
-    fn a_name_that_did_not_travel_comes_with_the_way_out() {
-        let said = "NameError: name 'math' is not defined";
-        assert!(hint(Runtime::Native, said).is_some_and(|hint| hint.contains("recurse=True")));
-        let said = "AttributeError: Can't get attribute 'Mode' on <module '__main__'>";
-        assert!(hint(Runtime::Native, said).is_some_and(|hint| hint.contains("cloudpickle")));
-        assert_eq!(hint(Runtime::Native, "AttributeError: no attribute 'x'"), None);
+    fn the_last_line_of_a_traceback_may_be_the_hint() {
+        let raised = "Traceback ...\nNameError: name 'math' is not defined\n";
+        let split = |text: &str| split_hint(text.to_owned());
+        let hinted = format!("{raised}hint: serialize it\n");
+        assert_eq!(split(&hinted), (raised.to_owned(), Some("serialize it".to_owned())));
+        for text in [raised, "ValueError\nhint: one\nmore\n", ""] {
+            assert_eq!(split(text), (text.to_owned(), None));
+        }
     }
 }

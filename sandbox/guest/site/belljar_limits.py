@@ -1,0 +1,118 @@
+"""What the sandbox has not: each use is an error of the type that libraries expect, and `hint` tells the way out.
+
+A row of `WAYS_OUT`, with its rules and functions, goes when the sandbox comes to have what it is about.
+"""
+
+import errno
+import importlib
+import os
+import re
+import signal
+import socket
+import sys
+import time
+
+_TRUST = 'for code that you trust, runtime="native" has it'
+WAYS_OUT = {
+    "threads": "the sandbox has one thread: call the functions one after the other, or submit them as calls of their own",
+    "processes": "the sandbox has one process: submit the work as calls of their own; " + _TRUST,
+    "network": "the sandbox has no network: fetch the data before the call and pass it as an argument; " + _TRUST,
+    "files": "the sandbox has no files of the machine: pass the content as an argument, or ask for the folder by"
+    ' options(read=["/FOLDER"]), over REST "grants": {"read": ["/FOLDER"]}',
+    "temporary files": "io.BytesIO and io.StringIO need no file; options(scratch_mb=16), over REST"
+    ' "grants": {"scratch_mb": 16}, gives a call a /tmp that can be written to',
+    "zones": "the sandbox is in UTC and has no database of time zones: send `tzdata` along by py_modules=[\"tzdata\"],"
+    " or pass a datetime.timezone",
+    "signals": "the sandbox has no signals and no alarms: options(timeout=...) limits a call",
+    "source": "a function travels as bytecode, without its source text: pass that as an argument",
+    "machine": "the sandbox shows nothing of the machine it runs on: pass what the function needs as an argument",
+    "module": "`{name}` is part of Python's standard library, but not of the sandbox's: do without it; " + _TRUST,
+    "package": "the sandbox has no module `{name}`: put a pure Python one on the worker's --python-path; the Python"
+    " package sends modules beside the script along",
+}
+_PROCESS = "_multiprocessing multiprocessing _posixsubprocess _posixshmem pty"
+# Modules whose absence says more than that.
+_OF_MODULES = {**dict.fromkeys(_PROCESS.split(), "processes"), **dict.fromkeys(("ssl", "_ssl"), "network")}
+# The first that fits tells which way out; `filename` is looked at before.
+_RULES = [
+    ("threads", RuntimeError, r"can't start new thread|watchdog thread"),
+    ("processes", OSError, r"does not support processes|has one process"),
+    ("network", OSError, r"has no network"),
+    ("signals", OSError, r"has no signals"),
+    ("machine", OSError, r"shows nothing of the machine"),
+    ("zones", (LookupError, OSError), r"No time zone found|is in UTC"),
+    ("source", OSError, r"source code"),
+    ("processes", NotImplementedError, r"^$"),
+]
+_IS_NOT_HERE = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.EROFS, getattr(errno, "ENOTCAPABLE", 76))
+
+
+def hint(error):
+    """The way out of an error, or None; errors that one was made of are looked at too."""
+    seen = []
+    while error is not None and error not in seen:
+        kind, name = _kind(error), getattr(error, "name", None)
+        if kind is not None:
+            return WAYS_OUT[kind].format(name=name)
+        seen.append(error)
+        reason = getattr(error, "reason", None)
+        error = reason if isinstance(reason, BaseException) else error.__cause__ or error.__context__
+
+
+def _kind(error):
+    if isinstance(error, ImportError) and error.name:
+        root = error.name.partition(".")[0]
+        return _OF_MODULES.get(root) or ("module" if root in sys.stdlib_module_names else "package")
+    if isinstance(error, OSError) and error.errno in _IS_NOT_HERE and isinstance(error.filename, (str, bytes)):
+        return "temporary files" if os.fsdecode(error.filename).startswith("/tmp") else "files"
+    text = str(error)
+    for kind, types, pattern in _RULES:
+        if isinstance(error, types) and re.search(pattern, text):
+            is_of_asyncio = pattern != "^$" or "asyncio" in _raised_in(error)
+            return kind if is_of_asyncio else None
+
+
+def _raised_in(error):
+    trace, file = error.__traceback__, ""
+    while trace is not None:
+        trace, file = trace.tb_next, trace.tb_frame.f_code.co_filename
+    return file
+
+
+def _refusing(text, cls=OSError, number=errno.ENOSYS):
+    def refuse(*args, **kwargs):
+        raise cls(number, text)
+
+    return refuse
+
+
+def _add(module, refuse, *names):
+    for name in names:
+        if not hasattr(module, name):
+            setattr(module, name, refuse)
+
+
+_no_process = _refusing("the sandbox has one process")
+_no_signal = _refusing("the sandbox has no signals")
+_no_machine = _refusing("the sandbox shows nothing of the machine")
+_no_network = _refusing("the sandbox has no network", number=errno.EAFNOSUPPORT)
+_no_name = _refusing("the sandbox has no network", socket.gaierror, getattr(socket, "EAI_FAIL", -4))
+
+_add(os, _no_process, *"fork forkpty pipe kill killpg system execv execve posix_spawn posix_spawnp wait waitpid".split())
+_add(os, _no_machine, "getloadavg", "statvfs")
+_add(signal, _no_signal, "alarm", "setitimer", "getitimer", "pause", "pthread_kill", "sigwait")
+_add(time, _refusing("the sandbox is in UTC"), "tzset")
+for _name, _number in (("SIGHUP", 1), ("SIGKILL", 9), ("SIGALRM", 14), ("SIGCHLD", 17), ("ITIMER_REAL", 0)):
+    _add(signal, _number, _name)
+_NAMES = "getaddrinfo gethostbyname gethostbyname_ex gethostbyaddr getnameinfo".split()
+for _module in (sys.modules["_socket"], socket):
+    _add(_module, _no_name, *_NAMES)
+_add(socket, 1, "AI_PASSIVE")
+socket.socket.__init__ = _no_network
+# A path that cannot be seen is none: `Path.exists` asks for these errors.
+for _module in ("pathlib", "pathlib._abc"):
+    try:
+        _ignored = importlib.import_module(_module)
+        _ignored._IGNORED_ERRNOS = (*_ignored._IGNORED_ERRNOS, *_IS_NOT_HERE)
+    except (ImportError, AttributeError):  # Another Python asks `os.path`.
+        pass
