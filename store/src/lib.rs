@@ -103,6 +103,14 @@ impl Store {
         Ok(store)
     }
 
+    /// Whether the server takes writes.
+    ///
+    /// # Errors
+    /// It does not, with the reason, or cannot be reached.
+    pub async fn check_writes(&self) -> Result<(), StoreError> {
+        server::check_writes(self).await
+    }
+
     /// Whether the server answers.
     ///
     /// # Errors

@@ -51,6 +51,26 @@ pub(crate) async fn check(store: &Store) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Makes a change that leaves nothing behind, for the error of a server that takes none.
+pub(crate) async fn check_writes(store: &Store) -> Result<(), StoreError> {
+    let mut command = redis::cmd("SET");
+    command.arg(store.inner.keys.key("takes-writes")).arg(1).arg("PX").arg(1);
+    match store.ask("SET", &command).await {
+        Ok(()) => Ok(()),
+        Err(StoreError::RefusesWrites(source)) => {
+            let url = shown_url(&store.inner.config.url);
+            let why = match source.code() {
+                Some("OOM") => "its memory is full",
+                Some("MISCONF") => "it cannot write to its disk, which may be full",
+                Some("NOREPLICAS") => "fewer replicas than `min-replicas-to-write` are connected",
+                _ => "it is a read-only replica",
+            };
+            Err(StoreError::Unsuitable { url, why: format!("it refuses writes: {why}") })
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// The first error of a server, with its URL and in the words of its user.
 fn connect_error(url: &str, error: StoreError) -> StoreError {
     let (StoreError::Unreachable(source) | StoreError::Unexpected { source, .. }) = error else {

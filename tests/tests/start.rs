@@ -1,5 +1,6 @@
 //! How `belljar up` starts: over any backlog, and with one sentence where it cannot.
 
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -108,13 +109,18 @@ fn a_second_up_on_a_data_directory_ends_at_once() -> Result<()> {
 fn a_redis_that_cannot_be_used_is_named() -> Result<()> {
     let no_url = "`nonsense` is no Redis URL: expected redis://HOST:PORT/DB or redis+unix:///PATH";
     up_fails(&["--redis", "nonsense"], no_url, None)?;
+    let begun = Instant::now();
     let (code, text) =
         failure(&["up", "--listen", "127.0.0.1:0", "--redis", "redis://127.0.0.1:1/0"])?;
-    ensure!(code == 1, "{text}");
+    ensure!(code == 1 && begun.elapsed() < Duration::from_secs(3), "{text}");
     ensure!(
         text.starts_with("belljar: Redis at `redis://127.0.0.1:1/0` does not answer"),
         "{text}"
     );
+    let redis = Redis::start_with(&["--min-replicas-to-write", "1"])?;
+    let (_, text) = failure(&["up", "--listen", "127.0.0.1:0", "--redis", &redis.url()])?;
+    ensure!(text.contains("refuses writes: fewer replicas than `min-replicas-to-write`"), "{text}");
+    ensure!(text.lines().count() == 1, "{text}");
     let redis = Redis::start_with(&["--requirepass", "right"])?;
     let url = redis.url();
     let (_, text) = failure(&["up", "--listen", "127.0.0.1:0", "--redis", &url])?;
@@ -125,12 +131,52 @@ fn a_redis_that_cannot_be_used_is_named() -> Result<()> {
     Ok(())
 }
 
-/// Submits `count` calls that sleep for longer than a start may take.
-fn submit_sleeps(service: &Service, count: usize) -> Result<Vec<String>> {
+/// A file system of so many KiB, if this process may mount one.
+fn small_disk(kib: u32, work: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let size = format!("size={kib}k");
+    let mount = ["-t", "tmpfs", "-o", &size, "tmpfs"];
+    let mounted = Command::new("mount").args(mount).arg(dir.path()).output()?;
+    if !mounted.status.success() {
+        return Ok(());
+    }
+    let done = work(dir.path());
+    Command::new("umount").arg("--lazy").arg(dir.path()).status()?;
+    done
+}
+
+#[test]
+fn a_full_disk_is_named_at_once() -> Result<()> {
+    for (kib, part) in [(64, "No space left on device"), (56, "refuses writes: it cannot write")] {
+        small_disk(64, |dir| {
+            std::fs::write(dir.join("filler"), vec![0; kib << 10])?;
+            let data = dir.join("data");
+            let data = data.to_str().context("no UTF-8")?;
+            let (code, text) = failure(&["up", "--listen", "127.0.0.1:0", "--data", data])?;
+            ensure!(code == 1 && text.contains(part), "{kib}: {text}");
+            ensure!(text.lines().count() <= 2, "{text}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Submits calls that sleep for longer than a start may take: natively, in the sandbox, delayed, and behind
+/// others. Returns the first, which runs.
+fn submit_backlog(service: &Service) -> Result<String> {
     let source = "import time\ndef f(s):\n  time.sleep(s)";
-    let function = service.client.register(&service.python.dumps(source, "f")?, json!({}))?;
-    let args = vec![service.python.dumps("", "((20,), {})")?; count];
-    service.client.submit_batch(&function, &args)
+    let payload = service.python.dumps(source, "f")?;
+    let args = service.python.dumps("", "((20,), {})")?;
+    let native = service.client.register(&payload, json!({}))?;
+    let sandboxed = service.client.register(&payload, json!({"runtime": "sandbox"}))?;
+    let first = service.client.submit_batch(&native, &vec![args.clone(); 45])?.remove(0);
+    service.client.submit_batch(&sandboxed, &vec![args.clone(); 10])?;
+    for more in [json!({"delay_s": 1}), json!({"delay_s": 3600}), json!({"priority": "low"})] {
+        service.client.submit(&native, &args, more)?;
+    }
+    service.client.submit(&native, &args, json!({"priority": "high"}))?;
+    service.client.submit(&native, &args, json!({"idempotency_key": "once"}))?;
+    Ok(first)
 }
 
 fn stop(mut service: Service) -> Result<()> {
@@ -147,9 +193,9 @@ fn a_backlog_does_not_delay_the_start_and_the_start_leaves_no_task() -> Result<(
         let data = data.join(mode);
         let options = ["-w", "2", "--mode", mode, "--drain-timeout", "0", "--max-queued", "60"];
         let service = Service::start_over(data.clone(), &options)?;
-        let ids = submit_sleeps(&service, 60)?;
+        let first = submit_backlog(&service)?;
         let is_running =
-            || service.client.record(&ids[0]).is_ok_and(|record| record["status"] == "RUNNING");
+            || service.client.record(&first).is_ok_and(|record| record["status"] == "RUNNING");
         ensure!(eventually(Duration::from_secs(10), is_running));
         // A full queue would refuse one more.
         stop(service)?;

@@ -23,9 +23,9 @@ mod welcome;
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use belljar_core::task::TaskClass;
-use belljar_store::Store;
+use belljar_store::{Store, StoreConfig, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Runtimes, UpArgs};
@@ -34,6 +34,11 @@ use parts::Parts;
 
 /// How long each process may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The pause between two looks at whether Redis takes writes, while the service starts.
+const WRITES_PAUSE: Duration = Duration::from_millis(250);
+/// How long Redis may take to answer at the start.
+const REDIS_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 pub(crate) fn run(args: &UpArgs) -> Result<()> {
     // The kernel tells the children when the thread that started them ends: it must be the main thread.
@@ -59,15 +64,19 @@ pub(crate) async fn host<T>(
 ) -> Result<Option<T>> {
     let installed = check(args).await?;
     let starting = async {
-        check_redis(args).await?;
+        if let Some(url) = &args.redis {
+            connect(args, url).await?.check_writes().await?;
+        }
         Parts::start(args, &installed, START_TIMEOUT).await
     };
     let mut parts = tokio::select! {
         parts = starting => parts?,
         () = shutdown.cancelled() => return Ok(None),
     };
+    let refusing = store_refuses(parts.store());
     let ready = tokio::select! {
         ready = parts.ready(default_class(args), &installed, START_TIMEOUT) => Some(ready?),
+        refused = refusing => return Err(refused),
         () = shutdown.cancelled() => None,
     };
     let mut done = None;
@@ -80,6 +89,16 @@ pub(crate) async fn host<T>(
     }
     parts.stop(Duration::from_secs(args.executors.drain_timeout)).await;
     done.transpose()
+}
+
+/// Waits until Redis refuses writes, as on a full disk: then the service never becomes ready.
+async fn store_refuses(store: Store) -> Error {
+    loop {
+        tokio::time::sleep(WRITES_PAUSE).await;
+        if let Err(error @ StoreError::Unsuitable { .. }) = store.check_writes().await {
+            return error.into();
+        }
+    }
 }
 
 /// Checks everything that can be checked before a process starts; returns the installed classes.
@@ -100,12 +119,10 @@ async fn check(args: &UpArgs) -> Result<Vec<TaskClass>> {
     Ok(installed)
 }
 
-/// Connects once to a Redis that the user names, for the error of a wrong address or password.
-async fn check_redis(args: &UpArgs) -> Result<()> {
-    if let Some(url) = &args.redis {
-        Store::connect(args.retention.store_config(url)).await?;
-    }
-    Ok(())
+/// Connects to Redis for what `up` itself wants to know: soon, or not at all.
+async fn connect(args: &UpArgs, url: &str) -> Result<Store> {
+    let config = StoreConfig { timeout: REDIS_TIMEOUT, ..args.retention.store_config(url) };
+    Ok(Store::connect(config).await?)
 }
 
 const fn default_class(args: &UpArgs) -> TaskClass {

@@ -81,6 +81,11 @@ impl Parts {
         &self.address
     }
 
+    /// The store that all of them use.
+    pub(super) fn store(&self) -> Store {
+        self.store.clone()
+    }
+
     /// Waits until calls run; fails if gateway or dispatcher end before.
     pub(super) async fn ready(
         &mut self,

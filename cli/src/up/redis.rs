@@ -21,6 +21,8 @@ use crate::exit::WithHint;
 
 /// What `redis-server` logs when it takes commands on its unix socket.
 const READY: &str = "ready to accept connections";
+/// What it says where the disk is full.
+const NO_ROOM: &str = "No space left on device";
 /// How long it may take to load its data.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long the server of an `up` that was killed may take to save and end.
@@ -156,21 +158,27 @@ async fn start(command: &[OsString]) -> Result<Child> {
     };
     if let Some(said) = said {
         let _ = child.wait().await;
-        bail!("redis-server did not start: {said}");
+        let failed = anyhow!("redis-server did not start: {said}");
+        return if said.contains(NO_ROOM) {
+            Err(failed).hint("--data DIR names a directory on another disk")
+        } else {
+            Err(failed)
+        };
     }
     // Its log is not used further, but must not fill the pipe.
     tokio::spawn(async move { while let Ok(Some(_)) = stdout.next_line().await {} });
     Ok(child)
 }
 
-/// `None` when it is ready; its last lines if it ends before.
+/// `None` when it is ready; its last line if it ends before.
 async fn until_ready(stdout: &mut Lines<BufReader<ChildStdout>>) -> Result<Option<String>> {
-    let mut said = Vec::new();
+    let mut said = String::new();
     while let Some(line) = stdout.next_line().await.context("redis-server cannot be read")? {
         if line.contains(READY) {
             return Ok(None);
         }
-        said.push(line);
+        said = line;
     }
-    Ok(Some(said.split_off(said.len().saturating_sub(3)).join(" / ")))
+    // `PID:ROLE DAY MONTH YEAR TIME # TEXT`
+    Ok(Some(said.split_once(" # ").map_or(said.clone(), |(_, text)| text.to_owned())))
 }

@@ -50,6 +50,8 @@ class Engine:
         self._flushed: list[asyncio.Future[None]] = []
         self._joined: set[asyncio.Task[None]] = set()
         self._cancels: set[asyncio.Task[None]] = set()
+        # Calls that wait for the results of others.
+        self._held: set[PendingCall] = set()
         has_direct = is_threaded and IS_POSSIBLE and service.address.tls is None
         self._direct = Direct(loop, service.address, self) if has_direct else None
 
@@ -72,6 +74,16 @@ class Engine:
         """Whether there is nothing that a call could travel with."""
         is_quiet = self._sender is None and not self._is_woken
         return is_quiet and call.function.key in self._functions and len(call.payload) <= _DIRECT_CHARACTERS
+
+    def hold(self, pending: PendingCall) -> None:
+        """A call will be added later; until then there is something to wait for."""
+        self._held.add(pending)
+
+    def release(self, pending: PendingCall) -> None:
+        """It has been added, or never will be."""
+        self._held.discard(pending)
+        if self._flushed or self._idle:
+            self._call_soon(self._check_idle)
 
     def direct_is_free(self) -> None:
         """For the direct connection: nothing is under way there."""
@@ -102,6 +114,7 @@ class Engine:
         if pending.task_id is None:
             # One that is under way already is cancelled as soon as its id is known.
             pending.ended_cancelled()
+            self.release(pending)
             return pending.cancelled()
         is_cancelled = await self._service.cancel(pending.task_id) == "CANCELLED"
         if is_cancelled and not pending.done():
@@ -110,6 +123,8 @@ class Engine:
 
     async def cancel_all(self) -> None:
         """Cancels every call that has not ended."""
+        while self._held:
+            self._held.pop().ended_cancelled()
         for call in self._queue:
             if not call.pending.done():
                 call.pending.ended_cancelled()
@@ -147,7 +162,7 @@ class Engine:
     @property
     def _is_sending(self) -> bool:
         is_direct = self._direct is not None and self._direct.is_busy
-        return bool(self._queue or self._joined) or self._sender is not None or is_direct
+        return bool(self._queue or self._joined or self._held) or self._sender is not None or is_direct
 
     def _check_idle(self) -> None:
         if self._is_sending:

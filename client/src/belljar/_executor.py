@@ -11,7 +11,10 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, TypeVar
 
 from ._calls import Call, Options, Reattached
 from ._core import Core
+from ._engine import Engine
 from ._future import Future
+from ._graph import FutureFound
+from ._held import Held, awaited
 from ._pool import Settings
 from ._records import TaskRecord
 
@@ -99,12 +102,25 @@ class Executor(concurrent.futures.Executor):
         else that goes wrong. The function travels with what it refers to, as it is now: its helpers, globals
         and classes by value, and the modules beside the script. An instance of a class of the script is one of
         the same class in the call, and a returned one is of the class here.
+
+        A future among the arguments, also in lists, tuples, sets and dictionaries, stands for its result: the call
+        is sent once all such have ended. It fails with the first of them that fails, and is cancelled with one.
         """
         engine = self._core.engine()
-        function, payload = self._core.functions.prepare(fn, args, kwargs, self._options)
+        try:
+            function, payload = self._core.functions.prepare(fn, args, kwargs, self._options)
+        except FutureFound:
+            return self._hold(engine, fn, args, kwargs)
         future: Future[T] = Future(self, function)
         future._direct = engine.add(Call(future, function, payload, self._options))
         return future
+
+    def _hold(self, engine: Engine, fn: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Future[T]:
+        functions, futures = self._core.functions, awaited((args, kwargs))
+        functions.prepare(fn, (), {}, self._options)  # What cannot be pickled is refused here.
+        held: Future[T] = Future(self)
+        Held(engine, functions, (fn, args, kwargs), self._options, held).begin(futures)
+        return held
 
     def map(
         self,

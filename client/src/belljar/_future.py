@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar
 
 from ._direct import WAIT_SECONDS, Direct
+from ._graph import FutureFound
 from ._records import TaskRecord
 
 if TYPE_CHECKING:
@@ -37,10 +38,14 @@ class Future(_Future[T]):
     `Executor.reattach` makes a future of it again, in another process too.
     """
 
-    def __init__(self, executor: Executor, source: HasReader) -> None:
+    # What reads the result; set before the call is sent.
+    source: HasReader
+
+    def __init__(self, executor: Executor, source: Optional[HasReader] = None) -> None:
         super().__init__()
         self._executor = executor
-        self.source = source
+        if source is not None:
+            self.source = source
         self.task_id: Optional[str] = None
         self.has_callbacks = False
         # Where the thread that waits may read the answer itself, once.
@@ -71,7 +76,7 @@ class Future(_Future[T]):
         return f"<belljar.Future {_described(self, self._state.lower())} at {self._executor.url}>"
 
     def __reduce__(self) -> Any:
-        raise TypeError("a Future cannot be sent to a call; hint: pass its result()")
+        raise FutureFound(FutureFound.SENTENCE)
 
     def _awaited(self, timeout: Optional[float]) -> Optional[float]:
         """Reads the answer, if that is this thread's to do; what is left of the timeout."""

@@ -7,6 +7,7 @@ in the function and in its arguments, and a result that comes back is an instanc
 
 from __future__ import annotations
 
+import concurrent.futures
 import copyreg
 import enum
 import io
@@ -33,6 +34,12 @@ class Unsent(Exception):
     def __init__(self, thing: Any) -> None:
         super().__init__(thing)
         self.thing = thing
+
+
+class FutureFound(TypeError):
+    """The arguments have a future inside."""
+
+    SENTENCE = "a Future cannot be sent to a call; hint: pass its result()"
 
 
 class Graph:
@@ -155,6 +162,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
             return self._reduce_function(obj)
         if kind is types.ModuleType:
             self._note_module(obj.__name__)
+        elif isinstance(obj, concurrent.futures.Future):
+            raise FutureFound(FutureFound.SENTENCE)
         elif isinstance(obj, enum.Enum) and obj._name_ in kind.__members__ and self._travels(kind):
             return getattr, (kind, obj._name_)  # Its value may have no equal there.
         elif kind is WRAPPER and _cloudpickle._lookup_module_and_qualname(obj) is None:

@@ -17,7 +17,7 @@ import cloudpickle
 import dill
 
 from ._errors import SerializationError
-from ._graph import Graph
+from ._graph import FutureFound, Graph
 
 # dill's own default, which every Python 3 reads.
 _PROTOCOL = 4
@@ -37,6 +37,8 @@ def dump_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
     if not is_plain:
         try:
             pickled = _dill_dumps((args, kwargs))
+        except FutureFound:
+            raise
         except Exception as error:
             raise SerializationError(f"the arguments cannot be pickled: {error}{culprit(args, kwargs, _dump_pair)}") from error
     return encode(pickled)

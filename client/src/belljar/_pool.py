@@ -9,7 +9,7 @@ from typing import Any, Callable, Mapping, Optional
 from ._access import with_key
 from ._calls import FunctionRef, Options
 from ._errors import SerializationError
-from ._graph import Unsent
+from ._graph import FutureFound, Unsent
 from ._http import Address
 from ._pickling import PICKLERS, culprit, dump_call, dump_function, dump_graph, encode
 from ._service import Service
@@ -52,7 +52,7 @@ class FunctionRegistry:
     def prepare(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Options
     ) -> tuple[FunctionRef, str]:
-        """A function under these options, and the arguments of a call of it."""
+        """A function under these options, and the arguments of a call of it; `FutureFound` if they have futures."""
         if self._pickler is not None:
             return self._pickled_as_told(function, options, self._pickler), dump_call(args, kwargs)
         ref = self._current(function, options)
@@ -63,6 +63,8 @@ class FunctionRegistry:
                 return ref, encode(graph.dump(args, kwargs))
             except Unsent as unsent:
                 ref = self._make(function, options, (*graph.extras, unsent.thing))
+            except FutureFound:
+                raise
             except Exception as error:
                 where = culprit(args, kwargs, graph.dump)
                 raise SerializationError(f"the arguments cannot be pickled: {error}{where}") from error
