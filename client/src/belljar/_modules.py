@@ -43,6 +43,15 @@ def _is_installed(path: str) -> bool:
     return any(part in parts for part in _INSTALLED) or path.startswith(_standard_library())
 
 
+@functools.lru_cache(maxsize=1000)
+def _is_of_packages(folder: str, end: str) -> bool:
+    """Whether pip has installed packages into this folder or one around it, as by `--target`."""
+    with os.scandir(folder) as entries:
+        if any(entry.name.endswith(".dist-info") for entry in entries):
+            return True
+    return folder != end and _is_of_packages(os.path.dirname(folder), end)
+
+
 def script_folder() -> str:
     """The folder of the script; the current one where an interpreter or a tool runs the code."""
     path: Optional[str] = getattr(sys.modules.get("__main__"), "__file__", None)
@@ -72,7 +81,10 @@ def path_of(name: str, given: Iterable[str] = ()) -> Optional[str]:
     path = os.path.realpath(path)
     if root in given or name in given:
         return path
-    return path if path.startswith(script_folder() + os.sep) and not _is_installed(path) else None
+    folder = script_folder()
+    if not path.startswith(folder + os.sep) or _is_installed(path) or _is_of_packages(os.path.dirname(path), folder):
+        return None
+    return path
 
 
 def stamp(path: str) -> tuple[int, int]:
