@@ -105,11 +105,6 @@ class Graphs(unittest.TestCase):
     def test_a_coroutine_function_is_awaited_there(self):
         self.assertEqual(self.call(later, 3), 4)
 
-    def test_a_future_is_no_argument_and_says_so(self):
-        future = self.executor.submit(scaled, 1)
-        with self.assertRaisesRegex(belljar.SerializationError, r"a Future cannot be sent.*pass its result\(\)"):
-            self.executor.submit(scaled, future)
-
     def test_modules_beside_the_script_travel_along(self):
         with tempfile.TemporaryDirectory() as folder:
             package = Path(folder, "beside")

@@ -123,6 +123,8 @@ class SafeUnpickler(_Base):  # type: ignore[misc, unused-ignore]
                 return self._exception(called, args)
             if id(called) in self._own:
                 return _instance(called, args, is_call=True)
+            if self._is_exception:  # A part of a class that the function made.
+                return _unknown_exception(called.__qualname__, args)
         raise Refused(_named(called))
 
     def _exception(self, cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:

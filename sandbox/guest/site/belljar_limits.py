@@ -21,8 +21,8 @@ WAYS_OUT = {
     ' options(read=["/FOLDER"]), over REST "grants": {"read": ["/FOLDER"]}',
     "temporary files": "io.BytesIO and io.StringIO need no file; options(scratch_mb=16), over REST"
     ' "grants": {"scratch_mb": 16}, gives a call a /tmp that can be written to',
-    "zones": "the sandbox is in UTC and has no database of time zones: send `tzdata` along by py_modules=[\"tzdata\"],"
-    " or pass a datetime.timezone",
+    "zones": "the sandbox is in UTC and has no database of time zones: put the package `tzdata` on the worker's"
+    " --python-path, or pass a datetime.timezone",
     "signals": "the sandbox has no signals and no alarms: options(timeout=...) limits a call",
     "source": "a function travels as bytecode, without its source text: pass that as an argument",
     "machine": "the sandbox shows nothing of the machine it runs on: pass what the function needs as an argument",
@@ -53,7 +53,7 @@ def hint(error):
     while error is not None and error not in seen:
         kind, name = _kind(error), getattr(error, "name", None)
         if kind is not None:
-            return WAYS_OUT[kind].format(name=name)
+            return WAYS_OUT[kind].replace("{name}", str(name))
         seen.append(error)
         reason = getattr(error, "reason", None)
         error = reason if isinstance(reason, BaseException) else error.__cause__ or error.__context__
