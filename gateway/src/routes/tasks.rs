@@ -197,7 +197,8 @@ fn view(record: TaskRecord) -> TaskView {
 /// The way out, where the place of the failure knows one, is the last line of the traceback.
 fn split_hint(mut traceback: String) -> (String, Option<String>) {
     const MARK: &str = "\nhint: ";
-    let Some(at) = traceback.rfind(MARK).filter(|at| !traceback[at + 1..].trim_end().contains('\n'))
+    let Some(at) =
+        traceback.rfind(MARK).filter(|at| !traceback[at + 1..].trim_end().contains('\n'))
     else {
         return (traceback, None);
     };
