@@ -3,9 +3,11 @@
 //!
 //! # Layout
 //!
-//! * [`attacks`]: the calls that a process of the sandbox must be refused.
+//! * [`attacks`]: makes the calls that a process of the sandbox must be refused.
+//! * `table`: which these are.
 
 pub mod attacks;
+mod table;
 
 use std::io;
 use std::time::{Duration, Instant};
