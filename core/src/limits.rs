@@ -11,8 +11,8 @@ pub const MAX_PAYLOAD_BYTES: usize = 63 << 20;
 /// Invocations and reports of more bytes than this go out in several messages.
 pub const BATCH_BYTES: usize = 16 << 20;
 
-/// What the process of a sandbox may have besides its image and the memory of its call: the code that it
-/// keeps, a payload on its way in and one on its way out, each in up to three copies.
+/// What the process of a sandbox may have besides its image and twice the memory of its call: the code that
+/// it keeps, a payload on its way in and one on its way out, each in up to three copies.
 pub const SANDBOX_HOST_BYTES: u64 = 512 << 20;
 
 /// How many bytes of code a cache of functions keeps.

@@ -1,4 +1,5 @@
 //! The pool: backlog, cancel, drain, children that do not start, and owners that are killed.
+#![expect(clippy::expect_used, reason = "a test that cannot go on must stop")]
 
 mod support;
 

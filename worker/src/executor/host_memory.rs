@@ -45,7 +45,8 @@ impl HostMemory {
     /// Limits the process for a call. No system call where the last one had the same limits.
     pub(super) fn limit(&mut self, memory_mb: u32, scratch_mb: u32) {
         self.had_scratch = scratch_mb > 0;
-        let limit_mb = u64::from(memory_mb) + u64::from(scratch_mb);
+        // Twice: a result is copied out of the guest before its length is looked at.
+        let limit_mb = 2 * u64::from(memory_mb) + u64::from(scratch_mb);
         if self.limit_mb == Some(limit_mb) {
             return;
         }
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_is_the_start_and_the_call_and_the_constant() {
+    fn the_limit_is_the_start_twice_the_call_and_the_constant() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
         let pid = Pid::from_child(&child);
         let mut memory = HostMemory::of(pid).expect("it runs");
@@ -100,9 +101,9 @@ mod tests {
             soft.expect("a number")
         };
         let base = memory.at_start.data + SANDBOX_HOST_BYTES;
-        assert_eq!(limit(&mut memory, 100, 0), base + (100 << 20));
-        assert_eq!(limit(&mut memory, 200, 8), base + (208 << 20));
-        assert_eq!(limit(&mut memory, 100, 0), base + (100 << 20), "and less again");
+        assert_eq!(limit(&mut memory, 100, 0), base + (200 << 20));
+        assert_eq!(limit(&mut memory, 200, 8), base + (408 << 20));
+        assert_eq!(limit(&mut memory, 100, 0), base + (200 << 20), "and less again");
         child.kill().expect("killed");
         child.wait().expect("ended");
     }
