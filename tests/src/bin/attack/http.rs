@@ -155,7 +155,7 @@ fn raw(address: &str) -> Vec<(String, Vec<u8>)> {
         format!("{head}Expect: 100-continue\r\nContent-Length: 10\r\n\r\n"),
         format!("{head}{}\r\n", "X-A: b\r\n".repeat(5000)),
         format!("{head}X-A: {}\r\n\r\n", "b".repeat(1 << 20)),
-        format!("GET / HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n"),
+        "GET / HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n".to_owned(),
         format!(
             "GET / HTTP/1.1\r\nHost: {address}\r\nOrigin: http://elsewhere.example\r\nConnection: close\r\n\r\n"
         ),

@@ -81,7 +81,8 @@ fn main() -> Result<()> {
 
     let mut rows = Rows::new();
     // Once each, so that all caches are filled.
-    rows.round(&service, granted.path(), &mut hostile.iter(), &mut Random(options.seed), true)?;
+    let target = Target { service: &service, granted: granted.path(), inject: true };
+    rows.round(&target, &mut hostile.iter(), &mut Random(options.seed))?;
     let trace = options.strace.then(|| trace::trace(worker.pid)).transpose()?;
     // A call may still be in a sandbox that was killed for the trace.
     calls::run(&service, &mut hostile.iter().take(calls::IN_FLIGHT), &mut Row::new(""))?;
@@ -90,8 +91,8 @@ fn main() -> Result<()> {
     while start.elapsed() < options.time {
         let chosen: Vec<_> =
             (0..CALLS_PER_ROUND).map(|_| &hostile[random.below(hostile.len())]).collect();
-        let inject = !options.strace;
-        rows.round(&service, granted.path(), &mut chosen.into_iter(), &mut random, inject)?;
+        let target = Target { inject: !options.strace, ..target };
+        rows.round(&target, &mut chosen.into_iter(), &mut random)?;
         memory.look(&service);
     }
     let traced = trace.map(trace::Trace::finish).transpose()?;
@@ -120,6 +121,15 @@ fn options() -> Result<Options> {
     Ok(options)
 }
 
+/// What is attacked.
+struct Target<'a> {
+    service: &'a Service,
+    /// A directory that its functions may be granted.
+    granted: &'a Path,
+    /// Whether system calls are made in its processes.
+    inject: bool,
+}
+
 /// The kinds of attacks.
 struct Rows(Vec<Row>);
 
@@ -132,18 +142,17 @@ impl Rows {
     /// Every kind once.
     fn round(
         &mut self,
-        service: &Service,
-        granted: &Path,
+        target: &Target<'_>,
         calls: &mut dyn Iterator<Item = &calls::Hostile>,
         random: &mut Random,
-        inject: bool,
     ) -> Result<()> {
         let [functions, requests, junk, system_calls, ..] = &mut self.0[..] else { return Ok(()) };
+        let service = target.service;
         calls::run(service, calls, functions)?;
         http::run(service, random, requests)?;
         wire::run(service, random, junk)?;
-        if inject {
-            attack_processes(service, granted, system_calls)?;
+        if target.inject {
+            attack_processes(service, target.granted, system_calls)?;
         }
         Ok(())
     }
