@@ -146,3 +146,46 @@ async fn the_process_of_a_sandbox_is_limited() {
     assert!((stated..stated + (200 << 20)).contains(&bytes), "{bytes}");
     calls.instance.expect("kept").end().await;
 }
+
+/// Maps memory in the process of a sandbox, as a leak would: the address, or the negative of an error number.
+#[cfg(target_arch = "x86_64")]
+fn map(pid: i32, bytes: i64) -> std::io::Result<i64> {
+    use belljar_testkit::injection::{Answer, Arg::Number, Injector};
+    let protection = i64::from(libc::PROT_READ | libc::PROT_WRITE);
+    let flags = i64::from(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE);
+    let args = [0, bytes, protection, flags, -1, 0].map(Number);
+    match Injector::stop(pid)?.call(libc::SYS_mmap, &args)? {
+        Answer::Returned(result) => Ok(result),
+        Answer::Died => Err(std::io::Error::other("the process died")),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[tokio::test]
+async fn a_sandbox_gets_no_more_memory_and_is_replaced_when_it_keeps_too_much() {
+    let executor = sandbox();
+    let instance = Some(executor.start().await.expect("it starts").instance);
+    let mut calls = Calls { executor: &executor, instance, cancel: CancellationToken::new() };
+    let number = || call("def f(): return 1", "((), {})");
+    completed(&calls.run(number()).await);
+    let own = std::process::id().cast_signed();
+    let processes = belljar_testkit::process::descendants(own);
+    let process = processes.iter().find(|it| it.command.contains("belljar-sandbox"));
+    let pid = process.expect("it runs").pid;
+    match map(pid, 8 << 30) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            eprintln!("SKIPPED: this user may not trace processes ({error})");
+            return;
+        }
+        refused => assert_eq!(refused.expect("made"), -i64::from(libc::ENOMEM)),
+    }
+    assert!(map(pid, 300 << 20).expect("made") > 0, "below the limit");
+    // It is looked at now and then.
+    for _ in 0..20 {
+        if calls.instance.as_ref().expect("kept").is_stale() {
+            return calls.instance.take().expect("kept").end().await;
+        }
+        completed(&calls.run(number()).await);
+    }
+    panic!("a process that keeps 300 MiB is not replaced");
+}
