@@ -10,10 +10,12 @@ use belljar_core::grants::GrantPolicy;
 use belljar_core::invocation::Invocation;
 use belljar_core::limits::SANDBOX_HOST_BYTES;
 use belljar_core::outcome::{CallVerdict, FailureKind, Outcome};
-use belljar_core::task::PythonVersion;
+use belljar_core::task::{PythonVersion, Runtime};
 use belljar_testkit::{binary, paths};
 use belljar_worker::ChildCommand;
-use belljar_worker::executor::{Executor, Instance, NativeExecutor, SandboxExecutor};
+use belljar_worker::error::NotInstalled;
+use belljar_worker::executor::{Executor, Instance, NativeExecutor, RUNTIMES, SandboxExecutor};
+use belljar_worker::install::Installation;
 use support::{call, command, completed, failed, read, with_memory, within};
 use tokio_util::sync::CancellationToken;
 
@@ -188,4 +190,25 @@ async fn a_sandbox_gets_no_more_memory_and_is_replaced_when_it_keeps_too_much() 
         completed(&calls.run(number()).await);
     }
     panic!("a process that keeps 300 MiB is not replaced");
+}
+
+#[test]
+fn a_weak_sandbox_is_not_served_unless_allowed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = dir.path().join(SandboxExecutor::PROGRAM);
+    std::fs::write(&program, "#!/bin/sh\necho 'belljar-sandbox: no landlock' >&2\nexit 77\n")
+        .expect("written");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("its own");
+    let python = PythonVersion::default();
+    std::fs::create_dir(dir.path().join(python.to_string())).expect("new");
+    let programs = dir.path().to_owned();
+    let guests = Some(programs.clone());
+    let mut installation = Installation { programs, guests, ..Installation::default() };
+    let support = RUNTIMES.iter().find(|support| support.runtime == Runtime::Sandbox);
+    let executor = support.expect("a row").executor;
+    let refused = executor(&installation, python).expect_err("no landlock");
+    assert!(matches!(&refused, NotInstalled::Walls(text) if text == "no landlock"), "{refused}");
+    installation.allow_weak_sandbox = true;
+    assert!(executor(&installation, python).is_ok());
 }
