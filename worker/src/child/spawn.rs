@@ -71,7 +71,7 @@ impl Process {
         let death = death::collect(self.pid);
         if death.is_some() {
             self.collected = true;
-            tell(SpawnerJob::Collected(self.pid));
+            tell(SpawnerJob::Collected { pid: self.pid, had_supervisor: self.has_supervisor });
         }
         death
     }
@@ -98,7 +98,7 @@ pub(crate) struct Spawned {
 enum SpawnerJob {
     Spawn(Box<ChildCommand>, oneshot::Sender<io::Result<Spawned>>),
     Reap(Pid),
-    Collected(Pid),
+    Collected { pid: Pid, had_supervisor: bool },
     Settle(oneshot::Sender<()>),
 }
 
@@ -165,9 +165,10 @@ fn serve(jobs: &Receiver<SpawnerJob>) {
                 }
             }
             Ok(SpawnerJob::Reap(pid)) => children.dying.push((pid, Instant::now())),
-            Ok(SpawnerJob::Collected(pid)) => {
+            Ok(SpawnerJob::Collected { pid, had_supervisor }) => {
                 children.alive.remove(&pid);
-                children.orphans = true;
+                // What can start nothing leaves nobody behind, and a look costs a millisecond.
+                children.orphans |= had_supervisor;
             }
             Ok(SpawnerJob::Settle(answer)) => waiters.push(answer),
             Err(RecvTimeoutError::Timeout) => {}
