@@ -50,6 +50,31 @@ impl CallVerdict {
     }
 }
 
+/// What loading a result runs, as the static reader of pickles finds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResultKind {
+    /// Nothing but constructors of plain values and builtin exceptions.
+    Data,
+    /// It may be anything.
+    Objects {
+        /// What it names beside those, as `module.name`, each once, in order of appearance.
+        globals: Vec<String>,
+        /// Why it may name more than that; `None` where it does not.
+        unreadable: Option<String>,
+    },
+}
+
+impl ResultKind {
+    /// The word in HTTP.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Objects { .. } => "objects",
+        }
+    }
+}
+
 /// Why a call failed, in the terms a program can branch on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -3,12 +3,14 @@
 //! [`inspect`] walks the opcodes of a pickle the way Python's unpickler does, with a kind in place
 //! of each object: it finds whether the bytes are one whole pickle, whether what they make may be
 //! callable, which globals and modules they name, and which Pythons can run the bytecode in them.
-//! It is no judge of what is safe to load: nothing is, outside of an executor's process.
+//! It is no judge of what is safe to load. [`result_kind`] is: it tells pickles that make plain values from
+//! those that name anything else.
 //!
 //! # Layout
 //!
 //! * `walk`, `containers`, `calls`: the walk over the opcodes; those that make and fill containers;
 //!   those that name globals and call things.
+//! * `kind`: whether a pickle names more than plain values.
 //! * `inspection`: what the walk finds out.
 //! * `opcode`, `reader`, `text`: opcodes, their arguments, and the texts in these.
 //! * `machine`, `value`: the stack, the marks and the memo, and what stands there for an object.
@@ -22,6 +24,7 @@ mod calls;
 mod containers;
 mod error;
 mod inspection;
+mod kind;
 mod machine;
 mod names;
 mod opcode;
@@ -35,6 +38,7 @@ mod walk;
 
 pub use error::PickleError;
 pub use inspection::{Inspection, TopObject};
+pub use kind::{MAX_GLOBAL_BYTES, MAX_RESULT_GLOBALS, data_globals, result_kind};
 pub use names::Global;
 pub use python_hint::PythonHint;
 pub use walk::inspect;

@@ -101,11 +101,7 @@ impl Machine {
     /// only make Python allocate its table for it.
     pub(super) fn put(&mut self, index: u64, reader: &Reader<'_>) -> Result<(), PickleError> {
         let value = self.top(reader)?;
-        let length = reader.data().len();
-        if index > HARMLESS_INDEX.max(length as u64) {
-            let (at, opcode) = (reader.at(), reader.name());
-            return Err(PickleError::MemoIndex { at, opcode, index, length });
-        }
+        check_index(index, reader)?;
         let dense = usize::try_from(index).ok().and_then(|index| self.memo.get_mut(index));
         if let Some(entry) = dense {
             *entry = value;
@@ -133,4 +129,14 @@ impl Machine {
         self.stack.push(value);
         Ok(())
     }
+}
+
+/// Refuses a memo index that no pickler could have reached in so few bytes.
+pub(super) fn check_index(index: u64, reader: &Reader<'_>) -> Result<(), PickleError> {
+    let length = reader.data().len();
+    if index <= HARMLESS_INDEX.max(length as u64) {
+        return Ok(());
+    }
+    let (at, opcode) = (reader.at(), reader.name());
+    Err(PickleError::MemoIndex { at, opcode, index, length })
 }

@@ -12,7 +12,7 @@ use crate::text;
 use crate::value::{Kind, Value};
 
 /// The newest protocol that exists.
-const NEWEST_PROTOCOL: u8 = 5;
+pub(super) const NEWEST_PROTOCOL: u8 = 5;
 
 /// Reads a pickle of protocol 0 to 5 without loading it.
 ///

@@ -6,13 +6,15 @@
 
 #![expect(clippy::expect_used, reason = "a test stops at the first surprise")]
 
+use std::collections::HashSet;
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use belljar_core::outcome::ResultKind;
 use belljar_core::task::PythonVersion;
-use belljar_pickle::{Inspection, PickleError, TopObject, inspect};
+use belljar_pickle::{Inspection, PickleError, TopObject, data_globals, inspect, result_kind};
 
 /// Builtin types whose objects always have to be recognized, at the protocols that write them out.
 const PLAIN: [(&str, &str, u8); 10] = [
@@ -58,7 +60,44 @@ struct Case {
     type_name: String,
     protocol: u8,
     modules: Vec<String>,
+    /// What loading it asks for.
+    names: Names,
     data: Vec<u8>,
+}
+
+/// The names that an unpickler was asked for.
+struct Names {
+    names: Vec<(String, String)>,
+    /// Whether it came to the end of the pickle.
+    complete: bool,
+}
+
+impl Names {
+    fn read(text: &str) -> Self {
+        let complete = !text.ends_with('?');
+        let pairs = text.split(',').filter_map(|pair| pair.split_once(':'));
+        let names = pairs.map(|(module, name)| (unhex(module), unhex(name))).collect();
+        Self { names, complete }
+    }
+
+    /// Those that data does not have, each once, in order.
+    fn beyond_data(&self) -> Vec<String> {
+        let table: HashSet<_> = data_globals().collect();
+        let mut beyond = Vec::new();
+        for (module, name) in &self.names {
+            let whole = format!("{module}.{name}");
+            if !table.contains(&(&**module, &**name)) && !beyond.contains(&whole) {
+                beyond.push(whole);
+            }
+        }
+        beyond
+    }
+}
+
+fn unhex(digits: &str) -> String {
+    let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).expect("digits");
+    let bytes: Vec<u8> = (0..digits.len()).step_by(2).map(byte).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The Python process: first writes cases, then judges what it is sent.
@@ -103,7 +142,7 @@ impl Peer {
     fn case(&mut self) -> Option<Case> {
         let line = self.line();
         let fields: Vec<&str> = line.split('\t').collect();
-        let [label, callable, type_name, protocol, modules, length] = fields[..] else {
+        let [label, callable, type_name, protocol, modules, names, length] = fields[..] else {
             assert_eq!(line, "end");
             return None;
         };
@@ -119,20 +158,21 @@ impl Peer {
                 .filter(|name| !name.is_empty())
                 .map(str::to_owned)
                 .collect(),
+            names: Names::read(names),
             data,
         })
     }
 
-    /// What Python says of `data`: genops, whether an unpickler with inert globals loads it, and the
-    /// type of the result or the error.
-    fn judge(&mut self, data: &[u8]) -> [String; 3] {
+    /// What Python says of `data`: genops, whether an unpickler with inert globals loads it, the type of the
+    /// result or the error, and the names that loading asks for.
+    fn judge(&mut self, data: &[u8]) -> [String; 4] {
         let length = u32::try_from(data.len()).expect("small");
         self.input.write_all(&length.to_le_bytes()).expect("the peer reads");
         self.input.write_all(data).expect("the peer reads");
         self.input.flush().expect("the peer reads");
         let line = self.line();
         let mut parts = line.split('\t').map(str::to_owned);
-        std::array::from_fn(|_| parts.next().expect("three fields"))
+        std::array::from_fn(|_| parts.next().expect("four fields"))
     }
 
     fn end(mut self) {
@@ -172,6 +212,25 @@ fn check(case: &Case, python: PythonVersion) -> Inspection {
         assert!(seen.modules.contains(module), "{label}: no {module} in {:?}", seen.modules);
     }
     seen
+}
+
+/// A genuine pickle is data exactly if all its names are of data; else they are told, as far as they go.
+fn check_kind(Case { label, names, data, .. }: &Case) -> ResultKind {
+    let (kind, beyond) = (result_kind(data), names.beyond_data());
+    match &kind {
+        ResultKind::Data => assert_eq!(beyond, [""; 0], "{label}: {data:02x?}"),
+        ResultKind::Objects { globals, unreadable: Some(why) } => {
+            let known = ["put together", "longer than", "more than"];
+            assert!(known.iter().any(|known| why.contains(known)), "{label}: {why}");
+            let alike = globals.iter().zip(&beyond).all(|(one, other)| one == other);
+            assert!(alike, "{label}: {globals:?} of {beyond:?}");
+        }
+        ResultKind::Objects { globals, unreadable: None } => {
+            assert!(!globals.is_empty(), "{label}: nothing makes it objects");
+            assert!(!names.complete || *globals == beyond, "{label}: {globals:?}, not {beyond:?}");
+        }
+    }
+    kind
 }
 
 /// Small deterministic random numbers (xorshift): the test needs no more.
@@ -239,7 +298,11 @@ const ABOUT_FORM: [&str; 10] = [
 ];
 
 /// A damaged pickle: the reader and Python agree on its form, and on the kind of what it gives.
-fn compare(data: &[u8], [opcodes, verdict, detail]: &[String; 3]) {
+fn compare(data: &[u8], [opcodes, verdict, detail, names]: &[String; 4]) {
+    let names = Names::read(names);
+    if result_kind(data) == ResultKind::Data {
+        assert_eq!(names.beyond_data(), [""; 0], "called data: {data:02x?}");
+    }
     match inspect(data) {
         Err(error) => assert!(
             verdict == "fails" || refused_by_choice(&error),
@@ -265,8 +328,10 @@ fn compare(data: &[u8], [opcodes, verdict, detail]: &[String; 3]) {
 fn the_reader_agrees_with_python() {
     let mut peer = Peer::start();
     let (mut cases, mut hints, mut certain, mut seeds) = (0, 0, 0, Vec::new());
+    let mut data = 0;
     while let Some(case) = peer.case() {
         let seen = check(&case, peer.python);
+        data += u32::from(check_kind(&case) == ResultKind::Data);
         cases += 1;
         hints += u32::from(!seen.python.is_unknown());
         certain += u32::from(seen.python.certain().is_some());
@@ -275,6 +340,7 @@ fn the_reader_agrees_with_python() {
         }
     }
     assert!(cases > 3000 && hints > 500 && certain > 100, "{cases} {hints} {certain}");
+    assert!(data > 1000 && cases - data > 1000, "{data} of {cases} are data");
 
     let mut dice = Dice(setting("BELLJAR_TEST_SEED", 1) | 1);
     let (mut accepted, mut refused) = (0, 0);
@@ -288,8 +354,8 @@ fn the_reader_agrees_with_python() {
         compare(&data, &judgement);
     }
     println!(
-        "{cases} pickles, {hints} with a hint at the Python, {certain} certain; damaged: {accepted} \
-         accepted, {refused} refused"
+        "{cases} pickles, {data} of data, {hints} with a hint at the Python, {certain} certain; damaged: \
+         {accepted} accepted, {refused} refused"
     );
     peer.end();
 }

@@ -2,11 +2,13 @@
 
 Usage: pickle_peer.py SEED COUNT. The other side is pickle_differential.rs.
 
-First every case as one line of tab-separated fields (label, callable, type, protocol, modules, length)
-and that many bytes; a line `end`. Then for each pickle on standard input (four bytes of length, the
-pickle) one line: what `pickletools.genops` and an unpickler without any real globals say of it.
+First every case as one line of tab-separated fields (label, callable, type, protocol, modules, names,
+length) and that many bytes; a line `end`. Then for each pickle on standard input (four bytes of length, the
+pickle) one line: what `pickletools.genops` and an unpickler without any real globals say of it, and the
+names that loading it asks for.
 """
 
+import _compat_pickle
 import abc
 import array
 import collections
@@ -18,6 +20,7 @@ import fractions
 import functools
 import io
 import operator
+import os
 import pathlib
 import pickle
 import pickletools
@@ -380,7 +383,7 @@ def write_cases(out, seed, count):
         seen = modules if writer in ("dill", "dill recurse", "cloudpickle") and protocol >= 3 else ()
         for name, data in variants:
             fields = (f"{name}, {label}", callable(item), type(item).__name__, protocol, ",".join(seen),
-                      len(data))
+                      names_in(data), len(data))
             out.write("\t".join(map(str, fields)).encode() + b"\n" + data)
     out.write(b"end\n")
     out.flush()
@@ -419,6 +422,49 @@ class Inert(pickle.Unpickler):
         return HARMLESS.get(name, Stub) if module in ("builtins", "__builtin__") else Stub
 
 
+def data_globals():
+    for line in open(os.path.join(os.path.dirname(__file__), "../../client/src/belljar/data_globals.txt")):
+        module, colon, names = line.partition(": ")
+        if colon and not line.startswith("#"):
+            yield from ((module, name) for name in names.split())
+
+
+DATA_GLOBALS = frozenset(data_globals())
+for module, name in DATA_GLOBALS:  # A name of Python 2, which an old protocol would take for another.
+    assert (module, name) not in _compat_pickle.NAME_MAPPING and module not in _compat_pickle.IMPORT_MAPPING
+    if module in sys.modules and hasattr(sys.modules[module], name):
+        assert name in ("Ellipsis", "NotImplemented") or isinstance(getattr(sys.modules[module], name), type)
+
+
+class Recording(pickle.Unpickler):
+    """Notes what it is asked for, and gives what stands in the table of data for real."""
+
+    def __init__(self, data):
+        super().__init__(io.BytesIO(data))
+        self.names = []
+
+    def find_class(self, module, name):
+        self.names.append((module, name))
+        if (module, name) in DATA_GLOBALS:
+            try:
+                return super().find_class(module, name)
+            except Exception:
+                pass  # One of another Python.
+        return Stub
+
+
+def names_in(data):
+    """The names that loading asks for, in hexadecimal digits; a `?` at the end where loading fails."""
+    loading = Recording(data)
+    try:
+        loading.load()
+        end = []
+    except BaseException:
+        end = ["?"]
+    names = (":".join(part.encode("utf-8", "surrogatepass").hex() for part in pair) for pair in loading.names)
+    return ",".join([*names, *end])
+
+
 def judge(data):
     try:
         for _ in pickletools.genops(data):
@@ -431,7 +477,7 @@ def judge(data):
     except BaseException as error:
         verdict = f"fails\t{type(error).__name__}: {error}"
     flat = [" ".join(part.split()) for part in (opcodes, *verdict.split("\t", 1))]
-    return "\t".join(flat).encode("utf-8", "backslashreplace")
+    return "\t".join([*flat, names_in(data)]).encode("utf-8", "backslashreplace")
 
 
 def main():
