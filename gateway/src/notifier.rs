@@ -6,17 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use belljar_core::id::TaskId;
-use belljar_store::record::TaskResult;
 use belljar_store::{EndedTask, Store, StoreEvent, Subscription, Topic};
 use tokio::sync::Notify;
 
 use crate::cpu_latency::CpuLatency;
+use crate::routes::answer::WHOLE_BYTES;
 use crate::waiters::Waiters;
 
 /// How many results one read of the store takes; results may be large.
 const CHUNK: usize = 64;
-/// Beyond so many bytes of large results waiters read the next one themselves.
-const MAX_DELIVERED_BYTES: usize = 16 << 20;
 /// How long to wait after a subscription that could not be started.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -71,12 +69,10 @@ impl Notifier {
     }
 
     async fn deliver(&self, store: &Store, ids: &[TaskId]) {
-        match store.results_within(ids, MAX_DELIVERED_BYTES).await {
+        match store.results_within(ids, WHOLE_BYTES).await {
             Ok(results) => {
                 for (&id, result) in ids.iter().zip(results) {
-                    let is_whole =
-                        |result: &TaskResult| result.status.is_terminal() && !result.is_unread;
-                    let Some(result) = result.filter(is_whole) else {
+                    let Some(result) = result.filter(|result| result.status.is_terminal()) else {
                         self.waiters.reread(id);
                         continue;
                     };
@@ -137,6 +133,7 @@ pub(crate) async fn deliver(notifier: Arc<Notifier>, store: Store) {
 mod tests {
     use belljar_core::task::TaskStatus;
     use belljar_core::tenant::Tenant;
+    use belljar_store::record::TaskResult;
 
     use super::*;
     use crate::waiters::Event;

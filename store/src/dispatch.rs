@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::Store;
 use crate::blob::is_blob;
 use crate::error::StoreError;
+use crate::kind;
 use crate::record::{ClaimedTask, Completion, Demand, Leased, RequeueReason, Requeued, Settled};
 use crate::reply::{parse_id, unexpected};
 use crate::task_record::{self, StoredTask};
@@ -80,9 +81,11 @@ impl Store {
         let mut settled = Vec::with_capacity(finished.len());
         let mut freed = freed as u64;
         for part in finished.chunks(SETTLED_AT_ONCE) {
-            let mut rows: Vec<_> = part
-                .iter()
-                .map(|one| task_record::encode_outcome(Some(one.worker), &one.report.outcome))
+            let kinds = kind::of_results(part).await;
+            let mut rows: Vec<_> = zip(part, kinds)
+                .map(|(one, kind)| {
+                    task_record::encode_outcome(Some(one.worker), &one.report.outcome, kind)
+                })
                 .collect();
             self.put_results(part, &mut rows).await?;
             let bytes = rows.iter().map(|(_, outcome, result)| 64 + outcome.len() + result.len());

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use redis::Msg;
 
 use crate::keys::{Keys, TOPIC_CANCEL, TOPIC_DELIVERED, TOPIC_ENDED, TOPIC_STATUS, TOPIC_WORK};
+use crate::kind;
 use crate::layout::{ID_BYTES, TENANT_MARK};
 use crate::record::{ClaimedTask, TaskResult, Timestamp};
 use crate::task_record::{StoredTask, number, status_of};
@@ -93,7 +94,8 @@ fn read_ends(message: &[u8]) -> Option<Vec<EndedTask>> {
             rest = after;
             let result = Bytes::copy_from_slice(result);
             // A message has no failures: their kind stands in the record.
-            Some(TaskResult { result, expires_at, ..TaskResult::of(status) })
+            let kind = kind::of_small(&result);
+            Some(TaskResult { result, kind, expires_at, ..TaskResult::of(status) })
         };
         ends.push(EndedTask { id, tenant, status, result });
     }

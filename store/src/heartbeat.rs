@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::Store;
 use crate::config::MAX_ATTEMPTS;
 use crate::error::StoreError;
+use crate::kind;
 use crate::record::{HeartbeatReport, WorkerRecord};
 use crate::task_record;
 
@@ -35,7 +36,8 @@ impl LostTooOften {
         let text = format!("{MAX_ATTEMPTS} attempts were lost with the dispatchers that made them");
         let failure = Failure::by_platform(FailureKind::WorkerLost, text);
         let outcome = Outcome::bare(CallVerdict::Failed(failure), std::time::Duration::ZERO);
-        let (_, outcome, result) = task_record::encode_outcome(None, &outcome);
+        let kind = kind::of_small(&outcome.verdict.pickle());
+        let (_, outcome, result) = task_record::encode_outcome(None, &outcome, kind);
         Self { outcome, result }
     }
 }

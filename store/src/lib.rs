@@ -17,6 +17,7 @@
 //! * `layout`: the layout of records, for both.
 //! * `task_record`: the bytes of a task's record.
 //! * `blob`: values that no script touches.
+//! * `kind`: reads results statically before they are stored.
 //! * `reply`: reads the replies of scripts.
 //! * `connection`: one connection that reconnects by itself.
 //! * `server`: checks that a server is suitable.
@@ -32,6 +33,7 @@ mod event;
 mod function;
 mod heartbeat;
 mod keys;
+mod kind;
 mod layout;
 mod read;
 pub mod record;
@@ -95,7 +97,7 @@ impl Store {
             config,
             scripts: Scripts::new(&keys),
             keys,
-            cancelled_outcome: task_record::encode_outcome(None, &cancelled).1,
+            cancelled_outcome: task_record::encode_outcome(None, &cancelled, None).1,
             lost_too_often: LostTooOften::new(),
         };
         let store = Self { inner: Arc::new(inner) };

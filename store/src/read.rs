@@ -32,18 +32,18 @@ impl Store {
     /// # Errors
     /// Redis does not answer or refuses.
     pub async fn results(&self, ids: &[TaskId]) -> Result<Vec<Option<TaskResult>>, StoreError> {
-        self.results_within(ids, usize::MAX).await
+        self.results_within(ids, u64::MAX).await
     }
 
-    /// Status and result of each; `None` for an unknown id. Once blobs of `room` bytes have been
-    /// read, further ones are left unread ([`TaskResult::is_unread`]).
+    /// Status and result of each; `None` for an unknown id. Blobs are read as long as they fit into `room`
+    /// bytes; others are left unread ([`TaskResult::unread_bytes`]).
     ///
     /// # Errors
     /// Redis does not answer or refuses.
     pub async fn results_within(
         &self,
         ids: &[TaskId],
-        room: usize,
+        room: u64,
     ) -> Result<Vec<Option<TaskResult>>, StoreError> {
         self.results_of(None, ids, room).await
     }
@@ -53,7 +53,7 @@ impl Store {
         &self,
         tenant: Option<&Tenant>,
         ids: &[TaskId],
-        mut room: usize,
+        mut room: u64,
     ) -> Result<Vec<Option<TaskResult>>, StoreError> {
         let mut results = Vec::with_capacity(ids.len());
         for part in ids.chunks(READ_AT_ONCE) {
@@ -66,20 +66,20 @@ impl Store {
             for (id, answer) in part.iter().zip(answers) {
                 let read =
                     answer.map(|answer| task_result(*id, tenant, answer)).transpose()?.flatten();
-                if let Some((_, blob @ 1..)) = read
-                    && room > 0
+                if let Some(TaskResult { unread_bytes: blob @ 1.., .. }) = read
+                    && let Some(left) = room.checked_sub(blob)
                 {
-                    room = room.saturating_sub(blob);
+                    room = left;
                     places.push(results.len());
                     keys.push(self.inner.keys.result_blob(*id));
                 }
-                results.push(read.map(|(result, _)| result));
+                results.push(read);
             }
             for (place, result) in zip(places, self.get_blobs("results", keys).await?) {
                 match (result, &mut results[place]) {
                     (Some(result), Some(known)) => {
                         known.result = result;
-                        known.is_unread = false;
+                        known.unread_bytes = 0;
                     }
                     // Its record and it expire together: where it is gone, so is the task.
                     (_, gone) => *gone = None,
@@ -87,6 +87,24 @@ impl Store {
             }
         }
         Ok(results)
+    }
+
+    /// A part of a result that was left unread: `length` bytes from `start` on, fewer at its end. `None` once
+    /// the task is forgotten. Ask only for what was left unread: this does not ask whose task it is.
+    ///
+    /// # Errors
+    /// Redis cannot be had.
+    pub async fn result_part(
+        &self,
+        id: TaskId,
+        start: u64,
+        length: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let mut command = redis::cmd("GETRANGE");
+        let last = start + length.max(1) - 1;
+        command.arg(self.inner.keys.result_blob(id)).arg(start).arg(last);
+        let part: Bytes = self.ask("result_part", &command).await?;
+        Ok(Some(part).filter(|part| !part.is_empty()))
     }
 
     /// The whole record.
@@ -102,7 +120,10 @@ impl Store {
         let state = if record.end.is_some() { record.state() } else { state.unwrap_or_default() };
         let attempts = Attempts::read(id, &state)?;
         let end = record.end.as_ref();
-        let (worker, outcome) = record.outcome(id)?.unzip();
+        let (worker, outcome, kind) = match record.outcome(id)? {
+            Some(stored) => (stored.worker, Some(stored.outcome), stored.kind),
+            None => (None, None, None),
+        };
         let status = status(&record, attempts.open);
         let was_opened = attempts.open || end.is_some();
         Ok(Some(TaskRecord {
@@ -118,8 +139,9 @@ impl Store {
             finished_at: end.map(|end| end.finished_at),
             expires_at: end.map(|end| end.expires_at),
             dispatcher: attempts.dispatcher.filter(|_| was_opened),
-            worker: worker.flatten(),
+            worker,
             outcome,
+            kind,
             failures: attempts.failures,
             args_bytes: body.args_bytes,
             result_bytes: record.result_bytes(),
@@ -202,13 +224,13 @@ impl Store {
 
 const _: () = assert!(SCANNED_AT_MOST < RECENT_TASKS, "a page is a part of the list");
 
-/// The answer of the script as a result, and the length of a result that is a blob.
-/// Nothing where the task is not of the tenant.
+/// The answer of the script as a result, unread where it is a blob. Nothing where the task is not of the
+/// tenant.
 fn task_result(
     id: TaskId,
     tenant: Option<&Tenant>,
     answer: Bytes,
-) -> Result<Option<(TaskResult, usize)>, StoreError> {
+) -> Result<Option<TaskResult>, StoreError> {
     let is_others = |mark: &[u8]| tenant.is_some_and(|tenant| tenant.mark().as_bytes() != mark);
     let unfinished = match answer.split_first() {
         Some((b'Q', mark)) => Some((TaskStatus::Queued, mark)),
@@ -216,24 +238,23 @@ fn task_result(
         _ => None,
     };
     if let Some((status, mark)) = unfinished {
-        return Ok((!is_others(mark)).then(|| (TaskResult::of(status), 0)));
+        return Ok((!is_others(mark)).then(|| TaskResult::of(status)));
     }
     let record = StoredTask::read(id, answer)?;
     if is_others(record.tenant_mark()) {
         return Ok(None);
     }
     let status = status(&record, false);
-    // Read of failed tasks only: most have not failed, and this takes their outcome apart.
-    let outcome = if status == TaskStatus::Failed { record.outcome(id)? } else { None };
-    let blob = record.result_blob().map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-    let result = TaskResult {
+    let stored = record.outcome(id)?;
+    let failure = stored.as_ref().and_then(|stored| stored.outcome.verdict.failure());
+    Ok(Some(TaskResult {
         result: record.result(),
-        failure: outcome.and_then(|(_, outcome)| Some(outcome.verdict.failure()?.kind)),
+        failure: failure.map(|failure| failure.kind),
+        kind: stored.and_then(|stored| stored.kind),
         expires_at: record.end.as_ref().map(|end| end.expires_at),
-        is_unread: blob > 0,
+        unread_bytes: record.result_blob().unwrap_or(0),
         ..TaskResult::of(status)
-    };
-    Ok(Some((result, blob)))
+    }))
 }
 
 fn summary(id: TaskId, head: Bytes, open: bool) -> Result<TaskSummary, StoreError> {

@@ -1,7 +1,7 @@
 //! Reads and writes the bytes of a task's record; `layout` describes them.
 
 use belljar_core::id::{DispatcherId, TaskId, WorkerId};
-use belljar_core::outcome::{CallVerdict, Failure, Outcome};
+use belljar_core::outcome::{CallVerdict, Failure, Outcome, ResultKind};
 use belljar_core::task::{Priority, TaskSpec, TaskStatus};
 use belljar_core::tenant::Tenant;
 use bytes::Bytes;
@@ -25,9 +25,12 @@ pub(crate) struct Body {
 
 /// What is kept of the attempt that ended a task, beside its pickled result.
 #[derive(Debug, Serialize, Deserialize)]
-struct StoredOutcome {
-    worker: Option<WorkerId>,
-    outcome: Outcome,
+pub(crate) struct StoredOutcome {
+    pub(crate) worker: Option<WorkerId>,
+    pub(crate) outcome: Outcome,
+    /// What loading the result runs; `None` where there is no result.
+    #[serde(default)]
+    pub(crate) kind: Option<ResultKind>,
 }
 
 /// A priority as a number, the first to be served first; see also [`crate::layout::RETRY_PRIORITY`].
@@ -60,10 +63,11 @@ pub(crate) fn encode(task: &NewTask, tenant: &Tenant) -> Vec<u8> {
     record
 }
 
-/// An outcome as it is kept: the letter of its status, its bytes, and its pickled result.
+/// An outcome as it is kept: the letter of its status, its bytes, and its pickled result, which is of `kind`.
 pub(crate) fn encode_outcome(
     worker: Option<WorkerId>,
     outcome: &Outcome,
+    kind: Option<ResultKind>,
 ) -> (&'static str, Vec<u8>, Bytes) {
     let (letter, verdict) = match &outcome.verdict {
         CallVerdict::Completed(_) => ("C", CallVerdict::Completed(Bytes::new())),
@@ -72,7 +76,7 @@ pub(crate) fn encode_outcome(
         }
         CallVerdict::Cancelled => ("X", CallVerdict::Cancelled),
     };
-    let stored = StoredOutcome { worker, outcome: Outcome { verdict, ..outcome.clone() } };
+    let stored = StoredOutcome { worker, outcome: Outcome { verdict, ..outcome.clone() }, kind };
     let mut bytes = Vec::new();
     write(&mut bytes, &stored);
     (letter, bytes, outcome.verdict.pickle())
@@ -184,14 +188,11 @@ impl StoredTask {
     }
 
     /// How an ended task ended, and where.
-    pub(crate) fn outcome(
-        &self,
-        id: TaskId,
-    ) -> Result<Option<(Option<WorkerId>, Outcome)>, StoreError> {
+    pub(crate) fn outcome(&self, id: TaskId) -> Result<Option<StoredOutcome>, StoreError> {
         let Some(end) = &self.end else { return Ok(None) };
-        let stored: StoredOutcome = rmp_serde::from_slice(&self.part(end.outcome, end.result))
-            .map_err(|error| corrupt(id, &error.to_string()))?;
-        Ok(Some((stored.worker, stored.outcome)))
+        rmp_serde::from_slice(&self.part(end.outcome, end.result))
+            .map(Some)
+            .map_err(|error| corrupt(id, &error.to_string()))
     }
 
     fn part(&self, from: usize, to: usize) -> Bytes {

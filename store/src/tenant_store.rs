@@ -47,7 +47,7 @@ impl TenantStore<'_> {
     /// # Errors
     /// Redis does not answer or refuses.
     pub async fn results(&self, ids: &[TaskId]) -> Result<Vec<Option<TaskResult>>, StoreError> {
-        self.results_within(ids, usize::MAX).await
+        self.results_within(ids, u64::MAX).await
     }
 
     /// [`Store::results_within`].
@@ -57,7 +57,7 @@ impl TenantStore<'_> {
     pub async fn results_within(
         &self,
         ids: &[TaskId],
-        room: usize,
+        room: u64,
     ) -> Result<Vec<Option<TaskResult>>, StoreError> {
         self.store.results_of(Some(self.tenant), ids, room).await
     }

@@ -50,7 +50,9 @@ class TaskRecord:
     """Everything that the service knows about a task.
 
     Times are texts in RFC 3339 form. `attempts` counts how often the task was started, `losses` tells
-    what became of the attempts that were lost. `raw` is the record as it came.
+    what became of the attempts that were lost. `result_kind` is "data" where loading the result runs nothing
+    but constructors of plain values and builtin exceptions, else "objects"; `result_globals` has what it names
+    beside those, and `result_unreadable` why it may name more. `raw` is the record as it came.
     """
 
     task_id: str
@@ -74,6 +76,9 @@ class TaskRecord:
     stderr: Output
     args_bytes: int
     result_bytes: int
+    result_kind: Optional[str]
+    result_globals: tuple[str, ...]
+    result_unreadable: Optional[str]
     raw: Mapping[str, Any]
 
     @classmethod
@@ -82,6 +87,7 @@ class TaskRecord:
         known: dict[str, Any] = {field.name: raw.get(field.name) for field in fields(cls)}
         known.update(
             losses=tuple(raw.get("losses", ())),
+            result_globals=tuple(raw.get("result_globals", ())),
             durations_ms=_read(Durations, raw.get("durations_ms") or {}),
             failure=_read(Failure, raw["failure"]) if raw.get("failure") else None,
             stdout=_read(Output, raw.get("stdout") or {}),

@@ -8,22 +8,19 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use belljar_core::id::TaskId;
-use belljar_core::outcome::FailureKind;
-use belljar_core::task::TaskStatus;
-use belljar_pickle::payload;
+use belljar_store::BLOB_BYTES;
 use belljar_store::record::TaskResult;
-use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::body::{RequestBytes, offload};
+use crate::body::RequestBytes;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::fields::{parse, request_body};
-use crate::reply;
+use crate::routes::answer::{ResultReply, WHOLE_BYTES, many_results};
 use crate::routes::wait::next_event;
-use crate::schema::{Invalid, Status, TooLarge, Unavailable, UnknownId};
+use crate::schema::{Invalid, TooLarge, Unavailable, UnknownId};
 use crate::timing::{Phase, RequestTiming};
 use crate::values::{List, Wait};
 use crate::waiters::{Event, WaitGuard};
@@ -33,7 +30,7 @@ const MAX_IDS: usize = 10_000;
 /// How many results one read of the store takes; results may be large.
 const CHUNK: usize = 256;
 /// An answer with results is not made longer than this; the client asks again for the others.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
+const MAX_ANSWER_BYTES: u64 = 64 << 20;
 /// A request for many tasks is answered this much after the first end for each of them: with all that
 /// end meanwhile, where an answer for each would cost more than the tasks.
 const LINGER_PER_ID: Duration = Duration::from_micros(20);
@@ -53,32 +50,13 @@ request_body! {
 }
 
 /// Tasks that have ended; ask again for the others.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what is written part by part")]
 struct ResultsReply {
-    results: Vec<FinishedReply>,
+    results: Vec<ResultReply>,
     /// Fields of the request that are not known here.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     ignored: Vec<String>,
-}
-
-/// A task that has ended.
-#[derive(Serialize, ToSchema)]
-pub(super) struct FinishedReply {
-    #[schema(value_type = uuid::Uuid)]
-    task_id: TaskId,
-    #[schema(value_type = Status)]
-    status: TaskStatus,
-    /// As in the answer of the result route.
-    result: String,
-    /// Why a FAILED task failed, as in its record: `exception` where the function raised it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    failure: Option<FailureKind>,
-    /// When its record is deleted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
-    expires_at: Option<String>,
 }
 
 /// Results of many tasks
@@ -106,12 +84,15 @@ pub(crate) async fn results(
     } else {
         first_ends(&app, &timing, &caller, &ids, wait).await?
     };
-    let size = finished.bytes;
-    offload(size, move || {
-        let results = finished.results.into_iter().map(finished_reply).collect();
-        reply::json_with_room(&ResultsReply { results, ignored }, size * 3 / 2 + 256)
-    })
-    .await
+    many_results(&app, r#"{"results":"#.to_owned(), finished.results, end(&ignored)).await
+}
+
+/// The end of an answer, with the fields of its request that are not known.
+pub(super) fn end(ignored: &[String]) -> String {
+    match ignored {
+        [] => "}".to_owned(),
+        ignored => format!(r#","ignored":{}}}"#, serde_json::json!(ignored)),
+    }
 }
 
 /// Ended tasks, as many as fit into one answer.
@@ -119,7 +100,10 @@ pub(crate) async fn results(
 struct Finished {
     results: Vec<(TaskId, TaskResult)>,
     seen: HashSet<TaskId>,
-    bytes: usize,
+    /// About how long the answer is.
+    bytes: u64,
+    /// The bytes of blobs in it that were read.
+    blob_bytes: u64,
 }
 
 impl Finished {
@@ -133,7 +117,11 @@ impl Finished {
 
     fn push(&mut self, id: TaskId, result: TaskResult) {
         if self.seen.insert(id) {
-            self.bytes += result.result.len() + 160;
+            let bytes = result.result.len() as u64;
+            self.bytes += bytes + result.unread_bytes + 160;
+            if bytes > BLOB_BYTES as u64 {
+                self.blob_bytes += bytes;
+            }
             self.results.push((id, result));
         }
     }
@@ -163,12 +151,12 @@ impl Finished {
             if self.is_full() {
                 break;
             }
-            let room = MAX_ANSWER_BYTES - self.bytes;
+            let room = WHOLE_BYTES.saturating_sub(self.blob_bytes);
             let results = view.results_within(chunk, room);
             let results = timing.time(Phase::Store, results).await?;
             for (&id, result) in chunk.iter().zip(results) {
                 let result = result.ok_or(ApiError::UnknownTask(id))?;
-                if result.status.is_terminal() && !result.is_unread && !self.is_full() {
+                if result.status.is_terminal() && !self.is_full() {
                     self.push(id, result);
                 }
             }
@@ -209,7 +197,7 @@ pub(super) async fn fresh_ends(
     ids: &[TaskId],
     guard: &WaitGuard<'_>,
     wait: Duration,
-) -> Result<Vec<FinishedReply>, ApiError> {
+) -> Result<Vec<(TaskId, TaskResult)>, ApiError> {
     let ends = Ends { app, timing, caller, ids, guard };
     let patience = |wait| Patience::new(Instant::now(), wait, ids.len());
     let soon = wait.min(REPEATED_AFTER);
@@ -220,7 +208,7 @@ pub(super) async fn fresh_ends(
             finished = ends.collect(patience(wait - soon), finished).await?;
         }
     }
-    Ok(finished.results.into_iter().map(finished_reply).collect())
+    Ok(finished.results)
 }
 
 /// The ends of some tasks, as they are notified.
@@ -281,16 +269,6 @@ impl Patience {
             self.deadline = self.deadline.min(now + self.linger);
         }
         self.deadline
-    }
-}
-
-fn finished_reply((task_id, found): (TaskId, TaskResult)) -> FinishedReply {
-    FinishedReply {
-        task_id,
-        status: found.status,
-        result: payload::encode(&found.result),
-        failure: found.failure,
-        expires_at: found.expires_at.map(reply::rfc3339),
     }
 }
 

@@ -25,9 +25,10 @@ use crate::extract::Query;
 use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::reply;
-use crate::routes::batch_results::{FinishedReply, fresh_ends};
+use crate::routes::answer::{ResultReply, many_results, one_result};
+use crate::routes::batch_results::{end, fresh_ends};
 use crate::routes::functions::timeout_ms;
-use crate::routes::results::{ResultReply, result_reply};
+use crate::routes::results::WaitQuery;
 use crate::routes::runtime_selection::unserved;
 use crate::routes::submit_request::{Batch, Execute, Options, SubmitRequest, read_batch, read_one};
 use crate::routes::wait::{until_end, wait_for};
@@ -57,16 +58,15 @@ enum ExecuteReply {
 }
 
 /// Calls that are accepted.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what is written part by part")]
 struct SubmittedBatch {
     /// In the order of the payloads.
     #[schema(value_type = Vec<uuid::Uuid>)]
     task_ids: Vec<TaskId>,
     /// Tasks that ended within `wait`; absent without it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    results: Option<Vec<FinishedReply>>,
+    results: Option<Vec<ResultReply>>,
     /// Fields of the request that are not known here.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     ignored: Vec<String>,
 }
@@ -77,7 +77,7 @@ struct SubmittedBatch {
 /// answer is that of the result route: it comes the moment the task ends, or after so many seconds.
 #[utoipa::path(
     post, path = "/execute_function", tag = "Classic",
-    params(("wait" = Option<f64>, Query, minimum = 0, maximum = 60, description = "Seconds.")),
+    params(WaitQuery),
     request_body(content = Execute, example = json!({
         "function_id": "0f8fad5b-d9cb-469f-a165-70867728950e", "payload": "gASVCQAAAAAAAABLAoWUfZSGlC4=\n"
     })),
@@ -115,7 +115,7 @@ pub(crate) async fn execute_function(
         }
     };
     match found {
-        Ok(found) => result_reply(task_id, found, ignored).await,
+        Ok(found) => one_result(&app, task_id, found, ignored).await,
         // It is accepted: an error now would say that it is not.
         Err(_) => reply::json(&Submitted { task_id, ignored }),
     }
@@ -150,16 +150,16 @@ pub(crate) async fn submit_batch(
     require_read(&caller, wait)?;
     let (task_ids, guard) = submit(&app, &timing, &caller, request, Form::Batch).await?;
     drop(room);
-    let results = match &guard {
-        // The tasks are accepted: an error now would say that they are not.
-        Some(guard) => {
-            let ends = fresh_ends(&app, &timing, &caller, &task_ids, guard, wait).await;
-            Some(ends.unwrap_or_default())
-        }
-        None => None,
+    let ids = serde_json::to_string(&task_ids)
+        .map_err(|error| ApiError::Internal(format!("cannot write ids: {error}").into()))?;
+    let (before, after) = (format!(r#"{{"task_ids":{ids}"#), end(&ignored));
+    let Some(guard) = &guard else {
+        return Ok(reply::of("application/json", before + &after));
     };
-    let size = 32 + task_ids.len() * 39;
-    reply::json_with_room(&SubmittedBatch { task_ids, results, ignored }, size)
+    // The tasks are accepted: an error now would say that they are not.
+    let ends = fresh_ends(&app, &timing, &caller, &task_ids, guard, wait).await;
+    let ends = ends.unwrap_or_default();
+    many_results(&app, before + r#","results":"#, ends, after).await
 }
 
 /// An answer with a result is for those who may read.

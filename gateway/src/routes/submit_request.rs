@@ -72,6 +72,21 @@ pub(super) struct Options {
     pub(super) delay_ms: u64,
 }
 
+impl Options {
+    /// The fields that one call and a batch have alike.
+    fn new(
+        runtime: Option<Runtime>,
+        timeout_s: Option<Seconds>,
+        key: Option<String>,
+        priority: Option<Priority>,
+        delay_s: Option<Delay>,
+    ) -> Self {
+        let timeout_s = timeout_s.map(|seconds| seconds.0);
+        let delay_ms = delay_s.map_or(0, |delay| delay.0);
+        Self { runtime, timeout_s, key, priority: priority.unwrap_or_default(), delay_ms }
+    }
+}
+
 /// A submission as a client sent it. An unknown function is reported before a bad payload.
 pub(super) struct SubmitRequest {
     pub(super) function_id: FunctionId,
@@ -89,13 +104,8 @@ pub(super) fn read_one(bytes: &[u8], key: Option<&HeaderValue>) -> Result<Submit
     let args = arguments(&body.payload)
         .map(|args| vec![args])
         .map_err(|why| ApiError::Payload(format!("the payload is {why}")));
-    let options = Options {
-        runtime: body.runtime,
-        timeout_s: body.timeout_s.map(|seconds| seconds.0),
-        key: one_key(body.idempotency_key, key)?,
-        priority: body.priority.unwrap_or_default(),
-        delay_ms: body.delay_s.map_or(0, |delay| delay.0),
-    };
+    let key = one_key(body.idempotency_key, key)?;
+    let options = Options::new(body.runtime, body.timeout_s, key, body.priority, body.delay_s);
     let (function_id, ignored) = (body.function_id, body.ignored);
     Ok(SubmitRequest { function_id, options, args, wait: Duration::ZERO, ignored })
 }
@@ -112,13 +122,8 @@ pub(super) fn read_batch(
         })
     };
     let args = body.payloads.0.into_iter().enumerate().map(read).collect();
-    let options = Options {
-        runtime: body.runtime,
-        timeout_s: body.timeout_s.map(|seconds| seconds.0),
-        key: one_key(body.idempotency_key, key)?,
-        priority: body.priority.unwrap_or_default(),
-        delay_ms: body.delay_s.map_or(0, |delay| delay.0),
-    };
+    let key = one_key(body.idempotency_key, key)?;
+    let options = Options::new(body.runtime, body.timeout_s, key, body.priority, body.delay_s);
     let wait = body.wait.map_or(Duration::ZERO, |wait| wait.0);
     let (function_id, ignored) = (body.function_id, body.ignored);
     Ok(SubmitRequest { function_id, options, args, wait, ignored })

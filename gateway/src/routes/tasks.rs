@@ -18,6 +18,7 @@ use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::extract::InPath;
 use crate::reply::{self, ms, ms_between, rfc3339};
+use crate::routes::answer::kind_fields;
 use crate::routes::functions::GrantFields;
 use crate::schema::{Invalid, PriorityName, RuntimeName, Status, Unavailable, UnknownId};
 use crate::timing::{Phase, RequestTiming};
@@ -69,6 +70,16 @@ struct TaskView {
     stderr: Option<OutputView>,
     args_bytes: u64,
     result_bytes: u64,
+    /// `data`: loading the result runs nothing but constructors of plain values and builtin exceptions.
+    /// `objects`: it may run anything. `null` where there is no result.
+    #[schema(example = "data")]
+    result_kind: Option<&'static str>,
+    /// What `objects` names beside those, as `module.name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_globals: Option<Vec<String>>,
+    /// Why `objects` may name more than that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_unreadable: Option<String>,
 }
 
 /// Limits of a call.
@@ -165,6 +176,7 @@ fn view(record: TaskRecord) -> TaskView {
         outcome.as_ref().map(|outcome| outcome.peak_memory_bytes).filter(|&bytes| bytes > 0);
     let (stdout, stderr) = outcome.map(|outcome| (outcome.stdout, outcome.stderr)).unzip();
     let time = |time: Option<Timestamp>| time.map(rfc3339);
+    let (result_kind, result_globals, result_unreadable) = kind_fields(record.kind);
     TaskView {
         task_id: record.id,
         function_id: record.spec.function_id,
@@ -191,6 +203,9 @@ fn view(record: TaskRecord) -> TaskView {
         stderr: stderr.map(OutputView::from),
         args_bytes: record.args_bytes,
         result_bytes: record.result_bytes,
+        result_kind,
+        result_globals,
+        result_unreadable,
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
+use crate::routes::answer::WHOLE_BYTES;
 use crate::timing::{Phase, RequestTiming};
 use crate::waiters::{Event, WaitGuard};
 
@@ -78,6 +79,6 @@ async fn read_one(
     id: TaskId,
 ) -> Result<TaskResult, ApiError> {
     let view = app.store.of(caller.tenant());
-    let results = timing.time(Phase::Store, view.results(&[id])).await?;
+    let results = timing.time(Phase::Store, view.results_within(&[id], WHOLE_BYTES)).await?;
     results.into_iter().next().flatten().ok_or(ApiError::UnknownTask(id))
 }

@@ -30,7 +30,10 @@ async fn a_function_is_registered_called_and_its_result_read() {
         .await;
     let result = client.get(&format!("/result/{task_id}")).await;
     let text = payload::encode(b"\x80\x04K\x04.");
-    assert_eq!(result.json(), json!({"task_id": task_id, "status": "COMPLETED", "result": text}));
+    assert_eq!(
+        result.json(),
+        json!({"task_id": task_id, "status": "COMPLETED", "result_kind": "data", "result": text})
+    );
     assert!(result.header("x-result-expires").is_some_and(|time| time.ends_with('Z')));
     assert_eq!(result.header("content-type"), Some("application/json"));
     let status = client.get(&format!("/status/{task_id}")).await;
@@ -47,7 +50,10 @@ async fn a_failed_task_has_its_exception_as_result() {
     let exception = payload::encode(&failure.exception);
     dispatcher.finish(&task, CallVerdict::Failed(failure)).await;
     let result = gateway.client().get(&format!("/result/{task_id}")).await;
-    assert_eq!(result.json(), json!({"task_id": task_id, "status": "FAILED", "result": exception}));
+    assert_eq!(
+        result.json(),
+        json!({"task_id": task_id, "status": "FAILED", "result_kind": "data", "result": exception})
+    );
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use belljar_core::grants::GrantRequest;
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
-use belljar_core::outcome::{FailureKind, Outcome};
+use belljar_core::outcome::{FailureKind, Outcome, ResultKind};
 use belljar_core::task::{CodeHash, Priority, TaskClass, TaskLimits, TaskSpec, TaskStatus};
 use belljar_core::tenant::Tenant;
 use bytes::Bytes;
@@ -85,20 +85,23 @@ pub struct TaskResult {
     pub status: TaskStatus,
     /// The pickled value or exception once terminal; empty before, and for a cancelled task.
     pub result: Bytes,
+    /// What loading the result runs; `None` where there is none.
+    pub kind: Option<ResultKind>,
     /// Why it failed, if it did: what the exception alone does not tell, since a function may raise
     /// the same as the platform.
     pub failure: Option<FailureKind>,
     /// When a terminal task's record will be forgotten.
     pub expires_at: Option<Timestamp>,
-    /// Whether there is a result that was not read, for demand of room.
-    pub is_unread: bool,
+    /// The length of a result that was not read, since it is long: see [`crate::Store::result_part`]. Else 0.
+    pub unread_bytes: u64,
 }
 
 impl TaskResult {
     /// A status alone.
     #[must_use]
     pub const fn of(status: TaskStatus) -> Self {
-        Self { status, result: Bytes::new(), failure: None, expires_at: None, is_unread: false }
+        let result = Bytes::new();
+        Self { status, result, kind: None, failure: None, expires_at: None, unread_bytes: 0 }
     }
 }
 
@@ -133,6 +136,8 @@ pub struct TaskRecord {
     pub worker: Option<WorkerId>,
     /// How that attempt ended; its pickles are empty here.
     pub outcome: Option<Outcome>,
+    /// What loading the result runs; `None` where there is none.
+    pub kind: Option<ResultKind>,
     /// How earlier attempts were lost, oldest first: `attempt 1: killed by signal 11 (SIGSEGV)`.
     pub failures: Vec<String>,
     /// The size of the pickled arguments in bytes.

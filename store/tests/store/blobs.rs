@@ -1,14 +1,15 @@
 //! Arguments and results that stay out of scripts.
 
 use belljar_core::id::{DispatcherId, TaskId};
-use belljar_core::outcome::{CallVerdict, Failure, FailureKind};
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind, ResultKind};
 use belljar_core::task::{CodeHash, TaskStatus};
 use belljar_store::record::{Idempotency, NewTask, Settled};
 use belljar_store::{BLOB_BYTES, Store, StoreConfig, StoreError};
 use bytes::Bytes;
 
 use crate::harness::{
-    NOBODY, Redis, audit, claim_one, completed, demand, died, finished, native, task, unstarted,
+    NOBODY, Redis, audit, claim_one, completed, demand, died, finished, native, submit_one, task,
+    unstarted,
 };
 
 fn blob(fill: u8) -> Bytes {
@@ -199,7 +200,9 @@ async fn result_blobs_are_read_as_long_as_there_is_room() {
         let end = completed(task.task(), &value);
         store.complete(NOBODY, 0, &[end]).await.expect("answered");
     }
-    for (room, read) in [(0, 0), (1, 1), (BLOB_BYTES + 1, 1), (BLOB_BYTES + 2, 2), (usize::MAX, 3)]
+    const BLOB: u64 = BLOB_BYTES as u64 + 1;
+    for (room, read) in
+        [(0, 0), (BLOB - 1, 0), (BLOB, 1), (2 * BLOB - 1, 1), (2 * BLOB, 2), (u64::MAX, 3)]
     {
         let results = store.results_within(&ids, room).await.expect("read");
         let results: Vec<_> = results.into_iter().map(|result| result.expect("known")).collect();
@@ -207,8 +210,59 @@ async fn result_blobs_are_read_as_long_as_there_is_room() {
         let whole = |n| if n < read { BLOB_BYTES + 1 } else { 0 };
         assert_eq!(lengths, [whole(0), 5, whole(1), whole(2)], "room for {room}");
         for result in results {
-            assert_eq!(result.is_unread, result.result.is_empty());
+            assert_eq!(result.unread_bytes, if result.result.is_empty() { BLOB } else { 0 });
             assert!(result.status == TaskStatus::Completed && result.expires_at.is_some());
         }
     }
+}
+
+#[tokio::test]
+async fn a_result_is_read_in_parts() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let id = submit_one(&store).await;
+    let claimed = claim_one(&store, DispatcherId::random()).await;
+    let value: Bytes = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+    store.complete(NOBODY, 0, &[completed(claimed.task(), &value)]).await.expect("answered");
+    for (start, length) in [(0, 1), (0, 70_000), (399_999, 1), (399_000, 70_000)] {
+        let part = store.result_part(id, start, length).await.expect("read").expect("a part");
+        let end = value.len().min((start + length) as usize);
+        assert_eq!(part, value.slice(start as usize..end), "{length} from {start}");
+    }
+    assert_eq!(store.result_part(id, 400_000, 1).await.expect("read"), None, "behind its end");
+    redis.command::<()>(&["FLUSHALL"]).await;
+    assert_eq!(store.result_part(id, 0, 1).await.expect("read"), None, "forgotten");
+}
+
+#[tokio::test]
+async fn every_result_is_stored_with_its_kind() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let objects = |name: &str, padding: usize| {
+        let padding = vec![b'N'; padding];
+        [b"\x80\x04](", &padding[..], b"cos\n", name.as_bytes(), b"\ne."].concat()
+    };
+    let named = |name: &str| {
+        let (globals, unreadable) = (vec![format!("os.{name}")], None);
+        ResultKind::Objects { globals, unreadable }
+    };
+    let data = [b"\x80\x04](", &vec![b'N'; BLOB_BYTES][..], b"e."].concat();
+    for (value, kind) in [
+        (b"\x80\x04N.".to_vec(), ResultKind::Data),
+        (data, ResultKind::Data),
+        (objects("system", 0), named("system")),
+        (objects("popen", BLOB_BYTES), named("popen")),
+    ] {
+        let id = submit_one(&store).await;
+        let claimed = claim_one(&store, DispatcherId::random()).await;
+        store.complete(NOBODY, 0, &[completed(claimed.task(), &value)]).await.expect("answered");
+        for room in [0, u64::MAX] {
+            let result = store.results_within(&[id], room).await.expect("read")[0].clone();
+            assert_eq!(result.expect("known").kind, Some(kind.clone()));
+        }
+        assert_eq!(store.task(id).await.expect("read").expect("known").kind, Some(kind));
+    }
+    let id = submit_one(&store).await;
+    store.cancel(id).await.expect("cancelled");
+    assert_eq!(store.task(id).await.expect("read").expect("known").kind, None);
 }
