@@ -59,6 +59,7 @@ pub(crate) fn installation(args: &ExecutorArgs) -> Result<Installation> {
         python_path: args.python_path.clone(),
         allow_weak_sandbox: args.allow_weak_sandbox,
         grant_policy: grants::grant_policy(args)?,
+        max_result_mb: Some(args.max_result_mb),
     };
     if args.site.is_some() {
         installation.site_of(PythonVersion::default()).map_err(with_hint)?;

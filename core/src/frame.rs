@@ -23,9 +23,14 @@ pub enum FrameError {
     /// The stream failed or ended inside a message.
     #[error("the frame stream failed")]
     Stream(#[from] io::Error),
-    /// The peer claims a message longer than [`MAX_FRAME_BYTES`].
-    #[error("a frame of {0} bytes is longer than {MAX_FRAME_BYTES}")]
-    TooLong(usize),
+    /// The peer claims a longer message than it may send.
+    #[error("a frame of {bytes} bytes is longer than {limit}")]
+    TooLong {
+        /// The length that it claims.
+        bytes: usize,
+        /// The longest that it may send.
+        limit: usize,
+    },
     /// The bytes are no message of the expected kind.
     #[error("the frame is malformed")]
     Malformed(#[from] rmp_serde::decode::Error),
@@ -42,6 +47,8 @@ pub struct Call {
     pub evict: bool,
     /// What the call may reach beyond its interpreter.
     pub granted: Option<Box<Granted>>,
+    /// The longest pickle that it may return or raise.
+    pub max_result_bytes: u64,
 }
 
 /// A message from a child.
@@ -85,6 +92,27 @@ pub fn nonce() -> u64 {
     Uuid::new_v4().as_u64_pair().1
 }
 
+impl Done {
+    /// The same with a failure in place of a pickle that is too long, and with texts of bounded length. A child
+    /// does this before it answers, and a worker again, since a child may be hostile.
+    #[must_use]
+    pub fn within(mut self, max_result_bytes: u64) -> Self {
+        self.result = match self.result {
+            Ok(value) if value.len() as u64 > max_result_bytes => {
+                Err(Failure::too_long("result", value.len(), max_result_bytes))
+            }
+            Err(failure) if failure.exception.len() as u64 > max_result_bytes => {
+                let bytes = failure.exception.len();
+                let what = format!("exception `{}`", failure.shortened().message);
+                Err(Failure::too_long(&what, bytes, max_result_bytes))
+            }
+            Err(failure) => Err(failure.shortened()),
+            value => value,
+        };
+        self
+    }
+}
+
 /// `message` as one frame, its length in front.
 ///
 /// # Errors
@@ -95,7 +123,7 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     rmp_serde::encode::write(&mut frame, message).expect("messages are serializable");
     let length = frame.len() - 4;
     let prefix = u32::try_from(length).ok().filter(|_| length <= MAX_FRAME_BYTES);
-    let prefix = prefix.ok_or(FrameError::TooLong(length))?;
+    let prefix = prefix.ok_or(FrameError::TooLong { bytes: length, limit: MAX_FRAME_BYTES })?;
     frame[..4].copy_from_slice(&prefix.to_le_bytes());
     Ok(frame)
 }
@@ -103,13 +131,10 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
 /// The length that a frame's first four bytes claim.
 ///
 /// # Errors
-/// It is above [`MAX_FRAME_BYTES`].
-pub fn length(prefix: [u8; 4]) -> Result<usize, FrameError> {
-    let length = u32::from_le_bytes(prefix) as usize;
-    if length > MAX_FRAME_BYTES {
-        return Err(FrameError::TooLong(length));
-    }
-    Ok(length)
+/// It is above `limit`.
+pub fn length(prefix: [u8; 4], limit: usize) -> Result<usize, FrameError> {
+    let bytes = u32::from_le_bytes(prefix) as usize;
+    if bytes > limit { Err(FrameError::TooLong { bytes, limit }) } else { Ok(bytes) }
 }
 
 /// The message in a frame's body, the bytes after its length.
@@ -133,7 +158,7 @@ pub fn read<T: DeserializeOwned>(stream: &mut impl Read) -> Result<Option<T>, Fr
         };
     }
     let mut body = Vec::new();
-    let length = length(prefix)?;
+    let length = length(prefix, MAX_FRAME_BYTES)?;
     // Grows with what arrives: a claimed length alone allocates nothing.
     stream.take(length as u64).read_to_end(&mut body)?;
     if body.len() < length {
@@ -153,12 +178,14 @@ pub fn write<T: Serialize>(stream: &mut impl Write, message: &T) -> Result<(), F
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::FailureKind;
 
     fn request() -> Call {
         let class = "native:3.11".parse().expect("a class");
         let code = Bytes::from_static(b"code");
         let invocation = Invocation::standalone(class, code, Bytes::from(vec![7; 300]));
-        Call { nonce: nonce(), invocation, evict: false, granted: Some(Box::default()) }
+        let granted = Some(Box::default());
+        Call { nonce: nonce(), invocation, evict: false, granted, max_result_bytes: 1 << 20 }
     }
 
     #[test]
@@ -173,7 +200,44 @@ mod tests {
     fn a_cut_or_absurd_frame_is_an_error() {
         let frame = encode(&request()).expect("short");
         assert!(matches!(read::<Call>(&mut &frame[..20]), Err(FrameError::Stream(_))));
-        assert!(matches!(read::<Call>(&mut [0xff; 8].as_slice()), Err(FrameError::TooLong(_))));
+        assert!(matches!(read::<Call>(&mut [0xff; 8].as_slice()), Err(FrameError::TooLong { .. })));
         assert!(matches!(read::<ChildReply>(&mut frame.as_slice()), Err(FrameError::Malformed(_))));
+    }
+
+    fn done(result: Result<Bytes, Failure>) -> Done {
+        Done {
+            nonce: 1,
+            result,
+            phases: Phases::default(),
+            peak_memory_bytes: 1,
+            left_behind: None,
+        }
+    }
+
+    #[test]
+    fn a_pickle_over_the_limit_becomes_a_failure_that_says_so() {
+        let value = Bytes::from(vec![0; 2 << 20]);
+        let fits = done(Ok(value.clone()));
+        assert_eq!(fits.clone().within(2 << 20), fits);
+        let failure = fits.within((2 << 20) - 1).result.expect_err("too long");
+        assert_eq!(failure.kind, FailureKind::Limit);
+        assert!(failure.message.contains("the result has 2097152 bytes"), "{}", failure.message);
+        assert!(failure.message.contains("--max-result-mb"), "{}", failure.message);
+        let raised = Failure { exception: value, ..failure };
+        let failure = done(Err(raised)).within(1 << 20).result.expect_err("too long");
+        assert!(failure.message.contains("the exception `RuntimeError: "), "{}", failure.message);
+    }
+
+    #[test]
+    fn texts_of_a_failure_are_cut() {
+        let long = "é".repeat(1 << 20);
+        let exception = Bytes::from_static(b"N.");
+        let traceback = format!("start{long}end");
+        let failure = Failure { kind: FailureKind::Exception, exception, message: long, traceback };
+        let cut = done(Err(failure)).within(1 << 20).result.expect_err("a failure");
+        assert!(cut.message.len() <= Failure::MAX_MESSAGE_BYTES && cut.message.ends_with("..."));
+        assert!(cut.traceback.len() <= Failure::MAX_TRACEBACK_BYTES);
+        assert!(cut.traceback.starts_with("start") && cut.traceback.ends_with("end"));
+        assert_eq!(cut.clone().shortened(), cut);
     }
 }

@@ -4,6 +4,15 @@
 /// peer has lost its place in the stream.
 pub const MAX_FRAME_BYTES: usize = 1 << 30;
 
+/// The largest result that an operator can allow and the one that is allowed by default, in MiB: as much as
+/// goes in one message between a worker and its dispatcher, so that all modes are alike.
+pub const MAX_RESULT_MB: u32 = 60;
+
+/// What stands around a result in a child's reply: message and traceback, the rest of the frame.
+pub const REPLY_MARGIN_BYTES: usize = 1 << 20;
+
+const _: () = assert!(((MAX_RESULT_MB as usize) << 20) + REPLY_MARGIN_BYTES <= MAX_PAYLOAD_BYTES);
+
 /// The most bytes of payload (code and arguments, or a result) in one message between a dispatcher and
 /// a worker. The listener's limit on messages is larger by what stands around a payload.
 pub const MAX_PAYLOAD_BYTES: usize = 63 << 20;

@@ -154,6 +154,40 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The longest message that is kept.
+    pub const MAX_MESSAGE_BYTES: usize = 8 << 10;
+    /// The longest traceback that is kept: its start and its end.
+    pub const MAX_TRACEBACK_BYTES: usize = 64 << 10;
+
+    /// A failure that stands for a pickle over the limit.
+    #[must_use]
+    pub fn too_long(what: &str, bytes: usize, max_result_bytes: u64) -> Self {
+        let limit = max_result_bytes >> 20;
+        let text = format!(
+            "the {what} has {bytes} bytes, and the limit is {limit} MiB\nhint: return less at once, or put it where \
+             the client can read it; the operator sets the limit by --max-result-mb"
+        );
+        Self::by_platform(FailureKind::Limit, text)
+    }
+
+    /// The same with a message and a traceback of bounded length.
+    #[must_use]
+    pub fn shortened(mut self) -> Self {
+        const CUT: &str = "...";
+        if self.message.len() > Self::MAX_MESSAGE_BYTES {
+            let end = self.message.floor_char_boundary(Self::MAX_MESSAGE_BYTES - CUT.len());
+            self.message.replace_range(end.., CUT);
+        }
+        if self.traceback.len() > Self::MAX_TRACEBACK_BYTES {
+            const LEFT_OUT: &str = "\n... the middle is left out ...\n";
+            let kept = (Self::MAX_TRACEBACK_BYTES - LEFT_OUT.len()) / 2;
+            let start = self.traceback.floor_char_boundary(kept);
+            let end = self.traceback.ceil_char_boundary(self.traceback.len() - kept);
+            self.traceback.replace_range(start..end, LEFT_OUT);
+        }
+        self
+    }
+
     /// A failure that the platform found: the exception is a builtin with `message` as its text.
     #[must_use]
     pub fn by_platform(kind: FailureKind, message: String) -> Self {

@@ -99,7 +99,7 @@ impl Server {
                 // The function forked and this copy came back too: its answer is nobody's.
                 sys::exit(0);
             }
-            let reply = ChildReply::Done(done);
+            let reply = ChildReply::Done(done.within(call.max_result_bytes));
             self.socket.write_all(&frame::encode(&reply)?).map_err(FrameError::Stream)?;
         }
         Ok(())

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use belljar_core::grants::GrantPolicy;
+use belljar_core::limits::MAX_RESULT_MB;
 use belljar_core::task::PythonVersion;
 
 use crate::child::ChildCommand;
@@ -29,6 +30,8 @@ pub struct Installation {
     pub allow_weak_sandbox: bool,
     /// What functions may be granted.
     pub grant_policy: GrantPolicy,
+    /// The largest result in MiB; [`MAX_RESULT_MB`] where it was not given.
+    pub max_result_mb: Option<u32>,
 }
 
 impl Installation {
@@ -93,11 +96,15 @@ impl Installation {
         std::fs::canonicalize(&guest).map_err(|_| NotInstalled::Guest { guest, python })
     }
 
-    /// `command` with the directories to import from, absolute: children run elsewhere.
+    /// The command of a child, with the limit on results and the directories to import from, absolute:
+    /// children run elsewhere.
     ///
     /// # Errors
-    /// One of them is not there.
-    pub fn with_python_path(&self, command: ChildCommand) -> Result<ChildCommand, NotInstalled> {
+    /// One of the directories is not there.
+    pub fn command(&self, program: PathBuf) -> Result<ChildCommand, NotInstalled> {
+        let max_result_mb = self.max_result_mb.unwrap_or(MAX_RESULT_MB).min(MAX_RESULT_MB);
+        let max_result_bytes = (max_result_mb as usize) << 20;
+        let command = ChildCommand { max_result_bytes, ..ChildCommand::new(program) };
         self.python_path.iter().try_fold(command, |command, dir| {
             let absolute = std::fs::canonicalize(dir)
                 .map_err(|source| NotInstalled::PythonPath { dir: dir.clone(), source })?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use belljar_core::limits::MAX_RESULT_MB;
 use belljar_core::task::{PythonVersion, Runtime, TaskLimits};
 use belljar_store::StoreConfig;
 use belljar_wire::TlsFiles;
@@ -22,6 +23,11 @@ pub(super) fn positive<T: FromStr + PartialOrd + From<u8>>(text: &str) -> Result
 fn timeout(text: &str) -> Result<u64, String> {
     let seconds = positive(text).ok().filter(|seconds| *seconds <= MAX_TIMEOUT_S);
     seconds.ok_or_else(|| format!("it must be a whole number of seconds, 1 to {MAX_TIMEOUT_S}"))
+}
+
+fn max_result_mb(text: &str) -> Result<u32, String> {
+    let mib = positive(text).ok().filter(|mib| *mib <= MAX_RESULT_MB);
+    mib.ok_or_else(|| format!("it must be a whole number of MiB, 1 to {MAX_RESULT_MB}"))
 }
 
 /// Which runtimes a worker serves.
@@ -113,6 +119,9 @@ pub(crate) struct ExecutorArgs {
     /// WebAssembly is the only wall. For functions that you trust.
     #[arg(long, env = "BELLJAR_ALLOW_WEAK_SANDBOX", value_name = "true|false", default_value_t = false, default_missing_value = "true", num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub(crate) allow_weak_sandbox: bool,
+    /// The largest result of a call, pickled, in MiB, at most 60.
+    #[arg(long, env = "BELLJAR_MAX_RESULT_MB", value_name = "MIB", default_value_t = MAX_RESULT_MB, value_parser = max_result_mb)]
+    pub(crate) max_result_mb: u32,
     /// Seconds that running calls get to finish after the first Ctrl-C or SIGTERM.
     #[arg(long, env = "BELLJAR_DRAIN_TIMEOUT", value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain_timeout: u64,

@@ -103,8 +103,8 @@ impl SandboxChild {
         let args = source::arguments(arguments).into();
         let mut invocation = Invocation::standalone(class, code, args);
         invocation.spec.limits.memory_mb = memory_mb;
-        let nonce = frame::nonce();
-        let call = Call { nonce, invocation, evict: true, granted: granted.map(Box::new) };
+        let (nonce, granted) = (frame::nonce(), granted.map(Box::new));
+        let call = Call { nonce, invocation, evict: true, granted, max_result_bytes: 1 << 20 };
         frame::write(&mut self.channel, &call).expect("written");
         match frame::read(&mut self.channel).expect("a frame") {
             Some(ChildReply::Done(done)) if done.nonce == nonce => done,

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use belljar_core::limits::MAX_RESULT_MB;
+
 /// The command of a child process that speaks the frame protocol (`belljar_core::frame`).
 #[derive(Debug, Clone)]
 pub struct ChildCommand {
@@ -16,6 +18,8 @@ pub struct ChildCommand {
     /// Whether the process is a supervisor, which ends at SIGTERM, once it has killed its descendants. Any other
     /// is killed.
     pub has_supervisor: bool,
+    /// The longest pickle that a call may return or raise, in bytes.
+    pub max_result_bytes: usize,
     /// How long it may take to say that it is ready.
     pub start_timeout: Duration,
 }
@@ -24,8 +28,14 @@ impl ChildCommand {
     /// `program` without arguments and environment.
     #[must_use]
     pub fn new(program: PathBuf) -> Self {
-        let (args, env) = (Vec::new(), Vec::new());
-        Self { program, args, env, has_supervisor: false, start_timeout: Duration::from_secs(30) }
+        Self {
+            program,
+            args: Vec::new(),
+            env: Vec::new(),
+            has_supervisor: false,
+            max_result_bytes: (MAX_RESULT_MB as usize) << 20,
+            start_timeout: Duration::from_secs(30),
+        }
     }
 
     /// The same with `name value` at the end of its arguments.

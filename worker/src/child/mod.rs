@@ -21,6 +21,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use belljar_core::frame::{self, ChildReply, Done, FrameError, Ready};
+use belljar_core::limits::REPLY_MARGIN_BYTES;
 use bytes::{Buf as _, BytesMut};
 use rustix::process::{Pid, Signal};
 use tokio::io::unix::AsyncFd;
@@ -77,6 +78,8 @@ pub(crate) struct Child {
 pub(crate) struct FramedPipe {
     socket: UnixStream,
     buffer: BytesMut,
+    /// A longer reply is refused by its header alone, so that a child cannot fill this process.
+    max_frame_bytes: usize,
 }
 
 impl Child {
@@ -85,7 +88,7 @@ impl Child {
         let deadline = Instant::now() + command.start_timeout;
         let failed = |source| StartError::Spawn { program: command.program.clone(), source };
         let spawned = spawn::spawn(command).await.map_err(failed)?;
-        let mut child = Self::adopt(spawned).map_err(failed)?;
+        let mut child = Self::adopt(spawned, command.max_result_bytes).map_err(failed)?;
         let reply = {
             let (pipe, streams) = child.parts();
             timeout_at(deadline, streams.while_pumping(pipe.receive())).await
@@ -115,7 +118,7 @@ impl Child {
     }
 
     #[expect(unsafe_code, reason = "the runtime must be told that a descriptor stays open")]
-    fn adopt(spawned: spawn::Spawned) -> io::Result<Self> {
+    fn adopt(spawned: spawn::Spawned, max_result_bytes: usize) -> io::Result<Self> {
         let spawn::Spawned { process, pidfd, socket, stdout, stderr } = spawned;
         // SAFETY: an `OwnedFd` names one open descriptor until it is dropped.
         let pidfd = unsafe { AsyncFd::register(pidfd) }?;
@@ -125,6 +128,7 @@ impl Child {
             pipe: FramedPipe {
                 socket: UnixStream::from_std(socket)?,
                 buffer: BytesMut::with_capacity(BUFFER_BYTES),
+                max_frame_bytes: max_result_bytes + REPLY_MARGIN_BYTES,
             },
             streams: Streams::new(stdout, stderr)?,
         })
@@ -209,7 +213,7 @@ impl FramedPipe {
     async fn receive(&mut self) -> Result<ChildReply, Lost> {
         loop {
             if let Some(prefix) = self.buffer.first_chunk::<4>() {
-                let length = frame::length(*prefix)?;
+                let length = frame::length(*prefix, self.max_frame_bytes)?;
                 if let Some(body) = self.buffer.get(4..4 + length) {
                     let reply = frame::decode(body)?;
                     self.buffer.advance(4 + length);

@@ -40,9 +40,8 @@ impl NativeExecutor {
     }
 
     fn installed(installation: &Installation, python: PythonVersion) -> Result<Self, NotInstalled> {
-        let command = ChildCommand::new(program(installation, python)?)
-            .option("--site", installation.site_of(python)?);
-        let command = installation.with_python_path(command)?;
+        let command = installation.command(program(installation, python)?)?;
+        let command = command.option("--site", installation.site_of(python)?);
         Ok(Self::new(python, command, installation.grant_policy.clone()))
     }
 }

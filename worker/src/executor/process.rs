@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use belljar_core::frame::{self, Call, Done};
-use belljar_core::grants::{GrantPolicy, Granted};
+use belljar_core::frame::{self, Call, Done, FrameError};
+use belljar_core::grants::GrantPolicy;
 use belljar_core::invocation::Invocation;
 use belljar_core::limits::CODE_CACHE_BYTES;
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome};
@@ -45,6 +45,7 @@ impl Processes {
         let process = Process {
             child,
             grant_policy: self.grant_policy.clone(),
+            max_result_bytes: self.command.max_result_bytes as u64,
             sent: SentCode::default(),
             calls: 0,
             timer: Deadline::default(),
@@ -59,6 +60,7 @@ impl Processes {
 struct Process {
     child: Child,
     grant_policy: GrantPolicy,
+    max_result_bytes: u64,
     sent: SentCode,
     calls: u64,
     timer: Deadline,
@@ -91,10 +93,12 @@ impl Process {
             let scratch_mb = granted.as_ref().map_or(0, |granted| granted.scratch_mb);
             memory.limit(invocation.spec.limits.memory_mb, scratch_mb);
         }
-        let call = self.sent.call(invocation, granted.map(Box::new));
-        let frame = frame::encode(&call)
+        let (invocation, evict) = self.sent.add(invocation);
+        let (granted, max_result_bytes) = (granted.map(Box::new), self.max_result_bytes);
+        let nonce = frame::nonce();
+        let frame = frame::encode(&Call { nonce, invocation, evict, granted, max_result_bytes })
             .map_err(|error| Failure::by_platform(FailureKind::Limit, error.to_string()))?;
-        Ok((frame, call.nonce))
+        Ok((frame, nonce))
     }
 
     async fn call(
@@ -115,6 +119,10 @@ impl Process {
         let exchange = exchange(&mut self.child, request, deadline, cancel).await;
         let (mut outcome, fate) = match exchange {
             Exchange::Replied(Ok(done)) => self.done(invocation, done),
+            Exchange::Replied(Err(Lost::Protocol(FrameError::TooLong { bytes, .. }))) => {
+                let failure = Failure::too_long("answer", bytes, self.max_result_bytes);
+                (stopped(&mut self.child, CallVerdict::Failed(failure)).await, Fate::Replaced)
+            }
             Exchange::Replied(Err(lost)) => {
                 (died(&mut self.child, &explain(&lost)).await, Fate::Replaced)
             }
@@ -143,7 +151,7 @@ impl Process {
                 Fate::Replaced
             }
         };
-        (outcome_of(done, output), fate)
+        (outcome_of(done.within(self.max_result_bytes), output), fate)
     }
 }
 
@@ -229,12 +237,12 @@ struct SentCode {
 }
 
 impl SentCode {
-    /// The call for an invocation, with the function's bytes where the child lacks them.
-    fn call(&mut self, invocation: &Invocation, granted: Option<Box<Granted>>) -> Call {
+    /// An invocation with the function's bytes where the child lacks them, and whether the child first evicts
+    /// all that it has.
+    fn add(&mut self, invocation: &Invocation) -> (Invocation, bool) {
         let hash = invocation.spec.code;
         if self.hashes.contains(&hash) {
-            let invocation = invocation.clone().without_code();
-            return Call { nonce: frame::nonce(), invocation, evict: false, granted };
+            return (invocation.clone().without_code(), false);
         }
         let code_bytes = invocation.code_bytes();
         let evict = !self.hashes.is_empty()
@@ -245,7 +253,7 @@ impl SentCode {
         }
         self.hashes.insert(hash);
         self.bytes += code_bytes;
-        Call { nonce: frame::nonce(), invocation: invocation.clone(), evict, granted }
+        (invocation.clone(), evict)
     }
 }
 
@@ -261,11 +269,11 @@ mod tests {
         let invocation =
             |code| Invocation::standalone(class, Bytes::from_static(code), Bytes::new());
         let mut sent = SentCode::default();
-        assert!(sent.call(&invocation(b"a"), None).invocation.code.is_some());
-        assert!(sent.call(&invocation(b"a"), None).invocation.code.is_none());
+        assert!(sent.add(&invocation(b"a")).0.code.is_some());
+        assert!(sent.add(&invocation(b"a")).0.code.is_none());
         sent.bytes = CODE_CACHE_BYTES;
-        let call = sent.call(&invocation(b"b"), None);
-        assert!(call.evict && call.invocation.code.is_some());
-        assert!(sent.call(&invocation(b"a"), None).invocation.code.is_some());
+        let (added, evict) = sent.add(&invocation(b"b"));
+        assert!(evict && added.code.is_some());
+        assert!(sent.add(&invocation(b"a")).0.code.is_some());
     }
 }

@@ -89,8 +89,7 @@ impl SandboxExecutor {
     }
 
     fn installed(installation: &Installation, python: PythonVersion) -> Result<Self, NotInstalled> {
-        let program = installation.program(SandboxExecutor::PROGRAM)?;
-        let mut command = installation.with_python_path(ChildCommand::new(program))?;
+        let mut command = installation.command(installation.program(SandboxExecutor::PROGRAM)?)?;
         if installation.allow_weak_sandbox {
             command.args.push(Self::ALLOW_WEAK.into());
         } else {

@@ -47,7 +47,7 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
     frame::write(&mut replies, &ChildReply::Ready(Ready { python, dill }))?;
     let mut functions: HashMap<CodeHash, Bytes> = HashMap::new();
     while let Some(call) = frame::read::<Call>(&mut calls)? {
-        let Call { nonce, invocation, evict, granted } = call;
+        let Call { nonce, invocation, evict, granted, max_result_bytes } = call;
         if evict {
             functions.clear();
         }
@@ -69,7 +69,7 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
             peak_memory_bytes: answer.peak_memory_bytes,
             left_behind: None,
         };
-        frame::write(&mut replies, &ChildReply::Done(done))?;
+        frame::write(&mut replies, &ChildReply::Done(done.within(max_result_bytes)))?;
         // While the parent is busy with the answer.
         sandbox.prepare()?;
     }
