@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
+use crate::body::permits;
 use crate::cache::{FUNCTIONS, FunctionCache, ServedClasses};
 use crate::caller::{Caller, Keys};
 use crate::config::Config;
@@ -38,7 +39,7 @@ pub(crate) struct App {
     pub(crate) guests: GuestCache,
     /// The kernel's limit on the wake-up latency of processors, where it can and should be set.
     pub(crate) cpu_latency: Option<Arc<CpuLatency>>,
-    /// One permit for each KiB of bodies that may be in memory.
+    /// One permit for each KiB that bodies, and what is read from them, may take.
     pub(crate) body_room: Arc<Semaphore>,
     /// Fires when no new work is taken: requests that wait answer with what there is.
     pub(crate) draining: CancellationToken,
@@ -58,7 +59,8 @@ impl App {
             notifier: Arc::new(Notifier::new(config.max_waiters)),
             events: EventStream::new(),
             body_room: Arc::new(Semaphore::new(
-                (config.max_buffered_bytes.max(config.max_body_bytes) >> 10) + 1,
+                // The largest body has room whatever is configured.
+                (config.max_buffered_bytes >> 10).max(permits(config.max_body_bytes) as usize),
             )),
             cpu_latency: cpu_latency(&config).map(Arc::new),
             metrics: Metrics::new(),

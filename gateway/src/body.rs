@@ -20,8 +20,15 @@ use crate::timing::{Phase, RequestTiming};
 const MIN_BYTES_PER_SECOND: usize = 16 * 1024;
 /// Bodies up to this size are not counted against the memory for bodies.
 const SMALL_BYTES: usize = 64 * 1024;
+/// The memory that a large body takes at most, with all that is read from it, as a multiple of its size: so
+/// much is reserved for it.
+const MEMORY_PER_BYTE: usize = 4;
+
 /// Work on more bytes than this is done on a thread of its own, so that other clients do not wait for it.
 const INLINE_BYTES: usize = 256 * 1024;
+/// How far ahead memory is reserved for a body that does not say its length.
+const AHEAD_BYTES: usize = 256 * 1024;
+
 /// How much of a body that is too large is read and dropped, so that its sender can read why.
 const DRAIN_BYTES: usize = 64 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
@@ -83,7 +90,7 @@ async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received,
     }
     let mut receiver = Receiver { app, limit, claimed: 0, received: BytesMut::new(), room: None };
     if let Some(length) = claimed.filter(|&length| length > SMALL_BYTES) {
-        let wanted = u32::try_from(length >> 10).unwrap_or(u32::MAX) + 1;
+        let wanted = permits(length);
         let room = Semaphore::acquire_many_owned(Arc::clone(&app.body_room), wanted);
         let room = tokio::time::timeout(app.config.body_timeout, room).await;
         receiver.room = room.ok().and_then(Result::ok);
@@ -157,12 +164,12 @@ impl Receiver<'_> {
             return Ok(());
         }
         let held = self.room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let missing = ((size >> 10) + 1).saturating_sub(held);
-        if missing == 0 {
+        // More at once than is needed now: fewer calls.
+        let wanted = permits(size + AHEAD_BYTES).min(permits(self.limit));
+        let wanted = wanted.saturating_sub(u32::try_from(held).unwrap_or(u32::MAX));
+        if permits(size) as usize <= held {
             return Ok(());
         }
-        // More at once than is needed now: fewer calls.
-        let wanted = u32::try_from(missing.max(256)).unwrap_or(u32::MAX);
         let more = Arc::clone(&self.app.body_room)
             .try_acquire_many_owned(wanted)
             .map_err(|_| ApiError::Overloaded)?;
@@ -172,6 +179,12 @@ impl Receiver<'_> {
         }
         Ok(())
     }
+}
+
+/// One for each KiB of memory that a body of `size` bytes takes.
+pub(crate) fn permits(size: usize) -> u32 {
+    let kib = (size >> 10).saturating_mul(MEMORY_PER_BYTE) + 1;
+    u32::try_from(kib).unwrap_or(u32::MAX)
 }
 
 /// Does `work`, which handles `size` bytes, where it delays no other request.

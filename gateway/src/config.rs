@@ -23,7 +23,8 @@ pub struct Config {
     pub low_latency: bool,
     /// The largest request body in bytes.
     pub max_body_bytes: usize,
-    /// How many bytes of bodies may be in memory at once, over all requests.
+    /// How many bytes large bodies, and what is read from them, may take at once, over all requests: four times
+    /// their size. One body of the largest size always has room.
     pub max_buffered_bytes: usize,
     /// How many connections are served at once; the others wait in the listen queue.
     pub max_connections: usize,
