@@ -143,6 +143,14 @@ HOSTILE = {
     "instance of old": text(b"(ios\nsystem\n."),
     "known class that was not sent": text(built(known("0" * 32))),
     "a huge bytearray": text(built(named("builtins", "bytearray") + b"\x8a\x05\xff\xff\xff\xff\x02\x85R")),
+    "a function by value": text(
+        built(named("cloudpickle.cloudpickle", "_builtin_type") + short("FunctionType") + b"\x85R" + b")R")
+    ),
+    "a module of types": text(built(named("cloudpickle.cloudpickle", "_builtin_type") + short("sys") + b"\x85R")),
+    "a pattern that prints": text(built(named("re", "_compile") + short("a") + b"K\x80\x86R")),
+    "a view of a number": text(built(named("cloudpickle.cloudpickle", "_make_dict_keys") + b"K\x01\x85R")),
+    "an or of numbers": text(built(named("_operator", "or_") + b"K\x01K\x02\x86R")),
+    "a type of a class": text(built(named("builtins", "type") + short("A") + b")}\x87R")),
     "a fraction bomb": text(built(named("fractions", "Fraction") + short("1e999999999") + b"\x85R")),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dis
 import functools
 import importlib.util
@@ -46,7 +47,7 @@ def _is_installed(path: str) -> bool:
 @functools.lru_cache(maxsize=1000)
 def _is_of_packages(folder: str, end: str) -> bool:
     """Whether pip has installed packages into this folder or one around it, as by `--target`."""
-    with os.scandir(folder) as entries:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
         if any(entry.name.endswith(".dist-info") for entry in entries):
             return True
     return folder != end and _is_of_packages(os.path.dirname(folder), end)

@@ -115,14 +115,15 @@ def _alias(origin: Any, parameters: Any) -> Any:
     raise Refused("an alias of no type")
 
 
-def _logger(name: Any) -> logging.Logger:
-    if type(name) is str:
-        return logging.getLogger(name)
-    raise Refused("a logger without a name")
+def _logger(name: Any) -> Any:
+    if type(name) is not str:
+        raise Refused("a logger without a name")
+    # The program may have a class of its own for new ones.
+    return logging.Logger.manager.loggerDict.get(name) or logging.Logger(name)
 
 
-def _type_of(value: Any) -> type:
-    if value is None or value is ... or value is NotImplemented:
+def _type_of(value: Any, *more: Any) -> type:
+    if not more and (value is None or value is ... or value is NotImplemented):
         return type(value)
     raise Refused("the type of something")
 
@@ -137,9 +138,11 @@ def _library_type(name: Any) -> Any:
 
 def _view(part: str) -> Callable[..., Any]:
     def make(items: Any, *_: Any) -> Any:
+        if type(items) not in (dict, list, collections.OrderedDict):
+            raise Refused("a view of no dictionary")
         if part == "values":
             items = dict(enumerate(items))
-        return getattr(items if isinstance(items, dict) else dict.fromkeys(items), part)()
+        return getattr(dict.fromkeys(items) if type(items) is list else items, part)()
 
     return make
 

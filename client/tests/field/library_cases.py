@@ -258,6 +258,7 @@ CASES = [
     ("namespace back", lambda: types.SimpleNamespace(a=1), ()),
     ("ChainMap back", lambda: collections.ChainMap({"a": 1}, {"b": 2}), ()),
     ("Random back", lambda: random.Random(4).random(), ()),
+    ("types back", lambda: [set, complex, decimal.Decimal, frozenset, bytearray, datetime.date, collections.deque], ()),
     ("pattern back", lambda: re.compile("a+", re.I), ()),
     ("zone back", lambda: datetime.datetime(2020, 1, 1, tzinfo=zoneinfo.ZoneInfo("UTC")), ()),
     ("IPv4Interface back", lambda: ipaddress.ip_interface("10.0.0.1/8"), ()),
