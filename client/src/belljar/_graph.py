@@ -20,6 +20,7 @@ import cloudpickle
 import cloudpickle.cloudpickle as _cloudpickle
 
 from . import _modules, _remote, _unnamed
+from ._errors import SerializationError
 from ._reducers import REDUCERS, WRAPPER, reduce_cached, whole_class
 from ._watch import Watch
 
@@ -36,7 +37,7 @@ class Unsent(Exception):
         self.thing = thing
 
 
-class FutureFound(TypeError):
+class FutureFound(SerializationError):
     """The arguments have a future inside."""
 
     SENTENCE = "a Future cannot be sent to a call; hint: pass its result()"
