@@ -117,7 +117,7 @@ fn a_redis_that_cannot_be_used_is_named() -> Result<()> {
         text.starts_with("belljar: Redis at `redis://127.0.0.1:1/0` does not answer"),
         "{text}"
     );
-    let redis = Redis::start_with(&["--min-replicas-to-write", "1"])?;
+    let redis = Redis::start_with(&["--min-replicas-to-write", "1", "--appendonly", "yes"])?;
     let (_, text) = failure(&["up", "--listen", "127.0.0.1:0", "--redis", &redis.url()])?;
     ensure!(text.contains("refuses writes: fewer replicas than `min-replicas-to-write`"), "{text}");
     ensure!(text.lines().count() == 1, "{text}");

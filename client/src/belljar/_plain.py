@@ -118,8 +118,9 @@ def _alias(origin: Any, parameters: Any) -> Any:
 def _logger(name: Any) -> Any:
     if type(name) is not str:
         raise Refused("a logger without a name")
-    # The program may have a class of its own for new ones.
-    return logging.Logger.manager.loggerDict.get(name) or logging.Logger(name)
+    # The program may have a class of its own for new ones, whose code would run.
+    is_plain = logging.getLoggerClass() is logging.Logger
+    return logging.getLogger(name) if is_plain else logging.Logger(name)
 
 
 def _type_of(value: Any, *more: Any) -> type:
