@@ -149,14 +149,14 @@ impl<'a> Walker<'a> {
         else {
             return;
         };
-        let code = arguments.code.and_then(|at| block_at(self.reader.data(), at));
+        let code = arguments.code.and_then(|at| block_at(self.reader.data(), at as usize));
         let code = code.unwrap_or_default();
         if self.look(code.len()).is_none() {
             return;
         }
         let python = arguments.python(code);
         self.python = self.python.and(python);
-        let Some(names) = arguments.names else { return };
+        let Some(names) = arguments.names.map(|index| index as usize) else { return };
         for index in bytecode::imports(code, python) {
             if self.look(IMPORT_COST).is_none() {
                 return;

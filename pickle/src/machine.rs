@@ -3,8 +3,6 @@
 //! The rules are those of CPython's C unpickler: nothing below the last mark can be touched until
 //! the mark is taken.
 
-use std::collections::HashMap;
-
 use crate::error::PickleError;
 use crate::reader::Reader;
 use crate::value::Value;
@@ -12,24 +10,35 @@ use crate::value::Value;
 /// Memo indexes up to here are always believed: Python's table for them stays small.
 const HARMLESS_INDEX: u64 = 1 << 16;
 
-/// Stack, marks and memo.
+/// Stack, marks and memo: four bytes an entry, and none gets more entries, or room for more, than the
+/// pickle has bytes (the memo: than an index may be).
 #[derive(Default)]
 pub(super) struct Machine {
+    /// Bytes of the pickle.
+    most: usize,
     stack: Vec<Value>,
     /// Heights of the stack at which a mark was set. Four bytes each, because a mark costs its
     /// sender only one; no pickle that is read has more than 4 GiB.
     marks: Vec<u32>,
+    /// By index, [`Value::NOTHING`] where nothing was stored.
     memo: Vec<Value>,
-    /// Memo entries beyond the ones that lie densely from 0.
-    sparse: HashMap<u64, Value>,
+    /// How many of them are stored.
+    stored: u64,
 }
 
 impl Machine {
+    /// For a pickle of `length` bytes.
+    pub(super) fn new(length: usize) -> Self {
+        Self { most: length, ..Self::default() }
+    }
+
     pub(super) fn push(&mut self, value: Value) {
+        make_room(&mut self.stack, 1, self.most);
         self.stack.push(value);
     }
 
     pub(super) fn mark(&mut self) {
+        make_room(&mut self.marks, 1, self.most);
         self.marks.push(u32::try_from(self.stack.len()).unwrap_or(u32::MAX));
     }
 
@@ -102,31 +111,32 @@ impl Machine {
     pub(super) fn put(&mut self, index: u64, reader: &Reader<'_>) -> Result<(), PickleError> {
         let value = self.top(reader)?;
         check_index(index, reader)?;
-        let dense = usize::try_from(index).ok().and_then(|index| self.memo.get_mut(index));
-        if let Some(entry) = dense {
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        if index >= self.memo.len() {
+            let more = index + 1 - self.memo.len();
+            make_room(&mut self.memo, more, self.most);
+            self.memo.resize(index + 1, Value::NOTHING);
+        }
+        if let Some(entry) = self.memo.get_mut(index) {
+            self.stored += u64::from(*entry == Value::NOTHING);
             *entry = value;
-        } else if index == self.memo.len() as u64 {
-            self.sparse.remove(&index);
-            self.memo.push(value);
-        } else {
-            self.sparse.insert(index, value);
         }
         Ok(())
     }
 
     /// Stores the top object at the index that is the number of objects stored before.
     pub(super) fn memoize(&mut self, reader: &Reader<'_>) -> Result<(), PickleError> {
-        self.put((self.memo.len() + self.sparse.len()) as u64, reader)
+        self.put(self.stored, reader)
     }
 
     /// Pushes a stored object.
     pub(super) fn get(&mut self, index: u64, reader: &Reader<'_>) -> Result<(), PickleError> {
-        let dense = usize::try_from(index).ok().and_then(|index| self.memo.get(index));
-        let Some(&value) = dense.or_else(|| self.sparse.get(&index)) else {
+        let stored = usize::try_from(index).ok().and_then(|index| self.memo.get(index));
+        let Some(&value) = stored.filter(|&&value| value != Value::NOTHING) else {
             let (at, opcode) = (reader.at(), reader.name());
             return Err(PickleError::MemoMissing { at, opcode, index });
         };
-        self.stack.push(value);
+        self.push(value);
         Ok(())
     }
 }
@@ -139,4 +149,13 @@ pub(super) fn check_index(index: u64, reader: &Reader<'_>) -> Result<(), PickleE
     }
     let (at, opcode) = (reader.at(), reader.name());
     Err(PickleError::MemoIndex { at, opcode, index, length })
+}
+
+/// Makes room in `table` for `more` entries: for twice as many as it has, as a `Vec` by itself, but not
+/// for more than `most`.
+pub(super) fn make_room<T>(table: &mut Vec<T>, more: usize, most: usize) {
+    if table.capacity() - table.len() < more {
+        let usual = table.len().max(64).min(most.saturating_sub(table.len()));
+        table.reserve_exact(more.max(usual));
+    }
 }

@@ -1,6 +1,7 @@
 //! The few tuples whose contents matter: texts, and the arguments of a code object.
 
 use crate::bytecode;
+use crate::machine::make_room;
 use crate::python_hint::PythonHint;
 use crate::value::{Kind, Value};
 
@@ -12,7 +13,7 @@ const MOST_TEXTS: usize = 1 << 18;
 #[derive(Clone, Copy)]
 pub(super) enum Shape {
     /// Only texts: a slice of `Shapes::texts`.
-    Texts { first: usize, count: usize },
+    Texts { first: u32, count: u32 },
     /// As many objects as a code object has arguments.
     Code(CodeArguments),
 }
@@ -23,9 +24,9 @@ pub(super) struct CodeArguments {
     /// The Pythons whose code objects have so many arguments.
     pub(super) python: PythonHint,
     /// Where `co_code` is.
-    pub(super) code: Option<usize>,
+    pub(super) code: Option<u32>,
     /// Which of the shapes `co_names` is.
-    pub(super) names: Option<usize>,
+    pub(super) names: Option<u32>,
 }
 
 /// The tuples kept.
@@ -45,6 +46,7 @@ impl Shapes {
         let texts = items.first().is_some_and(|item| item.kind() == Kind::Text);
         let shape = if texts { self.texts(items) } else { code_arguments(items) };
         let Some(shape) = shape else { return Value::of(Kind::Tuple) };
+        make_room(&mut self.shapes, 1, MOST_SHAPES);
         self.shapes.push(shape);
         Value::with(Kind::Tuple, self.shapes.len() - 1)
     }
@@ -54,6 +56,7 @@ impl Shapes {
         if first + items.len() > MOST_TEXTS {
             return None;
         }
+        make_room(&mut self.texts, items.len(), MOST_TEXTS);
         for item in items {
             let position = item.detail_of(Kind::Text).and_then(|at| u32::try_from(at).ok());
             let Some(position) = position else {
@@ -62,7 +65,7 @@ impl Shapes {
             };
             self.texts.push(position);
         }
-        Some(Shape::Texts { first, count: items.len() })
+        Some(Shape::Texts { first: first.try_into().ok()?, count: items.len().try_into().ok()? })
     }
 
     pub(super) fn shape(&self, tuple: Value) -> Option<Shape> {
@@ -73,6 +76,7 @@ impl Shapes {
     pub(super) fn positions(&self, index: usize) -> &[u32] {
         match self.shapes.get(index) {
             Some(&Shape::Texts { first, count }) => {
+                let (first, count) = (first as usize, count as usize);
                 self.texts.get(first..first + count).unwrap_or_default()
             }
             _ => &[],
@@ -106,8 +110,9 @@ fn code_arguments(items: &[Value]) -> Option<Shape> {
     if !items.iter().take(code).all(|item| item.kind() == Kind::Int) {
         return None;
     }
-    let names = items.get(code + 2)?.detail_of(Kind::Tuple);
-    let code = items.get(code)?.detail_of(Kind::Bytes);
+    let small = |detail: usize| u32::try_from(detail).ok();
+    let names = items.get(code + 2)?.detail_of(Kind::Tuple).and_then(small);
+    let code = items.get(code)?.detail_of(Kind::Bytes).and_then(small);
     Some(Shape::Code(CodeArguments { python, code, names }))
 }
 

@@ -89,6 +89,9 @@ const DETAIL_BITS: u32 = 26;
 const DETAIL_MASK: u32 = (1 << DETAIL_BITS) - 1;
 
 impl Value {
+    /// No object: of no kind that there is.
+    pub(super) const NOTHING: Self = Self(u32::MAX);
+
     pub(super) const fn of(kind: Kind) -> Self {
         Self((kind as u32) << DETAIL_BITS)
     }

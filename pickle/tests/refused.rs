@@ -210,6 +210,7 @@ fn hostile_pickles_take_linear_time() {
         repeat(b"", b"ca\nb\n0"),
         repeat(b"", b"N\x940"),
         repeat(b"", b"Np70000\n0"),
+        repeat(b"Nr\xff\xff\0\0", b"\x94"),
         repeat(b"\x8c\x01a\x94", b"h\0"),
         repeat(b"", b"(((tt"),
         repeat(b"]", b"(NNNNe"),
