@@ -108,7 +108,7 @@ fetch "$SOURCE_PACKAGE" "$SOURCE_TARBALL" "$SOURCE_SHA256" "$SOURCE_SUITE"
 fetch "$ZLIB_PACKAGE" "$ZLIB_TARBALL" "$ZLIB_SHA256"
 
 # Without the tables of other minors: one guest does not make another be built again.
-python_hash=$( (cat "$HERE/python.sh" "$HERE/toolchain.sh" "$HERE/minors.sh"
+python_hash=$( (cat "$HERE/python.sh" "$HERE/toolchain.sh" "$HERE/minors.sh" "$HERE/errno.def" "$HERE/linux_errno.h"
     "$ROOT/scripts/python-table.sh" show "$MINOR"; find "$HERE/patches/$MINOR" -name '*.patch' 2>/dev/null | sort | xargs -r cat
     ${CC%% *} --version) | sha256sum | cut -c1-16)
 PYTHON=$WORK/python-$MINOR-$python_hash
@@ -119,7 +119,7 @@ if ! [ -d "$PYTHON" ]; then
     mv "$PYTHON.new" "$PYTHON"
 fi
 
-link_hash=$(echo "$python_hash" | cat - "$HERE/shim.c" "$HERE/link.sh" | sha256sum | cut -c1-16)
+link_hash=$(echo "$python_hash" | cat - "$HERE/shim.c" "$HERE/errno.c" "$HERE/link.sh" | sha256sum | cut -c1-16)
 LINKED=$WORK/linked-$MINOR-$link_hash.wasm
 if ! [ -e "$LINKED" ]; then
     say "linking"

@@ -38,4 +38,7 @@ env $CONFIGURE_CACHE CONFIG_SITE="$WORK/src/Tools/wasm/config.site-wasm32-wasi" 
     "$WORK/src/configure" -C --host=wasm32-unknown-wasi --build=x86_64-pc-linux-gnu \
     --with-build-python="$BUILD_PYTHON" --with-pymalloc --enable-big-digits=30 --disable-test-modules $CONFIGURE_OPTIONS >configure.log 2>&1 ||
     { tail -30 configure.log >&2; exit 1; }
+# The numbers of errors are Linux's for all that is compiled with pyconfig.h: errno.c says how.
+sed 's/^X(\(.*\), \(.*\))$/#undef E\1\n#define E\1 \2/' "$HERE/errno.def" | cat "$HERE/linux_errno.h" - >linux_errno.h
+echo '#include "linux_errno.h"' >>pyconfig.h
 make -j"$(nproc)" "libpython$MINOR.a" >make.log 2>&1 || { tail -30 make.log >&2; exit 1; }
