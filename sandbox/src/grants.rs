@@ -119,9 +119,9 @@ impl Mount {
     /// What is left of `path` inside this mount.
     pub(crate) fn inside<'p>(&self, path: &'p str) -> Option<&'p str> {
         let rest = path.strip_prefix(self.name.as_str())?;
-        match rest.strip_prefix('/') {
-            Some(rest) => Some(rest),
-            None => rest.is_empty().then_some("."),
+        match rest.trim_start_matches('/') {
+            "" => Some("."),
+            inside => rest.starts_with('/').then_some(inside),
         }
     }
 }

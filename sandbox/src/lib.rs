@@ -10,6 +10,7 @@
 //! * `wasi`: the guest's only way out. [`grants`]: the directories that it may read.
 //! * [`limits`]: memory and time of a call. [`answer`]: its outcome.
 //! * [`source`]: calls without any Python on the host's side.
+//! * `reference`: the WASI functions alone, for the test in `reference/`.
 //! * [`error`]: what can go wrong with the sandbox itself.
 
 pub mod answer;
@@ -21,6 +22,8 @@ pub mod instance;
 pub mod limits;
 mod memory;
 mod pagemap;
+#[cfg(feature = "reference")]
+pub mod reference;
 pub mod snapshot;
 pub mod source;
 mod wasi;

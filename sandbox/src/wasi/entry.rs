@@ -14,23 +14,30 @@ pub(crate) enum Entry {
     Root,
     /// `/dev/null`, which libraries open as a matter of course.
     Null,
-    /// A regular file of the host.
-    File(OwnedFd),
-    /// A directory of the host, and its entries once they were asked for.
-    Dir(OwnedFd, Option<Vec<DirEntry>>),
-    /// A file of the scratch directory.
-    ScratchFile(ScratchFile),
-    /// A directory there, and its entries once they were asked for.
-    ScratchDir(u64, Option<Vec<DirEntry>>),
+    /// A regular file.
+    File(OpenFile),
+    /// A directory of the host.
+    Dir(OwnedFd),
+    /// A directory of the scratch directory.
+    ScratchDir(u64),
 }
 
-/// A file of the scratch directory, open.
+/// A regular file, open.
 #[derive(Debug)]
-pub(crate) struct ScratchFile {
-    pub(crate) inode: u64,
+pub(crate) struct OpenFile {
+    pub(crate) body: Body,
     /// Where the next read or write begins.
     pub(crate) place: u64,
     pub(crate) access: Access,
+}
+
+/// Where a file's bytes are.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// In a file of the host.
+    Host(OwnedFd),
+    /// In the scratch directory, under this inode number.
+    Scratch(u64),
 }
 
 /// What a descriptor is opened for.
@@ -38,18 +45,26 @@ pub(crate) struct ScratchFile {
 pub(crate) struct Access {
     pub(crate) read: bool,
     pub(crate) write: bool,
+    /// Every write goes to the end.
     pub(crate) append: bool,
+    /// Nothing waits here; the guest may still ask whether it said so.
+    pub(crate) nonblocking: bool,
 }
 
 /// One name in a directory.
 #[derive(Debug)]
-pub(crate) struct DirEntry {
-    pub(crate) name: Vec<u8>,
+pub(crate) struct DirEntry<'a> {
+    pub(crate) name: &'a [u8],
     pub(crate) inode: u64,
     pub(crate) kind: FileType,
+    /// The cookie of the entry after it.
+    pub(crate) next: u64,
 }
 
-/// What a guest learns about a file.
+/// Takes the entries of a directory one by one, until it wants no more.
+pub(crate) type Taker<'a> = &'a mut dyn FnMut(DirEntry<'_>) -> bool;
+
+/// What a guest learns about a file. Times are nanoseconds since 1970.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Status {
     pub(crate) device: u64,
@@ -57,12 +72,21 @@ pub(crate) struct Status {
     pub(crate) kind: FileType,
     pub(crate) links: u64,
     pub(crate) size: u64,
-    pub(crate) modified_ns: u64,
+    pub(crate) times: Times,
+}
+
+/// When a file was last read, written, and changed in any way.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Times {
+    pub(crate) accessed: u64,
+    pub(crate) modified: u64,
+    pub(crate) changed: u64,
 }
 
 impl Status {
     /// Of a file that the host does not have.
     pub(crate) const fn virtual_of(kind: FileType) -> Self {
-        Self { device: 0, inode: 0, kind, links: 1, size: 0, modified_ns: 0 }
+        let times = Times { accessed: 0, modified: 0, changed: 0 };
+        Self { device: 0, inode: 0, kind, links: 1, size: 0, times }
     }
 }

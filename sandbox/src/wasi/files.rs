@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{FileType, SeekFrom};
+use rustix::fs::FileType;
 
-use super::entry::{Access, DirEntry, Entry, ScratchFile, Status};
+use super::entry::{Access, Body, Entry, OpenFile, Status, Taker};
 use super::errno::Errno;
-use super::host;
+use super::host::{self, Opened};
 use super::scratch::{How, Scratch, TOP};
 use crate::grants::Mount;
 
@@ -26,24 +26,23 @@ const SCRATCH: &str = "tmp";
 pub(crate) struct Open {
     pub(crate) access: Access,
     pub(crate) how: How,
-    pub(crate) directory: bool,
     pub(crate) follow: bool,
 }
 
 /// The descriptors of one instance.
 #[derive(Debug)]
 pub(crate) struct Files {
-    entries: Vec<Option<Entry>>,
+    pub(super) entries: Vec<Option<Entry>>,
     mounts: Arc<[Mount]>,
-    scratch: Option<Scratch>,
+    pub(super) scratch: Option<Scratch>,
 }
 
 /// Where a path leads.
-enum Place<'a> {
+enum Place<'f, 'p> {
     Null,
     Root,
-    Below(&'a OwnedFd, &'a str),
-    Scratch(u64, &'a str),
+    Below(&'f OwnedFd, &'p str),
+    Scratch(u64, &'p str),
 }
 
 impl Files {
@@ -67,66 +66,88 @@ impl Files {
         }
     }
 
-    pub(crate) fn get(&mut self, fd: u32) -> Result<&mut Entry, Errno> {
-        entry(&mut self.entries, fd)
+    pub(crate) fn look(&self, fd: u32) -> Result<&Entry, Errno> {
+        self.entries.get(fd as usize).and_then(Option::as_ref).ok_or(Errno::BADF)
+    }
+
+    /// The regular file `fd`.
+    pub(crate) fn file(&mut self, fd: u32) -> Result<&mut OpenFile, Errno> {
+        match self.entries.get_mut(fd as usize) {
+            Some(Some(Entry::File(file))) => Ok(file),
+            _ => Err(Errno::BADF),
+        }
+    }
+
+    /// Refuses what is no directory, as a place for paths to begin at.
+    pub(crate) fn is_dir(&self, fd: u32) -> Result<(), Errno> {
+        match self.look(fd)? {
+            Entry::Root | Entry::Dir(_) | Entry::ScratchDir(_) => Ok(()),
+            _ => Err(Errno::NOTDIR),
+        }
     }
 
     pub(crate) fn close(&mut self, fd: u32) -> Result<(), Errno> {
         let entry = self.entries.get_mut(fd as usize).and_then(Option::take);
         let inode = match entry.ok_or(Errno::BADF)? {
-            Entry::ScratchFile(ScratchFile { inode, .. }) | Entry::ScratchDir(inode, _) => inode,
+            Entry::File(OpenFile { body: Body::Scratch(inode), .. }) => inode,
+            Entry::ScratchDir(inode) => inode,
             _ => return Ok(()),
         };
         self.scratch()?.close(inode);
         Ok(())
     }
 
+    /// Makes what is open as `from` open as `to` instead, in place of what that was.
+    pub(crate) fn renumber(&mut self, from: u32, to: u32) -> Result<(), Errno> {
+        self.look(from)?;
+        self.look(to)?;
+        if from != to {
+            self.close(to)?;
+            self.entries.swap(from as usize, to as usize);
+        }
+        Ok(())
+    }
+
     /// Opens `path` below the directory `dir`.
     pub(crate) fn open(&mut self, dir: u32, path: &str, open: Open) -> Result<u32, Errno> {
-        let changes = open.access.write || open.how.create || open.how.truncate;
+        let Open { access, how, follow } = open;
+        let changes = how.write || how.create || how.truncate;
+        self.is_dir(dir)?;
+        if how.directory && (how.create || how.exclusive || how.truncate) {
+            return Err(Errno::INVAL);
+        }
         let free = self.entries.iter().position(Option::is_none);
         let fd = free.unwrap_or(self.entries.len());
         if fd >= OPEN_FILES {
             return Err(Errno::MFILE);
         }
         let entry = match self.place(dir, path)? {
-            Place::Null if open.directory => return Err(Errno::NOTDIR),
+            Place::Null if how.directory => return Err(Errno::NOTDIR),
             Place::Null => Entry::Null,
+            Place::Root | Place::Below(..) if changes => return Err(Errno::ACCES),
             Place::Root => Entry::Root,
-            Place::Below(base, path) => match host::open(base, path, open.follow) {
-                // A name that could be made, were this not read-only.
-                Err(Errno::NOENT) if changes => return Err(Errno::ACCES),
-                Ok(Entry::File(_)) if changes => return Err(Errno::ACCES),
-                Ok(Entry::File(_)) if open.directory => return Err(Errno::NOTDIR),
-                entry => entry?,
+            Place::Below(base, path) => match host::open(base, path, follow)? {
+                Opened::File(_) if how.directory => return Err(Errno::NOTDIR),
+                Opened::File(file) => {
+                    Entry::File(OpenFile { body: Body::Host(file), place: 0, access })
+                }
+                Opened::Dir(dir) => Entry::Dir(dir),
             },
             Place::Scratch(base, path) => {
-                let path = path.to_owned();
-                self.open_scratch(base, &path, open)?
+                let scratch = self.scratch()?;
+                let inode = scratch.open(base, path, how)?;
+                if scratch.is_dir(inode) {
+                    Entry::ScratchDir(inode)
+                } else {
+                    Entry::File(OpenFile { body: Body::Scratch(inode), place: 0, access })
+                }
             }
         };
-        if matches!(entry, Entry::Dir(..) | Entry::Root) && changes && !open.access.read {
-            return Err(Errno::ACCES);
-        }
         if fd == self.entries.len() {
             self.entries.push(None);
         }
         self.entries[fd] = Some(entry);
         u32::try_from(fd).map_err(|_| Errno::MFILE)
-    }
-
-    fn open_scratch(&mut self, base: u64, path: &str, open: Open) -> Result<Entry, Errno> {
-        let scratch = self.scratch()?;
-        let inode = scratch.open(base, path, open.how)?;
-        let is_dir = scratch.status(inode)?.kind == FileType::Directory;
-        if is_dir && open.access.write && !open.access.read || !is_dir && open.directory {
-            scratch.close(inode);
-            return Err(if is_dir { Errno::ISDIR } else { Errno::NOTDIR });
-        }
-        if is_dir {
-            return Ok(Entry::ScratchDir(inode, None));
-        }
-        Ok(Entry::ScratchFile(ScratchFile { inode, place: 0, access: open.access }))
     }
 
     /// The status of `path` below the directory `dir`.
@@ -144,14 +165,15 @@ impl Files {
 
     /// The status of what is open.
     pub(crate) fn status(&self, fd: u32) -> Result<Status, Errno> {
-        let entry = self.entries.get(fd as usize).and_then(Option::as_ref).ok_or(Errno::BADF)?;
-        match entry {
-            Entry::File(file) | Entry::Dir(file, _) => host::status(file),
+        match self.look(fd)? {
+            Entry::File(OpenFile { body: Body::Host(file), .. }) | Entry::Dir(file) => {
+                host::status(file)
+            }
             Entry::Root => Ok(Status::virtual_of(FileType::Directory)),
             Entry::Null | Entry::Input | Entry::Output(_) => {
                 Ok(Status::virtual_of(FileType::CharacterDevice))
             }
-            Entry::ScratchFile(ScratchFile { inode, .. }) | Entry::ScratchDir(inode, _) => {
+            Entry::File(OpenFile { body: Body::Scratch(inode), .. }) | Entry::ScratchDir(inode) => {
                 self.scratch.as_ref().ok_or(Errno::BADF)?.status(*inode)
             }
         }
@@ -159,115 +181,45 @@ impl Files {
 
     /// Where the symbolic link `path` points to.
     pub(crate) fn read_link(&self, dir: u32, path: &str) -> Result<Vec<u8>, Errno> {
-        let Place::Below(base, path) = self.place(dir, path)? else { return Err(Errno::INVAL) };
-        host::read_link(base, path)
+        match self.place(dir, path)? {
+            Place::Below(base, path) => host::read_link(base, path),
+            Place::Null | Place::Root => Err(Errno::INVAL),
+            // There are none.
+            Place::Scratch(base, path) => {
+                self.scratch.as_ref().ok_or(Errno::ACCES)?.find(base, path)?;
+                Err(Errno::INVAL)
+            }
+        }
     }
 
-    /// Reads at the file's place, or at `offset`.
-    pub(crate) fn read(
-        &mut self,
+    /// Gives `take` the names in a directory from the cookie `from` on, for an answer of `room` bytes.
+    pub(crate) fn list(
+        &self,
         fd: u32,
-        buffer: &mut [u8],
-        offset: Option<u64>,
-    ) -> Result<usize, Errno> {
-        let Self { entries, scratch, .. } = self;
-        match (entry(entries, fd)?, offset) {
-            (Entry::Input | Entry::Null, _) => Ok(0),
-            (Entry::File(file), None) => Ok(rustix::io::read(file, buffer)?),
-            (Entry::File(file), Some(offset)) => Ok(rustix::io::pread(file, buffer, offset)?),
-            (Entry::ScratchFile(file), offset) if file.access.read => {
-                let scratch = scratch.as_ref().ok_or(Errno::BADF)?;
-                let read = scratch.read(file.inode, buffer, offset.unwrap_or(file.place))?;
-                if offset.is_none() {
-                    file.place += read as u64;
-                }
-                Ok(read)
+        from: u64,
+        room: usize,
+        take: Taker<'_>,
+    ) -> Result<(), Errno> {
+        match self.look(fd)? {
+            Entry::Dir(dir) => host::list(dir, from, room, take),
+            Entry::ScratchDir(inode) => {
+                self.scratch.as_ref().ok_or(Errno::BADF)?.list(*inode, from, take)
             }
-            (Entry::Dir(..) | Entry::Root | Entry::ScratchDir(..), _) => Err(Errno::ISDIR),
-            (Entry::Output(_) | Entry::ScratchFile(_), _) => Err(Errno::BADF),
+            Entry::Root => Err(Errno::ACCES),
+            _ => Err(Errno::NOTDIR),
         }
     }
 
-    /// Writes to a file of the scratch directory, at its place or at `offset`, all or nothing.
-    pub(crate) fn write(
-        &mut self,
-        fd: u32,
-        data: &[u8],
-        offset: Option<u64>,
-    ) -> Result<usize, Errno> {
-        let Self { entries, scratch, .. } = self;
-        let Entry::ScratchFile(file) = entry(entries, fd)? else { return Err(Errno::BADF) };
-        if !file.access.write {
-            return Err(Errno::BADF);
-        }
-        let scratch = scratch.as_mut().ok_or(Errno::BADF)?;
-        let at = if file.access.append { None } else { Some(offset.unwrap_or(file.place)) };
-        let end = scratch.write(file.inode, data, at)?;
-        if offset.is_none() {
-            file.place = end;
-        }
-        Ok(data.len())
-    }
-
-    /// Moves a file's place; the new one.
-    pub(crate) fn seek(&mut self, fd: u32, by: i64, whence: u32) -> Result<u64, Errno> {
-        let Self { entries, scratch, .. } = self;
-        match entry(entries, fd)? {
-            Entry::File(file) => {
-                let place = match whence {
-                    0 => SeekFrom::Start(u64::try_from(by).map_err(|_| Errno::INVAL)?),
-                    1 => SeekFrom::Current(by),
-                    2 => SeekFrom::End(by),
-                    _ => return Err(Errno::INVAL),
-                };
-                Ok(rustix::fs::seek(file, place)?)
+    /// The scratch directory and the inode of what is open in it.
+    pub(crate) fn opened_in_scratch(&mut self, fd: u32) -> Result<(&mut Scratch, u64), Errno> {
+        let inode = match self.look(fd)? {
+            Entry::File(OpenFile { body: Body::Scratch(inode), .. }) | Entry::ScratchDir(inode) => {
+                *inode
             }
-            Entry::ScratchFile(file) => {
-                let from = match whence {
-                    0 => 0,
-                    1 => file.place,
-                    2 => scratch.as_ref().ok_or(Errno::BADF)?.status(file.inode)?.size,
-                    _ => return Err(Errno::INVAL),
-                };
-                file.place = from.checked_add_signed(by).ok_or(Errno::INVAL)?;
-                Ok(file.place)
-            }
-            Entry::Null => Ok(0),
-            _ => Err(Errno::SPIPE),
-        }
-    }
-
-    /// The names in a directory.
-    pub(crate) fn list(&mut self, fd: u32) -> Result<&[DirEntry], Errno> {
-        let Self { entries, scratch, .. } = self;
-        let (known, listed) = match entry(entries, fd)? {
-            Entry::Dir(_, known @ Some(_)) | Entry::ScratchDir(_, known @ Some(_)) => {
-                return Ok(known.as_deref().unwrap_or_default());
-            }
-            Entry::Dir(dir, known) => (known, host::list(dir)?),
-            Entry::ScratchDir(inode, known) => {
-                (known, scratch.as_ref().ok_or(Errno::BADF)?.list(*inode)?)
-            }
-            Entry::Root => return Err(Errno::ACCES),
-            _ => return Err(Errno::NOTDIR),
+            Entry::Input | Entry::Output(_) => return Err(Errno::BADF),
+            _ => return Err(Errno::ACCES),
         };
-        Ok(known.insert(listed))
-    }
-
-    /// Cuts or lengthens a file of the scratch directory.
-    pub(crate) fn resize(&mut self, fd: u32, size: u64) -> Result<(), Errno> {
-        match self.get(fd)? {
-            Entry::ScratchFile(file) if file.access.write => {
-                let inode = file.inode;
-                self.scratch()?.resize(inode, size)
-            }
-            _ => Err(Errno::ACCES),
-        }
-    }
-
-    /// Whether `fd` is of the scratch directory: times may be set there, which changes nothing.
-    pub(crate) fn is_scratch(&mut self, fd: u32) -> bool {
-        matches!(self.get(fd), Ok(Entry::ScratchFile(_) | Entry::ScratchDir(..)))
+        Ok((self.scratch()?, inode))
     }
 
     /// The scratch directory, the directory in it that `path` is relative to, and what is left of it.
@@ -277,7 +229,6 @@ impl Files {
         path: &'p str,
     ) -> Result<(&mut Scratch, u64, &'p str), Errno> {
         let Place::Scratch(base, rest) = self.place(dir, path)? else { return Err(Errno::ACCES) };
-        let rest = &path[path.len() - rest.len()..];
         Ok((self.scratch()?, base, rest))
     }
 
@@ -285,37 +236,39 @@ impl Files {
         self.scratch.as_mut().ok_or(Errno::ACCES)
     }
 
-    fn place<'a>(&'a self, dir: u32, path: &'a str) -> Result<Place<'a>, Errno> {
-        let entry = self.entries.get(dir as usize).and_then(Option::as_ref).ok_or(Errno::BADF)?;
-        match entry {
-            Entry::Root => {}
-            Entry::Dir(base, _) => return Ok(Place::Below(base, path)),
-            Entry::ScratchDir(inode, _) => return Ok(Place::Scratch(*inode, path)),
-            _ => return Err(Errno::NOTDIR),
+    fn place<'p>(&self, dir: u32, path: &'p str) -> Result<Place<'_, 'p>, Errno> {
+        match self.look(dir)? {
+            // The guest's own library makes paths relative to a directory that it has open.
+            Entry::Root if path.starts_with('/') => Err(Errno::ACCES),
+            Entry::Root if path.is_empty() => Err(Errno::NOENT),
+            Entry::Root => self.place_below_root(path),
+            Entry::Dir(base) => Ok(Place::Below(base, path)),
+            Entry::ScratchDir(inode) => Ok(Place::Scratch(*inode, path)),
+            _ => Err(Errno::NOTDIR),
         }
-        let path = path.trim_start_matches("./");
-        let name = path.trim_end_matches('/');
-        if name.is_empty() || name == "." {
-            return Ok(Place::Root);
+    }
+
+    fn place_below_root<'p>(&self, mut path: &'p str) -> Result<Place<'_, 'p>, Errno> {
+        while let Some(rest) = path.strip_prefix("./") {
+            path = rest.trim_start_matches('/');
         }
-        if name == "dev/null" {
-            return Ok(Place::Null);
+        match path {
+            "" | "." => return Ok(Place::Root),
+            "dev/null" => return Ok(Place::Null),
+            "dev/null/" => return Err(Errno::NOTDIR),
+            _ => {}
         }
         // Also one below `/tmp`: it was granted by name.
-        let below = |mount: &'a Mount| Some(Place::Below(&mount.dir, mount.inside(name)?));
-        if let Some(place) = self.mounts.iter().find_map(below) {
-            return Ok(place);
+        for mount in self.mounts.iter() {
+            if let Some(rest) = mount.inside(path) {
+                return Ok(Place::Below(&mount.dir, rest));
+            }
         }
-        if self.scratch.is_some()
-            && let Some(rest) = path.strip_prefix(SCRATCH)
-            && (rest.is_empty() || rest.starts_with('/'))
-        {
-            return Ok(Place::Scratch(TOP, rest));
+        match path.strip_prefix(SCRATCH).map(|rest| (rest, rest.trim_start_matches('/'))) {
+            _ if self.scratch.is_none() => Err(Errno::ACCES),
+            Some(("", _)) | Some((_, "")) => Ok(Place::Scratch(TOP, ".")),
+            Some((slash, rest)) if slash.starts_with('/') => Ok(Place::Scratch(TOP, rest)),
+            _ => Err(Errno::ACCES),
         }
-        Err(Errno::ACCES)
     }
-}
-
-fn entry(entries: &mut [Option<Entry>], fd: u32) -> Result<&mut Entry, Errno> {
-    entries.get_mut(fd as usize).and_then(Option::as_mut).ok_or(Errno::BADF)
 }

@@ -2,6 +2,9 @@
 
 use super::errno::Errno;
 
+/// The longest path, as of Linux.
+const PATH_BYTES: u32 = 4095;
+
 /// The guest's linear memory, as one host call sees it.
 pub(crate) struct Bytes<'a>(pub(crate) &'a mut [u8]);
 
@@ -51,10 +54,10 @@ impl Bytes<'_> {
 
     /// A path: UTF-8, without a zero byte.
     pub(crate) fn path(&mut self, start: u32, length: u32) -> Result<String, Errno> {
-        if length > 4096 {
+        if length > PATH_BYTES {
             return Err(Errno::NAMETOOLONG);
         }
-        let text = std::str::from_utf8(self.slice(start, length)?).map_err(|_| Errno::INVAL)?;
+        let text = std::str::from_utf8(self.slice(start, length)?).map_err(|_| Errno::ILSEQ)?;
         if text.contains('\0') {
             return Err(Errno::INVAL);
         }

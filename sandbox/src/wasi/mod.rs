@@ -9,7 +9,7 @@
 //! * [`calls`]: the functions, as wasmtime links them.
 //! * [`context`]: what they work on.
 //! * [`entry`]: what a descriptor is.
-//! * [`files`]: descriptors and where paths lead.
+//! * [`files`]: descriptors and where paths lead. `moves`: bytes in and out of them.
 //! * [`host`]: granted directories, read-only.
 //! * [`scratch`]: a `/tmp` in memory.
 //! * [`time`]: clocks and sleep.
@@ -24,6 +24,7 @@ mod errno;
 mod files;
 mod guest;
 mod host;
+mod moves;
 mod output;
 mod scratch;
 mod time;

@@ -6,6 +6,7 @@ use rustix::time::{ClockId, clock_getres, clock_gettime};
 
 use super::context::Wasi;
 use super::errno::Errno;
+use super::files::Files;
 use super::guest::Bytes;
 
 /// Events that one wait may be about.
@@ -38,24 +39,38 @@ pub(crate) fn resolution(id: u32) -> Result<u64, Errno> {
     Ok(nanoseconds(clock_getres(clock(id)?)))
 }
 
+/// What a subscription waits for.
+const CLOCK: u8 = 0;
+const WRITABLE: u8 = 2;
+
 struct Subscription {
     user_data: u64,
     kind: u8,
     /// How long a clock's subscription waits; nothing for files, which are always ready.
     wait: Duration,
+    error: Option<Errno>,
 }
 
-fn subscription(memory: &Bytes<'_>, at: u32) -> Result<Subscription, Errno> {
+fn subscription(memory: &Bytes<'_>, files: &Files, at: u32) -> Result<Subscription, Errno> {
     const ABSOLUTE: u16 = 1;
     let (user_data, kind) = (memory.u64(at)?, memory.u8(at + 8)?);
-    if kind != 0 {
-        return Ok(Subscription { user_data, kind, wait: Duration::ZERO });
+    if kind > WRITABLE {
+        return Err(Errno::INVAL);
     }
-    let (id, mut timeout) = (memory.u32(at + 16)?, memory.u64(at + 24)?);
-    if memory.u16(at + 40)? & ABSOLUTE != 0 {
+    let id = memory.u32(at + 16)?;
+    if kind != CLOCK {
+        let error = files.look(id).err();
+        return Ok(Subscription { user_data, kind, wait: Duration::ZERO, error });
+    }
+    let (mut timeout, flags) = (memory.u64(at + 24)?, memory.u16(at + 40)?);
+    // Nobody waits for processor time to pass.
+    if flags & !ABSOLUTE != 0 || !matches!(clock(id)?, ClockId::Realtime | ClockId::Monotonic) {
+        return Err(Errno::INVAL);
+    }
+    if flags & ABSOLUTE != 0 {
         timeout = timeout.saturating_sub(now(id)?);
     }
-    Ok(Subscription { user_data, kind, wait: Duration::from_nanos(timeout) })
+    Ok(Subscription { user_data, kind, wait: Duration::from_nanos(timeout), error: None })
 }
 
 /// Waits for the first of the subscriptions at `list` and reports those that are due at `events`.
@@ -71,7 +86,7 @@ pub(crate) fn wait(
     // One check for all the arithmetic below.
     memory.slice(list, count * SUBSCRIPTION_BYTES)?;
     memory.slice(events, count * EVENT_BYTES)?;
-    let all = (0..count).map(|i| subscription(memory, list + i * SUBSCRIPTION_BYTES));
+    let all = (0..count).map(|i| subscription(memory, &wasi.files, list + i * SUBSCRIPTION_BYTES));
     let all = all.collect::<Result<Vec<_>, _>>()?;
     let shortest = all.iter().map(|one| one.wait).min().unwrap_or_default();
     let left = wasi.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -84,7 +99,14 @@ pub(crate) fn wait(
         let at = events + reported * EVENT_BYTES;
         memory.write(at, &[0; EVENT_BYTES as usize])?;
         memory.write_u64(at, due.user_data)?;
+        if let Some(error) = due.error {
+            memory.write(at + 8, &error.to_le_bytes())?;
+        }
         memory.write(at + 10, &[due.kind])?;
+        if due.kind != CLOCK && due.error.is_none() {
+            // At least one byte can be moved.
+            memory.write_u64(at + 16, 1)?;
+        }
         reported += 1;
     }
     Ok(Some(reported))

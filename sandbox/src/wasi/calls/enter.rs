@@ -40,13 +40,18 @@ pub(super) fn write_status(memory: &mut Bytes<'_>, to: u32, status: &Status) -> 
         (8, status.inode),
         (24, status.links),
         (32, status.size),
-        (40, status.modified_ns),
-        (48, status.modified_ns),
-        (56, status.modified_ns),
+        (40, status.times.accessed),
+        (48, status.times.modified),
+        (56, status.times.changed),
     ];
     for (at, value) in fields {
         bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
     }
     bytes[16] = kind_code(status.kind);
     memory.write(to, &bytes)
+}
+
+/// Refuses bits beyond those of `known`.
+pub(super) const fn flags(bits: u32, known: u32) -> Result<(), Errno> {
+    if bits & !known == 0 { Ok(()) } else { Err(Errno::INVAL) }
 }

@@ -2,18 +2,22 @@
 
 use wasmtime::{Caller, Linker};
 
-use super::enter::{MODULE, enter, write_status};
+use super::enter::{MODULE, enter, flags, write_status};
 use crate::wasi::context::Host;
 use crate::wasi::entry::Access;
 use crate::wasi::errno::Errno;
 use crate::wasi::files::Open;
-use crate::wasi::scratch::How;
+use crate::wasi::scratch::{How, now};
+
+/// A symbolic link at the end of a path is followed.
+const FOLLOW: u32 = 1;
 
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     opening(linker)?;
     looking(linker)?;
     changing(linker)?;
-    times(linker)
+    times(linker)?;
+    links(linker)
 }
 
 fn opening(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
@@ -24,9 +28,10 @@ fn opening(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         |mut c: Caller<'_, Host>, dir: u32, lookup: u32, path: u32, length: u32, how: u32, rights: u64,
          _: u64, flags: u32, to: u32| {
             enter(&mut c, |m, wasi| {
+                let open = open(lookup, how, rights, flags)?;
+                m.slice(to, 4)?;
                 let path = m.path(path, length)?;
-                let fd = wasi.files.open(dir, &path, open(lookup, how, rights, flags))?;
-                m.write_u32(to, fd)
+                m.write_u32(to, wasi.files.open(dir, &path, open)?)
             })
         },
     )?;
@@ -34,8 +39,7 @@ fn opening(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 }
 
 /// What the bits of `path_open` mean.
-const fn open(lookup: u32, how: u32, rights: u64, flags: u32) -> Open {
-    const FOLLOW: u32 = 1;
+fn open(lookup: u32, how: u32, rights: u64, descriptor: u32) -> Result<Open, Errno> {
     const CREATE: u32 = 1;
     const DIRECTORY: u32 = 2;
     const EXCLUSIVE: u32 = 4;
@@ -43,20 +47,27 @@ const fn open(lookup: u32, how: u32, rights: u64, flags: u32) -> Open {
     const READ: u64 = 1 << 1;
     const WRITE: u64 = 1 << 6;
     const APPEND: u32 = 1;
-    Open {
+    const NONBLOCKING: u32 = 4;
+    flags(lookup, FOLLOW)?;
+    flags(how, CREATE | DIRECTORY | EXCLUSIVE | TRUNCATE)?;
+    flags(descriptor, 0x1f)?;
+    let write = rights & WRITE != 0;
+    Ok(Open {
         access: Access {
-            read: rights & READ != 0,
-            write: rights & WRITE != 0,
-            append: flags & APPEND != 0,
+            read: rights & READ != 0 || !write,
+            write,
+            append: descriptor & APPEND != 0,
+            nonblocking: descriptor & NONBLOCKING != 0,
         },
         how: How {
             create: how & CREATE != 0,
             exclusive: how & EXCLUSIVE != 0,
             truncate: how & TRUNCATE != 0,
+            directory: how & DIRECTORY != 0,
+            write,
         },
-        directory: how & DIRECTORY != 0,
         follow: lookup & FOLLOW != 0,
-    }
+    })
 }
 
 fn looking(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
@@ -65,8 +76,9 @@ fn looking(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         "path_filestat_get",
         |mut c: Caller<'_, Host>, dir: u32, lookup: u32, path: u32, length: u32, to: u32| {
             enter(&mut c, |m, wasi| {
+                flags(lookup, FOLLOW)?;
                 let path = m.path(path, length)?;
-                write_status(m, to, &wasi.files.stat(dir, &path, lookup & 1 != 0)?)
+                write_status(m, to, &wasi.files.stat(dir, &path, lookup & FOLLOW != 0)?)
             })
         },
     )?;
@@ -119,34 +131,96 @@ fn changing(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         "path_rename",
         |mut c: Caller<'_, Host>, from: u32, old: u32, old_length: u32, to: u32, new: u32, new_length: u32| {
             enter(&mut c, |m, wasi| {
+                wasi.files.is_dir(from)?;
+                wasi.files.is_dir(to)?;
                 let (old, new) = (m.path(old, old_length)?, m.path(new, new_length)?);
-                let (_, to_base, new) = wasi.files.in_scratch(to, &new)?;
-                let (scratch, base, old) = wasi.files.in_scratch(from, &old)?;
-                scratch.rename((base, old), (to_base, new))
+                let (_, from, old) = wasi.files.in_scratch(from, &old)?;
+                let (scratch, to, new) = wasi.files.in_scratch(to, &new)?;
+                scratch.rename((from, old), (to, new))
             })
         },
     )?;
     Ok(())
 }
 
-/// Times of scratch files are what they are; libraries that copy files must not fail for it.
 fn times(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    #[rustfmt::skip]
     linker.func_wrap(
         MODULE,
         "fd_filestat_set_times",
-        |mut c: Caller<'_, Host>, fd: u32, _: u64, _: u64, _: u32| {
-            enter(&mut c, |_, wasi| wasi.files.is_scratch(fd).then_some(()).ok_or(Errno::ACCES))
+        |mut c: Caller<'_, Host>, fd: u32, accessed: u64, modified: u64, which: u32| {
+            enter(&mut c, |_, wasi| {
+                let (accessed, modified) = new_times(accessed, modified, which)?;
+                let (scratch, inode) = wasi.files.opened_in_scratch(fd)?;
+                scratch.set_times(inode, accessed, modified)
+            })
         },
     )?;
     #[rustfmt::skip]
     linker.func_wrap(
         MODULE,
         "path_filestat_set_times",
-        |mut c: Caller<'_, Host>, dir: u32, _: u32, path: u32, length: u32, _: u64, _: u64, _: u32| {
+        |mut c: Caller<'_, Host>, dir: u32, lookup: u32, path: u32, length: u32, accessed: u64, modified: u64,
+         which: u32| {
             enter(&mut c, |m, wasi| {
+                flags(lookup, FOLLOW)?;
+                let (accessed, modified) = new_times(accessed, modified, which)?;
                 let path = m.path(path, length)?;
                 let (scratch, base, path) = wasi.files.in_scratch(dir, &path)?;
-                scratch.find(base, path).map(drop)
+                // As on Linux: nobody looks whether there is something to leave as it is.
+                if accessed.or(modified).is_none() {
+                    return Ok(());
+                }
+                let inode = scratch.find(base, path)?;
+                scratch.set_times(inode, accessed, modified)
+            })
+        },
+    )?;
+    Ok(())
+}
+
+/// Which times are set, and to what.
+fn new_times(
+    accessed: u64,
+    modified: u64,
+    which: u32,
+) -> Result<(Option<u64>, Option<u64>), Errno> {
+    flags(which, 0xf)?;
+    let one = |time, bits| match bits & 3 {
+        0 => Ok(None),
+        1 => Ok(Some(time)),
+        2 => Ok(Some(now())),
+        _ => Err(Errno::INVAL),
+    };
+    Ok((one(accessed, which)?, one(modified, which >> 2)?))
+}
+
+/// Nothing here has two names.
+fn links(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    #[rustfmt::skip]
+    linker.func_wrap(
+        MODULE,
+        "path_link",
+        |mut c: Caller<'_, Host>, from: u32, _: u32, old: u32, old_length: u32, to: u32, new: u32, new_length: u32| {
+            enter(&mut c, |m, wasi| {
+                wasi.files.is_dir(from)?;
+                wasi.files.is_dir(to)?;
+                m.path(old, old_length)?;
+                m.path(new, new_length)?;
+                Err(Errno::ACCES)
+            })
+        },
+    )?;
+    #[rustfmt::skip]
+    linker.func_wrap(
+        MODULE,
+        "path_symlink",
+        |mut c: Caller<'_, Host>, target: u32, target_length: u32, dir: u32, path: u32, length: u32| {
+            enter(&mut c, |m, wasi| {
+                wasi.files.is_dir(dir)?;
+                m.path(target, target_length)?;
+                m.path(path, length)?;
+                Err(Errno::ACCES)
             })
         },
     )?;

@@ -4,61 +4,40 @@ use wasmtime::{Caller, Linker};
 
 use super::enter::{MODULE, enter};
 use crate::wasi::context::{Host, Wasi};
-use crate::wasi::entry::Entry;
 use crate::wasi::errno::Errno;
-use crate::wasi::guest::Bytes;
+
+/// Buffers of one call, as of Linux.
+const BUFFERS: u32 = 1024;
+/// Bytes that one call moves: it reports fewer than it was asked for, and the caller comes again. Without a
+/// bound, buffers that overlap would be written for minutes.
+const TRANSFER_BYTES: usize = 64 << 20;
+
+/// Moves the bytes of one buffer.
+type Move = fn(&mut Wasi, u32, &mut [u8], Option<u64>) -> Result<usize, Errno>;
 
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    reads(linker)?;
-    writes(linker)?;
+    for (name, one) in [("fd_read", Wasi::read as Move), ("fd_write", Wasi::write)] {
+        linker.func_wrap(
+            MODULE,
+            name,
+            move |mut c: Caller<'_, Host>, fd: u32, list: u32, count: u32, to: u32| {
+                transfer(&mut c, one, fd, None, [list, count, to])
+            },
+        )?;
+    }
+    for (name, one) in [("fd_pread", Wasi::read as Move), ("fd_pwrite", Wasi::write)] {
+        linker.func_wrap(
+            MODULE,
+            name,
+            move |mut c: Caller<'_, Host>, fd: u32, list: u32, count: u32, offset: u64, to: u32| {
+                transfer(&mut c, one, fd, Some(offset), [list, count, to])
+            },
+        )?;
+    }
     places(linker)
 }
 
-fn reads(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap(
-        MODULE,
-        "fd_read",
-        |mut c: Caller<'_, Host>, fd: u32, list: u32, count: u32, to: u32| {
-            enter(&mut c, |m, wasi| {
-                let read = read(m, wasi, fd, [list, count], None)?;
-                m.write_u32(to, read)
-            })
-        },
-    )?;
-    linker.func_wrap(
-        MODULE,
-        "fd_pread",
-        |mut c: Caller<'_, Host>, fd: u32, list: u32, count: u32, offset: u64, to: u32| {
-            enter(&mut c, |m, wasi| {
-                let read = read(m, wasi, fd, [list, count], Some(offset))?;
-                m.write_u32(to, read)
-            })
-        },
-    )?;
-    Ok(())
-}
-
-fn writes(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap(
-        MODULE,
-        "fd_write",
-        |mut c: Caller<'_, Host>, fd: u32, list: u32, count: u32, to: u32| {
-            enter(&mut c, |m, wasi| {
-                let written = write(m, wasi, fd, [list, count], None)?;
-                m.write_u32(to, written)
-            })
-        },
-    )?;
-    linker.func_wrap(
-        MODULE,
-        "fd_pwrite",
-        |mut c: Caller<'_, Host>, fd: u32, list: u32, count: u32, offset: u64, to: u32| {
-            enter(&mut c, |m, wasi| {
-                let written = write(m, wasi, fd, [list, count], Some(offset))?;
-                m.write_u32(to, written)
-            })
-        },
-    )?;
+fn places(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
         MODULE,
         "fd_filestat_set_size",
@@ -66,15 +45,14 @@ fn writes(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             enter(&mut c, |_, wasi| wasi.files.resize(fd, size))
         },
     )?;
-    Ok(())
-}
-
-fn places(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
         MODULE,
         "fd_seek",
         |mut c: Caller<'_, Host>, fd: u32, by: i64, whence: u32, to: u32| {
-            enter(&mut c, |m, wasi| m.write_u64(to, wasi.files.seek(fd, by, whence)?))
+            enter(&mut c, |m, wasi| {
+                m.slice(to, 8)?;
+                m.write_u64(to, wasi.files.seek(fd, by, whence)?)
+            })
         },
     )?;
     linker.func_wrap(MODULE, "fd_tell", |mut c: Caller<'_, Host>, fd: u32, to: u32| {
@@ -83,59 +61,45 @@ fn places(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Fills the buffers in turn until one is not filled.
-fn read(
-    memory: &mut Bytes<'_>,
-    wasi: &mut Wasi,
+/// Moves the buffers listed at `list` in turn until one is not moved whole, and writes to `to` how many
+/// bytes were. Once some were, no error is reported any more: the next call meets it.
+fn transfer(
+    caller: &mut Caller<'_, Host>,
+    one: Move,
     fd: u32,
-    [list, count]: [u32; 2],
-    mut offset: Option<u64>,
-) -> Result<u32, Errno> {
-    // A wrong descriptor is an error also where nothing is to be read.
-    wasi.files.get(fd)?;
-    let mut total = 0_u32;
-    for index in 0..count {
-        let buffer = memory.buffer(list, index)?;
-        let room = buffer.len();
-        let read = wasi.files.read(fd, buffer, offset)?;
-        total = u32::try_from(read).ok().and_then(|n| total.checked_add(n)).ok_or(Errno::INVAL)?;
-        offset = offset.map(|offset| offset.saturating_add(read as u64));
-        if read < room {
-            break;
+    offset: Option<u64>,
+    [list, count, to]: [u32; 3],
+) -> i32 {
+    enter(caller, |memory, wasi| {
+        wasi.files.look(fd)?;
+        if count > BUFFERS {
+            return Err(Errno::INVAL);
         }
-    }
-    Ok(total)
-}
-
-/// Writes the buffers in turn until one is not written whole.
-fn write(
-    memory: &mut Bytes<'_>,
-    wasi: &mut Wasi,
-    fd: u32,
-    [list, count]: [u32; 2],
-    mut offset: Option<u64>,
-) -> Result<u32, Errno> {
-    wasi.files.get(fd)?;
-    let mut total = 0_u32;
-    for index in 0..count {
-        let buffer = memory.buffer(list, index)?;
-        let written = match wasi.files.get(fd)? {
-            Entry::Output(stream) => wasi.sinks.write(*stream, buffer),
-            Entry::Null => Ok(buffer.len()),
-            _ => wasi.files.write(fd, buffer, offset),
-        };
-        let written = match written {
-            Ok(written) => written,
-            // What is written is said first; the next call meets the error.
-            Err(_) if total > 0 => break,
-            Err(errno) => return Err(errno),
-        };
-        let added = u32::try_from(written).ok().and_then(|n| total.checked_add(n));
-        total = added.ok_or(Errno::INVAL)?;
-        offset = offset.map(|offset| offset.saturating_add(written as u64));
-        if written < buffer.len() {
-            break;
+        // Before anything moves: a byte that is read is gone.
+        memory.slice(to, 4)?;
+        for index in 0..count {
+            memory.buffer(list, index)?;
         }
-    }
-    Ok(total)
+        if count == 0 {
+            one(wasi, fd, &mut [], offset)?;
+        }
+        let mut total = 0;
+        for index in 0..count {
+            // What is read may have replaced the list itself.
+            let Ok(buffer) = memory.buffer(list, index) else { break };
+            let (wanted, room) = (buffer.len(), buffer.len().min(TRANSFER_BYTES - total));
+            let at = offset.map(|offset| offset.saturating_add(total as u64));
+            match one(wasi, fd, &mut buffer[..room], at) {
+                Ok(moved) => {
+                    total += moved;
+                    if moved < wanted {
+                        break;
+                    }
+                }
+                Err(_) if total > 0 => break,
+                Err(errno) => return Err(errno),
+            }
+        }
+        memory.write_u32(to, u32::try_from(total).map_err(|_| Errno::INVAL)?)
+    })
 }
