@@ -54,6 +54,7 @@ else
 	cargo test --workspace --locked $(FAILPOINTS)
 endif
 	cargo test --workspace --locked --doc $(FAILPOINTS)
+	cargo test --manifest-path sandbox/reference/Cargo.toml --locked --target-dir $(TARGET)
 	@for python in $(VENV)/bin/python $(wildcard .belljar/pythons/*/bin/python); do \
 		(cd runner && $(CURDIR)/$$python -m unittest -q) || exit 1; \
 	done
