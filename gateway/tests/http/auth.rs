@@ -350,3 +350,10 @@ async fn without_keys_everything_is_of_the_default_tenant() {
     let record = gateway.store.task(id).await.expect("read").expect("known");
     assert!(record.tenant.is_default());
 }
+
+#[tokio::test]
+async fn a_refusal_is_read_by_a_client_that_is_still_sending() {
+    let guarded = Guarded::start().await;
+    let body = json!({"name": "len", "payload": "A".repeat(2 << 20)});
+    guarded.send("", "POST", "/register_function", &body).await.is_error(401, "key_missing");
+}
