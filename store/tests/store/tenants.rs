@@ -147,7 +147,7 @@ async fn events_name_the_tenant_of_every_task() {
             StoreEvent::Ended(ends) => {
                 for end in ends {
                     assert_eq!(of[&end.id], end.tenant);
-                    assert_eq!(end.result.is_some(), true, "short results are told");
+                    assert!(end.result.is_some(), "short results are told");
                     told.insert((end.id, "ended".to_owned()));
                 }
             }
