@@ -80,7 +80,9 @@ faults: setup guest ## Kill processes at exact moments and break connections und
 
 attack: setup guest ## Attack a whole service for a minute and say what got through; ARGS="--minutes N" for longer.
 	cargo build --workspace --locked --bins $(FAILPOINTS)
-	@$(TARGET)/debug/attack $(ARGS)
+	cargo build --locked --manifest-path sandbox/reference/Cargo.toml --target-dir $(TARGET)
+	@minutes=$$(echo '$(ARGS)' | sed -n 's/.*--minutes \([0-9.]*\).*/\1/p'); \
+	$(TARGET)/debug/attack $(ARGS) --also "$(TARGET)/debug/wasi-differential --minutes $${minutes:-1}"
 
 bench: build tools ## Measure everything and report, in a quarter of an hour; ARGS=--quick: two minutes.
 	@$(TARGET)/release/belljar-bench $(ARGS)
