@@ -10,10 +10,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
-use crate::body::permits;
 use crate::cache::{FUNCTIONS, FunctionCache, ServedClasses};
 use crate::caller::{Caller, Keys};
-use crate::config::Config;
+use crate::config::{Config, permits};
 use crate::cpu_latency::CpuLatency;
 use crate::error::ApiError;
 use crate::event_stream::EventStream;

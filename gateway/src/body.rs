@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 use crate::app::App;
+use crate::config::permits;
 use crate::error::ApiError;
 use crate::problem::Problem;
 use crate::timing::{Phase, RequestTiming};
@@ -20,10 +21,6 @@ use crate::timing::{Phase, RequestTiming};
 const MIN_BYTES_PER_SECOND: usize = 16 * 1024;
 /// Bodies up to this size are not counted against the memory for bodies.
 const SMALL_BYTES: usize = 64 * 1024;
-/// The memory that a large body takes at most, with all that is read from it, as a multiple of its size: so
-/// much is reserved for it.
-const MEMORY_PER_BYTE: usize = 4;
-
 /// Work on more bytes than this is done on a thread of its own, so that other clients do not wait for it.
 const INLINE_BYTES: usize = 256 * 1024;
 /// How far ahead memory is reserved for a body that does not say its length.
@@ -179,12 +176,6 @@ impl Receiver<'_> {
         }
         Ok(())
     }
-}
-
-/// One for each KiB of memory that a body of `size` bytes takes.
-pub(crate) fn permits(size: usize) -> u32 {
-    let kib = (size >> 10).saturating_mul(MEMORY_PER_BYTE) + 1;
-    u32::try_from(kib).unwrap_or(u32::MAX)
 }
 
 /// Does `work`, which handles `size` bytes, where it delays no other request.

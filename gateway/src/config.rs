@@ -4,6 +4,19 @@ use std::time::Duration;
 
 use belljar_core::task::{TaskClass, TaskLimits};
 
+/// So many bytes of large results are read at once for one request; what is more goes in parts.
+pub(crate) const WHOLE_BYTES: u64 = 2 << 20;
+
+/// The memory that a large body takes at most, with all that is read from it, as a multiple of its size: so
+/// much is reserved for it.
+const MEMORY_PER_BYTE: usize = 4;
+
+/// One for each KiB of memory that a body of `size` bytes takes.
+pub(crate) fn permits(size: usize) -> u32 {
+    let kib = (size >> 10).saturating_mul(MEMORY_PER_BYTE) + 1;
+    u32::try_from(kib).unwrap_or(u32::MAX)
+}
+
 /// How a gateway behaves.
 #[derive(Debug, Clone)]
 pub struct Config {

@@ -9,8 +9,8 @@ use belljar_core::id::TaskId;
 use belljar_store::{EndedTask, Store, StoreEvent, Subscription, Topic};
 use tokio::sync::Notify;
 
+use crate::config::WHOLE_BYTES;
 use crate::cpu_latency::CpuLatency;
-use crate::routes::answer::WHOLE_BYTES;
 use crate::waiters::Waiters;
 
 /// How many results one read of the store takes; results may be large.

@@ -25,9 +25,6 @@ use crate::reply;
 use crate::routes::results::with_expiry;
 use crate::schema::Status;
 
-/// So many bytes of large results are read at once for one request; what is more goes in parts.
-pub(crate) const WHOLE_BYTES: u64 = 2 << 20;
-
 /// Where a task stands, and its result.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ResultReply {

@@ -1,6 +1,6 @@
 //! The routes, one file for each family.
 
-pub(crate) mod answer;
+mod answer;
 mod batch_results;
 mod cancel;
 mod events;

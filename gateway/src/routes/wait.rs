@@ -8,8 +8,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
 use crate::caller::Caller;
+use crate::config::WHOLE_BYTES;
 use crate::error::ApiError;
-use crate::routes::answer::WHOLE_BYTES;
 use crate::timing::{Phase, RequestTiming};
 use crate::waiters::{Event, WaitGuard};
 
