@@ -172,6 +172,17 @@ class Scripts(unittest.TestCase):
     def test_a_module_with_decorated_functions(self):
         self.check("decorated.py")
 
+    def test_packages_that_pip_put_beside_the_script_stay_here(self):
+        vendor = self.folder / "vendor"
+        for path, text in {"lib.py": "f = len", "lib-1.dist-info": None, "sub/deep.py": "f = len", "sub/__init__.py": ""}.items():
+            (vendor / path).parent.mkdir(parents=True, exist_ok=True)
+            (vendor / path).write_text(text) if text is not None else (vendor / path).mkdir()
+        script = "import sys; sys.path.append('vendor'); from belljar import _modules as m; import other, lib, sub.deep\n"
+        script += "named = [m.path_of(n) is not None for n in ('other', 'lib', 'sub.deep')]\n"
+        (self.folder / "other.py").write_text("")
+        (self.folder / "vendored.py").write_text(script + "print('right' if named == [True, False, False] else named)")
+        self.check("vendored.py")
+
     def test_a_session(self):
         self.check("-i", "-q", text=SESSION)
 
