@@ -1,5 +1,6 @@
 //! What a sandbox promises, asked of a real one: needs the guest, see `guest/build.sh`.
 
+#[expect(dead_code, reason = "shared with tests that use other parts of it")]
 mod common;
 
 use belljar_core::outcome::FailureKind;
