@@ -7,6 +7,7 @@
 //! * [`side`]: the two implementations, and the files that both see.
 //! * [`step`]: one step of a sequence, made at random.
 //! * [`directed`]: sequences made by hand.
+//! * [`guest`]: the sandbox's side alone.
 //! * [`perform`]: what a step does, and what comes of it.
 //! * [`differences`]: what may differ.
 //! * [`check`]: whole sequences: compared, and shrunk where they differ.
@@ -14,6 +15,7 @@
 pub mod check;
 pub mod differences;
 pub mod directed;
+pub mod guest;
 pub mod module;
 pub mod perform;
 pub mod side;

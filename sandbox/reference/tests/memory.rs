@@ -6,9 +6,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use belljar_sandbox::reference::{Linked, Running};
-use belljar_wasi_reference::module;
-use wasmtime::{Engine, Module, Val};
+use belljar_wasi_reference::guest::{DIRECTORY, Guest, Linked, link};
 
 /// Counts what is allocated at once.
 struct Counting;
@@ -45,40 +43,11 @@ static ALLOCATOR: Counting = Counting;
 /// Of scratch space, and what everything else may take.
 const SCRATCH: usize = 4 << 20;
 const BESIDES: usize = 1 << 20;
-const DIRECTORY: u64 = 2;
-const RIGHTS: u64 = 1 << 1 | 1 << 6;
-
-struct Guest(Running);
-
-impl Guest {
-    fn call(&mut self, name: &str, arguments: &[u64]) -> i32 {
-        let value = |(letter, &argument): (char, &u64)| match letter {
-            'I' => Val::I64(argument as i64),
-            _ => Val::I32(argument as i32),
-        };
-        let arguments: Vec<Val> =
-            module::parameters(name).chars().zip(arguments).map(value).collect();
-        self.0.call(name, &arguments).expect("answers")
-    }
-
-    fn path(&mut self, at: usize, path: &str) -> [u64; 2] {
-        self.0.memory()[at..at + path.len()].copy_from_slice(path.as_bytes());
-        [at as u64, path.len() as u64]
-    }
-
-    fn open(&mut self, path: &str, how: u64) -> Option<u64> {
-        let [at, length] = self.path(0, path);
-        let rights = if how == DIRECTORY { 2 } else { RIGHTS };
-        let code = self.call("path_open", &[3, 0, at, length, how, rights, rights, 0, 8192]);
-        let fd = self.0.memory()[8192..8196].try_into().expect("four bytes");
-        (code == 0).then_some(u64::from(u32::from_le_bytes(fd)))
-    }
-}
 
 /// Does `what` in a fresh guest; the most memory that it took.
 fn cost(linked: &Linked, what: impl FnOnce(&mut Guest)) -> usize {
     let read = tempfile::tempdir().expect("a directory");
-    let mut guest = Guest(linked.start(read.path(), SCRATCH as u64).expect("starts"));
+    let mut guest = Guest::start(linked, read.path(), SCRATCH as u64);
     let before = NOW.load(Relaxed);
     MOST.store(before, Relaxed);
     what(&mut guest);
@@ -104,9 +73,7 @@ fn fill(guest: &mut Guest, name_bytes: usize, is_dir: bool) {
 
 #[test]
 fn scratch_space_is_all_that_a_guest_takes() {
-    let engine = Engine::default();
-    let module = Module::new(&engine, module::forwarder()).expect("a module");
-    let linked = Linked::new(&engine, &module).expect("all imports are there");
+    let linked = link();
     for (what, most) in [
         ("short names", cost(&linked, |guest| fill(guest, 1, false))),
         ("long names", cost(&linked, |guest| fill(guest, 255, false))),
@@ -135,7 +102,7 @@ fn scratch_space_is_all_that_a_guest_takes() {
             "one file, written in small pieces",
             cost(&linked, |guest| {
                 let fd = guest.open("tmp/f", 1).expect("new");
-                guest.0.memory()[..8].copy_from_slice(&[0, 64, 0, 0, 0, 4, 0, 0]);
+                guest.memory()[..8].copy_from_slice(&[0, 64, 0, 0, 0, 4, 0, 0]);
                 while guest.call("fd_write", &[fd, 0, 1, 8192]) == 0 {}
             }),
         ),
