@@ -98,6 +98,5 @@ fn check(index: usize, data: &[u8]) {
     MOST.store(before, Relaxed);
     let _ = inspect(data);
     let (most, size) = (MOST.load(Relaxed) - before, data.len());
-    println!("{size} bytes, pickle {index}: {most} bytes");
     assert!(most <= EACH * size + BESIDES, "{size} bytes, pickle {index}: {most}");
 }

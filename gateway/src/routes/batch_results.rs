@@ -20,7 +20,7 @@ use crate::config::WHOLE_BYTES;
 use crate::error::ApiError;
 use crate::fields::{parse, request_body};
 use crate::routes::answer::{ResultReply, many_results};
-use crate::routes::wait::next_event;
+use crate::routes::wait::{Asker, next_event};
 use crate::schema::{Invalid, TooLarge, Unavailable, UnknownId};
 use crate::timing::{Phase, RequestTiming};
 use crate::values::{List, Wait};
@@ -192,13 +192,12 @@ async fn first_ends(
 /// before the submission, so that no read of the store is needed; unless nothing is notified for a while,
 /// as when a submission under a key was repeated and its tasks have long ended.
 pub(super) async fn fresh_ends(
-    app: &App,
-    timing: &RequestTiming,
-    caller: &Caller,
+    asker: Asker<'_>,
     ids: &[TaskId],
     guard: &WaitGuard<'_>,
     wait: Duration,
 ) -> Result<Vec<(TaskId, TaskResult)>, ApiError> {
+    let Asker { app, timing, caller } = asker;
     let ends = Ends { app, timing, caller, ids, guard };
     let patience = |wait| Patience::new(Instant::now(), wait, ids.len());
     let soon = wait.min(REPEATED_AFTER);

@@ -16,7 +16,7 @@ use crate::error::ApiError;
 use crate::extract::InPath;
 use crate::reply;
 use crate::routes::results::StatusReply;
-use crate::routes::wait::until_end;
+use crate::routes::wait::{Asker, until_end};
 use crate::schema::{Ended, Invalid, Unavailable, UnknownId};
 use crate::timing::{Phase, RequestTiming};
 
@@ -48,7 +48,8 @@ pub(crate) async fn cancel(
         CancelOutcome::Ended(status) => Err(ApiError::TaskEnded { id: task_id, status }),
         CancelOutcome::Stopping => {
             let deadline = Instant::now() + app.config.cancel_wait;
-            let found = until_end(&app, &timing, &caller, &guard, task_id, deadline).await?;
+            let asker = Asker { app: &app, timing: &timing, caller: &caller };
+            let found = until_end(asker, &guard, task_id, deadline).await?;
             let response = reply::json(&StatusReply { task_id, status: found.status })?;
             Ok(if found.status.is_terminal() { response } else { reply::accepted(response) })
         }

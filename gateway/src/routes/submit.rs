@@ -31,7 +31,7 @@ use crate::routes::functions::timeout_ms;
 use crate::routes::results::WaitQuery;
 use crate::routes::runtime_selection::unserved;
 use crate::routes::submit_request::{Batch, Execute, Options, SubmitRequest, read_batch, read_one};
-use crate::routes::wait::{until_end, wait_for};
+use crate::routes::wait::{Asker, until_end, wait_for};
 use crate::schema::{BadPayload, Conflict, Invalid, QueueFull, TooLarge, Unavailable, UnknownId};
 use crate::timing::{Phase, RequestTiming};
 use crate::waiters::WaitGuard;
@@ -111,7 +111,8 @@ pub(crate) async fn execute_function(
         Some(_) if has_key => wait_for(&app, &timing, &caller, task_id, wait).await,
         Some(guard) => {
             let end = Instant::now() + wait;
-            until_end(&app, &timing, &caller, &guard, task_id, end).await
+            let asker = Asker { app: &app, timing: &timing, caller: &caller };
+            until_end(asker, &guard, task_id, end).await
         }
     };
     match found {
@@ -157,7 +158,8 @@ pub(crate) async fn submit_batch(
         return Ok(reply::of("application/json", before + &after));
     };
     // The tasks are accepted: an error now would say that they are not.
-    let ends = fresh_ends(&app, &timing, &caller, &task_ids, guard, wait).await;
+    let asker = Asker { app: &app, timing: &timing, caller: &caller };
+    let ends = fresh_ends(asker, &task_ids, guard, wait).await;
     let ends = ends.unwrap_or_default();
     many_results(&app, before + r#","results":"#, ends, after).await
 }

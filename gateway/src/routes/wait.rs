@@ -29,18 +29,26 @@ pub(super) async fn wait_for(
     if found.status.is_terminal() {
         return Ok(found);
     }
-    until_end(app, timing, caller, &guard, id, Instant::now() + wait).await
+    let asker = Asker { app, timing, caller };
+    until_end(asker, &guard, id, Instant::now() + wait).await
+}
+
+/// Whose request waits, and what it waits with.
+#[derive(Clone, Copy)]
+pub(super) struct Asker<'a> {
+    pub(super) app: &'a App,
+    pub(super) timing: &'a RequestTiming,
+    pub(super) caller: &'a Caller,
 }
 
 /// Waits for the end of one task; after the deadline, or at shutdown, tells how it stands then.
 pub(super) async fn until_end(
-    app: &App,
-    timing: &RequestTiming,
-    caller: &Caller,
+    asker: Asker<'_>,
     guard: &WaitGuard<'_>,
     id: TaskId,
     deadline: Instant,
 ) -> Result<TaskResult, ApiError> {
+    let Asker { app, timing, caller } = asker;
     loop {
         match timing.time(Phase::Wait, next_event(app, guard, deadline)).await {
             Some(Event::Ended(ended)) => {

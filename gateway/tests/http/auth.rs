@@ -128,7 +128,8 @@ impl Wrong {
         }
     }
 
-    fn unless_refused(&mut self, who: &str, route: &Route, reply: &Reply, status: u16, code: &str) {
+    fn unless_refused(&mut self, who: &str, route: &Route, reply: &Reply, with: (u16, &str)) {
+        let (status, code) = with;
         let challenge = reply.header("www-authenticate").unwrap_or_default();
         let is_refused = reply.status == status
             && reply.json()["code"] == code
@@ -136,6 +137,20 @@ impl Wrong {
             && challenge.starts_with("Bearer");
         self.unless(is_refused, who, route, reply);
     }
+}
+
+/// Keys that no route takes: what they are, their text, and the code of the answer.
+async fn refused_keys(guarded: &Guarded) -> [(&'static str, String, &'static str); 5] {
+    let expired = ApiKey { expires_at: Some(Timestamp(2)), ..record("acme", &[Scope::Admin]) };
+    let revoked = ApiKey { revoked_at: Some(Timestamp(2)), ..record("acme", &[Scope::Admin]) };
+    let unknown = ApiKeySecret::new([255; 25]).reveal().to_owned();
+    [
+        ("no key", String::new(), "key_missing"),
+        ("malformed", "bj_x".to_owned(), "key_invalid"),
+        ("unknown", unknown, "key_invalid"),
+        ("expired", guarded.put(&expired).await, "key_expired"),
+        ("revoked", guarded.put(&revoked).await, "key_revoked"),
+    ]
 }
 
 #[tokio::test]
@@ -149,18 +164,7 @@ async fn every_route_answers_every_key_as_it_should() {
         (function, task)
     };
     let other = guarded.key("other", &ALL).await;
-    let expired = ApiKey { expires_at: Some(Timestamp(2)), ..record("acme", &[Scope::Admin]) };
-    let expired = guarded.put(&expired).await;
-    let revoked = ApiKey { revoked_at: Some(Timestamp(2)), ..record("acme", &[Scope::Admin]) };
-    let revoked = guarded.put(&revoked).await;
-    let unknown = ApiKeySecret::new([255; 25]).reveal().to_owned();
-    let refused = [
-        ("no key", "", "key_missing"),
-        ("malformed", "bj_x", "key_invalid"),
-        ("unknown", &unknown, "key_invalid"),
-        ("expired", &expired, "key_expired"),
-        ("revoked", &revoked, "key_revoked"),
-    ];
+    let refused = refused_keys(&guarded).await;
     let routes = routes(&guarded, &function, &task).await;
     assert!(routes.len() >= 21, "{}", routes.len());
     let (mut wrong, mut count) = (Wrong::default(), 0);
@@ -171,18 +175,19 @@ async fn every_route_answers_every_key_as_it_should() {
                 continue;
             }
             let send = async |key: &str| guarded.send(key, method, &path, body).await;
-            for (who, key, code) in refused {
+            for (who, key, code) in &refused {
                 count += 1;
                 let reply = send(key).await;
                 match scope {
-                    Some(_) => wrong.unless_refused(who, route, &reply, 401, code),
+                    Some(_) => wrong.unless_refused(who, route, &reply, (401, code)),
                     None => wrong.unless(reply.status == 200, who, route, &reply),
                 }
             }
             let Some(scope) = *scope else { continue };
             let others: Vec<_> = ALL.into_iter().filter(|other| *other != scope).collect();
             let without = guarded.key("acme", &others).await;
-            wrong.unless_refused("no scope", route, &send(&without).await, 403, "scope_missing");
+            let reply = send(&without).await;
+            wrong.unless_refused("no scope", route, &reply, (403, "scope_missing"));
             count += 1;
             if scope != Scope::Admin {
                 let foreign = send(&other).await;
