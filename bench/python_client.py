@@ -108,9 +108,14 @@ def role(pid):
     """The part that a process plays, by its command line."""
     if pid == os.getpid():
         return "client"
-    with open(f"/proc/{pid}/cmdline") as cmdline:
-        # Redis puts its address behind its name, with a space.
-        words = cmdline.read().replace("\0", " ").split()
+    try:
+        with open(f"/proc/{pid}/cmdline") as cmdline:
+            # Redis puts its address behind its name, with a space.
+            words = cmdline.read().replace("\0", " ").split()
+    except OSError:
+        words = []
+    if not words:
+        return "other"  # It has ended meanwhile.
     program = os.path.basename(words[0])
     if program == "belljar":
         return words[1]
