@@ -2,7 +2,7 @@
 
 args: ((), {})
 native: unsafe
-sandbox: raises AttributeError containing module 'os' has no attribute 'fork'
+sandbox: raises OSError containing the sandbox has one process
 """
 
 

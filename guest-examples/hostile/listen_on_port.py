@@ -2,7 +2,7 @@
 
 args: ((), {})
 native: unsafe
-sandbox: raises OSError containing Not supported
+sandbox: raises OSError containing the sandbox has no network
 """
 
 

@@ -2,7 +2,7 @@
 
 args: ((), {})
 native: unsafe
-sandbox: raises AttributeError containing module '_socket' has no attribute 'getaddrinfo'
+sandbox: raises gaierror containing the sandbox has no network
 """
 
 

@@ -2,7 +2,7 @@
 
 args: ((), {})
 native: value 0
-sandbox: raises AttributeError containing module 'os' has no attribute 'system'
+sandbox: raises OSError containing the sandbox has one process
 """
 
 

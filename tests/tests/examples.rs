@@ -68,8 +68,8 @@ const PICKLES: &[(&str, &str, &str, &str)] = &[
     (
         "imports the shell",
         r#"b'cbuiltins\ngetattr\n(cimportlib\nimport_module\n(S"os"\ntRS"system"\ntR(S"true"\ntR.'"#,
-        "raises AttributeError containing system",
-        "raises AttributeError containing system",
+        "raises OSError containing the sandbox has one process",
+        "raises OSError containing the sandbox has one process",
     ),
     (
         "confuses the memo",
