@@ -3,7 +3,7 @@
 args: ((), {})
 native: unsafe
 sandbox: raises ModuleNotFoundError containing _multiprocessing
-sandbox-3.13: raises AttributeError containing pipe
+sandbox-3.13: raises OSError containing the sandbox has one process
 """
 
 
