@@ -98,9 +98,10 @@ _no_machine = _refusing("the sandbox shows nothing of the machine")
 _no_network = _refusing("the sandbox has no network", number=errno.EAFNOSUPPORT)
 _no_name = _refusing("the sandbox has no network", socket.gaierror, getattr(socket, "EAI_FAIL", -4))
 
+if sys.version_info >= (3, 12):
+    # Imported after `os.fork` is there, it would register what to do at a fork, which this interpreter cannot.
+    importlib.import_module("asyncio.events")
 _add(os, _no_process, *"fork forkpty pipe kill killpg system execv execve posix_spawn posix_spawnp wait waitpid".split())
-# Where there is `os.fork`, libraries register what a fork needs.
-_add(os, lambda **hooks: None, "register_at_fork")
 _add(os, _no_machine, "getloadavg", "statvfs")
 _add(signal, _no_signal, "alarm", "setitimer", "getitimer", "pause", "pthread_kill", "sigwait")
 _add(time, _refusing("the sandbox is in UTC"), "tzset")
