@@ -40,53 +40,6 @@ class Ordered:
         return self.n < other.n
 
 
-@dataclass
-class WithInit:
-    a: int
-    scale: InitVar[int]
-    kind: ClassVar[str] = "with"
-    b: int = field(init=False)
-    c: list = field(default_factory=list)
-    hidden: int = field(default=9, repr=False, metadata={"unit": "m"})
-
-    def __post_init__(self, scale):
-        self.b = self.a * scale
-
-
-@dataclass
-class Parent:
-    a: int
-
-    def who(self):
-        return "parent"
-
-
-@dataclass
-class Child(Parent):
-    b: int = 2
-
-    def who(self):
-        return "child of " + super().who()
-
-
-@dataclass(frozen=True)
-class Key:
-    name: str
-    n: int = 0
-
-    def __post_init__(self):
-        object.__setattr__(self, "n", self.n + 1)
-
-
-@dataclass
-class Tree:
-    value: int
-    children: "list[Tree]" = field(default_factory=list)
-
-    def total(self):
-        return self.value + sum(child.total() for child in self.children)
-
-
 class Ops(enum.Enum):
     ADD = functools.partial(lambda a, b: a + b)
     MUL = functools.partial(lambda a, b: a * b)
@@ -100,28 +53,9 @@ class Single(enum.IntEnum):
     ONE = 1
 
 
-class Bits(enum.Flag):
-    NONE = 0
-    A = enum.auto()
-    B = enum.auto()
-    AB = A | B
-
-
 class ListValue(enum.Enum):
     L = [1, 2]
     D = {"a": 1}
-
-
-class Employee(NamedTuple):
-    name: str
-    id: int = 3
-
-    def __repr__(self):
-        return f"<Employee {self.name}>"
-
-    @property
-    def upper(self):
-        return self.name.upper()
 
 
 class Manager(Employee):
@@ -129,15 +63,6 @@ class Manager(Employee):
 
     def role(self):
         return "manager"
-
-
-class Stack(Generic[K]):
-    def __init__(self) -> None:
-        self.items: "list[K]" = []
-
-    def push(self, item: K) -> "Stack[K]":
-        self.items.append(item)
-        return self
 
 
 class Pairs(Generic[K, V]):
@@ -236,25 +161,7 @@ WithClassVarSelf.cls = WithClassVarSelf
 Dynamic = type("Dynamic", (Parent,), {"extra": lambda self: self.a * 2})
 
 
-def make_class(n):
-    class Made:
-        value = n
-
-        def get(self):
-            return __class__.value + n
-
-    return Made
-
-
 MadeA, MadeB = make_class(1), make_class(2)
-
-
-def child(c):
-    return c.who(), isinstance(c, Parent), c == Child(1, 2), Child.__mro__[1] is Parent, dataclasses.asdict(c)
-
-
-def key(k):
-    return k.n, k in {Key("a")}, hash(k) == hash(Key("a")), {k: 1}[Key("a")]
 
 
 def ops(o):
@@ -325,10 +232,6 @@ def self_default():
 
 def dynamic(d):
     return d.extra(), d.who(), type(d) is Dynamic
-
-
-def made(a, b):
-    return a.get(), b.get(), type(a) is type(b), type(a) is MadeA, type(b) is MadeB
 
 
 def by_value_sets(items):

@@ -7,71 +7,9 @@ from dataclasses import InitVar, dataclass, field
 from typing import Any, Callable, ClassVar, Generic, NamedTuple, TypeVar
 
 
-@dataclass
-class WithInit:
-    a: int
-    scale: InitVar[int]
-    kind: ClassVar[str] = "with"
-    b: int = field(init=False)
-    c: list = field(default_factory=list)
-    hidden: int = field(default=9, repr=False, metadata={"unit": "m"})
-
-    def __post_init__(self, scale):
-        self.b = self.a * scale
-
-
-@dataclass
-class Parent:
-    a: int
-
-    def who(self):
-        return "parent"
-
-
-@dataclass
-class Child(Parent):
-    b: int = 2
-
-    def who(self):
-        return "child of " + super().who()
-
-
-@dataclass(frozen=True)
-class Key:
-    name: str
-    n: int = 0
-
-    def __post_init__(self):
-        object.__setattr__(self, "n", self.n + 1)
-
-
 @dataclass(eq=False)
 class ByIdentity:
     a: int
-
-
-@dataclass
-class Tree:
-    value: int
-    children: "list[Tree]" = field(default_factory=list)
-
-    def total(self):
-        return self.value + sum(child.total() for child in self.children)
-
-
-class Calling(type):
-    calls = 0
-
-    def __call__(cls, *args, **kwargs):
-        Calling.calls += 1
-        made = super().__call__(*args, **kwargs)
-        made.by_meta = True
-        return made
-
-
-class Called(metaclass=Calling):
-    def __init__(self, n):
-        self.n = n
 
 
 class Preparing(type):
@@ -123,32 +61,6 @@ class Node:
 
     def __init__(self, value):
         self.value = value
-
-
-class SlotsBase:
-    __slots__ = ("a",)
-
-
-class SlotsChild(SlotsBase):
-    __slots__ = ("b",)
-
-    def __init__(self):
-        self.a, self.b = 1, 2
-
-
-class SlotsAndDict(SlotsBase):
-    def __init__(self):
-        self.a, self.more = 3, 4
-
-
-class SlotPrivate:
-    __slots__ = ("__secret",)
-
-    def __init__(self):
-        self.__secret = 5
-
-    def get(self):
-        return self.__secret
 
 
 class Mangled:
@@ -229,29 +141,11 @@ class Temperature:
         self.c = None
 
 
-def make_class(n):
-    class Made:
-        value = n
-
-        def get(self):
-            return __class__.value + n
-
-    return Made
-
-
 MadeA, MadeB = make_class(1), make_class(2)
 
 
 def with_init(w):
     return w.a, w.b, w.c, w.hidden, WithInit.kind, WithInit(1, 2), dataclasses.fields(w)[-1].metadata["unit"]
-
-
-def child(c):
-    return c.who(), isinstance(c, Parent), c == Child(1, 2), Child.__mro__[1] is Parent, dataclasses.asdict(c)
-
-
-def key(k):
-    return k.n, k in {Key("a")}, hash(k) == hash(Key("a")), {k: 1}[Key("a")]
 
 
 def frozen_error(k):
@@ -263,10 +157,6 @@ def frozen_error(k):
 
 def identity(a, b):
     return a == b, a is b, a == a
-
-
-def tree(t):
-    return t.total(), Tree(1, [Tree(2)]).total(), repr(t)
 
 
 def calling(c):
@@ -316,10 +206,6 @@ def temperature(t):
     k = t.kelvin
     t.kelvin = 300
     return t.f, t.add(1), t.add("x"), t.squared(1), t.cached(2), t.twice(4), k, t.c, Temperature.make(1).c
-
-
-def made(a, b):
-    return a.get(), b.get(), type(a) is type(b), type(a) is MadeA, type(b) is MadeB
 
 
 def delete_attribute(t):

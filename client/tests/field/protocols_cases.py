@@ -6,15 +6,6 @@ import enum
 from dataclasses import InitVar, dataclass, field
 
 
-@dataclass(frozen=True)
-class Key:
-    name: str
-    n: int = 0
-
-    def __post_init__(self):
-        object.__setattr__(self, "n", self.n + 1)
-
-
 class NewArgs:
     def __new__(cls, a, *, b):
         made = super().__new__(cls)
@@ -23,16 +14,6 @@ class NewArgs:
 
     def __getnewargs_ex__(self):
         return (self.a,), {"b": self.b}
-
-
-class IntWithNew(int):
-    def __new__(cls, value, unit):
-        made = super().__new__(cls, value)
-        made.unit = unit
-        return made
-
-    def __getnewargs__(self):
-        return int(self), self.unit
 
 
 class ReduceEx:
@@ -109,11 +90,6 @@ class Iterated:
         return True
 
 
-class Defaulting(dict):
-    def __missing__(self, key):
-        return f"no {key}"
-
-
 class LimitedList(list):
     """Whose methods refuse what pickling would call."""
 
@@ -122,11 +98,6 @@ class LimitedList(list):
 
     def add(self, item):
         super().append(item)
-
-
-class Bag(collections.UserDict):
-    def __setitem__(self, key, value):
-        super().__setitem__(key.lower(), value)
 
 
 class Mapped(collections.abc.MutableMapping):
@@ -149,54 +120,6 @@ class Mapped(collections.abc.MutableMapping):
         return len(self.inner)
 
 
-class Chained(collections.OrderedDict):
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.extra = "e"
-
-
-class CountedBag(collections.Counter):
-    def top(self):
-        return self.most_common(1)[0][0]
-
-
-class Ring(collections.deque):
-    def __init__(self, items=(), maxlen=2):
-        super().__init__(items, maxlen)
-
-
-class Color(enum.Enum):
-    RED = "r"
-    GREEN = "g"
-    CRIMSON = "r"
-
-    def paint(self, thing):
-        return f"{self.name} {thing}"
-
-    @classmethod
-    def first(cls):
-        return next(iter(cls))
-
-    @staticmethod
-    def count():
-        return len(Color)
-
-    @classmethod
-    def _missing_(cls, value):
-        return cls.GREEN if value == "green" else None
-
-    def __str__(self):
-        return self.value
-
-
-class Auto(enum.Enum):
-    def _generate_next_value_(name, start, count, last):
-        return name.lower()
-
-    ALPHA = enum.auto()
-    BETA = enum.auto()
-
-
 class Mixed(str, enum.Enum):
     A = "a"
 
@@ -207,21 +130,7 @@ class Mixed(str, enum.Enum):
         return made
 
 
-def make_class(n):
-    class Made:
-        value = n
-
-        def get(self):
-            return __class__.value + n
-
-    return Made
-
-
 MadeA, MadeB = make_class(1), make_class(2)
-
-
-def key(k):
-    return k.n, k in {Key("a")}, hash(k) == hash(Key("a")), {k: 1}[Key("a")]
 
 
 def new_args(n):
@@ -247,10 +156,6 @@ def iterated(i):
     with i as same:
         raise ValueError("swallowed")
     return list(i), len(i), i[4], 99 in i, list(reversed(i)), bool(i), f"{i:x}", [0, 1, 2][i], i(1), same is i
-
-
-def defaulting(d):
-    return d["x"], d["a"], type(d) is Defaulting
 
 
 def limited(items):
@@ -289,16 +194,8 @@ def colors():
     return list(Color), sorted(Color.__members__), Color.RED in Color, {Color.RED: 1}[Color("r")], hash(Color.RED) == hash("RED")
 
 
-def auto(a):
-    return a.value, a is Auto.BETA
-
-
 def mixed(m):
     return m + "b", m.extra, m is Mixed.A, isinstance(m, str)
-
-
-def made(a, b):
-    return a.get(), b.get(), type(a) is type(b), type(a) is MadeA, type(b) is MadeB
 
 
 CASES = [

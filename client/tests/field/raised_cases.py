@@ -11,22 +11,6 @@ import subprocess
 import sys
 
 
-class AppError(Exception):
-    code = 500
-
-    def __init__(self, message, *, status=None, **details):
-        super().__init__(message)
-        self.status = status
-        self.details = details
-
-    def __str__(self):
-        return f"[{self.status}] {self.args[0]} {self.details}"
-
-
-class SubError(AppError):
-    code = 404
-
-
 class Multi(KeyError, AttributeError):
     pass
 
@@ -55,25 +39,8 @@ class NewArgs(Exception):
         self.a = a
 
 
-@dataclasses.dataclass
-class DataError(Exception):
-    path: str
-    line: int = 0
-
-    def __str__(self):
-        return f"{self.path}:{self.line}"
-
-
 class Status(enum.Enum):
     BAD = "bad"
-
-
-class Holder:
-    def __repr__(self):
-        return f"Holder({self.x})"
-
-    def __init__(self, x):
-        self.x = x
 
 
 class WithObjects(Exception):
@@ -94,20 +61,8 @@ class StatefulError(Exception):
         self.__dict__.update(state)
 
 
-class Cancelled(BaseException):
-    pass
-
-
 def app():
     raise AppError("broken", status=3, where="here")
-
-
-def sub():
-    try:
-        raise SubError("sub", status=1)
-    except AppError as error:
-        error.extra = 5
-        raise
 
 
 def multi():
@@ -136,10 +91,6 @@ def with_objects():
 
 def stateful():
     raise StatefulError(1)
-
-
-def base():
-    raise Cancelled("base")
 
 
 def generator_exit():

@@ -10,43 +10,6 @@ import traceback
 import warnings
 
 
-class AppError(Exception):
-    code = 500
-
-    def __init__(self, message, *, status=None, **details):
-        super().__init__(message)
-        self.status = status
-        self.details = details
-
-    def __str__(self):
-        return f"[{self.status}] {self.args[0]} {self.details}"
-
-
-class SubError(AppError):
-    code = 404
-
-
-@dataclasses.dataclass
-class DataError(Exception):
-    path: str
-    line: int = 0
-
-    def __str__(self):
-        return f"{self.path}:{self.line}"
-
-
-class Holder:
-    def __repr__(self):
-        return f"Holder({self.x})"
-
-    def __init__(self, x):
-        self.x = x
-
-
-class Cancelled(BaseException):
-    pass
-
-
 class Timeout(TimeoutError):
     pass
 
@@ -56,18 +19,6 @@ class HasLogger(Exception):
         super().__init__("logger")
         self.logger = logging.getLogger("x")
         self.kept = {1: [2]}
-
-
-def sub():
-    try:
-        raise SubError("sub", status=1)
-    except AppError as error:
-        error.extra = 5
-        raise
-
-
-def base():
-    raise Cancelled("base")
 
 
 def broken_pipe():

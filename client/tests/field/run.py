@@ -135,7 +135,8 @@ def _main(file, way, url, runtime):
         import cloudpickle
 
         service = _Rest(url, runtime, cloudpickle.dumps)
-    exec(compile(_Path(file).read_text(), file, "exec"), globals())
+    for script in (_Path(file).with_name("definitions.py"), _Path(file)):
+        exec(compile(script.read_text(), str(script), "exec"), globals())
     wrong, cases = {}, list(globals()["CASES"])
     # All calls before plain Python's: those may change the globals.
     came = []
