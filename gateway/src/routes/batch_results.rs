@@ -80,10 +80,11 @@ pub(crate) async fn results(
     let (ids, ignored) = (request.task_ids.0, request.ignored);
     let wait = request.wait.map_or(Duration::ZERO, |wait| wait.0);
     drop(body);
+    let asker = Asker::new(&app, &timing, &caller);
     let finished = if wait.is_zero() || ids.is_empty() {
-        Finished::of(&app, &timing, &caller, &ids).await?
+        Finished::of(asker, &ids).await?
     } else {
-        first_ends(&app, &timing, &caller, &ids, wait).await?
+        first_ends(asker, &ids, wait).await?
     };
     many_results(&app, r#"{"results":"#.to_owned(), finished.results, end(&ignored)).await
 }
@@ -128,64 +129,42 @@ impl Finished {
     }
 
     /// Those of `ids` that have ended.
-    async fn of(
-        app: &App,
-        timing: &RequestTiming,
-        caller: &Caller,
-        ids: &[TaskId],
-    ) -> Result<Self, ApiError> {
+    async fn of(asker: Asker<'_>, ids: &[TaskId]) -> Result<Self, ApiError> {
         let mut finished = Self::default();
-        finished.read(app, timing, caller, ids).await?;
-        Ok(finished)
-    }
-
-    /// Adds those of `ids` that have ended.
-    async fn read(
-        &mut self,
-        app: &App,
-        timing: &RequestTiming,
-        caller: &Caller,
-        ids: &[TaskId],
-    ) -> Result<(), ApiError> {
-        let view = app.store.of(caller.tenant());
         for chunk in ids.chunks(CHUNK) {
-            if self.is_full() {
+            if finished.is_full() {
                 break;
             }
-            let room = WHOLE_BYTES.saturating_sub(self.blob_bytes);
-            let results = view.results_within(chunk, room);
-            let results = timing.time(Phase::Store, results).await?;
-            for (&id, result) in chunk.iter().zip(results) {
+            let room = WHOLE_BYTES.saturating_sub(finished.blob_bytes);
+            for (&id, result) in chunk.iter().zip(asker.results(chunk, room).await?) {
                 let result = result.ok_or(ApiError::UnknownTask(id))?;
-                if result.status.is_terminal() && !self.is_full() {
-                    self.push(id, result);
+                if result.status.is_terminal() && !finished.is_full() {
+                    finished.push(id, result);
                 }
             }
         }
-        Ok(())
+        Ok(finished)
     }
 }
 
 /// Waits until at least one of `ids` has ended, and with many ids a moment longer: each answer costs
 /// the client another request with all that are left.
 async fn first_ends(
-    app: &App,
-    timing: &RequestTiming,
-    caller: &Caller,
+    asker: Asker<'_>,
     ids: &[TaskId],
     wait: Duration,
 ) -> Result<Finished, ApiError> {
     let patience = Patience::new(Instant::now(), wait, ids.len());
     if ids.len() < LINGER_FROM {
-        let finished = Finished::of(app, timing, caller, ids).await?;
+        let finished = Finished::of(asker, ids).await?;
         if !finished.is_empty() {
             return Ok(finished);
         }
     }
     // Registered before the read, so that an end between the two is not missed.
-    let guard = app.notifier.waiters.register(ids.to_vec())?;
-    let finished = Finished::of(app, timing, caller, ids).await?;
-    Ends { app, timing, caller, ids, guard: &guard }.collect(patience, finished).await
+    let guard = asker.app.notifier.waiters.register(ids.to_vec())?;
+    let finished = Finished::of(asker, ids).await?;
+    Ends { asker, ids, guard: &guard }.collect(patience, finished).await
 }
 
 /// Those of `ids`, just submitted, that end within `wait`, or soon after the first. The guard is from
@@ -197,13 +176,12 @@ pub(super) async fn fresh_ends(
     guard: &WaitGuard<'_>,
     wait: Duration,
 ) -> Result<Vec<(TaskId, TaskResult)>, ApiError> {
-    let Asker { app, timing, caller } = asker;
-    let ends = Ends { app, timing, caller, ids, guard };
+    let ends = Ends { asker, ids, guard };
     let patience = |wait| Patience::new(Instant::now(), wait, ids.len());
     let soon = wait.min(REPEATED_AFTER);
     let mut finished = ends.collect(patience(soon), Finished::default()).await?;
     if finished.is_empty() && wait > soon {
-        finished = Finished::of(app, timing, caller, ids).await?;
+        finished = Finished::of(asker, ids).await?;
         if finished.is_empty() {
             finished = ends.collect(patience(wait - soon), finished).await?;
         }
@@ -213,9 +191,7 @@ pub(super) async fn fresh_ends(
 
 /// The ends of some tasks, as they are notified.
 struct Ends<'a> {
-    app: &'a App,
-    timing: &'a RequestTiming,
-    caller: &'a Caller,
+    asker: Asker<'a>,
     ids: &'a [TaskId],
     guard: &'a WaitGuard<'a>,
 }
@@ -227,15 +203,15 @@ impl Ends<'_> {
         mut patience: Patience,
         mut finished: Finished,
     ) -> Result<Finished, ApiError> {
-        let Self { app, timing, caller, ids, guard } = *self;
+        let Self { asker, ids, guard } = *self;
         loop {
             if finished.is_full() || finished.results.len() == guard.awaited() {
                 return Ok(finished);
             }
             let deadline = patience.deadline(Instant::now(), !finished.is_empty());
-            match timing.time(Phase::Wait, next_event(app, guard, deadline)).await {
+            match asker.timing.time(Phase::Wait, next_event(asker.app, guard, deadline)).await {
                 None => return Ok(finished),
-                Some(Event::Reread) => finished = Finished::of(app, timing, caller, ids).await?,
+                Some(Event::Reread) => finished = Finished::of(asker, ids).await?,
                 Some(Event::Ended(ended)) => {
                     for (id, result) in ended {
                         finished.push(id, result);

@@ -48,7 +48,7 @@ pub(crate) async fn cancel(
         CancelOutcome::Ended(status) => Err(ApiError::TaskEnded { id: task_id, status }),
         CancelOutcome::Stopping => {
             let deadline = Instant::now() + app.config.cancel_wait;
-            let asker = Asker { app: &app, timing: &timing, caller: &caller };
+            let asker = Asker::new(&app, &timing, &caller);
             let found = until_end(asker, &guard, task_id, deadline).await?;
             let response = reply::json(&StatusReply { task_id, status: found.status })?;
             Ok(if found.status.is_terminal() { response } else { reply::accepted(response) })

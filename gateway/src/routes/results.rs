@@ -18,7 +18,7 @@ use crate::error::ApiError;
 use crate::extract::{InPath, Query};
 use crate::reply;
 use crate::routes::answer::{ResultReply, one_result};
-use crate::routes::wait::wait_for;
+use crate::routes::wait::{Asker, wait_for};
 use crate::schema::{Invalid, Status, Unavailable, UnknownId};
 use crate::timing::RequestTiming;
 
@@ -60,7 +60,7 @@ pub(crate) async fn status(
     InPath(task_id): InPath<TaskId>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let found = wait_for(&app, &timing, &caller, task_id, query.wait()?).await?;
+    let found = wait_for(Asker::new(&app, &timing, &caller), task_id, query.wait()?).await?;
     let response = reply::json(&StatusReply { task_id, status: found.status })?;
     Ok(with_expiry(response, found.expires_at))
 }
@@ -85,7 +85,7 @@ pub(crate) async fn result(
     InPath(task_id): InPath<TaskId>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let found = wait_for(&app, &timing, &caller, task_id, query.wait()?).await?;
+    let found = wait_for(Asker::new(&app, &timing, &caller), task_id, query.wait()?).await?;
     one_result(&app, task_id, found, Vec::new()).await
 }
 

@@ -105,15 +105,12 @@ pub(crate) async fn execute_function(
     drop(room);
     let task_id = ids.first().copied();
     let task_id = task_id.ok_or(ApiError::Internal("the store gave no id".into()))?;
+    let asker = Asker::new(&app, &timing, &caller);
     let found = match guard {
         None => return reply::json(&Submitted { task_id, ignored }),
         // Submitted before, it may have ended long ago.
-        Some(_) if has_key => wait_for(&app, &timing, &caller, task_id, wait).await,
-        Some(guard) => {
-            let end = Instant::now() + wait;
-            let asker = Asker { app: &app, timing: &timing, caller: &caller };
-            until_end(asker, &guard, task_id, end).await
-        }
+        Some(_) if has_key => wait_for(asker, task_id, wait).await,
+        Some(guard) => until_end(asker, &guard, task_id, Instant::now() + wait).await,
     };
     match found {
         Ok(found) => one_result(&app, task_id, found, ignored).await,
@@ -158,7 +155,7 @@ pub(crate) async fn submit_batch(
         return Ok(reply::of("application/json", before + &after));
     };
     // The tasks are accepted: an error now would say that they are not.
-    let asker = Asker { app: &app, timing: &timing, caller: &caller };
+    let asker = Asker::new(&app, &timing, &caller);
     let ends = fresh_ends(asker, &task_ids, guard, wait).await;
     let ends = ends.unwrap_or_default();
     many_results(&app, before + r#","results":"#, ends, after).await

@@ -15,21 +15,18 @@ use crate::waiters::{Event, WaitGuard};
 
 /// Where a task stands, once it has ended or `wait` is over.
 pub(super) async fn wait_for(
-    app: &App,
-    timing: &RequestTiming,
-    caller: &Caller,
+    asker: Asker<'_>,
     id: TaskId,
     wait: Duration,
 ) -> Result<TaskResult, ApiError> {
     if wait.is_zero() {
-        return read_one(app, timing, caller, id).await;
+        return read_one(asker, id).await;
     }
-    let guard = app.notifier.waiters.register(vec![id])?;
-    let found = read_one(app, timing, caller, id).await?;
+    let guard = asker.app.notifier.waiters.register(vec![id])?;
+    let found = read_one(asker, id).await?;
     if found.status.is_terminal() {
         return Ok(found);
     }
-    let asker = Asker { app, timing, caller };
     until_end(asker, &guard, id, Instant::now() + wait).await
 }
 
@@ -41,6 +38,23 @@ pub(super) struct Asker<'a> {
     pub(super) caller: &'a Caller,
 }
 
+impl<'a> Asker<'a> {
+    /// A request for which `timing` is kept.
+    pub(super) const fn new(app: &'a App, timing: &'a RequestTiming, caller: &'a Caller) -> Self {
+        Self { app, timing, caller }
+    }
+
+    /// Where each of `ids` stands, with at most `room` bytes of blobs.
+    pub(super) async fn results(
+        self,
+        ids: &[TaskId],
+        room: u64,
+    ) -> Result<Vec<Option<TaskResult>>, ApiError> {
+        let view = self.app.store.of(self.caller.tenant());
+        Ok(self.timing.time(Phase::Store, view.results_within(ids, room)).await?)
+    }
+}
+
 /// Waits for the end of one task; after the deadline, or at shutdown, tells how it stands then.
 pub(super) async fn until_end(
     asker: Asker<'_>,
@@ -48,21 +62,20 @@ pub(super) async fn until_end(
     id: TaskId,
     deadline: Instant,
 ) -> Result<TaskResult, ApiError> {
-    let Asker { app, timing, caller } = asker;
     loop {
-        match timing.time(Phase::Wait, next_event(app, guard, deadline)).await {
+        match asker.timing.time(Phase::Wait, next_event(asker.app, guard, deadline)).await {
             Some(Event::Ended(ended)) => {
                 if let Some((_, result)) = ended.into_iter().next() {
                     return Ok(result);
                 }
             }
             Some(Event::Reread) => {
-                let found = read_one(app, timing, caller, id).await?;
+                let found = read_one(asker, id).await?;
                 if found.status.is_terminal() {
                     return Ok(found);
                 }
             }
-            None => return read_one(app, timing, caller, id).await,
+            None => return read_one(asker, id).await,
         }
     }
 }
@@ -80,13 +93,7 @@ pub(super) async fn next_event(
     }
 }
 
-async fn read_one(
-    app: &App,
-    timing: &RequestTiming,
-    caller: &Caller,
-    id: TaskId,
-) -> Result<TaskResult, ApiError> {
-    let view = app.store.of(caller.tenant());
-    let results = timing.time(Phase::Store, view.results_within(&[id], WHOLE_BYTES)).await?;
+async fn read_one(asker: Asker<'_>, id: TaskId) -> Result<TaskResult, ApiError> {
+    let results = asker.results(&[id], WHOLE_BYTES).await?;
     results.into_iter().next().flatten().ok_or(ApiError::UnknownTask(id))
 }
