@@ -3,6 +3,7 @@
 //!
 //! # Layout
 //!
+//! * [`authority`]: an authority that signs certificates.
 //! * `injection`: system calls made in another process, on x86-64.
 //! * [`paths`]: where tests find what was built and installed.
 //! * [`program`]: a program that prints its address.
@@ -10,6 +11,7 @@
 //! * [`python`]: an interpreter that serializes as clients do.
 //! * [`process`]: the process table, and waiting for what no event announces.
 
+pub mod authority;
 #[cfg(target_arch = "x86_64")]
 pub mod injection;
 pub mod paths;
@@ -18,6 +20,7 @@ pub mod program;
 pub mod python;
 pub mod redis;
 
+pub use authority::Authority;
 pub use paths::{binary, root};
 pub use process::eventually;
 pub use program::Program;

@@ -1,57 +1,39 @@
 //! TLS between dispatcher and workers: only certificates of the authority are accepted.
 
-#![expect(clippy::expect_used, reason = "certificates are made of constants")]
-
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use belljar_testkit::{Program, Python, eventually};
+use belljar_testkit::{Authority, Program, Python, eventually};
 use belljar_tests::Deployment;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An authority that signs certificates.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).expect("signed").pem();
-        Self { issuer: Issuer::new(params, key), pem }
-    }
-
-    /// The options of one side that this authority has signed and that trusts `trusted`.
-    fn sign(&self, dir: &Path, name: &str, trusted: &Self) -> Result<[String; 6]> {
-        let path = |end: &str| dir.join(format!("{name}-{end}.pem"));
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
-        let certificate = params.signed_by(&key, &self.issuer).expect("signed");
-        std::fs::write(path("cert"), certificate.pem())?;
-        std::fs::write(path("key"), key.serialize_pem())?;
-        std::fs::write(path("ca"), &trusted.pem)?;
-        let text = |path: PathBuf| path.to_string_lossy().into_owned();
-        let [cert, key, ca] = ["cert", "key", "ca"].map(|end| text(path(end)));
-        Ok(["--tls-cert".into(), cert, "--tls-key".into(), key, "--tls-ca".into(), ca])
-    }
+/// The options of one side that `authority` has signed and that trusts `trusted`.
+fn signed(
+    authority: &Authority,
+    dir: &Path,
+    name: &str,
+    trusted: &Authority,
+) -> Result<[String; 6]> {
+    let path = |end: &str| dir.join(format!("{name}-{end}.pem"));
+    authority.sign("127.0.0.1", &path("cert"), &path("key"))?;
+    std::fs::write(path("ca"), trusted.pem())?;
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    let [cert, key, ca] = ["cert", "key", "ca"].map(|end| text(path(end)));
+    Ok(["--tls-cert".into(), cert, "--tls-key".into(), key, "--tls-ca".into(), ca])
 }
 
 fn works(mode: &str) -> Result<()> {
-    let (files, ours, theirs) = (tempfile::tempdir()?, Authority::new(), Authority::new());
-    let deployment = Deployment::start(mode, &ours.sign(files.path(), "dispatcher", &ours)?)?;
+    let (files, ours, theirs) = (tempfile::tempdir()?, Authority::new()?, Authority::new()?);
+    let deployment = Deployment::start(mode, &signed(&ours, files.path(), "dispatcher", &ours)?)?;
 
     // Workers without TLS or signed by another authority are refused, and the log says why.
     let plain = deployment.worker("plain", &[])?;
-    let other = deployment.worker("other", &theirs.sign(files.path(), "other", &ours)?)?;
+    let other = deployment.worker("other", &signed(&theirs, files.path(), "other", &ours)?)?;
     let distrustful =
-        deployment.worker("distrustful", &ours.sign(files.path(), "distrustful", &theirs)?)?;
+        deployment.worker("distrustful", &signed(&ours, files.path(), "distrustful", &theirs)?)?;
     for (refused, why) in
         [(&plain, "retrying"), (&other, "retrying"), (&distrustful, "invalid peer certificate")]
     {
@@ -60,7 +42,7 @@ fn works(mode: &str) -> Result<()> {
     }
     ensure!(deployment.workers()?.is_empty(), "an unknown worker was accepted");
 
-    let worker = deployment.worker("worker", &ours.sign(files.path(), "worker", &ours)?)?;
+    let worker = deployment.worker("worker", &signed(&ours, files.path(), "worker", &ours)?)?;
     let python = Python::start()?;
     let function = deployment.client.register(&python.dumps("", "abs")?, json!({}))?;
     let task = deployment.client.submit(&function, &python.dumps("", "((-7,), {})")?, json!({}))?;
@@ -82,8 +64,8 @@ fn pull_workers_and_their_dispatcher_authenticate_by_certificates() -> Result<()
 
 #[test]
 fn missing_files_are_named() -> Result<()> {
-    let (files, ours) = (tempfile::tempdir()?, Authority::new());
-    let mut options = ours.sign(files.path(), "worker", &ours)?;
+    let (files, ours) = (tempfile::tempdir()?, Authority::new()?);
+    let mut options = signed(&ours, files.path(), "worker", &ours)?;
     let ended = |options: &[String]| -> Result<(Option<i32>, String)> {
         let mut words = vec!["worker", "push", "1", "tcp://127.0.0.1:1", "--runtime", "native"];
         words.extend(options.iter().map(String::as_str));

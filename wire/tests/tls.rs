@@ -7,11 +7,11 @@ mod support;
 use std::path::Path;
 use std::sync::Arc;
 
+use belljar_testkit::Authority;
 use belljar_wire::{
     ConnectConfig, ConnectError, Dealer, ListenError, Req, Router, TlsError, TlsFiles,
 };
 use bytes::Bytes;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use support::{Echo, connect, listen, within};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,27 +24,14 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 /// The files of a key and a certificate that the authority signed.
 fn identity(directory: &Path, name: &str, authority: &Authority) -> TlsFiles {
     let path = |end: &str| directory.join(format!("{name}-{end}.pem"));
-    let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("valid");
-    let certificate = params.signed_by(&key, &authority.issuer).expect("signed");
     let files = TlsFiles { authority: path("ca"), certificate: path("cert"), key: path("key") };
-    std::fs::write(&files.authority, &authority.pem).expect("written");
-    std::fs::write(&files.certificate, certificate.pem()).expect("written");
-    std::fs::write(&files.key, key.serialize_pem()).expect("written");
+    std::fs::write(&files.authority, authority.pem()).expect("written");
+    authority.sign("127.0.0.1", &files.certificate, &files.key).expect("signed");
     files
 }
 
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
 fn authority() -> Authority {
-    let key = KeyPair::generate().expect("a key");
-    let mut params = CertificateParams::new(Vec::new()).expect("valid");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let pem = params.self_signed(&key).expect("signed").pem();
-    Authority { issuer: Issuer::new(params, key), pem }
+    Authority::new().expect("a key")
 }
 
 async fn echo(directory: &TempDir, ours: &Authority) -> Echo {
@@ -85,7 +72,7 @@ async fn certificates_of_another_authority_are_refused_on_both_sides() {
 
     // Trusts the server, but another authority signed its certificate.
     let mut files = identity(directory.path(), "impostor", &theirs);
-    std::fs::write(&files.authority, &ours.pem).expect("written");
+    std::fs::write(&files.authority, ours.pem()).expect("written");
     let refused = within(Dealer::connect(&with_tls(&echo, files.clone()))).await;
     assert!(refused.is_err(), "{refused:?}");
 
@@ -104,7 +91,9 @@ async fn a_client_without_a_certificate_is_refused() {
     let (directory, ours) = (TempDir::new().expect("made"), authority());
     let echo = echo(&directory, &ours).await;
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(ours.pem.as_bytes()).expect("valid")).expect("added");
+    roots
+        .add(CertificateDer::from_pem_slice(ours.pem().as_bytes()).expect("valid"))
+        .expect("added");
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")

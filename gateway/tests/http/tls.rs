@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use belljar_gateway::{CertificateFiles, Listener, Listeners, Tls};
-use rcgen::{CertificateParams, Issuer, KeyPair};
+use belljar_testkit::Authority;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsConnector;
@@ -19,53 +19,36 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use crate::support::client::request;
 use crate::support::{Gateway, until};
 
-/// An authority that signs certificates for `localhost`.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
+fn an_authority() -> Authority {
+    Authority::new().expect("a key")
 }
 
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).expect("signed").pem();
-        Self { issuer: Issuer::new(params, key), pem }
-    }
+/// The files of a certificate for `localhost`, in `dir`.
+fn signed(authority: &Authority, dir: &Path) -> CertificateFiles {
+    let files = CertificateFiles { certificate: dir.join("cert.pem"), key: dir.join("key.pem") };
+    authority.sign("localhost", &files.certificate, &files.key).expect("written");
+    files
+}
 
-    /// Writes a certificate and its key to `dir`.
-    fn sign(&self, dir: &Path) -> CertificateFiles {
-        let files =
-            CertificateFiles { certificate: dir.join("cert.pem"), key: dir.join("key.pem") };
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
-        let certificate = params.signed_by(&key, &self.issuer).expect("signed");
-        std::fs::write(&files.certificate, certificate.pem()).expect("written");
-        std::fs::write(&files.key, key.serialize_pem()).expect("written");
-        files
-    }
-
-    /// Connects to a gateway that this authority has signed, and speaks `protocol`.
-    async fn connect(
-        &self,
-        gateway: &Gateway,
-        protocol: &[u8],
-    ) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut roots = RootCertStore::empty();
-        let root = CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("a certificate");
-        roots.add(root).expect("an authority");
-        let provider = Arc::new(ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13])
-            .expect("supported")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![protocol.to_vec()];
-        let stream = TcpStream::connect(gateway.address).await?;
-        let name = ServerName::try_from("localhost").expect("a name");
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
-    }
+/// Connects to a gateway that `authority` has signed, and speaks `protocol`.
+async fn connect(
+    authority: &Authority,
+    gateway: &Gateway,
+    protocol: &[u8],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(authority.pem().as_bytes()).expect("a certificate");
+    roots.add(root).expect("an authority");
+    let provider = Arc::new(ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .expect("supported")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    let stream = TcpStream::connect(gateway.address).await?;
+    let name = ServerName::try_from("localhost").expect("a name");
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
 async fn tls_gateway(files: CertificateFiles, header_timeout: Duration) -> Gateway {
@@ -88,13 +71,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn both_versions_of_http_are_spoken_over_tls() {
-    let (dir, authority) = (tempfile::tempdir().expect("a directory"), Authority::new());
-    let gateway = tls_gateway(authority.sign(dir.path()), PATIENCE).await;
-    let stream = authority.connect(&gateway, b"http/1.1").await.expect("trusted");
+    let (dir, authority) = (tempfile::tempdir().expect("a directory"), an_authority());
+    let gateway = tls_gateway(signed(&authority, dir.path()), PATIENCE).await;
+    let stream = connect(&authority, &gateway, b"http/1.1").await.expect("trusted");
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
     assert!(healthz(stream).await.starts_with("HTTP/1.1 200"));
 
-    let stream = authority.connect(&gateway, b"h2").await.expect("trusted");
+    let stream = connect(&authority, &gateway, b"h2").await.expect("trusted");
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let (mut sender, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
     let connection = tokio::spawn(connection);
@@ -103,14 +86,14 @@ async fn both_versions_of_http_are_spoken_over_tls() {
     assert_eq!(answer.await.expect("an answer").status(), 200);
     connection.abort();
 
-    let other = Authority::new().connect(&gateway, b"h2").await;
+    let other = connect(&an_authority(), &gateway, b"h2").await;
     assert!(other.is_err(), "signed by another authority");
 }
 
 #[tokio::test]
 async fn who_speaks_no_tls_or_nothing_at_all_is_cut_and_others_are_served() {
-    let (dir, authority) = (tempfile::tempdir().expect("a directory"), Authority::new());
-    let gateway = tls_gateway(authority.sign(dir.path()), Duration::from_millis(200)).await;
+    let (dir, authority) = (tempfile::tempdir().expect("a directory"), an_authority());
+    let gateway = tls_gateway(signed(&authority, dir.path()), Duration::from_millis(200)).await;
     let mut silent = TcpStream::connect(gateway.address).await.expect("a connection");
     let mut plain = TcpStream::connect(gateway.address).await.expect("a connection");
     plain.write_all(&request("GET", "/healthz", &[], b"")).await.expect("sent");
@@ -120,28 +103,28 @@ async fn who_speaks_no_tls_or_nothing_at_all_is_cut_and_others_are_served() {
         assert!(read.is_ok(), "{who} is still connected");
         assert!(!String::from_utf8_lossy(&rest).contains("200"), "{who}");
     }
-    let stream = authority.connect(&gateway, b"http/1.1").await.expect("trusted");
+    let stream = connect(&authority, &gateway, b"http/1.1").await.expect("trusted");
     assert!(healthz(stream).await.contains("ok"));
 }
 
 #[tokio::test]
 async fn a_new_certificate_is_taken_without_a_restart_and_a_broken_one_is_not() {
     let (dir, old, new) =
-        (tempfile::tempdir().expect("a directory"), Authority::new(), Authority::new());
-    let files = old.sign(dir.path());
+        (tempfile::tempdir().expect("a directory"), an_authority(), an_authority());
+    let files = signed(&old, dir.path());
     let gateway = tls_gateway(files.clone(), PATIENCE).await;
-    let open = old.connect(&gateway, b"http/1.1").await.expect("trusted");
-    new.sign(dir.path());
+    let open = connect(&old, &gateway, b"http/1.1").await.expect("trusted");
+    signed(&new, dir.path());
     let start = Instant::now();
-    until("the new certificate", async || new.connect(&gateway, b"http/1.1").await.is_ok()).await;
+    until("the new certificate", async || connect(&new, &gateway, b"http/1.1").await.is_ok()).await;
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
-    assert!(old.connect(&gateway, b"http/1.1").await.is_err());
+    assert!(connect(&old, &gateway, b"http/1.1").await.is_err());
     assert!(healthz(open).await.starts_with("HTTP/1.1 200"), "open connections go on");
 
     std::fs::write(&files.certificate, "broken").expect("written");
     let looks = Instant::now() + Duration::from_secs(3);
     while Instant::now() < looks {
-        let stream = new.connect(&gateway, b"http/1.1").await.expect("the last good one");
+        let stream = connect(&new, &gateway, b"http/1.1").await.expect("the last good one");
         assert!(healthz(stream).await.starts_with("HTTP/1.1 200"));
     }
 }

@@ -1,0 +1,45 @@
+//! An authority that signs certificates.
+
+use std::path::Path;
+
+use anyhow::Result;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+/// An authority with a key of its own.
+#[derive(Debug)]
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    /// A new one, which nobody trusts yet.
+    ///
+    /// # Errors
+    /// No key can be made.
+    pub fn new() -> Result<Self> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key)?.pem();
+        Ok(Self { issuer: Issuer::new(params, key), pem })
+    }
+
+    /// Its own certificate, as PEM.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// Writes a certificate for `host`, a name or an address, and its key.
+    ///
+    /// # Errors
+    /// `host` is neither, or a file cannot be written.
+    pub fn sign(&self, host: &str, certificate: &Path, key: &Path) -> Result<()> {
+        let pair = KeyPair::generate()?;
+        let signed =
+            CertificateParams::new(vec![host.to_owned()])?.signed_by(&pair, &self.issuer)?;
+        std::fs::write(certificate, signed.pem())?;
+        Ok(std::fs::write(key, pair.serialize_pem())?)
+    }
+}
