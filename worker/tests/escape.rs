@@ -68,6 +68,18 @@ async fn what_lost_its_supervisor_ends_with_the_call() {
     times_out(2203, &format!("{stay}; os.kill(supervisor, signal.SIGKILL); time.sleep(60)")).await;
 }
 
+/// As `docker exec` and some CI start processes: their session is not of their process table, its number is 0.
+#[test]
+fn a_session_of_outside_the_container_is_no_obstacle() {
+    let test = std::env::current_exe().expect("the path of this program");
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]).arg(test);
+    command.args(["--exact", "what_lost_its_supervisor_ends_with_the_call"]);
+    let output = command.output().expect("unshare of util-linux");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[tokio::test]
 async fn a_daemon_of_a_killed_supervisor_is_found() {
     let source = format!("def f():{}    os.kill(supervisor, 9); time.sleep(60)\n", daemon(2204));

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::fs;
 
-use rustix::process::{Pid, Signal, WaitOptions, getpid, getsid, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
 
 /// One row of the process table.
 struct Row {
@@ -31,7 +31,8 @@ pub(super) fn help_to_end(child: Pid) {
 /// but not among `children`. Whether there were any: then their own children are orphans next.
 pub(super) fn kill_orphans(children: &HashSet<Pid>) -> bool {
     let own = getpid().as_raw_nonzero().get();
-    let session = getsid(None).map_or(0, |session| session.as_raw_nonzero().get());
+    // Not by getsid: in a container the session may be one of outside, whose number is 0 there and no `Pid`.
+    let Some(Row { session, .. }) = row(own) else { return false };
     let mut table = table();
     table.retain(|row| row.parent == own && row.session != session && !children.contains(&row.pid));
     for orphan in &table {
