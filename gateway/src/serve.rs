@@ -1,6 +1,7 @@
 //! The listening sockets: take connections, at most so many, and let them finish at shutdown.
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,7 @@ use crate::connection::{OpenRequest, Progress, Watched, hang_up};
 use crate::listen::{Listener, Listeners};
 use crate::middleware::Middleware;
 use crate::socket::Socket;
-use crate::tls::Tls;
+use crate::tls::{self, Tls};
 
 /// Headers of one request together may have so many bytes.
 const HEADER_BYTES: usize = 128 * 1024;
@@ -119,7 +120,7 @@ impl Server {
         match tls {
             None => self.talk(stream, progress).await,
             // Boxed: the state of a handshake is large, and most deployments have none.
-            Some(tls) => Box::pin(self.talk_over_tls(stream, progress, tls)).await,
+            Some(tls) => Box::pin(self.talk_over_tls(&socket, stream, progress, tls)).await,
         }
         if let Some(socket) = Arc::into_inner(socket) {
             hang_up(socket).await;
@@ -128,10 +129,22 @@ impl Server {
         drop(permit);
     }
 
-    async fn talk_over_tls(&self, stream: Watched, progress: Arc<Progress>, tls: TlsAcceptor) {
-        let handshake = tokio::time::timeout(self.app.config.header_timeout, tls.accept(stream));
+    async fn talk_over_tls(
+        &self,
+        socket: &Socket,
+        mut stream: Watched,
+        progress: Arc<Progress>,
+        tls: TlsAcceptor,
+    ) {
+        let handshake = async {
+            if tls::is_plain_http(socket).await {
+                stream.write_all(tls::ANSWER_TO_PLAIN_HTTP).await?;
+                return Err(io::Error::other("the client speaks plain HTTP"));
+            }
+            tls.accept(stream).await
+        };
         let stream = tokio::select! {
-            stream = handshake => stream,
+            stream = tokio::time::timeout(self.app.config.header_timeout, handshake) => stream,
             () = self.cut.cancelled() => return,
         };
         match stream {

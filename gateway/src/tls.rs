@@ -13,10 +13,28 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::version::TLS13;
 use tokio_rustls::rustls::{self, ServerConfig};
 
+use crate::socket::Socket;
+
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
 /// What is spoken over TLS, the best first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// What a request without TLS is told, in the form of the gateway's other errors.
+pub(crate) const ANSWER_TO_PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    content-type: application/json\r\nconnection: close\r\n\r\n\
+    {\"detail\":\"this port speaks TLS only: use https:// instead of http://\",\"code\":\"tls_required\"}";
+
+/// Whether a client begins with a method's name, where TLS begins with a byte that is no letter (RFC 8446, 5.1).
+pub(crate) async fn is_plain_http(socket: &Socket) -> bool {
+    let mut first = [0];
+    match socket {
+        Socket::Tcp(stream) => {
+            matches!(stream.peek(&mut first).await, Ok(1) if first[0].is_ascii_alphabetic())
+        }
+        Socket::Unix(_) => false,
+    }
+}
 
 /// The files of a certificate, as PEM.
 #[derive(Debug, Clone)]

@@ -101,7 +101,9 @@ async fn who_speaks_no_tls_or_nothing_at_all_is_cut_and_others_are_served() {
         let mut rest = Vec::new();
         let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
         assert!(read.is_ok(), "{who} is still connected");
-        assert!(!String::from_utf8_lossy(&rest).contains("200"), "{who}");
+        let said = String::from_utf8_lossy(&rest);
+        assert!(!said.contains("200"), "{who}");
+        assert_eq!(said.contains("use https:// instead of http://"), who == "plain", "{said}");
     }
     let stream = connect(&authority, &gateway, b"http/1.1").await.expect("trusted");
     assert!(healthz(stream).await.contains("ok"));
