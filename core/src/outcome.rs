@@ -208,6 +208,9 @@ pub struct Phases {
     pub call_us: u64,
     /// Pickling the result.
     pub encode_us: u64,
+    /// Processor time of the executor for the call, also of its children; 0 where it was not measured.
+    #[serde(default)]
+    pub cpu_us: u64,
 }
 
 /// The end of what a call wrote to standard output or standard error.
@@ -242,6 +245,18 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Processor time in microseconds. A call that was stopped is taken to have used one processor all the time.
+    #[must_use]
+    pub const fn cpu_us(&self) -> u64 {
+        if self.phases.cpu_us > 0 { self.phases.cpu_us } else { self.elapsed_us }
+    }
+
+    /// Memory for as long as the call took, in MiB times milliseconds.
+    #[must_use]
+    pub const fn memory_mb_ms(&self) -> u64 {
+        (self.peak_memory_bytes >> 20).saturating_mul(self.elapsed_us / 1_000)
+    }
+
     /// An outcome of which no more than the verdict is known.
     #[must_use]
     pub fn bare(verdict: CallVerdict, elapsed: Duration) -> Self {

@@ -28,6 +28,8 @@ pub(crate) struct Memory {
     page_bytes: u64,
     resident_at_start: u64,
     peak: u64,
+    /// Processor time up to the end of the last call.
+    cpu_us: u64,
     calls: u64,
 }
 
@@ -41,6 +43,8 @@ struct Sizes {
 pub(crate) struct Used {
     /// The most memory that the process held, in bytes.
     pub(crate) peak: u64,
+    /// Processor time since the call before, in microseconds.
+    pub(crate) cpu_us: u64,
     /// Whether so much was kept that the process should be replaced.
     pub(crate) kept: Option<String>,
 }
@@ -49,9 +53,11 @@ impl Memory {
     /// Takes the present as the baseline.
     pub(crate) fn start(statm: File) -> io::Result<Self> {
         let page_bytes = rustix::param::page_size() as u64;
-        let mut memory = Self { statm, page_bytes, resident_at_start: 0, peak: 0, calls: 0 };
+        let mut memory =
+            Self { statm, page_bytes, resident_at_start: 0, peak: 0, cpu_us: 0, calls: 0 };
         memory.resident_at_start = memory.sizes()?.resident;
-        memory.peak = sys::max_resident();
+        let used = sys::usage();
+        (memory.peak, memory.cpu_us) = (used.max_resident, used.cpu_us);
         Ok(memory)
     }
 
@@ -75,18 +81,20 @@ impl Memory {
         set_address_space(None)?;
         self.calls += 1;
         let resident = self.sizes()?.resident;
-        let reached = sys::max_resident();
+        let used = sys::usage();
+        let (reached, cpu_us) = (used.max_resident, used.cpu_us.saturating_sub(self.cpu_us));
+        self.cpu_us = used.cpu_us;
         let peak = if reached > self.peak { reached } else { resident };
         self.peak = self.peak.max(reached);
         if self.peak > resident + PEAK_SLACK_BYTES {
             // "5" sets the peak back to what is resident now.
             let _ = std::fs::write("/proc/self/clear_refs", "5");
-            self.peak = sys::max_resident();
+            self.peak = sys::usage().max_resident;
         }
         let held = resident.saturating_sub(self.resident_at_start);
         let leaks = held > BIG_LEAK_BYTES || held > LEAK_BYTES && self.calls >= LEAK_CALLS;
         let kept = leaks.then(|| format!("{} MiB of memory", held >> 20));
-        Ok(Used { peak, kept })
+        Ok(Used { peak, cpu_us, kept })
     }
 }
 

@@ -116,17 +116,18 @@ impl Server {
         self.memory.limit(call.invocation.spec.limits.memory_mb)?;
         let answer = in_new_context(py, || self.interpreter.run.bind(py).call1((code, args, env)));
         let used = self.memory.release()?;
-        let (result, phases) = match answer.and_then(|answer| answer.extract::<Answer<'_>>()) {
+        let (result, mut phases) = match answer.and_then(|answer| answer.extract::<Answer<'_>>()) {
             Ok((ok, pickle, kind, message, traceback, decode_us, call_us, encode_us)) => {
                 let (Text(kind), Text(message), Text(traceback)) = (kind, message, traceback);
                 let pickle = Bytes::copy_from_slice(pickle.as_bytes());
-                let phases = Phases { instance_us: 0, decode_us, call_us, encode_us };
+                let phases = Phases { decode_us, call_us, encode_us, ..Phases::default() };
                 let failure =
                     |exception| Failure { kind: kind_of(&kind), exception, message, traceback };
                 (if ok { Ok(pickle) } else { Err(failure(pickle)) }, phases)
             }
             Err(error) => (Err(beyond_runner(py, &error)), Phases::default()),
         };
+        phases.cpu_us = used.cpu_us;
         let changed = intercept::called();
         if changed {
             self.baseline.restore_environment();

@@ -166,15 +166,33 @@ pub(crate) fn pid() -> i32 {
     unsafe { libc::getpid() }
 }
 
-/// The most memory that this process ever held, in bytes.
-pub(crate) fn max_resident() -> u64 {
-    // SAFETY: the structure is plain data that the call fills.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
-        usage
+/// What this process has used since its start.
+pub(crate) struct ProcessUsage {
+    /// The most memory that it ever held, in bytes.
+    pub(crate) max_resident: u64,
+    /// Its processor time in microseconds, and that of children which have ended and were waited for.
+    pub(crate) cpu_us: u64,
+}
+
+/// What this process has used.
+pub(crate) fn usage() -> ProcessUsage {
+    let of = |who| {
+        // SAFETY: the structure is plain data that the call fills.
+        unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            libc::getrusage(who, &raw mut usage);
+            usage
+        }
     };
-    u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024
+    let us = |time: libc::timeval| {
+        u64::try_from(time.tv_sec * 1_000_000 + i64::from(time.tv_usec)).unwrap_or(0)
+    };
+    let cpu_us = |usage: &libc::rusage| us(usage.ru_utime) + us(usage.ru_stime);
+    let (own, children) = (of(libc::RUSAGE_SELF), of(libc::RUSAGE_CHILDREN));
+    ProcessUsage {
+        max_resident: u64::try_from(own.ru_maxrss).unwrap_or(0) * 1024,
+        cpu_us: cpu_us(&own) + cpu_us(&children),
+    }
 }
 
 /// Whether a timer is armed that would send SIGALRM later.

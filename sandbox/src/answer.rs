@@ -47,9 +47,8 @@ pub(crate) fn read(memory: &[u8], at: usize) -> Option<(Result<Bytes, Failure>, 
         let kind = kind(bytes(12)?);
         Err(Failure { kind, exception: pickle, message: text(20)?, traceback: text(28)? })
     };
-    let phases =
-        Phases { instance_us: 0, decode_us: long(40)?, call_us: long(48)?, encode_us: long(56)? };
-    Some((result, phases))
+    let (decode_us, call_us, encode_us) = (long(40)?, long(48)?, long(56)?);
+    Some((result, Phases { decode_us, call_us, encode_us, ..Phases::default() }))
 }
 
 /// The runner's word for a kind.

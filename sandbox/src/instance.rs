@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use belljar_core::outcome::{Failure, Phases};
 use bytes::Bytes;
+use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{Global, Instance, Memory, Store, TypedFunc, Val};
 
 use crate::answer::{self, Answer};
@@ -121,8 +122,10 @@ impl Sandbox {
         };
         ready.limit(limits, self.image.memories.minimum(), self.image.config.flavour);
         ready.store.data_mut().wasi.files.grant(&grants.dirs, grants.scratch_bytes);
+        let before = cpu_us();
         let (result, mut phases) = ready.call(code, args, grants.environment());
         phases.instance_us = instance_us;
+        phases.cpu_us = cpu_us().saturating_sub(before);
         let host = ready.store.data_mut();
         Ok(Answer {
             result,
@@ -228,6 +231,12 @@ impl Ready {
         self.memory.write(&mut self.store, at as usize, bytes)?;
         Ok(Some((at, length)))
     }
+}
+
+/// The processor time of this thread, which runs the guest, in microseconds.
+fn cpu_us() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    u64::try_from(time.tv_sec * 1_000_000 + time.tv_nsec / 1_000).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ class Durations:
 
     `queue` is from acceptance to the start of the last attempt, `run` from there to its end, `slot` the
     part of that in the worker's slot; `instance`, `decode`, `call` and `encode` are the parts of a slot's
-    work: a fresh sandbox, unpickling, the function itself, pickling its result.
+    work: a fresh sandbox, unpickling, the function itself, pickling its result. `cpu` is processor time.
     """
 
     queue: Optional[float] = None
@@ -25,6 +25,7 @@ class Durations:
     decode: Optional[float] = None
     call: Optional[float] = None
     encode: Optional[float] = None
+    cpu: Optional[float] = None
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,8 @@ struct DurationsView {
     decode: Option<f64>,
     call: Option<f64>,
     encode: Option<f64>,
+    /// Processor time. A call that was stopped is taken to have used one processor all the time.
+    cpu: Option<f64>,
 }
 
 /// Why a task failed.
@@ -235,6 +237,7 @@ fn durations(record: &TaskRecord) -> DurationsView {
         decode: phase(|phases| phases.decode_us),
         call: phase(|phases| phases.call_us),
         encode: phase(|phases| phases.encode_us),
+        cpu: outcome.map(|outcome| ms(outcome.cpu_us())),
     }
 }
 
