@@ -1,6 +1,7 @@
 """HTTP with a scripted peer: what a gateway, a proxy or a fault may answer."""
 
 import asyncio
+import time
 import unittest
 
 import belljar
@@ -9,6 +10,13 @@ from belljar._service import Service
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"status": "OK"}'
 LATER = b"HTTP/1.1 503 Later\r\nContent-Length: 2\r\n\r\n{}"
+
+
+
+def quota(seconds):
+    body = b'{"detail": "tenant `acme` has 5 functions", "code": "quota_exceeded", "quota": "functions"}'
+    head = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: %d\r\nContent-Length: %d\r\n\r\n"
+    return head % (seconds, len(body)) + body
 
 
 class Peer:
@@ -118,6 +126,25 @@ class Retries(unittest.IsolatedAsyncioTestCase):
             with self.assertRaises(belljar.ServiceError) as caught:
                 await service.status("id")
             self.assertEqual(caught.exception.status, 503)
+            service.close()
+
+    async def test_a_quota_is_asked_for_again_when_it_says_so(self):
+        async with Peer(quota(1)) as peer:
+            service, start = peer.service(), time.monotonic()
+            self.assertEqual(await service.status("id"), "OK")
+            self.assertEqual(len(peer.requests), 2)
+            self.assertGreaterEqual(time.monotonic() - start, 0.99)
+            service.close()
+
+    async def test_a_quota_that_is_used_up_for_longer_is_told_at_once(self):
+        async with Peer(quota(3600)) as peer:
+            service = peer.service()
+            with self.assertRaises(belljar.QuotaExceeded) as caught:
+                await service.status("id")
+            error = caught.exception
+            self.assertEqual(str(error), "tenant `acme` has 5 functions")
+            self.assertEqual((error.status, error.code, error.quota), (429, "quota_exceeded", "functions"))
+            self.assertEqual((error.retry_after, len(peer.requests)), (3600.0, 1))
             service.close()
 
     async def test_a_refusal_is_not_repeated(self):

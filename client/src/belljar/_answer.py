@@ -10,11 +10,12 @@ _UNTIL_CLOSE = -2
 
 
 class Response(NamedTuple):
-    """An answer: its status, whether the connection ends with it, and its body."""
+    """An answer: its status, whether the connection ends with it, its body, and after how many seconds to try again."""
 
     status: int
     is_last: bool
     body: bytes
+    retry_after: float = 0.0
 
 
 class Answers:
@@ -22,7 +23,7 @@ class Answers:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._head: Optional[tuple[int, bool]] = None
+        self._head: Optional[tuple[int, bool, float]] = None
         self._length = 0
         self._chunks = bytearray()
 
@@ -61,7 +62,8 @@ class Answers:
             status = int(head[9:12])
             if status >= 200:
                 break
-        self._head = (status, _field(head, b"connection") == b"close")
+        later = _seconds(_field(head, b"retry-after")) if status >= 400 else 0.0
+        self._head = (status, _field(head, b"connection") == b"close", later)
         self._length = _body_length(status, head)
         return True
 
@@ -81,8 +83,8 @@ class Answers:
 
     def _finish(self, body: bytes) -> Response:
         assert self._head is not None
-        (status, is_last), self._head = self._head, None
-        return Response(status, is_last, body)
+        (status, is_last, retry_after), self._head = self._head, None
+        return Response(status, is_last, body, retry_after)
 
 
 def _body_length(status: int, head: bytes) -> int:
@@ -94,7 +96,12 @@ def _body_length(status: int, head: bytes) -> int:
     return int(length) if length else _UNTIL_CLOSE
 
 
+def _seconds(field: bytes) -> float:
+    """A number of seconds; 0 where it is none, such as a date."""
+    return float(field) if field.isdigit() else 0.0
+
+
 def _field(head: bytes, name: bytes) -> bytes:
-    """A field of a head in lower case; only three are of interest, so that no others are taken apart."""
+    """A field of a head in lower case; only few are of interest, so that no others are taken apart."""
     _, found, rest = head.partition(b"\r\n" + name + b":")
     return rest[: rest.index(b"\r\n")].strip() if found else b""

@@ -11,6 +11,7 @@ BelljarError
 │   │   └── NotInSandbox (ImportError)              a module that cannot work in the sandbox
 │   ├── AccessDenied                            no key, or one that does not allow it
 │   ├── NotFound (LookupError)                  an id that the service does not know
+│   ├── QuotaExceeded                           more than the tenant may use, or than the service takes now
 │   ├── Conflict                                an idempotency key used for something else, a task that has ended
 │   └── TooLarge                                more than the service takes in one request
 └── TaskFailed                              the platform, not the function, ended the call
@@ -88,6 +89,21 @@ class NotFound(ServiceError, LookupError):
 
 class Conflict(ServiceError):
     """An idempotency key was used before with another request, or a task has already ended."""
+
+
+class QuotaExceeded(ServiceError):
+    """More than the tenant may use, or than the service takes now, for longer than requests are retried.
+
+    The message says which quota, its value and the way out. `quota` is its name in the operator's file, empty where
+    the queue of the whole service is full; `retry_after` is after how many seconds the service would be asked again.
+    """
+
+    def __init__(
+        self, message: str, *, status: int = 0, code: str = "", quota: str = "", retry_after: float = 0.0
+    ) -> None:
+        super().__init__(message, status=status, code=code)
+        self.quota = quota
+        self.retry_after = retry_after
 
 
 class TooLarge(ServiceError):
@@ -187,13 +203,16 @@ class _Remote(Exception):
         return f"\n{self.args[0]}"
 
 
-def service_error(status: int, reply: Any) -> ServiceError:
+def service_error(status: int, reply: Any, retry_after: float = 0.0) -> ServiceError:
     """The exception for an answer that is an error."""
     fields = reply if isinstance(reply, dict) else {}
     code = str(fields.get("code", ""))
     detail = fields.get("detail")
     problems = [problem for problem in detail if isinstance(problem, dict)] if isinstance(detail, list) else []
     message = _sentence(detail, problems) or f"the service answered with status {status}"
+    if status == 429:
+        quota = str(fields.get("quota", ""))
+        return QuotaExceeded(message, status=status, code=code, quota=quota, retry_after=retry_after)
     cls = _class_for(status, code, {str(problem.get("type")) for problem in problems})
     return cls(message, status=status, code=code)
 

@@ -16,7 +16,7 @@ from ._answer import Response
 from ._errors import ServiceError, ServiceUnreachable, service_error
 from ._http import Address, Connection, connect
 
-# Statuses that mean "later": a proxy without a gateway, a gateway without its store, a full queue.
+# Statuses that mean "later": a proxy without a gateway, a gateway without its store, a full queue, a quota.
 _LATER = frozenset((408, 429, 502, 503, 504))
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 2.0
@@ -95,6 +95,7 @@ class Service:
                 if response.status < 300:
                     return json.loads(response.body)
                 failure = _refusal(response)
+                later = response.retry_after if response.status == 429 else 0.0
                 if response.status not in _LATER:
                     raise failure
             except ssl.SSLCertVerificationError as error:
@@ -104,12 +105,14 @@ class Service:
             except OSError as error:
                 failure = ServiceUnreachable(self._unreachable(error))
                 failure.__cause__ = error
+                later = 0.0
             # Who has never answered is more likely misspelt than restarting.
             patience = self._retry_timeout if self._has_answered else min(self._connect_timeout, self._retry_timeout)
             give_up = give_up or now() + patience
-            if now() + pause > give_up:
+            # What a quota allows is known to the service; the others are there again when they are.
+            if now() + max(pause, later) > give_up:
                 raise failure
-            await asyncio.sleep(pause)
+            await asyncio.sleep(max(pause, later))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _unreachable(self, error: OSError) -> str:
@@ -146,4 +149,4 @@ def _refusal(response: Response) -> ServiceError:
         reply = json.loads(response.body)
     except ValueError:
         reply = None  # Not from the gateway: a proxy's page.
-    return service_error(response.status, reply)
+    return service_error(response.status, reply, response.retry_after)
