@@ -54,7 +54,7 @@ mod tests {
     use crate::args::{Command, UpArgs};
 
     const UP: &str = "belljar up --mode push --slots 3 --workers 2 --runtime sandbox --listen 127.0.0.1:1 \
-        --data d --redis redis://h/1 --result-ttl 5 --max-queued 6 --timeout 7 --memory-mb 8 --max-retries 9 \
+        --data d --redis-memory-mb 15 --redis redis://h/1 --result-ttl 5 --max-queued 6 --timeout 7 --memory-mb 8 --max-retries 9 \
         --python-version 3.13 --max-body-mb 10 --max-connections 11 --low-latency false --allowed-host a,b \
         --python-path p:q --site s --guest-dir g --grant-env A=1,B --grant-read r --grant-scratch-mb 12 \
         --drain-timeout 13 --redis-prefix r --allow-weak-sandbox --keys required \

@@ -111,6 +111,10 @@ pub(crate) struct UpArgs {
     /// The directory of the private Redis.
     #[arg(long, env = "BELLJAR_DATA", value_name = "DIR", default_value = ".belljar/data")]
     pub(crate) data: PathBuf,
+    /// Memory for the data of the private Redis, in MiB: when it is full, submissions are refused and nothing is lost [default:
+    /// half of what the machine has].
+    #[arg(long, env = "BELLJAR_REDIS_MEMORY_MB", value_name = "MIB", value_parser = positive::<u64>)]
+    pub(crate) redis_memory_mb: Option<u64>,
     /// A Redis server to use instead of a private one, as `redis://HOST:PORT/DB`.
     #[arg(long, env = "BELLJAR_REDIS", value_name = "URL")]
     pub(crate) redis: Option<String>,

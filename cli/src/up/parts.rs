@@ -42,7 +42,7 @@ impl Parts {
     ) -> Result<Self> {
         let redis = match &args.redis {
             Some(_) => None,
-            None => Some(Redis::start(&args.data).await?),
+            None => Some(Redis::start(&args.data, args.redis_memory_mb).await?),
         };
         let url = redis.as_ref().map(Redis::url).or(args.redis.clone()).unwrap_or_default();
         let redis_url = ("redis", OsStr::new(&url));

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::process::Signal;
+use rustix::system::sysinfo;
 use tokio::io::{BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -29,6 +30,11 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
 const PREDECESSOR_TIMEOUT: Duration = Duration::from_secs(15);
 /// The pause between two tries to lock.
 const PREDECESSOR_PAUSE: Duration = Duration::from_millis(20);
+/// One part in so many of the machine's memory is for its data unless it is told.
+const SHARE: u64 = 2;
+/// The memory that the group of this process may have, where the kernel limits it: as in a container.
+const GROUP_LIMIT: &str = "/sys/fs/cgroup/memory.max";
+
 /// The longest path that a unix socket can have, by the kernel's `sun_path`.
 const MAX_SOCKET_PATH: usize = 107;
 
@@ -45,7 +51,7 @@ pub(super) struct Redis {
 
 impl Redis {
     /// Starts the server with the data in `data` and waits until it takes commands.
-    pub(super) async fn start(data: &Path) -> Result<Self> {
+    pub(super) async fn start(data: &Path, memory_mb: Option<u64>) -> Result<Self> {
         let shown = data.display();
         fs::create_dir_all(data).with_context(|| format!("cannot make `{shown}`"))?;
         let data = fs::canonicalize(data).with_context(|| format!("cannot open `{shown}`"))?;
@@ -56,7 +62,8 @@ impl Redis {
             return Err(anyhow!("the path `{}` is too long for a socket", socket.display()))
                 .hint("--data DIR names a directory with a shorter path");
         }
-        let command = command(&data, &socket);
+        let memory_mb = memory_mb.unwrap_or_else(|| machine_memory_mb() / SHARE);
+        let command = command(&data, &socket, memory_mb);
         let child = start(&command).await?;
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(sync::every_second(data)));
@@ -127,7 +134,7 @@ fn lock_file(data: &Path, name: &str) -> Result<File> {
     File::create(&path).with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-fn command(data: &Path, socket: &Path) -> Vec<OsString> {
+fn command(data: &Path, socket: &Path, memory_mb: u64) -> Vec<OsString> {
     let mut words: Vec<OsString> = vec!["redis-server".into()];
     let mut option = |name: &str, value: &OsString| words.extend([name.into(), value.clone()]);
     option("--port", &"0".into());
@@ -144,8 +151,17 @@ fn command(data: &Path, socket: &Path) -> Vec<OsString> {
     // Nothing reads the latencies of its commands, and tracking them costs time.
     option("--latency-tracking", &"no".into());
     option("--maxmemory-policy", &"noeviction".into());
+    option("--maxmemory", &format!("{memory_mb}mb").into());
     option("--daemonize", &"no".into());
     words
+}
+
+/// The memory of this machine, or of this container.
+fn machine_memory_mb() -> u64 {
+    let info = sysinfo();
+    let machine = u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit));
+    let limit = fs::read_to_string(GROUP_LIMIT).ok().and_then(|text| text.trim().parse().ok());
+    limit.map_or(machine, |limit| machine.min(limit)) >> 20
 }
 
 async fn start(command: &[OsString]) -> Result<Child> {
