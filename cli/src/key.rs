@@ -13,7 +13,7 @@ use belljar_store::{Store, StoreConfig};
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::json;
 
-use crate::args::{KeyAction, KeyArgs, NewKeyArgs};
+use crate::args::{KeyAction, KeyArgs, NewKeyArgs, OperatorArgs};
 use crate::exit::{WithHint, hinted};
 use crate::serve::{announce, runtime};
 
@@ -23,21 +23,26 @@ const EFFECTIVE_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(args: &KeyArgs) -> Result<()> {
     runtime()?.block_on(async {
-        let url = match &args.redis {
-            Some(url) => url.clone(),
-            None => private_redis(&args.data)?,
-        };
-        let prefix = args.redis_prefix.clone();
-        let store = Store::connect(StoreConfig { prefix, ..StoreConfig::new(url) }).await?;
+        let (store, as_json) = (connect(&args.service).await?, args.service.json);
         match &args.action {
-            KeyAction::Create(new) => create(&store, new, args.json).await,
-            KeyAction::List => list(&store, args.json).await,
+            KeyAction::Create(new) => create(&store, new, as_json).await,
+            KeyAction::List => list(&store, as_json).await,
             KeyAction::Revoke { keys } => revoke(&store, keys).await,
             KeyAction::Rotate { key, overlap, expires } => {
-                rotate(&store, key, *overlap, *expires, args.json).await
+                rotate(&store, key, *overlap, *expires, as_json).await
             }
         }
     })
+}
+
+/// The store of a service, for its operator.
+pub(crate) async fn connect(args: &OperatorArgs) -> Result<Store> {
+    let url = match &args.redis {
+        Some(url) => url.clone(),
+        None => private_redis(&args.data)?,
+    };
+    let prefix = args.redis_prefix.clone();
+    Ok(Store::connect(StoreConfig { prefix, ..StoreConfig::new(url) }).await?)
 }
 
 /// The server of a `belljar up` with this data directory.
@@ -89,13 +94,18 @@ async fn list(store: &Store, as_json: bool) -> Result<()> {
             state(key, now).to_owned(),
         ]
     }));
+    show_table(&rows);
+    Ok(())
+}
+
+/// Rows of cells, the heads first, in columns.
+pub(crate) fn show_table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<_> = (0..heads.len()).map(|column| width(column).unwrap_or(0)).collect();
-    for row in &rows {
+    let widths: Vec<_> = (0..COLUMNS).map(|column| width(column).unwrap_or(0)).collect();
+    for row in rows {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         announce(cells.collect::<Vec<_>>().join("  ").trim_end());
     }
-    Ok(())
 }
 
 async fn revoke(store: &Store, wanted: &[String]) -> Result<()> {

@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
+use belljar_gateway::policy::PolicyFile;
 use belljar_gateway::{Listener, Listeners, Tls};
 use rustix::io::Errno;
 use tokio::net::{TcpListener, UnixListener};
@@ -56,12 +57,15 @@ pub(crate) async fn open(args: &ListenArgs) -> Result<Opened> {
     Ok(Opened { listeners: Listeners { sockets, tls }, require_keys, urls })
 }
 
-/// Checks before anything starts that the addresses can be had, and are not refused.
+/// Checks before anything starts that the addresses can be had and are not refused, and that the file of tenants is right.
 pub(crate) async fn check(args: &ListenArgs) -> Result<()> {
     for address in &args.listen {
         for resolved in resolve(address).await? {
             TcpListener::bind(resolved).await.map_err(|error| cannot_listen(address, &error))?;
         }
+    }
+    if let Some(tenants) = &args.tenants {
+        PolicyFile::read(tenants)?;
     }
     requires_keys(args).await.map(|_| ())
 }

@@ -16,6 +16,7 @@ mod listen;
 mod logging;
 mod reference;
 mod serve;
+mod tenant;
 mod up;
 
 use std::process::ExitCode;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Guest(args) => guest::run(&args),
         Command::Key(args) => key::run(&args),
+        Command::Tenant(args) => tenant::run(&args),
         Command::Reference => reference::run(),
         Command::Run(args) => return client("run", &args),
         Command::Tasks(args) => return client("tasks", &args),

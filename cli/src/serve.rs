@@ -1,12 +1,14 @@
 //! `belljar gateway`, `belljar dispatcher` and `belljar worker`: one service in this process, until a signal.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use belljar_core::message::{DeliveryMode, Secret};
 use belljar_core::task::{TaskClass, TaskLimits};
 use belljar_dispatcher::config::{RemoteConfig, Workers};
+use belljar_gateway::policy::Tenants;
 use belljar_store::Store;
 use belljar_wire::{Authentication, ConnectConfig, Endpoint, ListenConfig};
 use belljar_worker::transport::WorkerConfig;
@@ -28,6 +30,8 @@ pub(crate) const WORKERS_AT: &str = "belljar dispatcher takes workers at ";
 pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
     raise_descriptor_limit();
     runtime()?.block_on(async {
+        let tenants = args.listen.tenants.clone().map(Tenants::load).transpose();
+        let tenants = tenants.hint("`belljar tenant check FILE` reads a file without a service")?;
         let Opened { listeners, require_keys, urls } = listen::open(&args.listen).await?;
         let store = Store::connect(args.store.retention.store_config(&args.store.redis)).await?;
         urls.iter().for_each(|url| announce(&format!("{LISTENING}{url}")));
@@ -42,6 +46,7 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
             max_body_bytes: defaults.max_body_mb << 20,
             max_connections: defaults.max_connections,
             require_keys,
+            tenants: tenants.map(Arc::new),
             allowed_hosts: defaults.allowed_host,
             low_latency: defaults.low_latency,
             ..belljar_gateway::Config::new(class)

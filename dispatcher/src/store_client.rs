@@ -112,7 +112,10 @@ impl StoreClient {
             }
             StoreEvent::Cancel(task_id) => Some(SchedulerEvent::CancelRequested(task_id)),
             StoreEvent::Connected => Some(SchedulerEvent::StoreReconnected),
-            StoreEvent::Delayed | StoreEvent::Ended(_) | StoreEvent::StatusChanged(..) => None,
+            StoreEvent::Delayed
+            | StoreEvent::Ended(_)
+            | StoreEvent::StatusChanged(..)
+            | StoreEvent::FunctionRemoved(_) => None,
         }
     }
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use belljar_core::id::FunctionId;
-use belljar_store::Store;
+use belljar_core::id::{FunctionId, TaskId};
 use belljar_store::record::FunctionRecord;
+use belljar_store::{Store, TenantStore};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::addresses::Addresses;
 use crate::admission::Admission;
-use crate::cache::{FUNCTIONS, FunctionCache, ServedClasses};
+use crate::cache::{FunctionCache, ServedClasses};
 use crate::caller::{Caller, Keys};
 use crate::config::{Config, permits};
 use crate::cpu_latency::CpuLatency;
@@ -19,7 +20,9 @@ use crate::event_stream::EventStream;
 use crate::guest_modules::GuestCache;
 use crate::metrics::Metrics;
 use crate::notifier::Notifier;
+use crate::policy::Quota;
 use crate::timing::{Phase, RequestTiming};
+use crate::waiters::WaitGuard;
 
 /// The state of a gateway.
 pub(crate) struct App {
@@ -33,7 +36,9 @@ pub(crate) struct App {
     pub(crate) keys: Option<Keys>,
     /// The caller of every request, where they are not.
     pub(crate) anyone: Caller,
-    pub(crate) functions: FunctionCache,
+    /// How many connections each address has open.
+    pub(crate) addresses: Addresses,
+    pub(crate) functions: Arc<FunctionCache>,
     pub(crate) served: ServedClasses,
     pub(crate) guests: GuestCache,
     /// The kernel's limit on the wake-up latency of processors, where it can and should be set.
@@ -63,9 +68,10 @@ impl App {
             )),
             cpu_latency: cpu_latency(&config).map(Arc::new),
             metrics: Metrics::new(),
-            keys: config.require_keys.then(Keys::new),
-            anyone: Caller::anyone(),
-            functions: FunctionCache::new(FUNCTIONS),
+            keys: config.require_keys.then(|| Keys::new(config.tenants.clone())),
+            anyone: Caller::anyone(config.tenants.as_deref()),
+            addresses: Addresses::default(),
+            functions: Arc::new(FunctionCache::new()),
             served: ServedClasses::default(),
             guests: GuestCache::default(),
             is_store_down: AtomicBool::new(false),
@@ -83,6 +89,27 @@ impl App {
         }
     }
 
+    /// Whether requests are held against keys or quotas.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.keys.is_some() || self.config.tenants.is_some()
+    }
+
+    /// The store as the caller's tenant sees it, with what it may use.
+    pub(crate) fn store_of<'a>(&'a self, caller: &'a Caller) -> TenantStore<'a> {
+        let quotas = caller.policy().map(|policy| policy.quotas.of_store());
+        self.store.of(caller.tenant()).with_quotas(quotas)
+    }
+
+    /// Registers a request of the caller that waits for tasks.
+    pub(crate) fn wait_for(
+        &self,
+        caller: &Caller,
+        ids: Vec<TaskId>,
+    ) -> Result<WaitGuard<'_>, ApiError> {
+        let open = caller.open(Quota::LongPolls)?;
+        Ok(self.notifier.waiters.register(ids)?.holding(open))
+    }
+
     /// The record of a function of the caller's tenant, from the cache where it is there.
     pub(crate) async fn function(
         &self,
@@ -90,12 +117,13 @@ impl App {
         caller: &Caller,
         timing: &RequestTiming,
     ) -> Result<Arc<FunctionRecord>, ApiError> {
-        let record = match self.functions.get(&id) {
+        let record = match self.functions.get(id) {
             Some(record) => record,
             None => {
+                let since = self.functions.before_read();
                 let found = timing.time(Phase::Store, self.store.function(id)).await?;
                 let record = Arc::new(found.ok_or(ApiError::UnknownFunction(id))?);
-                self.functions.insert(id, Arc::clone(&record));
+                self.functions.insert(&record, since);
                 record
             }
         };

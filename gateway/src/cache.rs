@@ -1,6 +1,7 @@
 //! What the gateway caches of the store: records of functions, which never change, and for a second which
 //! classes are served.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,12 +12,57 @@ use belljar_store::{Store, StoreError};
 use quick_cache::sync::Cache;
 
 /// How many functions are cached.
-pub(crate) const FUNCTIONS: usize = 8_192;
+const FUNCTIONS: usize = 8_192;
 /// How long the served classes are cached.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Records of functions that were used lately.
-pub(crate) type FunctionCache = Cache<FunctionId, Arc<FunctionRecord>>;
+/// Records of functions that were used lately. They never change; one that is deleted is removed at every gateway by an
+/// event of the store.
+pub(crate) struct FunctionCache {
+    records: Cache<FunctionId, Arc<FunctionRecord>>,
+    removals: AtomicU64,
+}
+
+/// A moment before a record is read, so that what is removed meanwhile is not kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BeforeRead(u64);
+
+impl FunctionCache {
+    /// An empty cache.
+    pub(crate) fn new() -> Self {
+        Self { records: Cache::new(FUNCTIONS), removals: AtomicU64::new(0) }
+    }
+
+    /// A record.
+    pub(crate) fn get(&self, id: FunctionId) -> Option<Arc<FunctionRecord>> {
+        self.records.get(&id)
+    }
+
+    /// Now.
+    pub(crate) fn before_read(&self) -> BeforeRead {
+        BeforeRead(self.removals.load(Ordering::SeqCst))
+    }
+
+    /// Keeps what was read since then.
+    pub(crate) fn insert(&self, record: &Arc<FunctionRecord>, since: BeforeRead) {
+        self.records.insert(record.id, Arc::clone(record));
+        if self.removals.load(Ordering::SeqCst) != since.0 {
+            self.records.remove(&record.id);
+        }
+    }
+
+    /// Removes one that was deleted.
+    pub(crate) fn remove(&self, id: FunctionId) {
+        self.removals.fetch_add(1, Ordering::SeqCst);
+        self.records.remove(&id);
+    }
+
+    /// Removes all, since events may be missing.
+    pub(crate) fn clear(&self) {
+        self.removals.fetch_add(1, Ordering::SeqCst);
+        self.records.clear();
+    }
+}
 
 /// The classes that live dispatchers serve.
 #[derive(Default)]

@@ -15,6 +15,8 @@ use belljar_store::{Store, StoreError};
 use http::{HeaderMap, header};
 use quick_cache::sync::Cache;
 
+use crate::error::ApiError;
+use crate::policy::{Account, OpenPermit, Quota, QuotaExceeded, TenantPolicy, Tenants};
 use crate::refusal::Refusal;
 
 /// How long what the store says of a key is believed.
@@ -35,13 +37,17 @@ struct Identity {
     runtimes: Vec<Runtime>,
     /// The key that was shown, and when it ends; `None` where no keys are in use.
     key: Option<(ApiKeyHash, Option<Timestamp>)>,
+    /// What its tenant may do and has open, where that is restricted.
+    account: Option<Arc<Account>>,
 }
 
 impl Caller {
     /// The caller of every request where no keys are in use.
-    pub(crate) fn anyone() -> Self {
+    pub(crate) fn anyone(tenants: Option<&Tenants>) -> Self {
+        let tenant = Tenant::default();
         Self(Arc::new(Identity {
-            tenant: Tenant::default(),
+            account: tenants.map(|tenants| tenants.account(&tenant)),
+            tenant,
             scopes: Scopes::ALL,
             runtimes: Runtime::ALL.to_vec(),
             key: None,
@@ -66,10 +72,45 @@ impl Caller {
     /// The class of functions that name no runtime: the deployment's, or where this caller may not have
     /// that, the other one.
     pub(crate) fn default_class(&self, deployment: TaskClass) -> TaskClass {
-        match self.0.runtimes.as_slice() {
-            &[only] => TaskClass { runtime: only, ..deployment },
+        let policy = self.policy();
+        let is_allowed = |runtime: &Runtime| {
+            self.0.runtimes.contains(runtime)
+                && policy.as_ref().is_none_or(|policy| policy.runtimes.contains(runtime))
+        };
+        let mut allowed = Runtime::ALL.into_iter().filter(is_allowed);
+        match (allowed.next(), allowed.next()) {
+            (Some(only), None) => TaskClass { runtime: only, ..deployment },
             _ => deployment,
         }
+    }
+
+    /// What the operator's file allows its tenant; `None` where there is no such file.
+    pub(crate) fn policy(&self) -> Option<Arc<TenantPolicy>> {
+        self.0.account.as_ref().map(|account| account.policy())
+    }
+
+    /// Counts a request.
+    pub(crate) fn take_request(&self) -> Result<(), ApiError> {
+        match &self.0.account {
+            Some(account) => account.take_request().map_err(ApiError::quota),
+            None => Ok(()),
+        }
+    }
+
+    /// An error of the store, as this caller is told: a quota is that of its tenant.
+    pub(crate) fn told(&self, error: StoreError) -> ApiError {
+        match error {
+            StoreError::OverQuota(over) => {
+                ApiError::quota(QuotaExceeded::of_store(self.tenant().clone(), over))
+            }
+            error => error.into(),
+        }
+    }
+
+    /// Counts something that stays open until the permit is dropped.
+    pub(crate) fn open(&self, quota: Quota) -> Result<Option<OpenPermit>, ApiError> {
+        let open = self.0.account.as_ref().map(|account| account.open(quota));
+        open.transpose().map_err(ApiError::quota)
     }
 }
 
@@ -90,12 +131,13 @@ impl<T> Entry<T> {
 pub(crate) struct Keys {
     taken: Cache<ApiKeyHash, Entry<Caller>>,
     refused: Cache<ApiKeyHash, Entry<Refusal>>,
+    tenants: Option<Arc<Tenants>>,
 }
 
 impl Keys {
     /// No key is known yet.
-    pub(crate) fn new() -> Self {
-        Self { taken: Cache::new(KEYS), refused: Cache::new(REFUSED) }
+    pub(crate) fn new(tenants: Option<Arc<Tenants>>) -> Self {
+        Self { taken: Cache::new(KEYS), refused: Cache::new(REFUSED), tenants }
     }
 
     /// What is known of a key without asking the store.
@@ -129,7 +171,7 @@ impl Keys {
         // Before the question: the answer may be that old when it comes.
         let read_at = Instant::now();
         let said = match store.api_key(hash).await? {
-            Some(key) => judge(hash, key, now()),
+            Some(key) => judge(hash, key, now(), self.tenants.as_deref()),
             None => Err(Refusal::Unknown),
         };
         match &said {
@@ -160,9 +202,15 @@ pub(crate) fn shown(headers: &HeaderMap) -> Result<ApiKeyHash, Refusal> {
     if values.next().is_some() { Err(Refusal::Malformed) } else { Ok(hash) }
 }
 
-fn judge(hash: ApiKeyHash, key: ApiKey, now: Timestamp) -> Result<Caller, Refusal> {
+fn judge(
+    hash: ApiKeyHash,
+    key: ApiKey,
+    now: Timestamp,
+    tenants: Option<&Tenants>,
+) -> Result<Caller, Refusal> {
     match key.state(now) {
         KeyState::Valid => Ok(Caller(Arc::new(Identity {
+            account: tenants.map(|tenants| tenants.account(&key.tenant)),
             tenant: key.tenant,
             scopes: key.scopes,
             runtimes: key.runtimes,

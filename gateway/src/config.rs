@@ -1,8 +1,11 @@
 //! The configuration of a gateway. Flags and the environment are read elsewhere.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_core::task::{TaskClass, TaskLimits};
+
+use crate::policy::Tenants;
 
 /// So many bytes of large results are read at once for one request; what is more goes in parts.
 pub(crate) const WHOLE_BYTES: u64 = 2 << 20;
@@ -31,6 +34,8 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// Whether every request, except to public routes, must show a key.
     pub require_keys: bool,
+    /// What tenants may do, where that is restricted.
+    pub tenants: Option<Arc<Tenants>>,
     /// Whether the kernel is asked to keep processors awake while calls come and go: a single call is
     /// faster, at the cost of some power.
     pub low_latency: bool,
@@ -68,6 +73,7 @@ impl Config {
             max_limits: TaskLimits::WIDEST,
             allowed_hosts: Vec::new(),
             require_keys: false,
+            tenants: None,
             low_latency: true,
             max_body_bytes: 32 << 20,
             max_buffered_bytes: 512 << 20,

@@ -14,6 +14,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::policy::{QuotaExceeded, Violation};
 use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::schema::Status;
@@ -80,6 +81,10 @@ pub(crate) enum ApiError {
     NotReady(String),
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error(transparent)]
+    Policy(#[from] Violation),
+    #[error(transparent)]
+    Quota(Box<QuotaExceeded>),
     #[error("{}", store_sentence(.0))]
     Store(#[from] StoreError),
     #[error(
@@ -115,6 +120,7 @@ fn store_sentence(error: &StoreError) -> Cow<'static, str> {
              try again later"
         )
         .into(),
+        StoreError::OverQuota(_) => "a quota is used up: nothing was changed".into(),
         _ => "the store answered unexpectedly: the request id in the header `x-request-id` finds \
               the reason in the gateway's log"
             .into(),
@@ -125,6 +131,11 @@ impl ApiError {
     /// A 422 with one problem.
     pub(crate) fn invalid(problem: Problem) -> Self {
         Self::Invalid(vec![problem])
+    }
+
+    /// A 429 with the quota that is used up.
+    pub(crate) fn quota(exceeded: QuotaExceeded) -> Self {
+        Self::Quota(Box::new(exceeded))
     }
 
     /// The HTTP status and the word for programs.
@@ -152,6 +163,11 @@ impl ApiError {
             Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Self::Refused(refusal) => refusal.status_and_code(),
+            Self::Policy(Violation::Forbidden(_)) => (StatusCode::FORBIDDEN, "policy_forbidden"),
+            Self::Policy(Violation::PayloadTooLarge(_)) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large")
+            }
+            Self::Quota(_) => (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded"),
             Self::Store(error) => Self::of_store(error),
         }
     }
@@ -164,6 +180,7 @@ impl ApiError {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_refuses_writes")
             }
             StoreError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
+            StoreError::OverQuota(_) => (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded"),
             StoreError::IdempotencyConflict { .. } => {
                 (StatusCode::CONFLICT, "idempotency_conflict")
             }
@@ -177,7 +194,12 @@ impl ApiError {
     }
 
     /// Seconds after which another try makes sense.
-    const fn retry_after(&self) -> Option<HeaderValue> {
+    fn retry_after(&self) -> Option<HeaderValue> {
+        if let Self::Quota(exceeded) = self {
+            // Rounded up: before that, the answer would be the same.
+            let after = exceeded.retry_after;
+            return Some((after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1).into());
+        }
         match self.status_and_code().0 {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 Some(HeaderValue::from_static("1"))
@@ -212,6 +234,9 @@ pub(crate) struct ErrorReply {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Status>)]
     status: Option<TaskStatus>,
+    /// Only for `quota_exceeded`: which quota, by its name in the operator's file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<&'static str>,
 }
 
 /// The answer of a request that is not valid.
@@ -240,6 +265,10 @@ impl IntoResponse for ApiError {
             Self::TaskEnded { status, .. } => Some(*status),
             _ => None,
         };
+        let quota = match &self {
+            Self::Quota(exceeded) => Some(exceeded.quota.as_str()),
+            _ => None,
+        };
         let detail = self.to_string();
         let why = status.is_server_error().then(|| chain(&self));
         let (is_of_store, closes) = (matches!(self, Self::Store(_)), self.closes());
@@ -252,7 +281,7 @@ impl IntoResponse for ApiError {
             Self::Invalid(detail) | Self::NotInSandbox(detail) => {
                 serde_json::to_vec(&InvalidReply { detail, code })
             }
-            _ => serde_json::to_vec(&ErrorReply { detail, code, status: task_status }),
+            _ => serde_json::to_vec(&ErrorReply { detail, code, status: task_status, quota }),
         };
         let mut response = Response::new(body.unwrap_or_default().into());
         *response.status_mut() = status;

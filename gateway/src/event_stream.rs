@@ -105,6 +105,7 @@ impl EventStream {
             StoreEvent::Work
             | StoreEvent::Delivered { .. }
             | StoreEvent::Delayed
+            | StoreEvent::FunctionRemoved(_)
             | StoreEvent::Cancel(_) => return,
         }
         for (tenant, moves) in groups {

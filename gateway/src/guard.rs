@@ -1,4 +1,4 @@
-//! What stands in front of a route where keys are required.
+//! What stands in front of a route where keys are required, or requests are counted.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -60,10 +60,12 @@ impl Guard {
         S: Service<Request, Response = Response, Error = Infallible>,
     {
         let Some(keys) = &self.app.keys else {
+            self.app.anyone.take_request()?;
             return Ok(inner.call(request).await.unwrap_or_else(|never| match never {}));
         };
         let start = Instant::now();
         let caller = self.admit(keys, &mut request).await?;
+        caller.take_request()?;
         let response = inner.call(request).await.unwrap_or_else(|never| match never {});
         // A long poll outlasts what was known of the key.
         if start.elapsed() >= FRESH {

@@ -6,11 +6,12 @@
 //! * [`config`]: the configuration.
 //! * [`error`]: what can go wrong; the only place with HTTP codes.
 //! * [`listen`], `serve`: the listening sockets; `tls`: TLS over them.
-//! * `connection`, `socket`: one connection and its stalls.
+//! * `connection`, `socket`: one connection and its stalls; `addresses`: how many each address has.
 //! * `middleware`: what every request passes.
 //! * `admission`: which requests are answered at all.
 //! * `caller`: who sends a request, and what they may do; `refusal`: why not.
 //! * `guard`: what stands in front of a route where keys are required.
+//! * [`policy`]: what tenants may do, and how much, by the operator's file.
 //! * `body`, `extract`: bodies, paths and queries.
 //! * `fields`, `values`: how request bodies are declared; the types of their fields.
 //! * `problem`: what is wrong with a request, as clients read it.
@@ -22,8 +23,10 @@
 //! * `cpu_latency`: the kernel's limit on the wake-up latency of processors.
 //! * `cache`: what is cached of the store.
 //! * `metrics`, `timing`: what is measured.
+//! * `stamp`: whether a file has changed.
 //! * `openapi`, `schema`, `pages`: descriptions for programs and for people.
 
+mod addresses;
 mod admission;
 mod app;
 
@@ -45,6 +48,7 @@ mod middleware;
 mod notifier;
 mod openapi;
 mod pages;
+pub mod policy;
 mod problem;
 mod refusal;
 mod reply;
@@ -52,6 +56,7 @@ mod routes;
 mod schema;
 mod serve;
 mod socket;
+mod stamp;
 mod timing;
 mod tls;
 mod values;
@@ -95,10 +100,14 @@ pub async fn run(
     let middleware = Middleware::new(Arc::clone(&app), routes::router(Arc::clone(&app)));
     let mut background = JoinSet::new();
     let (notifier, latency) = (&app.notifier, &app.cpu_latency);
-    background.spawn(notifier::listen(Arc::clone(notifier), store.clone(), latency.clone()));
+    let (listening, functions) = (Arc::clone(notifier), Arc::clone(&app.functions));
+    background.spawn(notifier::listen(listening, store.clone(), functions, latency.clone()));
     background.spawn(notifier::deliver(Arc::clone(notifier), store));
     if let Some(latency) = app.cpu_latency.clone() {
         background.spawn(async move { match latency.expire().await {} });
+    }
+    if let Some(tenants) = app.config.tenants.clone() {
+        background.spawn(async move { match tenants.reload().await {} });
     }
     let mut serving = std::pin::pin!(serve::serve(app, middleware, listeners));
     tokio::select! {

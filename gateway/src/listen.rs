@@ -1,7 +1,7 @@
 //! What a gateway listens on.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
@@ -47,22 +47,22 @@ impl Listeners {
 }
 
 impl Listener {
-    /// The next connection. Failures concern single connections or pass: the loop goes on.
-    pub(crate) async fn accept(&self) -> Socket {
+    /// The next connection, and the address that it comes from. Failures concern single connections or pass: the loop goes on.
+    pub(crate) async fn accept(&self) -> (Socket, Option<IpAddr>) {
         let mut is_warned = false;
         loop {
             let accepted = match self {
-                Self::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
+                Self::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
                     // Small answers leave at once; where that cannot be set they are only slower.
                     let _ = stream.set_nodelay(true);
-                    Socket::Tcp(stream)
+                    (Socket::Tcp(stream), Some(peer.ip()))
                 }),
                 Self::Unix(listener) => {
-                    listener.accept().await.map(|(stream, _)| Socket::Unix(stream))
+                    listener.accept().await.map(|(stream, _)| (Socket::Unix(stream), None))
                 }
             };
             match accepted {
-                Ok(socket) => return socket,
+                Ok(accepted) => return accepted,
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
                     if !is_warned {

@@ -9,6 +9,7 @@ use belljar_core::id::TaskId;
 use belljar_store::{EndedTask, Store, StoreEvent, Subscription, Topic};
 use tokio::sync::Notify;
 
+use crate::cache::FunctionCache;
 use crate::config::WHOLE_BYTES;
 use crate::cpu_latency::CpuLatency;
 use crate::waiters::Waiters;
@@ -45,6 +46,7 @@ impl Notifier {
             | StoreEvent::Work
             | StoreEvent::Delivered { .. }
             | StoreEvent::Delayed
+            | StoreEvent::FunctionRemoved(_)
             | StoreEvent::Cancel(_) => {}
         }
     }
@@ -89,6 +91,7 @@ impl Notifier {
 pub(crate) async fn listen(
     notifier: Arc<Notifier>,
     store: Store,
+    functions: Arc<FunctionCache>,
     cpu_latency: Option<Arc<CpuLatency>>,
 ) {
     let mut notices = subscribe(&store).await;
@@ -97,6 +100,11 @@ pub(crate) async fn listen(
         if let Some(latency) = &cpu_latency {
             latency.touch();
         }
+        match notice {
+            StoreEvent::FunctionRemoved(id) => functions.remove(id),
+            StoreEvent::Connected => functions.clear(),
+            _ => {}
+        }
         notifier.handle_notice(notice);
     }
 }
@@ -104,7 +112,7 @@ pub(crate) async fn listen(
 async fn subscribe(store: &Store) -> Subscription {
     let mut is_first = true;
     loop {
-        match store.subscribe(&[Topic::Ended]).await {
+        match store.subscribe(&[Topic::Ended, Topic::RemovedFunctions]).await {
             Ok(notices) => return notices,
             Err(error) if is_first => {
                 is_first = false;

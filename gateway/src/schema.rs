@@ -76,14 +76,19 @@ errors! {
              expired or a revoked one (`key_expired`, `key_revoked`). With `WWW-Authenticate`.",
         "403" "Error"
             "The key lacks a scope (`scope_missing`), or its holder's functions may not run in this runtime \
-             (`runtime_forbidden`); or a web page of others sends the request (`foreign_origin`).";
+             (`runtime_forbidden`); the operator's policy does not allow it (`policy_forbidden`); or a web page \
+             of others sends the request (`foreign_origin`).",
+        "429" "Error"
+            "A quota of the tenant is used up (`quota_exceeded`; `quota` says which), or the queue is full \
+             (`queue_full`): nothing was accepted. With `Retry-After`.";
     UnknownId: "404" "Error" "No such function or task (`unknown_function`, `unknown_task`).";
     Conflict: "409" "Error"
         "The idempotency key was used with another request (`idempotency_conflict`).";
     Ended: "409" "Error" "The task has ended already (`task_ended`); `status` says how.";
     TooLarge:
         "408" "Error" "The body does not arrive in time (`body_timeout`).",
-        "413" "Error" "The body is over the limit (`body_too_large`).",
+        "413" "Error"
+            "The body is over the limit (`body_too_large`), or a payload over that of the tenant (`payload_too_large`).",
         "415" "Error" "The body has a Content-Encoding (`unsupported_encoding`).";
     Invalid: "422" "Invalid"
         "Malformed JSON, a missing, mistyped or misspelt field, a malformed id or cursor \

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::addresses;
 use crate::app::App;
 use crate::connection::{OpenRequest, Progress, Watched, hang_up};
 use crate::listen::{Listener, Listeners};
@@ -66,8 +68,8 @@ pub(crate) async fn serve(app: Arc<App>, middleware: Middleware, listeners: List
         loop {
             // The permit comes first: further connections wait in the kernel's queue, at no cost here.
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-            let socket = listener.accept().await;
-            connections.spawn(Arc::clone(&server).connection(socket, permit));
+            let (socket, peer) = listener.accept().await;
+            connections.spawn(Arc::clone(&server).connection(socket, peer, permit));
         }
     };
     tokio::select! {
@@ -110,8 +112,18 @@ impl Server {
         }
     }
 
-    async fn connection(self: Arc<Self>, socket: Socket, permit: OwnedSemaphorePermit) {
+    async fn connection(
+        self: Arc<Self>,
+        socket: Socket,
+        peer: Option<IpAddr>,
+        permit: OwnedSemaphorePermit,
+    ) {
         self.app.metrics.accepted.inc();
+        let most =
+            self.app.config.tenants.as_ref().and_then(|it| it.file().connections_per_address);
+        let Ok(_counted) = self.app.addresses.take(peer, most) else {
+            return self.refuse(socket, most.unwrap_or_default()).await;
+        };
         self.app.metrics.connections.inc();
         let tls = self.tls.as_ref().filter(|_| matches!(socket, Socket::Tcp(_))).map(Tls::acceptor);
         let socket = Arc::new(socket);
@@ -127,6 +139,14 @@ impl Server {
         }
         self.app.metrics.connections.dec();
         drop(permit);
+    }
+
+    /// Says to one connection too many why it is closed, unless it speaks TLS.
+    async fn refuse(&self, socket: Socket, most: u32) {
+        if self.tls.is_none() {
+            addresses::answer(&socket, most);
+        }
+        hang_up(socket).await;
     }
 
     async fn talk_over_tls(

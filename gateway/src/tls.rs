@@ -1,10 +1,8 @@
 //! TLS 1.3 for clients, with a certificate that is read again when its file has changed.
 
 use std::convert::Infallible;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
@@ -14,9 +12,8 @@ use tokio_rustls::rustls::version::TLS13;
 use tokio_rustls::rustls::{self, ServerConfig};
 
 use crate::socket::Socket;
+use crate::stamp::{LOOK, Stamp};
 
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(2);
 /// What is spoken over TLS, the best first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
@@ -110,11 +107,8 @@ impl Tls {
         }
     }
 
-    fn stamps(&self) -> [Option<(u64, i64, i64, u64)>; 2] {
-        [&self.files.certificate, &self.files.key].map(|path| {
-            let file = std::fs::metadata(path).ok()?;
-            Some((file.ino(), file.mtime(), file.mtime_nsec(), file.len()))
-        })
+    fn stamps(&self) -> [Stamp; 2] {
+        [&self.files.certificate, &self.files.key].map(|path| Stamp::of(path))
     }
 }
 

@@ -12,6 +12,7 @@ use belljar_store::record::TaskResult;
 use tokio::sync::Notify;
 
 use crate::error::ApiError;
+use crate::policy::OpenPermit;
 
 /// So many locks share the waiters, by the last byte of the task's id: ids are random.
 const SHARDS: usize = 16;
@@ -51,6 +52,8 @@ pub(crate) struct WaitGuard<'a> {
     waiters: &'a Waiters,
     ids: Vec<TaskId>,
     waiter: Arc<Waiter>,
+    /// Counts the request among those that its tenant has open.
+    open: Option<OpenPermit>,
 }
 
 /// A poisoned lock only means that a panic was caught elsewhere; each change here is one step.
@@ -84,7 +87,7 @@ impl Waiters {
         for &id in &ids {
             self.shard(id).entry(id).or_default().push(Arc::clone(&waiter));
         }
-        Ok(WaitGuard { waiters: self, ids, waiter })
+        Ok(WaitGuard { waiters: self, ids, waiter, open: None })
     }
 
     /// How many registrations there are.
@@ -129,6 +132,12 @@ impl Waiter {
 }
 
 impl WaitGuard<'_> {
+    /// The same, which holds a permit as long as it lives.
+    pub(crate) fn holding(mut self, open: Option<OpenPermit>) -> Self {
+        self.open = open;
+        self
+    }
+
     /// For how many tasks it waits, each counted once.
     pub(crate) fn awaited(&self) -> usize {
         self.ids.len()

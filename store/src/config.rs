@@ -14,6 +14,9 @@ pub const PREFIX: &str = "belljar";
 /// How long an idempotency key is remembered.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long the code of a deleted function is kept for tasks that wait, after the last delayed one is due.
+pub const REMOVED_CODE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How many of the newest tasks [`crate::Store::tasks`] lists.
 pub const RECENT_TASKS: usize = 100_000;
 

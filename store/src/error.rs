@@ -2,6 +2,8 @@
 
 use belljar_core::id::TaskId;
 
+use crate::usage::OverQuota;
+
 /// Why an operation failed. Nothing is half done: each operation is one script.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -22,6 +24,9 @@ pub enum StoreError {
         /// How many may.
         limit: u64,
     },
+    /// The tenant would use more than it may.
+    #[error("a quota is used up: {0:?}")]
+    OverQuota(OverQuota),
     /// The key was used before with another body.
     #[error("the idempotency key `{key}` was used with another body, for task {task_id}")]
     IdempotencyConflict {

@@ -1,13 +1,17 @@
 //! Events for subscribers, read from the messages that scripts publish.
 
-use belljar_core::id::TaskId;
+use std::str::FromStr;
+
+use belljar_core::id::{FunctionId, TaskId};
 use belljar_core::invocation::Invocation;
 use belljar_core::task::{Attempt, TaskAttempt, TaskStatus};
 use belljar_core::tenant::Tenant;
 use bytes::Bytes;
 use redis::Msg;
 
-use crate::keys::{Keys, TOPIC_CANCEL, TOPIC_DELIVERED, TOPIC_ENDED, TOPIC_STATUS, TOPIC_WORK};
+use crate::keys::{
+    Keys, TOPIC_CANCEL, TOPIC_DELIVERED, TOPIC_ENDED, TOPIC_STATUS, TOPIC_UNREGISTERED, TOPIC_WORK,
+};
 use crate::kind;
 use crate::layout::{ID_BYTES, TENANT_MARK};
 use crate::record::{ClaimedTask, TaskResult, Timestamp};
@@ -31,6 +35,8 @@ pub enum StoreEvent {
         /// Whether this meets its demand: it gets more once it has claimed.
         is_last: bool,
     },
+    /// This function was deleted.
+    FunctionRemoved(FunctionId),
     /// A running task must be stopped.
     Cancel(TaskId),
     /// The connection was lost and is back (also sent once at the start), or events came faster than
@@ -60,6 +66,7 @@ pub(crate) fn read(message: &Msg, keys: &Keys) -> Option<StoreEvent> {
         TOPIC_STATUS => read_status(payload),
         TOPIC_WORK if payload == b"delayed" => Some(StoreEvent::Delayed),
         TOPIC_WORK => Some(StoreEvent::Work),
+        TOPIC_UNREGISTERED => id(payload).map(StoreEvent::FunctionRemoved),
         TOPIC_CANCEL => id(payload).map(StoreEvent::Cancel),
         // A delivery that cannot be read is found by comparing: its tasks are leased in the store.
         name if name.starts_with(TOPIC_DELIVERED) => {
@@ -69,7 +76,7 @@ pub(crate) fn read(message: &Msg, keys: &Keys) -> Option<StoreEvent> {
     }
 }
 
-fn id(bytes: &[u8]) -> Option<TaskId> {
+fn id<T: FromStr>(bytes: &[u8]) -> Option<T> {
     std::str::from_utf8(bytes).ok()?.parse().ok()
 }
 

@@ -4,14 +4,21 @@ use belljar_core::id::FunctionId;
 use belljar_core::task::CodeHash;
 use belljar_core::tenant::Tenant;
 use bytes::Bytes;
-use redis::{Cmd, FromRedisValue};
+use redis::{Cmd, FromRedisValue, Value};
 
-use crate::Store;
+use crate::config::REMOVED_CODE_TTL;
 use crate::connection::{Repeat, to_store_error};
 use crate::error::StoreError;
-use crate::keys::{FUNCTIONS, FUNCTIONS_OF};
+use crate::keys::{FUNCTION, FUNCTIONS, FUNCTIONS_OF};
 use crate::layout::TIME_DIGITS;
-use crate::record::{FunctionRecord, Page, Timestamp, UnreadableRecord};
+use crate::record::{
+    FunctionRecord, OverQuota, Page, StoreQuota, StoreQuotas, Timestamp, UnreadableRecord,
+};
+use crate::{Store, millis, reply};
+
+/// How many functions one read takes, and how many are read at most for one page.
+const READ_AT_ONCE: usize = 1_000;
+const SCANNED_AT_MOST: usize = 5_000;
 
 impl Store {
     /// Stores a function and its code; `registered_at` is set here. Equal code is stored once.
@@ -23,12 +30,52 @@ impl Store {
         record: FunctionRecord,
         code: Bytes,
     ) -> Result<FunctionRecord, StoreError> {
+        self.put_function_within(record, code, StoreQuotas::default()).await
+    }
+
+    /// The same, for a tenant that has quotas.
+    pub(crate) async fn put_function_within(
+        &self,
+        record: FunctionRecord,
+        code: Bytes,
+        quotas: StoreQuotas,
+    ) -> Result<FunctionRecord, StoreError> {
         #[expect(clippy::expect_used, reason = "our own types into memory")]
         let bytes = rmp_serde::to_vec_named(&record).expect("records are serializable");
-        let mut call = self.inner.scripts.register.call(5, bytes.len() + code.len() + 128);
+        let mut call = self.inner.scripts.register.call(7, bytes.len() + code.len() + 160);
         call.arg(record.id.to_string()).arg(bytes).arg(record.code.to_string()).arg(code);
         call.arg(record.tenant.mark());
-        read_function(record.id, &call.run::<Bytes>(self).await?)
+        for most in [quotas.functions, quotas.stored_bytes] {
+            call.arg(most.map_or_else(String::new, |most| most.to_string()));
+        }
+        let mut answer = call.run::<Vec<Value>>(self).await?.into_iter();
+        let verdict: String = reply::next(&mut answer, "register")?;
+        let (quota, limit) = match verdict.as_str() {
+            "functions" => (StoreQuota::Functions, quotas.functions),
+            "bytes" => (StoreQuota::StoredBytes, quotas.stored_bytes),
+            _ => return read_function(record.id, &reply::next::<Bytes>(&mut answer, "register")?),
+        };
+        let used = reply::next(&mut answer, "register")?;
+        let limit = limit.unwrap_or_default();
+        Err(StoreError::OverQuota(OverQuota { quota, used, limit, frees_after: None }))
+    }
+
+    /// Forgets a function of a tenant.
+    pub(crate) async fn remove_function_of(
+        &self,
+        tenant: &Tenant,
+        id: FunctionId,
+    ) -> Result<bool, StoreError> {
+        let Some(bytes) = self.read_function(id).await? else { return Ok(false) };
+        let record = read_function(id, &bytes)?;
+        if record.tenant != *tenant {
+            return Ok(false);
+        }
+        let mut call = self.inner.scripts.unregister.call(6, bytes.len() + 192);
+        call.arg(id.to_string()).arg(&bytes).arg(record.code.to_string());
+        call.number(record.code_bytes).arg(tenant.mark()).number(millis(REMOVED_CODE_TTL));
+        // Else somebody was quicker, or this was, and the answer was lost.
+        call.run::<u8>(self).await.map(|_| true)
     }
 
     /// A function's record. Records never change: callers may cache them.
@@ -36,10 +83,13 @@ impl Store {
     /// # Errors
     /// Redis does not answer or refuses.
     pub async fn function(&self, id: FunctionId) -> Result<Option<FunctionRecord>, StoreError> {
+        self.read_function(id).await?.map(|bytes| read_function(id, &bytes)).transpose()
+    }
+
+    async fn read_function(&self, id: FunctionId) -> Result<Option<Bytes>, StoreError> {
         let mut get = redis::cmd("GET");
         get.arg(self.inner.keys.function(id));
-        let bytes: Option<Bytes> = self.ask("function", &get).await?;
-        bytes.map(|bytes| read_function(id, &bytes)).transpose()
+        self.ask("function", &get).await
     }
 
     /// A function's bytes by their hash.
@@ -52,14 +102,52 @@ impl Store {
         self.ask("code", &get).await
     }
 
-    /// Functions of a tenant, newest first.
+    /// Functions of a tenant, newest first, perhaps only those of one name.
     pub(crate) async fn functions_of(
         &self,
         tenant: &Tenant,
+        name: Option<&str>,
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<Result<FunctionRecord, UnreadableRecord>>, StoreError> {
-        let before = cursor.and_then(|cursor| cursor.parse::<u64>().ok());
+        let (mut items, mut before, mut scanned) = (Vec::new(), cursor.map(str::to_owned), 0);
+        while scanned < SCANNED_AT_MOST {
+            // Of a name there may be few: many are read at once then.
+            let wanted = if name.is_some() { READ_AT_ONCE } else { limit.min(READ_AT_ONCE) };
+            let rows = self.function_rows(tenant, before.as_deref(), wanted).await?;
+            let found = rows.len();
+            scanned += found;
+            for (place, (id, time, record)) in rows.into_iter().enumerate() {
+                let Some(record) = record else { continue };
+                match read_function(id, &record) {
+                    Ok(function) if name.is_none_or(|name| function.name == name) => {
+                        items.push(Ok(function));
+                    }
+                    Err(error) if name.is_none() => {
+                        items.push(Err(UnreadableRecord::new(id, &error)))
+                    }
+                    Ok(_) | Err(_) => {}
+                }
+                if items.len() == limit {
+                    let is_last = place + 1 == found && found < wanted;
+                    return Ok(Page { items, next: Some(time).filter(|_| !is_last) });
+                }
+                before = Some(time);
+            }
+            if found < wanted {
+                return Ok(Page { items, next: None });
+            }
+        }
+        Ok(Page { items, next: before })
+    }
+
+    /// The next functions of a tenant's list, each with its time and its record.
+    async fn function_rows(
+        &self,
+        tenant: &Tenant,
+        before: Option<&str>,
+        wanted: usize,
+    ) -> Result<Vec<(FunctionId, String, Option<Bytes>)>, StoreError> {
         let before = before.map_or_else(|| "+inf".to_owned(), |before| format!("({before}"));
         let mut range = redis::cmd("ZRANGE");
         let list = match tenant.is_default() {
@@ -67,29 +155,25 @@ impl Store {
             false => format!("{FUNCTIONS_OF}{tenant}"),
         };
         range.arg(self.inner.keys.key(&list)).arg(before).arg("-inf").arg("BYSCORE").arg("REV");
-        range.arg("LIMIT").arg(0).arg(limit);
-        let ids: Vec<String> = self.ask("functions", &range).await?;
-        let is_full = ids.len() == limit;
-        let ids: Vec<FunctionId> = ids.iter().filter_map(|id| id.parse().ok()).collect();
-        if ids.is_empty() {
-            return Ok(Page { items: Vec::new(), next: None });
+        range.arg("LIMIT").arg(0).arg(wanted).arg("WITHSCORES");
+        let rows: Vec<(String, String)> = self.ask("functions", &range).await?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
         }
         let mut get = redis::cmd("MGET");
-        for id in &ids {
-            get.arg(self.inner.keys.function(*id));
+        for (id, _) in &rows {
+            get.arg(self.inner.keys.key(&format!("{FUNCTION}{id}")));
         }
         let records: Vec<Option<Bytes>> = self.ask("functions", &get).await?;
-        let mut items = Vec::with_capacity(ids.len());
-        let mut last = None;
-        for (id, record) in ids.iter().zip(records) {
-            if let Some(record) = record {
-                last = read_time(&record).or(last);
-                let read = read_function(*id, &record);
-                items.push(read.map_err(|error| UnreadableRecord::new(id, &error)));
-            }
-        }
-        let next = last.filter(|_| is_full).map(|last| last.to_string());
-        Ok(Page { next, items })
+        let rows = rows.into_iter().zip(records);
+        let rows = rows.map(|((id, time), record)| match id.parse() {
+            Ok(id) => Ok((id, time, record)),
+            Err(_) => Err(StoreError::Corrupt {
+                what: "the list of functions".to_owned(),
+                why: format!("`{id}` is no id"),
+            }),
+        });
+        rows.collect()
     }
 
     /// A single command that reads.

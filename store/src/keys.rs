@@ -70,6 +70,12 @@ names! { KEYS:
     FUNCTIONS_OF = "functions:";
     /// + hash: the code of functions.
     CODE = "code:";
+    /// Hash: hash of code -> how many functions have it.
+    CODE_USES = "code_uses";
+    /// + tenant ('' for the default one): hash of what it uses, see `usage.lua`.
+    USAGE = "usage:";
+    /// + tenant: hash: time in ms -> bytes of the tenant that expire then.
+    EXPIRING = "expiring:";
     /// Hash: hash of an API key -> its record.
     API_KEYS = "api_keys";
 }
@@ -81,6 +87,8 @@ names! { CHANNELS:
     TOPIC_STATUS = "status";
     /// There is work.
     TOPIC_WORK = "work";
+    /// A function was deleted.
+    TOPIC_UNREGISTERED = "unregistered";
     /// A running task was cancelled.
     TOPIC_CANCEL = "cancel";
     /// + dispatcher: tasks delivered to it.

@@ -67,6 +67,7 @@ pub(crate) const RETRY_PRIORITY: u64 = 0;
 pub(crate) fn lua(script: &str) -> String {
     let constants = [
         ("ID_BYTES", ID_BYTES.to_string()),
+        ("TIME_DIGITS", TIME_DIGITS.to_string()),
         ("FLAG_AT", (FLAG_AT + 1).to_string()),
         ("NO_FLAG", u32::from(NO_FLAG).to_string()),
         ("BLOB_FLAG", u32::from(BLOB_FLAG).to_string()),

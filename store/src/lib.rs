@@ -13,6 +13,7 @@
 //! * `event`: what subscribers get.
 //! * `submit`, `dispatch`, `heartbeat`, `read`, `function`, `audit`: the operations of [`Store`].
 //! * `script` and `scripts/*.lua`: the scripts that carry the operations out.
+//! * [`usage`]: what tenants use, and how much they may.
 //! * `keys`: the names of keys and channels, for Rust and for the scripts.
 //! * `layout`: the layout of records, for both.
 //! * `task_record`: the bytes of a task's record.
@@ -44,6 +45,7 @@ mod submit;
 mod subscription;
 mod task_record;
 mod tenant_store;
+pub mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +54,8 @@ use belljar_core::outcome::{CallVerdict, Outcome};
 
 pub use blob::BLOB_BYTES;
 pub use config::{
-    DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, MAX_QUEUED, PREFIX, RECENT_TASKS, StoreConfig,
+    DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, MAX_QUEUED, PREFIX, RECENT_TASKS,
+    REMOVED_CODE_TTL, StoreConfig,
 };
 pub use error::StoreError;
 pub use event::{EndedTask, StoreEvent};

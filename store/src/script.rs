@@ -14,6 +14,9 @@ const SHARED: &str = include_str!("scripts/shared.lua");
 /// Stands, after that, in front of the scripts that use it.
 const TENANT: &str = include_str!("scripts/tenant.lua");
 
+/// Stands, after that, in front of the scripts that use it.
+const USAGE: &str = include_str!("scripts/usage.lua");
+
 /// Stands, after these, in front of the scripts that end attempts.
 const FINALIZE: &str = include_str!("scripts/finalize.lua");
 
@@ -32,6 +35,8 @@ enum ScriptKind {
     Opens,
     /// Ends attempts: goes on when memory is full, since it is what frees it.
     Ends,
+    /// Forgets a function: goes on when memory is full, since it frees some.
+    Unregisters,
     /// Only reads.
     Reads,
 }
@@ -51,12 +56,15 @@ impl NamedScript {
             ScriptKind::Accepts => ("", SUBMIT_PARTS),
             ScriptKind::Opens => (" flags=allow-oom", ""),
             ScriptKind::Ends => (" flags=allow-oom", FINALIZE),
+            ScriptKind::Unregisters => (" flags=allow-oom", ""),
             ScriptKind::Reads => (" flags=no-writes", ""),
         };
         let own = format!("{part}\n{body}");
         let asks_tenant = ["tenant_of", "publish_status"].iter().any(|name| uses(&own, name));
         let tenant = if asks_tenant { TENANT } else { "" };
-        let code = format!("{SHARED}\n{tenant}\n{own}");
+        let asks_usage = ["stored_bytes", "keep_until"].iter().any(|name| uses(&own, name));
+        let usage = if asks_usage { USAGE } else { "" };
+        let code = format!("{SHARED}\n{tenant}\n{usage}\n{own}");
         let (keys, layout) = (keys.lua(&code), layout::lua(&code));
         let script = Script::new(&format!("#!lua{flags}\n{keys}{layout}{code}"));
         Self { what, script, repeat, kind }
@@ -144,4 +152,6 @@ scripts! {
     retire: Ends, Safe;
     submit: Accepts, Safe;
     task: Reads, Safe;
+    // Said twice, the second run finds nothing; the caller has read the record before.
+    unregister: Unregisters, Safe;
 }

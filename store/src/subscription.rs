@@ -19,7 +19,7 @@ use crate::Store;
 use crate::connection::{BACKOFF, LAST_PAUSE};
 use crate::error::StoreError;
 use crate::event::{self, StoreEvent};
-use crate::keys::{Keys, TOPIC_CANCEL, TOPIC_ENDED, TOPIC_STATUS, TOPIC_WORK};
+use crate::keys::{Keys, TOPIC_CANCEL, TOPIC_ENDED, TOPIC_STATUS, TOPIC_UNREGISTERED, TOPIC_WORK};
 
 /// How often a silent subscription is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(2);
@@ -34,6 +34,8 @@ pub enum Topic {
     Ended,
     /// [`StoreEvent::StatusChanged`], for gateways with clients that watch tasks.
     StatusChanges,
+    /// [`StoreEvent::FunctionRemoved`], for gateways.
+    RemovedFunctions,
     /// [`StoreEvent::Work`] and [`StoreEvent::Delayed`], for dispatchers.
     Work,
     /// [`StoreEvent::Cancel`], for dispatchers.
@@ -47,6 +49,7 @@ impl Topic {
         match self {
             Self::Ended => keys.channel(TOPIC_ENDED),
             Self::StatusChanges => keys.channel(TOPIC_STATUS),
+            Self::RemovedFunctions => keys.channel(TOPIC_UNREGISTERED),
             Self::Work => keys.channel(TOPIC_WORK),
             Self::Cancel => keys.channel(TOPIC_CANCEL),
             Self::Deliveries(dispatcher) => keys.deliveries(dispatcher),

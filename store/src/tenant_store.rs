@@ -2,12 +2,13 @@
 
 use belljar_core::id::{FunctionId, TaskId};
 use belljar_core::tenant::Tenant;
+use bytes::Bytes;
 
 use crate::Store;
 use crate::error::StoreError;
 use crate::record::{
-    CancelOutcome, FunctionRecord, NewTask, Page, TaskFilter, TaskRecord, TaskResult, TaskSummary,
-    UnreadableRecord,
+    CancelOutcome, FunctionRecord, NewTask, Page, StoreQuotas, TaskFilter, TaskRecord, TaskResult,
+    TaskSummary, UnreadableRecord,
 };
 
 /// A view of a [`Store`] for one tenant.
@@ -15,17 +16,24 @@ use crate::record::{
 pub struct TenantStore<'a> {
     store: &'a Store,
     tenant: &'a Tenant,
+    quotas: Option<StoreQuotas>,
 }
 
 impl Store {
     /// The store as `tenant` sees it.
     #[must_use]
     pub const fn of<'a>(&'a self, tenant: &'a Tenant) -> TenantStore<'a> {
-        TenantStore { store: self, tenant }
+        TenantStore { store: self, tenant, quotas: None }
     }
 }
 
 impl TenantStore<'_> {
+    /// The same view, which holds the tenant to quotas. With `None` its use is not counted either, but for functions.
+    #[must_use]
+    pub const fn with_quotas(self, quotas: Option<StoreQuotas>) -> Self {
+        Self { quotas, ..self }
+    }
+
     /// [`Store::submit`], as this tenant's tasks.
     ///
     /// # Errors
@@ -93,15 +101,38 @@ impl TenantStore<'_> {
         Ok(found.filter(|function| function.tenant == *self.tenant))
     }
 
-    /// Functions, newest first.
+    /// [`Store::put_function`], as this tenant's.
+    ///
+    /// # Errors
+    /// A quota is used up, or Redis does not answer or refuses.
+    pub async fn put_function(
+        &self,
+        record: FunctionRecord,
+        code: Bytes,
+    ) -> Result<FunctionRecord, StoreError> {
+        let record = FunctionRecord { tenant: self.tenant.clone(), ..record };
+        self.store.put_function_within(record, code, self.quotas.unwrap_or_default()).await
+    }
+
+    /// Forgets a function; `false` for an unknown one. Tasks that were accepted before still run.
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn remove_function(&self, id: FunctionId) -> Result<bool, StoreError> {
+        self.store.remove_function_of(self.tenant, id).await
+    }
+
+    /// Functions, newest first; only those of this name where one is given. A page may hold fewer than `limit`
+    /// though more follow: only so many functions are read for one.
     ///
     /// # Errors
     /// Redis does not answer or refuses.
     pub async fn functions(
         &self,
+        name: Option<&str>,
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<Result<FunctionRecord, UnreadableRecord>>, StoreError> {
-        self.store.functions_of(self.tenant, cursor, limit).await
+        self.store.functions_of(self.tenant, name, cursor, limit).await
     }
 }

@@ -12,8 +12,9 @@ use super::common::Runtimes;
 /// The longest lifetime of a key, in years: times beyond cannot be written as dates.
 const MAX_YEARS: u64 = 100;
 
+/// Where a service has its data, for the commands of its operator.
 #[derive(Debug, Args)]
-pub(crate) struct KeyArgs {
+pub(crate) struct OperatorArgs {
     /// The Redis server of the service, as `redis://HOST:PORT/DB` [default: that of `belljar up` with --data].
     #[arg(long, global = true, env = "BELLJAR_REDIS", value_name = "URL")]
     pub(crate) redis: Option<String>,
@@ -32,6 +33,12 @@ pub(crate) struct KeyArgs {
     /// Print JSON.
     #[arg(long, global = true, env = "BELLJAR_JSON")]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    #[command(flatten)]
+    pub(crate) service: OperatorArgs,
     #[command(subcommand)]
     pub(crate) action: KeyAction,
 }

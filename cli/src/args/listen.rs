@@ -72,6 +72,9 @@ pub(crate) struct ListenArgs {
     /// port can run code.
     #[arg(long, env = "BELLJAR_INSECURE", value_name = "true|false", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub(crate) insecure: bool,
+    /// What tenants may do and how much, as a TOML file; it is read again when it changes [default: no restrictions].
+    #[arg(long, env = "BELLJAR_TENANTS", value_name = "FILE")]
+    pub(crate) tenants: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) tls: HttpTlsArgs,
 }

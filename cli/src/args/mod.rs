@@ -4,7 +4,7 @@
 //!
 //! * here: the commands, and the options of `up` and of the small ones.
 //! * `service`: gateway, dispatcher and worker.
-//! * `key`: the keys of clients.
+//! * `key`, `tenant`: the keys of clients, and what tenants may do.
 //! * `listen`: who reaches the gateway.
 //! * `common`: options of more than one command.
 //! * `argv`: command lines for the processes that `up` starts.
@@ -14,6 +14,7 @@ mod common;
 mod key;
 mod listen;
 mod service;
+mod tenant;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -24,9 +25,10 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 pub(crate) use argv::Argv;
 use common::positive;
 pub(crate) use common::{DefaultsArgs, ExecutorArgs, RetentionArgs, Runtimes, SecretArgs};
-pub(crate) use key::{KeyAction, KeyArgs, NewKeyArgs};
+pub(crate) use key::{KeyAction, KeyArgs, NewKeyArgs, OperatorArgs};
 pub(crate) use listen::{KeyUse, ListenAddress, ListenArgs};
 pub(crate) use service::{DispatcherArgs, GatewayArgs, Mode, WorkerArgs, WorkerMode};
+pub(crate) use tenant::{TenantAction, TenantArgs};
 
 /// Runs Python functions that arrive over REST, natively or in a WebAssembly sandbox.
 #[derive(Debug, Parser)]
@@ -72,6 +74,8 @@ pub(crate) enum Command {
     Guest(GuestArgs),
     /// Make, list, revoke and rotate the keys of clients.
     Key(KeyArgs),
+    /// Show what tenants may do and what they use, and check the file that says so.
+    Tenant(TenantArgs),
     /// Call a function of a Python file, on the service at --url or on a temporary one.
     #[command(disable_help_flag = true)]
     Run(ClientArgs),

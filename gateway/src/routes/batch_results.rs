@@ -162,7 +162,7 @@ async fn first_ends(
         }
     }
     // Registered before the read, so that an end between the two is not missed.
-    let guard = asker.app.notifier.waiters.register(ids.to_vec())?;
+    let guard = asker.app.wait_for(asker.caller, ids.to_vec())?;
     let finished = Finished::of(asker, ids).await?;
     Ends { asker, ids, guard: &guard }.collect(patience, finished).await
 }

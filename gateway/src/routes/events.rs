@@ -22,6 +22,7 @@ use crate::caller::{Caller, FRESH};
 use crate::error::ApiError;
 use crate::event_stream::Moves;
 use crate::extract::Query;
+use crate::policy::{OpenPermit, Quota};
 use crate::problem::Problem;
 use crate::reply;
 use crate::schema::{Invalid, Status, Unavailable, UnknownId};
@@ -42,6 +43,8 @@ struct Stream {
     /// Who reads it, and until when the key is believed.
     caller: Caller,
     checked_at: Instant,
+    /// Counts it among those that its tenant has open.
+    _open: Option<OpenPermit>,
     /// What is ready to be sent.
     ready: VecDeque<Bytes>,
     is_last: bool,
@@ -89,11 +92,13 @@ pub(crate) async fn events(
         known: HashMap::new(),
         ended: HashSet::new(),
     };
+    let _open = caller.open(Quota::EventStreams)?;
     // The subscription begins before the read of those that have ended already: none is missed.
     let events = app.events.watch(&app.store).await?;
     let ready = VecDeque::from([Bytes::from_static(b"retry: 1000\n: connected\n\n")]);
     let checked_at = Instant::now();
-    let mut stream = Stream { app, events, wanted, caller, checked_at, ready, is_last: false };
+    let mut stream =
+        Stream { app, events, wanted, caller, checked_at, _open, ready, is_last: false };
     stream.read_ended().await?;
     let body = futures_util::stream::unfold(stream, |mut stream| async {
         let bytes = stream.next().await?;

@@ -18,13 +18,16 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::body::{RequestBytes, offload};
 use crate::caller::Caller;
+use crate::config::Config;
 use crate::error::ApiError;
+use crate::extract::InPath;
 use crate::fields::{parse, request_body};
 use crate::guest_modules;
+use crate::policy::TenantPolicy;
 use crate::problem::Problem;
 use crate::reply;
 use crate::routes::runtime_selection::RuntimeRequest;
-use crate::schema::{BadPayload, Invalid, TooLarge, Unavailable};
+use crate::schema::{BadPayload, Invalid, TooLarge, Unavailable, UnknownId};
 use crate::timing::{Phase, RequestTiming};
 use crate::values::{Count, List, Payload, Seconds, Text};
 
@@ -118,8 +121,9 @@ pub(crate) async fn register_function(
     body: RequestBytes,
 ) -> Result<Response, ApiError> {
     let RequestBytes { bytes, idempotency_key, room: _room } = body;
-    let shared = Arc::clone(&app);
-    let read = offload(bytes.len(), move || read(&bytes, &shared));
+    let (shared, policy) = (Arc::clone(&app), caller.policy());
+    let of_policy = policy.clone();
+    let read = offload(bytes.len(), move || read(&bytes, &shared.config, of_policy.as_deref()));
     let mut sent = timing.time(Phase::Read, read).await?;
     if idempotency_key.is_some() {
         sent.ignored.push("Idempotency-Key".to_owned());
@@ -135,6 +139,10 @@ pub(crate) async fn register_function(
         }
     };
     caller.require_runtime(class.runtime)?;
+    if let Some(policy) = &policy {
+        policy.check_runtime(class.runtime)?;
+        sent.grants.iter().try_for_each(|grants| policy.check_grants(grants))?;
+    }
     if class.runtime == Runtime::Sandbox {
         let guest = app.guests.get(&app.store, class.python);
         if let Some(guest) = timing.time(Phase::Store, guest).await? {
@@ -153,17 +161,54 @@ pub(crate) async fn register_function(
         code_bytes: sent.code.len() as u64,
         registered_at: Timestamp::default(),
     };
-    let record = timing.time(Phase::Store, app.store.put_function(record, sent.code)).await?;
+    let since = app.functions.before_read();
+    let view = app.store_of(&caller);
+    let put = view.put_function(record, sent.code);
+    let record = timing.time(Phase::Store, put).await.map_err(|error| caller.told(error))?;
     let function_id = record.id;
-    app.functions.insert(function_id, Arc::new(record));
+    app.functions.insert(&Arc::new(record), since);
     reply::json(&Registered { function_id, ignored: sent.ignored })
 }
 
-fn read(bytes: &[u8], app: &App) -> Result<Registration, ApiError> {
+/// A function that is forgotten.
+#[derive(Serialize, ToSchema)]
+struct Removed {
+    #[schema(value_type = uuid::Uuid)]
+    function_id: FunctionId,
+}
+
+/// Delete a function
+///
+/// No call of it is accepted any more. Tasks that were accepted before still run.
+#[utoipa::path(
+    delete, path = "/v1/functions/{function_id}", tag = "Lists", operation_id = "delete_function",
+    params(("function_id" = uuid::Uuid, Path)),
+    responses((status = 200, body = Removed), UnknownId, Invalid, Unavailable)
+)]
+pub(crate) async fn remove_function(
+    State(app): State<Arc<App>>,
+    Extension(timing): Extension<Arc<RequestTiming>>,
+    caller: Caller,
+    InPath(id): InPath<FunctionId>,
+) -> Result<Response, ApiError> {
+    let view = app.store_of(&caller);
+    if !timing.time(Phase::Store, view.remove_function(id)).await? {
+        return Err(ApiError::UnknownFunction(id));
+    }
+    // The event of the store does so at the other gateways.
+    app.functions.remove(id);
+    reply::json(&Removed { function_id: id })
+}
+
+fn read(
+    bytes: &[u8],
+    config: &Config,
+    policy: Option<&TenantPolicy>,
+) -> Result<Registration, ApiError> {
     const WAY_OUT: &str = "send codecs.encode(dill.dumps(function), \"base64\")";
     let body: Register<'_> = parse(bytes)?;
     let mut problems = Vec::new();
-    let limits = limits(&body, &app.config.default_limits, &app.config.max_limits, &mut problems);
+    let limits = Widest::new(config, policy).limits(&body, &config.default_limits, &mut problems);
     let grants = body.grants.and_then(|grants| requested(grants, &mut problems));
     if !problems.is_empty() {
         return Err(ApiError::Invalid(problems));
@@ -171,6 +216,7 @@ fn read(bytes: &[u8], app: &App) -> Result<Registration, ApiError> {
     let bad = |why: String| ApiError::Payload(format!("the payload is {why}"));
     let code = payload::decode(&body.payload.0)
         .map_err(|error| bad(format!("not base64: {error}; {WAY_OUT}")))?;
+    policy.map_or(Ok(()), |policy| policy.check_payload(code.len()))?;
     let found =
         pickle::inspect(&code).map_err(|error| bad(format!("not a pickle: {error}; {WAY_OUT}")))?;
     if !found.may_be_callable() {
@@ -208,31 +254,51 @@ fn requested(given: GrantFields<'_>, problems: &mut Vec<Problem>) -> Option<Box<
     (!grants.is_empty()).then(|| Box::new(grants))
 }
 
-fn limits(
-    body: &Register<'_>,
-    default: &TaskLimits,
-    widest: &TaskLimits,
-    problems: &mut Vec<Problem>,
-) -> TaskLimits {
-    let whose = "this deployment allows";
-    let timeout_ms = body
-        .timeout_s
-        .as_ref()
-        .and_then(|seconds| timeout_ms(seconds.0, widest.timeout_ms, whose, problems))
-        .unwrap_or(default.timeout_ms);
-    let mut count = |given: Option<u32>, field, most, default| {
-        let Some(given) = given else { return default };
-        if given > most {
-            let msg = format!("{given}: {whose} at most {most}");
-            problems.push(Problem::body("less_than_equal", field, msg));
-        }
-        given
-    };
-    let memory_mb = body.memory_mb.as_ref().map(|count| count.0);
-    let memory_mb = count(memory_mb, "memory_mb", widest.memory_mb, default.memory_mb);
-    let max_retries = body.max_retries.as_ref().map(|count| count.0);
-    let max_retries = count(max_retries, "max_retries", widest.max_retries, default.max_retries);
-    TaskLimits { timeout_ms, memory_mb, max_retries }
+/// The widest limits that a function may ask for, and who says so.
+struct Widest {
+    limits: TaskLimits,
+    whose: String,
+}
+
+impl Widest {
+    fn new(config: &Config, policy: Option<&TenantPolicy>) -> Self {
+        let (limits, whose) = match policy {
+            None => (config.max_limits, "this deployment allows".to_owned()),
+            Some(policy) => {
+                let whose = format!("the operator's policy for tenant `{}` allows", policy.tenant);
+                (policy.widest(&config.max_limits), whose)
+            }
+        };
+        Self { limits, whose }
+    }
+
+    /// What is asked for; what is not is that of the deployment, as far as it may be.
+    fn limits(
+        &self,
+        body: &Register<'_>,
+        default: &TaskLimits,
+        problems: &mut Vec<Problem>,
+    ) -> TaskLimits {
+        let (widest, whose) = (&self.limits, &self.whose);
+        let timeout_ms = body
+            .timeout_s
+            .as_ref()
+            .and_then(|seconds| timeout_ms(seconds.0, widest.timeout_ms, whose, problems))
+            .unwrap_or(default.timeout_ms.min(widest.timeout_ms));
+        let mut count = |given: Option<&u32>, field, most: u32, default: u32| {
+            let Some(&given) = given else { return default.min(most) };
+            if given > most {
+                let msg = format!("{given}: {whose} at most {most}");
+                problems.push(Problem::body("less_than_equal", field, msg));
+            }
+            given
+        };
+        let memory_mb = body.memory_mb.as_ref().map(|count| &count.0);
+        let memory_mb = count(memory_mb, "memory_mb", widest.memory_mb, default.memory_mb);
+        let retries = body.max_retries.as_ref().map(|count| &count.0);
+        let max_retries = count(retries, "max_retries", widest.max_retries, default.max_retries);
+        TaskLimits { timeout_ms, memory_mb, max_retries }
+    }
 }
 
 /// A time limit in milliseconds; a problem if it is none, or wider than `widest`.

@@ -163,6 +163,7 @@ pub(crate) async fn tasks(
 #[utoipa::path(
     get, path = "/v1/functions", tag = "Lists", operation_id = "list_functions",
     params(
+        ("name" = Option<String>, Query, description = "Only functions of this name. A page may then have fewer than `limit`."),
         ("cursor" = Option<String>, Query, description = "`next` of the page before."),
         ("limit" = Option<usize>, Query, minimum = 1, maximum = 1000, description = "Default: 100."),
     ),
@@ -175,8 +176,8 @@ pub(crate) async fn functions(
     query: Query,
 ) -> Result<Response, ApiError> {
     let (cursor, limit) = query.page(is_number)?;
-    let page =
-        timing.time(Phase::Store, app.store.of(caller.tenant()).functions(cursor, limit)).await?;
+    let view = app.store.of(caller.tenant());
+    let page = timing.time(Phase::Store, view.functions(query.get("name"), cursor, limit)).await?;
     reply::json_with_room(&PageView::of(page, |row| Row::of(row, function_item)), 4_096)
 }
 

@@ -54,6 +54,7 @@ fn table() -> Vec<(Access, UtoipaMethodRouter<Arc<App>>)> {
         (CANCEL, routes!(cancel::cancel)),
         (READ, routes!(lists::functions)),
         (READ, routes!(lists::function)),
+        (REGISTER, routes!(functions::remove_function)),
         (ADMIN, routes!(lists::workers)),
         (READ, routes!(events::events)),
         (ADMIN, routes!(health::audit)),
@@ -81,7 +82,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new();
     for (access, (_, paths, methods)) in table() {
         let methods = match access {
-            Access::Key(scope) if app.keys.is_some() => {
+            Access::Key(scope) if app.is_guarded() => {
                 methods.route_layer(Guard::new(Arc::clone(&app), scope))
             }
             Access::Key(_) | Access::Public => methods,
@@ -163,7 +164,7 @@ mod tests {
                 assert!(operation["summary"].is_string() && operation["tags"].is_array(), "{path}");
             }
         }
-        assert_eq!(ids.len(), 20);
+        assert_eq!(ids.len(), 21);
         assert_eq!(openapi::methods(&DOCUMENT, "/v1/tasks"), ["GET", "POST"]);
     }
 

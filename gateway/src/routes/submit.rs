@@ -185,6 +185,10 @@ async fn submit<'a>(
     let args = request.args?;
     let spec = narrow(app, timing, &function, &request.options).await?;
     caller.require_runtime(spec.class.runtime)?;
+    if let Some(policy) = caller.policy() {
+        policy.check_call(&spec)?;
+        args.iter().try_for_each(|args| policy.check_payload(args.len()))?;
+    }
     if args.is_empty() {
         return Ok((Vec::new(), None));
     }
@@ -203,16 +207,15 @@ async fn submit<'a>(
     };
     let tasks: Vec<_> = args.into_iter().enumerate().map(task).collect();
     let ids = || tasks.iter().map(|task| task.id).collect();
-    let guard =
-        (!request.wait.is_zero()).then(|| app.notifier.waiters.register(ids())).transpose()?;
+    let guard = (!request.wait.is_zero()).then(|| app.wait_for(caller, ids())).transpose()?;
     fail::fail_point!("before_enqueue");
-    let submitted = timing.time(Phase::Store, app.store.of(caller.tenant()).submit(tasks)).await;
+    let submitted = timing.time(Phase::Store, app.store_of(caller).submit(tasks)).await;
     fail::fail_point!("enqueued");
     let task_ids = submitted.map_err(|error| match (error, request.options.key) {
         (StoreError::IdempotencyConflict { task_id, .. }, Some(key)) => {
             ApiError::IdempotencyConflict { key, task_id }
         }
-        (error, _) => error.into(),
+        (error, _) => caller.told(error),
     })?;
     Ok((task_ids, guard))
 }

@@ -22,7 +22,7 @@ pub(super) async fn wait_for(
     if wait.is_zero() {
         return read_one(asker, id).await;
     }
-    let guard = asker.app.notifier.waiters.register(vec![id])?;
+    let guard = asker.app.wait_for(asker.caller, vec![id])?;
     let found = read_one(asker, id).await?;
     if found.status.is_terminal() {
         return Ok(found);

@@ -4,8 +4,11 @@
 mod abuse;
 mod auth;
 mod classic;
+mod functions;
 mod memory;
 mod openapi;
+mod policy;
+mod quotas;
 mod requests;
 mod support;
 mod tls;

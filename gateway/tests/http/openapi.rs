@@ -83,6 +83,13 @@ impl Checker {
         }
     }
 
+    /// Deletes a function, and functions that do not exist.
+    async fn delete(&mut self, function: &str) {
+        for (id, status) in [(function, 200), (function, 404), ("x", 422)] {
+            self.send("DELETE /v1/functions/{function_id}", id, &Value::Null, status).await;
+        }
+    }
+
     async fn lists(&mut self) {
         for list in ["tasks", "functions", "workers"] {
             self.send(&format!("GET /v1/{list}"), "", &Value::Null, 200).await;
@@ -154,6 +161,7 @@ async fn every_answer_is_as_described() {
     checker.read_tasks(&failed).await;
     checker.cancel(&[(&*queued, 200), (&running, 202), (&failed, 409)]).await;
     checker.lists().await;
+    checker.delete(&function_id).await;
     // Its stream does not end: other tests read it.
     checker.seen.insert("events".to_owned());
     let all = checker.document["paths"].as_object().expect("paths").values();

@@ -1,6 +1,6 @@
 //! Fields, headers, queries and cursors of requests: what is accepted, and what is said of the rest.
 
-use crate::support::{ARGS, Dispatcher, FUNCTION, Gateway};
+use crate::support::{ARGS, Dispatcher, FUNCTION, Gateway, until};
 use serde_json::{Value, json};
 
 const UNKNOWN: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
@@ -241,6 +241,17 @@ async fn a_submission_without_an_answer_is_not_said_to_have_changed_nothing() {
     let client = gateway.client();
     let function_id = gateway.register().await;
     let mut body = json!({"function_id": function_id, "payload": ARGS, "idempotency_key": "k"});
+    // Once this is answered the gateway's subscription is up, and after another call it has the function at hand.
+    let dispatcher = Dispatcher::start(&gateway.store, &["native:3.11"]).await;
+    let first = json!({"function_id": function_id, "payload": ARGS});
+    let waiting = client.post("/execute_function?wait=10", &first);
+    let (reply, ()) = tokio::join!(waiting, async {
+        let queued = async || gateway.store.audit().await.is_ok_and(|it| it.counts.queued == 1);
+        until("it is queued", queued).await;
+        dispatcher.complete_one(b"\x80\x04N.").await;
+    });
+    assert_eq!(reply.text_at("status"), "COMPLETED");
+    gateway.execute(&function_id).await;
     // The server takes the command and answers later.
     redis(&gateway, &["client", "pause", "600", "all"]).await;
     let reply = client.post("/execute_function", &body).await;
@@ -255,7 +266,7 @@ async fn a_submission_without_an_answer_is_not_said_to_have_changed_nothing() {
         }
     };
     assert_eq!(client.post("/execute_function", &body).await.text_at("task_id"), task_id);
-    assert_eq!(client.get("/v1/audit").await.json()["accepted"], 1);
+    assert_eq!(client.get("/v1/audit").await.json()["accepted"], 3);
     body["idempotency_key"] = json!("other");
     assert_ne!(client.post("/execute_function", &body).await.text_at("task_id"), task_id);
 }

@@ -12,6 +12,7 @@ pub mod audit;
 pub mod dispatch;
 pub mod task;
 
+pub use crate::usage::*;
 pub use api_key::*;
 pub use audit::*;
 pub use dispatch::*;

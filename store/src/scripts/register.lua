@@ -1,16 +1,31 @@
 -- Stores a function and its code; equal code is stored once, and a known id is not stored again.
 --
--- ARGV: function id, its record, the name of its code, its code, its tenant ('' for the default one).
--- Returns the record with the time of registration in front, 16 digits; times differ, so that lists
--- have an order.
-local id = ARGV[1]
+-- ARGV: function id, its record, the name of its code, its code, its tenant ('' for the default one); how many functions
+-- and how many bytes the tenant may have, each '' where there is no bound.
+-- Returns: 'stored' and the record with the time of registration in front, 16 digits; or 'functions' or 'bytes' and how much
+-- the tenant has. Times differ, so that lists have an order.
+local id, code, tenant = ARGV[1], CODE .. ARGV[3], ARGV[5]
 local known = redis.call('GET', FUNCTION .. id)
-if known then return known end
-local us = clock()
-local functions = ARGV[5] == '' and FUNCTIONS or FUNCTIONS_OF .. ARGV[5]
+if known then return { 'stored', known } end
+local functions = tenant == '' and FUNCTIONS or FUNCTIONS_OF .. tenant
+local size = #ARGV[2] + #ARGV[4]
+if ARGV[6] ~= '' then
+  local count = redis.call('ZCARD', functions)
+  if count >= tonumber(ARGV[6]) then return { 'functions', count } end
+end
+local us, ms = clock()
+if ARGV[7] ~= '' then
+  local bytes = stored_bytes(tenant, ms)
+  if bytes + size > tonumber(ARGV[7]) then return { 'bytes', bytes } end
+end
 local last = redis.call('ZRANGE', functions, -1, -1, 'WITHSCORES')[2]
 if last and tonumber(last) >= tonumber(us) then us = string.format('%.0f', last + 1) end
-redis.call('SETNX', CODE .. ARGV[3], ARGV[4])
+-- Code that earlier versions have stored is not counted, and so never removed.
+local is_new = redis.call('SETNX', code, ARGV[4]) == 1
+if is_new or redis.call('PERSIST', code) == 1 or redis.call('HEXISTS', CODE_USES, ARGV[3]) == 1 then
+  redis.call('HINCRBY', CODE_USES, ARGV[3], 1)
+end
 redis.call('SET', FUNCTION .. id, us .. ARGV[2])
 redis.call('ZADD', functions, us, id)
-return us .. ARGV[2]
+redis.call('HINCRBY', USAGE .. tenant, 'code', size)
+return { 'stored', us .. ARGV[2] }

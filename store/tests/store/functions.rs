@@ -3,12 +3,15 @@
 use belljar_core::id::FunctionId;
 use belljar_core::task::{CodeHash, TaskLimits};
 use belljar_core::tenant::Tenant;
-use belljar_store::record::{FunctionRecord, Timestamp};
+use belljar_store::record::{
+    FunctionRecord, NewTask, OverQuota, StoreQuota, StoreQuotas, Timestamp,
+};
+use belljar_store::{REMOVED_CODE_TTL, Store, StoreError};
 use bytes::Bytes;
 
-use crate::harness::{Redis, native};
+use crate::harness::{Redis, native, task};
 
-fn function(name: &str, code: &Bytes) -> FunctionRecord {
+pub(crate) fn function(name: &str, code: &Bytes) -> FunctionRecord {
     FunctionRecord {
         id: FunctionId::random(),
         name: name.to_owned(),
@@ -63,8 +66,11 @@ async fn functions_are_listed_newest_first_in_pages() {
     }
     let (mut listed, mut cursor) = (Vec::new(), None);
     loop {
-        let page =
-            store.of(&Tenant::default()).functions(cursor.as_deref(), 10).await.expect("read");
+        let page = store
+            .of(&Tenant::default())
+            .functions(None, cursor.as_deref(), 10)
+            .await
+            .expect("read");
         listed.extend(page.items.into_iter().map(|function| function.expect("readable")));
         cursor = page.next;
         if cursor.is_none() {
@@ -72,4 +78,133 @@ async fn functions_are_listed_newest_first_in_pages() {
         }
     }
     assert_eq!(listed, expected);
+}
+
+fn tenant(name: &str) -> Tenant {
+    name.parse().expect("a name")
+}
+
+/// Registers a function of a tenant that has quotas.
+async fn put(
+    store: &Store,
+    whose: &Tenant,
+    code: &Bytes,
+    quotas: StoreQuotas,
+) -> Result<FunctionRecord, StoreError> {
+    let view = store.of(whose).with_quotas(Some(quotas));
+    view.put_function(function("f", code), code.clone()).await
+}
+
+fn over(refused: Result<FunctionRecord, StoreError>) -> OverQuota {
+    match refused.expect_err("over the quota") {
+        StoreError::OverQuota(over) => over,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn functions_of_a_name_are_found_page_by_page() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let code = Bytes::from_static(b"code");
+    let mut wanted = Vec::new();
+    for n in 0..30 {
+        let name = ["a", "b", "c"][n % 3];
+        let kept = store.put_function(function(name, &code), code.clone()).await.expect("stored");
+        if name == "b" {
+            wanted.insert(0, kept);
+        }
+    }
+    let default = Tenant::default();
+    for limit in [1, 4, 10, 11] {
+        let (mut found, mut cursor) = (Vec::new(), None);
+        loop {
+            let view = store.of(&default);
+            let page = view.functions(Some("b"), cursor.as_deref(), limit).await.expect("read");
+            assert!(page.items.len() <= limit);
+            found.extend(page.items.into_iter().map(|function| function.expect("readable")));
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, wanted, "{limit}");
+    }
+    let none = store.of(&default).functions(Some("d"), None, 10).await.expect("read");
+    assert!(none.items.is_empty() && none.next.is_none());
+}
+
+#[tokio::test]
+async fn code_goes_with_the_last_function_that_has_it_and_after_the_tasks_that_wait() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let (acme, other, code) = (tenant("acme"), tenant("other"), Bytes::from_static(b"code"));
+    let none = StoreQuotas::default();
+    let ours = put(&store, &acme, &code, none).await.expect("stored");
+    let theirs = put(&store, &other, &code, none).await.expect("stored");
+    let key = format!("{{belljar}}:code:{}", ours.code);
+    let ttl = async || redis.command::<i64>(&["PTTL", &key]).await;
+    assert!(!store.of(&other).remove_function(ours.id).await.expect("answered"), "not theirs");
+    assert!(store.of(&acme).remove_function(ours.id).await.expect("answered"));
+    assert_eq!(store.function(ours.id).await.expect("read"), None);
+    let listed = store.of(&acme).functions(None, None, 10).await.expect("read");
+    assert!(listed.items.is_empty());
+    assert!(!store.of(&acme).remove_function(ours.id).await.expect("answered"), "twice");
+    assert_eq!(ttl().await, -1, "another function has it");
+    let hour = 3_600_000;
+    let delayed = NewTask { delay_ms: hour, ..task() };
+    store.submit(vec![delayed]).await.expect("accepted");
+    assert!(store.of(&other).remove_function(theirs.id).await.expect("answered"));
+    let kept = u64::try_from(ttl().await).expect("it expires");
+    let expected = u64::try_from(REMOVED_CODE_TTL.as_millis()).expect("small") + hour;
+    assert!((expected - 60_000..=expected + 1).contains(&kept), "{kept}");
+    assert_eq!(store.code(ours.code).await.expect("read"), Some(code.clone()), "tasks wait");
+    put(&store, &acme, &code, none).await.expect("stored");
+    assert_eq!(ttl().await, -1, "it has a function again");
+}
+
+#[tokio::test]
+async fn a_tenant_has_as_many_functions_as_it_may() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let (acme, other, code) = (tenant("acme"), tenant("other"), Bytes::from_static(b"code"));
+    let two = StoreQuotas { functions: Some(2), ..StoreQuotas::default() };
+    let first = put(&store, &acme, &code, two).await.expect("the first");
+    put(&store, &acme, &code, two).await.expect("the second");
+    let refused = over(put(&store, &acme, &code, two).await);
+    let quota = StoreQuota::Functions;
+    assert_eq!(refused, OverQuota { quota, used: 2, limit: 2, frees_after: None });
+    put(&store, &other, &code, two).await.expect("another tenant's");
+    store.put_function(first.clone(), code.clone()).await.expect("known already");
+    assert!(store.of(&acme).remove_function(first.id).await.expect("answered"));
+    put(&store, &acme, &code, two).await.expect("in its place");
+    let together = (0..8).map(|_| put(&store, &other, &code, two));
+    let together = futures_util::future::join_all(together).await;
+    assert_eq!(together.iter().filter(|put| put.is_ok()).count(), 1, "one of eight at once");
+}
+
+#[tokio::test]
+async fn a_tenant_has_as_many_bytes_as_it_may_also_of_functions_that_are_deleted() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let (acme, other) = (tenant("acme"), tenant("other"));
+    let quotas = StoreQuotas { stored_bytes: Some(10_000), ..StoreQuotas::default() };
+    let code = |byte: u8| Bytes::from(vec![byte; 4_000]);
+    let first = put(&store, &acme, &code(1), quotas).await.expect("the first");
+    put(&store, &acme, &code(2), quotas).await.expect("the second");
+    let refused = over(put(&store, &acme, &code(3), quotas).await);
+    assert_eq!((refused.quota, refused.limit), (StoreQuota::StoredBytes, 10_000));
+    assert!((8_000..10_000).contains(&refused.used), "{refused:?}");
+    put(&store, &other, &code(3), quotas).await.expect("another tenant's");
+    assert!(store.of(&acme).remove_function(first.id).await.expect("answered"));
+    let still = over(put(&store, &acme, &code(3), quotas).await);
+    assert_eq!(still.used, refused.used, "its code is there for tasks that wait");
+    // As if that time were over.
+    let expiring: Vec<String> = redis.command(&["HGETALL", "{belljar}:expiring:acme"]).await;
+    redis.command::<()>(&["DEL", "{belljar}:expiring:acme"]).await;
+    redis.command::<()>(&["HSET", "{belljar}:expiring:acme", "1", &expiring[1]]).await;
+    redis.command::<()>(&["HSET", "{belljar}:usage:acme", "expiry", "1"]).await;
+    put(&store, &acme, &code(3), quotas).await.expect("there is room");
+    let left: u64 = redis.command(&["EXISTS", "{belljar}:expiring:acme"]).await;
+    assert_eq!(left, 0);
 }

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use belljar_core::id::DispatcherId;
+use belljar_core::tenant::Tenant;
 use belljar_store::{Store, StoreConfig, StoreEvent, Subscription, Topic};
+use bytes::Bytes;
 use tokio::time::timeout;
 
+use crate::functions::function;
 use crate::harness::{
     NOBODY, Redis, audit, claim_one, completed, demand, native, next_event, task,
 };
@@ -27,6 +30,7 @@ impl Deployment {
             Topic::StatusChanges,
             Topic::Work,
             Topic::Cancel,
+            Topic::RemovedFunctions,
             Topic::Deliveries(dispatcher),
         ];
         let mut events = store.subscribe(&topics).await.expect("subscribed");
@@ -46,6 +50,9 @@ impl Deployment {
         store.cancel(delivered).await.expect("cancelled");
         assert_eq!(store.claim(*dispatcher, &demand(1)).await.expect("claimed"), []);
         store.submit(vec![task(), task()]).await.expect("announced");
+        let (code, default) = (Bytes::from_static(b"code"), Tenant::default());
+        let kept = store.put_function(function("f", &code), code).await.expect("stored");
+        assert!(store.of(&default).remove_function(kept.id).await.expect("removed"));
     }
 
     /// The kinds of the events so far.
@@ -58,6 +65,7 @@ impl Deployment {
                 StoreEvent::Work | StoreEvent::Delayed => "work",
                 StoreEvent::Delivered { .. } => "delivered",
                 StoreEvent::Cancel(_) => "cancel",
+                StoreEvent::FunctionRemoved(_) => "function",
                 StoreEvent::Connected => "connected",
             });
         }
@@ -71,7 +79,10 @@ async fn assert_isolated(one: StoreConfig, other: StoreConfig) {
     let mut one = Deployment::connect(one, dispatcher).await;
     let mut other = Deployment::connect(other, dispatcher).await;
     one.use_everything().await;
-    assert_eq!(one.kinds().await, ["cancel", "delivered", "ended", "status", "work"].into());
+    assert_eq!(
+        one.kinds().await,
+        ["cancel", "delivered", "ended", "function", "status", "work"].into()
+    );
     assert_eq!(other.kinds().await, [].into(), "no message of the other deployment");
     assert_eq!(audit(&one.store).await.counts.accepted, 4);
     assert_eq!(audit(&other.store).await.counts.accepted, 0);

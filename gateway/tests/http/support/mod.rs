@@ -1,6 +1,8 @@
 //! A gateway over its own Redis, a client that sees every byte, and a dispatcher that the test controls.
 
 pub(crate) mod client;
+pub(crate) mod guarded;
+pub(crate) mod tenants;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,0 +1,143 @@
+//! Quotas: who exceeds one is told which, and nobody else notices.
+
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpSocket;
+
+use crate::support::client::{Reply, request};
+use crate::support::guarded::{ALL, Guarded};
+use crate::support::tenants::TenantsFile;
+use crate::support::{Gateway, until};
+
+async fn guarded(file: &TenantsFile) -> Guarded {
+    Guarded::with(|config| file.configure(config)).await
+}
+
+/// Checks a refusal: which quota, its value in the sentence, and when to come back.
+fn is_exceeded(reply: &Reply, quota: &str, limit: &str) {
+    reply.is_error(429, "quota_exceeded");
+    assert_eq!(reply.text_at("quota"), quota);
+    let text = reply.text_at("detail");
+    assert!(text.contains(limit) && text.contains(&format!("`{quota}`")), "{text}");
+    let seconds = reply.header("retry-after").map(str::parse::<u64>);
+    assert!(seconds.is_some_and(|seconds| seconds.is_ok_and(|it| it >= 1)), "{reply:?}");
+}
+
+#[tokio::test]
+async fn requests_a_second_are_those_of_one_tenant() {
+    let file = TenantsFile::new("[tenant.acme]\nquotas = { requests_per_s = 1, burst = 3 }");
+    let guarded = guarded(&file).await;
+    // Two keys of a tenant share what it may.
+    let keys = [guarded.key("acme", &ALL).await, guarded.key("acme", &ALL).await];
+    let other = guarded.key("other", &ALL).await;
+    let list = async |key: &str| guarded.send(key, "GET", "/v1/tasks", &Value::Null).await;
+    let mut refused = Vec::new();
+    for turn in 0..8 {
+        let reply = list(&keys[turn % 2]).await;
+        assert!([200, 429].contains(&reply.status), "{}", reply.text());
+        refused.extend(Some(reply).filter(|reply| reply.status == 429));
+        assert_eq!(list(&other).await.status, 200);
+    }
+    assert!(refused.len() >= 3, "{}", refused.len());
+    is_exceeded(&refused[0], "requests_per_s", "is 1");
+    assert_eq!(guarded.send("", "GET", "/healthz", &Value::Null).await.status, 200);
+    until("a request comes back", async || list(&keys[0]).await.status == 200).await;
+}
+
+#[tokio::test]
+async fn long_polls_and_event_streams_are_those_of_one_tenant() {
+    let file = TenantsFile::new("[default]\nquotas = { long_polls = 1, event_streams = 1 }");
+    let guarded = guarded(&file).await;
+    let keys = [guarded.key("acme", &ALL).await, guarded.key("other", &ALL).await];
+    let mut open = Vec::new();
+    for key in &keys {
+        let function = guarded.register(key).await;
+        let task = guarded.execute(key, &function).await;
+        let bearer = format!("Bearer {key}");
+        let headers = [("authorization", bearer.as_str())];
+        let mut stream = guarded.gateway.client().connect().await;
+        stream.write(&request("GET", "/v1/events", &headers, b"")).await;
+        stream.until(": connected").await;
+        let reply = guarded.send(key, "GET", "/v1/events", &Value::Null).await;
+        is_exceeded(&reply, "event_streams", "has 1 event streams open");
+        let mut poll = guarded.gateway.client().connect().await;
+        let path = format!("/result/{task}?wait=60");
+        poll.write(&request("GET", &path, &headers, b"")).await;
+        open.push((stream, poll, task, function));
+    }
+    let (_, _, task, function) = &open[0];
+    let short = format!("/status/{task}?wait=0.01");
+    let poll = async || guarded.send(&keys[0], "GET", &short, &Value::Null).await;
+    until("the poll is open", async || poll().await.status == 429).await;
+    is_exceeded(&poll().await, "long_polls", "has 1 requests open");
+    let one = json!({"function_id": function, "payloads": [crate::support::ARGS], "wait": 1});
+    let reply = guarded.send(&keys[0], "POST", "/v1/tasks", &one).await;
+    is_exceeded(&reply, "long_polls", "has 1 requests open");
+    let many = json!({"task_ids": [task], "wait": 0.01});
+    let reply = guarded.send(&keys[0], "POST", "/v1/results", &many).await;
+    is_exceeded(&reply, "long_polls", "has 1 requests open");
+    let status = format!("/status/{task}");
+    assert_eq!(guarded.send(&keys[0], "GET", &status, &Value::Null).await.status, 200);
+    open.clear();
+    until("what was open is closed", async || poll().await.status == 200).await;
+}
+
+#[tokio::test]
+async fn connections_are_those_of_one_address() {
+    let file = TenantsFile::new("connections_per_address = 2");
+    let gateway = Gateway::with(|config| file.configure(config), |_| {}).await;
+    let get = request("GET", "/v1/tasks", &[], b"");
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut connection = gateway.client().connect().await;
+        connection.write(&get).await;
+        assert_eq!(connection.reply().await.expect("a reply").status, 200);
+        open.push(connection);
+    }
+    let mut third = gateway.client().connect().await;
+    third.write(&get).await;
+    let reply = third.reply().await.expect("a reply");
+    is_exceeded(&reply, "connections_per_address", "has 2 connections open");
+    assert!(third.rest().await.is_empty(), "it is closed");
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.2:0".parse().expect("an address")).expect("an address of loopback");
+    let mut other = socket.connect(gateway.address).await.expect("a connection");
+    tokio::io::AsyncWriteExt::write_all(&mut other, &get).await.expect("sent");
+    let mut answer = [0; 12];
+    other.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 200", "another address");
+    open.clear();
+    until("there is room again", async || {
+        let mut connection = gateway.client().connect().await;
+        connection.write(&get).await;
+        connection.reply().await.is_some_and(|reply| reply.status == 200)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn functions_and_their_bytes_are_those_of_one_tenant() {
+    let file = TenantsFile::new(
+        "[tenant.acme]\nquotas.functions = 1\n[tenant.large]\nquotas.stored_mb = 1\n[tenant.none]\nquotas.stored_mb = 0",
+    );
+    let guarded = guarded(&file).await;
+    let [acme, large, none, other] = [
+        guarded.key("acme", &ALL).await,
+        guarded.key("large", &ALL).await,
+        guarded.key("none", &ALL).await,
+        guarded.key("other", &ALL).await,
+    ];
+    let body = json!({"name": "len", "payload": crate::support::FUNCTION});
+    let register = async |key: &str| guarded.send(key, "POST", "/register_function", &body).await;
+    let first = register(&acme).await.text_at("function_id");
+    let refused = register(&acme).await;
+    is_exceeded(&refused, "functions", "has 1 functions");
+    assert!(refused.text_at("detail").contains("DELETE /v1/functions/"), "{}", refused.text());
+    for key in [&large, &other, &other] {
+        assert_eq!(register(key).await.status, 200);
+    }
+    is_exceeded(&register(&none).await, "stored_mb", "is 0");
+    let path = format!("/v1/functions/{first}");
+    assert_eq!(guarded.send(&acme, "DELETE", &path, &Value::Null).await.status, 200);
+    assert_eq!(register(&acme).await.status, 200, "in its place");
+}
