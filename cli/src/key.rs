@@ -73,7 +73,14 @@ async fn create(store: &Store, new: &NewKeyArgs, as_json: bool) -> Result<()> {
 }
 
 async fn list(store: &Store, as_json: bool) -> Result<()> {
-    let keys = store.api_keys().await?;
+    let (mut keys, mut unreadable) = (Vec::new(), Vec::new());
+    for row in store.api_keys().await? {
+        match row {
+            Ok(key) => keys.push(key),
+            Err(row) => unreadable.push(row.why),
+        }
+    }
+    unreadable.iter().for_each(|why| note(why));
     let now = now();
     if as_json {
         let rows: Vec<_> = keys.iter().map(|(hash, key)| described(*hash, key, now)).collect();
@@ -154,7 +161,7 @@ async fn rotate(
 /// The key that a word means: an id, the key itself, or the name of one that is not revoked.
 async fn find(store: &Store, wanted: &str) -> Result<ApiKeyHash> {
     let itself = ApiKeyHash::of(wanted.as_bytes());
-    let keys = store.api_keys().await?;
+    let keys: Vec<_> = store.api_keys().await?.into_iter().flatten().collect();
     let by_id = keys.iter().find(|(hash, _)| hash.id() == wanted || Some(*hash) == itself);
     if let Some((hash, _)) = by_id {
         return Ok(*hash);

@@ -41,7 +41,7 @@ fn check(path: &Path) -> Result<()> {
 }
 
 async fn list(store: &Store, policies: &PolicyFile, as_json: bool) -> Result<()> {
-    let keys = store.api_keys().await?;
+    let keys: Vec<_> = store.api_keys().await?.into_iter().flatten().collect();
     let mut tenants: BTreeSet<&Tenant> = policies.named().collect();
     tenants.extend(keys.iter().map(|(_, key)| &key.tenant));
     let policies: Vec<_> = tenants.into_iter().map(|tenant| policies.policy(tenant)).collect();

@@ -121,6 +121,8 @@ fn store_sentence(error: &StoreError) -> Cow<'static, str> {
         )
         .into(),
         StoreError::OverQuota(_) => "a quota is used up: nothing was changed".into(),
+        // Which one, as in the lists: the others of a request can be asked for without it.
+        StoreError::Corrupt { .. } => error.to_string().into(),
         _ => "the store answered unexpectedly: the request id in the header `x-request-id` finds \
               the reason in the gateway's log"
             .into(),
@@ -188,8 +190,8 @@ impl ApiError {
             | StoreError::Connect { .. }
             | StoreError::InvalidPrefix(_)
             | StoreError::Unsuitable { .. }
-            | StoreError::Unexpected { .. }
-            | StoreError::Corrupt { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            | StoreError::Unexpected { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            StoreError::Corrupt { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "record_unreadable"),
         }
     }
 

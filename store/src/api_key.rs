@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::Store;
 use crate::error::StoreError;
 use crate::keys::API_KEYS;
-use crate::record::ApiKey;
+use crate::record::{ApiKey, Timestamp, UnreadableRecord};
 
 impl Store {
     /// The record of a key.
@@ -17,20 +17,26 @@ impl Store {
         self.read_api_key(hash).await?.map(|bytes| decode(hash, &bytes)).transpose()
     }
 
-    /// All keys, the newest first.
+    /// All keys, the newest first; those that cannot be read last.
     ///
     /// # Errors
     /// Redis does not answer or refuses.
-    pub async fn api_keys(&self) -> Result<Vec<(ApiKeyHash, ApiKey)>, StoreError> {
+    pub async fn api_keys(
+        &self,
+    ) -> Result<Vec<Result<(ApiKeyHash, ApiKey), UnreadableRecord>>, StoreError> {
         let mut all = redis::cmd("HGETALL");
         all.arg(self.inner.keys.key(API_KEYS));
         let rows: Vec<(String, Bytes)> = self.ask("api_keys", &all).await?;
-        let read = |(hash, bytes): (String, Bytes)| {
-            let hash = hash.parse().map_err(|_| corrupt(&hash, "its name is no hash"))?;
-            Ok((hash, decode(hash, &bytes)?))
+        let read = |(name, bytes): (String, Bytes)| {
+            let hash = name.parse().map_err(|_| corrupt(&name, "its name is no hash"));
+            hash.and_then(|hash| Ok((hash, decode(hash, &bytes)?)))
+                .map_err(|error| UnreadableRecord::new(name, &error))
         };
-        let mut keys: Vec<_> = rows.into_iter().map(read).collect::<Result<_, StoreError>>()?;
-        keys.sort_by_key(|(hash, key)| (std::cmp::Reverse(key.created_at), hash.to_string()));
+        let mut keys: Vec<_> = rows.into_iter().map(read).collect();
+        keys.sort_by_cached_key(|row| match row {
+            Ok((hash, key)) => (false, std::cmp::Reverse(key.created_at), hash.to_string()),
+            Err(row) => (true, std::cmp::Reverse(Timestamp(0)), row.id.clone()),
+        });
         Ok(keys)
     }
 

@@ -1,9 +1,11 @@
 //! Opening and settling attempts, for dispatchers.
 
 use std::iter::zip;
+use std::time::Duration;
 
-use belljar_core::id::DispatcherId;
+use belljar_core::id::{DispatcherId, WorkerId};
 use belljar_core::invocation::Invocation;
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
 use belljar_core::task::{Attempt, TaskAttempt};
 use bytes::Bytes;
 
@@ -25,7 +27,8 @@ const DUE_AT_ONCE: u64 = 1000;
 impl Store {
     /// Opens attempts at queued tasks: for each demand up to its count, by priority, requeued ones
     /// first, its classes in their order. Where fewer were there, the dispatcher is woken
-    /// ([`crate::StoreEvent::Work`]) when more come.
+    /// ([`crate::StoreEvent::Work`]) when more come. A task whose record cannot be read ends as failed:
+    /// it would come back with every claim.
     ///
     /// # Errors
     /// Redis does not answer or refuses. The answer may have been lost after attempts were opened: see
@@ -35,6 +38,25 @@ impl Store {
         dispatcher: DispatcherId,
         demands: &[Demand],
     ) -> Result<Vec<ClaimedTask>, StoreError> {
+        loop {
+            let (tasks, unreadable) = self.open_attempts(dispatcher, demands).await?;
+            if unreadable.is_empty() {
+                return Ok(tasks);
+            }
+            self.complete(dispatcher, 0, &unreadable).await?;
+            // An empty answer would say that the queue is empty.
+            if !tasks.is_empty() {
+                return Ok(tasks);
+            }
+        }
+    }
+
+    /// Opens attempts; the tasks, and the ends of those whose records cannot be read.
+    async fn open_attempts(
+        &self,
+        dispatcher: DispatcherId,
+        demands: &[Demand],
+    ) -> Result<(Vec<ClaimedTask>, Vec<Completion>), StoreError> {
         let mut call =
             self.inner.scripts.claim.call(2 + 4 * demands.len(), 64 * (1 + demands.len()));
         call.arg(dispatcher.to_string()).number(DUE_AT_ONCE);
@@ -45,16 +67,23 @@ impl Store {
             }
         }
         let rows: Vec<(String, u32, u32, Bytes, Bytes)> = call.run(self).await?;
-        let mut blobs = Vec::new();
+        let (mut blobs, mut unreadable) = (Vec::new(), Vec::new());
         let mut tasks = Vec::with_capacity(rows.len());
-        for (place, (id, attempt, deaths, record, args)) in rows.into_iter().enumerate() {
+        for (id, attempt, deaths, record, args) in rows {
             let id = parse_id(&id)?;
-            let record = StoredTask::read(id, record)?;
-            let (_, body) = record.accepted(id)?;
-            if record.has_args_blob() {
-                blobs.push((place, self.inner.keys.args_blob(id)));
-            }
             let task = TaskAttempt { task_id: id, attempt: Attempt(attempt) };
+            let (record, body) = match StoredTask::read(id, record)
+                .and_then(|record| record.accepted(id).map(|(_, body)| (record, body)))
+            {
+                Ok(read) => read,
+                Err(error) => {
+                    unreadable.push(without_record(task, &error));
+                    continue;
+                }
+            };
+            if record.has_args_blob() {
+                blobs.push((tasks.len(), self.inner.keys.args_blob(id)));
+            }
             let invocation = Invocation { task, spec: body.spec, code: None, args };
             tasks.push(ClaimedTask { invocation, deaths });
         }
@@ -63,7 +92,7 @@ impl Store {
             // They are gone where the task has ended meanwhile; this attempt is stale then.
             tasks[place].invocation.args = args.unwrap_or_default();
         }
-        Ok(tasks)
+        Ok((tasks, unreadable))
     }
 
     /// Publishes results, each under its fence; answers in the same order. An attempt that
@@ -162,6 +191,14 @@ impl Store {
         });
         leased.collect()
     }
+}
+
+/// The end of a task that nobody can run.
+fn without_record(task: TaskAttempt, error: &StoreError) -> Completion {
+    tracing::warn!(%error, "a task ends as failed");
+    let failure = Failure::by_platform(FailureKind::Limit, error.to_string());
+    let outcome = Outcome::bare(CallVerdict::Failed(failure), Duration::ZERO);
+    Completion { worker: WorkerId::from_bytes([0; 16]), report: Report { task, outcome } }
 }
 
 /// An attempt's number as the attempt state has it.

@@ -140,12 +140,12 @@ impl Store {
             .number(self.dispatcher_ttl_ms())
             .run(self)
             .await?;
-        let capabilities = capabilities.iter().map(|capabilities| {
-            rmp_serde::from_slice(capabilities).map_err(|error| StoreError::Corrupt {
-                what: "a dispatcher's capabilities".to_owned(),
-                why: error.to_string(),
-            })
-        });
-        capabilities.collect()
+        // One of another version, or damaged, must not hide the others: they serve what they serve.
+        let read = |capabilities: &Bytes| {
+            rmp_serde::from_slice(capabilities)
+                .inspect_err(|error| tracing::warn!(%error, "capabilities cannot be read"))
+                .ok()
+        };
+        Ok(capabilities.iter().filter_map(read).collect())
     }
 }

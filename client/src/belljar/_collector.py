@@ -7,7 +7,7 @@ import re
 from typing import Callable, Iterator, Optional, Sequence
 
 from ._calls import PendingCall, finish
-from ._errors import NotFound
+from ._errors import ServiceError
 from ._service import Service
 
 # Polls under way at once, each with a connection of its own.
@@ -21,6 +21,8 @@ _POLL_IDS_MOST = 10_000
 # to make room: under load one comes back at any moment, and with few tasks regrouping costs little.
 _PATIENCE_PER_TASK = 0.000_2
 _PATIENCE_MOST = 0.05
+# One id that is unknown, or whose record is damaged, refuses the whole poll; the answer names it.
+_ABOUT_ONE = ("unknown_task", "record_unreadable")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -107,8 +109,9 @@ class Collector:
         wait = _WAIT if len(self._open) <= _POLLS * _POLL_IDS_MOST else 1.0
         try:
             results = await self._service.results(task_ids, wait)
-        except NotFound as error:
-            # One unknown id refuses the whole poll; the answer names it.
+        except ServiceError as error:
+            if error.code not in _ABOUT_ONE:
+                raise
             named = [task_id for task_id in _UUID.findall(str(error)) if task_id in self._open]
             if not named:
                 raise

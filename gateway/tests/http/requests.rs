@@ -222,6 +222,9 @@ async fn a_record_that_cannot_be_read_does_not_break_the_list() {
     assert_eq!(functions["items"][1]["function_id"], function_id, "{functions}");
     let queued = client.get("/v1/tasks?status=QUEUED").await.json();
     assert_eq!(queued["items"].as_array().map(Vec::len), Some(1), "{queued}");
+    let reply = client.post("/v1/results", &json!({"task_ids": [good, bad]})).await;
+    reply.is_error(500, "record_unreadable");
+    assert!(sentence(&reply.json()).contains(&bad), "it names which: {}", reply.text());
 }
 
 #[tokio::test]

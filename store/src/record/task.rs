@@ -191,7 +191,7 @@ pub struct Page<T> {
 /// A record of a list that cannot be read: another version wrote it, or it was changed by hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadableRecord {
-    /// The id of the task or function.
+    /// The id of the task or function, or the hash of the key.
     pub id: String,
     /// Why it cannot be read.
     pub why: String,

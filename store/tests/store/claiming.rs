@@ -46,6 +46,34 @@ async fn each_demand_takes_its_classes_in_their_order() {
 }
 
 #[tokio::test]
+async fn a_record_that_cannot_be_read_ends_and_holds_no_other_up() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let ids = store.submit(tasks(4)).await.expect("accepted");
+    // The first line stays, as with another version; what follows is not this version's.
+    for bad in [ids[0], ids[1], ids[3]] {
+        let key = format!("{{belljar}}:task:{bad}");
+        let record: Vec<u8> = redis.command(&["GET", &key]).await;
+        let line = record.iter().position(|&byte| byte == b'\n').expect("a line");
+        let cut = [&record[..=line], b"of another version"].concat();
+        redis.command::<()>(&[b"SET".as_slice(), key.as_bytes(), &cut]).await;
+    }
+    let dispatcher = DispatcherId::random();
+    // The first two are all that this claim finds at first.
+    let claimed = store.claim(dispatcher, &demand(2)).await.expect("claimed");
+    assert_eq!(claimed.iter().map(|task| task.id()).collect::<Vec<_>>(), [ids[2]]);
+    assert_eq!(store.claim(dispatcher, &demand(2)).await.expect("claimed"), []);
+    for bad in [ids[0], ids[1], ids[3]] {
+        let result = store.results(&[bad]).await.expect("read")[0].clone().expect("known");
+        assert_eq!(result.status, TaskStatus::Failed);
+        let text = String::from_utf8_lossy(&result.result).into_owned();
+        assert!(text.contains("cannot be read"), "{text}");
+    }
+    assert_eq!(store.leased(dispatcher).await.expect("read").len(), 1);
+    assert_eq!(audit(&store).await.counts.failed, 3);
+}
+
+#[tokio::test]
 async fn two_dispatchers_never_share_a_task() {
     let redis = Redis::start().await;
     let store = redis.store().await;

@@ -187,6 +187,11 @@ async fn workers_and_classes_are_those_of_live_dispatchers() {
     let workers = [with_guest(lacks(&["ctypes", "ssl"])), with_guest(lacks(&["ssl"]))];
     store.heartbeat(one, &[native()], &workers).await.expect("a heartbeat");
     assert_eq!(store.guests().await.expect("read"), [lacks(&["ssl"])], "what all of them lack");
+    // A dispatcher of another version hides no other.
+    let two = two.to_string();
+    redis.command::<()>(&["HSET", "{belljar}:capabilities", &two, "of another version"]).await;
+    assert_eq!(store.workers().await.expect("read").len(), 2);
+    assert_eq!(store.served_classes().await.expect("read"), [native()]);
     redis.age(one, one).await;
     assert_eq!(store.workers().await.expect("read"), []);
 }

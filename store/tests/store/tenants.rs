@@ -206,9 +206,25 @@ async fn keys_are_found_by_their_hash_and_the_secret_is_nowhere() {
     let unknown = ApiKeySecret::new([3; 25]).hash();
     assert_eq!(store.api_key(unknown).await.expect("read"), None);
     let all = store.api_keys().await.expect("read");
-    assert_eq!(all, [(two.hash(), key("two", 2)), (one.hash(), key("one", 1))]);
+    assert_eq!(all, [Ok((two.hash(), key("two", 2))), Ok((one.hash(), key("one", 1)))]);
     let stored: Vec<String> = redis.command(&["HKEYS", "{belljar}:api_keys"]).await;
     assert!(stored.iter().all(|hash| !hash.contains(&one.reveal()[3..])));
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_read_hides_no_other() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let [good, bad] = [1, 2].map(|byte| ApiKeySecret::new([byte; 25]).hash());
+    store.put_api_key(good, &key("good", 1)).await.expect("stored");
+    store.put_api_key(bad, &key("bad", 2)).await.expect("stored");
+    for name in [&bad.to_string(), "no hash"] {
+        redis.command::<()>(&["HSET", "{belljar}:api_keys", name, "of another version"]).await;
+    }
+    let all = store.api_keys().await.expect("read");
+    assert_eq!(all[0], Ok((good, key("good", 1))));
+    let unreadable = all[1..].iter().map(|row| row.as_ref().expect_err("unreadable").id.clone());
+    assert_eq!(unreadable.collect::<Vec<_>>(), [bad.to_string(), "no hash".to_owned()]);
 }
 
 #[tokio::test]
