@@ -57,7 +57,7 @@ impl Image {
     /// The folder holds no guest, or not one for this version and CPU, or others may write there.
     pub fn load(dir: impl AsRef<Path>, config: &EngineConfig) -> Result<Self, Error> {
         let dir = folder(dir.as_ref());
-        check_trust(&dir, config)?;
+        check_trust(&dir)?;
         let description = std::fs::read(dir.join(DESCRIPTION));
         let description = description.map_err(Error::read(dir.join(DESCRIPTION)))?;
         let description: Description =
@@ -87,21 +87,45 @@ pub(crate) fn own_mounts(dir: &Path) -> Result<Arc<[Mount]>, Error> {
     mounts.into_iter().collect()
 }
 
-/// Fails where another user than this one and root can write to the folder of the guest or to a file of
-/// which this process runs or copies what it holds.
-fn check_trust(dir: &Path, config: &EngineConfig) -> Result<(), Error> {
-    const OTHERS_WRITE: u32 = 0o022;
-    let own = rustix::process::geteuid().as_raw();
-    let files = [config.flavour.artefact(), MODULE, MEMORY, DESCRIPTION].map(|name| dir.join(name));
-    for path in files.into_iter().chain([dir.to_path_buf()]) {
-        // Those that are needed are missed later.
-        let Ok(metadata) = std::fs::metadata(&path) else { continue };
-        let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
-        if ![own, 0].contains(&owner) || mode & OTHERS_WRITE != 0 {
-            return Err(Error::Untrusted { path, owner, mode });
+/// Fails where another user than this one and root can write to the folder of the guest, to anything in
+/// it, since all of it is run or read by what runs, or to the folder around it.
+fn check_trust(dir: &Path) -> Result<(), Error> {
+    // A link such as `3.11` leads to the folder: both can be replaced by who can write around them.
+    let around = dir.parent().filter(|path| !path.as_os_str().is_empty());
+    check_owner(around.unwrap_or(Path::new(".")), true)?;
+    check_owner(&dir.join(".."), true)?;
+    check_tree(dir)
+}
+
+/// The same for `dir` and all that is below it: a few thousand files, a few milliseconds.
+fn check_tree(dir: &Path) -> Result<(), Error> {
+    check_owner(dir, false)?;
+    // What cannot be listed is missed later.
+    let Ok(entries) = std::fs::read_dir(dir) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry.map_err(Error::read(dir))?;
+        let path = entry.path();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => check_tree(&path)?,
+            _ => check_owner(&path, false)?,
         }
     }
     Ok(())
+}
+
+/// Whether only this user and root can change `path`; with `may_be_shared`, also others what is theirs
+/// in it, as in `/tmp`. What is not there is missed later.
+fn check_owner(path: &Path, may_be_shared: bool) -> Result<(), Error> {
+    const OTHERS_WRITE: u32 = 0o022;
+    const STICKY: u32 = 0o1000;
+    let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
+    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    let is_shared = may_be_shared && mode & STICKY != 0;
+    let is_own = [rustix::process::geteuid().as_raw(), 0].contains(&owner);
+    if is_own && (mode & OTHERS_WRITE == 0 || is_shared) {
+        return Ok(());
+    }
+    Err(Error::Untrusted { path: path.into(), owner, mode })
 }
 
 /// Where a guest is looked for that was not named: `$BELLJAR_GUEST_DIR`, else the user's cache.
@@ -148,32 +172,71 @@ mod tests {
     use super::*;
     use crate::engine::Flavour;
 
+    /// A guest's folder in one of its own, which it is removed with.
+    fn guest() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let guest = dir.path().join("3.11");
+        for inside in ["lib/json", "site/dill/__pycache__"] {
+            std::fs::create_dir_all(guest.join(inside)).expect("created");
+        }
+        let artefact = Flavour::Killed.artefact();
+        for file in [artefact, "lib/os.py", "lib/re.py", "site/dill/__pycache__/source.pyc"] {
+            std::fs::write(guest.join(file), "code").expect("written");
+        }
+        std::os::unix::fs::symlink("re.py", guest.join("lib/link.py")).expect("linked");
+        (dir, guest)
+    }
+
+    fn set(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("its own");
+    }
+
     #[test]
     fn a_guest_that_others_can_write_is_refused() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let file = dir.path().join(Flavour::Killed.artefact());
-        std::fs::write(&file, "code").expect("written");
+        let (dir, guest) = guest();
         let config = EngineConfig::default();
-        let set = |path: &Path, mode| {
-            std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("its own");
-        };
-        assert!(check_trust(dir.path(), &config).is_ok());
-        for (path, mode) in [(dir.path(), 0o777), (dir.path(), 0o770), (&*file, 0o666)] {
-            set(path, mode);
-            let refused = Image::load(dir.path(), &config).expect_err("refused");
+        assert!(check_trust(&guest).is_ok());
+        for (inside, mode) in [
+            ("", 0o777),
+            ("", 0o770),
+            (Flavour::Killed.artefact(), 0o666),
+            ("lib", 0o775),
+            ("site", 0o775),
+            ("site/dill", 0o1777),
+            ("lib/os.py", 0o664),
+            ("site/dill/__pycache__/source.pyc", 0o646),
+        ] {
+            let path = if inside.is_empty() { guest.clone() } else { guest.join(inside) };
+            set(&path, mode);
+            let refused = Image::load(&guest, &config).expect_err("refused");
             assert!(
                 matches!(&refused, Error::Untrusted { path: found, mode: shown, .. }
-                    if found == path && *shown == mode),
+                    if *found == path && *shown == mode),
                 "{refused}"
             );
-            set(path, 0o700);
+            set(&path, 0o700);
         }
-        if rustix::process::geteuid().is_root() {
-            std::os::unix::fs::chown(&file, Some(12_345), None).expect("root may");
-            assert!(matches!(
-                check_trust(dir.path(), &config),
-                Err(Error::Untrusted { owner: 12_345, .. })
-            ));
+        set(dir.path(), 0o777);
+        assert!(matches!(check_trust(&guest), Err(Error::Untrusted { .. })), "replaceable");
+        set(dir.path(), 0o1777);
+        assert!(check_trust(&guest).is_ok(), "as in /tmp");
+    }
+
+    #[test]
+    fn a_guest_of_another_user_is_refused() {
+        // Only root can give files away.
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        for inside in [Flavour::Killed.artefact(), "site", "lib/json", "lib/os.py"] {
+            let (_dir, guest) = guest();
+            std::os::unix::fs::chown(guest.join(inside), Some(12_345), None).expect("root may");
+            let refused = check_trust(&guest).expect_err("refused");
+            assert!(
+                matches!(&refused, Error::Untrusted { path, owner: 12_345, .. }
+                    if *path == guest.join(inside)),
+                "{refused}"
+            );
         }
     }
 }
