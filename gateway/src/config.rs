@@ -44,7 +44,8 @@ pub struct Config {
     /// How many bytes large bodies, and what is read from them, may take at once, over all requests: four times
     /// their size. One body of the largest size always has room.
     pub max_buffered_bytes: usize,
-    /// How many connections are served at once; the others wait in the listen queue.
+    /// How many connections are served at once; the others wait in the listen queue. Also how many requests
+    /// are open at once: one connection of HTTP/2 may have many.
     pub max_connections: usize,
     /// How many tasks may be waited for at once, over all long polls.
     pub max_waiters: usize,

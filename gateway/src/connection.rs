@@ -5,7 +5,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,8 @@ pub(crate) struct Progress {
     start: Instant,
     /// Requests being answered.
     open: AtomicU32,
+    /// And those of all connections.
+    all: Arc<AtomicUsize>,
     /// Since when no request is open.
     idle_since: AtomicU64,
     /// Since when there are bytes of a request that has not begun; [`NEVER`] when there are none.
@@ -33,11 +35,13 @@ const NEVER: u64 = u64::MAX;
 pub(crate) struct OpenRequest(Arc<Progress>);
 
 impl Progress {
-    /// A connection that was just taken: its first request is due at once.
-    pub(crate) fn new() -> Arc<Self> {
+    /// A connection that was just taken: its first request is due at once. `all` counts the requests of all
+    /// connections.
+    pub(crate) fn new(all: Arc<AtomicUsize>) -> Arc<Self> {
         Arc::new(Self {
             start: Instant::now(),
             open: AtomicU32::new(0),
+            all,
             idle_since: AtomicU64::new(0),
             reading_since: AtomicU64::new(0),
             blocked_since: AtomicU64::new(NEVER),
@@ -51,6 +55,7 @@ impl Progress {
     /// A request's headers are complete.
     pub(crate) fn request(self: &Arc<Self>) -> OpenRequest {
         self.open.fetch_add(1, Ordering::Relaxed);
+        self.all.fetch_add(1, Ordering::Relaxed);
         self.reading_since.store(NEVER, Ordering::Relaxed);
         OpenRequest(Arc::clone(self))
     }
@@ -97,6 +102,7 @@ impl Drop for OpenRequest {
     fn drop(&mut self) {
         self.0.idle_since.store(self.0.now(), Ordering::Relaxed);
         self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.all.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -236,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_peer_is_cut_where_it_stalls() {
-        let (config, progress) = (config(), Progress::new());
+        let (config, progress) = (config(), Progress::new(Arc::default()));
         assert_eq!(progress.stall(&config), Some("no whole request came"), "no first byte");
         let request = progress.request();
         assert_eq!(progress.stall(&config), None);

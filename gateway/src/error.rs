@@ -73,6 +73,8 @@ pub(crate) enum ApiError {
     TaskEnded { id: TaskId, status: TaskStatus },
     #[error("{0} tasks are waited for already, as many as are allowed: try again later")]
     TooManyWaiters(usize),
+    #[error("{0} requests are open already, as many as are allowed: try again later")]
+    TooManyRequests(usize),
     #[error("too many large requests are open: try again later")]
     Overloaded,
     #[error("the gateway is shutting down: try again later")]
@@ -160,6 +162,7 @@ impl ApiError {
             Self::IdempotencyConflict { .. } => (StatusCode::CONFLICT, "idempotency_conflict"),
             Self::TaskEnded { .. } => (StatusCode::CONFLICT, "task_ended"),
             Self::TooManyWaiters(_) => (StatusCode::SERVICE_UNAVAILABLE, "too_many_waiters"),
+            Self::TooManyRequests(_) => (StatusCode::SERVICE_UNAVAILABLE, "too_many_requests"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
             Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),

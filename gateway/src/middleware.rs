@@ -35,8 +35,8 @@ impl Middleware {
         Self { app, router, ids: Arc::new(RequestIds::new()) }
     }
 
-    /// Answers one request.
-    pub(crate) async fn answer(&self, mut request: Request<Body>) -> Response {
+    /// Answers one request, or refuses it where there is no room for more.
+    pub(crate) async fn answer(&self, mut request: Request<Body>, has_room: bool) -> Response {
         self.app.touch();
         let started = Instant::now();
         let id = self.ids.of(request.headers());
@@ -44,6 +44,9 @@ impl Middleware {
         let timing = Arc::new(RequestTiming::default());
         let response = match self.app.admission.check(&request) {
             Err(refused) => refused.into_response(),
+            Ok(()) if !has_room => {
+                ApiError::TooManyRequests(self.app.config.max_connections).into_response()
+            }
             Ok(()) => {
                 request.extensions_mut().insert(Arc::clone(&timing));
                 self.route(request).await

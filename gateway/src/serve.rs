@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -35,6 +36,9 @@ use crate::tls::{self, Tls};
 const HEADER_BYTES: usize = 128 * 1024;
 /// Requests that one HTTP/2 connection may have open.
 const STREAMS: u32 = 256;
+/// What an HTTP/2 peer may send before it is read: for one request, and for all of its connection.
+const STREAM_WINDOW: u32 = 128 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// How often a silent HTTP/2 peer is asked whether it is there, and how long it may take to answer.
 const PING: Duration = Duration::from_secs(20);
 /// How a gateway ended.
@@ -53,14 +57,17 @@ struct Server {
     http: auto::Builder<TokioExecutor>,
     cut: CancellationToken,
     tls: Option<Tls>,
+    /// Requests being answered, over all connections.
+    open: Arc<AtomicUsize>,
 }
 
 /// Serves until the application drains, then lets open requests finish.
 pub(crate) async fn serve(app: Arc<App>, middleware: Middleware, listeners: Listeners) -> Stopped {
     let cut = CancellationToken::new();
     let Listeners { sockets, tls } = listeners;
-    let server =
-        Arc::new(Server { http: http(), cut: cut.clone(), middleware, tls, app: Arc::clone(&app) });
+    let open = Arc::default();
+    let server = Server { http: http(), cut: cut.clone(), middleware, tls, open, app: app.clone() };
+    let server = Arc::new(server);
     let connections = TaskTracker::new();
     // Each idle listener holds a permit.
     let room = Arc::new(Semaphore::new(app.config.max_connections + sockets.len() - 1));
@@ -99,6 +106,8 @@ fn http() -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING)
         .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEADER_BYTES as u32);
     http
 }
@@ -127,7 +136,7 @@ impl Server {
         self.app.metrics.connections.inc();
         let tls = self.tls.as_ref().filter(|_| matches!(socket, Socket::Tcp(_))).map(Tls::acceptor);
         let socket = Arc::new(socket);
-        let progress = Progress::new();
+        let progress = Progress::new(Arc::clone(&self.open));
         let stream = Watched::new(Arc::clone(&socket), Arc::clone(&progress));
         match tls {
             None => self.talk(stream, progress).await,
@@ -181,8 +190,10 @@ impl Server {
         let io = TokioIo::new(stream);
         let service = service_fn(|request: Request<Incoming>| {
             let (middleware, open) = (self.middleware.clone(), progress.request());
+            // An HTTP/2 connection has many: together no more than one for each connection.
+            let has_room = self.open.load(Ordering::Relaxed) <= self.app.config.max_connections;
             async move {
-                let response = middleware.answer(request.map(Body::new)).await;
+                let response = middleware.answer(request.map(Body::new), has_room).await;
                 Ok::<_, Infallible>(response.map(|body| Answer { body, _open: open }))
             }
         });

@@ -145,7 +145,7 @@ pub(crate) struct DefaultsArgs {
     /// The largest request body, in MiB.
     #[arg(long, env = "BELLJAR_MAX_BODY_MB", value_name = "MIB", default_value_t = 32, value_parser = positive::<usize>)]
     pub(crate) max_body_mb: usize,
-    /// The largest number of connections that the gateway serves at once.
+    /// The largest number of connections, and of requests, that the gateway serves at once.
     #[arg(long, env = "BELLJAR_MAX_CONNECTIONS", value_name = "N", default_value_t = 4096, value_parser = positive::<usize>)]
     pub(crate) max_connections: usize,
     /// Keep processors awake between calls, which halves the latency of a single call on virtual machines;

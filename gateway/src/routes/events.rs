@@ -32,8 +32,8 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The most tasks that one stream may be about.
 const MAX_IDS: usize = 1_000;
 
-/// How many tasks' functions a stream remembers; beyond that they are read again.
-const MAX_KNOWN: usize = 100_000;
+/// How many tasks' functions a stream remembers, in some 100 KiB; beyond that they are read again.
+const MAX_KNOWN: usize = 4_096;
 
 /// One open stream.
 struct Stream {

@@ -274,6 +274,36 @@ async fn http2_is_spoken_and_rapid_resets_pass() {
 }
 
 #[tokio::test]
+#[expect(clippy::async_yields_async, reason = "the answer to a request comes later")]
+async fn one_http2_connection_has_no_more_requests_open_than_there_may_be() {
+    let most = 3;
+    let gateway = Gateway::with(|config| config.max_connections = most, |_| {}).await;
+    let task_id = gateway.execute(&gateway.register().await).await;
+    let stream = tokio::net::TcpStream::connect(gateway.address).await.expect("a connection");
+    let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let send = async |path: String| {
+        let uri = format!("http://{}{path}", gateway.address);
+        let request = axum::http::Request::get(uri).body(()).expect("a request");
+        let mut ready = client.clone().ready().await.expect("room");
+        ready.send_request(request, true).expect("a stream").0
+    };
+    let mut waiting = Vec::new();
+    for _ in 0..most {
+        waiting.push(send(format!("/result/{task_id}?wait=30")).await);
+    }
+    // Streams are opened in their order.
+    let refused = send("/v1/functions".to_owned()).await.await.expect("an answer");
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    drop(waiting.pop());
+    until("there is room again", async || {
+        send("/v1/functions".to_owned()).await.await.expect("an answer").status() == 200
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn healthy_clients_are_served_while_others_send_much() {
     let gateway = Gateway::start().await;
     let junk = json!({"name": "a", "payload": "A".repeat(20 << 20)}).to_string();
