@@ -23,7 +23,7 @@ sys.exit(not (fit and os.path.isfile(header)))
 
 build() { # build VERSION PYTHON
     [ -e "$TARGET/release/belljar-python$1" ] || echo "pythons: building belljar-python$1 for $2"
-    make_venv ".belljar/pythons/$1" "$2" requirements-interpreter.txt &&
+    make_venv ".belljar/pythons/$1" "$2" pythons &&
         echo "$PWD/client/src" >"$(echo ".belljar/pythons/$1"/lib/python*/site-packages)/belljar.pth" &&
         PYO3_PYTHON=$2 cargo build --quiet --release --locked --package belljar-interpreter \
             --target-dir "$TARGET/pythons/$1" &&

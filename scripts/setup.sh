@@ -43,12 +43,12 @@ command -v cargo >/dev/null 2>&1 || {
     exit 1
 }
 
-make_venv $VENV $PYTHON requirements.txt
+make_venv $VENV $PYTHON venv
 # The client from this checkout, as it is at any time.
 echo "$PWD/client/src" >$VENV/lib/python$MINOR/site-packages/belljar.pth
 
 # In other venvs: functions can import everything in the first one.
 if [ "${1:-}" = tools ]; then
-    make_venv .belljar/tools $PYTHON requirements-tools.txt
-    make_venv .belljar/report $PYTHON requirements-report.txt
+    make_venv .belljar/tools $PYTHON tools
+    make_venv .belljar/report $PYTHON report
 fi
