@@ -241,3 +241,24 @@ fn up_prints_nothing_but_its_welcome() -> Result<()> {
     ensure!(sdk.zip(rest).is_some_and(|(sdk, rest)| sdk < rest), "{text}");
     Ok(())
 }
+
+/// Else what lies in the directory where it is started would run.
+#[test]
+fn without_a_home_no_guest_is_looked_for_where_it_is_started() -> Result<()> {
+    let started_in = tempfile::tempdir()?;
+    let guest = started_in.path().join(".cache/belljar/3.11");
+    std::fs::create_dir_all(&guest)?;
+    std::fs::write(guest.join("guest.json"), r#"{"python": "3.11.2", "dill": "1"}"#)?;
+    let list = |more: &[&str]| {
+        let mut command = Command::new(binary("belljar"));
+        command.args(["guest", "list"]).args(more);
+        command.current_dir(started_in.path()).env_clear().output()
+    };
+    let without = list(&[])?;
+    let said = String::from_utf8(without.stderr)?;
+    ensure!(!without.status.success() && said.contains("HOME is not set"), "{said}");
+    // Named, it is found: what was looked for is there.
+    let found = list(&["--guest-dir", ".cache/belljar"])?;
+    ensure!(String::from_utf8_lossy(&found.stdout).contains("3.11.2"), "{found:?}");
+    Ok(())
+}
