@@ -38,6 +38,8 @@ const MAX_DESCRIPTION: usize = 16 * 1_024;
 const MAX_GRANTS: usize = 32;
 /// The longest name of a variable or path of a directory, in bytes.
 const MAX_GRANT_BYTES: usize = 1_024;
+/// And of all of them together: they are part of the record of every call.
+const MAX_GRANTS_BYTES: usize = 2_048;
 
 request_body! {
     /// A function to register.
@@ -248,6 +250,13 @@ fn requested(given: GrantFields<'_>, problems: &mut Vec<Problem>) -> Option<Box<
         Some(other) => Some(format!("`{other}` cannot be granted: env, read or scratch_mb")),
         None => grants.check().err().map(|error| error.to_string()),
     };
+    let bytes: usize = grants.env.iter().chain(&grants.read).map(String::len).sum();
+    let why = why.or_else(|| {
+        let text = format!(
+            "names and paths have {bytes} bytes, and at most {MAX_GRANTS_BYTES} are allowed"
+        );
+        (bytes > MAX_GRANTS_BYTES).then_some(text)
+    });
     if let Some(why) = why {
         problems.push(Problem::body("grant_invalid", "grants", why));
     }

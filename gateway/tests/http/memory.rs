@@ -1,7 +1,7 @@
 //! What large requests and large results cost, whatever they contain.
 
 use crate::support::client::{Connection, request};
-use crate::support::{ARGS, Dispatcher, Gateway};
+use crate::support::{ARGS, Dispatcher, FUNCTION, Gateway};
 use belljar_core::outcome::CallVerdict;
 use belljar_pickle::payload;
 use serde_json::json;
@@ -68,6 +68,22 @@ async fn a_large_body_costs_four_times_its_size_at_most() {
         drop(connection);
         drop(bytes);
     }
+}
+
+#[tokio::test]
+async fn ten_thousand_calls_with_the_longest_grants_cost_little() {
+    let patience = std::time::Duration::from_secs(60);
+    let gateway = Gateway::with(|_| {}, |store| store.timeout = patience).await;
+    let read: Vec<_> = (0..20).map(|n| format!("/{n:0>99}")).collect();
+    let body = json!({"name": "f", "payload": FUNCTION, "grants": {"read": read}});
+    let function_id = gateway.register_with(body).await;
+    let body = json!({"function_id": function_id, "payloads": vec![ARGS; 10_000]});
+    let before = begin();
+    let reply = gateway.client().post("/v1/tasks", &body).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let cost = memory("VmHWM").saturating_sub(before);
+    println!("{} MiB", cost >> 20);
+    assert!(cost <= 100 << 20, "{} MiB", cost >> 20);
 }
 
 #[tokio::test]

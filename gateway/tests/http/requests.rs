@@ -146,6 +146,7 @@ async fn grants_are_limited_in_number_and_length() {
         (json!({"read": vec!["/srv/x"; 33]}), "too_long", "read"),
         (json!({"env": ["A".repeat(1_025)]}), "string_too_long", "0"),
         (json!({"env": "A"}), "list_type", "env"),
+        (json!({"read": vec!["/".to_owned() + &"x".repeat(99); 21]}), "grant_invalid", "grants"),
         (json!({"read": ["srv"]}), "grant_invalid", "grants"),
         (json!({"write": ["/srv/x"]}), "grant_invalid", "grants"),
         (json!({"reed": []}), "extra_forbidden", "reed"),
