@@ -19,7 +19,7 @@ MINOR := $(DEFAULT_MINOR)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build pythons guests test test-client check faults attack guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk reference setup tools doctor clean
+.PHONY: help up build pythons guests test test-client check faults attack guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk reference audit sbom setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,6 +108,12 @@ reference: setup ## Write the references: the Python client from its docstrings,
 
 bench-modes: build ## Speed of pull and push beside local, in the same run.
 	@$(VENV)/bin/python bench/modes.py --belljar $(TARGET)/release/belljar $(ARGS)
+
+audit: setup ## Check licences, sources and known vulnerabilities of all that belljar depends on.
+	@scripts/audit.sh
+
+sbom: setup ## Write what a release consists of, as CycloneDX, to target/belljar.cdx.json.
+	@scripts/sbom.sh $(TARGET)/belljar.cdx.json
 
 setup: ## Install what is missing: packages of the system, and a venv with dill.
 	@scripts/setup.sh
