@@ -91,8 +91,12 @@ impl Default for Both {
     }
 }
 
-/// Files, directories and links of each kind, and a secret beside them.
-fn files_to_read() -> TempDir {
+/// A directory `given` with files, directories and links of each kind, and a secret beside it.
+///
+/// # Panics
+/// They cannot be made.
+#[must_use]
+pub fn files_to_read() -> TempDir {
     let dir = TempDir::new().expect("a directory");
     let given = dir.path().join("given");
     std::fs::create_dir_all(given.join("sub/deep")).expect("created");
