@@ -65,7 +65,9 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
             Some(mode) => Workers::Remote(Box::new(remote(&args, mode)?)),
         };
         let drain_timeout = Duration::from_secs(args.executors.drain_timeout);
-        let config = belljar_dispatcher::Config { workers, host: host(), drain_timeout };
+        let reserved_slots = args.shares.reserved_slots;
+        let config =
+            belljar_dispatcher::Config { workers, host: host(), reserved_slots, drain_timeout };
         belljar_dispatcher::run(config, store, until_signal()?).await?;
         Ok(())
     })

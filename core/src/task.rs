@@ -216,7 +216,7 @@ impl FromStr for TaskClass {
     }
 }
 
-/// Which tasks of a class go first. Strict: a lower one waits while a higher one is queued.
+/// Which of a tenant's tasks of a class go first. Strict: a lower one waits while a higher one is queued.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
 )]

@@ -1,4 +1,4 @@
-//! Tenants: whom functions and tasks belong to.
+//! Tenants: whom functions and tasks belong to, and what share of the slots they have.
 
 use std::fmt;
 use std::str::FromStr;
@@ -91,6 +91,47 @@ impl fmt::Debug for Tenant {
     }
 }
 
+/// How large the share of a tenant is where tenants compete for slots: one of weight 3 gets three times as much as one of
+/// weight 1, which is the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct Weight(u32);
+
+impl Weight {
+    /// The largest weight.
+    pub const MAX: u32 = 1000;
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl TryFrom<u32> for Weight {
+    type Error = InvalidWord;
+
+    fn try_from(number: u32) -> Result<Self, InvalidWord> {
+        if (1..=Self::MAX).contains(&number) {
+            return Ok(Self(number));
+        }
+        let text = number.to_string();
+        Err(InvalidWord { what: "weight", text, expected: "a whole number from 1 to 1000" })
+    }
+}
+
+impl From<Weight> for u32 {
+    fn from(weight: Weight) -> Self {
+        weight.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +149,20 @@ mod tests {
             assert!(text.parse::<Tenant>().is_err(), "{text}");
         }
         assert_eq!(Tenant::default(), "default".parse().expect("a name"));
+    }
+
+    #[test]
+    fn a_weight_is_from_1_to_1000() {
+        for number in [1, 2, Weight::MAX] {
+            assert_eq!(Weight::try_from(number).expect("a weight").get(), number);
+        }
+        for number in [0, Weight::MAX + 1, u32::MAX] {
+            let error = Weight::try_from(number).expect_err("no weight").to_string();
+            assert!(
+                error.contains(&format!("`{number}`")) && error.contains("1 to 1000"),
+                "{error}"
+            );
+        }
+        assert_eq!(Weight::default().get(), 1);
     }
 }

@@ -18,6 +18,9 @@ pub struct Config {
     pub workers: Workers,
     /// The name of this machine, for the list of workers.
     pub host: String,
+    /// How many idle slots, among workers that serve the same classes, only go to tenants none of whose tasks of the
+    /// class runs: so that long calls of others cannot take them all.
+    pub reserved_slots: usize,
     /// How long running calls may go on after shutdown is requested.
     pub drain_timeout: Duration,
 }

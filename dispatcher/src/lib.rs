@@ -60,7 +60,7 @@ pub async fn run(
     let mut store_events = store.subscribe(&topics).await?;
     let mut transport = Transport::start(id, config.workers).await?;
     let mut store_client = StoreClient::new(id, store, config.host);
-    let mut scheduler = Scheduler::new();
+    let mut scheduler = Scheduler::new(config.reserved_slots);
     tracing::info!(dispatcher_id = %id, "dispatching");
 
     let mut drain_deadline = None;

@@ -54,10 +54,10 @@ enum Stage {
 }
 
 impl Scheduler {
-    /// A dispatcher without workers.
+    /// A dispatcher without workers. `reserved` is [`crate::Config::reserved_slots`].
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(reserved: usize) -> Self {
+        Self { registry: WorkerRegistry::new(reserved), ..Self::default() }
     }
 
     /// Whether it holds no task and no claim is under way.

@@ -25,6 +25,8 @@ pub(crate) struct WorkerRegistry {
     groups: Vec<Group>,
     /// The worker that each function went to last. It may have left.
     last: HashMap<CodeHash, WorkerId>,
+    /// How many idle slots of each group only go to tenants of which nothing runs.
+    reserved: usize,
 }
 
 #[derive(Debug)]
@@ -40,6 +42,11 @@ struct Worker {
 impl Worker {
     fn free(&self) -> usize {
         self.window.saturating_sub(self.running)
+    }
+
+    /// How many calls it could begin at once.
+    fn idle(&self) -> usize {
+        self.free().min(self.slots.saturating_sub(self.running))
     }
 
     fn room(&self) -> Room {
@@ -62,9 +69,15 @@ struct Group {
     /// The workers with room, sorted by it.
     by_room: BTreeMap<Room, Vec<WorkerId>>,
     free: usize,
+    idle: usize,
 }
 
 impl WorkerRegistry {
+    /// No worker yet; in each group this many idle slots only go to tenants of which nothing runs.
+    pub(crate) fn new(reserved: usize) -> Self {
+        Self { reserved, ..Self::default() }
+    }
+
     /// Adds a worker. One that is known already may have other classes now; its calls go on.
     pub(crate) fn join(&mut self, worker: &WorkerCapacity) {
         self.exit(worker.id);
@@ -73,7 +86,7 @@ impl WorkerRegistry {
         classes.sort_unstable();
         let group = self.groups.iter().position(|group| group.classes == classes);
         let group = group.unwrap_or_else(|| {
-            self.groups.push(Group { classes, by_room: BTreeMap::new(), free: 0 });
+            self.groups.push(Group { classes, by_room: BTreeMap::new(), free: 0, idle: 0 });
             self.groups.len() - 1
         });
         let WorkerCapacity { slots, window, .. } = *worker;
@@ -130,7 +143,16 @@ impl WorkerRegistry {
     /// How many calls could be assigned now, by class.
     pub(crate) fn demand(&self) -> Vec<Demand> {
         let free = self.groups.iter().filter(|group| group.free > 0);
-        free.map(|group| Demand { classes: group.classes.clone(), count: group.free }).collect()
+        let demand = |group: &Group| Demand {
+            classes: group.classes.clone(),
+            count: group.free,
+            // What is not reserved are idle slots: behind a running call, a place is worth nothing.
+            reserved: match self.reserved {
+                0 => 0,
+                reserved => group.free - group.idle.saturating_sub(reserved),
+            },
+        };
+        free.map(demand).collect()
     }
 
     /// Changes a worker. Compares its room with the room before.
@@ -156,16 +178,18 @@ impl WorkerRegistry {
         worker.position = bucket.len();
         bucket.push(id);
         group.free += room.free;
+        group.idle += worker.idle();
     }
 
     fn exit(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get(&id) else { return };
-        let (room, position) = (worker.room(), worker.position);
+        let (room, position, idle) = (worker.room(), worker.position, worker.idle());
         if room.free == 0 {
             return;
         }
         let group = &mut self.groups[worker.group];
         group.free -= room.free;
+        group.idle -= idle;
         let Some(bucket) = group.by_room.get_mut(&room) else { return };
         bucket.swap_remove(position);
         let moved = bucket.get(position).copied();
@@ -258,6 +282,22 @@ mod tests {
         assert!(!registry.release(one.id), "it has one call still, which is all it takes");
         assert!(registry.release(one.id));
         assert_eq!(registry.resize(one.id, 0), Ordering::Less);
+    }
+
+    #[test]
+    fn idle_slots_are_reserved_and_places_behind_running_calls_too() {
+        let native = class("native:3.11");
+        let demand = |reserved| {
+            let mut registry = WorkerRegistry::new(reserved);
+            let one = worker(&["native:3.11"], 4);
+            registry.join(&one);
+            assert!(registry.assign(native, code(1)).is_some());
+            // Its calls are short: it takes two more than it has slots.
+            assert_eq!(registry.resize(one.id, 6), Ordering::Greater);
+            let demand = registry.demand().remove(0);
+            (demand.count, demand.reserved)
+        };
+        assert_eq!([0, 1, 3, 9].map(demand), [(5, 0), (5, 3), (5, 5), (5, 5)]);
     }
 
     #[test]

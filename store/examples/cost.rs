@@ -1,6 +1,6 @@
 //! What a task costs the server: CPU time of a private `redis-server` (append-only file on, fsync every
 //! second) for submit, claim and finish of no-ops, in batches of several sizes, beside the time that
-//! the client spends. `cargo run --release -p belljar-store --example cost [TASKS [BATCH...]]`.
+//! the client spends; and the same where several tenants compete. `cargo run --release -p belljar-store --example cost [TASKS [BATCH...]]`.
 #![expect(clippy::print_stdout, reason = "it is a report")]
 
 use std::error::Error;
@@ -10,9 +10,13 @@ use std::time::{Duration, Instant};
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
 use belljar_core::outcome::{CallVerdict, Outcome, Report};
 use belljar_core::task::{CodeHash, Priority, TaskAttempt, TaskLimits, TaskSpec};
+use belljar_core::tenant::Tenant;
 use belljar_store::record::{ClaimedTask, Completion, Demand, NewTask};
 use belljar_store::{Store, StoreConfig};
 use bytes::Bytes;
+
+/// How many tenants compete.
+const TENANTS: [usize; 4] = [1, 2, 10, 1000];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -47,10 +51,22 @@ async fn report(url: &str, total: usize, batches: &[usize]) -> Result<()> {
     for &batch in batches {
         let rounds = (total / batch).clamp(1, 10_000);
         let steady = steady(&store, url, batch, rounds).await?;
-        let [submit, claim, finish] = phases(&store, url, batch, rounds).await?;
+        let [submit, claim, finish] =
+            phases(&store, url, batch, rounds, &[Tenant::default()]).await?;
         let [steady, submit, claim, finish] =
             [steady, submit, claim, finish].map(|cost| cost.per(rounds * batch));
         println!("{batch:>6} {steady:>16} | {submit:>49} {claim:>14} {finish:>14}");
+    }
+    println!("{:>6} {:>16} |", "batch", "tenants");
+    for (&batch, tenants) in
+        batches.iter().flat_map(|batch| TENANTS.map(|tenants| (batch, tenants)))
+    {
+        let names: Vec<Tenant> =
+            (0..tenants).map(|n| format!("t{n}").parse()).collect::<std::result::Result<_, _>>()?;
+        let rounds = (total / batch).clamp(1, 10_000);
+        let costs = phases(&store, url, batch, rounds, &names).await?;
+        let [submit, claim, finish] = costs.map(|cost| cost.per(rounds * batch));
+        println!("{batch:>6} {tenants:>16} | {submit:>49} {claim:>14} {finish:>14}");
     }
     let audit = store.audit().await?;
     if audit.is_consistent() { Ok(()) } else { Err(format!("{audit:?}").into()) }
@@ -68,12 +84,18 @@ async fn steady(store: &Store, url: &str, batch: usize, rounds: usize) -> Result
     clock.lap().await
 }
 
-/// One phase after the other, so that each is measured by itself.
-async fn phases(store: &Store, url: &str, batch: usize, rounds: usize) -> Result<[Cost; 3]> {
+/// One phase after the other, so that each is measured by itself. Each batch is submitted by the next tenant.
+async fn phases(
+    store: &Store,
+    url: &str,
+    batch: usize,
+    rounds: usize,
+    tenants: &[Tenant],
+) -> Result<[Cost; 3]> {
     let (me, demands) = (DispatcherId::random(), demand(batch)?);
     let mut clock = Clock::start(url).await?;
-    for _ in 0..rounds {
-        store.submit((0..batch).map(|_| new_task()).collect::<Result<_>>()?).await?;
+    for tenant in tenants.iter().cycle().take(rounds) {
+        store.of(tenant).submit((0..batch).map(|_| new_task()).collect::<Result<_>>()?).await?;
     }
     let submit = clock.lap().await?;
     let mut claimed = Vec::with_capacity(rounds);
@@ -97,7 +119,7 @@ async fn plain_set(url: &str, rounds: usize) -> Result<Cost> {
 }
 
 fn demand(count: usize) -> Result<[Demand; 1]> {
-    Ok([Demand { classes: vec!["native:3.11".parse()?], count }])
+    Ok([Demand { classes: vec!["native:3.11".parse()?], count, reserved: 0 }])
 }
 
 fn finished_all(tasks: &[ClaimedTask]) -> Vec<Completion> {

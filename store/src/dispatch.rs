@@ -25,10 +25,11 @@ const SETTLED_AT_ONCE: usize = 500;
 const DUE_AT_ONCE: u64 = 1000;
 
 impl Store {
-    /// Opens attempts at queued tasks: for each demand up to its count, by priority, requeued ones
-    /// first, its classes in their order. Where fewer were there, the dispatcher is woken
-    /// ([`crate::StoreEvent::Work`]) when more come. A task whose record cannot be read ends as failed:
-    /// it would come back with every claim.
+    /// Opens attempts at queued tasks: for each demand up to its count. The tenant that runs least of a class for its
+    /// weight goes first; within a tenant requeued tasks, then by priority; a tenant that waits alone has
+    /// its classes served in their order. Where fewer were there, the dispatcher is woken
+    /// ([`crate::StoreEvent::Work`]) when more come. A task whose record cannot be read ends as
+    /// failed: it would come back with every claim.
     ///
     /// # Errors
     /// Redis does not answer or refuses. The answer may have been lost after attempts were opened: see
@@ -58,10 +59,11 @@ impl Store {
         demands: &[Demand],
     ) -> Result<(Vec<ClaimedTask>, Vec<Completion>), StoreError> {
         let mut call =
-            self.inner.scripts.claim.call(2 + 4 * demands.len(), 64 * (1 + demands.len()));
+            self.inner.scripts.claim.call(2 + 5 * demands.len(), 64 * (1 + demands.len()));
         call.arg(dispatcher.to_string()).number(DUE_AT_ONCE);
         for demand in demands {
-            call.number(demand.count as u64).number(demand.classes.len() as u64);
+            call.number(demand.count as u64).number(demand.reserved as u64);
+            call.number(demand.classes.len() as u64);
             for class in &demand.classes {
                 call.arg(class.to_string());
             }
@@ -154,7 +156,7 @@ impl Store {
         Ok(())
     }
 
-    /// Queues returned attempts again, each under its fence, at the front of their class.
+    /// Queues returned attempts again, each under its fence, at the front of their tenant's queue.
     ///
     /// # Errors
     /// Redis does not answer or refuses. Repeat it: what was taken back answers [`Settled::Stale`] then.

@@ -4,8 +4,6 @@
 //! two databases of it must not get each other's messages. The braces are a hash tag, so that all keys stay
 //! together wherever keys are distributed by their names.
 
-use std::fmt::Write as _;
-
 use belljar_core::id::{DispatcherId, FunctionId, TaskId};
 use belljar_core::task::{CodeHash, TaskAttempt};
 
@@ -38,13 +36,24 @@ names! { KEYS:
     RESULT_BLOB = "result:";
     /// Hash: task id -> attempt state.
     ATTEMPTS = "attempts";
-    /// + class: sorted set of task ids by priority, then sequence.
+    /// + queue (a class, and `@<tenant>` unless it is the default one): sorted set of task ids by priority, then
+    /// sequence.
     QUEUE = "queue:";
+    /// + class: sorted set of the queues with tasks in them, the one that goes next in front; see `turns.lua`.
+    TURNS = "turns:";
+    /// Hash: queue -> how many of its tasks run.
+    RUNNING = "running";
+    /// Hash: tenant ('' for the default one) -> its weight, where it is or was another than 1.
+    WEIGHTS = "weights";
+    /// Hash: class -> the virtual time of its turns.
+    VIRTUAL_TIMES = "virtual_times";
+    /// Hash: class -> the number of its last turn among those in which classes competed; '' -> that of the last of all.
+    LAST_TURNS = "last_turns";
     /// Sorted set of task ids by due time in ms.
     DELAYED = "delayed";
     /// Set of the classes that have a queue.
     CLASSES = "classes";
-    /// Hash: dispatcher -> the tasks it waits for, `<count> <class>... ;`...
+    /// Hash: dispatcher -> the tasks it waits for, `<count>[!] <class>... ;`...
     DEMAND = "demand";
     /// Hash of the conservation counters, the sequence, and how many tasks each tenant submitted.
     COUNTS = "counts";
@@ -150,24 +159,12 @@ impl Keys {
         self.channel(&format!("{TOPIC_DELIVERED}{dispatcher}"))
     }
 
-    /// The names that `script` uses, as Lua defines them.
-    pub(crate) fn lua(&self, script: &str) -> String {
+    /// The names and their values, for the scripts.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&'static str, String)> {
         let keys = KEYS.iter().map(|(name, text)| (*name, self.key(text)));
         let channels = CHANNELS.iter().map(|(name, text)| (*name, self.channel(text)));
-        let used = keys.chain(channels).filter(|(name, _)| uses(script, name));
-        used.fold(String::new(), |mut lua, (name, text)| {
-            let _ = writeln!(lua, "local {name} = '{text}'");
-            lua
-        })
+        keys.chain(channels)
     }
-}
-
-/// Whether `name` occurs in `script` as a word: an unused local also costs a script time.
-pub(crate) fn uses(script: &str, name: &str) -> bool {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    script.match_indices(name).any(|(at, _)| {
-        !script[..at].ends_with(is_word) && !script[at + name.len()..].starts_with(is_word)
-    })
 }
 
 #[cfg(test)]
@@ -181,7 +178,7 @@ mod tests {
         assert_eq!(keys.channel(TOPIC_ENDED), "{one}:3:ended");
         assert_eq!(keys.channel_name("{one}:3:ended"), Some(TOPIC_ENDED));
         assert_eq!(keys.channel_name("{one}:4:ended"), None);
-        assert_eq!(keys.lua("f(ARGS_BLOB .. id)"), "local ARGS_BLOB = '{one}:args:'\n");
+        assert!(keys.values().any(|value| value == ("ARGS_BLOB", "{one}:args:".to_owned())));
         for prefix in ["", "a{b", "a'b", "a b"] {
             assert!(Keys::new(prefix, 0).is_err(), "{prefix}");
         }

@@ -26,10 +26,6 @@
 //!
 //! R runs, X runs and must be stopped, Q waits for another attempt.
 
-use std::fmt::Write as _;
-
-use crate::keys::uses;
-
 /// The length of an id in records and messages.
 pub(crate) const ID_BYTES: usize = 36;
 /// Digits of a time in microseconds.
@@ -60,12 +56,15 @@ pub(crate) const FENCE_AT: usize = STARTED_AT + TIME_DIGITS;
 /// Stands before each failure in an attempt state.
 pub(crate) const FAILURE_SEPARATOR: char = '\x1e';
 
-/// The priority of tasks that are queued again: before all that submissions have.
+/// The priority of tasks that are queued again: before all that submissions of the tenant have.
 pub(crate) const RETRY_PRIORITY: u64 = 0;
 
-/// The constants that `script` uses, as Lua defines them. Lua counts from one.
-pub(crate) fn lua(script: &str) -> String {
-    let constants = [
+/// Stands behind the count of a demand that has places reserved for tenants of which nothing runs.
+pub(crate) const RESERVED_MARK: char = '!';
+
+/// The constants and their values, for the scripts. Lua counts from one.
+pub(crate) fn values() -> [(&'static str, String); 13] {
+    [
         ("ID_BYTES", ID_BYTES.to_string()),
         ("TIME_DIGITS", TIME_DIGITS.to_string()),
         ("FLAG_AT", (FLAG_AT + 1).to_string()),
@@ -77,11 +76,7 @@ pub(crate) fn lua(script: &str) -> String {
         ("STARTED_AT", (STARTED_AT + 1).to_string()),
         ("FENCE_AT", (FENCE_AT + 1).to_string()),
         ("FAILURE_SEPARATOR", format!("'\\{}'", u32::from(FAILURE_SEPARATOR))),
+        ("RESERVED_MARK", format!("'{RESERVED_MARK}'")),
         ("RETRY_PRIORITY", RETRY_PRIORITY.to_string()),
-    ];
-    let used = constants.into_iter().filter(|(name, _)| uses(script, name));
-    used.fold(String::new(), |mut lua, (name, value)| {
-        let _ = writeln!(lua, "local {name} = {value}");
-        lua
-    })
+    ]
 }

@@ -14,6 +14,7 @@
 //! * `submit`, `dispatch`, `heartbeat`, `read`, `function`, `audit`: the operations of [`Store`].
 //! * `script` and `scripts/*.lua`: the scripts that carry the operations out.
 //! * [`usage`]: what tenants use, and how much they may.
+//! * `assemble`: puts scripts together.
 //! * `keys`: the names of keys and channels, for Rust and for the scripts.
 //! * `layout`: the layout of records, for both.
 //! * `task_record`: the bytes of a task's record.
@@ -24,6 +25,7 @@
 //! * `server`: checks that a server is suitable.
 
 mod api_key;
+mod assemble;
 mod audit;
 mod blob;
 pub mod config;

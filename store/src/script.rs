@@ -3,26 +3,10 @@
 use redis::{Cmd, FromRedisValue, Script};
 
 use crate::Store;
+use crate::assemble::assemble;
 use crate::connection::{QueryError, Repeat, to_store_error};
 use crate::error::StoreError;
-use crate::keys::{Keys, uses};
-use crate::layout;
-
-/// Stands in front of every script.
-const SHARED: &str = include_str!("scripts/shared.lua");
-
-/// Stands, after that, in front of the scripts that use it.
-const TENANT: &str = include_str!("scripts/tenant.lua");
-
-/// Stands, after that, in front of the scripts that use it.
-const USAGE: &str = include_str!("scripts/usage.lua");
-
-/// Stands, after these, in front of the scripts that end attempts.
-const FINALIZE: &str = include_str!("scripts/finalize.lua");
-
-/// Stands, after the shared part, in front of the script that accepts tasks.
-const SUBMIT_PARTS: &str =
-    concat!(include_str!("scripts/deduplicate.lua"), include_str!("scripts/direct_dispatch.lua"));
+use crate::keys::Keys;
 
 /// What the server may let a script do.
 #[derive(Clone, Copy)]
@@ -51,22 +35,12 @@ pub(crate) struct NamedScript {
 
 impl NamedScript {
     fn new(what: &'static str, kind: ScriptKind, repeat: Repeat, body: &str, keys: &Keys) -> Self {
-        let (flags, part) = match kind {
-            ScriptKind::Registers => ("", ""),
-            ScriptKind::Accepts => ("", SUBMIT_PARTS),
-            ScriptKind::Opens => (" flags=allow-oom", ""),
-            ScriptKind::Ends => (" flags=allow-oom", FINALIZE),
-            ScriptKind::Unregisters => (" flags=allow-oom", ""),
-            ScriptKind::Reads => (" flags=no-writes", ""),
+        let flags = match kind {
+            ScriptKind::Registers | ScriptKind::Accepts => "",
+            ScriptKind::Opens | ScriptKind::Ends | ScriptKind::Unregisters => " flags=allow-oom",
+            ScriptKind::Reads => " flags=no-writes",
         };
-        let own = format!("{part}\n{body}");
-        let asks_tenant = ["tenant_of", "publish_status"].iter().any(|name| uses(&own, name));
-        let tenant = if asks_tenant { TENANT } else { "" };
-        let asks_usage = ["stored_bytes", "keep_until"].iter().any(|name| uses(&own, name));
-        let usage = if asks_usage { USAGE } else { "" };
-        let code = format!("{SHARED}\n{tenant}\n{usage}\n{own}");
-        let (keys, layout) = (keys.lua(&code), layout::lua(&code));
-        let script = Script::new(&format!("#!lua{flags}\n{keys}{layout}{code}"));
+        let script = Script::new(&format!("#!lua{flags}\n{}", assemble(body, keys)));
         Self { what, script, repeat, kind }
     }
 

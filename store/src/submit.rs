@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use belljar_core::id::TaskId;
 use belljar_core::task::TaskStatus;
-use belljar_core::tenant::Tenant;
+use belljar_core::tenant::{Tenant, Weight};
 use redis::Value;
 
 use crate::blob::is_blob;
@@ -26,13 +26,14 @@ impl Store {
     /// accepted then. After [`StoreError::Unanswered`] it is not known whether they were: submit the same
     /// tasks, under the same ids, again.
     pub async fn submit(&self, tasks: Vec<NewTask>) -> Result<Vec<TaskId>, StoreError> {
-        self.submit_of(&Tenant::default(), tasks).await
+        self.submit_of(&Tenant::default(), Weight::default(), tasks).await
     }
 
-    /// The same, of another tenant.
+    /// The same, of a tenant with a weight.
     pub(crate) async fn submit_of(
         &self,
         tenant: &Tenant,
+        weight: Weight,
         tasks: Vec<NewTask>,
     ) -> Result<Vec<TaskId>, StoreError> {
         if tasks.is_empty() {
@@ -52,12 +53,13 @@ impl Store {
         let bytes: usize =
             tasks.iter().zip(&parts).map(|(task, part)| 80 + task.args.len() + part.0.len()).sum();
         let mut call =
-            self.inner.scripts.submit.call(5 + 2 * groups.len() + 5 * tasks.len(), bytes);
+            self.inner.scripts.submit.call(6 + 2 * groups.len() + 5 * tasks.len(), bytes);
         call.number(self.inner.config.max_queued)
             .number(RECENT_TASKS as u64)
             .number(IDEMPOTENCY_TTL.as_secs())
             .number(groups.len() as u64)
-            .arg(tenant.mark());
+            .arg(tenant.mark())
+            .number(weight.get());
         for (class, priority) in groups {
             call.arg(class).number(priority);
         }

@@ -1,7 +1,7 @@
 //! The store as one tenant sees it. What belongs to another is unknown, as if it did not exist.
 
 use belljar_core::id::{FunctionId, TaskId};
-use belljar_core::tenant::Tenant;
+use belljar_core::tenant::{Tenant, Weight};
 use bytes::Bytes;
 
 use crate::Store;
@@ -16,14 +16,15 @@ use crate::record::{
 pub struct TenantStore<'a> {
     store: &'a Store,
     tenant: &'a Tenant,
+    weight: Weight,
     quotas: Option<StoreQuotas>,
 }
 
 impl Store {
     /// The store as `tenant` sees it.
     #[must_use]
-    pub const fn of<'a>(&'a self, tenant: &'a Tenant) -> TenantStore<'a> {
-        TenantStore { store: self, tenant, quotas: None }
+    pub fn of<'a>(&'a self, tenant: &'a Tenant) -> TenantStore<'a> {
+        TenantStore { store: self, tenant, weight: Weight::default(), quotas: None }
     }
 }
 
@@ -34,12 +35,18 @@ impl TenantStore<'_> {
         Self { quotas, ..self }
     }
 
+    /// The same view, whose submissions tell the store that the tenant has this weight from now on.
+    #[must_use]
+    pub const fn with_weight(self, weight: Weight) -> Self {
+        Self { weight, ..self }
+    }
+
     /// [`Store::submit`], as this tenant's tasks.
     ///
     /// # Errors
     /// Those of [`Store::submit`].
     pub async fn submit(&self, tasks: Vec<NewTask>) -> Result<Vec<TaskId>, StoreError> {
-        self.store.submit_of(self.tenant, tasks).await
+        self.store.submit_of(self.tenant, self.weight, tasks).await
     }
 
     /// [`Store::cancel`].

@@ -16,6 +16,7 @@ pub type Response = (u16, Value);
 pub struct Client {
     base: String,
     agent: ureq::Agent,
+    key: Option<String>,
 }
 
 impl Client {
@@ -31,7 +32,13 @@ impl Client {
         let config = ureq::Agent::config_builder();
         let config = config.timeout_global(Some(timeout));
         let config = config.http_status_as_error(false).proxy(None).build();
-        Self { base: base.to_owned(), agent: ureq::Agent::new_with_config(config) }
+        Self { base: base.to_owned(), agent: ureq::Agent::new_with_config(config), key: None }
+    }
+
+    /// The same client, which shows a key.
+    #[must_use]
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { key: Some(format!("Bearer {key}")), ..self.clone() }
     }
 
     /// Where the service is.
@@ -45,7 +52,11 @@ impl Client {
     /// # Errors
     /// There is no answer, or it is not JSON.
     pub fn get(&self, path: &str) -> Result<Response> {
-        let mut response = self.agent.get(format!("{}{path}", self.base)).call()?;
+        let mut request = self.agent.get(format!("{}{path}", self.base));
+        if let Some(key) = &self.key {
+            request = request.header("authorization", key);
+        }
+        let mut response = request.call()?;
         let status = response.status().as_u16();
         Ok((status, response.body_mut().with_config().limit(MAX_BODY_BYTES).read_json()?))
     }
@@ -55,7 +66,10 @@ impl Client {
     /// # Errors
     /// There is no answer, or it is not JSON.
     pub fn post(&self, path: &str, body: &Value) -> Result<Response> {
-        let request = self.agent.post(format!("{}{path}", self.base));
+        let mut request = self.agent.post(format!("{}{path}", self.base));
+        if let Some(key) = &self.key {
+            request = request.header("authorization", key);
+        }
         let mut response = request.send_json(body)?;
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(MAX_BODY_BYTES).read_json()?;

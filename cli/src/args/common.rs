@@ -94,6 +94,15 @@ impl RetentionArgs {
     }
 }
 
+/// How tenants share slots.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ShareArgs {
+    /// Number of slots, of those that serve the same runtimes, that only a tenant gets of which nothing runs: so
+    /// that long calls of others cannot take them all. Smaller than the number of slots.
+    #[arg(long, env = "BELLJAR_RESERVED_SLOTS", value_name = "N", default_value_t = 0)]
+    pub(crate) reserved_slots: usize,
+}
+
 /// What a worker needs to run Python.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ExecutorArgs {

@@ -23,8 +23,8 @@ use belljar_core::task::{PythonVersion, Runtime};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use argv::Argv;
-use common::positive;
 pub(crate) use common::{DefaultsArgs, ExecutorArgs, RetentionArgs, Runtimes, SecretArgs};
+use common::{ShareArgs, positive};
 pub(crate) use key::{KeyAction, KeyArgs, NewKeyArgs, OperatorArgs};
 pub(crate) use listen::{KeyUse, ListenAddress, ListenArgs};
 pub(crate) use service::{DispatcherArgs, GatewayArgs, Mode, WorkerArgs, WorkerMode};
@@ -104,6 +104,8 @@ pub(crate) struct UpArgs {
     /// Number of tasks that a worker runs at once, each in its own process [default: number of processors].
     #[arg(short = 'w', long, env = "BELLJAR_SLOTS", value_name = "N", value_parser = positive::<usize>)]
     pub(crate) slots: Option<usize>,
+    #[command(flatten)]
+    pub(crate) shares: ShareArgs,
     /// Number of worker processes in modes pull and push.
     #[arg(long, env = "BELLJAR_WORKERS", value_name = "K", default_value_t = 1, value_parser = positive::<usize>)]
     pub(crate) workers: usize,

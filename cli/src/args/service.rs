@@ -6,7 +6,7 @@ use belljar_core::task::Runtime;
 use clap::{Args, ValueEnum};
 
 use super::common::{
-    DefaultsArgs, ExecutorArgs, Runtimes, SecretArgs, StoreArgs, TlsArgs, positive,
+    DefaultsArgs, ExecutorArgs, Runtimes, SecretArgs, ShareArgs, StoreArgs, TlsArgs, positive,
 };
 use super::listen::ListenArgs;
 
@@ -62,6 +62,8 @@ pub(crate) struct DispatcherArgs {
     /// Number of tasks to run at once, each in its own process [default: number of processors].
     #[arg(short = 'w', long, env = "BELLJAR_SLOTS", value_name = "N", value_parser = positive::<usize>)]
     pub(crate) slots: Option<usize>,
+    #[command(flatten)]
+    pub(crate) shares: ShareArgs,
     /// The runtimes to serve.
     #[arg(long = "runtime", env = "BELLJAR_RUNTIMES", value_parser = Runtimes::parser(), default_value = Runtimes::ALL)]
     pub(crate) runtimes: Runtimes,

@@ -83,6 +83,7 @@ impl Dispatcher {
             let config = Config {
                 workers: Workers::Remote(Box::new(remote)),
                 host: "here".to_owned(),
+                reserved_slots: 0,
                 drain_timeout: Duration::from_secs(20),
             };
             let shutdown = CancellationToken::new();

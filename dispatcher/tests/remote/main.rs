@@ -56,6 +56,7 @@ async fn a_local_pool_runs_many() {
     let config = Config {
         workers: Workers::Local(support::pool(2)),
         host: "here".to_owned(),
+        reserved_slots: 0,
         drain_timeout: PATIENCE,
     };
     let run = belljar_dispatcher::run(config, redis.store().await, shutdown.clone());

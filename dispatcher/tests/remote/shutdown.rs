@@ -37,6 +37,7 @@ impl Program {
         let config = Config {
             workers: Workers::Remote(Box::new(remote)),
             host: "here".to_owned(),
+            reserved_slots: 0,
             drain_timeout: PATIENCE,
         };
         let url = redis.url();

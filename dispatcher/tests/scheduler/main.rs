@@ -48,7 +48,7 @@ fn died(task: TaskAttempt) -> Report {
 
 /// A scheduler with one worker that takes `window` calls, its first claim under way.
 fn started(window: usize) -> (Scheduler, WorkerId, Instant) {
-    let (mut scheduler, id, now) = (Scheduler::new(), WorkerId::random(), Instant::now());
+    let (mut scheduler, id, now) = (Scheduler::new(0), WorkerId::random(), Instant::now());
     let joined = SchedulerEvent::WorkerJoined(WorkerCapacity {
         id,
         classes: vec![class()],

@@ -32,7 +32,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            scheduler: Scheduler::new(),
+            scheduler: Scheduler::new(0),
             now: Instant::now(),
             windows: HashMap::new(),
             running: HashMap::new(),

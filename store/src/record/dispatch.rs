@@ -43,6 +43,8 @@ pub struct Demand {
     pub classes: Vec<TaskClass>,
     /// How many tasks, of whichever of these classes.
     pub count: usize,
+    /// How many of these only go to tenants none of whose tasks of the class runs.
+    pub reserved: usize,
 }
 
 /// A task in a dispatcher's hands.

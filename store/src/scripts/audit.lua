@@ -3,11 +3,14 @@
 -- Returns: accepted, queued, delayed, running, completed, failed, cancelled by the counters; then the
 -- lengths of the queues, of the delayed set, and of the leases.
 local answer = redis.call('HMGET', COUNTS,
-  'accepted', 'queued', 'delayed', 'running', 'completed', 'failed', 'cancelled')
+  'accepted', 'queued', 'delayed', '', 'completed', 'failed', 'cancelled')
 for i = 1, 7 do answer[i] = tonumber(answer[i] or 0) end
+for _, running in ipairs(redis.call('HVALS', RUNNING)) do answer[4] = answer[4] + running end
 local queued, leased = 0, 0
 for _, class in ipairs(redis.call('SMEMBERS', CLASSES)) do
-  queued = queued + redis.call('ZCARD', QUEUE .. class)
+  for _, queue in ipairs(redis.call('ZRANGE', TURNS .. class, 0, -1)) do
+    queued = queued + redis.call('ZCARD', QUEUE .. queue)
+  end
 end
 for _, dispatcher in ipairs(redis.call('ZRANGE', DISPATCHERS, 0, -1)) do
   leased = leased + redis.call('SCARD', LEASES .. dispatcher)

@@ -24,9 +24,8 @@ local us, ms = clock()
 local ends = begin_ends(us, ms, ARGV[2])
 if redis.call('ZREM', DELAYED, id) == 1 then
   ends.counts.delayed = -1
-else
-  local class = string.match(record, '^L%d+%W(%S+) ')
-  if redis.call('ZREM', QUEUE .. class, id) == 1 then ends.counts.queued = -1 end
+elseif redis.call('ZREM', QUEUE .. queue_of(record), id) == 1 then
+  ends.counts.queued = -1
 end
 finalize(ends, id, 'X', record, state or '', ARGV[3], '')
 publish_ended(ends)

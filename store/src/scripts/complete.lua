@@ -47,7 +47,7 @@ for i, id in ipairs(ids) do
     answers[i] = late(record, fence, letter, ARGV[at + 4])
   else
     seen[id] = true
-    end_lease(ends, id, state)
+    end_lease(ends, id, state, queue_of(record))
     if letter == 'X' or string.sub(state, 1, 1) == 'X' then
       finalize(ends, id, 'X', record, state, ARGV[2], '')
       answers[i] = letter == 'X' and 'A' or 'C'
@@ -61,7 +61,14 @@ end
 publish_ended(ends)
 if ARGV[4] ~= '0' then
   -- With a single demand, the places are added to it; else the dispatcher will claim.
-  local count, classes = string.match(redis.call('HGET', DEMAND, ARGV[3]) or '', '^(%d+)( [^;]*;)$')
-  if count then redis.call('HSET', DEMAND, ARGV[3], count + ARGV[4] .. classes) end
+  local demand = redis.call('HGET', DEMAND, ARGV[3]) or ''
+  local count, classes = string.match(demand, '^(%d+)(' .. RESERVED_MARK .. '? [^;]*;)$')
+  if string.find(demand, '%f[%d]0' .. RESERVED_MARK) then
+    -- Tasks may wait for a place that is not reserved.
+    redis.call('HDEL', DEMAND, ARGV[3])
+    redis.call('PUBLISH', TOPIC_WORK, 'work')
+  elseif count then
+    redis.call('HSET', DEMAND, ARGV[3], count + ARGV[4] .. classes)
+  end
 end
 return table.concat(answers)

@@ -1,4 +1,4 @@
--- Stands in front of `submit.lua`: finds the tasks of a submission that are new.
+-- Functions of `submit.lua`: they find the tasks of a submission that are new.
 
 -- What an idempotency key is known for: a task's id and the hash of the body that the key came with.
 -- Nothing where that task was forgotten.

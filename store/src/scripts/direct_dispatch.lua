@@ -1,16 +1,17 @@
--- Stands in front of `submit.lua`: delivers new tasks to a dispatcher that waits for them, as if it had
+-- Functions of `submit.lua`: they deliver new tasks to a dispatcher that waits for them, as if it had
 -- claimed them. That spares the first task of an idle system a round trip.
 local MAX_DELIVERED_BYTES = 65536
 
 -- What is left of a demand after `n` tasks of a class; nil where it does not demand so many.
 local function without(demand, class, n)
   local left, found = '', false
-  for count, classes in string.gmatch(demand, '(%d+)( [^;]*);') do
+  for count, mark, classes in string.gmatch(demand, '(%d+)(' .. RESERVED_MARK .. '?)( [^;]*);') do
     count = tonumber(count)
     if not found and count >= n and string.find(classes, ' ' .. class .. ' ', 1, true) then
       count, found = count - n, true
     end
-    if count > 0 then left = left .. count .. classes .. ';' end
+    -- Where places are reserved, there may be one for a tenant that comes: the dispatcher is woken for it.
+    if count > 0 or mark ~= '' then left = left .. count .. mark .. classes .. ';' end
   end
   return found and left or nil
 end

@@ -1,12 +1,11 @@
--- Stands, after shared.lua, in front of the scripts that end attempts. It is a file of its own because
--- a function that a script does not need still costs it time.
+-- Functions of the scripts that end attempts.
 
 -- Collects the ends of tasks; `publish_ended` writes what they have in common.
 local function begin_ends(us, ms, ttl_ms)
   return {
     us = us, expires = string.format('%.0f', ms + ttl_ms),
-    ended = {}, messages = {}, published_bytes = 0, leases = {},
-    counts = { running = 0, completed = 0, failed = 0, cancelled = 0 },
+    ended = {}, messages = {}, published_bytes = 0, leases = {}, stopped = {},
+    counts = { completed = 0, failed = 0, cancelled = 0 },
   }
 end
 
@@ -14,7 +13,8 @@ local STATUS_OF = { C = 'completed', F = 'failed', X = 'cancelled' }
 
 -- Short results are published with the end: this spares the waiting client a read of the store. Failures
 -- are read: their kind stands in the outcome.
-local MAX_PUBLISHED_BYTES, MAX_PUBLISHED_TOGETHER = 1024, 65536
+local MAX_PUBLISHED_BYTES = 1024
+local MAX_PUBLISHED_TOGETHER = 65536
 
 -- Writes the last record of a task, which then expires. A `blob` result is taken over from the key that
 -- this names, and `result` is its length.
@@ -42,11 +42,11 @@ local function finalize(ends, id, letter, record, state, outcome, result, blob)
   ends.counts[status] = ends.counts[status] + 1
 end
 
--- Ends the lease of the task to the dispatcher of `state`.
-local function end_lease(ends, id, state)
+-- Ends the lease of the task to the dispatcher of `state`. `queue` is the one that it came from, where that is known.
+local function end_lease(ends, id, state, queue)
   local ids = list_in(ends.leases, string.sub(state, DISPATCHER_AT, STARTED_AT - 1))
   ids[#ids + 1] = id
-  ends.counts.running = ends.counts.running - 1
+  if queue then ends.stopped[queue] = (ends.stopped[queue] or 0) + 1 end
 end
 
 -- The message: `<expires ms>\n`, and for each task its id, the letter of its status, `@<tenant> ` unless it is
@@ -58,6 +58,7 @@ local function publish_ended(ends)
     write_all('HDEL', ARGS, ends.ended)
     redis.call('PUBLISH', TOPIC_ENDED, ends.expires .. '\n' .. table.concat(ends.messages))
   end
+  for queue, n in pairs(ends.stopped) do change_running(queue, -n) end
   count(ends.counts)
 end
 
@@ -69,7 +70,7 @@ end
 
 -- Takes running attempts back from dispatchers. `attempts` holds for each: id, state, kind (U unstarted,
 -- D died, V its dispatcher vanished) and evidence. A task that a client cancelled ends; one that lost
--- too many dispatchers fails; the others are queued in front. `final` holds the outcome of cancelled
+-- too many dispatchers fails; the others are queued in front of their tenant's. `final` holds the outcome of cancelled
 -- ones, the most attempts, and outcome and result of those that fail. Returns a letter for each: A
 -- taken back, C ended as cancelled.
 local function take_back(ends, attempts, final)
@@ -86,18 +87,20 @@ local function take_back(ends, attempts, final)
       failures = failures .. FAILURE_SEPARATOR .. 'attempt ' .. attempt .. ': ' .. task.evidence
     end
     if task.kind == 'D' then deaths = deaths + 1 end
-    end_lease(ends, task.id, task.state)
+    local queue = records[i] and queue_of(records[i])
+    end_lease(ends, task.id, task.state, queue)
     local state = 'Q' .. string.sub(task.state, 2, FENCE_AT) .. attempt .. ' ' .. unstarted .. ' '
       .. deaths .. failures
-    local class = string.match(records[i] or '', '^L%d+%W(%S+) ')
     answers[i] = 'A'
-    if string.sub(task.state, 1, 1) == 'X' then
+    if not queue then
+      -- The record was removed by hand: nothing is left to queue.
+    elseif string.sub(task.state, 1, 1) == 'X' then
       finalize(ends, task.id, 'X', records[i], state, final.cancelled, '')
       answers[i] = 'C'
     elseif task.kind == 'V' and attempt - unstarted >= final.most then
       finalize(ends, task.id, 'F', records[i], state, final.outcome, final.result)
-    elseif class then
-      local items = list_in(queues, class)
+    else
+      local items = list_in(queues, queue)
       items[#items + 1] = RETRY_PRIORITY * PRIORITY_WIDTH + sequence + i .. ''
       items[#items + 1] = task.id
       states[#states + 1] = task.id

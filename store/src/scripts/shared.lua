@@ -1,5 +1,5 @@
--- Stands in front of every script, after the names of keys and the constants of the layout that it
--- uses: `keys.rs` and `layout.rs` define these and say what they mean.
+-- Functions of all scripts. Each script gets those that it uses, and values in place of upper-case names: `assemble.rs`
+-- does it, `keys.rs` and `layout.rs` say what the names mean.
 --
 -- Hashes and whole-list commands instead of one key for each thing: a command costs more than the
 -- entry it writes, so a batch is few commands with many entries. `examples/cost.rs` measures it.
@@ -68,44 +68,4 @@ local function count(changes)
   for name, change in pairs(changes) do
     if change ~= 0 then redis.call('HINCRBY', COUNTS, name, change) end
   end
-end
-
--- Queues ids: `queues` maps a class to scores and ids in turn. Wakes the dispatchers that wait for them;
--- `demand` is all of DEMAND, where the caller has read it.
-local function enqueue(queues, demand)
-  local woken = {}
-  demand = demand or redis.call('HGETALL', DEMAND)
-  for class, items in pairs(queues) do
-    write_all('ZADD', QUEUE .. class, items)
-    redis.call('SADD', CLASSES, class)
-    for i = 1, #demand, 2 do
-      if string.find(demand[i + 1], ' ' .. class .. ' ', 1, true) then woken[#woken + 1] = demand[i] end
-    end
-  end
-  if #woken > 0 then
-    redis.call('HDEL', DEMAND, unpack(woken))
-    redis.call('PUBLISH', TOPIC_WORK, 'work')
-  end
-end
-
--- Queues delayed tasks that are due, at most `most`.
-local function queue_due(ms, most)
-  local ids = redis.call('ZRANGE', DELAYED, '-inf', ms, 'BYSCORE', 'LIMIT', 0, most)
-  if #ids == 0 then return end
-  local last = redis.call('HINCRBY', COUNTS, 'sequence', #ids)
-  local queues, moved = {}, 0
-  local records = records_of(ids)
-  for i = 1, #ids do
-    local record = records[i]
-    local class, priority = string.match(record or '', '^L%d+%W(%S+) (%d)[@\n]')
-    if class then
-      local items = list_in(queues, class)
-      items[#items + 1] = priority * PRIORITY_WIDTH + last - #ids + i .. ''
-      items[#items + 1] = ids[i]
-      moved = moved + 1
-    end
-  end
-  write_all('ZREM', DELAYED, ids)
-  enqueue(queues)
-  count({ delayed = -#ids, queued = moved })
 end

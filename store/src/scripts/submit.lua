@@ -1,12 +1,12 @@
 -- Accepts tasks: all of them or none.
 --
 -- ARGV: most queued tasks, most recent ids, lifetime of idempotency keys in seconds, number of groups, the
--- tenant of all ('' for the default one); for each group its class and priority; for each task its id, the record after the time, its arguments
+-- tenant of all ('' for the default one) and its weight; for each group its class and priority; for each task its id, the record after the time, its arguments
 -- (empty where they are a blob), its group, and either nothing or `<delay ms> <body hash> <idempotency key>`.
 -- A task whose id is known was accepted before and its answer lost: it is passed over.
 -- Returns: 'accepted' and, for each task that has an older one's id, its place and that id; or
 -- 'conflict', the key and its task; or 'full' and how many are queued.
-local groups_from, tenant = 5, ARGV[5]
+local groups_from, tenant = 6, ARGV[5]
 local blob_flag = tenant == '' and BLOB_FLAG or TENANT_BLOB_FLAG
 local tasks_from = groups_from + 2 * ARGV[4]
 local total = (#ARGV - tasks_from) / 5
@@ -22,9 +22,9 @@ for _, i in ipairs(fresh) do
   end
 end
 
-local counts = redis.call('HMGET', COUNTS, 'accepted', 'queued', 'delayed', 'running', 'sequence')
-for i = 1, 5 do counts[i] = tonumber(counts[i] or 0) end
-local accepted, queued_now, delayed_now, running, sequence = unpack(counts)
+local counts = redis.call('HMGET', COUNTS, 'accepted', 'queued', 'delayed', 'sequence')
+for i = 1, 4 do counts[i] = tonumber(counts[i] or 0) end
+local accepted, queued_now, delayed_now, sequence = unpack(counts)
 local waiting = queued_now + delayed_now
 if waiting + #fresh > tonumber(ARGV[1]) then return { 'full', waiting } end
 
@@ -32,7 +32,7 @@ local us, ms = clock()
 local records, args, ids, delayed, queues, lists, first, bytes = {}, {}, {}, {}, {}, {}, {}, 0
 for g = 1, ARGV[4] do
   local class, priority = ARGV[groups_from + 2 * g - 1], ARGV[groups_from + 2 * g]
-  first[g], lists[g] = priority * PRIORITY_WIDTH + sequence, class
+  first[g], lists[g] = priority * PRIORITY_WIDTH + sequence, queue_name(class, tenant)
 end
 local prefix = 'L' .. us
 for n, i in ipairs(fresh) do
@@ -70,9 +70,12 @@ if #delayed > 0 then
 end
 local delivered, demand = 0, redis.call('HGETALL', DEMAND)
 if ARGV[4] == '1' and #delayed == 0 and bytes <= MAX_DELIVERED_BYTES
-  and direct_dispatch(demand, lists[1], us, ids, records, args) then
+  and direct_dispatch(demand, ARGV[groups_from + 1], us, ids, records, args) then
   delivered = #ids
+  -- Where a dispatcher demands tasks of a class, none wait: there are no turns to change.
+  redis.call('HINCRBY', RUNNING, lists[1], delivered)
 else
+  weigh(tenant, ARGV[6])
   enqueue(queues, demand)
 end
 publish_status(delivered > 0 and 'G' or 'Q', { [tenant] = ids })
@@ -84,6 +87,5 @@ if tenant ~= '' then
 end
 if write_all('LPUSH', recent, ids) > ARGV[2] + 1000 then redis.call('LTRIM', recent, 0, ARGV[2] - 1) end
 redis.call('HSET', COUNTS, 'accepted', accepted + #fresh, 'sequence', sequence + #fresh,
-  'queued', queued_now + #fresh - delivered - #delayed / 2, 'delayed', delayed_now + #delayed / 2,
-  'running', running + delivered)
+  'queued', queued_now + #fresh - delivered - #delayed / 2, 'delayed', delayed_now + #delayed / 2)
 return older

@@ -1,4 +1,4 @@
--- Stands in front of the scripts that ask whose a task is, after shared.lua.
+-- Functions of the scripts that ask whose a task is.
 
 -- The tenant of a live record; '' for the default one, whose records do not name it.
 local function tenant_of(record)

@@ -1,4 +1,4 @@
--- Stands, after shared.lua, in front of the scripts that ask or change how many bytes a tenant has in the store.
+-- Functions of the scripts that ask or change how many bytes a tenant has in the store.
 --
 -- What expires is counted by the time at which it does: EXPIRING maps times to bytes, `expiry` of USAGE is the first of these.
 

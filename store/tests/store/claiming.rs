@@ -37,8 +37,8 @@ async fn each_demand_takes_its_classes_in_their_order() {
     ];
     let ids = store.submit(new).await.expect("accepted");
     let demands = [
-        Demand { classes: vec![sandbox(), native()], count: 4 },
-        Demand { classes: vec![native()], count: 5 },
+        Demand { classes: vec![sandbox(), native()], count: 4, reserved: 0 },
+        Demand { classes: vec![native()], count: 5, reserved: 0 },
     ];
     let claimed = store.claim(DispatcherId::random(), &demands).await.expect("claimed");
     let order: Vec<_> = claimed.iter().map(|task| task.id()).collect();

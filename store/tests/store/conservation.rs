@@ -9,20 +9,9 @@ use belljar_store::Store;
 use belljar_store::record::{CancelOutcome, NewTask, Settled};
 
 use crate::harness::{
-    NOBODY, Redis, audit, completed, demand, died, failed, native, unstarted, with_priority,
+    Dice, NOBODY, Redis, audit, completed, demand, died, failed, native, tenant, unstarted,
+    with_priority,
 };
-
-/// A small generator with a seed: the same sequence each time.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % sides as u64).expect("it is below a usize")
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Modelled {
@@ -79,7 +68,8 @@ impl Model<'_> {
             self.tasks.insert(task.id, modelled);
             self.order.push(task.id);
         }
-        self.store.submit(new).await.expect("accepted");
+        let tenant = tenant(["default", "acme", "a"][self.dice.roll(3)]);
+        self.store.of(&tenant).submit(new).await.expect("accepted");
     }
 
     async fn claim(&mut self) {

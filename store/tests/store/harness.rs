@@ -5,6 +5,7 @@ use std::time::Duration;
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
 use belljar_core::task::{CodeHash, Priority, TaskAttempt, TaskClass, TaskLimits, TaskSpec};
+use belljar_core::tenant::Tenant;
 use belljar_store::record::{
     Audit, ClaimedTask, Completion, Demand, NewTask, RequeueReason, Requeued,
 };
@@ -135,7 +136,7 @@ pub(crate) fn of_class(class: TaskClass) -> NewTask {
 }
 
 pub(crate) fn demand(count: usize) -> Vec<Demand> {
-    vec![Demand { classes: vec![native()], count }]
+    vec![Demand { classes: vec![native()], count, reserved: 0 }]
 }
 
 pub(crate) async fn submit_one(store: &Store) -> TaskId {
@@ -170,6 +171,22 @@ pub(crate) fn unstarted(task: TaskAttempt) -> Requeued {
 
 pub(crate) fn died(task: TaskAttempt, evidence: &str) -> Requeued {
     Requeued { task, reason: RequeueReason::Died(evidence.to_owned()) }
+}
+
+pub(crate) fn tenant(name: &str) -> Tenant {
+    name.parse().expect("a name")
+}
+
+/// A small generator with a seed: the same sequence each time.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % sides as u64).expect("it is below a usize")
+    }
 }
 
 /// The audit, which must be consistent whenever it is asked for.

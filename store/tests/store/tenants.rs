@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use belljar_core::api_key::{ApiKeySecret, Scope};
 use belljar_core::id::{DispatcherId, TaskId};
 use belljar_core::task::{CodeHash, Runtime, TaskStatus};
-use belljar_core::tenant::Tenant;
 use belljar_store::record::{
     ApiKey, CancelOutcome, Idempotency, KeyState, NewTask, TaskFilter, Timestamp,
 };
@@ -13,12 +12,8 @@ use belljar_store::{Store, StoreError, StoreEvent, TenantStore, Topic};
 use bytes::Bytes;
 
 use crate::harness::{
-    NOBODY, Redis, audit, claim_one, completed, demand, eventually, next_event, task, tasks,
+    NOBODY, Redis, audit, claim_one, completed, demand, eventually, next_event, task, tasks, tenant,
 };
-
-fn tenant(name: &str) -> Tenant {
-    name.parse().expect("a name")
-}
 
 async fn list(view: TenantStore<'_>, limit: usize) -> Vec<TaskId> {
     let (mut ids, mut cursor) = (Vec::new(), None);

@@ -144,7 +144,7 @@ impl Dispatcher {
     }
 
     pub(crate) async fn claim(&self, count: usize) -> Vec<ClaimedTask> {
-        let want = Demand { classes: self.classes.clone(), count };
+        let want = Demand { classes: self.classes.clone(), count, reserved: 0 };
         self.store.claim(self.id, &[want]).await.expect("a claim")
     }
 
