@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use belljar_core::id::{FunctionId, TaskId};
+use belljar_core::tenant::Weight;
 use belljar_store::record::FunctionRecord;
 use belljar_store::{Store, TenantStore};
 use tokio::sync::Semaphore;
@@ -94,10 +95,13 @@ impl App {
         self.keys.is_some() || self.config.tenants.is_some()
     }
 
-    /// The store as the caller's tenant sees it, with what it may use.
+    /// The store as the caller's tenant sees it, with what it may use and its weight.
     pub(crate) fn store_of<'a>(&'a self, caller: &'a Caller) -> TenantStore<'a> {
-        let quotas = caller.policy().map(|policy| policy.quotas.of_store());
-        self.store.of(caller.tenant()).with_quotas(quotas)
+        let policy = caller.policy();
+        let quotas = policy.as_ref().map(|policy| policy.quotas.of_store());
+        let weight = policy.and_then(|policy| Weight::try_from(policy.weight).ok());
+        let store = self.store.of(caller.tenant()).with_quotas(quotas);
+        store.with_weight(weight.unwrap_or_default())
     }
 
     /// Registers a request of the caller that waits for tasks.
