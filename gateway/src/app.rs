@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use belljar_core::id::{FunctionId, TaskId};
-use belljar_core::tenant::Weight;
 use belljar_store::record::FunctionRecord;
 use belljar_store::{Store, TenantStore};
 use tokio::sync::Semaphore;
@@ -97,11 +96,13 @@ impl App {
 
     /// The store as the caller's tenant sees it, with what it may use and its weight.
     pub(crate) fn store_of<'a>(&'a self, caller: &'a Caller) -> TenantStore<'a> {
-        let policy = caller.policy();
-        let quotas = policy.as_ref().map(|policy| policy.quotas.of_store());
-        let weight = policy.and_then(|policy| Weight::try_from(policy.weight).ok());
-        let store = self.store.of(caller.tenant()).with_quotas(quotas);
-        store.with_weight(weight.unwrap_or_default())
+        let view = self.store.of(caller.tenant());
+        match caller.policy() {
+            Some(policy) => {
+                view.with_weight(policy.weight).with_quotas(Some(policy.quotas.of_store()))
+            }
+            None => view,
+        }
     }
 
     /// Registers a request of the caller that waits for tasks.

@@ -125,7 +125,10 @@ impl Store {
             call.arg(dispatcher.to_string()).number(std::mem::take(&mut freed));
             for (one, (letter, outcome, result)) in zip(part, &rows) {
                 let TaskAttempt { task_id, attempt } = one.report.task;
-                call.arg(task_id.to_string()).arg(fence(attempt)).arg(letter);
+                call.arg(task_id.to_string()).arg(fence(attempt));
+                let outcome_of = &one.report.outcome;
+                let (cpu_us, memory) = (outcome_of.cpu_us(), outcome_of.memory_mb_ms());
+                call.arg(format!("{letter}{cpu_us} {memory}"));
                 call.arg(outcome).arg(result);
             }
             settled.extend(read_letters("complete", call.run(self).await?, part.len())?);

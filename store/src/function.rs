@@ -11,9 +11,7 @@ use crate::connection::{Repeat, to_store_error};
 use crate::error::StoreError;
 use crate::keys::{FUNCTION, FUNCTIONS, FUNCTIONS_OF};
 use crate::layout::TIME_DIGITS;
-use crate::record::{
-    FunctionRecord, OverQuota, Page, StoreQuota, StoreQuotas, Timestamp, UnreadableRecord,
-};
+use crate::record::{FunctionRecord, OverQuota, Page, StoreQuotas, Timestamp, UnreadableRecord};
 use crate::{Store, millis, reply};
 
 /// How many functions one read takes, and how many are read at most for one page.
@@ -50,13 +48,10 @@ impl Store {
         }
         let mut answer = call.run::<Vec<Value>>(self).await?.into_iter();
         let verdict: String = reply::next(&mut answer, "register")?;
-        let (quota, limit) = match verdict.as_str() {
-            "functions" => (StoreQuota::Functions, quotas.functions),
-            "bytes" => (StoreQuota::StoredBytes, quotas.stored_bytes),
-            _ => return read_function(record.id, &reply::next::<Bytes>(&mut answer, "register")?),
+        let Some((quota, limit)) = quotas.named(&verdict) else {
+            return read_function(record.id, &reply::next::<Bytes>(&mut answer, "register")?);
         };
         let used = reply::next(&mut answer, "register")?;
-        let limit = limit.unwrap_or_default();
         Err(StoreError::OverQuota(OverQuota { quota, used, limit, frees_after: None }))
     }
 

@@ -3,10 +3,11 @@
 //! A task is one string, its record. While it lives:
 //!
 //! ```text
-//! L<accepted us><flag><class> <priority>[@<tenant>]\n<body>
+//! L<accepted us><flag><class> <priority>[@<tenant>[$<bytes>]]\n<body>
 //! ```
 //!
-//! The flag says whether the arguments are a blob, and whether there is a tenant: the default one is not named.
+//! The flag says whether the arguments are a blob, and whether there is a tenant: the default one is not named. The bytes are
+//! those that the task is counted with, where what its tenant uses is counted: then the mark of the tenant stands there in any case.
 //!
 //! Once it has ended, with the live record inside:
 //!
@@ -47,6 +48,11 @@ pub(crate) const LIVE: u8 = b'L';
 /// Stands before the tenant at the end of a live record's first line, and in messages.
 pub(crate) const TENANT_MARK: char = '@';
 
+/// Stands behind it, before the bytes that a task is counted with, where it is.
+pub(crate) const COUNTED_MARK: char = '$';
+/// The bytes that a task which is counted takes beside its arguments.
+pub(crate) const TASK_BYTES: u64 = 512;
+
 /// Where the dispatcher stands in an attempt state.
 pub(crate) const DISPATCHER_AT: usize = 1;
 /// Where the time stands at which the attempt began.
@@ -63,7 +69,7 @@ pub(crate) const RETRY_PRIORITY: u64 = 0;
 pub(crate) const RESERVED_MARK: char = '!';
 
 /// The constants and their values, for the scripts. Lua counts from one.
-pub(crate) fn values() -> [(&'static str, String); 13] {
+pub(crate) fn values() -> [(&'static str, String); 14] {
     [
         ("ID_BYTES", ID_BYTES.to_string()),
         ("TIME_DIGITS", TIME_DIGITS.to_string()),
@@ -72,6 +78,7 @@ pub(crate) fn values() -> [(&'static str, String); 13] {
         ("BLOB_FLAG", u32::from(BLOB_FLAG).to_string()),
         ("TENANT_BLOB_FLAG", u32::from(TENANT_BLOB_FLAG).to_string()),
         ("TENANT_MARK", format!("'{TENANT_MARK}'")),
+        ("COUNTED_MARK", format!("'{COUNTED_MARK}'")),
         ("DISPATCHER_AT", (DISPATCHER_AT + 1).to_string()),
         ("STARTED_AT", (STARTED_AT + 1).to_string()),
         ("FENCE_AT", (FENCE_AT + 1).to_string()),

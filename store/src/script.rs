@@ -126,6 +126,7 @@ scripts! {
     retire: Ends, Safe;
     submit: Accepts, Safe;
     task: Reads, Safe;
+    tenant_usage: Reads, Safe;
     // Said twice, the second run finds nothing; the caller has read the record before.
     unregister: Unregisters, Safe;
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use belljar_core::id::TaskId;
 use belljar_core::task::TaskStatus;
@@ -12,7 +13,7 @@ use crate::blob::is_blob;
 use crate::config::{IDEMPOTENCY_TTL, RECENT_TASKS};
 use crate::error::StoreError;
 use crate::layout::TENANT_MARK;
-use crate::record::{CancelOutcome, NewTask};
+use crate::record::{CancelOutcome, NewTask, OverQuota, StoreQuotas};
 use crate::reply::{parse_id, unexpected};
 use crate::task_record;
 use crate::{Store, reply};
@@ -26,14 +27,15 @@ impl Store {
     /// accepted then. After [`StoreError::Unanswered`] it is not known whether they were: submit the same
     /// tasks, under the same ids, again.
     pub async fn submit(&self, tasks: Vec<NewTask>) -> Result<Vec<TaskId>, StoreError> {
-        self.submit_of(&Tenant::default(), Weight::default(), tasks).await
+        self.submit_of(&Tenant::default(), Weight::default(), None, tasks).await
     }
 
-    /// The same, of a tenant with a weight.
+    /// The same, of a tenant with a weight, and perhaps with quotas.
     pub(crate) async fn submit_of(
         &self,
         tenant: &Tenant,
         weight: Weight,
+        quotas: Option<StoreQuotas>,
         tasks: Vec<NewTask>,
     ) -> Result<Vec<TaskId>, StoreError> {
         if tasks.is_empty() {
@@ -48,18 +50,23 @@ impl Store {
                 groups.push(group);
                 groups.len() - 1
             });
-            parts.push((task_record::encode(task, tenant), place + 1, extra(task, tenant)));
+            parts.push((
+                task_record::encode(task, tenant, quotas.is_some()),
+                place + 1,
+                extra(task, tenant),
+            ));
         }
         let bytes: usize =
             tasks.iter().zip(&parts).map(|(task, part)| 80 + task.args.len() + part.0.len()).sum();
         let mut call =
-            self.inner.scripts.submit.call(6 + 2 * groups.len() + 5 * tasks.len(), bytes);
+            self.inner.scripts.submit.call(7 + 2 * groups.len() + 5 * tasks.len(), bytes);
         call.number(self.inner.config.max_queued)
             .number(RECENT_TASKS as u64)
             .number(IDEMPOTENCY_TTL.as_secs())
             .number(groups.len() as u64)
             .arg(tenant.mark())
-            .number(weight.get());
+            .number(weight.get())
+            .arg(quotas.map_or_else(String::new, |quotas| quotas.for_submission()));
         for (class, priority) in groups {
             call.arg(class).number(priority);
         }
@@ -75,7 +82,7 @@ impl Store {
         )
         .await?;
         let ids = tasks.iter().map(|task| task.id).collect();
-        let answer = self.read_submission(ids, call.run(self).await?);
+        let answer = self.read_submission(ids, quotas, call.run(self).await?);
         // The blobs of tasks that were refused, or accepted before under another id, take memory for a while.
         let taken = answer.as_ref().map_or(&[][..], Vec::as_slice);
         let left = blobs()
@@ -88,6 +95,7 @@ impl Store {
     fn read_submission(
         &self,
         mut ids: Vec<TaskId>,
+        quotas: Option<StoreQuotas>,
         answer: Vec<Value>,
     ) -> Result<Vec<TaskId>, StoreError> {
         let mut answer = answer.into_iter();
@@ -107,6 +115,15 @@ impl Store {
                 let key = own_key(&key).to_owned();
                 let first: String = reply::next(&mut answer, "submit")?;
                 Err(StoreError::IdempotencyConflict { key, task_id: parse_id(&first)? })
+            }
+            "quota" => {
+                let name: String = reply::next(&mut answer, "submit")?;
+                let used = reply::next(&mut answer, "submit")?;
+                let after: i64 = reply::next(&mut answer, "submit")?;
+                let named = quotas.unwrap_or_default().named(&name);
+                let (quota, limit) = named.ok_or_else(|| unexpected("submit"))?;
+                let frees_after = u64::try_from(after).ok().map(Duration::from_millis);
+                Err(StoreError::OverQuota(OverQuota { quota, used, limit, frees_after }))
             }
             _ => {
                 let queued = reply::next(&mut answer, "submit")?;

@@ -1,5 +1,7 @@
 //! Reads and writes the bytes of a task's record; `layout` describes them.
 
+use std::fmt::Write as _;
+
 use belljar_core::id::{DispatcherId, TaskId, WorkerId};
 use belljar_core::outcome::{CallVerdict, Failure, Outcome, ResultKind};
 use belljar_core::task::{Priority, TaskSpec, TaskStatus};
@@ -10,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::blob::is_blob;
 use crate::error::StoreError;
 use crate::layout::{
-    BLOB_FLAG, DISPATCHER_AT, FAILURE_SEPARATOR, FENCE_AT, FLAG_AT, LIVE, NO_FLAG, STARTED_AT,
-    TENANT_BLOB_FLAG, TENANT_FLAG, TENANT_MARK,
+    BLOB_FLAG, COUNTED_MARK, DISPATCHER_AT, FAILURE_SEPARATOR, FENCE_AT, FLAG_AT, LIVE, NO_FLAG,
+    STARTED_AT, TASK_BYTES, TENANT_BLOB_FLAG, TENANT_FLAG, TENANT_MARK,
 };
 use crate::record::{NewTask, Timestamp};
 
@@ -42,19 +44,24 @@ pub(crate) const fn priority_number(priority: Priority) -> u64 {
     }
 }
 
-/// The part of a new task's record after its time.
-pub(crate) fn encode(task: &NewTask, tenant: &Tenant) -> Vec<u8> {
+/// The part of a new task's record after its time. With `is_counted` it says how many bytes the task is counted with.
+pub(crate) fn encode(task: &NewTask, tenant: &Tenant, is_counted: bool) -> Vec<u8> {
     let NewTask { spec, args, delay_ms, .. } = task;
-    let flag = match (tenant.is_default(), is_blob(args)) {
-        (true, false) => NO_FLAG,
-        (true, true) => BLOB_FLAG,
-        (false, false) => TENANT_FLAG,
-        (false, true) => TENANT_BLOB_FLAG,
+    let names_tenant = is_counted || !tenant.is_default();
+    let flag = match (names_tenant, is_blob(args)) {
+        (false, false) => NO_FLAG,
+        (false, true) => BLOB_FLAG,
+        (true, false) => TENANT_FLAG,
+        (true, true) => TENANT_BLOB_FLAG,
     };
     let mut record = format!("{flag}{} {}", spec.class, priority_number(spec.priority));
-    if !tenant.is_default() {
+    if names_tenant {
         record.push(TENANT_MARK);
         record.push_str(tenant.mark());
+    }
+    if is_counted {
+        // Writing to a string cannot fail.
+        let _ = write!(record, "{COUNTED_MARK}{}", TASK_BYTES + args.len() as u64);
     }
     record.push('\n');
     let mut record = record.into_bytes();
@@ -153,7 +160,9 @@ impl StoredTask {
         let live = self.bytes.get(self.live.0..).unwrap_or_default();
         let line = live.iter().position(|&byte| byte == b'\n').unwrap_or(0);
         let at = live[..line].iter().rposition(|&byte| byte == TENANT_MARK as u8);
-        at.map_or(&[], |at| &live[at + 1..line])
+        let mark = at.map_or(&[][..], |at| &live[at + 1..line]);
+        let end = mark.iter().position(|&byte| byte == COUNTED_MARK as u8);
+        &mark[..end.unwrap_or(mark.len())]
     }
 
     /// Whose it is.

@@ -8,7 +8,7 @@ use crate::Store;
 use crate::error::StoreError;
 use crate::record::{
     CancelOutcome, FunctionRecord, NewTask, Page, StoreQuotas, TaskFilter, TaskRecord, TaskResult,
-    TaskSummary, UnreadableRecord,
+    TaskSummary, TenantUsage, UnreadableRecord,
 };
 
 /// A view of a [`Store`] for one tenant.
@@ -46,7 +46,7 @@ impl TenantStore<'_> {
     /// # Errors
     /// Those of [`Store::submit`].
     pub async fn submit(&self, tasks: Vec<NewTask>) -> Result<Vec<TaskId>, StoreError> {
-        self.store.submit_of(self.tenant, self.weight, tasks).await
+        self.store.submit_of(self.tenant, self.weight, self.quotas, tasks).await
     }
 
     /// [`Store::cancel`].
@@ -106,6 +106,14 @@ impl TenantStore<'_> {
     pub async fn function(&self, id: FunctionId) -> Result<Option<FunctionRecord>, StoreError> {
         let found = self.store.function(id).await?;
         Ok(found.filter(|function| function.tenant == *self.tenant))
+    }
+
+    /// What the tenant uses.
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn usage(&self) -> Result<TenantUsage, StoreError> {
+        self.store.usage_of(self.tenant).await
     }
 
     /// [`Store::put_function`], as this tenant's.

@@ -20,9 +20,9 @@ pub(crate) struct TenantArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TenantAction {
-    /// List the tenants that have keys, or a table in the file.
+    /// List the tenants that have keys, or a table in the file, and what they use.
     List,
-    /// Show what a tenant may do.
+    /// Show what a tenant may do, and what it uses.
     Show {
         /// Its name.
         #[arg(value_name = "NAME")]

@@ -145,4 +145,14 @@ bounds! {
     Functions: functions;
     /// Functions, arguments and results in the store, in MiB.
     Stored: stored_mb;
+    /// Tasks that wait, also for their delay.
+    QueuedTasks: queued_tasks;
+    /// Processor seconds of calls in an hour of the clock.
+    CpuPerHour: cpu_s_per_hour;
+    /// Processor seconds of calls in a day of the clock, in UTC.
+    CpuPerDay: cpu_s_per_day;
+    /// MiB of memory times seconds of calls in an hour of the clock.
+    MemoryPerHour: memory_mb_s_per_hour;
+    /// MiB of memory times seconds of calls in a day of the clock, in UTC.
+    MemoryPerDay: memory_mb_s_per_day;
 }

@@ -6,15 +6,13 @@ use std::path::{Path, PathBuf};
 
 use belljar_core::grants;
 use belljar_core::task::{Priority, Runtime};
-use belljar_core::tenant::Tenant;
+use belljar_core::tenant::{Tenant, Weight};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::bounds::{Bound, TableLimits, TableQuotas};
-use super::{DEFAULT_WEIGHT, PolicyGrants, TenantPolicy};
+use super::{PolicyGrants, TenantPolicy};
 
-/// The largest weight of a tenant.
-const MAX_WEIGHT: u32 = 1_000;
 /// The word for a list that holds everything.
 const ANY: &str = "any";
 
@@ -108,7 +106,7 @@ impl PolicyFile {
             runtimes: runtimes.map_or_else(|| Runtime::ALL.to_vec(), |list| list.0.clone()),
             grants,
             max_priority: own.max_priority.or(default.max_priority).unwrap_or(Priority::High),
-            weight: own.weight.or(default.weight).map_or(DEFAULT_WEIGHT, |weight| weight.0),
+            weight: own.weight.or(default.weight).unwrap_or_default(),
             limits: own.limits.over(&default.limits),
             quotas: own.quotas.over(&default.quotas),
         }
@@ -126,20 +124,6 @@ impl<'de> Deserialize<'de> for RuntimeList {
             return Err(de::Error::custom("name `native`, `sandbox` or both"));
         }
         Ok(Self(Runtime::ALL.into_iter().filter(|runtime| named.contains(runtime)).collect()))
-    }
-}
-
-/// A share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Weight(u32);
-
-impl<'de> Deserialize<'de> for Weight {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let weight = i64::deserialize(deserializer)?;
-        let fits = u32::try_from(weight).ok().filter(|weight| (1..=MAX_WEIGHT).contains(weight));
-        fits.map(Self).ok_or_else(|| {
-            de::Error::custom(format!("`{weight}` is no weight: it is 1 to {MAX_WEIGHT}"))
-        })
     }
 }
 
@@ -227,6 +211,10 @@ mod tests {
         PolicyFile::read(file.path())
     }
 
+    fn weight(number: u32) -> Weight {
+        number.try_into().expect("a weight")
+    }
+
     fn tenant(name: &str) -> Tenant {
         name.parse().expect("a name")
     }
@@ -258,13 +246,13 @@ mod tests {
         assert_eq!(file.connections_per_address, Some(64));
         assert_eq!(file.named().map(Tenant::as_str).collect::<Vec<_>>(), ["research"]);
         let own = file.policy(&tenant("research"));
-        assert_eq!((own.runtimes.as_slice(), own.weight), (&Runtime::ALL[..], 3));
+        assert_eq!((own.runtimes.as_slice(), own.weight), (&Runtime::ALL[..], weight(3)));
         assert_eq!((own.limits.timeout_s, own.limits.memory_mb), (None, Some(512)));
         assert_eq!((own.quotas.requests_per_s, own.quotas.long_polls), (Some(10), Some(4)));
         let env = Some(vec!["REGION".to_owned()]);
         assert_eq!(own.grants, PolicyGrants { read: None, env, scratch_mb: Some(16) });
         let other = file.policy(&tenant("other"));
-        assert_eq!((other.runtimes.as_slice(), other.weight), (&[Runtime::Sandbox][..], 1));
+        assert_eq!((other.runtimes.as_slice(), other.weight), (&[Runtime::Sandbox][..], weight(1)));
         assert_eq!((other.limits.timeout_s, other.max_priority), (Some(60), Priority::Normal));
         assert_eq!(other.grants, PolicyGrants { read: Some(vec![]), env: None, scratch_mb: None });
     }
@@ -273,7 +261,7 @@ mod tests {
     fn an_empty_file_restricts_nothing() {
         let policy = PolicyFile::default().policy(&Tenant::default());
         assert_eq!(read("").expect("valid"), PolicyFile::default());
-        assert_eq!((policy.runtimes.as_slice(), policy.weight), (&Runtime::ALL[..], 1));
+        assert_eq!((policy.runtimes.as_slice(), policy.weight), (&Runtime::ALL[..], weight(1)));
         assert_eq!((policy.limits, policy.quotas), Default::default());
     }
 
@@ -283,7 +271,7 @@ mod tests {
             ("[default]\nruntime = [\"sandbox\"]", 2, "unknown field `runtime`"),
             ("\n[tenants.acme]", 2, "unknown field `tenants`"),
             ("[tenant.Acme]\nweight = 2", 1, "`Acme` is not a tenant"),
-            ("[default]\n\nweight = 0", 3, "`0` is no weight: it is 1 to 1000"),
+            ("[default]\n\nweight = 0", 3, "`0` is not a weight: a whole number from 1 to 1000"),
             ("[default]\nruntimes = []", 2, "name `native`, `sandbox` or both"),
             ("[default]\nmax_priority = \"urgent\"", 2, "unknown variant `urgent`"),
             ("[default.limits]\ntimeout_s = -1", 2, "a whole number, 0 or more, or \"unlimited\""),

@@ -18,7 +18,7 @@ mod quota;
 mod tenants;
 
 use belljar_core::task::{Priority, Runtime};
-use belljar_core::tenant::Tenant;
+use belljar_core::tenant::{Tenant, Weight};
 use serde::Serialize;
 
 pub(crate) use account::{Account, OpenPermit};
@@ -27,9 +27,6 @@ pub(crate) use check::Violation;
 pub use file::{PolicyError, PolicyFile};
 pub(crate) use quota::QuotaExceeded;
 pub use tenants::Tenants;
-
-/// The weight of a tenant for which none is given.
-pub const DEFAULT_WEIGHT: u32 = 1;
 
 /// What one tenant may do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,7 +40,7 @@ pub struct TenantPolicy {
     /// The first of the priorities that its calls may have.
     pub max_priority: Priority,
     /// Its share beside other tenants that have tasks waiting.
-    pub weight: u32,
+    pub weight: Weight,
     /// The largest limits of its functions and calls; `None` where there is none but the deployment's.
     pub limits: PolicyLimits,
     /// How much it may use.

@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use belljar_core::tenant::Tenant;
-use belljar_store::record::{OverQuota, StoreQuota, StoreQuotas};
+use belljar_store::record::{OverQuota, PeriodQuotas, StoreQuota, StoreQuotas};
 
 use super::bounds::{Quota, Quotas};
 
 /// When another try makes sense where nothing else is known.
 const SOON: Duration = Duration::from_secs(1);
+
+/// The units in which the store counts.
+const MIB: u64 = 1 << 20;
+const SECOND_US: u64 = 1_000_000;
+const SECOND_MS: u64 = 1_000;
 
 /// A request that would use more than its tenant may.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +36,12 @@ impl QuotaExceeded {
     pub(crate) fn of_store(tenant: Tenant, over: OverQuota) -> Self {
         let (quota, unit) = match over.quota {
             StoreQuota::Functions => (Quota::Functions, 1),
-            StoreQuota::StoredBytes => (Quota::Stored, 1 << 20),
+            StoreQuota::StoredBytes => (Quota::Stored, MIB),
+            StoreQuota::QueuedTasks => (Quota::QueuedTasks, 1),
+            StoreQuota::CpuPerHour => (Quota::CpuPerHour, SECOND_US),
+            StoreQuota::CpuPerDay => (Quota::CpuPerDay, SECOND_US),
+            StoreQuota::MemoryPerHour => (Quota::MemoryPerHour, SECOND_MS),
+            StoreQuota::MemoryPerDay => (Quota::MemoryPerDay, SECOND_MS),
         };
         let retry_after = over.frees_after.unwrap_or(SOON);
         Self { tenant, quota, used: over.used / unit, limit: over.limit / unit, retry_after }
@@ -41,10 +51,25 @@ impl QuotaExceeded {
 impl Quotas {
     /// Those that the store counts.
     pub(crate) fn of_store(&self) -> StoreQuotas {
+        let times = |most: Option<u64>, unit| most.map(|most| most.saturating_mul(unit));
+        let period = |cpu_s, memory_mb_s| PeriodQuotas {
+            cpu_us: times(cpu_s, SECOND_US),
+            memory_mb_ms: times(memory_mb_s, SECOND_MS),
+        };
         StoreQuotas {
             functions: self.functions,
-            stored_bytes: self.stored_mb.map(|mib| mib.saturating_mul(1 << 20)),
+            stored_bytes: times(self.stored_mb, MIB),
+            queued_tasks: self.queued_tasks,
+            hour: period(self.cpu_s_per_hour, self.memory_mb_s_per_hour),
+            day: period(self.cpu_s_per_day, self.memory_mb_s_per_day),
         }
+    }
+}
+
+const fn period(quota: Quota) -> &'static str {
+    match quota {
+        Quota::CpuPerDay | Quota::MemoryPerDay => "day",
+        _ => "hour",
     }
 }
 
@@ -65,6 +90,18 @@ fn sentence(exceeded: &QuotaExceeded) -> String {
         Quota::Functions => {
             (format!("has {used} functions"), "delete some with DELETE /v1/functions/{id}")
         }
+        Quota::QueuedTasks => (
+            format!("has {used} tasks waiting"),
+            "submit again when some have begun, or cancel some",
+        ),
+        Quota::CpuPerHour | Quota::CpuPerDay => (
+            format!("has used {used} seconds of processors in this {}", period(*quota)),
+            "wait for the next one; what was accepted goes on",
+        ),
+        Quota::MemoryPerHour | Quota::MemoryPerDay => (
+            format!("has used {used} MiB of memory times seconds in this {}", period(*quota)),
+            "wait for the next one; what was accepted goes on",
+        ),
         Quota::Stored => (
             format!("has {used} MiB of functions, arguments and results in the store"),
             "wait until results expire, delete functions with DELETE /v1/functions/{id}",

@@ -1,13 +1,19 @@
 //! Quotas: who exceeds one is told which, and nobody else notices.
 
+use std::time::Duration;
+
+use belljar_core::outcome::{CallVerdict, Outcome};
+use belljar_gateway::Config;
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio_util::sync::CancellationToken;
 
-use crate::support::client::{Reply, request};
+use crate::support::client::{Client, Reply, request};
 use crate::support::guarded::{ALL, Guarded};
 use crate::support::tenants::TenantsFile;
-use crate::support::{Gateway, until};
+use crate::support::{ARGS, Dispatcher, Gateway, class, until};
 
 async fn guarded(file: &TenantsFile) -> Guarded {
     Guarded::with(|config| file.configure(config)).await
@@ -70,7 +76,7 @@ async fn long_polls_and_event_streams_are_those_of_one_tenant() {
     let poll = async || guarded.send(&keys[0], "GET", &short, &Value::Null).await;
     until("the poll is open", async || poll().await.status == 429).await;
     is_exceeded(&poll().await, "long_polls", "has 1 requests open");
-    let one = json!({"function_id": function, "payloads": [crate::support::ARGS], "wait": 1});
+    let one = json!({"function_id": function, "payloads": [ARGS], "wait": 1});
     let reply = guarded.send(&keys[0], "POST", "/v1/tasks", &one).await;
     is_exceeded(&reply, "long_polls", "has 1 requests open");
     let many = json!({"task_ids": [task], "wait": 0.01});
@@ -140,4 +146,68 @@ async fn functions_and_their_bytes_are_those_of_one_tenant() {
     let path = format!("/v1/functions/{first}");
     assert_eq!(guarded.send(&acme, "DELETE", &path, &Value::Null).await.status, 200);
     assert_eq!(register(&acme).await.status, 200, "in its place");
+}
+
+/// Submits so many calls and returns the answer.
+async fn submit(client: Client, key: &str, function: &str, count: usize) -> Reply {
+    let body = json!({"function_id": function, "payloads": vec![ARGS; count]});
+    let bearer = format!("Bearer {key}");
+    let headers = [("authorization", bearer.as_str())];
+    client.send("POST", "/v1/tasks", &headers, body.to_string().as_bytes()).await
+}
+
+#[tokio::test]
+async fn racing_submitters_over_two_gateways_keep_to_the_queue_of_their_tenant() {
+    let file = TenantsFile::new("[tenant.acme]\nquotas.queued_tasks = 20");
+    let guarded = guarded(&file).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let second = Client::new(listener.local_addr().expect("an address"));
+    let mut config = Config { require_keys: true, ..Config::new(class()) };
+    file.configure(&mut config);
+    let (store, token) = (guarded.gateway.store.clone(), CancellationToken::new());
+    tokio::spawn(belljar_gateway::run(config, listener, store.clone(), token.clone()));
+    let keys = [guarded.key("acme", &ALL).await, guarded.key("other", &ALL).await];
+    let functions = [guarded.register(&keys[0]).await, guarded.register(&keys[1]).await];
+    let clients = [guarded.gateway.client(), second];
+    let racing = (0..40).map(|n| submit(clients[n % 2], &keys[0], &functions[0], 1 + n % 3));
+    let replies = futures_util::future::join_all(racing).await;
+    let (accepted, refused): (Vec<_>, Vec<_>) = replies.iter().partition(|it| it.status == 200);
+    let ids = |reply: &Reply| reply.json()["task_ids"].as_array().map_or(0, Vec::len);
+    let accepted: usize = accepted.into_iter().map(ids).sum();
+    assert!((18..=20).contains(&accepted), "{accepted}");
+    assert_eq!(store.audit().await.expect("read").counts.queued, accepted as u64);
+    is_exceeded(refused.last().expect("some are refused"), "queued_tasks", "is 20");
+    assert_eq!(submit(second, &keys[1], &functions[1], 100).await.status, 200, "another tenant");
+    let dispatcher = Dispatcher::start(&store, &["native:3.11"]).await;
+    dispatcher.claim(200).await;
+    assert_eq!(submit(second, &keys[0], &functions[0], 20).await.status, 200, "they have begun");
+    token.cancel();
+}
+
+#[tokio::test]
+async fn processor_time_is_that_of_one_tenant() {
+    let file =
+        TenantsFile::new("[default]\nquotas = { cpu_s_per_hour = 5, memory_mb_s_per_day = 1000 }");
+    let guarded = guarded(&file).await;
+    let dispatcher = Dispatcher::start(&guarded.gateway.store, &["native:3.11"]).await;
+    for (name, quota, has) in [
+        ("acme", "cpu_s_per_hour", "used 6 seconds of processors in this hour"),
+        ("large", "memory_mb_s_per_day", "used 1200 MiB of memory times seconds in this day"),
+    ] {
+        let key = guarded.key(name, &ALL).await;
+        let function = guarded.register(&key).await;
+        guarded.execute(&key, &function).await;
+        let task = dispatcher.claim(1).await.pop().expect("a task");
+        let verdict = CallVerdict::Completed(Bytes::from_static(b"\x80\x04N."));
+        let mut outcome = Outcome::bare(verdict, Duration::from_secs(2));
+        (outcome.phases.cpu_us, outcome.peak_memory_bytes) =
+            if name == "acme" { (6_000_000, 1 << 20) } else { (1, 600 << 20) };
+        dispatcher.finish_with(&task, outcome).await;
+        let reply = submit(guarded.gateway.client(), &key, &function, 1).await;
+        is_exceeded(&reply, quota, has);
+        let other = guarded.key("other", &ALL).await;
+        let function = guarded.register(&other).await;
+        assert_eq!(submit(guarded.gateway.client(), &other, &function, 1).await.status, 200);
+        dispatcher.complete_one(b"\x80\x04N.").await;
+    }
 }

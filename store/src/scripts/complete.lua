@@ -2,7 +2,7 @@
 --
 -- ARGV: lifetime of results in ms; the outcome of cancelled tasks; a dispatcher and how many places have
 -- become free there since it last claimed or completed; for each attempt the task's id, its fence
--- ` <attempt> `, the letter of its status, its outcome and its result; or the letter in lower case and the length
+-- ` <attempt> `, the letter of its status and `<processor us> <MiB times ms>` that it used, its outcome and its result; or the letter in lower case and the length
 -- of a result that is a blob.
 -- Returns a text with a letter for each: A accepted, C accepted as the end of a cancelled task, S stale.
 -- An attempt that was ended before in the same way gets the same answer: the first was lost.
@@ -40,7 +40,7 @@ end
 
 for i, id in ipairs(ids) do
   local at = 5 * i
-  local state, record, fence, letter = states[i], records[i], ARGV[at + 1], ARGV[at + 2]
+  local state, record, fence, letter = states[i], records[i], ARGV[at + 1], string.sub(ARGV[at + 2], 1, 1)
   if seen[id] then
     answers[i] = 'S'
   elseif not record or not is_open(state, fence) then
@@ -49,11 +49,11 @@ for i, id in ipairs(ids) do
     seen[id] = true
     end_lease(ends, id, state, queue_of(record))
     if letter == 'X' or string.sub(state, 1, 1) == 'X' then
-      finalize(ends, id, 'X', record, state, ARGV[2], '')
+      finalize(ends, id, 'X', record, state, ARGV[2], '', nil, ARGV[at + 2])
       answers[i] = letter == 'X' and 'A' or 'C'
     else
       if blob[i] then letter = string.upper(letter) end
-      finalize(ends, id, letter, record, state, ARGV[at + 3], ARGV[at + 4], blob[i])
+      finalize(ends, id, letter, record, state, ARGV[at + 3], ARGV[at + 4], blob[i], ARGV[at + 2])
       answers[i] = 'A'
     end
   end

@@ -17,8 +17,8 @@ local MAX_PUBLISHED_BYTES = 1024
 local MAX_PUBLISHED_TOGETHER = 65536
 
 -- Writes the last record of a task, which then expires. A `blob` result is taken over from the key that
--- this names, and `result` is its length.
-local function finalize(ends, id, letter, record, state, outcome, result, blob)
+-- this names, and `result` is its length. `used` is what the call used, where that is known.
+local function finalize(ends, id, letter, record, state, outcome, result, blob, used)
   local apart = ''
   if blob then
     redis.call('RENAME', blob, RESULT_BLOB .. id)
@@ -27,10 +27,10 @@ local function finalize(ends, id, letter, record, state, outcome, result, blob)
   end
   local flag = string.byte(record, FLAG_AT)
   if flag == BLOB_FLAG or flag == TENANT_BLOB_FLAG then redis.call('UNLINK', ARGS_BLOB .. id) end
-  redis.call('SET', TASK .. id,
-    letter .. ends.us .. ' ' .. ends.expires .. ' ' .. #record .. ' ' .. #state .. ' ' .. #outcome .. apart
-      .. '\n' .. record .. state .. outcome .. result,
-    'PXAT', ends.expires)
+  local ended = letter .. ends.us .. ' ' .. ends.expires .. ' ' .. #record .. ' ' .. #state .. ' ' .. #outcome .. apart
+    .. '\n' .. record .. state .. outcome .. result
+  redis.call('SET', TASK .. id, ended, 'PXAT', ends.expires)
+  if flag ~= NO_FLAG and flag ~= BLOB_FLAG then note_end(ends, record, #ended + (tonumber(apart) or 0), used) end
   local n, text, tenant = #ends.ended + 1, ':', tenant_of(record)
   local whose = tenant == '' and '' or TENANT_MARK .. tenant .. ' '
   if letter ~= 'F' and not blob and #result <= MAX_PUBLISHED_BYTES and ends.published_bytes < MAX_PUBLISHED_TOGETHER then
@@ -60,6 +60,7 @@ local function publish_ended(ends)
   end
   for queue, n in pairs(ends.stopped) do change_running(queue, -n) end
   count(ends.counts)
+  if ends.uses then settle(ends) end
 end
 
 -- Whether `state` is of a running attempt with this fence, ` <attempt> `.

@@ -1,13 +1,13 @@
 -- Accepts tasks: all of them or none.
 --
 -- ARGV: most queued tasks, most recent ids, lifetime of idempotency keys in seconds, number of groups, the
--- tenant of all ('' for the default one) and its weight; for each group its class and priority; for each task its id, the record after the time, its arguments
+-- tenant of all ('' for the default one), its weight, its quotas (nothing where its use is not counted); for each group its class and priority; for each task its id, the record after the time, its arguments
 -- (empty where they are a blob), its group, and either nothing or `<delay ms> <body hash> <idempotency key>`.
 -- A task whose id is known was accepted before and its answer lost: it is passed over.
 -- Returns: 'accepted' and, for each task that has an older one's id, its place and that id; or
--- 'conflict', the key and its task; or 'full' and how many are queued.
-local groups_from, tenant = 6, ARGV[5]
-local blob_flag = tenant == '' and BLOB_FLAG or TENANT_BLOB_FLAG
+-- 'conflict', the key and its task; or 'full' and how many are queued; or what `over_quota` says.
+local groups_from, tenant, quotas = 7, ARGV[5], ARGV[7]
+local blob_flag = tenant == '' and quotas == '' and BLOB_FLAG or TENANT_BLOB_FLAG
 local tasks_from = groups_from + 2 * ARGV[4]
 local total = (#ARGV - tasks_from) / 5
 
@@ -29,6 +29,15 @@ local waiting = queued_now + delayed_now
 if waiting + #fresh > tonumber(ARGV[1]) then return { 'full', waiting } end
 
 local us, ms = clock()
+local counted
+if quotas ~= '' then
+  counted = 0
+  for _, i in ipairs(fresh) do
+    counted = counted + string.match(ARGV[tasks_from + 5 * i - 3], '^[^\n]*%' .. COUNTED_MARK .. '(%d+)\n')
+  end
+  local over = over_quota(tenant, quotas, #fresh, counted, us, ms)
+  if over then return over end
+end
 local records, args, ids, delayed, queues, lists, first, bytes = {}, {}, {}, {}, {}, {}, {}, 0
 for g = 1, ARGV[4] do
   local class, priority = ARGV[groups_from + 2 * g - 1], ARGV[groups_from + 2 * g]
@@ -88,4 +97,8 @@ end
 if write_all('LPUSH', recent, ids) > ARGV[2] + 1000 then redis.call('LTRIM', recent, 0, ARGV[2] - 1) end
 redis.call('HSET', COUNTS, 'accepted', accepted + #fresh, 'sequence', sequence + #fresh,
   'queued', queued_now + #fresh - delivered - #delayed / 2, 'delayed', delayed_now + #delayed / 2)
+if counted then
+  redis.call('HINCRBY', USAGE .. tenant, 'tasks', #fresh)
+  redis.call('HINCRBY', USAGE .. tenant, 'bytes', counted)
+end
 return older

@@ -4,7 +4,7 @@
 local function tenant_of(record)
   local flag = string.byte(record, FLAG_AT)
   if flag == NO_FLAG or flag == BLOB_FLAG then return '' end
-  return string.match(record, '^[^\n]*' .. TENANT_MARK .. '(%S+)\n') or ''
+  return string.match(record, '^[^\n]*' .. TENANT_MARK .. '([^\n' .. COUNTED_MARK .. ']*)') or ''
 end
 
 -- Publishes that tasks went to a status, Q, R or both (G), each tenant's in a message; `moved` maps tenants to

@@ -11,6 +11,7 @@ mod functions;
 mod harness;
 mod idempotency;
 mod isolation;
+mod quotas;
 mod reading;
 mod recovery;
 mod reserved;
