@@ -51,8 +51,8 @@ enum Definition<'a> {
 fn definitions(part: &str) -> Vec<Definition<'_>> {
     let mut found = Vec::new();
     let mut rest = part;
-    while let Some(at) = rest.find("local ") {
-        rest = &rest[at..];
+    while let Some(begin) = rest.find("local ") {
+        rest = &rest[begin..];
         let line = rest.lines().next().unwrap_or_default();
         let (length, definition) = if let Some(function) = line.strip_prefix("local function ") {
             let name = function.split('(').next().unwrap_or_default();

@@ -47,7 +47,7 @@ async fn a_reserved_place_goes_to_a_tenant_of_which_nothing_runs() {
 }
 
 #[tokio::test]
-async fn a_place_that_is_free_again_goes_to_whoever_waits() {
+async fn a_place_that_is_free_again_goes_to_a_task_that_waits() {
     let redis = Redis::start().await;
     let store = redis.store().await;
     let (attacker, me) = (tenant("attacker"), DispatcherId::random());
