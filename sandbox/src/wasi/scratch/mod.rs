@@ -204,6 +204,7 @@ impl Scratch {
         self.tree.can_take(new)?;
         let replaced = match self.tree.find(to.0, to.1) {
             Ok(same) if same == inode => return Ok(()),
+            Ok(above) if self.tree.is_within(old.parent, above) => return Err(Errno::NOTEMPTY),
             Ok(_) => true,
             Err(Errno::NOENT) => false,
             Err(errno) => return Err(errno),

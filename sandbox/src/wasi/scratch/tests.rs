@@ -168,6 +168,7 @@ fn what_cannot_be_replaced_is_left_and_not_charged_for() {
     assert_eq!(scratch.rename((TOP, "a"), (TOP, "full")), Err(Errno::NOTEMPTY));
     assert_eq!(scratch.rename((TOP, "a"), (TOP, "f")), Err(Errno::NOTDIR));
     assert_eq!(scratch.rename((TOP, "f"), (TOP, "a")), Err(Errno::ISDIR));
+    assert_eq!(scratch.rename((TOP, "full/f"), (TOP, "full")), Err(Errno::NOTEMPTY));
     assert_eq!(scratch.find(TOP, "f"), Ok(file));
     assert_eq!(scratch.rename((TOP, "a/."), (TOP, "b")), Err(Errno::BUSY));
 }
