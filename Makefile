@@ -19,7 +19,7 @@ MINOR := $(DEFAULT_MINOR)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build pythons guests test test-client check faults attack guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk reference audit sbom setup tools doctor clean
+.PHONY: help up build pythons guests test lint test-client guest-tests check faults attack guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk reference audit sbom setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ endif
 	@cd bench/report && $(CURDIR)/.belljar/report/bin/python -m unittest -q
 	@$(MAKE) --no-print-directory test-client
 
+guest-tests: guest ## Run the tests of the guest's packages that their authors wrote, as far as they are known to pass.
+	@scripts/guest-tests.sh
+
 test-client: tools ## Run the tests of the Python client, under each Python, against what was built last.
 	cd client && ../.belljar/tools/bin/mypy --python-executable ../$(VENV)/bin/python
 	@for python in $(VENV)/bin/python $(wildcard .belljar/pythons/*/bin/python); do \
@@ -68,10 +71,12 @@ test-client: tools ## Run the tests of the Python client, under each Python, aga
 		(cd client && ../$$python -W error -m unittest -q) || exit 1; \
 	done
 
-check: tools guest ## The fast part of CI: format, lints, types, unit tests (one of which needs the guest).
+lint: tools ## Format, lints, types.
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked $(FAILPOINTS) -- -D warnings
 	cd client && ../.belljar/tools/bin/mypy --python-executable ../$(VENV)/bin/python
+
+check: lint guest ## The fast part of the tests: `make lint`, unit tests (one of which needs the guest).
 	cargo test --workspace --locked --lib --bins $(FAILPOINTS)
 
 faults: setup guest ## Kill processes at exact moments and break connections under load; ARGS names scenarios.
