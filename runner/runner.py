@@ -88,38 +88,7 @@ def _make_room(trace):
 def _await(coroutine):
     import asyncio
 
-    if sys.platform != "wasi":
-        return asyncio.run(coroutine)
-    loop = _sandbox_loop(asyncio)
-    try:
-        return loop.run_until_complete(coroutine)
-    finally:
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
-
-
-def _sandbox_loop(asyncio):
-    """An event loop for timers and tasks: in the sandbox there are no sockets to select from."""
-
-    class Selector:
-        def select(self, timeout):
-            if timeout is None:
-                raise RuntimeError("the sandbox has no threads or sockets: nothing can end this wait")
-            time.sleep(max(timeout, 0))
-            return ()
-
-    class Loop(asyncio.BaseEventLoop):
-        _selector = Selector()
-
-        def _process_events(self, events):
-            pass
-
-        def _write_to_self(self):
-            pass
-
-    import time
-
-    return Loop()
+    return asyncio.run(coroutine)
 
 
 def _arguments(pair):

@@ -88,7 +88,12 @@ def read_file():
 
 
 def write_file():
-    open("result.txt", "w")
+    open("/result.txt", "w")
+
+
+def fill_temporary_files():
+    with open("result.txt", "wb") as file:
+        file.write(bytes(9 << 20))
 
 
 def folder():
@@ -136,6 +141,17 @@ def missing_package():
     __import__("surely_no_such_package")
 
 
+def temporary_files():
+    import os
+    import tempfile
+
+    with tempfile.TemporaryFile("w+") as file, open("result.txt", "w") as result:
+        file.write("text")
+        file.seek(0)
+        result.write(file.read())
+    return open("/tmp/result.txt").read(), os.listdir(), os.getcwd()
+
+
 def paths():
     import os
     from pathlib import Path
@@ -169,6 +185,7 @@ CASES = [
     (server, OSError, "no network"),
     (read_file, PermissionError, r'read=\["/FOLDER"\]'),
     (write_file, PermissionError, r'read=\["/FOLDER"\]'),
+    (fill_temporary_files, OSError, r"scratch_mb=64"),
     (folder, PermissionError, r'read=\["/FOLDER"\]'),
     (alarm, OSError, "timeout="),
     (timer, OSError, "timeout="),
@@ -197,6 +214,9 @@ class Limits(unittest.TestCase):
                 notes = [note for note in belljar._errors.notes(error) if note.startswith("hint: ")]
                 self.assertEqual(notes, [f"hint: {hint}"])
                 self.assertNotIn("hint: ", future.record().failure.traceback)
+
+    def test_temporary_files_can_be_written(self):
+        self.assertEqual(self.executor.submit(temporary_files).result(60), ("text", ["result.txt"], "/tmp"))
 
     def test_what_is_not_there_is_not_there(self):
         self.assertEqual(self.executor.submit(paths).result(60), (False, False, False, False))

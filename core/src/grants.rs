@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// MiB of the `/tmp` of a sandboxed call that asks for no other size, where the worker offers as much.
+pub const DEFAULT_SCRATCH_MB: u32 = 16;
+
 /// What a function asks for. Each call of it gets all of this, or ends as denied.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -11,8 +14,8 @@ pub struct GrantRequest {
     pub env: Vec<String>,
     /// Absolute paths of directories, to be read under the same paths.
     pub read: Vec<String>,
-    /// MiB of a writable `/tmp` in memory that ends with the call. Sandbox only: a native function has
-    /// the machine's.
+    /// MiB of a writable `/tmp` in memory that ends with the call; 0 for the default. Sandbox only: a native
+    /// function has the machine's.
     pub scratch_mb: u32,
 }
 
@@ -124,6 +127,12 @@ pub fn check_path(path: &str) -> Result<(), InvalidGrant> {
 }
 
 impl GrantPolicy {
+    /// MiB of the `/tmp` of a sandboxed call that asks for no other size.
+    #[must_use]
+    pub fn default_scratch_mb(&self) -> u32 {
+        self.scratch_mb.min(DEFAULT_SCRATCH_MB)
+    }
+
     /// What a call gets that asks for `asked`, if all of it is offered.
     ///
     /// # Errors
@@ -140,7 +149,11 @@ impl GrantPolicy {
             offered.cloned().ok_or_else(|| GrantDenied::Env(name.clone()))
         };
         let env = asked.env.iter().map(value).collect::<Result<_, _>>()?;
-        Ok(Granted { env, read: asked.read.clone(), scratch_mb: asked.scratch_mb })
+        let scratch_mb = match asked.scratch_mb {
+            0 => self.default_scratch_mb(),
+            asked => asked,
+        };
+        Ok(Granted { env, read: asked.read.clone(), scratch_mb })
     }
 }
 
@@ -158,7 +171,10 @@ mod tests {
         let GrantPolicy { env, read, scratch_mb } = grant_policy();
         let asked = GrantRequest { env: vec!["REGION".into()], read: read.clone(), scratch_mb };
         assert_eq!(grant_policy().grant(&asked), Ok(Granted { env, read, scratch_mb }));
-        assert_eq!(grant_policy().grant(&GrantRequest::default()), Ok(Granted::default()));
+        let plain = Granted { scratch_mb, ..Granted::default() };
+        assert_eq!(grant_policy().grant(&GrantRequest::default()), Ok(plain));
+        let generous = GrantPolicy { scratch_mb: 64, ..grant_policy() };
+        assert_eq!(generous.default_scratch_mb(), DEFAULT_SCRATCH_MB);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 args: ((), {})
 native: unsafe
-sandbox: raises ModuleNotFoundError containing mmap
+sandbox: raises OSError containing cannot map files
 """
 
 

@@ -2,8 +2,7 @@
 
 args: ((), {})
 native: unsafe
-sandbox: raises ModuleNotFoundError containing _multiprocessing
-sandbox-3.13: raises OSError containing the sandbox has one process
+sandbox: raises OSError containing one process
 """
 
 

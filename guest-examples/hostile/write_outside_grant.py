@@ -8,18 +8,16 @@ sandbox: value (0, {'PermissionError'})
 
 def write_outside_grant():
     import os
-    import tempfile
 
     attempts = [
         lambda: open("/lib/os.py", "w"),
         lambda: open("/lib/new.py", "x"),
         lambda: open("/new", "w"),
-        lambda: open("new", "w"),
+        lambda: open("/tmp/../new", "w"),
         lambda: os.remove("/lib/os.py"),
         lambda: os.rename("/lib/os.py", "/lib/so.py"),
         lambda: os.mkdir("/lib/new"),
         lambda: os.truncate("/lib/os.py", 0),
-        lambda: tempfile.mkstemp(),
     ]
     done, refused = 0, set()
     for attempt in attempts:

@@ -10,7 +10,8 @@
 #   sources/   tarballs, pinned by hash. BELLJAR_SOURCES names a folder or URL that holds them;
 #              else they come from the distribution's source packages.
 #   python-*/  CPython and zlib as libraries for wasm32-wasi (three minutes)
-#   linked-*/  those and the shim, one module (three minutes)
+#   package-*/ a package of packages/packages.toml each (half a minute to four minutes)
+#   linked-*/  all of them and the shim, one module (three minutes)
 #
 # Missing tools are installed with apt, for which it must be root.
 set -eu
@@ -36,9 +37,12 @@ row "$MINOR" || die "pythons.toml names no guest for it"
 exec 9>"$WORK/lock"
 flock 9
 
+# What packages take besides. tclsh and the compiler of this machine put SQLite's source together.
+PACKAGE_TOOLS="libc++-14-dev-wasm32 libc++abi-14-dev-wasm32 gcc libc6-dev tcl"
+
 install_missing() {
     missing=
-    for package in $TOOL_PACKAGES $BUILD_PACKAGES; do
+    for package in $TOOL_PACKAGES $PACKAGE_TOOLS $BUILD_PACKAGES; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
     done
     [ -z "$missing" ] && return
@@ -70,13 +74,24 @@ fetch_packaged() {
     trap - EXIT
 }
 
-# usage: fetch PACKAGE TARBALL SHA256 [SUITE]
+# Fetches a file of the package index that pip is configured for.
+#
+# usage: fetch_indexed PROJECT FILE
+fetch_indexed() {
+    "$TOOLS/bin/python" "$HERE/packages/fetch_index.py" "$1" "$2" "$WORK/sources/$2.new"
+    mv "$WORK/sources/$2.new" "$WORK/sources/$2"
+}
+
+# usage: fetch PACKAGE TARBALL SHA256 [SUITE]      the package is `index:PROJECT` for one of the package index
 fetch() {
     target=$WORK/sources/$2
     if ! [ -e "$target" ]; then
         say "fetching $2"
         case ${BELLJAR_SOURCES:-} in
-            "") fetch_packaged "$1" "${4:-}" ;;
+            "") case $1 in
+                index:*) fetch_indexed "${1#index:}" "$2" ;;
+                *) fetch_packaged "$1" "${4:-}" ;;
+                esac ;;
             *://*) python3 -c 'import sys, urllib.request as r; r.urlretrieve(*sys.argv[1:])' "$BELLJAR_SOURCES/$2" "$target" ;;
             *) cp "$BELLJAR_SOURCES/$2" "$target" ;;
         esac
@@ -90,11 +105,13 @@ library() {
     mkdir -p "$1/lib" "$1/site"
     (cd "$PYTHON/src/Lib" && tar -cf - --exclude='test' --exclude='tests' --exclude='idlelib' --exclude='lib2to3' \
         --exclude='tkinter' --exclude='turtledemo' --exclude='turtle.py' --exclude='ensurepip' --exclude='distutils' \
-        --exclude='curses' --exclude='dbm' --exclude='msilib' --exclude='venv' \
+        --exclude='curses' --exclude='./ssl.py' --exclude='dbm' --exclude='msilib' --exclude='venv' \
         --exclude='__pycache__' --exclude='*.exe' .) | tar -xf - -C "$1/lib"
-    [ -x "$WORK/pip-$MINOR/bin/pip" ] || "$BUILD_PYTHON" -m venv "$WORK/pip-$MINOR"
-    "$WORK/pip-$MINOR/bin/pip" install --quiet --no-compile --no-deps --require-hashes \
+    "$TOOLS/bin/pip" install --quiet --no-compile --no-deps --require-hashes \
         --target "$1/site" -r "$HERE/requirements.txt"
+    for package in $PACKAGES; do
+        [ ! -d "$package/site" ] || cp -r "$package/site/." "$1/site/"
+    done
     cp "$HERE"/site/*.py "$ROOT/runner/runner.py" "$ROOT/runner/runner_pickles.py" "$1/site/"
     # The hash of the source is not checked at import: the folder does not change.
     "$BUILD_PYTHON" -I -m compileall -q --invalidation-mode unchecked-hash -s "$1" "$1/lib" "$1/site" || die "compileall"
@@ -104,6 +121,14 @@ library() {
 find_build_python "$MINOR"
 [ -x "$BUILD_PYTHON" ] ||
     die "this takes a native Python $MINOR with venv: install python$MINOR and python$MINOR-venv, or \`pyenv install $MINOR\`"
+# What runs on this machine for the build, by hash.
+TOOLS=$WORK/tools-$MINOR-$(sha256sum "$HERE/packages/tools.txt" | cut -c1-16)
+if ! [ -e "$TOOLS/complete" ]; then
+    rm -rf "$TOOLS"
+    "$BUILD_PYTHON" -m venv "$TOOLS"
+    "$TOOLS/bin/pip" install --quiet --only-binary :all: --require-hashes -r "$HERE/packages/tools.txt"
+    touch "$TOOLS/complete"
+fi
 fetch "$SOURCE_PACKAGE" "$SOURCE_TARBALL" "$SOURCE_SHA256" "$SOURCE_SUITE"
 fetch "$ZLIB_PACKAGE" "$ZLIB_TARBALL" "$ZLIB_SHA256"
 
@@ -119,11 +144,42 @@ if ! [ -d "$PYTHON" ]; then
     mv "$PYTHON.new" "$PYTHON"
 fi
 
-link_hash=$(echo "$python_hash" | cat - "$HERE/shim.c" "$HERE/errno.c" "$HERE/link.sh" | sha256sum | cut -c1-16)
+# Each by what it sees of CPython, so that most patches of CPython do not build it again.
+headers_hash=$(cd "$PYTHON/src" && cat Include/*.h Include/*/*.h ../build/pyconfig.h ../build/linux_errno.h Modules/_bz2module.c Modules/_lzmamodule.c \
+    Modules/_sqlite/*.[ch] | sha256sum)
+table() { TABLE=$HERE/packages/packages.toml "$ROOT/scripts/python-table.sh" "$@"; }
+PACKAGES= IMAGES=
+for name in $(table list sha256); do
+    PACKAGE= INDEX= SUITE= NEEDS= IMAGE=
+    eval "$(table show "$name")"
+    case " $MINORS " in *" $MINOR "*) ;; *) continue ;; esac
+    [ -z "$IMAGE" ] || IMAGES="$IMAGES $name"
+    fetch "${PACKAGE:-index:$INDEX}" "$TARBALL" "$SHA256" "$SUITE"
+    needed=
+    for folder in $PACKAGES; do
+        for need in $NEEDS; do
+            case $folder in */package-"$MINOR-$need"-*) needed="$needed $folder" ;; esac
+        done
+    done
+    package_hash=$( (echo "$headers_hash" ${needed:+$(basename -a $needed)}; table show "$name"; cd "$HERE/packages"
+        cat ../toolchain.sh common.sh "$name"[._]*; [ -z "$INDEX" ] || cat tools.txt meson.sh sigscan.py compiler include/*) | sha256sum | cut -c1-16)
+    folder=$WORK/package-$MINOR-$name-$package_hash
+    if ! [ -d "$folder" ]; then
+        say "compiling $name"
+        rm -rf "$folder.new"
+        mkdir "$folder.new"
+        PATH=$TOOLS/bin:$PATH "$HERE/packages/$name.sh" "$MINOR" "$PYTHON" "$WORK/sources/$TARBALL" "$folder.new" $needed
+        mv "$folder.new" "$folder"
+    fi
+    PACKAGES="$PACKAGES $folder"
+done
+
+link_hash=$(echo "$python_hash" ${PACKAGES:+$(basename -a $PACKAGES)} | cat - "$HERE/shim.c" "$HERE/errno.c" "$HERE/link.sh" "$HERE"/packages/*.c \
+    "$HERE/packages/table.sh" "$HERE/packages/duplicates.py" | sha256sum | cut -c1-16)
 LINKED=$WORK/linked-$MINOR-$link_hash.wasm
 if ! [ -e "$LINKED" ]; then
     say "linking"
-    "$HERE/link.sh" "$MINOR" "$PYTHON" "$LINKED.new"
+    "$HERE/link.sh" "$MINOR" "$PYTHON" "$LINKED.new" $PACKAGES
     mv "$LINKED.new" "$LINKED"
 fi
 
@@ -142,7 +198,7 @@ if ! [ -d "$GUEST" ]; then
     target=$(cargo metadata --no-deps --format-version 1 --manifest-path "$ROOT/Cargo.toml" |
         sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
     dill=$(sed -n 's/^dill==\([^ ]*\).*/\1/p' "$HERE/requirements.txt")
-    "$target/debug/belljar-snapshot" "$LINKED" "$GUEST.new" "$VERSION" "$dill"
+    "$target/debug/belljar-snapshot" "$LINKED" "$GUEST.new" "$VERSION" "$dill" $IMAGES
     mv "$GUEST.new" "$GUEST"
 fi
 ln -sfn "$(basename "$GUEST")" "$CACHE/$MINOR.new"

@@ -1,7 +1,7 @@
 /* The door between the host and CPython: what the host calls, and nothing else.
  *
- * `belljar_init` runs once, when the guest is built; the memory it leaves behind is the image that every
- * call starts from. `belljar_prepare` and `belljar_run` run once per call, in a fresh instance of it.
+ * `belljar_init` runs when the guest is built, once for each image; the memory it leaves behind is what
+ * calls start from. `belljar_prepare` and `belljar_run` run once per call, in a fresh instance of it.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -16,6 +16,7 @@ enum { SPARE_HEAP = 4 << 20 };
 
 static PyObject *run;    /* runner.run */
 static PyObject *seed;   /* the seeding method of random's hidden instance */
+static void *numpy_state; /* the state of numpy.random's hidden generator; NULL without numpy */
 static PyObject *path;   /* sys.path */
 static PyObject *out, *err;
 static PyObject *flush;  /* "flush" */
@@ -44,7 +45,14 @@ static void give_arena(void *context, void *arena, size_t bytes) {
     free(arena);
 }
 
+/* Extension modules of the packages; link.sh writes it. */
+extern struct _inittab belljar_extensions[];
+
+/* Of numpy, if it is linked. */
+__attribute__((weak)) void mt19937_init_by_array(void *state, uint32_t *key, int length);
+
 static void start_python(void) {
+    if (PyImport_ExtendInittab(belljar_extensions)) fail("the table of extensions");
     PyObjectArenaAllocator arenas = {NULL, take_arena, give_arena};
     PyObject_SetArenaAllocator(&arenas);
     PyPreConfig before;
@@ -71,10 +79,23 @@ static void start_python(void) {
     Py_SetRecursionLimit(1000);
 }
 
-EXPORT("belljar_init") void init(void) {
+/* wasi-libc's, which `chdir` sets after it has looked at the folder. A call's `/tmp` is not there yet. */
+extern char *__wasilibc_cwd;
+
+/* Starts the interpreter; imports the first `packages` of belljar_packages as well. */
+EXPORT("belljar_init") void init(unsigned packages) {
     start_python();
     PyObject *boot = PyImport_ImportModule("belljar_boot");
     if (boot == NULL) fail("belljar_boot");
+    PyObject *generator = PyObject_CallMethod(boot, "load", "I", packages);
+    if (generator == NULL) fail("load");
+    if (generator != Py_None) {
+        /* A bitgen_t, which begins with a pointer to its state. */
+        void **bits = PyCapsule_GetPointer(generator, "BitGenerator");
+        if (bits == NULL) fail("numpy.random");
+        numpy_state = *bits;
+    }
+    Py_DECREF(generator);
     run = borrow(boot, "run");
     seed = borrow(boot, "seed");
     path = PySys_GetObject("path");
@@ -86,9 +107,10 @@ EXPORT("belljar_init") void init(void) {
     if (none == NULL) fail("freeze");
     Py_DECREF(none);
     free(malloc(SPARE_HEAP));
+    __wasilibc_cwd = "/tmp";
 }
 
-/* Seeds `random` with 32 bytes of the host's randomness and puts `paths` granted directories on sys.path. */
+/* Seeds `random`, and numpy's, with 32 bytes of the host's randomness each and puts `paths` granted directories on sys.path. */
 EXPORT("belljar_prepare") int prepare(int paths) {
     unsigned char bytes[32];
     if (getentropy(bytes, sizeof bytes)) return -1;
@@ -97,6 +119,11 @@ EXPORT("belljar_prepare") int prepare(int paths) {
     Py_XDECREF(none);
     Py_XDECREF(number);
     int failed = none == NULL;
+    if (numpy_state != NULL) {
+        uint32_t key[8];
+        if (getentropy(key, sizeof key)) return -1;
+        mt19937_init_by_array(numpy_state, key, 8);
+    }
     for (int i = 0; i < paths && !failed; i++) {
         PyObject *text = PyUnicode_FromFormat("/path/%d", i);
         failed = text == NULL || PyList_Insert(path, i, text);

@@ -64,10 +64,10 @@ pub(crate) fn settings(flavour: Flavour) -> Config {
     config
 }
 
-/// An engine whose memories come from `memories`.
+/// An engine whose memories come from `memories`: one for each image.
 pub(crate) fn engine(
     config: &EngineConfig,
-    memories: Arc<Memories>,
+    memories: Arc<[Arc<Memories>]>,
 ) -> Result<wasmtime::Engine, Error> {
     let mut settings = settings(config.flavour);
     settings

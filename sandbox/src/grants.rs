@@ -77,14 +77,15 @@ impl GrantedAccess {
         self
     }
 
-    /// Those of the directories to read that are named; `None` where one was never granted here.
+    /// The scratch space, and those of the directories to read that are named; `None` where one was never granted
+    /// here.
     #[must_use]
     pub fn only(&self, names: &[String]) -> Option<Self> {
         let find = |name: &String| {
             self.dirs.iter().find(|mount| name.strip_prefix('/') == Some(&*mount.name)).cloned()
         };
         let dirs = names.iter().map(find).collect::<Option<_>>()?;
-        Some(Self { dirs, ..Self::none() })
+        Some(Self { dirs, scratch_bytes: self.scratch_bytes, ..Self::none() })
     }
 
     /// The directories, for who restricts this process to them.

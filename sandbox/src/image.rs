@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use belljar_core::task::PythonVersion;
+use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 use wasmtime::{InstancePre, Linker, Module};
 
@@ -24,7 +25,29 @@ pub struct Description {
     pub dill: String,
     /// Bytes of linear memory that an instance has from its start.
     pub memory_bytes: usize,
+    /// Further images, each with a package imported; one includes those before it.
+    #[serde(default)]
+    pub packages: Vec<PackageImage>,
 }
+
+/// An image in which a package is imported already, so that a call that needs it does not wait for that.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PackageImage {
+    /// The package's name. Calls that mention it start from this image.
+    pub name: String,
+    /// Bytes of linear memory that an instance has from its start.
+    pub memory_bytes: usize,
+}
+
+impl PackageImage {
+    /// The file with the memory, in the guest's folder.
+    pub(crate) fn file(&self) -> String {
+        format!("memory-{}.img", self.name)
+    }
+}
+
+/// Bytes of the arguments' pickle that are searched for the names of packages: an array's class comes first.
+const MENTIONED_WITHIN: usize = 4096;
 
 /// File names within a guest's folder.
 pub(crate) const DESCRIPTION: &str = "guest.json";
@@ -36,7 +59,10 @@ pub(crate) const MEMORY: &str = "memory.img";
 pub struct Image {
     pub(crate) description: Arc<Description>,
     pub(crate) pre: InstancePre<Host>,
-    pub(crate) memories: Arc<Memories>,
+    /// Of the bare image, then of [`Description::packages`].
+    pub(crate) memories: Arc<[Arc<Memories>]>,
+    /// Finds the packages' names.
+    mentions: Arc<[Finder<'static>]>,
     pub(crate) config: EngineConfig,
     pub(crate) mounts: Arc<[Mount]>,
 }
@@ -62,16 +88,17 @@ impl Image {
         let description = description.map_err(Error::read(dir.join(DESCRIPTION)))?;
         let description: Description =
             serde_json::from_slice(&description).map_err(Error::Describe)?;
-        let path = dir.join(MEMORY);
-        let memories = File::open(&path).and_then(|f| Memories::new(f, description.memory_bytes));
-        let memories = memories.map_err(Error::read(path))?;
+        let memories = memories(&dir, &description)?;
         let engine = engine::engine(config, Arc::clone(&memories))?;
         let module = module(&engine, config, &dir)?;
         let mut linker = Linker::new(&engine);
         wasi::link(&mut linker).map_err(Error::Engine)?;
         let pre = linker.instantiate_pre(&module).map_err(Error::Engine)?;
         let mounts = own_mounts(&dir)?;
-        Ok(Self { description: Arc::new(description), pre, memories, config: *config, mounts })
+        let packages = description.packages.iter();
+        let mentions = packages.map(|package| Finder::new(&package.name).into_owned()).collect();
+        let description = Arc::new(description);
+        Ok(Self { description, pre, memories, mentions, config: *config, mounts })
     }
 
     /// What the guest is.
@@ -79,6 +106,30 @@ impl Image {
     pub fn description(&self) -> &Description {
         &self.description
     }
+
+    /// The image to start a call from: the one of the last package whose name stands in the pickle of the
+    /// function or near the start of that of its arguments; 0 is the bare one.
+    ///
+    /// Only a matter of speed: every image can import every package. So a name in a text does no harm,
+    /// and neither does a module that is imported by another and not seen here.
+    pub(crate) fn choose(&self, code: &[u8], args: &[u8]) -> usize {
+        let args = &args[..args.len().min(MENTIONED_WITHIN)];
+        let mentioned =
+            |finder: &Finder<'_>| finder.find(code).or_else(|| finder.find(args)).is_some();
+        self.mentions.iter().rposition(mentioned).map_or(0, |package| package + 1)
+    }
+}
+
+fn memories(dir: &Path, description: &Description) -> Result<Arc<[Arc<Memories>]>, Error> {
+    let bare = (MEMORY.to_owned(), description.memory_bytes);
+    let packages = description.packages.iter().map(|image| (image.file(), image.memory_bytes));
+    let images = std::iter::once(bare).chain(packages);
+    let open = images.map(|(file, bytes)| {
+        let path = dir.join(file);
+        let memories = File::open(&path).and_then(|image| Memories::new(image, bytes));
+        memories.map_err(Error::read(path))
+    });
+    open.collect()
 }
 
 /// The two directories that every guest reads: its standard library, and what the build added.

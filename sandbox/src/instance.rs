@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::grants::{GrantedAccess, Mount};
 use crate::image::{Description, Image};
 use crate::limits::Limits;
+use crate::memory::with_image;
 use crate::wasi::{Host, Output};
 
 /// Runs Python functions, each call in an interpreter of its own that nothing was ever run in.
@@ -28,7 +29,10 @@ pub struct Sandbox {
     paths: u32,
     grants: GrantedAccess,
     output: Output,
-    standby: Option<Ready>,
+    /// By image.
+    standby: Vec<Option<Ready>>,
+    /// The image of the last call, and so probably of the next.
+    last: usize,
 }
 
 /// An interpreter that waits for its one call.
@@ -59,7 +63,8 @@ impl Sandbox {
             paths: u32::try_from(grants.len()).unwrap_or(u32::MAX),
             grants: grants.clone(),
             output,
-            standby: None,
+            standby: image.memories.iter().map(|_| None).collect(),
+            last: 0,
         };
         sandbox.prepare()?;
         Ok(sandbox)
@@ -76,13 +81,13 @@ impl Sandbox {
         self.mounts.iter().chain(&self.grants.dirs).map(|mount| mount.dir.as_fd())
     }
 
-    /// Makes the next call's interpreter, unless one stands by.
+    /// Makes the next call's interpreter, unless one stands by: from the image of the last call.
     ///
     /// # Errors
     /// No interpreter can be started.
     pub fn prepare(&mut self) -> Result<(), Error> {
-        if self.standby.is_none() {
-            self.standby = Some(self.fresh().map_err(Error::Instance)?);
+        if self.standby[self.last].is_none() {
+            self.standby[self.last] = Some(self.fresh(self.last).map_err(Error::Instance)?);
         }
         Ok(())
     }
@@ -112,15 +117,17 @@ impl Sandbox {
     ) -> Result<Answer, Error> {
         let start = Instant::now();
         let mut instance_us = 0;
-        let mut ready = match self.standby.take() {
+        self.last = self.image.choose(code, args);
+        let mut ready = match self.standby[self.last].take() {
             Some(ready) => ready,
             None => {
-                let ready = self.fresh().map_err(Error::Instance)?;
+                let ready = self.fresh(self.last).map_err(Error::Instance)?;
                 instance_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
                 ready
             }
         };
-        ready.limit(limits, self.image.memories.minimum(), self.image.config.flavour);
+        let minimum = self.image.memories[self.last].minimum();
+        ready.limit(limits, minimum, self.image.config.flavour);
         ready.store.data_mut().wasi.files.grant(&grants.dirs, grants.scratch_bytes);
         let before = cpu_us();
         let (result, mut phases) = ready.call(code, args, grants.environment());
@@ -136,7 +143,7 @@ impl Sandbox {
         })
     }
 
-    fn fresh(&self) -> wasmtime::Result<Ready> {
+    fn fresh(&self, image: usize) -> wasmtime::Result<Ready> {
         let host = Host::new(Arc::clone(&self.mounts), self.output);
         let pre = &self.image.pre;
         let mut store = Store::new(pre.module().engine(), host);
@@ -144,7 +151,9 @@ impl Sandbox {
         if self.image.config.flavour == Flavour::Epoch {
             store.set_epoch_deadline(u64::MAX >> 1);
         }
-        let instance = pre.instantiate(&mut store)?;
+        let instance = with_image(image, || pre.instantiate(&mut store))?;
+        // wasmtime asked for the module's minimum.
+        store.data_mut().account.peak = self.image.memories[image].minimum();
         let mut ready = Ready::new(store, &instance)?;
         ready.prepare(&instance, self.paths)?;
         Ok(ready)
@@ -273,7 +282,7 @@ mod tests {
             let code = source::function(&format!("def f(): {body}"), "f");
             let _ = used.call(&code, &source::arguments("[]"), &Limits::default()).expect("runs");
             used.prepare().expect("starts again");
-            let pair = (used.standby.as_ref(), untouched.standby.as_ref());
+            let pair = (used.standby[0].as_ref(), untouched.standby[0].as_ref());
             let (Some(ready), Some(untouched)) = pair else { panic!("both stand by") };
             let memory = ready.memory.data(&ready.store);
             assert!(!memory.windows(9).any(|bytes| bytes == b"secret123"), "{body}");

@@ -6,7 +6,7 @@
 //! * [`image`]: the guest as it was built. [`snapshot`]: makes it of a linked module.
 //! * [`engine`]: how wasmtime is set up, in two flavours.
 //! * [`instance`]: the sandbox: a fresh interpreter, one call, the answer.
-//! * `memory`, `pagemap`: linear memories that become the image again after a call.
+//! * `memory`, `mapping`, `pagemap`: linear memories that become the image again after a call.
 //! * `wasi`: the guest's only way out. [`grants`]: the directories that it may read.
 //! * [`limits`]: memory and time of a call. [`answer`]: its outcome.
 //! * [`source`]: calls without any Python on the host's side.
@@ -20,6 +20,7 @@ pub mod grants;
 pub mod image;
 pub mod instance;
 pub mod limits;
+mod mapping;
 mod memory;
 mod pagemap;
 #[cfg(feature = "reference")]

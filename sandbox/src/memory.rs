@@ -5,16 +5,17 @@
 //! pages that it wrote (the kernel knows them) are copied from the image again. A page of
 //! another call can therefore never be seen, and a call finds the pages that it writes mapped already.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::AsFd;
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
+use crate::mapping::Mapping;
 use crate::pagemap::{PAGE, Pagemap};
 
 /// Written pages that a memory keeps between calls: 3 MiB. Beyond, it gives all pages back and starts
@@ -24,7 +25,7 @@ const KEPT_PAGES: usize = 768;
 /// Memories kept for the next instance: one running, one standing by.
 const KEPT_SLOTS: usize = 2;
 
-/// Makes the memories of one guest. See the module's text.
+/// Makes the memories of one image. See the module's text.
 pub(crate) struct Memories {
     image: File,
     /// The image as it is, to copy from.
@@ -43,70 +44,6 @@ struct Pool {
 
 /// Address space for one linear memory: the image, zeros up to `minimum`, then inaccessible.
 struct Slot(Mapping);
-
-/// A mapping that is undone when dropped.
-struct Mapping {
-    base: *mut u8,
-    length: usize,
-}
-
-#[expect(unsafe_code, reason = "a mapping is owned memory, like a Box")]
-// SAFETY: nothing in it belongs to a thread.
-unsafe impl Send for Mapping {}
-#[expect(unsafe_code, reason = "a mapping is owned memory, like a Box")]
-// SAFETY: shared access is only ever reading.
-unsafe impl Sync for Mapping {}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        #[expect(unsafe_code, reason = "unmapping what this value owns")]
-        // SAFETY: nothing borrows from a mapping beyond its life.
-        let _ = unsafe { rustix::mm::munmap(self.base.cast(), self.length) };
-    }
-}
-
-impl Mapping {
-    /// Address space without access or backing.
-    fn reserve(length: usize) -> io::Result<Self> {
-        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
-        #[expect(unsafe_code, reason = "a new mapping where the kernel likes")]
-        // SAFETY: no address is asked for, so nothing existing is touched.
-        let base = unsafe {
-            rustix::mm::mmap_anonymous(ptr::null_mut(), length, ProtFlags::empty(), flags)?
-        };
-        Ok(Self { base: base.cast(), length })
-    }
-
-    /// The whole of `file`, read-only.
-    fn read_only(file: impl AsFd, length: usize) -> io::Result<Self> {
-        #[expect(unsafe_code, reason = "a new mapping where the kernel likes")]
-        // SAFETY: no address is asked for. The artefact is not written once it is installed.
-        let base = unsafe {
-            rustix::mm::mmap(ptr::null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, file, 0)?
-        };
-        Ok(Self { base: base.cast(), length })
-    }
-
-    fn protect(&self, range: Range<usize>, flags: MprotectFlags) -> io::Result<()> {
-        assert!(range.start <= range.end && range.end <= self.length, "a range within the mapping");
-        #[expect(unsafe_code, reason = "changes access within this mapping only")]
-        // SAFETY: the range is within the mapping.
-        unsafe {
-            rustix::mm::mprotect(self.base.add(range.start).cast(), range.len(), flags)?;
-        }
-        Ok(())
-    }
-
-    fn advise(&self, range: Range<usize>, advice: Advice) -> io::Result<()> {
-        assert!(range.start <= range.end && range.end <= self.length, "a range within the mapping");
-        #[expect(unsafe_code, reason = "gives back or populates pages of this mapping only")]
-        // SAFETY: the range is within the mapping, and no reference into it is alive.
-        unsafe {
-            rustix::mm::madvise(self.base.add(range.start).cast(), range.len(), advice)?;
-        }
-        Ok(())
-    }
-}
 
 impl Memories {
     /// For instances whose memory starts as `image` and has at least `minimum` bytes.
@@ -222,8 +159,22 @@ fn populate(slot: &Slot, hot: &[Range<usize>]) {
     }
 }
 
-/// Hands [`Memories`] to wasmtime.
-pub(crate) struct Creator(pub(crate) Arc<Memories>);
+/// Hands [`Memories`] to wasmtime: one for each image of the guest, the smallest first.
+pub(crate) struct Creator(pub(crate) Arc<[Arc<Memories>]>);
+
+thread_local! {
+    /// Which of [`Creator`]'s memories this thread's next instance gets: wasmtime asks for a memory
+    /// within the instantiation, on the same thread, and has no way to say for whom.
+    static SELECTED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Runs `instantiate` so that the instance starts as the image `index`.
+pub(crate) fn with_image<T>(index: usize, instantiate: impl FnOnce() -> T) -> T {
+    SELECTED.set(index);
+    let made = instantiate();
+    SELECTED.set(0);
+    made
+}
 
 #[expect(unsafe_code, reason = "wasmtime trusts the memory that it is given")]
 // SAFETY: slots are reserved with the guard asked for, and zero beyond the image, which stands for
@@ -238,12 +189,18 @@ unsafe impl MemoryCreator for Creator {
         guard: usize,
     ) -> Result<Box<dyn LinearMemory>, String> {
         let reserved = reserved.ok_or("the engine must reserve its memories")?;
-        if minimum != self.0.minimum || reserved < minimum {
+        let memories = self.0.get(SELECTED.get()).ok_or("the guest has no such image")?;
+        let size = memories.minimum;
+        if minimum > size || reserved < size {
             return Err(format!("the module asks for {minimum} bytes, the image has another size"));
         }
-        let slot = self.0.take(reserved + guard).map_err(|error| error.to_string())?;
-        let memories = Arc::clone(&self.0);
-        Ok(Box::new(ImageMemory { slot: Some(slot), size: minimum, reserved, memories }))
+        let slot = memories.take(reserved + guard).map_err(|error| error.to_string())?;
+        Ok(Box::new(ImageMemory {
+            slot: Some(slot),
+            size,
+            reserved,
+            memories: Arc::clone(memories),
+        }))
     }
 }
 

@@ -1,19 +1,24 @@
-//! Makes a guest of a linked module: runs its start once, keeps the memory, compiles the rest.
+//! Makes a guest of a linked module: runs its start once for each image, keeps the memory, compiles the rest.
 //!
 //! The memory after the start becomes a file beside the module instead of data segments within it, so that
 //! [`memory`](crate::memory) can map it and restore single pages. All other state of an instance is
-//! one global, the stack pointer, which is back at its start when the guest has returned.
+//! one global, the stack pointer, which is back at its start when the guest has returned. So one module
+//! serves several images, which differ in what their start imports.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
+
+use rustix::fs::{Advice, fadvise};
 
 use wasm_encoder::{MemorySection, MemoryType, RawSection};
 use wasmparser::{Parser, Payload};
-use wasmtime::{Linker, Module, Store};
+use wasmtime::{InstancePre, Linker, Module, Store};
 
 use crate::engine::{EngineConfig, Flavour, settings};
 use crate::error::Error;
 use crate::grants::GrantedAccess;
-use crate::image::{self, Description, Image};
+use crate::image::{self, Description, Image, PackageImage};
 use crate::instance::Sandbox;
 use crate::limits::Limits;
 use crate::pagemap::PAGE;
@@ -25,31 +30,50 @@ const MODULES: &str = "modules.json";
 const WASM_PAGE: usize = 64 << 10;
 
 /// Makes the guest's files in `dir`, which already holds the library (`lib`, `site`), of the linked
-/// module `linked`. `python` and `dill` are their versions.
+/// module `linked`. `python` and `dill` are their versions, `packages` what its further images import.
 ///
 /// # Errors
 /// A file cannot be read or written, or the module does not start.
-pub fn build(linked: &Path, dir: &Path, python: &str, dill: &str) -> Result<(), Error> {
+pub fn build(
+    linked: &Path,
+    dir: &Path,
+    python: &str,
+    dill: &str,
+    packages: &[String],
+) -> Result<(), Error> {
     let wasm = std::fs::read(linked).map_err(Error::read(linked))?;
-    let mut memory = snapshot(&wasm, dir).map_err(Error::Engine)?;
-    let memory_bytes = memory.len();
-    let used = memory.iter().rposition(|&byte| byte != 0).map_or(1, |last| last + 1);
-    memory.truncate(used.next_multiple_of(PAGE));
+    let images = snapshots(&wasm, dir, packages.len()).map_err(Error::Engine)?;
+    let memory_bytes = images[0].len();
     let module = without_data(&wasm, (memory_bytes / WASM_PAGE) as u64).map_err(Error::Engine)?;
     let engine = wasmtime::Engine::new(&settings(Flavour::Killed)).map_err(Error::Engine)?;
     let code = engine.precompile_module(&module).map_err(Error::Engine)?;
-    let description = Description { python: python.into(), dill: dill.into(), memory_bytes };
-    let description = serde_json::to_vec_pretty(&description).map_err(Error::Describe)?;
-    for (name, bytes) in [
-        (image::MODULE, &module),
-        (image::MEMORY, &memory),
-        (Flavour::Killed.artefact(), &code),
-        (image::DESCRIPTION, &description),
-    ] {
-        std::fs::write(dir.join(name), bytes).map_err(Error::read(dir.join(name)))?;
+    let packages: Vec<_> = std::iter::zip(packages, &images[1..])
+        .map(|(name, memory)| PackageImage { name: name.clone(), memory_bytes: memory.len() })
+        .collect();
+    let names =
+        std::iter::once(image::MEMORY.into()).chain(packages.iter().map(PackageImage::file));
+    for (name, memory) in std::iter::zip(names, &images) {
+        let used = memory.iter().rposition(|&byte| byte != 0).map_or(1, |last| last + 1);
+        write(&dir.join(name), &memory[..used.next_multiple_of(PAGE)])?;
     }
-    let modules = importable_modules(dir)?;
-    std::fs::write(dir.join(MODULES), modules).map_err(Error::read(dir.join(MODULES)))
+    let description =
+        Description { python: python.into(), dill: dill.into(), memory_bytes, packages };
+    let description = serde_json::to_vec_pretty(&description).map_err(Error::Describe)?;
+    write(&dir.join(image::MODULE), &module)?;
+    write(&dir.join(Flavour::Killed.artefact()), &code)?;
+    write(&dir.join(image::DESCRIPTION), &description)?;
+    write(&dir.join(MODULES), &importable_modules(dir)?)
+}
+
+/// Writes a file, to the disk. What was just written lies in the page cache in large pieces, which the
+/// kernel maps whole where one page is touched; and what is mapped is looked through after every call.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let written = File::create(path).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        Ok(fadvise(&file, 0, None, Advice::DontNeed)?)
+    });
+    written.map_err(Error::read(path))
 }
 
 /// The new guest's own word on what it can import, as JSON; its first call as well.
@@ -66,8 +90,8 @@ fn importable_modules(dir: &Path) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// The memory of the module's instance after its start.
-fn snapshot(wasm: &[u8], dir: &Path) -> wasmtime::Result<Vec<u8>> {
+/// The memories of the module's instances after their starts: the bare one, and those of `packages` packages.
+fn snapshots(wasm: &[u8], dir: &Path, packages: usize) -> wasmtime::Result<Vec<Vec<u8>>> {
     let mut settings = settings(Flavour::Killed);
     settings.max_wasm_stack(2 << 20);
     let engine = wasmtime::Engine::new(&settings)?;
@@ -75,8 +99,16 @@ fn snapshot(wasm: &[u8], dir: &Path) -> wasmtime::Result<Vec<u8>> {
     let mut linker = Linker::new(&engine);
     wasi::link(&mut linker)?;
     let mounts = image::own_mounts(dir).map_err(wasmtime::Error::new)?;
-    let mut store = Store::new(&engine, Host::new(mounts, Output::Inherit));
-    let instance = linker.instantiate(&mut store, &module)?;
+    let pre = linker.instantiate_pre(&module)?;
+    (0..=packages)
+        .map(|image| snapshot(&pre, Host::new(mounts.clone(), Output::Inherit), image))
+        .collect()
+}
+
+/// The memory of an instance that has started with the first `packages` packages.
+fn snapshot(pre: &InstancePre<Host>, host: Host, packages: usize) -> wasmtime::Result<Vec<u8>> {
+    let mut store = Store::new(pre.module().engine(), host);
+    let instance = pre.instantiate(&mut store)?;
     let memory = instance.get_memory(&mut store, "memory");
     store.data_mut().memory = memory;
     let stack_pointer = |store: &mut Store<Host>| {
@@ -84,9 +116,9 @@ fn snapshot(wasm: &[u8], dir: &Path) -> wasmtime::Result<Vec<u8>> {
         global.and_then(|global| global.get(store).i32())
     };
     let before = stack_pointer(&mut store);
-    for name in ["_initialize", "belljar_init"] {
-        instance.get_typed_func::<(), ()>(&mut store, name)?.call(&mut store, ())?;
-    }
+    instance.get_typed_func::<(), ()>(&mut store, "_initialize")?.call(&mut store, ())?;
+    let init = instance.get_typed_func::<u32, ()>(&mut store, "belljar_init")?;
+    init.call(&mut store, u32::try_from(packages)?)?;
     if before.is_none() || before != stack_pointer(&mut store) {
         return Err(wasmtime::Error::msg("the stack pointer is not exported or not back"));
     }

@@ -121,7 +121,8 @@ pub(crate) struct ExecutorArgs {
     /// A directory that sandboxed functions may request to read, under its absolute path; repeatable.
     #[arg(long, env = "BELLJAR_GRANT_READ", value_name = "DIR", value_delimiter = ':')]
     pub(crate) grant_read: Vec<String>,
-    /// The largest in-memory `/tmp` that a sandboxed function may request, in MiB.
+    /// The largest in-memory `/tmp` that a sandboxed function may request, in MiB. Each has up to 16 of it without
+    /// asking.
     #[arg(long, env = "BELLJAR_GRANT_SCRATCH_MB", value_name = "MIB", default_value_t = 64)]
     pub(crate) grant_scratch_mb: u32,
     /// Serve the sandbox also where the kernel does not keep its processes from the files of this user: then

@@ -74,8 +74,8 @@ request_body! {
         optional env: List<Text<'de, MAX_GRANT_BYTES>, MAX_GRANTS>,
         /// Absolute paths of directories, to be read under the same paths.
         optional read: List<Text<'de, MAX_GRANT_BYTES>, MAX_GRANTS>,
-        /// MiB of a writable /tmp in memory, empty at the start of each call. Sandbox only: a native
-        /// function has the machine's.
+        /// MiB of the writable /tmp in memory that each call has, instead of 16; empty at its start. Sandbox only:
+        /// a native function has the machine's.
         optional scratch_mb: Count<0>,
     }
 }

@@ -121,13 +121,13 @@ async fn errors_name_the_value_and_the_way_out() {
 async fn a_function_that_the_sandbox_cannot_run_is_named_with_the_module() {
     let gateway = Gateway::start().await;
     let _dispatcher = Dispatcher::start(&gateway.store, &["sandbox:3.11"]).await;
-    // `numpy.abs`, by reference.
-    let payload = "gASVEQAAAAAAAACMBW51bXB5lIwDYWJzlJOULg==\n";
+    // `torch.abs`, by reference.
+    let payload = "gASVEQAAAAAAAACMBXRvcmNolIwDYWJzlJOULg==\n";
     let body = json!({"name": "f", "payload": payload, "runtime": "sandbox"});
     let reply = gateway.client().post("/register_function", &body).await;
     reply.is_error(422, "not_in_sandbox");
     let said = sentence(&reply.json());
-    assert!(said.starts_with("`f` needs `numpy`, which the sandbox does not have"), "{said}");
+    assert!(said.starts_with("`f` needs `torch`, which the sandbox does not have"), "{said}");
     assert!(said.contains("only for code that you trust"), "{said}");
 }
 

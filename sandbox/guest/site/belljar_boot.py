@@ -1,6 +1,6 @@
 """Runs once, when the guest is built: whatever is imported and warm here is so in every call.
 
-The shim takes `run` and `seed` from it and calls `freeze` last.
+The shim takes `run` and `seed` from it, calls `load` once and `freeze` last.
 """
 
 import sys
@@ -11,17 +11,20 @@ sys.real_prefix = "/site"
 
 # What functions commonly use, so that a call finds it imported: a module read from files costs
 # milliseconds. What is missing here still imports.
-import abc, ast, base64, binascii, bisect, builtins, calendar, codecs, collections.abc, colorsys, contextlib
+import abc, ast, asyncio, base64, binascii, bisect, builtins, calendar, codecs, collections.abc, colorsys, contextlib
 import copy, copyreg, csv, dataclasses, datetime, decimal, difflib, dis, enum, fractions, functools
-import gc, graphlib, gzip, hashlib, heapq, hmac, html, inspect, io, itertools, json, keyword, logging
+import gc, graphlib, gzip, hashlib, heapq, hmac, html, importlib.util, inspect, io, itertools, json, keyword, logging
 import marshal, math, numbers, operator, os, pathlib, pickle, platform, pprint, queue, random, re
 import secrets, shlex, statistics, string, struct, tempfile, textwrap, threading, time, timeit
 import tokenize, traceback, types, typing, unicodedata, urllib.parse, uuid, warnings, weakref, zlib
 import email.message, html.parser, xml.etree.ElementTree, zipfile, zoneinfo
 
-# dill asks for a folder for temporary files at import. There is none that could be written to.
+# dill asks for a folder for temporary files at import, where none can be written to yet.
 tempfile.tempdir = "/tmp"
 
+import belljar_loop
+import belljar_packages
+import belljar_posix
 import cloudpickle
 import dill
 import runner
@@ -87,13 +90,22 @@ def importable():
             names[False].append(name)
         else:
             names[True].append(name)
-    added = {"cloudpickle": cloudpickle.__version__, "dill": dill.__version__}
+    added = {name: importlib.import_module(name).__version__ for name in belljar_packages.ADDED if importlib.util.find_spec(name)}
     print(json.dumps({"python": platform.python_version(), "modules": names[True], "added": added, "missing": names[False]}, indent=1))
 
 
 def ordinary():
     """The pickles of an ordinary small function and its arguments, in hexadecimal: for measuring."""
     return " ".join(pickle.hex() for pickle in _ordinary)
+
+
+def load(packages):
+    """Imports the first so many packages. Returns the generator that numpy must seed anew for every call."""
+    for modules in list(belljar_packages.IMPORTED.values())[:packages]:
+        for name in modules:
+            importlib.import_module(name)
+    numpy = sys.modules.get("numpy")
+    return numpy and numpy.random.mtrand._rand._bit_generator.capsule
 
 
 def freeze():

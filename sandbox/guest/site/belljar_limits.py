@@ -19,10 +19,9 @@ WAYS_OUT = {
     "network": "the sandbox has no network: fetch the data before the call and pass it as an argument; " + _TRUST,
     "files": "the sandbox has no files of the machine: pass the content as an argument, or ask for the folder by"
     ' options(read=["/FOLDER"]), over REST "grants": {"read": ["/FOLDER"]}',
-    "temporary files": "io.BytesIO and io.StringIO need no file; options(scratch_mb=16), over REST"
-    ' "grants": {"scratch_mb": 16}, gives a call a /tmp that can be written to',
-    "zones": "the sandbox is in UTC and has no database of time zones: put the package `tzdata` on the worker's"
-    " --python-path, or pass a datetime.timezone",
+    "temporary files": "io.BytesIO and io.StringIO need no file; options(scratch_mb=64), over REST"
+    ' "grants": {"scratch_mb": 64}, gives a call a larger /tmp than its 16 MiB, where the worker offers it',
+    "zones": "the sandbox is in UTC: give datetimes a zoneinfo.ZoneInfo",
     "signals": "the sandbox has no signals and no alarms: options(timeout=...) limits a call",
     "source": "a function travels as bytecode, without its source text: pass that as an argument",
     "machine": "the sandbox shows nothing of the machine it runs on: pass what the function needs as an argument",
@@ -40,7 +39,7 @@ _RULES = [
     ("network", OSError, r"has no network"),
     ("signals", OSError, r"has no signals"),
     ("machine", OSError, r"shows nothing of the machine"),
-    ("zones", (LookupError, OSError), r"No time zone found|is in UTC"),
+    ("zones", OSError, r"is in UTC"),
     ("source", OSError, r"source code"),
     ("processes", NotImplementedError, r"^$"),
 ]
@@ -65,6 +64,8 @@ def _kind(error):
         return _OF_MODULES.get(root) or ("module" if root in sys.stdlib_module_names else "package")
     if isinstance(error, OSError) and error.errno in _IS_NOT_HERE and isinstance(error.filename, (str, bytes)):
         return "temporary files" if os.fsdecode(error.filename).startswith("/tmp") else "files"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "temporary files"
     text = str(error)
     for kind, types, pattern in _RULES:
         if isinstance(error, types) and re.search(pattern, text):
@@ -98,9 +99,7 @@ _no_machine = _refusing("the sandbox shows nothing of the machine")
 _no_network = _refusing("the sandbox has no network", number=errno.EAFNOSUPPORT)
 _no_name = _refusing("the sandbox has no network", socket.gaierror, getattr(socket, "EAI_FAIL", -4))
 
-if sys.version_info >= (3, 12):
-    # Imported after `os.fork` is there, it would register what to do at a fork, which this interpreter cannot.
-    importlib.import_module("asyncio.events")
+# With `os.fork` there, asyncio would register what to do at a fork when it is imported: belljar_boot did so before.
 _add(os, _no_process, *"fork forkpty pipe kill killpg system execv execve posix_spawn posix_spawnp wait waitpid".split())
 _add(os, _no_machine, "getloadavg", "statvfs")
 _add(signal, _no_signal, "alarm", "setitimer", "getitimer", "pause", "pthread_kill", "sigwait")

@@ -1,4 +1,4 @@
-//! `belljar-snapshot LINKED DIR PYTHON DILL`: the last step of the guest's build.
+//! `belljar-snapshot LINKED DIR PYTHON DILL [PACKAGE...]`: the last step of the guest's build.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,10 +7,10 @@ use belljar_sandbox::snapshot;
 
 fn main() -> ExitCode {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
-    let [linked, dir, python, dill] = arguments.as_slice() else {
-        return fail(&"usage: belljar-snapshot LINKED DIR PYTHON DILL");
+    let [linked, dir, python, dill, packages @ ..] = arguments.as_slice() else {
+        return fail(&"usage: belljar-snapshot LINKED DIR PYTHON DILL [PACKAGE...]");
     };
-    match snapshot::build(Path::new(linked), Path::new(dir), python, dill) {
+    match snapshot::build(Path::new(linked), Path::new(dir), python, dill, packages) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let mut text = error.to_string();

@@ -7,12 +7,14 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
+use belljar_core::grants::DEFAULT_SCRATCH_MB;
 use belljar_core::limits::SANDBOX_HOST_BYTES;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 /// A process that holds this much more than at its start is replaced before its next call.
 const KEPT_BYTES: u64 = 256 << 20;
-/// What a process holds is looked at before every so many calls, and after each that had scratch space.
+/// What a process holds is looked at before every so many calls, and after each that had more scratch space than
+/// the default.
 const CALLS_PER_LOOK: u64 = 16;
 
 /// The memory of one process.
@@ -44,7 +46,7 @@ impl HostMemory {
 
     /// Limits the process for a call. No system call where the last one had the same limits.
     pub(super) fn limit(&mut self, memory_mb: u32, scratch_mb: u32) {
-        self.had_scratch = scratch_mb > 0;
+        self.had_scratch = scratch_mb > DEFAULT_SCRATCH_MB;
         // Twice: a result is copied out of the guest before its length is looked at.
         let limit_mb = 2 * u64::from(memory_mb) + u64::from(scratch_mb);
         if self.limit_mb == Some(limit_mb) {

@@ -90,7 +90,8 @@ impl Process {
             .transpose()
             .map_err(|denied| Failure::by_platform(FailureKind::Denied, denied.to_string()))?;
         if let Some(memory) = &mut self.memory {
-            let scratch_mb = granted.as_ref().map_or(0, |granted| granted.scratch_mb);
+            let default = self.grant_policy.default_scratch_mb();
+            let scratch_mb = granted.as_ref().map_or(default, |granted| granted.scratch_mb);
             memory.limit(invocation.spec.limits.memory_mb, scratch_mb);
         }
         let (invocation, evict) = self.sent.add(invocation);

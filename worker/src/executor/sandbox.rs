@@ -85,6 +85,8 @@ impl SandboxExecutor {
         for dir in &grant_policy.read {
             command = command.option("--grant-read", dir);
         }
+        let scratch_mb = grant_policy.default_scratch_mb();
+        let command = command.option("--scratch-mb", scratch_mb.to_string());
         Self { processes: Processes { class, command, grant_policy }, modules }
     }
 

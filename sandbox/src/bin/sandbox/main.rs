@@ -34,13 +34,15 @@ const THREAD_STACK_BYTES: usize = 24 << 20;
 const GUEST_STACK_BYTES: usize = 16 << 20;
 
 const USAGE: &str = "usage: belljar-sandbox --walls | --guest PATH [--python-path DIR]... \
-    [--grant-read DIR]... [--allow-weak-sandbox]";
+    [--grant-read DIR]... [--scratch-mb N] [--allow-weak-sandbox]";
 
 #[derive(Debug, Default)]
 struct Arguments {
     guest: Option<PathBuf>,
     python_path: Vec<PathBuf>,
     grant_read: Vec<String>,
+    /// Of calls that ask for no other `/tmp`.
+    scratch_mb: u32,
     /// Serve also where the kernel does not hold the process.
     allow_weak: bool,
     /// Not to serve, but to say what holds the process on this machine.
@@ -103,6 +105,12 @@ fn arguments(mut given: impl Iterator<Item = std::ffi::OsString>) -> Result<Argu
                     format!("`{}` is no UTF-8, as a guest's paths must be", dir.display())
                 })?);
             }
+            Some("--scratch-mb") => {
+                let size = given.next().ok_or_else(value)?;
+                let number = size.to_str().and_then(|size| size.parse().ok());
+                arguments.scratch_mb =
+                    number.ok_or_else(|| format!("`{}` is no number of MiB", size.display()))?;
+            }
             _ => return Err(format!("`{}` is no option", name.display())),
         }
     }
@@ -137,7 +145,7 @@ fn load(
     for dir in &arguments.python_path {
         grants = grants.python_path(dir)?;
     }
-    let mut grantable = GrantedAccess::none();
+    let mut grantable = GrantedAccess::none().scratch(u64::from(arguments.scratch_mb) << 20);
     for dir in &arguments.grant_read {
         grantable = grantable.read(dir)?;
     }

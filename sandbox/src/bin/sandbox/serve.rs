@@ -45,6 +45,7 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
     let description = sandbox.description();
     let (python, dill) = (description.python.clone(), description.dill.clone());
     frame::write(&mut replies, &ChildReply::Ready(Ready { python, dill }))?;
+    let default = grantable.only(&[]).ok_or(ServeError::UnknownDirectory)?;
     let mut functions: HashMap<CodeHash, Bytes> = HashMap::new();
     while let Some(call) = frame::read::<Call>(&mut calls)? {
         let Call { nonce, invocation, evict, granted, max_result_bytes } = call;
@@ -58,10 +59,11 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
         let memory_bytes = (invocation.spec.limits.memory_mb as usize) << 20;
         let limits = Limits { memory_bytes, time: None };
         let grants = match granted {
-            Some(granted) => select(grantable, *granted)?,
-            None => GrantedAccess::none(),
+            Some(granted) => Some(select(grantable, *granted)?),
+            None => None,
         };
-        let answer = sandbox.call_granting(code, &invocation.args, &limits, &grants)?;
+        let grants = grants.as_ref().unwrap_or(&default);
+        let answer = sandbox.call_granting(code, &invocation.args, &limits, grants)?;
         let done = Done {
             nonce,
             result: answer.result,

@@ -1,0 +1,72 @@
+//! A range of this process's address space, owned like a `Box`.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::ptr;
+
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
+
+/// A mapping that is undone when dropped.
+pub(crate) struct Mapping {
+    pub(crate) base: *mut u8,
+    pub(crate) length: usize,
+}
+
+#[expect(unsafe_code, reason = "a mapping is owned memory, like a Box")]
+// SAFETY: nothing in it belongs to a thread.
+unsafe impl Send for Mapping {}
+#[expect(unsafe_code, reason = "a mapping is owned memory, like a Box")]
+// SAFETY: shared access is only ever reading.
+unsafe impl Sync for Mapping {}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        #[expect(unsafe_code, reason = "unmapping what this value owns")]
+        // SAFETY: nothing borrows from a mapping beyond its life.
+        let _ = unsafe { rustix::mm::munmap(self.base.cast(), self.length) };
+    }
+}
+
+impl Mapping {
+    /// Address space without access or backing.
+    pub(crate) fn reserve(length: usize) -> io::Result<Self> {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        #[expect(unsafe_code, reason = "a new mapping where the kernel likes")]
+        // SAFETY: no address is asked for, so nothing existing is touched.
+        let base = unsafe {
+            rustix::mm::mmap_anonymous(ptr::null_mut(), length, ProtFlags::empty(), flags)?
+        };
+        Ok(Self { base: base.cast(), length })
+    }
+
+    /// The whole of `file`, read-only.
+    pub(crate) fn read_only(file: impl AsFd, length: usize) -> io::Result<Self> {
+        #[expect(unsafe_code, reason = "a new mapping where the kernel likes")]
+        // SAFETY: no address is asked for. The artefact is not written once it is installed.
+        let base = unsafe {
+            rustix::mm::mmap(ptr::null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, file, 0)?
+        };
+        Ok(Self { base: base.cast(), length })
+    }
+
+    pub(crate) fn protect(&self, range: Range<usize>, flags: MprotectFlags) -> io::Result<()> {
+        assert!(range.start <= range.end && range.end <= self.length, "a range within the mapping");
+        #[expect(unsafe_code, reason = "changes access within this mapping only")]
+        // SAFETY: the range is within the mapping.
+        unsafe {
+            rustix::mm::mprotect(self.base.add(range.start).cast(), range.len(), flags)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn advise(&self, range: Range<usize>, advice: Advice) -> io::Result<()> {
+        assert!(range.start <= range.end && range.end <= self.length, "a range within the mapping");
+        #[expect(unsafe_code, reason = "gives back or populates pages of this mapping only")]
+        // SAFETY: the range is within the mapping, and no reference into it is alive.
+        unsafe {
+            rustix::mm::madvise(self.base.add(range.start).cast(), range.len(), advice)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! What the guest has besides CPython: the compiled parts of the standard library, its event loop, packages.
+
+#[expect(dead_code, reason = "shared with tests that use other parts of it")]
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use belljar_core::grants::Granted;
+use belljar_core::outcome::FailureKind;
+use common::SandboxChild;
+use serde_json::Value;
+
+/// Compares what `packages/NAME_cases.py` gives with what it gave natively (`packages/record.py`).
+#[track_caller]
+#[expect(clippy::expect_used, reason = "a test that cannot go on fails")]
+fn gives_the_native_answers(name: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/packages");
+    let read = |file: String| std::fs::read_to_string(folder.join(file)).expect("a file");
+    let native = read(format!("{name}.json"));
+    let native: BTreeMap<String, Value> = serde_json::from_str(&native).expect("JSON");
+    let said = SandboxChild::start(&[]).value(&read(format!("{name}_cases.py")));
+    let said: BTreeMap<String, Value> = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(said.len(), native.len());
+    let differing = native.iter().filter(|(case, value)| said.get(*case) != Some(value));
+    let differing: Vec<_> = differing
+        .map(|(case, value)| format!("{case}: {:?}, not {value}", said.get(case)))
+        .collect();
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+}
+
+#[test]
+fn the_standard_library_is_whole() {
+    gives_the_native_answers("stdlib");
+}
+
+#[test]
+fn asyncio_runs() {
+    gives_the_native_answers("asyncio");
+}
+
+#[test]
+fn numpy_is_the_native_one() {
+    gives_the_native_answers("numpy");
+}
+
+#[test]
+fn a_deadlock_of_an_event_loop_is_an_error() {
+    let source = "
+import asyncio
+def f():
+    async def wait(): await asyncio.get_running_loop().create_future()
+    asyncio.run(wait())
+";
+    let failure = SandboxChild::start(&[]).call(source).result.expect_err("raises");
+    assert!(
+        failure.message.starts_with("RuntimeError: deadlock: every task"),
+        "{}",
+        failure.message
+    );
+}
+
+#[test]
+fn what_has_no_use_here_says_so() {
+    let mut sandbox = SandboxChild::start(&[]);
+    for (expression, said) in [
+        ("multiprocessing.Lock()", "OSError: the sandbox has one process"),
+        ("multiprocessing.Pool(1)", "OSError: [Errno 38] the sandbox has one process"),
+        ("mmap.mmap(-1, 10)", "OSError: the sandbox cannot map files"),
+        ("ssl.create_default_context().wrap_socket(None)", "SSLError: the sandbox has no network"),
+    ] {
+        let source = format!("import mmap, multiprocessing, ssl\ndef f(): return {expression}");
+        let failure = sandbox.call(&source).result.expect_err(expression);
+        assert!(failure.message.starts_with(said), "{expression}: {}", failure.message);
+    }
+}
+
+#[test]
+fn a_call_that_mentions_a_package_finds_it_imported() {
+    let mut sandbox = SandboxChild::start(&[]);
+    let look = "import sys\ndef f(): return 'num' + 'py' in sys.modules";
+    assert_eq!(sandbox.value(look), "false");
+    let mention = "import sys\ndef f(): return 'numpy' in sys.modules";
+    assert_eq!(sandbox.value(mention), "true");
+    assert_eq!(sandbox.value(look), "false", "each call has the image of its own");
+    // Not mentioned, it is imported from its files.
+    let hidden = "def f():\n    import importlib\n    return importlib.import_module('num' + 'py').arange(3).sum().item()";
+    assert_eq!(sandbox.value(hidden), "3");
+}
+
+#[test]
+fn numpys_hidden_generator_is_seeded_anew_for_every_call() {
+    let mut sandbox = SandboxChild::start(&[]);
+    for draw in
+        ["np.random.rand()", "int(np.random.randint(1 << 40))", "np.random.default_rng().random()"]
+    {
+        let source = format!("import numpy as np\ndef f(): return {draw}");
+        assert_ne!(sandbox.value(&source), sandbox.value(&source), "{draw}");
+    }
+    let seeded = "import numpy as np\ndef f():\n    np.random.seed(1)\n    return [np.random.rand(), np.random.normal()]";
+    assert_eq!(sandbox.value(seeded), "[0.417022004702574, -0.8021728386486427]");
+}
+
+/// Compiled code can read and write past its arrays. It reaches no further than the memory of its call.
+#[test]
+fn a_package_that_leaves_its_memory_costs_its_call_only() {
+    let mut sandbox = SandboxChild::start(&[]);
+    let stride =
+        "np.lib.stride_tricks.as_strided(np.zeros(1), shape=(1 << 15,), strides=(1 << 16,))";
+    for (harm, kind) in [
+        (format!("{stride}.sum()"), FailureKind::ExecutorDied),
+        (format!("{stride}.fill(7.0)"), FailureKind::ExecutorDied),
+        ("np.zeros(1 << 30, 'u1').fill(1)".to_owned(), FailureKind::Memory),
+        ("np.fft.fft(np.zeros(1 << 23))".to_owned(), FailureKind::Memory),
+    ] {
+        let source = format!("import numpy as np\ndef f(): {harm}");
+        let failure = sandbox.call(&source).result.expect_err("fails");
+        assert_eq!(failure.kind, kind, "{harm}: {}", failure.message);
+        assert_eq!(
+            sandbox.value("import numpy as np\ndef f(): return float(np.ones(3).sum())"),
+            "3.0"
+        );
+        sandbox.is_right();
+    }
+}
+
+/// Folders of numpy, and how many of its own tests in them must pass; what fails is listed in
+/// `packages/numpy_failures.json`.
+const NUMPY_SUITE: &[(&str, u64)] =
+    &[("fft", 140), ("linalg", 400), ("polynomial", 500), ("ma", 4000)];
+
+#[test]
+#[ignore = "`make guest-tests` brings the tests and runs them"]
+fn numpys_own_tests_pass() {
+    let tests =
+        std::env::var_os("BELLJAR_NUMPY_TESTS").expect("BELLJAR_NUMPY_TESTS names a folder");
+    let source = include_str!("packages/numpy_suite.py");
+    let known = include_str!("packages/numpy_failures.json");
+    let known: BTreeMap<String, Vec<String>> = serde_json::from_str(known).expect("JSON");
+    let granted = || Some(Granted { scratch_mb: 64, ..Granted::default() });
+    let mut sandbox = SandboxChild::start(&[Path::new(&tests)]);
+    for &(folder, least) in NUMPY_SUITE {
+        let done = sandbox.call_granting(source, &format!("[{folder:?}]"), 2048, granted());
+        let pickle = done.result.unwrap_or_else(|raised| panic!("{}", raised.traceback));
+        let said = belljar_sandbox::source::json(&pickle).expect("JSON");
+        let (passed, failed): (u64, Vec<String>) =
+            serde_json::from_str(said).expect("a count and names");
+        assert!(passed >= least, "{folder}: {passed}");
+        let known = known.get(folder).map_or(&[][..], Vec::as_slice);
+        let new: Vec<_> = failed.iter().filter(|name| !known.contains(name)).collect();
+        assert!(new.is_empty(), "{folder}: {new:?}");
+    }
+}
