@@ -89,7 +89,7 @@ fn folder_of(word: &OsStr) -> Option<PathBuf> {
 fn up_args(options: &[OsString]) -> Result<UpArgs> {
     let words = ["belljar".into(), "up".into()].into_iter().chain(options.iter().cloned());
     match Cli::read(words).context("the environment variables of `belljar up`")?.command {
-        args::Command::Up(up) => Ok(up),
+        args::Command::Up(up) => Ok(*up),
         _ => unreachable!("the subcommand is `up`"),
     }
 }

@@ -62,7 +62,7 @@ mod tests {
 
     fn up() -> UpArgs {
         match Cli::read(UP.split_whitespace().map(Into::into)).expect("valid").command {
-            Command::Up(up) => up,
+            Command::Up(up) => *up,
             _ => panic!("up"),
         }
     }

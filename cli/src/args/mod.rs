@@ -61,7 +61,7 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start everything on this machine: Redis, gateway, dispatcher, workers.
-    Up(UpArgs),
+    Up(Box<UpArgs>),
     /// Serve the REST interface.
     Gateway(GatewayArgs),
     /// Distribute queued tasks to workers, or run them itself.

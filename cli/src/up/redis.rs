@@ -159,7 +159,7 @@ fn command(data: &Path, socket: &Path, memory_mb: u64) -> Vec<OsString> {
 /// The memory of this machine, or of this container.
 fn machine_memory_mb() -> u64 {
     let info = sysinfo();
-    let machine = u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit));
+    let machine = info.totalram.saturating_mul(u64::from(info.mem_unit));
     let limit = fs::read_to_string(GROUP_LIMIT).ok().and_then(|text| text.trim().parse().ok());
     limit.map_or(machine, |limit| machine.min(limit)) >> 20
 }
