@@ -92,9 +92,11 @@ def f():
 
 /// Each number with its name and the class of its exception.
 const NUMBERS: &str = "
-import errno
+import errno, socket
 def f():
     numbers = {name: number for name, number in vars(errno).items() if name[0] == 'E'}
+    for name in 'ADDRFAMILY AGAIN BADFLAGS FAIL FAMILY MEMORY NODATA NONAME OVERFLOW SERVICE SOCKTYPE SYSTEM'.split():
+        numbers[name] = getattr(socket, 'EAI_' + name)
     return {name: [number, type(OSError(number, '')).__name__] for name, number in numbers.items()}
 ";
 

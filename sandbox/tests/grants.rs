@@ -65,7 +65,7 @@ fn a_directory_is_read_under_its_own_path_and_nothing_beside_it() {
 }
 
 const USE_SCRATCH: &str = "
-import csv, os, shutil, tempfile
+import csv, os, shutil, tempfile, time
 def f():
     with tempfile.TemporaryDirectory() as work:
         path = os.path.join(work, 'rows.csv')
@@ -77,6 +77,10 @@ def f():
         os.makedirs(work + '/a/b')
         os.rename(path, work + '/a/b/moved.csv')
         size = os.stat(work + '/a/b/moved.csv').st_size
+        os.utime(work + '/a/b/moved.csv', (5, 6))
+        assert os.stat(work + '/a/b/moved.csv').st_mtime == 6
+        os.utime(work + '/a/b/moved.csv')
+        assert abs(os.stat(work + '/a/b/moved.csv').st_mtime - time.time()) < 60
         shutil.copyfile(work + '/a/b/moved.csv', work + '/copy')
         names = sorted(os.listdir(work))
         with tempfile.TemporaryFile() as unnamed:

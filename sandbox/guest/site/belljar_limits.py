@@ -97,7 +97,12 @@ _no_process = _refusing("the sandbox has one process")
 _no_signal = _refusing("the sandbox has no signals")
 _no_machine = _refusing("the sandbox shows nothing of the machine")
 _no_network = _refusing("the sandbox has no network", number=errno.EAFNOSUPPORT)
-_no_name = _refusing("the sandbox has no network", socket.gaierror, getattr(socket, "EAI_FAIL", -4))
+# As in Linux; CPython's own, for systems without `getaddrinfo`, are other numbers.
+_EAI = "BADFLAGS NONAME AGAIN FAIL NODATA FAMILY SOCKTYPE SERVICE ADDRFAMILY MEMORY SYSTEM OVERFLOW".split()
+for _module in (sys.modules["_socket"], socket):
+    for _number, _name in enumerate(_EAI, 1):
+        setattr(_module, "EAI_" + _name, -_number)
+_no_name = _refusing("the sandbox has no network", socket.gaierror, socket.EAI_FAIL)
 
 # With `os.fork` there, asyncio would register what to do at a fork when it is imported: belljar_boot did so before.
 _add(os, _no_process, *"fork forkpty pipe kill killpg system execv execve posix_spawn posix_spawnp wait waitpid".split())
