@@ -1,8 +1,8 @@
-"""Lists directories of the host.
+"""Lists directories of the machine by absolute path. `/tmp` is the call's own.
 
 args: (("/", "/etc", "/home", "/root", "/tmp", "/var"), {})
 native: unsafe
-sandbox: value (0, {'PermissionError'})
+sandbox: value (1, {'PermissionError'})
 """
 
 
