@@ -152,7 +152,7 @@ class Walk(unittest.TestCase):
             self.assertIn("COMPLETED", run.stdout, run.stderr)
             plain = self.service.url.replace("https", "http")
             with belljar.Client(plain, key=key, retry_timeout=0.5, connect_timeout=0.5) as client:
-                with self.assertRaises(belljar.ServiceUnreachable):
+                with self.assertRaisesRegex(belljar.InvalidRequest, "use https:// instead of http://"):
                     list(client.tasks())
             with belljar.Client(self.service.url, key=key) as client:
                 with self.assertRaisesRegex(belljar.ServiceUnreachable, "cannot be trusted"):

@@ -123,7 +123,7 @@ class Run(unittest.TestCase):
     def test_every_useful_example_does_what_it_says(self):
         for path in sorted((EXAMPLES / "useful").glob("*.py")):
             with self.subTest(path.name):
-                expected = re.search(r"^native: (value|raises) (.*)$", path.read_text(), re.MULTILINE)
+                expected = re.search(r"^(?:native|sandbox): (value|raises) (.*)$", path.read_text(), re.MULTILINE)
                 ended = belljar_command("run", str(path), "--sandbox")
                 if expected[1] == "value":
                     self.assertEqual((ended.stdout.splitlines()[-1:], ended.returncode), ([expected[2]], 0), ended.stderr)
