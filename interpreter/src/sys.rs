@@ -184,9 +184,8 @@ pub(crate) fn usage() -> ProcessUsage {
             usage
         }
     };
-    let us = |time: libc::timeval| {
-        u64::try_from(time.tv_sec * 1_000_000 + time.tv_usec).unwrap_or(0)
-    };
+    let us =
+        |time: libc::timeval| u64::try_from(time.tv_sec * 1_000_000 + time.tv_usec).unwrap_or(0);
     let cpu_us = |usage: &libc::rusage| us(usage.ru_utime) + us(usage.ru_stime);
     let (own, children) = (of(libc::RUSAGE_SELF), of(libc::RUSAGE_CHILDREN));
     ProcessUsage {
