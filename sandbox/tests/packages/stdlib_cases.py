@@ -61,11 +61,4 @@ def f():
     from datetime import datetime, timezone
     from zoneinfo import ZoneInfo
 
-    names = {**globals(), **locals()}
-    said = {}
-    for text in EXPRESSIONS.strip().splitlines():
-        try:
-            said[text] = repr(eval(text, names))
-        except Exception as error:
-            said[text] = f"{type(error).__name__}: {error}"
-    return said
+    return answers(EXPRESSIONS, {**globals(), **locals()})
