@@ -14,6 +14,10 @@ local function tenant_of_queue(queue)
   return string.match(queue, TENANT_MARK .. '(.*)') or ''
 end
 
+local function class_of_queue(queue)
+  return string.match(queue, '^[^' .. TENANT_MARK .. ']*')
+end
+
 local function queue_name(class, tenant)
   return tenant == '' and class or class .. TENANT_MARK .. tenant
 end
@@ -68,7 +72,7 @@ local function change_running(queue, change)
   if redis.call('HINCRBY', RUNNING, queue, change) == 0 and tenant_of_queue(queue) ~= '' then
     redis.call('HDEL', RUNNING, queue)
   end
-  local turns = TURNS .. string.match(queue, '^[^' .. TENANT_MARK .. ']*')
+  local turns = TURNS .. class_of_queue(queue)
   if redis.call('ZCARD', turns) > 1 then
     redis.call('ZADD', turns, 'XX', 'INCR', change * costs_of(queue), queue)
   end
@@ -80,7 +84,7 @@ local function enqueue(queues, demand)
   local woken = {}
   demand = demand or redis.call('HGETALL', DEMAND)
   for queue, items in pairs(queues) do
-    local class = string.match(queue, '^[^' .. TENANT_MARK .. ']*')
+    local class = class_of_queue(queue)
     write_all('ZADD', QUEUE .. queue, items)
     wait_for_turn(class, queue)
     for i = 1, #demand, 2 do
