@@ -42,10 +42,11 @@ def f():
     seen['long'] = said(open, p('n' * 256), 'w')
     seen['directory'] = said(os.open, p('file'), os.O_RDONLY | os.O_DIRECTORY)
 
-    for call in (os.fsync, os.fstat, os.close):
-        seen.setdefault('closed', []).append(said(call, 99))
-    seen['closed'] += [said(os.read, 99, 1), said(os.write, 99, b'x'), said(os.lseek, 99, 0, 0)]
-    seen['select'] = said(select.select, [99], [], [], 0)
+    closed = os.open(p('file'), os.O_RDONLY)
+    os.close(closed)
+    seen['closed'] = [said(call, closed) for call in (os.fsync, os.fstat, os.close)]
+    seen['closed'] += [said(os.read, closed, 1), said(os.write, closed, b'x'), said(os.lseek, closed, 0, 0)]
+    seen['select'] = said(select.select, [closed], [], [], 0)
     fd = os.open(p('file'), os.O_RDONLY)
     seen['only read'] = [said(os.write, fd, b'x'), said(os.ftruncate, fd, 1)]
     seen['places'] = [os.lseek(fd, 2, 0), os.pread(fd, 3, 1).decode(), os.read(fd, 2).decode(), said(os.lseek, fd, -9, 0)]

@@ -16,7 +16,9 @@ static void polling(void) {
     struct pollfd out = {1, POLLOUT, 0};
     SAW(poll(&out, 1, 1000));
     saw("standard output can be written", out.revents & POLLOUT ? 1 : 0);
-    struct pollfd bad = {99, POLLIN, 0};
+    int closed = open(W("f"), O_RDONLY);
+    close(closed);
+    struct pollfd bad = {closed, POLLIN, 0};
     SAW(poll(&bad, 1, 10));
     saw("what is not open", bad.revents & POLLNVAL ? 1 : 0);
     fd_set set;
@@ -25,8 +27,8 @@ static void polling(void) {
     struct timeval patience = {1, 0};
     SAW(select(file + 1, &set, NULL, NULL, &patience));
     FD_ZERO(&set);
-    FD_SET(99, &set);
-    SAW(select(100, &set, NULL, NULL, &patience));
+    FD_SET(closed, &set);
+    SAW(select(closed + 1, &set, NULL, NULL, &patience));
     close(file);
 }
 
@@ -77,7 +79,9 @@ static void numbers(void) {
     saw_text("it is the other now", text);
     SAW(read(one, text, 3));
     SAW(renumber(one, two));
-    SAW(renumber(99, two));
+    int closed = open(W("two"), O_RDONLY);
+    close(closed);
+    SAW(renumber(closed, two));
     SAW(renumber(two, two));
     SAW(lseek(two, 0, SEEK_CUR));
     int three = open(W("two"), O_RDONLY);
