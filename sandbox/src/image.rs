@@ -10,9 +10,10 @@ use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 use wasmtime::{InstancePre, Linker, Module};
 
-use crate::engine::{self, EngineConfig};
+use crate::engine::{self, EngineConfig, Flavour};
 use crate::error::Error;
 use crate::grants::Mount;
+use crate::level::Level;
 use crate::memory::Memories;
 use crate::wasi::{self, Host};
 
@@ -199,8 +200,17 @@ fn folder(path: &Path) -> PathBuf {
     }
 }
 
+/// The code for this processor where the guest has some, else the code for all.
+fn artefact(flavour: Flavour, dir: &Path) -> &'static str {
+    let fast = Level::V3.artefact();
+    match flavour {
+        Flavour::Killed if dir.join(fast).exists() && Level::V3.is_here() => fast,
+        _ => flavour.artefact(),
+    }
+}
+
 fn module(engine: &wasmtime::Engine, config: &EngineConfig, dir: &Path) -> Result<Module, Error> {
-    let path = dir.join(config.flavour.artefact());
+    let path = dir.join(artefact(config.flavour, dir));
     if !path.exists() {
         let source = dir.join(MODULE);
         let wasm = std::fs::read(&source).map_err(Error::read(source))?;
@@ -221,7 +231,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::engine::Flavour;
 
     /// A guest's folder in one of its own, which it is removed with.
     fn guest() -> (tempfile::TempDir, PathBuf) {
@@ -271,6 +280,16 @@ mod tests {
         assert!(matches!(check_trust(&guest), Err(Error::Untrusted { .. })), "replaceable");
         set(dir.path(), 0o1777);
         assert!(check_trust(&guest).is_ok(), "as in /tmp");
+    }
+
+    #[test]
+    fn code_for_better_processors_is_taken_where_there_is_one_and_it_fits() {
+        let (_dir, guest) = guest();
+        assert_eq!(artefact(Flavour::Killed, &guest), Flavour::Killed.artefact());
+        std::fs::write(guest.join(Level::V3.artefact()), "code").expect("written");
+        let best = if Level::V3.is_here() { Level::V3 } else { Level::V2 };
+        assert_eq!(artefact(Flavour::Killed, &guest), best.artefact());
+        assert_eq!(artefact(Flavour::Epoch, &guest), Flavour::Epoch.artefact());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! # Layout
 //!
 //! * [`image`]: the guest as it was built. [`snapshot`]: makes it of a linked module.
-//! * [`engine`]: how wasmtime is set up, in two flavours.
+//! * [`engine`]: how wasmtime is set up, in two flavours. [`level`]: code for other machines.
 //! * [`instance`]: the sandbox: a fresh interpreter, one call, the answer.
 //! * `memory`, `mapping`, `pagemap`: linear memories that become the image again after a call.
 //! * `wasi`: the guest's only way out. [`grants`]: the directories that it may read.
@@ -19,6 +19,7 @@ pub mod error;
 pub mod grants;
 pub mod image;
 pub mod instance;
+pub mod level;
 pub mod limits;
 mod mapping;
 mod memory;

@@ -1,16 +1,27 @@
 //! `belljar-snapshot LINKED DIR PYTHON DILL [PACKAGE...]`: the last step of the guest's build.
+//! `belljar-snapshot --levels WASM DIR`: compiles a guest's module for other machines, into `DIR`.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use belljar_sandbox::snapshot;
+use belljar_sandbox::{level, snapshot};
 
 fn main() -> ExitCode {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
-    let [linked, dir, python, dill, packages @ ..] = arguments.as_slice() else {
-        return fail(&"usage: belljar-snapshot LINKED DIR PYTHON DILL [PACKAGE...]");
+    let made = match arguments.as_slice() {
+        [option, wasm, dir] if option == "--levels" => {
+            level::compile(Path::new(wasm), Path::new(dir))
+        }
+        [linked, dir, python, dill, packages @ ..] => {
+            snapshot::build(Path::new(linked), Path::new(dir), python, dill, packages)
+        }
+        _ => {
+            return fail(
+                &"usage: belljar-snapshot LINKED DIR PYTHON DILL [PACKAGE...], or --levels WASM DIR",
+            );
+        }
     };
-    match snapshot::build(Path::new(linked), Path::new(dir), python, dill, packages) {
+    match made {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let mut text = error.to_string();
