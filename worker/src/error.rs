@@ -84,6 +84,14 @@ pub enum NotInstalled {
     /// A program beside `belljar`.
     #[error("`{}` does not exist", .0.display())]
     Program(PathBuf),
+    /// A library that a program is linked with: that of a Python that is not there.
+    #[error("`{}` needs `{library}`, which is not installed", program.display())]
+    Library {
+        /// The program.
+        program: PathBuf,
+        /// The file that the system's linker looks for.
+        library: String,
+    },
     /// The site of the default Python, which nobody gave.
     #[error("no directory with dill was found for the native runtime")]
     Site,

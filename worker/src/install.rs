@@ -14,6 +14,8 @@ use crate::error::NotInstalled;
 const SITE_MARK: &str = "dill/__init__.py";
 /// How far above the programs a checkout or a prefix may begin.
 const ABOVE: usize = 4;
+/// Where an installation has guests, below its prefix.
+const PACKAGED_GUESTS: &str = "share/belljar/guests";
 
 /// An installation, and what its operator chose for all executors.
 #[derive(Debug, Clone, Default)]
@@ -66,24 +68,45 @@ impl Installation {
         let packages = format!("lib/python{python}/site-packages");
         if python != PythonVersion::default() {
             let checkout = format!(".belljar/pythons/{python}/{packages}");
-            let found = self.find_site(&checkout, &format!("share/belljar/site-{python}"));
+            let found = self.find_site(&checkout, &format!("share/belljar/site-{python}"), python);
             return found.ok_or(NotInstalled::FurtherSite(python));
         }
         match &self.site {
             Some(site) if site.join(SITE_MARK).is_file() => Ok(site.clone()),
             Some(site) => Err(NotInstalled::Dill(site.clone())),
             None => self
-                .find_site(&format!(".belljar/venv/{packages}"), "share/belljar/site")
+                .find_site(&format!(".belljar/venv/{packages}"), "share/belljar/site", python)
                 .ok_or(NotInstalled::Site),
         }
     }
 
     /// A site below the checkout or the prefix that the programs are part of, or below the working
     /// directory.
-    fn find_site(&self, in_checkout: &str, in_prefix: &str) -> Option<PathBuf> {
+    fn find_site(
+        &self,
+        in_checkout: &str,
+        in_prefix: &str,
+        python: PythonVersion,
+    ) -> Option<PathBuf> {
         let above = self.programs.ancestors().take(ABOVE);
         let near = above.flat_map(|dir| [dir.join(in_checkout), dir.join(in_prefix)]);
-        near.chain([in_checkout.into()]).find(|dir| dir.join(SITE_MARK).is_file())
+        // Installed by pip, or by Debian's: the packages of the Python that the programs were installed with.
+        let packages = ["site-packages", "dist-packages"]
+            .map(|name| self.prefix().join(format!("lib/python{python}/{name}")));
+        let mut all = near.chain(packages).chain([in_checkout.into()]);
+        all.find(|dir| dir.join(SITE_MARK).is_file())
+    }
+
+    /// The directory that an installation is below: the programs are in its `bin`.
+    #[must_use]
+    pub fn prefix(&self) -> PathBuf {
+        self.programs.components().as_path().parent().unwrap_or(Path::new("")).to_path_buf()
+    }
+
+    /// The guests of an installation, below its prefix.
+    #[must_use]
+    pub fn packaged_guests(&self) -> PathBuf {
+        self.prefix().join(PACKAGED_GUESTS)
     }
 
     /// The guest of a Python, with links resolved: a link may be moved to a newer guest while children run.
@@ -128,6 +151,22 @@ mod tests {
         let found = Installation::default().pythons_in(dir.path(), "tool");
         let named = ["3.1", "3.99"].map(|text| text.parse().expect("a version"));
         assert_eq!(found, [default, named[0], named[1]]);
+    }
+
+    #[test]
+    fn an_installation_has_sites_and_guests_below_its_prefix() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let installation =
+            Installation { programs: dir.path().join("bin/"), ..Installation::default() };
+        assert_eq!(installation.packaged_guests(), dir.path().join("share/belljar/guests"));
+        let further: PythonVersion = "3.99".parse().expect("a version");
+        assert!(installation.site_of(further).is_err());
+        for packages in ["lib/python3.99/dist-packages", "lib/python3.99/site-packages"] {
+            let site = dir.path().join(packages);
+            std::fs::create_dir_all(site.join("dill")).expect("created");
+            std::fs::write(site.join(SITE_MARK), "").expect("written");
+            assert_eq!(installation.site_of(further).ok(), Some(site));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The native runtime: CPython in a child process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -18,7 +19,12 @@ pub(super) const SUPPORT: RuntimeSupport = RuntimeSupport {
     program: NativeExecutor::PROGRAM,
     remedy: "make setup build pythons",
     pythons: |installation| {
-        installation.pythons_in(&installation.programs, NativeExecutor::PROGRAM)
+        let mut found = installation.pythons_in(&installation.programs, NativeExecutor::PROGRAM);
+        // A package has programs for every Python; this machine has some of them.
+        found.retain(|&python| {
+            is_default(python) || missing_library(&path(installation, python)).is_none()
+        });
+        found
     },
     executor: |installation, python| Ok(Arc::new(NativeExecutor::installed(installation, python)?)),
 };
@@ -40,18 +46,40 @@ impl NativeExecutor {
     }
 
     fn installed(installation: &Installation, python: PythonVersion) -> Result<Self, NotInstalled> {
-        let command = installation.command(program(installation, python)?)?;
+        let program = installation.program(&name(python))?;
+        if is_default(python)
+            && let Some(library) = missing_library(&program)
+        {
+            return Err(NotInstalled::Library { program, library });
+        }
+        let command = installation.command(program)?;
         let command = command.option("--site", installation.site_of(python)?);
         Ok(Self::new(python, command, installation.grant_policy.clone()))
     }
 }
 
-fn program(installation: &Installation, python: PythonVersion) -> Result<PathBuf, NotInstalled> {
-    if python == PythonVersion::default() {
-        installation.program(NativeExecutor::PROGRAM)
-    } else {
-        installation.program(&format!("{}{python}", NativeExecutor::PROGRAM))
-    }
+/// The library that the program is linked with and that this machine has not, as `ldd` finds it: an installed
+/// program for a Python that is not there.
+fn missing_library(program: &Path) -> Option<String> {
+    let mut command = Command::new(program);
+    command.env_clear().env("LD_TRACE_LOADED_OBJECTS", "1").stdin(Stdio::null());
+    let listed = command.output().ok()?.stdout;
+    let listed = String::from_utf8_lossy(&listed);
+    let missing = |line: &str| Some(line.trim().strip_suffix("=> not found")?.trim().to_owned());
+    listed.lines().find_map(missing)
+}
+
+fn is_default(python: PythonVersion) -> bool {
+    python == PythonVersion::default()
+}
+
+fn path(installation: &Installation, python: PythonVersion) -> PathBuf {
+    installation.programs.join(name(python))
+}
+
+fn name(python: PythonVersion) -> String {
+    let program = NativeExecutor::PROGRAM;
+    if is_default(python) { program.to_owned() } else { format!("{program}{python}") }
 }
 
 #[async_trait]
