@@ -4,14 +4,14 @@ use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use belljar_core::task::PythonVersion;
+use belljar_core::task::{PythonVersion, Runtime};
 use belljar_worker::executor::{Executor, NativeExecutor, RUNTIMES, SandboxExecutor, Started};
 use belljar_worker::install::Installation;
 
 use crate::args::DoctorArgs;
 use crate::exit::{WithHint, causes};
-use crate::install;
 use crate::serve::announce;
+use crate::{install, redis_server};
 
 /// The server of `belljar up`.
 const REDIS: &str = "redis-server";
@@ -66,7 +66,7 @@ fn remedy(missing: &[String]) -> String {
         return format!("`make build` in `{}` installs what is missing", checkout.display());
     }
     match missing {
-        [part] if part.starts_with(REDIS) => "apt-get install redis-server".to_owned(),
+        [part] if part.starts_with(REDIS) => redis_server::REMEDY.to_owned(),
         _ => "install belljar again: its programs lie in one directory, --site names a directory with dill, and \
               --guest-dir that of the guests"
             .to_owned(),
@@ -77,9 +77,11 @@ fn remedy(missing: &[String]) -> String {
 fn findings(args: &DoctorArgs) -> Result<Vec<Finding>> {
     let installation = install::installation(&args.executors)?;
     let required = |part: String, state| Finding { part, need: Need::Required, state };
+    // A package has what runs natively where this machine has that Python.
+    let native_need = if install::checkout().is_some() { Need::Required } else { Need::Optional };
     let mut findings = vec![required(
         format!("{REDIS} (for `belljar up` without --redis)"),
-        output_of(Command::new(REDIS).arg("--version")),
+        output_of(Command::new(redis_server::find()).arg("--version")),
     )];
     for support in RUNTIMES {
         let program = installation.program(support.program).map_err(Into::into);
@@ -87,8 +89,11 @@ fn findings(args: &DoctorArgs) -> Result<Vec<Finding>> {
         findings.push(required(part, program.map(|path| path.display().to_string())));
         for python in (support.pythons)(&installation) {
             let executor = (support.executor)(&installation, python).map_err(Into::into);
-            let need =
-                if python == PythonVersion::default() { Need::Required } else { Need::Optional };
+            let need = match support.runtime {
+                _ if python != PythonVersion::default() => Need::Optional,
+                Runtime::Native => native_need,
+                Runtime::Sandbox => Need::Required,
+            };
             let part = format!("{} runtime, Python {python}", support.runtime);
             findings.push(Finding { part, need, state: executor.and_then(start) });
         }
@@ -98,7 +103,11 @@ fn findings(args: &DoctorArgs) -> Result<Vec<Finding>> {
         need: if args.executors.allow_weak_sandbox { Need::Optional } else { Need::Required },
         state: SandboxExecutor::walls(&installation).map_err(Into::into),
     });
-    findings.push(required("native interpreter".to_owned(), native(&installation)));
+    findings.push(Finding {
+        part: "native interpreter".to_owned(),
+        need: native_need,
+        state: native(&installation),
+    });
     findings.push(Finding {
         part: "low latency (processors stay awake between calls)".to_owned(),
         need: Need::Optional,

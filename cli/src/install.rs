@@ -13,6 +13,7 @@ use crate::args::{ExecutorArgs, Runtimes};
 use crate::directory::require_dir;
 use crate::exit::{WithHint, hinted};
 use crate::grants;
+use crate::packaged;
 
 /// The build of the guests, below a checkout.
 pub(crate) const GUEST_BUILD: &str = "sandbox/guest/build.sh";
@@ -29,6 +30,11 @@ pub(crate) fn own_binary() -> Result<PathBuf> {
 /// The directory of this program and those beside it.
 fn programs() -> Result<PathBuf> {
     Ok(own_binary()?.with_file_name(""))
+}
+
+/// The directory that this installation is below.
+pub(crate) fn prefix() -> Result<PathBuf> {
+    Ok(Installation { programs: programs()?, ..Installation::default() }.prefix())
 }
 
 /// The checkout that this program was built in; `None` for an installed program.
@@ -55,7 +61,7 @@ pub(crate) fn installation(args: &ExecutorArgs) -> Result<Installation> {
     let installation = Installation {
         programs: programs()?,
         site: args.site.clone(),
-        guests: guest_dir(args.guest_dir.as_deref()).ok(),
+        guests: guests(args.guest_dir.as_deref()),
         python_path: args.python_path.clone(),
         allow_weak_sandbox: args.allow_weak_sandbox,
         grant_policy: grants::grant_policy(args)?,
@@ -95,17 +101,23 @@ fn site(given: Option<&Path>) -> Result<PathBuf> {
     installation.site_of(PythonVersion::default()).map_err(with_hint)
 }
 
-/// The Python that the site belongs to, with the packages that clients need.
+/// A Python with the packages that clients need: the one that this program was installed with, else the one that
+/// the site belongs to.
 pub(crate) fn python(given: Option<&Path>) -> Result<PathBuf> {
+    let beside = programs()?.join("python");
+    if given.is_none() && beside.is_file() {
+        return Ok(beside);
+    }
     let site = site(given)?;
-    let mut above = site.ancestors().map(|dir| dir.join("bin/python"));
+    let names = ["bin/python", "bin/python3"];
+    let mut above = site.ancestors().flat_map(|dir| names.map(|name| dir.join(name)));
     above
         .find(|path| path.is_file())
         .with_context(|| format!("`{}` belongs to no Python", site.display()))
         .hint("name the site-packages of a virtual environment with --site DIR")
 }
 
-/// The directory of the guests: given, else in the user's cache.
+/// The directory of the guests: given, else of the installation, else in the user's cache.
 pub(crate) fn guest_dir(given: Option<&Path>) -> Result<PathBuf> {
     let cache = || {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -113,11 +125,21 @@ pub(crate) fn guest_dir(given: Option<&Path>) -> Result<PathBuf> {
         let cache = variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
         cache.map(|dir| dir.join("belljar"))
     };
-    given
-        .map(Path::to_path_buf)
-        .or_else(cache)
-        .context("the directory of the guests is unknown, as HOME is not set")
-        .hint("--guest-dir DIR names it")
+    let cache = || {
+        cache()
+            .context("the directory of the guests is unknown, as HOME is not set")
+            .hint("--guest-dir DIR names it")
+    };
+    if let Some(given) = given {
+        return Ok(given.to_path_buf());
+    }
+    let installation = Installation { programs: programs()?, ..Installation::default() };
+    packaged::find(&installation.packaged_guests(), cache)?.map_or_else(cache, Ok)
+}
+
+/// The same, for what also runs without guests.
+fn guests(given: Option<&Path>) -> Option<PathBuf> {
+    guest_dir(given).inspect_err(|error| tracing::debug!("{error:#}")).ok()
 }
 
 /// What is missing, with the way to install it: from the checkout of this program, or as an installation has
@@ -137,6 +159,10 @@ pub(crate) fn with_hint(missing: NotInstalled) -> anyhow::Error {
         NotInstalled::Dill(_) => (
             "`pip install --target DIR dill cloudpickle` makes such a directory".to_owned(),
             "`pip install --target DIR dill cloudpickle` makes such a directory",
+        ),
+        NotInstalled::Library { .. } => (
+            "`make pythons` builds it for a Python that is there".to_owned(),
+            "install that Python with its library (in Debian, the package libpythonX.Y), or use --runtime sandbox",
         ),
         NotInstalled::Guest { python, .. } => (
             format!("`make guest MINOR={python}` builds it"),

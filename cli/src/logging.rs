@@ -1,5 +1,7 @@
 //! Logs go to standard error; standard output is for people and scripts.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::args::Command;
@@ -22,6 +24,8 @@ pub(crate) fn start(filter: Option<&str>, command: &Command) {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter.unwrap_or(&default)))
         .with_writer(std::io::stderr)
+        // Not to a journal or a file.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
 }

@@ -14,6 +14,8 @@ mod install;
 mod key;
 mod listen;
 mod logging;
+mod packaged;
+mod redis_server;
 mod reference;
 mod serve;
 mod tenant;

@@ -109,9 +109,10 @@ pub(crate) struct UpArgs {
     /// Number of worker processes in modes pull and push.
     #[arg(long, env = "BELLJAR_WORKERS", value_name = "K", default_value_t = 1, value_parser = positive::<usize>)]
     pub(crate) workers: usize,
-    /// The runtime of functions that name none: `native` or `sandbox`.
-    #[arg(long, env = "BELLJAR_RUNTIME", value_name = "RUNTIME", default_value = "native")]
-    pub(crate) runtime: Runtime,
+    /// The runtime of functions that name none: `native` or `sandbox` [default: native, or sandbox where no native
+    /// Python is installed].
+    #[arg(long, env = "BELLJAR_RUNTIME", value_name = "RUNTIME")]
+    pub(crate) runtime: Option<Runtime>,
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
     /// The directory of the private Redis.

@@ -24,7 +24,7 @@ mod welcome;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
-use belljar_core::task::TaskClass;
+use belljar_core::task::{Runtime, TaskClass};
 use belljar_store::{Store, StoreConfig, StoreError};
 use tokio_util::sync::CancellationToken;
 
@@ -62,12 +62,12 @@ pub(crate) async fn host<T>(
     shutdown: &CancellationToken,
     work: impl AsyncFnOnce(String) -> Result<T>,
 ) -> Result<Option<T>> {
-    let installed = check(args).await?;
+    let Checked { default, installed } = check(args).await?;
     let starting = async {
         if let Some(url) = &args.redis {
             connect(args, url).await?.check_writes().await?;
         }
-        Parts::start(args, &installed, START_TIMEOUT).await
+        Parts::start(args, default.runtime, &installed, START_TIMEOUT).await
     };
     let mut parts = tokio::select! {
         parts = starting => parts?,
@@ -75,7 +75,7 @@ pub(crate) async fn host<T>(
     };
     let refusing = store_refuses(parts.store());
     let ready = tokio::select! {
-        ready = parts.ready(default_class(args), &installed, START_TIMEOUT) => Some(ready?),
+        ready = parts.ready(default, &installed, START_TIMEOUT) => Some(ready?),
         refused = refusing => return Err(refused),
         () = shutdown.cancelled() => None,
     };
@@ -101,30 +101,41 @@ async fn store_refuses(store: Store) -> Error {
     }
 }
 
-/// Checks everything that can be checked before a process starts; returns the installed classes.
-async fn check(args: &UpArgs) -> Result<Vec<TaskClass>> {
-    let mut installed = Vec::new();
-    for (class, found) in
-        install::executors(Runtimes::All, &install::installation(&args.executors)?)
-    {
+/// What this machine can run.
+struct Checked {
+    /// The class of functions that name neither runtime nor Python.
+    default: TaskClass,
+    installed: Vec<TaskClass>,
+}
+
+/// Checks everything that can be checked before a process starts.
+async fn check(args: &UpArgs) -> Result<Checked> {
+    let found = install::executors(Runtimes::All, &install::installation(&args.executors)?);
+    let (mut installed, mut missing) = (Vec::new(), Vec::new());
+    for (class, found) in found {
         match found {
             Ok(_) => installed.push(class),
-            Err(missing) if class == default_class(args) => {
-                return Err(install::with_hint(missing));
-            }
-            Err(_) => {}
+            Err(reason) => missing.push((class, reason)),
         }
     }
+    let python = args.defaults.python_version;
+    let class = |runtime| TaskClass { runtime, python };
+    let (native, sandbox) = (class(Runtime::Native), class(Runtime::Sandbox));
+    let default = match args.runtime {
+        Some(runtime) => class(runtime),
+        // The safer of the two can stand in for the other.
+        None if !installed.contains(&native) && installed.contains(&sandbox) => sandbox,
+        None => native,
+    };
+    if let Some(at) = missing.iter().position(|(class, _)| *class == default) {
+        return Err(install::with_hint(missing.swap_remove(at).1));
+    }
     listen::check(&args.listen).await?;
-    Ok(installed)
+    Ok(Checked { default, installed })
 }
 
 /// Connects to Redis for what `up` itself wants to know: soon, or not at all.
 async fn connect(args: &UpArgs, url: &str) -> Result<Store> {
     let config = StoreConfig { timeout: REDIS_TIMEOUT, ..args.retention.store_config(url) };
     Ok(Store::connect(config).await?)
-}
-
-const fn default_class(args: &UpArgs) -> TaskClass {
-    TaskClass { runtime: args.runtime, python: args.defaults.python_version }
 }

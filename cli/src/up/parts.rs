@@ -37,6 +37,7 @@ impl Parts {
     /// Starts the processes, each when the one before it has told its address.
     pub(super) async fn start(
         args: &UpArgs,
+        default: Runtime,
         installed: &[TaskClass],
         timeout: Duration,
     ) -> Result<Self> {
@@ -48,7 +49,8 @@ impl Parts {
         let redis_url = ("redis", OsStr::new(&url));
         let runtimes = ("runtimes", OsStr::new(runtimes(installed)));
 
-        let command = args.argv.forward("gateway", &[redis_url], &[]);
+        let default = ("runtime", OsStr::new(default.as_str()));
+        let command = args.argv.forward("gateway", &[redis_url, default], &[]);
         let mut gateway = Service::start("gateway", command, args.log.as_deref())?;
         let address = gateway.announced(LISTENING, timeout).await?;
         let (_, listen) = address.split_once("://").unwrap_or(("", &address));

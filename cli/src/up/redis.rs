@@ -19,9 +19,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::service::{Backoff, Supervised, spawn, stop};
 use super::sync;
 use crate::exit::WithHint;
+use crate::redis_server;
 
-/// What `redis-server` logs when it takes commands on its unix socket.
-const READY: &str = "ready to accept connections";
+/// What the server logs when it takes commands on its unix socket: "now ready" until 7.2, then "Ready".
+const READY: &str = "eady to accept connections";
 /// What it says where the disk is full.
 const NO_ROOM: &str = "No space left on device";
 /// How long it may take to load its data.
@@ -135,7 +136,7 @@ fn lock_file(data: &Path, name: &str) -> Result<File> {
 }
 
 fn command(data: &Path, socket: &Path, memory_mb: u64) -> Vec<OsString> {
-    let mut words: Vec<OsString> = vec!["redis-server".into()];
+    let mut words: Vec<OsString> = vec![redis_server::find()];
     let mut option = |name: &str, value: &OsString| words.extend([name.into(), value.clone()]);
     option("--port", &"0".into());
     option("--unixsocket", &socket.into());
@@ -165,8 +166,7 @@ fn machine_memory_mb() -> u64 {
 }
 
 async fn start(command: &[OsString]) -> Result<Child> {
-    let (mut child, mut stdout) =
-        spawn(command, Signal::TERM).hint("apt-get install redis-server, or --redis URL")?;
+    let (mut child, mut stdout) = spawn(command, Signal::TERM).hint(redis_server::REMEDY)?;
     let loading = until_ready(&mut stdout);
     let said = match tokio::time::timeout(LOAD_TIMEOUT, loading).await {
         Ok(said) => said?,
