@@ -19,7 +19,7 @@ MINOR := $(DEFAULT_MINOR)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build pythons guests test lint test-client guest-tests check faults attack guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk reference audit sbom setup tools doctor clean
+.PHONY: help up build pythons guests test lint test-client guest-tests check faults attack guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk dist dist-test reference audit sbom setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,7 @@ endif
 		(cd runner && $(CURDIR)/$$python -m unittest -q) || exit 1; \
 	done
 	@cd bench/report && $(CURDIR)/.belljar/report/bin/python -m unittest -q
+	@cd scripts/dist && $(CURDIR)/.belljar/tools/bin/python -m unittest -q test_pieces
 	@$(MAKE) --no-print-directory test-client
 
 guest-tests: guest ## Run the tests of the guest's packages that their authors wrote, as far as they are known to pass.
@@ -113,6 +114,14 @@ reference: setup ## Write the references: the Python client from its docstrings,
 
 bench-modes: build ## Speed of pull and push beside local, in the same run.
 	@$(VENV)/bin/python bench/modes.py --belljar $(TARGET)/release/belljar $(ARGS)
+
+dist: build tools ## Build the wheels, the Debian package and what makes an image, into dist/, with the guests that are built.
+	@cargo build --quiet --locked -p belljar-sandbox --bin belljar-snapshot
+	@.belljar/tools/bin/python scripts/dist/build.py $(TARGET)/release $(TARGET)/debug/belljar-snapshot dist
+
+dist-test: dist ## Install these into fresh roots of Debian without a network, as root, and use them.
+	@scripts/dist/setup.sh
+	@.belljar/tools/bin/python scripts/dist/test_dist.py
 
 audit: setup ## Check licences, sources and known vulnerabilities of all that belljar depends on.
 	@scripts/audit.sh
