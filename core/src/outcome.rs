@@ -1,12 +1,13 @@
 //! The outcome of a call. What a function did is data here, never an error of the platform.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::exception;
-use crate::task::{TaskAttempt, TaskStatus};
+use crate::task::{InvalidWord, TaskAttempt, TaskStatus};
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +103,20 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
+        Self::Exception,
+        Self::Decode,
+        Self::Encode,
+        Self::Timeout,
+        Self::Memory,
+        Self::Recursion,
+        Self::Limit,
+        Self::Denied,
+        Self::ExecutorDied,
+        Self::WorkerLost,
+    ];
+
     /// Whether the attempt was lost rather than answered, so that another may be made.
     #[must_use]
     pub const fn is_lost(self) -> bool {
@@ -137,6 +152,18 @@ impl FailureKind {
             Self::Recursion => "RecursionError",
             Self::Denied => "PermissionError",
         }
+    }
+}
+
+impl FromStr for FailureKind {
+    type Err = InvalidWord;
+
+    fn from_str(text: &str) -> Result<Self, InvalidWord> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| InvalidWord {
+            what: "kind of failure",
+            text: text.to_owned(),
+            expected: "exception, decode, encode, timeout, memory, recursion, limit, denied, executor_died or worker_lost",
+        })
     }
 }
 

@@ -2,11 +2,21 @@
 
 use belljar_core::task::TaskClass;
 use belljar_core::tenant::Tenant;
+use futures_util::future::try_join_all;
 
 use crate::Store;
 use crate::error::StoreError;
-use crate::record::{Audit, Counts, PeriodUsage, QueueLength, TenantUsage};
-use crate::reply::unexpected;
+use crate::keys::{QUEUE, TURNS};
+use crate::layout::RETRY_PRIORITY;
+use crate::record::{Audit, Counts, PeriodUsage, QueueLength, TenantUsage, Timestamp};
+use crate::reply::{parse_id, unexpected};
+
+/// So many tenants' queues of a class are asked for their oldest task, those whose turn comes next.
+const MOST_QUEUES: usize = 100;
+/// How far the places in a queue of two priorities are apart, as in `shared.lua`.
+const PRIORITY_WIDTH: u64 = 10_000_000_000_000;
+/// The last priority.
+const LAST_PRIORITY: u64 = 3;
 
 impl Store {
     /// The counters, the queues and whether they agree, all of one moment.
@@ -61,5 +71,32 @@ impl Store {
             Ok(QueueLength { class, queued })
         });
         lengths.collect()
+    }
+
+    /// Since when the task of a class waits that waits longest: since it was accepted, or its delay ended. `None` where none
+    /// waits. Costs the same however long the queues are.
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn oldest_queued(&self, class: TaskClass) -> Result<Option<Timestamp>, StoreError> {
+        let keys = &self.inner.keys;
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(format!("{}{class}", keys.key(TURNS))).arg(0).arg(MOST_QUEUES - 1);
+        let queues: Vec<String> = self.ask("oldest_queued", &command).await?;
+        // Within a priority the first is the oldest; a lower one may have an older one.
+        let first = async |queue: &str, priority: u64| {
+            let mut command = redis::cmd("ZRANGE");
+            command.arg(format!("{}{queue}", keys.key(QUEUE)));
+            command.arg(priority * PRIORITY_WIDTH).arg((priority + 1) * PRIORITY_WIDTH);
+            command.arg("BYSCORE").arg("LIMIT").arg(0).arg(1);
+            self.ask::<Vec<String>>("oldest_queued", &command).await
+        };
+        let priorities = RETRY_PRIORITY..=LAST_PRIORITY;
+        let places = queues.iter().flat_map(|queue| priorities.clone().map(move |it| (queue, it)));
+        let firsts = places.map(|(queue, priority)| first(queue, priority));
+        let ids = try_join_all(firsts).await?.into_iter().flatten();
+        let ids = ids.map(|id| parse_id(&id)).collect::<Result<Vec<_>, _>>()?;
+        let tasks = self.summaries(&ids).await?.into_iter();
+        Ok(tasks.map(|task| task.due_at.unwrap_or(task.accepted_at)).min())
     }
 }

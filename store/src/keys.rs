@@ -133,6 +133,10 @@ impl Keys {
         channel.strip_prefix(&self.channels)
     }
 
+    pub(crate) fn task(&self, id: TaskId) -> String {
+        format!("{}{TASK}{id}", self.keys)
+    }
+
     pub(crate) fn args_blob(&self, id: TaskId) -> String {
         self.key(&format!("{ARGS_BLOB}{id}"))
     }

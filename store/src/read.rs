@@ -6,13 +6,14 @@ use belljar_core::id::TaskId;
 use belljar_core::task::TaskStatus;
 use belljar_core::tenant::Tenant;
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use redis::Value;
 
 use crate::Store;
 use crate::config::RECENT_TASKS;
 use crate::error::StoreError;
 use crate::record::{
-    Page, TaskFilter, TaskRecord, TaskResult, TaskSummary, Timestamp, UnreadableRecord,
+    Page, TaskEnd, TaskFilter, TaskRecord, TaskResult, TaskSummary, Timestamp, UnreadableRecord,
 };
 use crate::reply::{self, parse_id};
 use crate::task_record::{Attempts, StoredTask};
@@ -23,8 +24,9 @@ const READ_AT_ONCE: usize = 1000;
 /// How many tasks are read at most for one page, for those that match its filter.
 const SCANNED_AT_MOST: usize = 5000;
 
-/// How much of a record a list reads: the front of an ended record and the live record fit in it.
-const RECORD_HEAD_BYTES: u64 = 512;
+/// How much of a record a list reads: all but the result of an ended task fits in it, unless the call wrote much or
+/// has a long traceback.
+const RECORD_HEAD_BYTES: u64 = 2048;
 
 impl Store {
     /// Status and result of each; `None` for an unknown id.
@@ -134,7 +136,7 @@ impl Store {
             attempts: attempts.opened,
             deaths: attempts.deaths,
             accepted_at,
-            due_at: (body.delay_ms > 0).then(|| Timestamp(accepted_at.0 + 1000 * body.delay_ms)),
+            due_at: due_at(accepted_at, body.delay_ms),
             started_at: attempts.started_at.filter(|_| was_opened),
             finished_at: end.map(|end| end.finished_at),
             expires_at: end.map(|end| end.expires_at),
@@ -180,12 +182,24 @@ impl Store {
             let mut rows = call.run::<Vec<Value>>(self).await?.into_iter();
             let first: u64 = reply::next(&mut rows, "recent")?;
             let found = rows.len() / 3;
-            for _ in 0..found {
-                page.items.extend(self.read_row(&mut rows, filter).await?);
-            }
+            let heads = (0..found).map(|_| {
+                let id = parse_id(&reply::next::<String>(&mut rows, "recent")?)?;
+                let head: Bytes = reply::next(&mut rows, "recent")?;
+                let state: String = reply::next(&mut rows, "recent")?;
+                Ok((id, head, matches!(state.as_str(), "R" | "X")))
+            });
+            let heads = heads.collect::<Result<Vec<_>, StoreError>>()?;
+            let read = heads.into_iter().map(|(id, head, open)| self.read_row(id, head, open));
+            let rows: Vec<_> = try_join_all(read).await?.into_iter().flatten().collect();
+            let is_past =
+                rows.last().is_some_and(|row| row.as_ref().is_ok_and(|it| filter.is_past(it)));
+            page.items.extend(rows.into_iter().filter(|row| match row {
+                Ok(summary) => filter.fits(summary),
+                Err(_) => filter.is_empty(),
+            }));
             scanned += wanted;
             let next = first.saturating_sub(found as u64);
-            page.next = (found == wanted && next > 0).then(|| next.to_string());
+            page.next = (found == wanted && next > 0 && !is_past).then(|| next.to_string());
             if page.next.is_none() {
                 break;
             }
@@ -193,31 +207,42 @@ impl Store {
         Ok(page)
     }
 
-    /// The next task of a list, if it is still known and matches the filter.
+    /// Those of these tasks that are known and readable, in their order.
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn summaries(&self, ids: &[TaskId]) -> Result<Vec<TaskSummary>, StoreError> {
+        let read = ids.iter().map(async |&id| {
+            let mut command = redis::cmd("GETRANGE");
+            command.arg(self.inner.keys.task(id)).arg(0).arg(RECORD_HEAD_BYTES - 1);
+            let head: Bytes = self.ask("summaries", &command).await?;
+            self.read_row(id, head, false).await
+        });
+        Ok(try_join_all(read).await?.into_iter().flatten().flatten().collect())
+    }
+
+    /// A task of a list, if it is still known.
     async fn read_row(
         &self,
-        rows: &mut std::vec::IntoIter<Value>,
-        filter: TaskFilter,
+        id: TaskId,
+        head: Bytes,
+        open: bool,
     ) -> Result<Option<Result<TaskSummary, UnreadableRecord>>, StoreError> {
-        let id = parse_id(&reply::next::<String>(rows, "recent")?)?;
-        let head: Bytes = reply::next(rows, "recent")?;
-        let state: String = reply::next(rows, "recent")?;
         if head.is_empty() {
             return Ok(None);
         }
         let is_cut = head.len() as u64 == RECORD_HEAD_BYTES;
-        let summary = match summary(id, head, matches!(state.as_str(), "R" | "X")) {
-            // What was fixed at acceptance may be longer than the head.
+        let summary = match summary(id, head, open) {
+            // What was fixed at acceptance, what the call wrote or its traceback may be longer than the head.
             Err(_) if is_cut => self.task(id).await.map(|task| task.map(TaskSummary::from)),
             summary => summary.map(Some),
         };
         match summary {
             Err(error @ StoreError::Corrupt { .. }) => {
-                let is_shown = filter.status.is_none() && filter.function_id.is_none();
-                Ok(is_shown.then(|| Err(UnreadableRecord::new(id, &error))))
+                Ok(Some(Err(UnreadableRecord::new(id, &error))))
             }
             Err(error) => Err(error),
-            Ok(summary) => Ok(summary.filter(|summary| filter.fits(summary)).map(Ok)),
+            Ok(summary) => Ok(summary.map(Ok)),
         }
     }
 }
@@ -260,6 +285,15 @@ fn task_result(
 fn summary(id: TaskId, head: Bytes, open: bool) -> Result<TaskSummary, StoreError> {
     let record = StoredTask::read(id, head)?;
     let (accepted_at, body) = record.accepted(id)?;
+    let stored = record.outcome(id)?;
+    let end = match (&record.end, stored) {
+        (Some(end), Some(stored)) => {
+            let attempts = Attempts::read(id, &record.state())?;
+            let attempts = (attempts.opened, attempts.started_at);
+            Some(TaskEnd::new(attempts, end.finished_at, stored.worker, &stored.outcome))
+        }
+        _ => None,
+    };
     Ok(TaskSummary {
         id,
         function_id: body.spec.function_id,
@@ -267,7 +301,13 @@ fn summary(id: TaskId, head: Bytes, open: bool) -> Result<TaskSummary, StoreErro
         class: body.spec.class,
         priority: body.spec.priority,
         accepted_at,
+        due_at: due_at(accepted_at, body.delay_ms),
+        end,
     })
+}
+
+fn due_at(accepted_at: Timestamp, delay_ms: u64) -> Option<Timestamp> {
+    (delay_ms > 0).then(|| Timestamp(accepted_at.0 + 1000 * delay_ms))
 }
 
 fn status(record: &StoredTask, open: bool) -> TaskStatus {

@@ -99,6 +99,14 @@ impl TenantStore<'_> {
         self.store.tasks_of(self.tenant, filter, cursor, limit).await
     }
 
+    /// [`Store::summaries`]; ask only for tasks of this tenant.
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn summaries(&self, ids: &[TaskId]) -> Result<Vec<TaskSummary>, StoreError> {
+        self.store.summaries(ids).await
+    }
+
     /// A function's record; see [`Store::function`].
     ///
     /// # Errors

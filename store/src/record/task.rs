@@ -4,8 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use belljar_core::grants::GrantRequest;
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
-use belljar_core::outcome::{FailureKind, Outcome, ResultKind};
-use belljar_core::task::{CodeHash, Priority, TaskClass, TaskLimits, TaskSpec, TaskStatus};
+use belljar_core::outcome::{FailureKind, Outcome, Phases, ResultKind};
+use belljar_core::task::{
+    CodeHash, Priority, Runtime, TaskClass, TaskLimits, TaskSpec, TaskStatus,
+};
 use belljar_core::tenant::Tenant;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -146,6 +148,15 @@ pub struct TaskRecord {
     pub result_bytes: u64,
 }
 
+impl TaskRecord {
+    /// How it ended, if it has, as lists show it.
+    #[must_use]
+    pub fn end(&self) -> Option<TaskEnd> {
+        let (outcome, finished_at) = (self.outcome.as_ref()?, self.finished_at?);
+        Some(TaskEnd::new((self.attempts, self.started_at), finished_at, self.worker, outcome))
+    }
+}
+
 /// One task of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskSummary {
@@ -161,6 +172,58 @@ pub struct TaskSummary {
     pub priority: Priority,
     /// When it was accepted.
     pub accepted_at: Timestamp,
+    /// When it may first be queued, for a delayed task.
+    pub due_at: Option<Timestamp>,
+    /// How it ended, if it has.
+    pub end: Option<TaskEnd>,
+}
+
+/// How a task of a list ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskEnd {
+    /// How many attempts were opened.
+    pub attempts: u32,
+    /// When the last one was opened; `None` for a task that never ran.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// The worker that ran the last attempt.
+    pub worker: Option<WorkerId>,
+    /// Why it failed, if it did.
+    pub failure: Option<FailureKind>,
+    /// Where the time of the last attempt went.
+    pub phases: Phases,
+    /// Wall-clock time in the worker's slot, in microseconds.
+    pub elapsed_us: u64,
+    /// The most memory of the executor, in bytes; 0 where it is not known.
+    pub peak_memory_bytes: u64,
+}
+
+impl TaskEnd {
+    /// The same of an outcome.
+    pub(crate) fn new(
+        (attempts, started_at): (u32, Option<Timestamp>),
+        finished_at: Timestamp,
+        worker: Option<WorkerId>,
+        outcome: &Outcome,
+    ) -> Self {
+        Self {
+            attempts,
+            started_at,
+            finished_at,
+            worker,
+            failure: outcome.verdict.failure().map(|failure| failure.kind),
+            phases: outcome.phases,
+            elapsed_us: outcome.elapsed_us,
+            peak_memory_bytes: outcome.peak_memory_bytes,
+        }
+    }
+
+    /// Processor time in microseconds; see [`Outcome::cpu_us`].
+    #[must_use]
+    pub const fn cpu_us(&self) -> u64 {
+        if self.phases.cpu_us > 0 { self.phases.cpu_us } else { self.elapsed_us }
+    }
 }
 
 /// Which tasks a list shows.
@@ -170,12 +233,46 @@ pub struct TaskFilter {
     pub status: Option<TaskStatus>,
     /// Only calls of this function.
     pub function_id: Option<FunctionId>,
+    /// Only tasks of this runtime.
+    pub runtime: Option<Runtime>,
+    /// Only tasks that ended on this worker.
+    pub worker: Option<WorkerId>,
+    /// Only tasks that failed for this reason.
+    pub failure: Option<FailureKind>,
+    /// Only tasks accepted at this time or later.
+    pub accepted_from: Option<Timestamp>,
+    /// Only tasks accepted before this time.
+    pub accepted_before: Option<Timestamp>,
 }
 
 impl TaskFilter {
-    pub(crate) fn fits(self, summary: &TaskSummary) -> bool {
-        self.status.is_none_or(|status| status == summary.status)
-            && self.function_id.is_none_or(|function| function == summary.function_id)
+    pub(crate) fn fits(self, task: &TaskSummary) -> bool {
+        let end = task.end.as_ref();
+        self.status.is_none_or(|status| status == task.status)
+            && self.function_id.is_none_or(|function| function == task.function_id)
+            && self.runtime.is_none_or(|runtime| runtime == task.class.runtime)
+            && self.worker.is_none_or(|worker| end.and_then(|end| end.worker) == Some(worker))
+            && self.failure.is_none_or(|kind| end.and_then(|end| end.failure) == Some(kind))
+            && !self.is_past(task)
+            && self.accepted_before.is_none_or(|before| task.accepted_at < before)
+    }
+
+    /// Whether a task, and with it every older one, was accepted before the time that the list begins at.
+    pub(crate) fn is_past(self, task: &TaskSummary) -> bool {
+        self.accepted_from.is_some_and(|from| task.accepted_at < from)
+    }
+
+    /// Whether nothing is filtered.
+    pub(crate) const fn is_empty(self) -> bool {
+        let Self { status, function_id, runtime, worker, failure, accepted_from, accepted_before } =
+            self;
+        status.is_none()
+            && function_id.is_none()
+            && runtime.is_none()
+            && worker.is_none()
+            && failure.is_none()
+            && accepted_from.is_none()
+            && accepted_before.is_none()
     }
 }
 
@@ -206,6 +303,8 @@ impl From<TaskRecord> for TaskSummary {
             class: task.spec.class,
             priority: task.spec.priority,
             accepted_at: task.accepted_at,
+            due_at: task.due_at,
+            end: task.end(),
         }
     }
 }

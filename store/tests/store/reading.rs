@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use belljar_core::id::{DispatcherId, FunctionId, TaskId};
-use belljar_core::task::TaskStatus;
+use belljar_core::outcome::FailureKind;
+use belljar_core::task::{Priority, Runtime, TaskStatus};
 use belljar_store::record::{NewTask, TaskFilter};
 use belljar_store::{RECENT_TASKS, Store, StoreConfig};
 
 use crate::harness::{
-    NOBODY, Redis, audit, claim_one, completed, demand, eventually, submit_one, task, tasks,
+    NOBODY, Redis, audit, claim_one, completed, demand, eventually, failed, native, of_class,
+    sandbox, submit_one, task, tasks, tenant as tenant_of, with_priority,
 };
 
 async fn list(store: &Store, filter: TaskFilter, limit: usize) -> Vec<TaskId> {
@@ -57,6 +59,72 @@ async fn lists_filter_by_status_and_function() {
     let function_id = Some(other.spec.function_id);
     let calls = TaskFilter { function_id, ..TaskFilter::default() };
     assert_eq!(list(&store, calls, 3).await, [other.id]);
+}
+
+#[tokio::test]
+async fn lists_filter_by_how_tasks_ended_and_when_they_came() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let ids = store.submit(tasks(3)).await.expect("accepted");
+    let apart = store.submit(vec![of_class(sandbox())]).await.expect("accepted");
+    let claimed = store.claim(DispatcherId::random(), &demand(2)).await.expect("claimed");
+    let ends =
+        [completed(claimed[0].task(), b"v"), failed(claimed[1].task(), &"long ".repeat(2_000))];
+    store.complete(NOBODY, 0, &ends).await.expect("answered");
+    let all = TaskFilter::default();
+    let by = [
+        (TaskFilter { runtime: Some(Runtime::Sandbox), ..all }, vec![apart[0]]),
+        (TaskFilter { worker: Some(ends[0].worker), ..all }, vec![ids[0]]),
+        (TaskFilter { failure: Some(FailureKind::Exception), ..all }, vec![ids[1]]),
+        (TaskFilter { failure: Some(FailureKind::Memory), ..all }, vec![]),
+    ];
+    for (filter, expected) in by {
+        assert_eq!(list(&store, filter, 2).await, expected, "{filter:?}");
+    }
+    let last = store.task(apart[0]).await.expect("read").expect("known").accepted_at;
+    let since = TaskFilter { accepted_from: Some(last), ..all };
+    let page = store.tasks(since, None, 2).await.expect("read");
+    assert_eq!(page.items.len(), 1);
+    assert_eq!(page.next, None, "older ones are not looked at");
+    let before = TaskFilter { accepted_before: Some(last), ..all };
+    assert_eq!(list(&store, before, 2).await, [ids[2], ids[1], ids[0]]);
+
+    let ended = store.summaries(&[ids[0], TaskId::random(), ids[1], ids[2]]).await.expect("read");
+    let ended: Vec<_> = ended.iter().map(|task| (task.id, task.end)).collect();
+    let [(first, Some(end)), (second, Some(failure)), (third, None)] = ended[..] else {
+        panic!("{ended:?}")
+    };
+    assert_eq!([first, second, third], [ids[0], ids[1], ids[2]]);
+    assert_eq!((end.worker, end.attempts, end.elapsed_us), (Some(ends[0].worker), 1, 1_000));
+    assert_eq!(failure.failure, Some(FailureKind::Exception));
+}
+
+#[tokio::test]
+async fn the_oldest_of_a_queue_is_found_whatever_its_priority_and_tenant() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    assert_eq!(store.oldest_queued(native()).await.expect("read"), None);
+    let submit = async |priority, tenant: Option<&str>| {
+        let new = vec![with_priority(priority)];
+        let ids = match tenant.map(tenant_of) {
+            None => store.submit(new).await,
+            Some(tenant) => store.of(&tenant).submit(new).await,
+        };
+        ids.expect("accepted")[0]
+    };
+    let mut oldest_first = vec![submit(Priority::Low, Some("acme")).await];
+    for (priority, tenant) in
+        [(Priority::Low, None), (Priority::Normal, None), (Priority::High, None)]
+    {
+        oldest_first.push(submit(priority, tenant).await);
+    }
+    for id in oldest_first {
+        let accepted = store.task(id).await.expect("read").expect("known").accepted_at;
+        assert_eq!(store.oldest_queued(native()).await.expect("read"), Some(accepted));
+        store.cancel(id).await.expect("cancelled");
+    }
+    assert_eq!(store.oldest_queued(native()).await.expect("read"), None);
+    assert_eq!(store.oldest_queued(sandbox()).await.expect("read"), None);
 }
 
 #[tokio::test]
