@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use belljar_core::id::{FunctionId, TaskId};
+use belljar_store::record::Timestamp;
 use http::request::Parts;
 
 use crate::error::ApiError;
@@ -95,11 +96,15 @@ impl Query {
         };
         let cursor = self.get("cursor").filter(|cursor| !cursor.is_empty());
         if let Some(other) = cursor.filter(|cursor| !is_cursor(cursor)) {
-            let text = shown(other);
-            let msg = format!("Input should be the `next` of the page before, not `{text}`");
-            return Err(invalid("value_error", "cursor", msg));
+            return Err(Self::invalid_cursor("cursor", other));
         }
         Ok((cursor, limit))
+    }
+
+    /// What is said of a cursor that no answer gave out.
+    pub(crate) fn invalid_cursor(name: &'static str, text: &str) -> ApiError {
+        let msg = format!("Input should be the `next` of the answer before, not `{}`", shown(text));
+        invalid("value_error", name, msg)
     }
 
     /// An id.
@@ -124,6 +129,12 @@ impl Query {
     ) -> Result<Option<T>, ApiError> {
         let word = self.get(name).map(values::word).transpose();
         word.map_err(|msg| invalid("enum", name, msg))
+    }
+
+    /// A time, as `2026-01-02T03:04:05Z`.
+    pub(crate) fn time(&self, name: &'static str) -> Result<Option<Timestamp>, ApiError> {
+        let time = self.get(name).map(values::time).transpose();
+        time.map_err(|msg| invalid("datetime_parsing", name, msg))
     }
 
     /// Some of some words, repeated or separated by commas.

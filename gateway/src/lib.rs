@@ -26,6 +26,7 @@
 //! * `stamp`: whether a file has changed.
 //! * `openapi`, `schema`, `pages`: descriptions for programs and for people.
 
+mod activity;
 mod addresses;
 mod admission;
 mod app;

@@ -9,6 +9,7 @@ use belljar_core::id::TaskId;
 use belljar_store::{EndedTask, Store, StoreEvent, Subscription, Topic};
 use tokio::sync::Notify;
 
+use crate::activity::Activity;
 use crate::cache::FunctionCache;
 use crate::config::WHOLE_BYTES;
 use crate::cpu_latency::CpuLatency;
@@ -26,6 +27,8 @@ pub(crate) struct Notifier {
     /// Ended tasks whose results are not read yet; bounded by the waiters.
     pending: Mutex<HashSet<TaskId>>,
     arrival: Notify,
+    /// The ends that somebody watches.
+    pub(crate) activity: Activity,
 }
 
 impl Notifier {
@@ -35,6 +38,7 @@ impl Notifier {
             waiters: Waiters::new(max_waiters),
             pending: Mutex::default(),
             arrival: Notify::new(),
+            activity: Activity::default(),
         }
     }
 
@@ -52,6 +56,7 @@ impl Notifier {
     }
 
     fn notify(&self, ends: &[EndedTask]) {
+        self.activity.note(ends);
         let mut unread = Vec::new();
         for end in ends {
             match &end.result {

@@ -4,10 +4,11 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use belljar_core::id::{FunctionId, TaskId};
 use belljar_core::task::{Priority, PythonVersion, Runtime};
+use belljar_store::record::Timestamp;
 use serde::de::{IgnoredAny, SeqAccess};
 use serde_json::Number;
 use utoipa::openapi::schema::{KnownFormat, SchemaFormat, Type};
@@ -137,6 +138,16 @@ pub(crate) fn id<T: FromStr>(text: &str) -> Result<T, String> {
 /// One of some words, or what is wrong with it.
 pub(crate) fn word<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
     shown(text).parse().map_err(|error: T::Err| error.to_string())
+}
+
+/// A time in a request, or what is wrong with it.
+pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
+    let since = humantime::parse_rfc3339(text).ok();
+    let since = since.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let us = since.and_then(|since| u64::try_from(since.as_micros()).ok());
+    us.map(Timestamp).ok_or_else(|| {
+        format!("Input should be a time such as 2026-01-02T03:04:05Z, not `{}`", shown(text))
+    })
 }
 
 fn priority(text: &str) -> Result<Priority, String> {

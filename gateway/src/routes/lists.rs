@@ -6,11 +6,9 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use belljar_core::grants::GrantRequest;
-use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
-use belljar_core::task::{Priority, PythonVersion, Runtime, TaskStatus};
-use belljar_store::record::{
-    FunctionRecord, Page, TaskFilter, TaskSummary, UnreadableRecord, WorkerRecord,
-};
+use belljar_core::id::{DispatcherId, FunctionId, WorkerId};
+use belljar_core::task::{PythonVersion, Runtime};
+use belljar_store::record::{FunctionRecord, Page, TaskFilter, UnreadableRecord, WorkerRecord};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -20,8 +18,9 @@ use crate::error::ApiError;
 use crate::extract::{InPath, Query};
 use crate::reply::{self, rfc3339};
 use crate::routes::functions::GrantFields;
+use crate::routes::task_item::{TaskItem, task_item};
 use crate::routes::tasks::LimitsView;
-use crate::schema::{Invalid, PriorityName, RuntimeName, Status, Unavailable, UnknownId};
+use crate::schema::{Invalid, RuntimeName, Status, Unavailable, UnknownId};
 use crate::timing::{Phase, RequestTiming};
 
 /// A page of a list.
@@ -66,25 +65,6 @@ impl<T> Row<T> {
             }
         }
     }
-}
-
-/// A task in a list.
-#[derive(Serialize, ToSchema)]
-struct TaskItem {
-    #[schema(value_type = uuid::Uuid)]
-    task_id: TaskId,
-    #[schema(value_type = uuid::Uuid)]
-    function_id: FunctionId,
-    #[schema(value_type = Status)]
-    status: TaskStatus,
-    #[schema(value_type = RuntimeName)]
-    runtime: Runtime,
-    #[schema(value_type = String)]
-    python: PythonVersion,
-    #[schema(value_type = PriorityName)]
-    priority: Priority,
-    #[schema(format = DateTime)]
-    accepted_at: String,
 }
 
 /// A registered function.
@@ -134,11 +114,19 @@ struct WorkerItem {
 }
 
 /// Tasks, newest first
+///
+/// Those among the newest 100,000. A page may have fewer than `limit`, even none, though `next` leads to more: so many are looked
+/// at for one.
 #[utoipa::path(
     get, path = "/v1/tasks", tag = "Lists", operation_id = "list_tasks",
     params(
         ("status" = Option<Status>, Query, description = "Only tasks with this status."),
         ("function_id" = Option<uuid::Uuid>, Query, description = "Only calls of this function."),
+        ("runtime" = Option<RuntimeName>, Query, description = "Only tasks of this runtime."),
+        ("worker" = Option<uuid::Uuid>, Query, description = "Only tasks that ended on this worker."),
+        ("failure" = Option<String>, Query, description = "Only tasks that failed for this reason, a `kind` of `Failure`."),
+        ("from" = Option<String>, Query, description = "Only tasks accepted at this time or later, as `2026-01-02T03:04:05Z`."),
+        ("before" = Option<String>, Query, description = "Only tasks accepted before this time."),
         ("cursor" = Option<String>, Query, description = "`next` of the page before."),
         ("limit" = Option<usize>, Query, minimum = 1, maximum = 1000, description = "Default: 100."),
     ),
@@ -150,8 +138,15 @@ pub(crate) async fn tasks(
     caller: Caller,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let filter =
-        TaskFilter { status: query.word("status")?, function_id: query.id("function_id")? };
+    let filter = TaskFilter {
+        status: query.word("status")?,
+        function_id: query.id("function_id")?,
+        runtime: query.word("runtime")?,
+        worker: query.id("worker")?,
+        failure: query.word("failure")?,
+        accepted_from: query.time("from")?,
+        accepted_before: query.time("before")?,
+    };
     let (cursor, limit) = query.page(is_number)?;
     let page = timing
         .time(Phase::Store, app.store.of(caller.tenant()).tasks(filter, cursor, limit))
@@ -237,18 +232,6 @@ fn is_number(cursor: &str) -> bool {
 fn position(cursor: &str) -> Option<(u64, WorkerId)> {
     let (since, id) = cursor.split_once('.').filter(|(since, _)| is_number(since))?;
     Some((u64::MAX - since.parse::<u64>().ok()?, id.parse().ok()?))
-}
-
-fn task_item(task: TaskSummary) -> TaskItem {
-    TaskItem {
-        task_id: task.id,
-        function_id: task.function_id,
-        status: task.status,
-        runtime: task.class.runtime,
-        python: task.class.python,
-        priority: task.priority,
-        accepted_at: rfc3339(task.accepted_at),
-    }
 }
 
 fn function_item(function: FunctionRecord) -> FunctionItem {

@@ -1,5 +1,6 @@
 //! The routes, one file for each family.
 
+mod activity;
 mod answer;
 mod batch_results;
 mod cancel;
@@ -12,8 +13,10 @@ mod results;
 mod runtime_selection;
 mod submit;
 mod submit_request;
+mod task_item;
 mod tasks;
 mod wait;
+mod waiting;
 
 use std::sync::{Arc, LazyLock};
 
@@ -43,6 +46,8 @@ fn table() -> Vec<(Access, UtoipaMethodRouter<Arc<App>>)> {
     const ADMIN: Access = Access::Key(Scope::Admin);
     vec![
         (PUBLIC, routes!(pages::home)),
+        (PUBLIC, routes!(pages::start)),
+        (PUBLIC, routes!(pages::file)),
         (REGISTER, routes!(functions::register_function)),
         (SUBMIT, routes!(submit::execute_function)),
         (READ, routes!(results::status)),
@@ -56,6 +61,8 @@ fn table() -> Vec<(Access, UtoipaMethodRouter<Arc<App>>)> {
         (READ, routes!(lists::function)),
         (REGISTER, routes!(functions::remove_function)),
         (ADMIN, routes!(lists::workers)),
+        (READ, routes!(activity::activity)),
+        (ADMIN, routes!(activity::queues)),
         (READ, routes!(events::events)),
         (ADMIN, routes!(health::audit)),
         (PUBLIC, routes!(health::healthz)),
@@ -164,7 +171,7 @@ mod tests {
                 assert!(operation["summary"].is_string() && operation["tags"].is_array(), "{path}");
             }
         }
-        assert_eq!(ids.len(), 21);
+        assert_eq!(ids.len(), 25);
         assert_eq!(openapi::methods(&DOCUMENT, "/v1/tasks"), ["GET", "POST"]);
     }
 

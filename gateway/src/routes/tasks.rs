@@ -17,9 +17,11 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::extract::InPath;
-use crate::reply::{self, ms, ms_between, rfc3339};
+use crate::reply::{self, rfc3339};
 use crate::routes::answer::kind_fields;
 use crate::routes::functions::GrantFields;
+use crate::routes::task_item::DurationsView;
+use crate::routes::waiting::{self, WaitingView};
 use crate::schema::{Invalid, PriorityName, RuntimeName, Status, Unavailable, UnknownId};
 use crate::timing::{Phase, RequestTiming};
 
@@ -60,6 +62,9 @@ struct TaskView {
     #[schema(format = DateTime)]
     expires_at: Option<String>,
     durations_ms: DurationsView,
+    /// Why it waits, where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<WaitingView>,
     #[schema(value_type = Option<uuid::Uuid>)]
     dispatcher: Option<DispatcherId>,
     #[schema(value_type = Option<uuid::Uuid>)]
@@ -89,24 +94,6 @@ pub(super) struct LimitsView {
     timeout_s: f64,
     memory_mb: u32,
     max_retries: u32,
-}
-
-/// Where the time went, in milliseconds; `null` for a phase that has not ended.
-#[derive(Default, Serialize, ToSchema)]
-#[schema(as = Durations)]
-struct DurationsView {
-    /// From acceptance (or the end of its delay) to the start of the last attempt.
-    queue: Option<f64>,
-    /// From the start of the last attempt to its end.
-    run: Option<f64>,
-    /// In the worker's slot.
-    slot: Option<f64>,
-    instance: Option<f64>,
-    decode: Option<f64>,
-    call: Option<f64>,
-    encode: Option<f64>,
-    /// Processor time. A call that was stopped is taken to have used one processor all the time.
-    cpu: Option<f64>,
 }
 
 /// Why a task failed.
@@ -163,11 +150,14 @@ pub(crate) async fn task(
     InPath(id): InPath<TaskId>,
 ) -> Result<Response, ApiError> {
     let found = timing.time(Phase::Store, app.store.of(caller.tenant()).task(id)).await?;
-    reply::json_with_room(&view(found.ok_or(ApiError::UnknownTask(id))?), 2_048)
+    let record = found.ok_or(ApiError::UnknownTask(id))?;
+    let waiting = timing.time(Phase::Store, waiting::reason(&app.store, &record)).await?;
+    reply::json_with_room(&view(record, waiting), 2_048)
 }
 
-fn view(record: TaskRecord) -> TaskView {
-    let durations_ms = durations(&record);
+fn view(record: TaskRecord, waiting: Option<WaitingView>) -> TaskView {
+    let ready_at = record.due_at.unwrap_or(record.accepted_at);
+    let durations_ms = DurationsView::new(ready_at, record.started_at, record.end().as_ref());
     let outcome = record.outcome;
     let failure = outcome.as_ref().and_then(|outcome| outcome.verdict.failure().cloned());
     let failure = failure.map(|Failure { kind, message, traceback, .. }| {
@@ -197,6 +187,7 @@ fn view(record: TaskRecord) -> TaskView {
         finished_at: time(record.finished_at),
         expires_at: time(record.expires_at),
         durations_ms,
+        waiting,
         dispatcher: record.dispatcher,
         worker: record.worker,
         failure,
@@ -221,24 +212,6 @@ fn split_hint(mut traceback: String) -> (String, Option<String>) {
     };
     let hint = traceback.split_off(at + 1)[MARK.len() - 1..].trim_end().to_owned();
     (traceback, Some(hint))
-}
-
-fn durations(record: &TaskRecord) -> DurationsView {
-    let outcome = record.outcome.as_ref();
-    let phase = |us: fn(&belljar_core::outcome::Phases) -> u64| {
-        outcome.map(|outcome| ms(us(&outcome.phases)))
-    };
-    let ready_at = record.due_at.unwrap_or(record.accepted_at);
-    DurationsView {
-        queue: record.started_at.map(|started| ms_between(ready_at, started)),
-        run: record.started_at.zip(record.finished_at).map(|(from, to)| ms_between(from, to)),
-        slot: outcome.map(|outcome| ms(outcome.elapsed_us)),
-        instance: phase(|phases| phases.instance_us),
-        decode: phase(|phases| phases.decode_us),
-        call: phase(|phases| phases.call_us),
-        encode: phase(|phases| phases.encode_us),
-        cpu: outcome.map(|outcome| ms(outcome.cpu_us())),
-    }
 }
 
 #[cfg(test)]

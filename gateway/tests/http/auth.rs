@@ -30,6 +30,7 @@ async fn routes(guarded: &Guarded, function: &str, task: &str) -> Vec<Route> {
     let document = guarded.send("", "GET", "/openapi.json", &Value::Null).await.json();
     let mut routes = Vec::new();
     for (pattern, methods) in document["paths"].as_object().expect("paths") {
+        let pattern = &pattern.replace("{file}", "dashboard.js");
         for (method, operation) in methods.as_object().expect("methods") {
             let scope = operation["security"][0]["key"][0].as_str();
             let scope = scope.map(|scope| scope.parse().expect("a scope"));

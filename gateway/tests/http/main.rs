@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test may fail where it stands")]
 
 mod abuse;
+mod activity;
 mod auth;
 mod classic;
 mod functions;

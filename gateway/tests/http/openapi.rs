@@ -43,7 +43,8 @@ impl Checker {
     /// Sends a request to `route`, whose `{...}` is `id`, and checks status and body of the answer.
     async fn send(&mut self, route: &str, id: &str, body: &Value, status: u16) -> Reply {
         let (method, route) = route.split_once(' ').expect("a method and a path");
-        let path = route.replace("{task_id}", id).replace("{function_id}", id);
+        let path = ["{task_id}", "{function_id}", "{file}"];
+        let path = path.iter().fold(route.to_owned(), |path, name| path.replace(name, id));
         let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let reply = self.client.send(method, &path, &[], &bytes).await;
         assert_eq!(reply.status, status, "{method} {path}: {}", reply.text());
@@ -95,6 +96,9 @@ impl Checker {
             self.send(&format!("GET /v1/{list}"), "", &Value::Null, 200).await;
             self.send(&format!("GET /v1/{list}?cursor=x"), "", &Value::Null, 422).await;
         }
+        self.send("GET /v1/activity", "", &Value::Null, 200).await;
+        self.send("GET /v1/activity?after=x", "", &Value::Null, 422).await;
+        self.send("GET /v1/queues", "", &Value::Null, 200).await;
         self.send("GET /v1/events?task_id=x", "", &Value::Null, 422).await;
         self.send(&format!("GET /v1/events?task_id={UNKNOWN}"), "", &Value::Null, 404).await;
     }
@@ -116,8 +120,13 @@ async fn every_answer_is_as_described() {
     let none = Value::Null;
     checker.send("GET /readyz", "", &none, 503).await;
     let dispatcher = Dispatcher::start(&gateway.store, &["native:3.11"]).await;
-    for path in ["/", "/healthz", "/readyz", "/v1/audit", "/metrics", "/openapi.json", "/docs"] {
+    for path in
+        ["/", "/healthz", "/readyz", "/v1/audit", "/metrics", "/openapi.json", "/docs", "/start"]
+    {
         checker.send(&format!("GET {path}"), "", &none, 200).await;
+    }
+    for (file, status) in [("dashboard.js", 200), ("none.js", 404), ("start.html", 404)] {
+        checker.send("GET /assets/{file}", file, &none, status).await;
     }
 
     let register = "POST /register_function";
@@ -205,7 +214,14 @@ async fn refusals_for_want_of_room_are_as_described() {
     for path in ["/status/{task_id}", "/result/{task_id}", "/v1/tasks/{task_id}", "/v1/tasks"] {
         checker.send(&format!("GET {path}"), UNKNOWN, &Value::Null, 503).await;
     }
-    for path in ["/v1/functions", "/v1/functions/{function_id}", "/v1/workers", "/v1/audit"] {
+    for path in [
+        "/v1/functions",
+        "/v1/functions/{function_id}",
+        "/v1/workers",
+        "/v1/audit",
+        "/v1/activity",
+        "/v1/queues",
+    ] {
         checker.send(&format!("GET {path}"), UNKNOWN, &Value::Null, 503).await;
     }
 }

@@ -341,10 +341,19 @@ async fn people_get_pages_and_programs_json() {
     }
     assert!(client.get("/").await.json()["message"].is_string());
     let browser = [("accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
-    for path in ["/", "/docs", "/docs/"] {
+    for path in ["/", "/docs", "/docs/", "/start", "/start/"] {
         let reply = client.send("GET", path, &browser, b"").await;
         assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"));
-        assert!(reply.header("content-security-policy").is_some());
+        let policy = reply.header("content-security-policy").expect("a policy");
+        assert!(!policy.contains("unsafe") && policy.contains("script-src 'self'"), "{policy}");
+        // Files are named from the page's own place.
+        for file in reply.text().split("assets/").skip(1) {
+            let below =
+                if path.len() > 1 && path.ends_with('/') { "../assets/" } else { "assets/" };
+            let name = file.split('"').next().expect("a name");
+            assert!(reply.text().contains(&format!("\"{below}{name}\"")), "{path}: {name}");
+            assert_eq!(client.get(&format!("/assets/{name}")).await.status, 200, "{name}");
+        }
         assert!(reply.text().starts_with("<!doctype html>"));
     }
     assert_eq!(client.get("/openapi.json").await.json()["info"]["title"], "belljar");
@@ -357,7 +366,8 @@ async fn every_described_method_is_there_and_no_other() {
     let document = client.get("/openapi.json").await.json();
     for (path, methods) in document["paths"].as_object().expect("paths") {
         let id = "0f8fad5b-d9cb-469f-a165-70867728950e";
-        let path = path.replace("{task_id}", id).replace("{function_id}", id);
+        let path =
+            path.replace("{task_id}", id).replace("{function_id}", id).replace("{file}", "x.js");
         let reply = client.send("PATCH", &path, &[], b"").await;
         reply.is_error(405, "method_not_allowed");
         let allowed = reply.header("allow").expect("the methods").to_lowercase();

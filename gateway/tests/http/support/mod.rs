@@ -128,6 +128,11 @@ impl Dispatcher {
     }
 
     pub(crate) async fn beat(&self) {
+        self.beat_busy(0).await;
+    }
+
+    /// A heartbeat that says so many of its two slots are busy.
+    pub(crate) async fn beat_busy(&self, busy: u32) {
         let worker = WorkerRecord {
             id: self.worker,
             dispatcher: self.id,
@@ -135,7 +140,7 @@ impl Dispatcher {
             host: "here".to_owned(),
             pid: 1,
             slots: 2,
-            busy: 0,
+            busy,
             classes: self.classes.clone(),
             guests: self.classes.iter().filter_map(guest_of).collect(),
             since: Timestamp(1),

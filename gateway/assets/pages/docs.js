@@ -1,51 +1,3 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>belljar API</title>
-<style>
-:root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --paper: #f7f8fa; --card: #fff; --line: #dfe4ea; --mark: #0b6e6e; --code: #f0f3f6; --get: #1f6feb; --post: #1a7f37; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e9ef; --soft: #98a4b3; --paper: #12161c; --card: #1a2029; --line: #2c3541; --mark: #4cc2b8; --code: #10151b; --get: #6cb0ff; --post: #56d364; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.55 system-ui, sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
-h1 { margin: 0 0 .25rem; letter-spacing: -.02em; }
-h2 { margin: 2.25rem 0 .25rem; }
-h4 { margin: 1rem 0 .35rem; font-size: .8rem; text-transform: uppercase; letter-spacing: .06em; color: var(--soft); }
-p, .soft { color: var(--soft); margin: .3rem 0; }
-a { color: var(--mark); }
-code, summary .path, pre, textarea { font: 13px/1.5 ui-monospace, monospace; }
-details { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; margin: .5rem 0; }
-summary { display: flex; gap: .75rem; align-items: baseline; padding: .6rem .9rem; cursor: pointer; list-style: none; flex-wrap: wrap; }
-summary::-webkit-details-marker { display: none; }
-summary:hover { background: color-mix(in srgb, var(--mark) 6%, transparent); border-radius: .6rem; }
-.method { font-weight: 700; font-size: .78rem; width: 3rem; flex: none; }
-.get { color: var(--get); } .post { color: var(--post); }
-.path { font-weight: 600; }
-.inside { padding: 0 .9rem .9rem; border-top: 1px solid var(--line); }
-table { border-collapse: collapse; width: 100%; }
-td { vertical-align: top; padding: .28rem .9rem .28rem 0; border-top: 1px solid var(--line); }
-tr:first-child td { border-top: 0; }
-td:first-child { white-space: nowrap; }
-.need { color: var(--mark); font-weight: 700; }
-.type { color: var(--soft); white-space: nowrap; }
-.status { font-weight: 700; }
-.try { display: flex; flex-wrap: wrap; gap: .5rem; margin-top: .3rem; align-items: flex-start; }
-input, textarea, button { border: 1px solid var(--line); border-radius: .4rem; background: var(--code); color: var(--ink); padding: .35rem .6rem; font-size: 13px; }
-textarea { width: 100%; min-height: 5.5rem; }
-button { background: var(--mark); color: var(--paper); border: 0; font-weight: 600; cursor: pointer; }
-pre { background: var(--code); border: 1px solid var(--line); border-radius: .5rem; padding: .7rem; overflow: auto; max-height: 22rem; margin: .5rem 0 0; white-space: pre-wrap; word-break: break-word; }
-</style>
-</head>
-<body>
-<main>
-<h1>belljar API</h1>
-<p id="about"></p>
-<p><a href="./">Front page</a> &middot; <a href="openapi.json">openapi.json</a></p>
-<div id="routes">Reading the description&hellip;</div>
-</main>
-<script>
 let doc;
 const el = (tag, props = {}, ...children) => { const node = Object.assign(document.createElement(tag), props); node.append(...children); return node; };
 const deref = thing => thing && thing.$ref ? { name: thing.$ref.split("/").pop(), ...thing.$ref.slice(2).split("/").reduce((at, key) => at[key], doc), ...thing } : thing;
@@ -129,7 +81,7 @@ function route(path, method, op) {
 }
 (async () => {
   const routes = document.getElementById("routes");
-  try { doc = await (await fetch("openapi.json")).json(); } catch (error) { routes.textContent = `The description cannot be read: ${error}`; return; }
+  try { doc = await (await fetch(new URL("../openapi.json", import.meta.url))).json(); } catch (error) { routes.textContent = `The description cannot be read: ${error}`; return; }
   document.getElementById("about").textContent = doc.info.description;
   routes.replaceChildren(el("p", {}, "Key, where the gateway requires one: ", key));
   for (const tag of doc.tags) {
@@ -137,6 +89,3 @@ function route(path, method, op) {
     for (const [path, methods] of Object.entries(doc.paths)) for (const [method, op] of Object.entries(methods)) if (op.tags.includes(tag.name)) routes.append(route(path, method, op));
   }
 })();
-</script>
-</body>
-</html>

@@ -1,0 +1,53 @@
+// Figures of functions and workers, from the tasks that ended lately.
+
+import { quantile, sorted } from "./dom.js";
+import { functionOf, model } from "./data.js";
+
+function figures(tasks) {
+  const of = name => sorted(tasks.filter(task => task.status === "COMPLETED" || task.failure === "exception").map(task => task.durations_ms[name]));
+  const [slot, call] = [of("slot"), of("call")];
+  const memory = sorted(tasks.map(task => task.peak_memory_bytes));
+  const times = tasks.map(task => task.at);
+  return {
+    calls: tasks.length,
+    failed: tasks.filter(task => task.status === "FAILED").length / tasks.length,
+    p50: quantile(slot, .5), p95: quantile(slot, .95), p99: quantile(slot, .99),
+    call: quantile(call, .5), memory: quantile(memory, .5), peak: memory.at(-1) ?? null,
+    total: tasks.reduce((sum, task) => sum + (task.durations_ms.slot ?? 0), 0),
+    last: Math.max(...times),
+  };
+}
+
+function groups(key) {
+  const found = new Map();
+  for (const task of model.tasks.values()) {
+    const name = key(task);
+    if (name === undefined || !task.worker) continue;
+    if (!found.has(name)) found.set(name, []);
+    found.get(name).push(task);
+  }
+  return found;
+}
+
+/** One row for each function and runtime. */
+export const byFunction = () => [...groups(task => `${task.function_id} ${task.runtime}`)].map(([name, tasks]) => {
+  const [id, runtime] = name.split(" ");
+  return { id, runtime, ...figures(tasks) };
+});
+
+/** Figures of each worker, by its id. */
+export const byWorker = () => new Map([...groups(task => task.worker)].map(([id, tasks]) => [id, figures(tasks)]));
+
+/** Functions whose code ran in both runtimes lately: what each costs. The same code may be registered more than once. */
+export function prices() {
+  const byCode = new Map();
+  for (const [name, tasks] of groups(task => functionOf(task.function_id) && `${functionOf(task.function_id).code_hash ?? task.function_id} ${task.runtime}`)) {
+    const [code, runtime] = name.split(" ");
+    byCode.set(code, { ...byCode.get(code), code, id: tasks[0].function_id, [runtime]: figures(tasks) });
+  }
+  return [...byCode.values()].filter(row => row.native && row.sandbox).map(row => ({
+    ...row,
+    factor: row.sandbox.p50 / row.native.p50,
+    more: row.sandbox.p50 - row.native.p50,
+  })).sort((a, b) => b.more - a.more);
+}

@@ -1,0 +1,47 @@
+//! Why a task waits.
+
+use belljar_core::task::TaskStatus;
+use belljar_store::record::{TaskRecord, Timestamp};
+use belljar_store::{Store, StoreError};
+use serde::Serialize;
+use std::time::Duration;
+use utoipa::ToSchema;
+
+use crate::reply::rfc3339;
+
+/// Why a queued task does not run yet.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Waiting)]
+pub(super) struct WaitingView {
+    /// `delayed`, `no_worker`, `slots_busy`, or `turn`: a slot is free, and the task is about to get it.
+    reason: &'static str,
+    /// The same as a sentence.
+    detail: String,
+}
+
+/// Why a task waits; `None` for one that does not.
+pub(super) async fn reason(
+    store: &Store,
+    task: &TaskRecord,
+) -> Result<Option<WaitingView>, StoreError> {
+    if task.status != TaskStatus::Queued {
+        return Ok(None);
+    }
+    if let Some(due_at) = task.due_at
+        && due_at > Timestamp::before_now(Duration::ZERO)
+    {
+        let detail = format!("its delay ends at {}", rfc3339(due_at));
+        return Ok(Some(WaitingView { reason: "delayed", detail }));
+    }
+    let class = task.spec.class;
+    let workers = store.workers().await?.into_iter().filter(|it| it.classes.contains(&class));
+    let slots = workers.map(|worker| (worker.slots, worker.slots.saturating_sub(worker.busy)));
+    let (all, free) = slots.fold((0, 0), |(all, free), (of, idle)| (all + of, free + idle));
+    let again = if task.failures.is_empty() { "" } else { ", and its last attempt was lost" };
+    let (reason, detail) = match (all, free) {
+        (0, _) => ("no_worker", format!("no connected worker serves {class}: start one that does")),
+        (_, 0) => ("slots_busy", format!("every slot for {class} is busy{again}")),
+        _ => ("turn", format!("a slot for {class} is free or about to be: it is next{again}")),
+    };
+    Ok(Some(WaitingView { reason, detail }))
+}
