@@ -19,7 +19,7 @@ MINOR := $(DEFAULT_MINOR)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build pythons guests test lint test-client guest-tests check faults attack guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk dist dist-test reference audit sbom setup tools doctor clean
+.PHONY: help up build pythons guests test lint test-client test-browser guest-tests check faults attack guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk dist dist-test reference audit sbom setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,7 +46,7 @@ guests: guest pythons ## Build the sandbox of each further Python of this machin
 		! [ -d .belljar/pythons/$$minor ] || sandbox/guest/build.sh $$minor || exit 1; \
 	done
 
-test: tools guest pythons ## Run every test: unit, store, contract, end to end, the Python client.
+test: tools guest pythons ## Run every test: unit, store, contract, end to end, the Python client, the dashboard.
 	cargo build --workspace --locked --bins $(FAILPOINTS)
 ifeq ($(NEXTEST),yes)
 	cargo nextest run --workspace --locked --profile $(PROFILE) $(FAILPOINTS)
@@ -61,6 +61,7 @@ endif
 	@cd bench/report && $(CURDIR)/.belljar/report/bin/python -m unittest -q
 	@cd scripts/dist && $(CURDIR)/.belljar/tools/bin/python -m unittest -q test_pieces
 	@$(MAKE) --no-print-directory test-client
+	@$(MAKE) --no-print-directory test-browser
 
 guest-tests: guest ## Run the tests of the guest's packages that their authors wrote, as far as they are known to pass.
 	@scripts/guest-tests.sh
@@ -71,6 +72,11 @@ test-client: tools ## Run the tests of the Python client, under each Python, aga
 		echo "client tests under $$python" && \
 		(cd client && ../$$python -W error -m unittest -q) || exit 1; \
 	done
+
+test-browser: tools ## Run the tests of the dashboard in a real Chromium, against what was built last.
+	@scripts/setup.sh browser
+	@scripts/vendor-uplot.sh
+	@cd tests/browser && $(CURDIR)/$(VENV)/bin/python -W error -m unittest -q
 
 lint: tools ## Format, lints, types.
 	cargo fmt --all --check

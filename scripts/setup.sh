@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building and running belljar needs on Debian 12 and is not there yet; with the word
-# `tools`, also what checks and packs the Python client and makes reports. Quick when nothing is missing; safe to
+# `tools`, also what checks and packs the Python client and makes reports; with `browser`, what the dashboard is tested with. Quick when nothing is missing; safe to
 # run again. On another system, install the counterparts by hand: this script then only makes the venvs.
 set -eu
 cd "$(dirname "$0")/.."
@@ -24,6 +24,10 @@ want cc gcc libc6-dev
 want "$PYTHON" "python$MINOR"
 want "/usr/include/python$MINOR/Python.h" "libpython$MINOR-dev"
 want "/usr/lib/python$MINOR/ensurepip" "python$MINOR-venv"
+if [ "${1:-}" = browser ]; then
+    want chromium chromium
+    want chromedriver chromium-driver
+fi
 
 if [ -n "$need" ]; then
     command -v apt-get >/dev/null 2>&1 || {

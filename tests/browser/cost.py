@@ -1,0 +1,125 @@
+"""What watching costs: processor time of a service under load, without a page and with one, and of the browser.
+
+    .belljar/venv/bin/python tests/browser/cost.py --belljar target/release/belljar --rate 5000
+"""
+
+import argparse
+import json
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import service
+from webdriver import Browser
+
+# How many calls one request submits.
+BATCH = 250
+CLOCK_TICKS = 100
+
+
+def processes(root: int) -> list[int]:
+    """A process and all that it started."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, parent = int(entry.parent.name), int(entry.read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(pid)
+    found = [root]
+    for pid in found:
+        found.extend(children.get(pid, []))
+    return found
+
+
+def cpu_s(*roots: int) -> float:
+    """The processor time that processes and all they started have used, in seconds."""
+    ticks = 0
+    for root in roots:
+        for pid in processes(root):
+            try:
+                fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            ticks += sum(int(it) for it in fields[11:15])
+    return ticks / CLOCK_TICKS
+
+
+class Load:
+    """Submits calls at a rate, and lets the queue grow no longer."""
+
+    def __init__(self, of: service.Service, rate: int):
+        self.service, self.rate, self.is_over = of, rate, False
+
+        def nothing():
+            pass
+
+        function = of.register(nothing, runtime="native")
+        payload = service.serialize(((), {}))
+        self.body = {"function_id": function, "payloads": [payload] * BATCH}
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self) -> None:
+        due = time.monotonic()
+        while not self.is_over:
+            self.service.ask("/v1/tasks", self.body)
+            due += BATCH / self.rate
+            time.sleep(max(0.0, due - time.monotonic()))
+
+    def close(self) -> None:
+        self.is_over = True
+        self.thread.join()
+
+
+def main() -> None:
+    parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parse.add_argument("--belljar", type=Path, default=service.TARGET / "release" / "belljar")
+    parse.add_argument("--rate", type=int, default=5000)
+    parse.add_argument("--seconds", type=float, default=15)
+    parse.add_argument("--watch", help="the address of another gateway of the same service, to watch it there")
+    given = parse.parse_args()
+    of = service.Service(program=given.belljar)
+    browser, load, more = Browser(), None, []
+    try:
+        load = Load(of, given.rate)
+        url = of.url
+        if given.watch:
+            other = service.Gateway(Path(given.watch), of)
+            more.append(other)
+            url = other.url
+
+        def measure(name: str) -> None:
+            ended = lambda: of.ask("/v1/audit")["completed"]  # noqa: E731
+            time.sleep(3)
+            roots = [of.process.pid, *(it.process.pid for it in more)]
+            tasks, used, browsing, begun = ended(), cpu_s(*roots), cpu_s(browser.driver.pid), time.monotonic()
+            time.sleep(given.seconds)
+            elapsed = time.monotonic() - begun
+            print(json.dumps({
+                "page": name, "tasks_per_s": round((ended() - tasks) / elapsed),
+                "service_cpu_percent": round(100 * (cpu_s(*roots) - used) / elapsed, 1),
+                "browser_cpu_percent": round(100 * (cpu_s(browser.driver.pid) - browsing) / elapsed, 1),
+            }), flush=True)
+
+        browser.open("about:blank")
+        measure("none")
+        for page in ("", "tasks", "functions", "workers", "stream"):
+            browser.open("about:blank")
+            browser.open(f"{url}/#/{page}")
+            measure(page or "overview")
+        browser.open("about:blank")
+        time.sleep(20)
+        measure("none")
+    finally:
+        if load:
+            load.close()
+        browser.close()
+        for it in more:
+            it.close()
+        of.close()
+
+
+if __name__ == "__main__":
+    main()
