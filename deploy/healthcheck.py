@@ -1,4 +1,7 @@
-"""Ends well if the gateway of this container answers: for a HEALTHCHECK, since the image holds no curl."""
+"""Ends well if the gateway of this container answers: for health checks, since the image holds no curl.
+
+usage: healthcheck.py [/healthz | /readyz]
+"""
 
 import os
 import ssl
@@ -11,7 +14,8 @@ context.check_hostname = False
 context.verify_mode = ssl.CERT_NONE
 scheme = "https" if os.environ.get("BELLJAR_HTTP_TLS_CERT") else "http"
 port = os.environ.get("BELLJAR_LISTEN", "127.0.0.1:8000").rpartition(":")[2]
+path = sys.argv[1] if len(sys.argv) > 1 else "/healthz"
 try:
-    urllib.request.urlopen(f"{scheme}://127.0.0.1:{port}/healthz", timeout=5, context=context)
+    urllib.request.urlopen(f"{scheme}://127.0.0.1:{port}{path}", timeout=5, context=context)
 except OSError as error:
     sys.exit(f"the gateway does not answer: {error}")

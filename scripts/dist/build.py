@@ -47,6 +47,7 @@ def main() -> None:
             debian.build(pure, programs, staged, time, version(), out, work)
             for name in ("Containerfile", "compose.yaml"):
                 shutil.copy(ROOT / "deploy" / name, out)
+            shutil.copytree(ROOT / "deploy/helm", out / "helm")
     for path in sorted(out.rglob("*")):
         if path.is_file():
             print(f"dist: {path}  {path.stat().st_size / 1e6:.1f} MB")

@@ -11,6 +11,9 @@ ROOT = Path(__file__).resolve().parents[2]
 REQUIRED = ("belljar", "belljar-python", "belljar-sandbox")
 FURTHER = re.compile(r"belljar-python3\.\d+")
 
+# Where an installed program looks for libraries, before the system's directories.
+RUNPATH = b"$ORIGIN/../lib"
+
 
 class Failed(Exception):
     """Nothing was built, and why."""
@@ -44,8 +47,22 @@ def strip_programs(programs: Path, out: Path) -> list[Path]:
     out.mkdir(parents=True)
     for name in (*REQUIRED, *further):
         run("objcopy", "--strip-all", "--remove-section=.gnu_debuglink", programs / name, out / name)
+        hide_build_machine(out / name)
         (out / name).chmod(0o755)
     return [out / name for name in (*REQUIRED, *further)]
+
+
+def hide_build_machine(program: Path) -> None:
+    """Takes the directories of this machine's Pythons out of where a program looks for its libraries: on another one,
+    somebody else may own them. What stays is the directory beside the one it is installed in."""
+    found = re.search(r"\((?:RUNPATH|RPATH)\).*\[(.+)\]", run("readelf", "-dW", program))
+    if not found:
+        return
+    old = found[1].encode()
+    content = program.read_bytes()
+    if len(old) < len(RUNPATH) or content.count(b"\0" + old + b"\0") != 1:
+        raise Failed(f"`{program.name}` has the search path `{found[1]}`, which cannot be replaced")
+    program.write_bytes(content.replace(old + b"\0", RUNPATH.ljust(len(old), b"\0") + b"\0"))
 
 
 def glibc(programs: list[Path]) -> tuple[int, int]:

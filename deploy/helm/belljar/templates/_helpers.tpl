@@ -1,0 +1,102 @@
+{{- define "belljar.labels" -}}
+app.kubernetes.io/name: belljar
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "belljar.metadata" -}}
+name: {{ .root.Release.Name }}-{{ .component }}
+labels:
+  {{- include "belljar.labels" . | nindent 2 }}
+  app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+  app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+  helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
+{{- end }}
+
+{{- define "belljar.redis" -}}
+{{- if eq .Values.redis.url "secret" }}
+- name: BELLJAR_REDIS
+  valueFrom: {secretKeyRef: {name: {{ .Values.secret }}, key: BELLJAR_REDIS}}
+{{- else }}
+- name: BELLJAR_REDIS
+  value: {{ .Values.redis.url | default (printf "redis://%s-redis:6379" .Release.Name) | quote }}
+{{- end }}
+{{- end }}
+
+{{- define "belljar.secret" -}}
+- name: BELLJAR_SECRET
+  valueFrom: {secretKeyRef: {name: {{ .Values.secret }}, key: BELLJAR_SECRET}}
+{{- if .Values.dispatcher.tlsSecret }}
+- {name: BELLJAR_TLS_CERT, value: /tls/tls.crt}
+- {name: BELLJAR_TLS_KEY, value: /tls/tls.key}
+- {name: BELLJAR_TLS_CA, value: /tls/ca.crt}
+{{- end }}
+{{- end }}
+
+{{- define "belljar.pod" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{ toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "belljar.container" -}}
+image: "{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}"
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{ include "belljar.confined" . }}
+{{- end }}
+
+{{- define "belljar.confined" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- define "belljar.mounts" -}}
+volumeMounts:
+  - {name: tmp, mountPath: /tmp}
+  {{- if . }}
+  - {name: tls, mountPath: /tls, readOnly: true}
+  {{- end }}
+{{- end }}
+
+{{- define "belljar.volumes" -}}
+volumes:
+  - name: tmp
+    emptyDir: {}
+  {{- with . }}
+  - name: tls
+    secret: {secretName: {{ . }}, defaultMode: 0440}
+  {{- end }}
+{{- end }}
+
+{{- define "belljar.budget" -}}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  {{- include "belljar.metadata" . | nindent 2 }}
+spec:
+  maxUnavailable: 1
+  selector:
+    matchLabels:
+      {{- include "belljar.labels" . | nindent 6 }}
+{{- end }}
+
+{{- define "belljar.part" -}}
+podSelector:
+  matchLabels:
+    {{- include "belljar.labels" . | nindent 4 }}
+{{- end }}
+
+{{- define "belljar.keys" -}}
+{{- if or (eq .Values.gateway.keys "required") .Values.gateway.tlsSecret }}required{{ end }}
+{{- end }}
