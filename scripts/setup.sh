@@ -55,4 +55,12 @@ echo "$PWD/client/src" >$VENV/lib/python$MINOR/site-packages/belljar.pth
 if [ "${1:-}" = tools ]; then
     make_venv .belljar/tools $PYTHON tools
     make_venv .belljar/report $PYTHON report
+    # Only unpacked: installed, the package would start a Prometheus on this machine.
+    if ! command -v promtool >/dev/null 2>&1 && [ ! -x .belljar/prometheus/usr/bin/promtool ] &&
+        command -v apt-get >/dev/null 2>&1; then
+        echo "setup: fetching promtool and prometheus, which check the alerts"
+        mkdir -p .belljar/prometheus
+        (cd .belljar/prometheus && apt-get -qq download prometheus && dpkg-deb -x prometheus_*.deb . &&
+            rm prometheus_*.deb) || echo "setup: without them the alerts are not checked" >&2
+    fi
 fi

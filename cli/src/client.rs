@@ -45,11 +45,11 @@ fn run_privately(words: &[OsString]) -> Result<u8> {
     let data =
         tempfile::tempdir().context("cannot make a directory for the data of the service")?;
     let mut up = up_args(&options(data.path(), words))?;
-    up.log.get_or_insert_with(|| "error".to_owned());
+    up.log.filter.get_or_insert_with(|| "error".to_owned());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("the async runtime cannot start")?.block_on(async {
         let shutdown = serve::until_signal()?;
-        let call = async |address: String| -> Result<u8> {
+        let call = async |address: String, _: Vec<String>| -> Result<u8> {
             let mut command = tokio::process::Command::from(python(&up.executors)?);
             command.args(["run", URL_OPTION, &address]).args(words).kill_on_drop(true);
             let mut child = command.spawn().context("cannot start Python")?;

@@ -29,7 +29,7 @@ pub(crate) fn pool_config(
         return Err(anyhow!("no runtime is installed"))
             .hint("`belljar doctor` shows what is missing");
     }
-    Ok(PoolConfig { slots, executors })
+    Ok(PoolConfig::new(slots, executors))
 }
 
 /// The slots of a worker: as many as asked for, else one per processor.

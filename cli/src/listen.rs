@@ -57,6 +57,12 @@ pub(crate) async fn open(args: &ListenArgs) -> Result<Opened> {
     Ok(Opened { listeners: Listeners { sockets, tls }, require_keys, urls })
 }
 
+/// Opens the first address that a name stands for.
+pub(crate) async fn open_tcp(address: &ListenAddress) -> Result<TcpListener> {
+    let resolved = resolve(address).await?;
+    TcpListener::bind(&*resolved).await.map_err(|error| cannot_listen(address, &error))
+}
+
 /// Checks before anything starts that the addresses can be had and are not refused, and that the file of tenants is right.
 pub(crate) async fn check(args: &ListenArgs) -> Result<()> {
     for address in &args.listen {

@@ -30,7 +30,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    logging::start(cli.log.as_deref(), &cli.command);
+    logging::start(&cli.log, &cli.command);
     #[cfg(feature = "failpoints")]
     if let Some(Err(error)) = cli.fault_socket.as_deref().map(faults::listen) {
         return exit::report(Err(error));

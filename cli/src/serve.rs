@@ -11,12 +11,13 @@ use belljar_dispatcher::config::{RemoteConfig, Workers};
 use belljar_gateway::policy::Tenants;
 use belljar_store::Store;
 use belljar_wire::{Authentication, ConnectConfig, Endpoint, ListenConfig};
-use belljar_worker::transport::WorkerConfig;
+use belljar_worker::transport::{WorkerConfig, WorkerMetrics};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{DispatcherArgs, GatewayArgs, SecretArgs, WorkerArgs, WorkerMode};
+use crate::args::{DispatcherArgs, GatewayArgs, MetricsArgs, SecretArgs, WorkerArgs, WorkerMode};
 use crate::executors::{pool_config, slots};
 use crate::exit::{self, WithHint};
 use crate::listen::{self, Opened};
@@ -27,6 +28,9 @@ pub(crate) const LISTENING: &str = "belljar gateway listens at ";
 /// The start of the line that tells `up` and scripts where workers connect.
 pub(crate) const WORKERS_AT: &str = "belljar dispatcher takes workers at ";
 
+/// The start of the line that tells `up` and scripts where a dispatcher or worker shows its metrics.
+pub(crate) const METRICS_AT: &str = "belljar metrics are at ";
+
 pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
     raise_descriptor_limit();
     runtime()?.block_on(async {
@@ -34,7 +38,10 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
         let tenants = tenants.hint("`belljar tenant check FILE` reads a file without a service")?;
         let Opened { listeners, require_keys, urls } = listen::open(&args.listen).await?;
         let store = Store::connect(args.store.retention.store_config(&args.store.redis)).await?;
-        urls.iter().for_each(|url| announce(&format!("{LISTENING}{url}")));
+        for url in &urls {
+            announce(&format!("{LISTENING}{url}"));
+            tracing::info!(%url, "listening");
+        }
         let defaults = args.defaults;
         let class = TaskClass { runtime: args.runtime, python: defaults.python_version };
         let config = belljar_gateway::Config {
@@ -60,14 +67,21 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
     raise_descriptor_limit();
     runtime()?.block_on(async {
         let store = Store::connect(args.store.retention.store_config(&args.store.redis)).await?;
-        let workers = match args.mode.remote() {
+        let metrics = metrics_listener(&args.metrics).await?;
+        let mut workers = match args.mode.remote() {
             None => Workers::Local(pool_config(slots(args.slots), args.runtimes, &args.executors)?),
             Some(mode) => Workers::Remote(Box::new(remote(&args, mode)?)),
         };
         let drain_timeout = Duration::from_secs(args.executors.drain_timeout);
         let reserved_slots = args.shares.reserved_slots;
+        let metrics = metrics.map(|listener| {
+            let metrics = belljar_dispatcher::Metrics::of(&mut workers, store.clone());
+            tokio::spawn(belljar_metrics::serve(listener, metrics.clone()));
+            metrics
+        });
+        let host = host();
         let config =
-            belljar_dispatcher::Config { workers, host: host(), reserved_slots, drain_timeout };
+            belljar_dispatcher::Config { workers, host, reserved_slots, drain_timeout, metrics };
         belljar_dispatcher::run(config, store, until_signal()?).await?;
         Ok(())
     })
@@ -95,6 +109,13 @@ fn remote(args: &DispatcherArgs, mode: DeliveryMode) -> Result<RemoteConfig> {
 
 pub(crate) fn worker(args: WorkerArgs) -> Result<()> {
     runtime()?.block_on(async {
+        let listener = metrics_listener(&args.metrics).await?;
+        let mut pool = pool_config(args.slots, args.runtimes, &args.executors)?;
+        let metrics = listener.map(|listener| {
+            let metrics = WorkerMetrics::of(&mut pool);
+            tokio::spawn(belljar_metrics::serve(listener, metrics.clone()));
+            metrics
+        });
         let tls = args.tls.files();
         let config = WorkerConfig {
             endpoint: ConnectConfig { tls, ..ConnectConfig::new(args.dispatcher) },
@@ -103,7 +124,8 @@ pub(crate) fn worker(args: WorkerArgs) -> Result<()> {
                 WorkerMode::Push => DeliveryMode::Push,
             },
             secret: secret(&args.secret)?,
-            pool: pool_config(args.slots, args.runtimes, &args.executors)?,
+            pool,
+            metrics,
             host: host(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             drain_timeout: Duration::from_secs(args.executors.drain_timeout),
@@ -111,6 +133,15 @@ pub(crate) fn worker(args: WorkerArgs) -> Result<()> {
         belljar_worker::transport::run(config, until_signal()?).await?;
         Ok(())
     })
+}
+
+/// The socket for metrics, announced, where one is asked for.
+async fn metrics_listener(args: &MetricsArgs) -> Result<Option<TcpListener>> {
+    let Some(address) = &args.metrics_listen else { return Ok(None) };
+    let listener = listen::open_tcp(address).await.context("--metrics-listen")?;
+    let address = listener.local_addr().context("the socket for metrics has no address")?;
+    announce(&format!("{METRICS_AT}http://{address}"));
+    Ok(Some(listener))
 }
 
 fn secret(args: &SecretArgs) -> Result<Option<Secret>> {

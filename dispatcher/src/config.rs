@@ -1,12 +1,15 @@
 //! The configuration of a dispatcher.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_core::message::{DeliveryMode, Secret};
 use belljar_wire::ListenConfig;
 use belljar_worker::config::PoolConfig;
 use tokio::sync::oneshot;
+
+use crate::metrics::Metrics;
 
 /// The default interval of heartbeats between dispatcher and worker.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -23,6 +26,8 @@ pub struct Config {
     pub reserved_slots: usize,
     /// How long running calls may go on after shutdown is requested.
     pub drain_timeout: Duration,
+    /// Counts what happens; `None` where nobody asks.
+    pub metrics: Option<Arc<Metrics>>,
 }
 
 /// Where tasks run.

@@ -10,6 +10,7 @@
 //! * [`error`]: the errors.
 //! * [`event`]: the events and actions of the scheduler.
 //! * [`scheduler`]: decides; pure.
+//! * `observer`, `metrics`: what is logged and counted of what happens.
 //! * `claim_state`: what the scheduler knows of its requests to the queue.
 //! * `worker_registry`: the workers and the choice among them.
 //! * `store_client`: carries out the actions that concern the store.
@@ -22,6 +23,8 @@ pub mod config;
 pub mod error;
 pub mod event;
 mod functions;
+mod metrics;
+mod observer;
 mod retry;
 pub mod scheduler;
 mod store_client;
@@ -37,6 +40,8 @@ use tokio_util::sync::CancellationToken;
 pub use config::{Config, RemoteConfig, Workers};
 pub use error::DispatcherError;
 use event::{SchedulerAction, SchedulerEvent};
+pub use metrics::Metrics;
+use observer::Observer;
 use scheduler::Scheduler;
 use store_client::StoreClient;
 use transport::Transport;
@@ -58,9 +63,10 @@ pub async fn run(
     let id = DispatcherId::random();
     let topics = [Topic::Work, Topic::Cancel, Topic::Deliveries(id)];
     let mut store_events = store.subscribe(&topics).await?;
-    let mut transport = Transport::start(id, config.workers).await?;
+    let mut transport = Transport::start(id, config.workers, config.metrics.clone()).await?;
     let mut store_client = StoreClient::new(id, store, config.host);
     let mut scheduler = Scheduler::new(config.reserved_slots);
+    let observer = Observer::new(config.metrics);
     tracing::info!(dispatcher_id = %id, "dispatching");
 
     let mut drain_deadline = None;
@@ -84,7 +90,9 @@ pub async fn run(
             () = until(drain_deadline) => break,
         };
         let now = Instant::now();
+        observer.turn(now, scheduler.held(), || transport.workers(id, ""));
         for event in events {
+            observer.event(&event);
             match &event {
                 SchedulerEvent::Recorded(recorded) => transport.recorded(recorded),
                 // Until the store knows its classes, submissions for them are refused.
@@ -92,6 +100,7 @@ pub async fn run(
                 _ => {}
             }
             for action in scheduler.handle(event, now) {
+                observer.action(&action);
                 match action {
                     SchedulerAction::Send { worker, invocations } => {
                         fail::fail_point!("leased");

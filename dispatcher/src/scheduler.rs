@@ -137,7 +137,7 @@ impl Scheduler {
 
     fn assign(&mut self, claimed: Vec<ClaimedTask>, now: Instant) {
         let mut batches: HashMap<WorkerId, Vec<_>> = HashMap::new();
-        for ClaimedTask { invocation, deaths } in claimed {
+        for ClaimedTask { invocation, deaths, .. } in claimed {
             let (task, limits) = (invocation.task, invocation.spec.limits);
             let is_cancelled = self.claims.is_cancelled(task.task_id);
             let worker = if is_cancelled || self.phase == Phase::Draining {

@@ -1,7 +1,6 @@
 //! The state that all handlers share.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use belljar_core::id::{FunctionId, TaskId};
 use belljar_store::record::FunctionRecord;
@@ -20,6 +19,7 @@ use crate::event_stream::EventStream;
 use crate::guest_modules::GuestCache;
 use crate::metrics::Metrics;
 use crate::notifier::Notifier;
+use crate::outage::Outage;
 use crate::policy::Quota;
 use crate::timing::{Phase, RequestTiming};
 use crate::waiters::WaitGuard;
@@ -47,8 +47,8 @@ pub(crate) struct App {
     pub(crate) body_room: Arc<Semaphore>,
     /// Fires when no new work is taken: requests that wait answer with what there is.
     pub(crate) draining: CancellationToken,
-    /// Whether the store could not be reached the last time.
-    pub(crate) is_store_down: AtomicBool,
+    /// Whether the store refuses requests.
+    pub(crate) outage: Outage,
 }
 
 impl App {
@@ -74,7 +74,7 @@ impl App {
             functions: Arc::new(FunctionCache::new()),
             served: ServedClasses::default(),
             guests: GuestCache::default(),
-            is_store_down: AtomicBool::new(false),
+            outage: Outage::default(),
             config,
             store,
             admission,

@@ -14,6 +14,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::outage::StoreFault;
 use crate::policy::{QuotaExceeded, Violation};
 use crate::problem::Problem;
 use crate::refusal::Refusal;
@@ -81,6 +82,8 @@ pub(crate) enum ApiError {
     ShuttingDown,
     #[error("not ready: {0}")]
     NotReady(String),
+    #[error("not ready: {}", store_sentence(.0))]
+    NotWritable(StoreError),
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error(transparent)]
@@ -112,9 +115,8 @@ fn store_sentence(error: &StoreError) -> Cow<'static, str> {
              repeating it is safe under the same `idempotency_key`, without one it may be accepted twice"
                 .into()
         }
-        StoreError::RefusesWrites(_) => {
-            "the store takes no writes now (out of memory or read-only): nothing was changed, try \
-             again later"
+        StoreError::RefusesWrites(why, _) => {
+            format!("the store takes no writes, since {why}: nothing was changed, try again later")
                 .into()
         }
         StoreError::QueueFull { queued, limit } => format!(
@@ -166,6 +168,7 @@ impl ApiError {
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
             Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+            Self::NotWritable(error) => (StatusCode::SERVICE_UNAVAILABLE, error.code()),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Self::Refused(refusal) => refusal.status_and_code(),
             Self::Policy(Violation::Forbidden(_)) => (StatusCode::FORBIDDEN, "policy_forbidden"),
@@ -181,7 +184,7 @@ impl ApiError {
         match error {
             StoreError::Unreachable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unreachable"),
             StoreError::Unanswered(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unreachable"),
-            StoreError::RefusesWrites(_) => {
+            StoreError::RefusesWrites(..) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_refuses_writes")
             }
             StoreError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
@@ -195,6 +198,15 @@ impl ApiError {
             | StoreError::Unsuitable { .. }
             | StoreError::Unexpected { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             StoreError::Corrupt { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "record_unreadable"),
+        }
+    }
+
+    const fn store_fault(&self) -> Option<StoreFault> {
+        match self {
+            Self::Store(StoreError::RefusesWrites(..))
+            | Self::NotWritable(StoreError::RefusesWrites(..)) => Some(StoreFault::RefusedWrite),
+            Self::Store(_) | Self::NotWritable(_) => Some(StoreFault::Silent),
+            _ => None,
         }
     }
 
@@ -259,8 +271,8 @@ pub(crate) struct InvalidReply {
 pub(crate) struct Fault {
     /// The error and its causes.
     pub(crate) why: String,
-    /// Whether the store is the reason.
-    pub(crate) is_of_store: bool,
+    /// What the store did not do, where it is the reason.
+    pub(crate) of_store: Option<StoreFault>,
 }
 
 impl IntoResponse for ApiError {
@@ -276,7 +288,7 @@ impl IntoResponse for ApiError {
         };
         let detail = self.to_string();
         let why = status.is_server_error().then(|| chain(&self));
-        let (is_of_store, closes) = (matches!(self, Self::Store(_)), self.closes());
+        let (of_store, closes) = (self.store_fault(), self.closes());
         let retry_after = self.retry_after();
         let challenge = match &self {
             Self::Refused(refusal) => Some(refusal.challenge()),
@@ -302,7 +314,7 @@ impl IntoResponse for ApiError {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(why) = why {
-            response.extensions_mut().insert(Fault { why, is_of_store });
+            response.extensions_mut().insert(Fault { why, of_store });
         }
         response
     }
@@ -312,13 +324,15 @@ impl IntoResponse for ApiError {
 fn chain(error: &ApiError) -> String {
     use std::error::Error as _;
     let mut text = match error {
-        ApiError::Store(error) => error.to_string(),
+        ApiError::Store(error) | ApiError::NotWritable(error) => error.to_string(),
         ApiError::Internal(what) => what.to_string(),
         error => error.to_string(),
     };
     let mut cause = error.source();
-    if let ApiError::Store(_) = error {
-        cause = cause.and_then(std::error::Error::source);
+    match error {
+        ApiError::Store(_) => cause = cause.and_then(std::error::Error::source),
+        ApiError::NotWritable(error) => cause = error.source(),
+        _ => {}
     }
     while let Some(error) = cause {
         text.push_str(": ");

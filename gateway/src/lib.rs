@@ -22,7 +22,8 @@
 //! * `guest_modules`: modules that the sandbox does not have.
 //! * `cpu_latency`: the kernel's limit on the wake-up latency of processors.
 //! * `cache`: what is cached of the store.
-//! * `metrics`, `timing`: what is measured.
+//! * `metrics`, `service_metrics`, `timing`: what is measured.
+//! * `outage`: whether the store refuses requests, for the log.
 //! * `stamp`: whether a file has changed.
 //! * `openapi`, `schema`, `pages`: descriptions for programs and for people.
 
@@ -48,6 +49,7 @@ mod metrics;
 mod middleware;
 mod notifier;
 mod openapi;
+mod outage;
 mod pages;
 pub mod policy;
 mod problem;
@@ -56,6 +58,7 @@ mod reply;
 mod routes;
 mod schema;
 mod serve;
+mod service_metrics;
 mod socket;
 mod stamp;
 mod timing;

@@ -42,6 +42,9 @@ impl Middleware {
         let id = self.ids.of(request.headers());
         let method = request.method().clone();
         let timing = Arc::new(RequestTiming::default());
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            timing.set_request_id(&id);
+        }
         let response = match self.app.admission.check(&request) {
             Err(refused) => refused.into_response(),
             Ok(()) if !has_room => {
@@ -72,16 +75,16 @@ impl Middleware {
     /// Logs what is not the client's fault: a defect each time, an outage once at its start and end.
     fn report(&self, response: &Response, id: &HeaderValue, timing: &RequestTiming) {
         let request_id = id.to_str().unwrap_or_default();
-        let is_down = &self.app.is_store_down;
+        let (outage, now) = (&self.app.outage, Instant::now());
         match response.extensions().get::<Fault>() {
             Some(Fault { why, .. }) if response.status() == StatusCode::INTERNAL_SERVER_ERROR => {
                 tracing::error!(request_id, route = timing.route(), "request failed: {why}");
             }
-            Some(Fault { why, is_of_store: true }) if !is_down.swap(true, Ordering::Relaxed) => {
+            Some(Fault { why, of_store: Some(fault) }) if outage.failed(*fault, now) => {
                 tracing::warn!(request_id, "requests are refused: {why}");
             }
-            None if timing.asked_store() && is_down.swap(false, Ordering::Relaxed) => {
-                tracing::info!("the store answers again");
+            None if timing.asked_store() && outage.succeeded(timing.wrote(), now) => {
+                tracing::info!(request_id, "the store does what it is asked for again");
             }
             _ => {}
         }

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use axum::extract::MatchedPath;
+use http::HeaderValue;
 
 /// A part of a request's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +25,9 @@ pub(crate) struct RequestTiming {
     read_us: AtomicU32,
     store_us: AtomicU32,
     wait_us: AtomicU32,
+    wrote: AtomicBool,
     route: OnceLock<MatchedPath>,
+    request_id: OnceLock<HeaderValue>,
 }
 
 impl RequestTiming {
@@ -53,6 +56,26 @@ impl RequestTiming {
     /// Whether the request took the store any time.
     pub(crate) fn asked_store(&self) -> bool {
         self.store_us.load(Ordering::Relaxed) > 0
+    }
+
+    /// The store took a write that it refuses when its memory or disk is full.
+    pub(crate) fn set_wrote(&self) {
+        self.wrote.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it did.
+    pub(crate) fn wrote(&self) -> bool {
+        self.wrote.load(Ordering::Relaxed)
+    }
+
+    /// Sets the id of the request, for lines of the log.
+    pub(crate) fn set_request_id(&self, id: &HeaderValue) {
+        self.request_id.get_or_init(|| id.clone());
+    }
+
+    /// The id of the request; empty where nothing that is logged has it.
+    pub(crate) fn request_id(&self) -> &str {
+        self.request_id.get().and_then(|id| id.to_str().ok()).unwrap_or_default()
     }
 
     /// Sets the route.

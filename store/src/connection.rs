@@ -5,6 +5,7 @@
 //! deadline, a connection that timed out or turned read-only is replaced, and each command says whether
 //! it may be repeated.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::error::StoreError;
+use crate::error::{StoreError, WriteRefusal};
 
 /// The pause before the second try; opening a connection is not tried more often than that.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -63,6 +64,20 @@ pub(crate) struct SharedConnection {
     timeout: Duration,
     current: Mutex<Current>,
     opening: tokio::sync::Mutex<()>,
+    requests: AtomicU64,
+    failures: AtomicU64,
+    microseconds: AtomicU64,
+}
+
+/// How many requests went to the server, and how long they took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Requests that ended.
+    pub requests: u64,
+    /// Those that were not answered, or refused.
+    pub failures: u64,
+    /// The time of all together, with their tries.
+    pub microseconds: u64,
 }
 
 #[derive(Default)]
@@ -77,7 +92,9 @@ struct Current {
 impl SharedConnection {
     pub(crate) fn new(client: redis::Client, timeout: Duration) -> Self {
         let opening = tokio::sync::Mutex::new(());
-        Self { client, timeout, current: Mutex::default(), opening }
+        let [requests, failures, microseconds] = [const { AtomicU64::new(0) }; 3];
+        let current = Mutex::default();
+        Self { client, timeout, current, opening, requests, failures, microseconds }
     }
 
     /// Sends a command until it is answered or the deadline has passed. `script` is loaded where the
@@ -88,7 +105,30 @@ impl SharedConnection {
         script: Option<&redis::Script>,
         repeat: Repeat,
     ) -> Result<Value, QueryError> {
-        let deadline = Instant::now() + self.timeout;
+        let started = Instant::now();
+        let answer = self.try_until(started + self.timeout, command, script, repeat).await;
+        let took = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.failures.fetch_add(answer.is_err().into(), Ordering::Relaxed);
+        self.microseconds.fetch_add(took, Ordering::Relaxed);
+        answer
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        Traffic {
+            requests: self.requests.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
+            microseconds: self.microseconds.load(Ordering::Relaxed),
+        }
+    }
+
+    async fn try_until(
+        &self,
+        deadline: Instant,
+        command: &Cmd,
+        script: Option<&redis::Script>,
+        repeat: Repeat,
+    ) -> Result<Value, QueryError> {
         let mut may_have_run = false;
         let mut pauses = BACKOFF.build();
         loop {
@@ -199,11 +239,13 @@ impl SharedConnection {
 /// The error for the caller of a failed command.
 pub(crate) fn to_store_error(what: &'static str, error: RedisError) -> StoreError {
     match error.kind() {
-        ErrorKind::Server(ServerErrorKind::ReadOnly) => StoreError::RefusesWrites(error),
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => {
+            StoreError::RefusesWrites(WriteRefusal::of(&error), error)
+        }
         ErrorKind::Extension
             if matches!(error.code(), Some("OOM" | "MISCONF" | "NOREPLICAS" | "NOSPACE")) =>
         {
-            StoreError::RefusesWrites(error)
+            StoreError::RefusesWrites(WriteRefusal::of(&error), error)
         }
         ErrorKind::Extension if error.code() == Some("BUSY") => StoreError::Unreachable(error),
         ErrorKind::Io

@@ -74,8 +74,8 @@ impl Store {
         for (id, attempt, deaths, record, args) in rows {
             let id = parse_id(&id)?;
             let task = TaskAttempt { task_id: id, attempt: Attempt(attempt) };
-            let (record, body) = match StoredTask::read(id, record)
-                .and_then(|record| record.accepted(id).map(|(_, body)| (record, body)))
+            let (record, accepted_at, body) = match StoredTask::read(id, record)
+                .and_then(|record| record.accepted(id).map(|(at, body)| (record, at, body)))
             {
                 Ok(read) => read,
                 Err(error) => {
@@ -86,8 +86,9 @@ impl Store {
             if record.has_args_blob() {
                 blobs.push((tasks.len(), self.inner.keys.args_blob(id)));
             }
+            let due_at = body.due_at(accepted_at);
             let invocation = Invocation { task, spec: body.spec, code: None, args };
-            tasks.push(ClaimedTask { invocation, deaths });
+            tasks.push(ClaimedTask { invocation, deaths, due_at });
         }
         let (places, keys): (Vec<_>, Vec<_>) = blobs.into_iter().unzip();
         for (place, args) in zip(places, self.get_blobs("claim", keys).await?) {
@@ -149,7 +150,7 @@ impl Store {
             .map(|(one, (.., result))| (self.inner.keys.unpublished_blob(one.report.task), result));
         match self.put_blobs("complete", values).await {
             Ok(()) => {}
-            Err(StoreError::RefusesWrites(_)) => return Ok(()),
+            Err(StoreError::RefusesWrites(..)) => return Ok(()),
             Err(error) => return Err(error),
         }
         for (letter, _, result) in rows.iter_mut().filter(|(.., result)| is_blob(result)) {
@@ -200,7 +201,7 @@ impl Store {
 
 /// The end of a task that nobody can run.
 fn without_record(task: TaskAttempt, error: &StoreError) -> Completion {
-    tracing::warn!(%error, "a task ends as failed");
+    tracing::warn!(task_id = %task.task_id, %error, "a task ends as failed");
     let failure = Failure::by_platform(FailureKind::Limit, error.to_string());
     let outcome = Outcome::bare(CallVerdict::Failed(failure), Duration::ZERO);
     Completion { worker: WorkerId::from_bytes([0; 16]), report: Report { task, outcome } }

@@ -1,8 +1,45 @@
 //! What can go wrong between belljar and Redis.
 
 use belljar_core::id::TaskId;
+use redis::RedisError;
 
 use crate::usage::OverQuota;
+
+/// Why Redis refuses writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WriteRefusal {
+    /// It holds as much as `maxmemory` allows.
+    Memory,
+    /// It could not write to its disk.
+    Disk,
+    /// Fewer replicas are connected than `min-replicas-to-write` asks for.
+    Replicas,
+    /// It is a replica.
+    ReadOnly,
+}
+
+impl WriteRefusal {
+    /// The reason in an error of Redis.
+    pub(crate) fn of(error: &RedisError) -> Self {
+        match error.code() {
+            Some("OOM") => Self::Memory,
+            Some("MISCONF" | "NOSPACE") => Self::Disk,
+            Some("NOREPLICAS") => Self::Replicas,
+            _ => Self::ReadOnly,
+        }
+    }
+}
+
+impl std::fmt::Display for WriteRefusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "it is out of memory",
+            Self::Disk => "it cannot write to its disk, which may be full",
+            Self::Replicas => "fewer replicas than `min-replicas-to-write` are connected",
+            Self::ReadOnly => "it is a read-only replica",
+        })
+    }
+}
 
 /// Why an operation failed. Nothing is half done: each operation is one script.
 #[derive(Debug, thiserror::Error)]
@@ -13,9 +50,9 @@ pub enum StoreError {
     /// Redis did not answer a change in time. It is not known whether the change was made.
     #[error("the store does not answer")]
     Unanswered(#[source] redis::RedisError),
-    /// Redis refuses writes: it is out of memory, or a read-only replica.
-    #[error("the store refuses writes")]
-    RefusesWrites(#[source] redis::RedisError),
+    /// Redis refuses writes.
+    #[error("the store refuses writes: {0}")]
+    RefusesWrites(WriteRefusal, #[source] redis::RedisError),
     /// The queue has as many tasks as the deployment allows.
     #[error("the queue is full: {queued} tasks are waiting and {limit} are allowed")]
     QueueFull {
@@ -80,4 +117,20 @@ pub enum StoreError {
         /// What is wrong with it.
         why: String,
     },
+}
+
+impl StoreError {
+    /// The state of the store as a stable word for programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) | Self::Unanswered(_) | Self::Connect { .. } => {
+                "store_unreachable"
+            }
+            Self::RefusesWrites(WriteRefusal::Memory, _) => "store_memory_full",
+            Self::RefusesWrites(WriteRefusal::Disk, _) => "store_disk_full",
+            Self::RefusesWrites(..) => "store_read_only",
+            _ => "store_unexpected",
+        }
+    }
 }

@@ -59,7 +59,8 @@ pub use config::{
     DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, MAX_QUEUED, PREFIX, RECENT_TASKS,
     REMOVED_CODE_TTL, StoreConfig,
 };
-pub use error::StoreError;
+pub use connection::Traffic;
+pub use error::{StoreError, WriteRefusal};
 pub use event::{EndedTask, StoreEvent};
 pub use subscription::{Subscription, Topic};
 pub use tenant_store::TenantStore;
@@ -110,7 +111,21 @@ impl Store {
         Ok(store)
     }
 
-    /// Whether the server takes writes.
+    /// What passed between this process and the server so far, but for subscriptions.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.inner.connection.traffic()
+    }
+
+    /// Whether the server takes writes now.
+    ///
+    /// # Errors
+    /// It does not ([`StoreError::RefusesWrites`]), or cannot be reached.
+    pub async fn probe_writes(&self) -> Result<(), StoreError> {
+        server::probe_writes(self).await
+    }
+
+    /// Whether the server takes writes, at the start.
     ///
     /// # Errors
     /// It does not, with the reason, or cannot be reached.

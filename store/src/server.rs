@@ -52,23 +52,21 @@ pub(crate) async fn check(store: &Store) -> Result<(), StoreError> {
 }
 
 /// Makes a change that leaves nothing behind, for the error of a server that takes none.
-pub(crate) async fn check_writes(store: &Store) -> Result<(), StoreError> {
+pub(crate) async fn probe_writes(store: &Store) -> Result<(), StoreError> {
     let mut command = redis::cmd("SET");
     command.arg(store.inner.keys.key("takes-writes")).arg(1).arg("PX").arg(1);
-    match store.ask("SET", &command).await {
-        Ok(()) => Ok(()),
-        Err(StoreError::RefusesWrites(source)) => {
+    store.ask("SET", &command).await
+}
+
+/// The same, where a server that takes no writes cannot be used.
+pub(crate) async fn check_writes(store: &Store) -> Result<(), StoreError> {
+    probe_writes(store).await.map_err(|error| match error {
+        StoreError::RefusesWrites(why, _) => {
             let url = shown_url(&store.inner.config.url);
-            let why = match source.code() {
-                Some("OOM") => "its memory is full",
-                Some("MISCONF") => "it cannot write to its disk, which may be full",
-                Some("NOREPLICAS") => "fewer replicas than `min-replicas-to-write` are connected",
-                _ => "it is a read-only replica",
-            };
-            Err(StoreError::Unsuitable { url, why: format!("it refuses writes: {why}") })
+            StoreError::Unsuitable { url, why: format!("it refuses writes: {why}") }
         }
-        Err(error) => Err(error),
-    }
+        error => error,
+    })
 }
 
 /// The first error of a server, with its URL and in the words of its user.

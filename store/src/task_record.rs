@@ -25,6 +25,13 @@ pub(crate) struct Body {
     pub(crate) delay_ms: u64,
 }
 
+impl Body {
+    /// From when on the task may run.
+    pub(crate) const fn due_at(&self, accepted_at: Timestamp) -> Timestamp {
+        Timestamp(accepted_at.0 + self.delay_ms * 1000)
+    }
+}
+
 /// What is kept of the attempt that ended a task, beside its pickled result.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StoredOutcome {

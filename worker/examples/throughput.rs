@@ -37,7 +37,7 @@ async fn main() {
     let command = ChildCommand::new(program).option("--site", site);
     let executor = NativeExecutor::new(minor, command, GrantPolicy::default());
     let start = Instant::now();
-    let (pool, mut events) = Pool::start(PoolConfig { slots, executors: vec![Arc::new(executor)] });
+    let (pool, mut events) = Pool::start(PoolConfig::new(slots, vec![Arc::new(executor)]));
 
     let up = events.recv().await;
     println!("{up:?} after {:?}", start.elapsed());

@@ -9,6 +9,7 @@
 //! * [`install`]: where the parts of an installation are.
 //! * [`transport`]: serves a remote dispatcher with a pool; the entry for a worker process.
 //! * [`config`]: what a pool is made of.
+//! * [`metrics`]: what a pool counts.
 //! * [`error`]: what can go wrong that is not the function's doing.
 //! * `slot`: runs one job after the other.
 //! * `standby`: the instance that is started ahead of need.
@@ -25,6 +26,7 @@ pub mod error;
 pub mod event;
 pub mod executor;
 pub mod install;
+pub mod metrics;
 pub mod pool;
 mod shared;
 mod slot;

@@ -55,7 +55,8 @@ impl Pool {
             let class = executor.class();
             let first = standbys.first().filter(|_| Some(class.python) != preferred).cloned();
             classes.push(class);
-            let (standby, work) = Standby::new(executor, first, events.clone(), stop.clone());
+            let (standby, work) =
+                Standby::new(executor, first, events.clone(), stop.clone(), config.metrics.clone());
             standbys.push(standby);
             housekeeping.spawn(work);
         }
@@ -66,10 +67,14 @@ impl Pool {
             state: Mutex::new(PoolState { backlog, jobs, outbox: Vec::new() }),
             classes,
             standbys,
+            metrics: config.metrics,
             cut: CancellationToken::new(),
             stop,
             housekeeping: Notify::new(),
         });
+        if let Some(metrics) = &shared.metrics {
+            metrics.watch(&shared);
+        }
         for (index, jobs) in receivers.into_iter().enumerate() {
             let instances = shared.standbys.iter().cloned().map(SlotInstance::new).collect();
             let (shared, events) = (Arc::clone(&shared), events.clone());

@@ -1,7 +1,7 @@
 //! What the slots of a pool and the handles to it share, and housekeeping: the task that sends events for
 //! those that may not wait, and gives back what has waited too long.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use belljar_core::invocation::Invocation;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backlog::{Backlog, Job};
 use crate::event::PoolEvent;
+use crate::metrics::PoolMetrics;
 use crate::standby::Standby;
 
 /// What slots and handles share.
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     /// The classes, in the order of each slot's executors.
     pub(crate) classes: Vec<TaskClass>,
     pub(crate) standbys: Vec<Standby>,
+    pub(crate) metrics: Option<Arc<PoolMetrics>>,
     /// Running calls are cut.
     pub(crate) cut: CancellationToken,
     /// Housekeeping and the standbys end.

@@ -56,7 +56,8 @@ impl PoolSlot {
         let Invocation { task, ref spec, .. } = invocation;
         let returned = PoolEvent::Returned(task);
         let index = self.shared.classes.iter().position(|it| *it == spec.class);
-        let Some(instance) = index.and_then(|index| self.instances.get_mut(index)) else {
+        let instance = index.and_then(|index| Some((index, self.instances.get_mut(index)?)));
+        let Some((index, instance)) = instance else {
             return (returned, None);
         };
         let mut outcome = match instance.run(&invocation, &cancel).await {
@@ -68,6 +69,9 @@ impl PoolSlot {
         };
         if outcome.verdict == CallVerdict::Cancelled && self.shared.cut.is_cancelled() {
             outcome.verdict = CallVerdict::Failed(worker_stopped());
+        }
+        if let Some(metrics) = &self.shared.metrics {
+            metrics.ended(index, &outcome);
         }
         let took = Duration::from_micros(outcome.elapsed_us);
         (PoolEvent::Finished(Report { task, outcome }), Some(took))

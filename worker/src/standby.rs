@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::sync::{Mutex, mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{NoInstance, StartError};
 use crate::event::{ExecutorInfo, PoolEvent};
 use crate::executor::{Executor, Instance, Started};
+use crate::metrics::PoolMetrics;
 
 /// Failed starts in a row after which the class is reported down. A single one may be a passing trouble.
 const FAILURES_TO_DOWN: u32 = 3;
@@ -47,10 +48,11 @@ impl Standby {
         first: Option<Self>,
         events: mpsc::Sender<PoolEvent>,
         stop: CancellationToken,
+        metrics: Option<Arc<PoolMetrics>>,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, instances) = mpsc::channel(1);
         let (status, watched) = watch::channel(Status::Starting);
-        let starter = Starter { executor, sender, status, events };
+        let starter = Starter { executor, sender, status, events, metrics };
         let standby = Self { instances: Arc::new(Mutex::new(instances)), status: watched };
         (standby, async move {
             let work = async {
@@ -105,6 +107,7 @@ struct Starter {
     sender: mpsc::Sender<Box<dyn Instance>>,
     status: watch::Sender<Status>,
     events: mpsc::Sender<PoolEvent>,
+    metrics: Option<Arc<PoolMetrics>>,
 }
 
 impl Starter {
@@ -112,7 +115,13 @@ impl Starter {
         let (mut failures, mut delays) = (0, START_BACKOFF.build());
         // The permit comes first: an instance is not started before the last one is taken.
         while let Ok(permit) = self.sender.reserve().await {
-            match self.executor.start().await {
+            let begun = Instant::now();
+            let started = self.executor.start().await;
+            if let Some(metrics) = &self.metrics {
+                let took = started.as_ref().map(|_| begun.elapsed()).map_err(|_| ());
+                metrics.started(self.executor.class(), took);
+            }
+            match started {
                 Ok(Started { instance, info }) => {
                     (failures, delays) = (0, START_BACKOFF.build());
                     permit.send(instance);

@@ -58,7 +58,8 @@ mod tests {
         --python-version 3.13 --max-body-mb 10 --max-connections 11 --low-latency false --allowed-host a,b \
         --python-path p:q --site s --guest-dir g --grant-env A=1,B --grant-read r --grant-scratch-mb 12 \
         --drain-timeout 13 --redis-prefix r --allow-weak-sandbox --keys required \
-        --insecure --tenants t --tls-cert c --tls-key k --max-result-mb 14 --reserved-slots 15";
+        --insecure --tenants t --tls-cert c --tls-key k --max-result-mb 14 --reserved-slots 15 \
+        --metrics-listen 127.0.0.1:9100";
 
     fn up() -> UpArgs {
         match Cli::read(UP.split_whitespace().map(Into::into)).expect("valid").command {
@@ -72,7 +73,7 @@ mod tests {
         let up = up();
         let worker: &[&str] = &["push", "3", "tcp://127.0.0.1:1"];
         for (name, positional, options) in
-            [("gateway", &[][..], 19), ("dispatcher", &[], 16), ("worker", worker, 9)]
+            [("gateway", &[][..], 19), ("dispatcher", &[], 17), ("worker", worker, 10)]
         {
             let argv = up.argv.forward(name, &[], positional);
             let words = std::iter::once(OsString::from("belljar")).chain(argv);

@@ -52,6 +52,35 @@ impl fmt::Display for ListenAddress {
     }
 }
 
+impl ListenAddress {
+    /// The address whose port is this many higher; `None` where there is no such port. Port 0 takes a free one anyway.
+    pub(crate) fn behind(&self, ports: usize) -> Option<Self> {
+        match self {
+            Self::Tcp(host, port @ 1..) => {
+                let port = u16::try_from(usize::from(*port) + ports).ok()?;
+                Some(Self::Tcp(host.clone(), port))
+            }
+            other => Some(other.clone()),
+        }
+    }
+}
+
+/// Where a process shows its metrics.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct MetricsArgs {
+    /// Where this process shows `/metrics` for Prometheus, `/healthz` and `/readyz`, as HOST:PORT, without keys or TLS;
+    /// port 0 takes a free port. Of `up`: the dispatcher; its workers take the ports after it. [default: nowhere]
+    #[arg(long, env = "BELLJAR_METRICS_LISTEN", value_name = "HOST:PORT", value_parser = tcp_address)]
+    pub(crate) metrics_listen: Option<ListenAddress>,
+}
+
+fn tcp_address(text: &str) -> Result<ListenAddress, &'static str> {
+    match text.parse()? {
+        ListenAddress::Unix(_) => Err("it reads HOST:PORT or `[::]:PORT`"),
+        tcp => Ok(tcp),
+    }
+}
+
 /// Where clients reach the gateway, and what they must show.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct ListenArgs {
@@ -134,6 +163,12 @@ mod tests {
             let address: ListenAddress = text.parse().expect("an address");
             assert_eq!(address.to_string(), shown);
         }
+        let address: ListenAddress = "h:65000".parse().expect("an address");
+        assert_eq!(address.behind(535), Some(ListenAddress::Tcp("h".to_owned(), 65535)));
+        assert_eq!(address.behind(536), None);
+        let free: ListenAddress = "h:0".parse().expect("an address");
+        assert_eq!(free.behind(3), Some(free));
+        assert!(tcp_address("unix:/x").is_err() && tcp_address("h:1").is_ok());
         for wrong in ["", "8000", ":8000", "::1:8000", "host:", "host:99999", "unix:"] {
             assert!(wrong.parse::<ListenAddress>().is_err(), "{wrong}");
         }

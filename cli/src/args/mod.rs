@@ -20,13 +20,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use belljar_core::task::{PythonVersion, Runtime};
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use argv::Argv;
 pub(crate) use common::{DefaultsArgs, ExecutorArgs, RetentionArgs, Runtimes, SecretArgs};
 use common::{ShareArgs, positive};
 pub(crate) use key::{KeyAction, KeyArgs, NewKeyArgs, OperatorArgs};
-pub(crate) use listen::{KeyUse, ListenAddress, ListenArgs};
+pub(crate) use listen::{KeyUse, ListenAddress, ListenArgs, MetricsArgs};
 pub(crate) use service::{DispatcherArgs, GatewayArgs, Mode, WorkerArgs, WorkerMode};
 pub(crate) use tenant::{TenantAction, TenantArgs};
 
@@ -34,15 +34,42 @@ pub(crate) use tenant::{TenantAction, TenantArgs};
 #[derive(Debug, Parser)]
 #[command(name = "belljar", version, propagate_version = true)]
 pub(crate) struct Cli {
-    /// What to log: `error`, `warn`, `info`, `debug`, or a filter such as `belljar_store=debug`.
-    #[arg(long, global = true, env = "BELLJAR_LOG", value_name = "FILTER")]
-    pub(crate) log: Option<String>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
     /// The socket of the fault harness, which stops this process at fail points.
     #[cfg(feature = "failpoints")]
     #[arg(long, global = true, hide = true, env = "BELLJAR_FAULT_SOCKET", value_name = "PATH")]
     pub(crate) fault_socket: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct LogArgs {
+    /// What to log: `error`, `warn`, `info`, `debug`, or a filter such as `belljar_store=debug`.
+    #[arg(long = "log", global = true, env = "BELLJAR_LOG", value_name = "FILTER")]
+    pub(crate) filter: Option<String>,
+    /// How to log: lines for people, in colour on a terminal; or one JSON object a line.
+    #[arg(
+        long = "log-format",
+        global = true,
+        env = "BELLJAR_LOG_FORMAT",
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t
+    )]
+    pub(crate) format: LogFormat,
+}
+
+/// How lines of the log are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
 }
 
 impl Cli {
@@ -131,9 +158,11 @@ pub(crate) struct UpArgs {
     pub(crate) defaults: DefaultsArgs,
     #[command(flatten)]
     pub(crate) executors: ExecutorArgs,
-    /// What the processes that it starts log.
+    #[command(flatten)]
+    pub(crate) metrics: MetricsArgs,
+    /// What the processes that it starts log, and how.
     #[arg(skip)]
-    pub(crate) log: Option<String>,
+    pub(crate) log: LogArgs,
     /// All of these options, for those processes.
     #[arg(skip)]
     pub(crate) argv: Argv,

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::common::{
     DefaultsArgs, ExecutorArgs, Runtimes, SecretArgs, ShareArgs, StoreArgs, TlsArgs, positive,
 };
-use super::listen::ListenArgs;
+use super::listen::{ListenArgs, MetricsArgs};
 
 /// How tasks reach workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -82,6 +82,8 @@ pub(crate) struct DispatcherArgs {
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
     #[command(flatten)]
+    pub(crate) metrics: MetricsArgs,
+    #[command(flatten)]
     pub(crate) store: StoreArgs,
     #[command(flatten)]
     pub(crate) executors: ExecutorArgs,
@@ -125,6 +127,8 @@ pub(crate) struct WorkerArgs {
     pub(crate) secret: SecretArgs,
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
+    #[command(flatten)]
+    pub(crate) metrics: MetricsArgs,
     #[command(flatten)]
     pub(crate) executors: ExecutorArgs,
 }

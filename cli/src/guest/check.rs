@@ -67,7 +67,7 @@ async fn check(guest: &Guest) -> Result<ExecutorInfo> {
     let (python, dir) = (guest.python, guest.dir.clone());
     let executor = Arc::new(SandboxExecutor::new(python, command, dir, GrantPolicy::default()));
     let class = executor.class();
-    let (pool, mut events) = Pool::start(PoolConfig { slots: 1, executors: vec![executor] });
+    let (pool, mut events) = Pool::start(PoolConfig::new(1, vec![executor]));
     let called = tokio::time::timeout(CHECK_TIMEOUT, call(&pool, &mut events, class)).await;
     // The pool ends when its events are read.
     tokio::join!(pool.kill(), async { while events.recv().await.is_some() {} });

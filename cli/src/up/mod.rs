@@ -45,8 +45,9 @@ pub(crate) fn run(args: &UpArgs) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("the async runtime cannot start")?.block_on(async {
         let shutdown = serve::until_signal()?;
-        let until_shutdown = async |address: String| {
-            welcome::print(&address, args, listen::requires_keys(&args.listen).await?);
+        let until_shutdown = async |address: String, metrics: Vec<String>| {
+            let requires_keys = listen::requires_keys(&args.listen).await?;
+            welcome::print(&address, &metrics, args, requires_keys);
             shutdown.cancelled().await;
             Ok(())
         };
@@ -55,12 +56,12 @@ pub(crate) fn run(args: &UpArgs) -> Result<()> {
     })
 }
 
-/// Starts everything, does `work` with the address while it runs, and stops everything. `None` if `shutdown`
+/// Starts everything, does `work` with the address, and those of metrics, while it runs, and stops everything. `None` if `shutdown`
 /// comes before the service is ready.
 pub(crate) async fn host<T>(
     args: &UpArgs,
     shutdown: &CancellationToken,
-    work: impl AsyncFnOnce(String) -> Result<T>,
+    work: impl AsyncFnOnce(String, Vec<String>) -> Result<T>,
 ) -> Result<Option<T>> {
     let Checked { default, installed } = check(args).await?;
     let starting = async {
@@ -81,7 +82,7 @@ pub(crate) async fn host<T>(
     };
     let mut done = None;
     if ready.is_some() {
-        let working = work(parts.address().to_owned());
+        let working = work(parts.address().to_owned(), parts.metrics_urls().to_vec());
         tokio::select! {
             ended = working => done = Some(ended),
             never = parts.supervise() => match never {},

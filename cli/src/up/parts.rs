@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use belljar_core::task::{Runtime, TaskClass};
 use belljar_store::Store;
 use clap::ValueEnum;
@@ -15,7 +15,7 @@ use super::redis::Redis;
 use super::service::{Service, Supervised};
 use crate::args::{Runtimes, UpArgs};
 use crate::executors;
-use crate::serve::{LISTENING, WORKERS_AT};
+use crate::serve::{LISTENING, METRICS_AT, WORKERS_AT};
 
 /// How long Redis, gateway and workers may take to stop, after the dispatcher has drained.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,6 +29,8 @@ pub(super) struct Parts {
     /// None in local mode.
     workers: Vec<Service>,
     address: String,
+    /// Where dispatcher and workers show their metrics.
+    metrics_urls: Vec<String>,
     /// Where workers tell what they serve.
     store: Store,
 }
@@ -51,14 +53,19 @@ impl Parts {
 
         let default = ("runtime", OsStr::new(default.as_str()));
         let command = args.argv.forward("gateway", &[redis_url, default], &[]);
-        let mut gateway = Service::start("gateway", command, args.log.as_deref())?;
+        let mut gateway = Service::start("gateway", command, &args.log)?;
         let address = gateway.announced(LISTENING, timeout).await?;
         let (_, listen) = address.split_once("://").unwrap_or(("", &address));
         gateway.replace_option("--listen", listen);
 
         let port = ("port", OsStr::new("0"));
-        let command = args.argv.forward("dispatcher", &[redis_url, runtimes, port], &[]);
-        let mut dispatcher = Service::start("dispatcher", command, args.log.as_deref())?;
+        let metrics = metrics_address(args, 0)?;
+        let set = [Some(redis_url), Some(runtimes), Some(port), metrics_option(&metrics)];
+        let set: Vec<_> = set.into_iter().flatten().collect();
+        let command = args.argv.forward("dispatcher", &set, &[]);
+        let mut dispatcher = Service::start("dispatcher", command, &args.log)?;
+        let mut metrics_urls = Vec::new();
+        metrics_urls.extend(shown_metrics(&mut dispatcher, &metrics, timeout).await?);
         let mut workers = Vec::new();
         if let (Some(_), Some(mode)) = (args.mode.remote(), args.mode.to_possible_value()) {
             let endpoint = dispatcher.announced(WORKERS_AT, timeout).await?;
@@ -68,19 +75,29 @@ impl Parts {
             dispatcher.replace_option("--port", port);
             let (slots, dispatcher) =
                 (executors::slots(args.slots).to_string(), format!("tcp://127.0.0.1:{port}"));
-            for _ in 0..args.workers {
+            for number in 1..=args.workers {
                 let positional = [mode.get_name(), &slots, &dispatcher];
-                let command = args.argv.forward("worker", &[runtimes], &positional);
-                workers.push(Service::start("worker", command, args.log.as_deref())?);
+                let metrics = metrics_address(args, number)?;
+                let set = [Some(runtimes), metrics_option(&metrics)];
+                let set: Vec<_> = set.into_iter().flatten().collect();
+                let command = args.argv.forward("worker", &set, &positional);
+                let mut worker = Service::start("worker", command, &args.log)?;
+                metrics_urls.extend(shown_metrics(&mut worker, &metrics, timeout).await?);
+                workers.push(worker);
             }
         }
         let store = Store::connect(args.retention.store_config(&url)).await?;
-        Ok(Self { redis, gateway, dispatcher, workers, address, store })
+        Ok(Self { redis, gateway, dispatcher, workers, address, metrics_urls, store })
     }
 
     /// The URL of the gateway.
     pub(super) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where dispatcher and workers show their metrics, in this order.
+    pub(super) fn metrics_urls(&self) -> &[String] {
+        &self.metrics_urls
     }
 
     /// The store that all of them use.
@@ -137,6 +154,32 @@ impl Parts {
             redis.stop(STOP_TIMEOUT).await;
         }
     }
+}
+
+/// Where the dispatcher (0) or a worker (1 and so on) shows its metrics.
+fn metrics_address(args: &UpArgs, number: usize) -> Result<Option<String>> {
+    let Some(first) = &args.metrics.metrics_listen else { return Ok(None) };
+    let address = first.behind(number);
+    let address = address.with_context(|| format!("--metrics-listen {first}: no port is left"))?;
+    Ok(Some(address.to_string()))
+}
+
+fn metrics_option(address: &Option<String>) -> Option<(&'static str, &OsStr)> {
+    address.as_ref().map(|address| ("metrics_listen", OsStr::new(address)))
+}
+
+/// The address at which a service has said that it shows its metrics, which it keeps when it is started again.
+async fn shown_metrics(
+    service: &mut Service,
+    asked: &Option<String>,
+    timeout: Duration,
+) -> Result<Option<String>> {
+    if asked.is_none() {
+        return Ok(None);
+    }
+    let url = service.announced(METRICS_AT, timeout).await?;
+    service.replace_option("--metrics-listen", url.trim_start_matches("http://"));
+    Ok(Some(url))
 }
 
 async fn any_ended(workers: &mut [Service]) -> (String, usize) {

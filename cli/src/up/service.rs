@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use clap::ValueEnum as _;
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::args::LogArgs;
 use crate::install;
 
 /// The longest pause before a process that died is started again.
@@ -43,11 +45,13 @@ impl Service {
     pub(super) fn start(
         name: &'static str,
         arguments: Vec<OsString>,
-        log: Option<&str>,
+        log: &LogArgs,
     ) -> Result<Self> {
         let mut command = vec![install::own_binary()?.into_os_string()];
         command.extend(arguments);
-        command.push(format!("--log={}", log.unwrap_or("warn")).into());
+        command.push(format!("--log={}", log.filter.as_deref().unwrap_or("warn")).into());
+        let format = log.format.to_possible_value();
+        command.extend(format.map(|it| format!("--log-format={}", it.get_name()).into()));
         let (child, stdout) = spawn(&command, Signal::KILL)?;
         Ok(Self { name, command, child, stdout, backoff: Backoff::new() })
     }

@@ -6,7 +6,7 @@ use crate::args::{Runtimes, UpArgs};
 use crate::serve::announce;
 use crate::{executors, install};
 
-pub(super) fn print(address: &str, args: &UpArgs, requires_keys: bool) {
+pub(super) fn print(address: &str, metrics: &[String], args: &UpArgs, requires_keys: bool) {
     announce(&format!("belljar is ready at {address}"));
     let minor = PythonVersion::default();
     let installation = install::installation(&args.executors);
@@ -15,6 +15,9 @@ pub(super) fn print(address: &str, args: &UpArgs, requires_keys: bool) {
         if let Err(missing) = found {
             announce(&format!("Note: {}", executors::refused(class, &missing)));
         }
+    }
+    for url in metrics {
+        announce(&format!("Metrics: {url}/metrics"));
     }
     if requires_keys {
         announce(&format!(

@@ -24,6 +24,7 @@ pub(crate) mod remote;
 mod session;
 mod sessions;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_core::id::{DispatcherId, WorkerId};
@@ -34,6 +35,7 @@ use belljar_store::record::WorkerRecord;
 use crate::config::Workers;
 use crate::error::DispatcherError;
 use crate::event::SchedulerEvent;
+use crate::metrics::Metrics;
 use local::LocalTransport;
 use remote::RemoteTransport;
 
@@ -46,11 +48,15 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    pub(crate) async fn start(id: DispatcherId, workers: Workers) -> Result<Self, DispatcherError> {
+    pub(crate) async fn start(
+        id: DispatcherId,
+        workers: Workers,
+        metrics: Option<Arc<Metrics>>,
+    ) -> Result<Self, DispatcherError> {
         Ok(match workers {
             Workers::Local(pool) => Self::Local(Box::new(LocalTransport::start(pool))),
             Workers::Remote(config) => {
-                Self::Remote(Box::new(RemoteTransport::bind(id, *config).await?))
+                Self::Remote(Box::new(RemoteTransport::bind(id, *config, metrics).await?))
             }
         })
     }

@@ -2,6 +2,7 @@
 //! [`WorkerSessions`], which decides.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use belljar_core::id::{DispatcherId, WorkerId};
@@ -18,6 +19,7 @@ use super::sessions::{SocketCommand, WorkerSessions};
 use crate::config::RemoteConfig;
 use crate::error::DispatcherError;
 use crate::event::SchedulerEvent;
+use crate::metrics::Metrics;
 
 /// How many messages one turn handles.
 const MESSAGES_AT_ONCE: usize = 256;
@@ -35,12 +37,14 @@ pub(crate) struct RemoteTransport {
     events: Vec<SchedulerEvent>,
     tick: Duration,
     next_tick: Instant,
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl RemoteTransport {
     pub(crate) async fn bind(
         id: DispatcherId,
         config: RemoteConfig,
+        metrics: Option<Arc<Metrics>>,
     ) -> Result<Self, DispatcherError> {
         let RemoteConfig { listen, mode, secret, heartbeat, listening } = config;
         let authentication = match secret {
@@ -63,6 +67,7 @@ impl RemoteTransport {
             events: Vec::new(),
             tick,
             next_tick: now + tick,
+            metrics,
         })
     }
 
@@ -95,6 +100,9 @@ impl RemoteTransport {
 
     fn handle(&mut self, incoming: Incoming) -> Vec<SchedulerEvent> {
         let now = Instant::now();
+        if let (Some(metrics), Incoming::Message(..)) = (&self.metrics, &incoming) {
+            metrics.received.inc();
+        }
         let events = match incoming {
             Incoming::Message(peer, bytes) => match decode(&bytes) {
                 Ok(batch) => self.sessions.handle_message(peer, batch, now),
@@ -149,6 +157,9 @@ impl RemoteTransport {
                     }
                 }
                 SocketCommand::Send(peer, batch) => {
+                    if let Some(metrics) = &self.metrics {
+                        metrics.sent.inc();
+                    }
                     match self.sender.try_send(peer, encode(&batch)) {
                         // What the batch contained is found missing when the worker registers again.
                         Ok(()) | Err(SendError::Disconnected) => {}

@@ -85,6 +85,7 @@ impl Dispatcher {
                 host: "here".to_owned(),
                 reserved_slots: 0,
                 drain_timeout: Duration::from_secs(20),
+                metrics: None,
             };
             let shutdown = CancellationToken::new();
             let run = belljar_dispatcher::run(config, redis.store().await, shutdown.clone());
@@ -138,6 +139,7 @@ impl Worker {
             host: "there".to_owned(),
             version: "0".to_owned(),
             drain_timeout: Duration::from_secs(20),
+            metrics: None,
         };
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(belljar_worker::transport::run(config, shutdown.clone()));

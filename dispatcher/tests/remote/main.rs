@@ -58,6 +58,7 @@ async fn a_local_pool_runs_many() {
         host: "here".to_owned(),
         reserved_slots: 0,
         drain_timeout: PATIENCE,
+        metrics: None,
     };
     let run = belljar_dispatcher::run(config, redis.store().await, shutdown.clone());
     let running = tokio::spawn(run);

@@ -39,6 +39,7 @@ impl Program {
             host: "here".to_owned(),
             reserved_slots: 0,
             drain_timeout: PATIENCE,
+            metrics: None,
         };
         let url = redis.url();
         let shutdown = CancellationToken::new();

@@ -11,7 +11,7 @@ use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
 use belljar_core::task::{Attempt, TaskAttempt, TaskClass, TaskLimits};
 use belljar_dispatcher::event::{DEADLINE_GRACE, SchedulerAction, SchedulerEvent, WorkerCapacity};
 use belljar_dispatcher::scheduler::Scheduler;
-use belljar_store::record::{ClaimedTask, Leased, RequeueReason};
+use belljar_store::record::{ClaimedTask, Leased, RequeueReason, Timestamp};
 use bytes::Bytes;
 
 mod random;
@@ -28,7 +28,7 @@ fn assignment(task_id: TaskId, number: u32, deaths: u32) -> ClaimedTask {
     let mut invocation = Invocation::standalone(class(), Bytes::from_static(b"f"), Bytes::new());
     invocation.task = attempt(task_id, number);
     invocation.spec.limits = TaskLimits { timeout_ms: 1000, memory_mb: 64, ..TaskLimits::DEFAULT };
-    ClaimedTask { invocation, deaths }
+    ClaimedTask { invocation, deaths, due_at: Timestamp::default() }
 }
 
 fn delivered(task_id: TaskId) -> SchedulerEvent {

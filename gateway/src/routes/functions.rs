@@ -167,6 +167,7 @@ pub(crate) async fn register_function(
     let view = app.store_of(&caller);
     let put = view.put_function(record, sent.code);
     let record = timing.time(Phase::Store, put).await.map_err(|error| caller.told(error))?;
+    timing.set_wrote();
     let function_id = record.id;
     app.functions.insert(&Arc::new(record), since);
     reply::json(&Registered { function_id, ignored: sent.ignored })

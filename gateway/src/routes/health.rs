@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use belljar_store::record::{Audit, Counts};
+use belljar_core::task::TaskClass;
+use belljar_metrics::CONTENT_TYPE;
+use belljar_store::record::{Audit, Counts, WorkerRecord};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -14,6 +16,7 @@ use crate::error::ApiError;
 use crate::metrics::VERSION;
 use crate::reply;
 use crate::schema::Unavailable;
+use crate::service_metrics::ServiceFigures;
 use crate::timing::{Phase, RequestTiming};
 
 /// The gateway lives.
@@ -23,11 +26,14 @@ struct Health {
     version: &'static str,
 }
 
-/// The service takes calls and runs them.
+/// The gateway takes submissions.
 #[derive(Default, Serialize, ToSchema)]
 struct Readiness {
     status: &'static str,
     store: &'static str,
+    /// Why tasks wait in the queue; absent where nothing keeps them there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<Hindrance>,
     /// What runs calls; like all below absent where keys are required.
     #[serde(skip_serializing_if = "Option::is_none")]
     classes: Option<Vec<String>>,
@@ -37,6 +43,36 @@ struct Readiness {
     slots: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     busy: Option<u32>,
+}
+
+/// Why tasks wait.
+#[derive(Serialize, ToSchema)]
+struct Hindrance {
+    /// `no_dispatcher`, or `no_worker` for each class.
+    code: &'static str,
+    /// What is missing, and the way out.
+    detail: String,
+}
+
+impl Hindrance {
+    /// Everything that is missing; classes are named where anybody may know them.
+    fn all(served: &[TaskClass], workers: &[WorkerRecord], names_classes: bool) -> Vec<Self> {
+        if served.is_empty() {
+            let detail = "no dispatcher is alive: start one with `belljar dispatcher`".to_owned();
+            return vec![Self { code: "no_dispatcher", detail }];
+        }
+        let runs = |class: &TaskClass| workers.iter().any(|worker| worker.classes.contains(class));
+        let missing: Vec<_> = served.iter().filter(|class| !runs(class)).collect();
+        let hint = "start one with `belljar worker`";
+        let details: Vec<_> = match names_classes {
+            true => {
+                missing.iter().map(|class| format!("no worker runs `{class}`: {hint}")).collect()
+            }
+            false if missing.is_empty() => Vec::new(),
+            false => vec![format!("no worker runs one of the classes: {hint}")],
+        };
+        details.into_iter().map(|detail| Self { code: "no_worker", detail }).collect()
+    }
 }
 
 /// Accepted tasks by where they are.
@@ -63,7 +99,9 @@ pub(crate) async fn healthz() -> Result<Response, ApiError> {
     reply::json(&Health { status: "ok", version: VERSION })
 }
 
-/// A function submitted now will run
+/// The gateway takes submissions
+///
+/// It does while the store takes writes: tasks that nobody can run yet wait in the queue, and `problems` says why.
 #[utoipa::path(
     get, path = "/readyz", tag = "Operation",
     responses((status = 200, body = Readiness), Unavailable)
@@ -75,28 +113,21 @@ pub(crate) async fn readyz(
     if app.draining.is_cancelled() {
         return Err(ApiError::ShuttingDown);
     }
+    timing.time(Phase::Store, app.store.probe_writes()).await.map_err(ApiError::NotWritable)?;
+    timing.set_wrote();
     let work = async { tokio::try_join!(app.store.served_classes(), app.store.workers()) };
     let (classes, workers) = timing.time(Phase::Store, work).await?;
-    if classes.is_empty() {
-        return Err(ApiError::NotReady(
-            "no dispatcher is alive: start one with `belljar dispatcher`".to_owned(),
-        ));
-    }
-    let slots = workers.iter().map(|worker| worker.slots).sum();
-    if slots == 0 {
-        return Err(ApiError::NotReady(
-            "no worker is connected: start one with `belljar worker`".to_owned(),
-        ));
-    }
-    let ready = Readiness { status: "ready", store: "ok", ..Readiness::default() };
+    let is_public = app.keys.is_none();
+    let problems = Hindrance::all(&classes, &workers, is_public);
+    let ready = Readiness { status: "ready", store: "ok", problems, ..Readiness::default() };
     // Everybody may ask: how much others have running is not for everybody.
-    if app.keys.is_some() {
+    if !is_public {
         return reply::json(&ready);
     }
     reply::json(&Readiness {
         classes: Some(classes.iter().map(ToString::to_string).collect()),
         workers: Some(workers.len()),
-        slots: Some(slots),
+        slots: Some(workers.iter().map(|worker| worker.slots).sum()),
         busy: Some(workers.iter().map(|worker| worker.busy).sum()),
         ..ready
     })
@@ -130,17 +161,32 @@ pub(crate) async fn audit(
     })
 }
 
-/// Metrics for Prometheus
-///
-/// Without a store its part is left out.
+/// Metrics of this gateway, for Prometheus
 #[utoipa::path(
     get, path = "/metrics", tag = "Operation",
     responses((status = 200, body = String, content_type = "application/openmetrics-text"))
 )]
-pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let work = async { tokio::try_join!(app.store.audit(), app.store.queue_lengths()) };
-    let store = work.await.ok();
-    let text = app.metrics.text(app.notifier.waiters.len(), app.events.streams(), store);
-    let text = text.map_err(|_| ApiError::Internal("cannot write the metrics".into()))?;
-    Ok(reply::of("application/openmetrics-text; version=1.0.0; charset=utf-8", text))
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let is_store_up = app.store.ping().await.is_ok();
+    let (waiters, streams) = (app.notifier.waiters.len(), app.events.streams());
+    let text = app.metrics.text(waiters, streams, is_store_up, app.store.traffic());
+    reply::of(CONTENT_TYPE, text)
+}
+
+/// Metrics of the whole service, for Prometheus
+///
+/// They are the same at each gateway: scrape them at one address.
+#[utoipa::path(
+    get, path = "/metrics/service", tag = "Operation",
+    responses(
+        (status = 200, body = String, content_type = "application/openmetrics-text"),
+        Unavailable
+    )
+)]
+pub(crate) async fn service_metrics(
+    State(app): State<Arc<App>>,
+    Extension(timing): Extension<Arc<RequestTiming>>,
+) -> Result<Response, ApiError> {
+    let figures = timing.time(Phase::Store, ServiceFigures::read(&app.store)).await?;
+    Ok(reply::of(CONTENT_TYPE, figures.text()))
 }

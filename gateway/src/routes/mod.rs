@@ -68,6 +68,7 @@ fn table() -> Vec<(Access, UtoipaMethodRouter<Arc<App>>)> {
         (PUBLIC, routes!(health::healthz)),
         (PUBLIC, routes!(health::readyz)),
         (ADMIN, routes!(health::metrics)),
+        (ADMIN, routes!(health::service_metrics)),
         (PUBLIC, routes!(pages::openapi)),
         (PUBLIC, routes!(pages::docs)),
     ]
@@ -171,7 +172,7 @@ mod tests {
                 assert!(operation["summary"].is_string() && operation["tags"].is_array(), "{path}");
             }
         }
-        assert_eq!(ids.len(), 25);
+        assert_eq!(ids.len(), 26);
         assert_eq!(openapi::methods(&DOCUMENT, "/v1/tasks"), ["GET", "POST"]);
     }
 

@@ -217,6 +217,10 @@ async fn submit<'a>(
         }
         (error, _) => caller.told(error),
     })?;
+    timing.set_wrote();
+    for task_id in &task_ids {
+        tracing::debug!(request_id = timing.request_id(), %task_id, "accepted");
+    }
     Ok((task_ids, guard))
 }
 

@@ -10,6 +10,7 @@ mod memory;
 mod openapi;
 mod policy;
 mod quotas;
+mod readiness;
 mod requests;
 mod support;
 mod tls;

@@ -310,24 +310,37 @@ async fn operators_see_what_is_missing() {
     let client = gateway.client();
     assert_eq!(client.get("/healthz").await.json()["status"], "ok");
     let reply = client.get("/readyz").await;
-    reply.is_error(503, "not_ready");
+    assert_eq!(
+        (reply.status, &reply.json()["problems"][0]["code"]),
+        (200, &json!("no_dispatcher"))
+    );
     assert!(reply.text().contains("belljar dispatcher"), "{}", reply.text());
     let _dispatcher = Dispatcher::start(&gateway.store, &["native:3.11"]).await;
     let ready = client.get("/readyz").await;
+    assert_eq!(ready.json()["problems"], json!(null), "{}", ready.text());
     assert_eq!((ready.status, &ready.json()["slots"]), (200, &json!(2)), "{}", ready.text());
     gateway.execute(&gateway.register().await).await;
     let metrics = client.get("/metrics").await;
     assert!(metrics.header("content-type").is_some_and(|kind| kind.contains("openmetrics")));
     for line in [
-        r#"belljar_gateway_requests_total{route="/readyz",method="GET",code="200"} 1"#,
-        r#"belljar_gateway_queue_length{class="native:3.11"} 1"#,
-        r#"belljar_gateway_tasks{state="accepted"} 1"#,
+        r#"belljar_gateway_requests_total{route="/readyz",method="GET",code="200"} 2"#,
         "belljar_gateway_store_up 1",
         "belljar_gateway_connections 1",
         "belljar_gateway_request_duration_seconds_bucket{",
         "# EOF",
     ] {
         assert!(metrics.text().contains(line), "{line} in {}", metrics.text());
+    }
+    let service = client.get("/metrics/service").await;
+    for line in [
+        r#"belljar_service_queue_length{class="native:3.11"} 1"#,
+        r#"belljar_service_workers{class="native:3.11"} 1"#,
+        r#"belljar_service_tasks{state="queued"} 1"#,
+        "belljar_service_tasks_accepted_total 1",
+        "belljar_service_audit_consistent 1",
+        "belljar_service_slots 2",
+    ] {
+        assert!(service.text().contains(line), "{line} in {}", service.text());
     }
 }
 

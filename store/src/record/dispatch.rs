@@ -54,6 +54,8 @@ pub struct ClaimedTask {
     pub invocation: Invocation,
     /// How many attempts ended in a death before this one.
     pub deaths: u32,
+    /// From when on it might run, by the clock of Redis: its acceptance, and its delay after that.
+    pub due_at: Timestamp,
 }
 
 impl ClaimedTask {

@@ -1,6 +1,7 @@
 //! The pool of a worker process and its session: events of the pool go into the session, commands of the
 //! dispatcher go to the pool.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_core::id::WorkerId;
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::announced::Announced;
 use super::config::WorkerConfig;
+use super::metrics::WorkerMetrics;
 use super::session::{PoolCommand, Rejected, WorkerInfo, WorkerSession};
 use crate::event::PoolEvent;
 use crate::pool::Pool;
@@ -52,6 +54,7 @@ pub(crate) struct WorkerClient {
     session: WorkerSession,
     shutdown: CancellationToken,
     drain_timeout: Duration,
+    metrics: Option<Arc<WorkerMetrics>>,
 }
 
 impl WorkerClient {
@@ -70,12 +73,36 @@ impl WorkerClient {
         });
         let drain_timeout = config.drain_timeout;
         let (over_since, disconnected_since) = (None, Instant::now());
-        Self { pool, events, over_since, disconnected_since, session, shutdown, drain_timeout }
+        let metrics = config.metrics.clone();
+        Self {
+            pool,
+            events,
+            over_since,
+            disconnected_since,
+            session,
+            shutdown,
+            drain_timeout,
+            metrics,
+        }
     }
 
     /// The connection has ended.
     pub(crate) fn disconnected(&mut self) {
         self.disconnected_since = Instant::now();
+    }
+
+    /// Whether the worker is registered at its dispatcher.
+    pub(crate) fn set_connected(&self, is_connected: bool) {
+        if let Some(metrics) = &self.metrics {
+            metrics.connected.set(is_connected.into());
+        }
+    }
+
+    /// A message goes to the dispatcher.
+    pub(crate) fn count_sent(&self) {
+        if let Some(metrics) = &self.metrics {
+            metrics.sent.inc();
+        }
     }
 
     /// Whether everything is finished and acknowledged.
@@ -176,6 +203,9 @@ impl WorkerClient {
 
     /// Does what a message of the dispatcher asks for.
     pub(crate) fn handle_message(&mut self, message: &Bytes) -> Result<(), Rejected> {
+        if let Some(metrics) = &self.metrics {
+            metrics.received.inc();
+        }
         let batch = belljar_core::message::decode::<FromDispatcher>(message).map_err(|error| {
             let text = format!("the dispatcher sent a malformed message: {error}");
             Rejected { reason: RejectReason::Malformed, text }

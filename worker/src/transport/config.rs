@@ -1,10 +1,12 @@
 //! What a worker process is made of.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_core::message::{DeliveryMode, Secret};
 use belljar_wire::ConnectConfig;
 
+use super::metrics::WorkerMetrics;
 use crate::config::PoolConfig;
 
 /// A worker process.
@@ -24,4 +26,6 @@ pub struct WorkerConfig {
     pub version: String,
     /// How long running calls may go on after shutdown was asked for.
     pub drain_timeout: Duration,
+    /// Counts what happens; `None` where nobody asks.
+    pub metrics: Option<Arc<WorkerMetrics>>,
 }

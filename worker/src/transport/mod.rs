@@ -5,6 +5,7 @@
 //! # Layout
 //!
 //! * `config`: what a worker process is made of.
+//! * `metrics`: what a worker process shows of itself.
 //! * `client`: the pool, driven by a session.
 //! * `session`: what passes between pool and dispatcher; pure.
 //! * `assignments`: what the dispatcher assigned, and its code.
@@ -21,6 +22,7 @@ mod code_cache;
 mod config;
 mod error;
 mod handshake;
+mod metrics;
 mod outbox;
 mod pull;
 mod push;
@@ -38,6 +40,7 @@ use client::WorkerClient;
 pub use config::WorkerConfig;
 pub use error::WorkerError;
 use handshake::{Connection, Ended};
+pub use metrics::WorkerMetrics;
 use pull::PullConnection;
 use push::PushConnection;
 
@@ -125,7 +128,10 @@ async fn connect<C: Connection>(client: &mut WorkerClient, config: &WorkerConfig
         Err(ended) => return ended,
     };
     tracing::info!(endpoint = %config.endpoint.endpoint, "registered");
-    match connection.exchange(client).await {
+    client.set_connected(true);
+    let exchanged = connection.exchange(client).await;
+    client.set_connected(false);
+    match exchanged {
         Ok(()) => Ended::Done,
         Err(ended) => ended.after_registration(),
     }

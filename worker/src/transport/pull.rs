@@ -53,6 +53,7 @@ impl Connection for PullConnection {
             {
                 let mut batch = client.messages(&mut self.announced);
                 batch.push(FromWorker::Request { free: client.free() });
+                client.count_sent();
                 self.request(&batch);
             }
             tokio::select! {

@@ -41,6 +41,7 @@ impl Connection for PushConnection {
                 if batch.is_empty() {
                     break;
                 }
+                client.count_sent();
                 self.send(&batch).await?;
             }
             if client.is_done() {
@@ -60,6 +61,7 @@ impl Connection for PushConnection {
                     if lost <= Instant::now() {
                         return Err(Ended::broken("the dispatcher is silent"));
                     }
+                    client.count_sent();
                     self.send(&[FromWorker::Heartbeat]).await?;
                 }
             }

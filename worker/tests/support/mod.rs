@@ -48,7 +48,7 @@ pub(crate) fn command() -> ChildCommand {
 /// A pool of native slots.
 pub(crate) fn pool(slots: usize) -> PoolConfig {
     let executor = NativeExecutor::new(PythonVersion::default(), command(), GrantPolicy::default());
-    PoolConfig { slots, executors: vec![Arc::new(executor)] }
+    PoolConfig::new(slots, vec![Arc::new(executor)])
 }
 
 /// One Python for all tests of a binary.
@@ -135,7 +135,7 @@ impl Rig {
             Arc::new(executor) as Arc<dyn Executor>
         };
         let executors = commands.into_iter().map(executor).collect();
-        let (pool, events) = Pool::start(PoolConfig { slots, executors });
+        let (pool, events) = Pool::start(PoolConfig::new(slots, executors));
         Self { pool, events, mark }
     }
 
