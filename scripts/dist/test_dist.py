@@ -151,7 +151,7 @@ class Deb(unittest.TestCase):
                 {self.start("belljar-worker@.service", "1")}
                 wait_for /tmp/belljar-gateway.service.log "listens at"
                 i=0
-                until /usr/lib/belljar/bin/python -c 'import urllib.request as r; r.urlopen("http://127.0.0.1:8000/readyz")' 2>/dev/null; do
+                until /usr/lib/belljar/bin/python -c 'import json, urllib.request as r; raise SystemExit("problems" in json.load(r.urlopen("http://127.0.0.1:8000/readyz")))' 2>/dev/null; do
                     i=$((i + 1)); [ $i -lt 300 ] || {{ cat /tmp/*.log; exit 1; }}; sleep 0.1
                 done
                 HOME=/var/lib/belljar setpriv --reuid belljar --regid belljar --clear-groups /usr/lib/belljar/bin/python /opt/first.py native sandbox || {{ cat /tmp/*.log; exit 1; }}

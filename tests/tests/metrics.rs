@@ -200,7 +200,6 @@ fn of_prometheus(name: &str) -> Option<PathBuf> {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "says that it checks nothing")]
 fn the_alerts_fire_when_they_should() -> Result<()> {
     let Some(promtool) = of_prometheus("promtool") else {
         eprintln!("skipped: there is no promtool; `make tools` fetches it");
@@ -248,7 +247,6 @@ fn every_alert_has_a_test_in_which_it_fires_and_a_row_in_the_guide() -> Result<(
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "says that it checks nothing")]
 fn a_real_prometheus_scrapes_every_part() -> Result<()> {
     let Some(prometheus) = of_prometheus("prometheus") else {
         eprintln!("skipped: there is no prometheus; `make tools` fetches it");

@@ -65,10 +65,13 @@ export async function post(path, body) {
   return json(await send(path, { method: "POST", body: JSON.stringify(body ?? {}) }));
 }
 
-/** Whether a path answers with success, and what. */
+/** Whether the service takes calls and runs them; else `detail` says why not. */
 export async function ready() {
   const reply = await fetch(new URL("readyz", root), { headers: headers() });
-  return { ok: reply.ok, ...(await reply.json().catch(() => ({}))) };
+  const answer = await reply.json().catch(() => ({}));
+  // A gateway that can queue is ready; what it queues may wait.
+  const detail = answer.problems?.[0]?.detail;
+  return { ...answer, ok: reply.ok && detail === undefined, detail: detail ?? answer.detail };
 }
 
 /** Calls `each` for every event of a stream, until it ends or `signal` says so. EventSource sends no key. */

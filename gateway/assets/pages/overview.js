@@ -70,7 +70,7 @@ function health() {
   const sampled = model.ended && model.ended.completed + model.ended.failed + model.ended.cancelled;
   return el("dl", {},
     ready && row("service", ready.ok ? "good" : "bad", ready.ok ? "ready: takes calls and runs them" : ready.detail ?? "not ready"),
-    ready && row("store", ready.store === "ok" || ready.code === "not_ready" ? "good" : "bad", ready.store === "ok" || ready.code === "not_ready" ? "answers" : ready.detail ?? "does not answer"),
+    ready && row("store", ready.store === "ok" ? "good" : "bad", ready.store === "ok" ? "answers" : ready.detail ?? "does not answer"),
     workers && row("workers", workers.length ? "good" : "bad", workers.length ? `${workers.length} connected, ${new Set(workers.map(it => it.host)).size} host${new Set(workers.map(it => it.host)).size === 1 ? "" : "s"}` : "none is connected"),
     audit && row("audit", audit.consistent ? "good" : "bad", `${number(audit.accepted)} accepted, ${audit.consistent ? "each in exactly one place" : "and not each is in exactly one place"}`),
     audit && row("ended", "good", `${number(audit.completed)} completed, ${number(audit.failed)} failed, ${number(audit.cancelled)} cancelled`),

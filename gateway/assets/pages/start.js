@@ -20,10 +20,11 @@ async function refresh() {
   if (document.hidden) return;
   try {
     const ready = await (await fetch(new URL("../readyz", import.meta.url))).json();
-    state.className = ready.status === "ready" ? "ready" : "waiting";
-    state.textContent = ready.status === "ready"
+    const why = ready.problems?.[0]?.detail ?? ready.detail;
+    state.className = why === undefined ? "ready" : "waiting";
+    state.textContent = why === undefined
       ? ready.slots === undefined ? "ready" : `ready: ${ready.workers} ${ready.workers === 1 ? "worker" : "workers"}, ${ready.busy} of ${ready.slots} slots busy, ${ready.classes.join(", ")}`
-      : ready.detail;
+      : why;
     const reply = await fetch(new URL("../v1/audit", import.meta.url));
     document.getElementById("counts").hidden = reply.status === 401;
     const audit = await reply.json();
