@@ -81,7 +81,7 @@ class Chart(unittest.TestCase):
         self.assertEqual(scaled["scaleTargetRef"]["name"], "bj-worker-native")
         self.assertEqual((scaled["minReplicaCount"], scaled["maxReplicaCount"]), (1, 3))
         [trigger] = scaled["triggers"]
-        self.assertEqual(trigger["metadata"]["valueLocation"], 'belljar_gateway_queue_length{class="native:3.11"}')
+        self.assertEqual(trigger["metadata"]["valueLocation"], 'belljar_service_queue_length{class="native:3.11"}')
         self.assertEqual(trigger["authenticationRef"]["name"], "bj-metrics")
         self.assertIn(("TriggerAuthentication", "bj-metrics"), found)
         self.assertNotIn("replicas", found["Deployment", "bj-worker-native"]["spec"])
