@@ -33,16 +33,15 @@ def processes(root: int) -> list[int]:
     return found
 
 
-def cpu_s(*roots: int) -> float:
-    """The processor time that processes and all they started have used, in seconds."""
+def cpu_s(root: int) -> float:
+    """The processor time that a process and all it started have used, in seconds."""
     ticks = 0
-    for root in roots:
-        for pid in processes(root):
-            try:
-                fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            ticks += sum(int(it) for it in fields[11:15])
+    for pid in processes(root):
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        ticks += sum(int(it) for it in fields[11:15])
     return ticks / CLOCK_TICKS
 
 
@@ -81,7 +80,7 @@ def main() -> None:
     parse.add_argument("--watch", help="the address of another gateway of the same service, to watch it there")
     given = parse.parse_args()
     of = service.Service(program=given.belljar)
-    browser, load, more = Browser(), None, []
+    browser, load, more = Browser(is_recording=False), None, []
     try:
         load = Load(of, given.rate)
         url = of.url
@@ -91,17 +90,14 @@ def main() -> None:
             url = other.url
 
         def measure(name: str) -> None:
-            ended = lambda: of.ask("/v1/audit")["completed"]  # noqa: E731
+            parts = {"service": of.process.pid, "browser": browser.driver.pid, **({"watched_gateway": more[0].process.pid} if more else {})}
             time.sleep(3)
-            roots = [of.process.pid, *(it.process.pid for it in more)]
-            tasks, used, browsing, begun = ended(), cpu_s(*roots), cpu_s(browser.driver.pid), time.monotonic()
+            tasks, begun = of.ask("/v1/audit")["completed"], time.monotonic()
+            used = {part: cpu_s(pid) for part, pid in parts.items()}
             time.sleep(given.seconds)
             elapsed = time.monotonic() - begun
-            print(json.dumps({
-                "page": name, "tasks_per_s": round((ended() - tasks) / elapsed),
-                "service_cpu_percent": round(100 * (cpu_s(*roots) - used) / elapsed, 1),
-                "browser_cpu_percent": round(100 * (cpu_s(browser.driver.pid) - browsing) / elapsed, 1),
-            }), flush=True)
+            percent = {f"{part}_cpu_percent": round(100 * (cpu_s(pid) - used[part]) / elapsed, 1) for part, pid in parts.items()}
+            print(json.dumps({"page": name, "tasks_per_s": round((of.ask("/v1/audit")["completed"] - tasks) / elapsed), **percent}), flush=True)
 
         browser.open("about:blank")
         measure("none")

@@ -23,7 +23,7 @@ PATIENCE = 30
 class Browser:
     """One Chromium with an empty profile."""
 
-    def __init__(self, width: int = 1360, height: int = 900, dark: bool = False):
+    def __init__(self, width: int = 1360, height: int = 900, is_recording: bool = True):
         self.profile = tempfile.mkdtemp(prefix="belljar-browser-")
         self.driver = subprocess.Popen(
             ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -33,13 +33,9 @@ class Browser:
                 self.base = f"http://127.0.0.1:{line.rstrip().rstrip('.').rsplit(' ', 1)[1]}"
                 break
         flags = [*FLAGS, f"--user-data-dir={self.profile}", f"--window-size={width},{height}"]
-        if dark:
-            flags.append("--force-prefers-color-scheme=dark")
-        capabilities = {
-            "browserName": "chrome",
-            "goog:chromeOptions": {"binary": "/usr/bin/chromium", "args": flags, "perfLoggingPrefs": {"enableNetwork": True}},
-            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
-        }
+        capabilities = {"browserName": "chrome", "goog:chromeOptions": {"binary": "/usr/bin/chromium", "args": flags}}
+        if is_recording:
+            capabilities["goog:loggingPrefs"] = {"browser": "ALL", "performance": "ALL"}
         self.session = ""
         answer = self.ask("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})
         self.session = f"/session/{answer['sessionId']}"

@@ -1,7 +1,7 @@
 // Charts over time, by uPlot, in the colours of the page.
 /* global uPlot */
 
-import { color, el, panel } from "./dom.js";
+import { color, el, panel, theme } from "./dom.js";
 import { HISTORY_S, model } from "./data.js";
 
 const HEIGHT = 150;
@@ -29,9 +29,10 @@ export function chart(title, lines, show, { log = false } = {}) {
     return value;
   });
   const node = panel(title, place, legend);
-  let plot, theme, paints = 0;
+  let plot, drawnIn, paints = 0, width = 0;
+  new ResizeObserver(([entry]) => { width = Math.floor(entry.contentRect.width); }).observe(place);
 
-  const build = width => {
+  const build = () => {
     const axis = { stroke: color("soft"), grid: { stroke: color("line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
     plot = new uPlot({
       width, height: HEIGHT, padding: [8, 18, 0, 0], cursor: { y: false, drag: { x: false, y: false } }, legend: { show: false },
@@ -46,9 +47,9 @@ export function chart(title, lines, show, { log = false } = {}) {
     node,
     /** Draws what the model holds now. */
     draw() {
-      const width = place.clientWidth;
+      width ||= place.clientWidth;
       if (!width) return;
-      if (theme !== color("ink")) { plot?.destroy(); theme = color("ink"); build(width); }
+      if (drawnIn !== theme()) { plot?.destroy(); drawnIn = theme(); build(); }
       if (plot.width !== width) plot.setSize({ width, height: HEIGHT });
       const { points } = model;
       const of = value => points.map(one => { const it = value(one); return it === undefined || (log && !(it > 0)) ? null : it; });

@@ -94,21 +94,47 @@ export function table(columns, rows, { sort, again, empty = "nothing yet", label
   return el("div.scroll", {}, all, rows.length ? "" : el("p.empty", {}, empty));
 }
 
-/** Replaces what a node holds, and keeps the focus on the same link or button. */
-export function replace(node, ...children) {
-  const active = document.activeElement, held = node.contains(active) && active !== node;
-  const all = root => [...root.querySelectorAll("a, button, input, select, summary")];
-  const same = other => other.tagName === active.tagName && other.textContent === active.textContent && other.getAttribute("href") === active.getAttribute("href");
-  const place = held ? all(node).filter(same).indexOf(active) : -1;
-  node.replaceChildren(...children.filter(Boolean));
-  if (held) all(node).filter(same)[place]?.focus({ preventScroll: true });
+/** Makes a node like another one, and changes no more than differs: what is the same costs no layout. */
+function patch(old, fresh) {
+  if (old.isEqualNode(fresh)) return;
+  if (old.nodeType !== Node.ELEMENT_NODE || old.tagName !== fresh.tagName) { old.replaceWith(fresh); return; }
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) {
+    // The policy of the page takes styles from scripts, and none as attributes.
+    if (name === "style") old.style.cssText = fresh.style.cssText;
+    else if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  patchChildren(old, [...fresh.childNodes]);
 }
 
-const probe = document.createElement("span");
+function patchChildren(node, fresh) {
+  const old = [...node.childNodes];
+  fresh.forEach((child, at) => { if (old[at]) patch(old[at], child); else node.append(child); });
+  old.slice(fresh.length).forEach(child => child.remove());
+}
+
+/** Makes a node hold these, and keeps the focus on the same link or button. Listeners of what is there already stay. */
+export function replace(node, ...children) {
+  const active = document.activeElement, isHeld = node.contains(active) && active !== node;
+  const mark = it => `${it.tagName} ${it.getAttribute("href")} ${it.textContent}`, held = isHeld && mark(active);
+  patchChildren(node, children.filter(Boolean).map(child => child instanceof Node ? child : document.createTextNode(child)));
+  if (isHeld && (!active.isConnected || mark(active) !== held)) {
+    [...node.querySelectorAll("a, button")].find(it => mark(it) === held)?.focus({ preventScroll: true });
+  }
+}
+
+/** Names what the colours of the page depend on. */
+export const theme = () => document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+
+const probe = document.createElement("span"), colors = new Map();
 
 /** The colour of a variable, for canvases. */
 export function color(name) {
-  if (!probe.isConnected) { probe.hidden = true; document.body.append(probe); }
-  probe.style.color = `var(--${name})`;
-  return getComputedStyle(probe).color;
+  const key = `${theme()} ${name}`;
+  if (!colors.has(key)) {
+    if (!probe.isConnected) { probe.hidden = true; document.body.append(probe); }
+    probe.style.color = `var(--${name})`;
+    colors.set(key, getComputedStyle(probe).color);
+  }
+  return colors.get(key);
 }

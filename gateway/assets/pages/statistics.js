@@ -3,6 +3,18 @@
 import { quantile, sorted } from "./dom.js";
 import { functionOf, model } from "./data.js";
 
+/** So long figures are shown before they are reckoned again. */
+const FRESH_MS = 2000;
+
+/** What `make` gives, remembered for a while. */
+function remembered(make) {
+  let value, madeAt = -Infinity;
+  return () => {
+    if (performance.now() - madeAt > FRESH_MS) { value = make(); madeAt = performance.now(); }
+    return value;
+  };
+}
+
 function figures(tasks) {
   const of = name => sorted(tasks.filter(task => task.status === "COMPLETED" || task.failure === "exception").map(task => task.durations_ms[name]));
   const [slot, call] = [of("slot"), of("call")];
@@ -30,16 +42,16 @@ function groups(key) {
 }
 
 /** One row for each function and runtime. */
-export const byFunction = () => [...groups(task => `${task.function_id} ${task.runtime}`)].map(([name, tasks]) => {
+export const byFunction = remembered(() => [...groups(task => `${task.function_id} ${task.runtime}`)].map(([name, tasks]) => {
   const [id, runtime] = name.split(" ");
   return { id, runtime, ...figures(tasks) };
-});
+}));
 
 /** Figures of each worker, by its id. */
-export const byWorker = () => new Map([...groups(task => task.worker)].map(([id, tasks]) => [id, figures(tasks)]));
+export const byWorker = remembered(() => new Map([...groups(task => task.worker)].map(([id, tasks]) => [id, figures(tasks)])));
 
 /** Functions whose code ran in both runtimes lately: what each costs. The same code may be registered more than once. */
-export function prices() {
+export const prices = remembered(() => {
   const byCode = new Map();
   for (const [name, tasks] of groups(task => functionOf(task.function_id) && `${functionOf(task.function_id).code_hash ?? task.function_id} ${task.runtime}`)) {
     const [code, runtime] = name.split(" ");
@@ -50,4 +62,4 @@ export function prices() {
     factor: row.sandbox.p50 / row.native.p50,
     more: row.sandbox.p50 - row.native.p50,
   })).sort((a, b) => b.more - a.more);
-}
+});

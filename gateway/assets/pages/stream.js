@@ -1,12 +1,10 @@
 // What ran when: one row a slot, one bar a call.
 
-import { clock, color, el, link, ms, panel, replace, table } from "./dom.js";
+import { clock, color, el, link, ms, panel, replace, table, theme } from "./dom.js";
 import { model, nameOf } from "./data.js";
 import { workerName } from "./tasks.js";
 
 const ROW = 15, LABEL = 170, AXIS = 22, MAX_ROWS = 120;
-/** How often bars move on. */
-const FRAME_MS = 500;
 
 /** Far from each other, and from the red of failures. */
 const HUES = [173, 214, 265, 42, 122, 310, 235, 78, 192, 288, 142, 58];
@@ -74,7 +72,7 @@ export default function stream(main, query) {
     const all = rows(from), shown = all.slice(0, MAX_ROWS), height = Math.max(4, shown.length) * ROW + AXIS, ratio = devicePixelRatio || 1;
     canvas.width = width * ratio; canvas.height = height * ratio; canvas.style.height = `${height}px`;
     const pen = canvas.getContext("2d"), x = time => LABEL + (width - LABEL) * (time - from) / (now - from);
-    const [ink, soft, line, bad, hover] = ["ink", "soft", "line", "bad", "hover"].map(color), isDark = matchMedia("(prefers-color-scheme: dark)").matches && document.documentElement.dataset.theme !== "light" || document.documentElement.dataset.theme === "dark";
+    const [ink, soft, line, bad, hover] = ["ink", "soft", "line", "bad", "hover"].map(color), isDark = theme() === "dark";
     pen.scale(ratio, ratio); pen.font = "11px system-ui"; pen.textBaseline = "middle";
     boxes = [];
     const functions = new Map();
@@ -104,7 +102,6 @@ export default function stream(main, query) {
     replace(legend, ...marks, el("span", {}, mark, "failed"), all.length > MAX_ROWS && el("span", {}, `${all.length - MAX_ROWS} further rows are left out`));
   }
 
-  const timer = setInterval(() => { if (!document.hidden && !document.getElementById("pause").ariaPressed?.includes("true")) paint(); }, FRAME_MS);
   const draw = () => {
     paint();
     replace(last, table([
@@ -113,5 +110,5 @@ export default function stream(main, query) {
       ["Worker", task => workerName(task.worker)], ["Slot time", task => ms(task.durations_ms.slot), { num: true }], ["Ended", task => clock(task.finished_at)],
     ], [...model.tasks.values()].slice(-10).reverse(), { label: "Newest calls" }));
   };
-  return Object.assign(draw, { leave: () => clearInterval(timer) });
+  return draw;
 }

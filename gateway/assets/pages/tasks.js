@@ -8,7 +8,7 @@ import { phaseBar } from "./phases.js";
 const STATUSES = ["QUEUED", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"];
 const FAILURES = ["exception", "decode", "encode", "timeout", "memory", "recursion", "limit", "denied", "executor_died", "worker_lost"];
 /** How many tasks are shown at once, and how often they are read again. */
-const SHOWN = 100, EVERY_MS = 2000;
+const SHOWN = 100, EVERY_MS = 3000;
 
 const COLUMNS = [
   ["Status", task => el(`span.pill.${task.status}`, {}, task.status)],
@@ -89,7 +89,7 @@ export default function tasks(main, query) {
   const show = () => {
     replace(rows, taskTable(pages.flatMap(page => page.items), { empty: pages.at(-1)?.next ? "none among those looked at so far: look further back" : "no task matches", label: "Tasks" }));
     const next = pages.at(-1)?.next;
-    replace(below, next && el("button", { type: "button", onclick: () => read(next) }, "Older"), pages.length > 1 && el("span.soft", {}, "not updated while older tasks are shown"));
+    replace(below, next && el("button", { type: "button", onclick: () => read(pages.at(-1).next) }, "Older"), pages.length > 1 && el("span.soft", {}, "not updated while older tasks are shown"));
   };
   rows.addEventListener("keydown", event => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -102,7 +102,8 @@ export default function tasks(main, query) {
   const draw = () => {
     if (model.workers) fill("worker", model.workers.map(it => [it.worker_id, `${it.host}:${it.pid}`]));
     if (pages.length < 2 && performance.now() - readAt > EVERY_MS) read();
-    else if (pages.length) show();
+    // Names of functions and workers come later than tasks.
+    else if (pages.length && performance.now() - readAt < EVERY_MS / 2) show();
   };
   return Object.assign(draw, { leave: () => leave.abort() });
 }
