@@ -56,8 +56,11 @@ pub struct Call {
 pub enum ChildReply {
     /// The interpreter is up and takes calls.
     Ready(Ready),
-    /// The call ended.
+    /// The call ended. What it changed is put back only now, while the worker is busy with the answer.
     Done(Done),
+    /// The last call left behind what the next must not meet and what cannot be put back, such as a thread, a child
+    /// process or a closed stream. The child takes no further call and ends; one that it has been sent did not begin.
+    LeftBehind(String),
 }
 
 /// A child's first word.
@@ -80,9 +83,6 @@ pub struct Done {
     pub phases: Phases,
     /// The most memory used, in bytes.
     pub peak_memory_bytes: u64,
-    /// What the call left behind that the next must not meet (a thread, a child process, a changed
-    /// directory): the child asks to be replaced.
-    pub left_behind: Option<String>,
 }
 
 /// A number that nobody can guess, for one call: an answer that does not repeat it belongs to no call or to
@@ -205,13 +205,7 @@ mod tests {
     }
 
     fn done(result: Result<Bytes, Failure>) -> Done {
-        Done {
-            nonce: 1,
-            result,
-            phases: Phases::default(),
-            peak_memory_bytes: 1,
-            left_behind: None,
-        }
+        Done { nonce: 1, result, phases: Phases::default(), peak_memory_bytes: 1 }
     }
 
     #[test]

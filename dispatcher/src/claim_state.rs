@@ -155,8 +155,13 @@ impl ClaimState {
         self.cancelled.contains(&task_id)
     }
 
-    /// Begins the next request, if one is needed. `demand` is asked for only then.
-    pub(crate) fn next_request(&mut self, demand: impl Fn() -> Vec<Demand>) -> Option<NextRequest> {
+    /// Begins the next request, if one is needed. Tasks are only claimed where that `is_worth` its cost; `demand` is asked
+    /// for only then.
+    pub(crate) fn next_request(
+        &mut self,
+        is_worth: bool,
+        demand: impl Fn() -> Vec<Demand>,
+    ) -> Option<NextRequest> {
         if !matches!(self.request, Request::None) {
             return None;
         }
@@ -166,6 +171,7 @@ impl ClaimState {
         }
         let demand = match self.demand {
             DemandState::Registered => return None,
+            DemandState::Unregistered if !is_worth => return None,
             DemandState::Unregistered | DemandState::Overstated => demand(),
         };
         if demand.is_empty() && self.demand == DemandState::Unregistered {
@@ -209,7 +215,7 @@ mod tests {
     #[test]
     fn demand_is_registered_once_and_withdrawn_once() {
         let mut state = ClaimState::default();
-        assert_eq!(state.next_request(Vec::new), None);
+        assert_eq!(state.next_request(true, Vec::new), None);
         state.overstated();
         assert_eq!(state.withdraw(), Some(NextRequest::Claim(Vec::new())));
         assert_eq!(state.withdraw(), None, "a request is under way");
@@ -223,13 +229,13 @@ mod tests {
         let mut state = ClaimState::default();
         let lease = lease();
         state.doubt_leases();
-        assert_eq!(state.next_request(Vec::new), Some(NextRequest::Compare));
+        assert_eq!(state.next_request(true, Vec::new), Some(NextRequest::Compare));
         let suspects = state.compared();
         assert!(!state.is_lost(lease, &suspects));
-        assert_eq!(state.next_request(Vec::new), Some(NextRequest::Compare));
+        assert_eq!(state.next_request(true, Vec::new), Some(NextRequest::Compare));
         let suspects = state.compared();
         assert!(state.is_lost(lease, &suspects));
-        assert_eq!(state.next_request(Vec::new), None);
+        assert_eq!(state.next_request(true, Vec::new), None);
     }
 
     #[test]

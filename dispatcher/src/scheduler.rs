@@ -124,7 +124,10 @@ impl Scheduler {
 
     fn request_work(&mut self) {
         let request = match self.phase {
-            Phase::Serving => self.claims.next_request(|| self.registry.demand()),
+            Phase::Serving => {
+                let is_worth = self.registry.is_worth_a_claim();
+                self.claims.next_request(is_worth, || self.registry.demand())
+            }
             Phase::Draining => self.claims.withdraw(),
         };
         let action = match request {

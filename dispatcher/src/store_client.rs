@@ -2,7 +2,8 @@
 //!
 //! At most one request of each kind is under way: one claim or comparison of leases, one batch of
 //! outcomes, one heartbeat. Outcomes and returned tasks that come up meanwhile wait for the next batch;
-//! there are never more of them than calls at the workers.
+//! there are never more of them than calls at the workers. While short calls queue up in the store, a few
+//! outcomes wait for each other: a batch costs the store as much as several of them do.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,6 +26,12 @@ use crate::transport::Transport;
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause after a claim that failed.
 const CLAIM_PAUSE: Duration = Duration::from_millis(100);
+/// While calls queue up, so many outcomes are recorded together.
+const RECORDED_TOGETHER: usize = 16;
+/// Or those of this time, if they are fewer.
+const RECORDING_DELAY: Duration = Duration::from_millis(1);
+/// Calls queue up where a claim gets all that it asks for, and asks for so many: workers take ahead only what is short.
+const LARGE_CLAIM: usize = 8;
 
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Request<T> = Option<Pending<T>>;
@@ -41,8 +48,14 @@ pub(crate) struct StoreClient {
     recording: Request<Vec<TaskAttempt>>,
     heartbeat: Request<Result<HeartbeatReport, StoreError>>,
     next_heartbeat: Instant,
+    /// How many tasks the claim asks for.
+    claimed: usize,
+    /// Whether the last claim was a large one and got all of it.
+    is_queue_long: bool,
     /// Outcomes for the next batch.
     completed: Vec<Completion>,
+    /// When they are recorded, however few they are.
+    recording_due: Instant,
     /// Returned tasks for the next batch.
     requeued: Vec<Requeued>,
     /// How much capacity has become free since the store was last told.
@@ -61,7 +74,10 @@ impl StoreClient {
             recording: None,
             heartbeat: None,
             next_heartbeat: Instant::now(),
+            claimed: 0,
+            is_queue_long: false,
             completed: Vec::new(),
+            recording_due: Instant::now(),
             requeued: Vec::new(),
             freed: 0,
         }
@@ -80,6 +96,7 @@ impl StoreClient {
         match action {
             SchedulerAction::Claim(demand) => {
                 self.freed = 0;
+                self.claimed = demand.iter().map(|demand| demand.count).sum();
                 self.claim = Some(Box::pin(claim(store, id, demand, self.functions.clone())));
             }
             SchedulerAction::CompareLeases => {
@@ -88,7 +105,12 @@ impl StoreClient {
                     (SchedulerEvent::Leased(held), Vec::new())
                 }));
             }
-            SchedulerAction::Complete(completed) => self.completed.push(completed),
+            SchedulerAction::Complete(completed) => {
+                if self.is_queue_long && self.completed.is_empty() {
+                    self.recording_due = Instant::now() + RECORDING_DELAY;
+                }
+                self.completed.push(completed);
+            }
             SchedulerAction::CapacityFreed(count) => self.freed += count,
             SchedulerAction::Requeue(requeued) => self.requeued.push(requeued),
             SchedulerAction::Send { .. } | SchedulerAction::Stop { .. } => {}
@@ -127,6 +149,10 @@ impl StoreClient {
                 // New tasks first: a slot waits for them, and nothing waits for a recorded outcome.
                 biased;
                 (event, lost) = answer(&mut self.claim) => {
+                    if let SchedulerEvent::Claimed(tasks) = &event {
+                        let got = tasks.len() + lost.len();
+                        self.is_queue_long = got >= self.claimed && got >= LARGE_CLAIM;
+                    }
                     self.completed.extend(lost);
                     return event;
                 }
@@ -145,8 +171,18 @@ impl StoreClient {
                 () = tokio::time::sleep_until(self.next_heartbeat), if self.heartbeat.is_none() => {
                     return SchedulerEvent::Tick;
                 }
+                () = tokio::time::sleep_until(self.recording_due), if self.is_holding_back() => {}
             }
         }
+    }
+
+    /// Whether outcomes wait for others to be recorded with them.
+    fn is_holding_back(&self) -> bool {
+        self.recording.is_none()
+            && (1..RECORDED_TOGETHER).contains(&self.completed.len())
+            && self.requeued.is_empty()
+            && self.is_queue_long
+            && Instant::now() < self.recording_due
     }
 
     /// Gives back what is still leased and unregisters this dispatcher. If the store is away, it notices
@@ -158,7 +194,8 @@ impl StoreClient {
     }
 
     fn start_recording(&mut self) {
-        if self.recording.is_some() || (self.completed.is_empty() && self.requeued.is_empty()) {
+        let has_none = self.completed.is_empty() && self.requeued.is_empty();
+        if self.recording.is_some() || has_none || self.is_holding_back() {
             return;
         }
         let completed = std::mem::take(&mut self.completed);

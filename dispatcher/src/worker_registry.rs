@@ -17,6 +17,9 @@ use crate::event::WorkerCapacity;
 
 /// For how many functions the last worker is remembered.
 const REMEMBERED_FUNCTIONS: usize = 10_000;
+/// Of the places behind running calls, this part is free before more is claimed for them alone: a claim costs the store as
+/// much as several tasks do, and what waits at the worker bridges the way.
+const CLAIMED_PART: usize = 4;
 
 /// The workers of one dispatcher.
 #[derive(Debug, Default)]
@@ -42,6 +45,11 @@ struct Worker {
 impl Worker {
     fn free(&self) -> usize {
         self.window.saturating_sub(self.running)
+    }
+
+    /// How many calls may wait there behind those that run.
+    fn ahead(&self) -> usize {
+        self.window.saturating_sub(self.slots)
     }
 
     /// How many calls it could begin at once.
@@ -153,6 +161,13 @@ impl WorkerRegistry {
             },
         };
         free.map(demand).collect()
+    }
+
+    /// Whether a claim is worth its cost now: a slot is idle, or a worker has begun enough of what waited there.
+    pub(crate) fn is_worth_a_claim(&self) -> bool {
+        let most = self.groups.iter().filter_map(|group| group.by_room.last_key_value());
+        most.filter_map(|(_, ids)| ids.last().and_then(|id| self.workers.get(id)))
+            .any(|worker| worker.idle() > 0 || worker.free() * CLAIMED_PART >= worker.ahead())
     }
 
     /// Changes a worker. Compares its room with the room before.
@@ -298,6 +313,34 @@ mod tests {
             (demand.count, demand.reserved)
         };
         assert_eq!([0, 1, 3, 9].map(demand), [(5, 0), (5, 3), (5, 5), (5, 5)]);
+    }
+
+    #[test]
+    fn places_behind_running_calls_are_claimed_for_together() {
+        let native = class("native:3.11");
+        let mut registry = WorkerRegistry::default();
+        assert!(!registry.is_worth_a_claim(), "there is nobody");
+        let one = worker(&["native:3.11"], 2);
+        registry.join(&one);
+        let assign = |registry: &mut WorkerRegistry| {
+            assert!(registry.is_worth_a_claim(), "a slot is idle");
+            assert!(registry.assign(native, code(1)).is_some());
+        };
+        assign(&mut registry);
+        assign(&mut registry);
+        assert!(!registry.is_worth_a_claim(), "it is full");
+        // A call is about to end.
+        assert_eq!(registry.resize(one.id, 3), Ordering::Greater);
+        assert!(registry.is_worth_a_claim());
+        // Short calls: ten for each slot.
+        assert_eq!(registry.resize(one.id, 22), Ordering::Greater);
+        while registry.assign(native, code(1)).is_some() {}
+        for _ in 0..4 {
+            registry.release(one.id);
+            assert!(!registry.is_worth_a_claim());
+        }
+        registry.release(one.id);
+        assert!(registry.is_worth_a_claim());
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::sys;
 /// Above the highest peak so far and this much below it, the kernel's peak is set back: a small call
 /// after a big one is then measured again.
 const PEAK_SLACK_BYTES: u64 = 64 << 20;
+/// What a call of at most this many bytes adds to the address space before it begins is not counted.
+const SMALL_CALL_BYTES: usize = 64 << 10;
 /// A child that holds this much more than at its start, after so many calls, or in any case that
 /// much, asks to be replaced: something collects in it.
 const LEAK_BYTES: u64 = 512 << 20;
@@ -26,6 +28,10 @@ pub(crate) struct Memory {
     /// `/proc/self/statm`, kept open: one read costs a microsecond.
     statm: File,
     page_bytes: u64,
+    /// The hard limit of address space.
+    hard_limit: Option<u64>,
+    /// The address space at the end of the last call.
+    address_space: u64,
     resident_at_start: u64,
     peak: u64,
     /// Processor time up to the end of the last call.
@@ -53,9 +59,18 @@ impl Memory {
     /// Takes the present as the baseline.
     pub(crate) fn start(statm: File) -> io::Result<Self> {
         let page_bytes = rustix::param::page_size() as u64;
-        let mut memory =
-            Self { statm, page_bytes, resident_at_start: 0, peak: 0, cpu_us: 0, calls: 0 };
-        memory.resident_at_start = memory.sizes()?.resident;
+        let mut memory = Self {
+            statm,
+            page_bytes,
+            hard_limit: getrlimit(Resource::As).maximum,
+            address_space: 0,
+            resident_at_start: 0,
+            peak: 0,
+            cpu_us: 0,
+            calls: 0,
+        };
+        let sizes = memory.sizes()?;
+        (memory.address_space, memory.resident_at_start) = (sizes.address_space, sizes.resident);
         let used = sys::usage();
         (memory.peak, memory.cpu_us) = (used.max_resident, used.cpu_us);
         Ok(memory)
@@ -70,17 +85,21 @@ impl Memory {
         Ok(Sizes { address_space: next(), resident: next() })
     }
 
-    /// Lets the process have `memory_mb` more than it has now.
-    pub(crate) fn limit(&self, memory_mb: u32) -> io::Result<()> {
-        let bytes = self.sizes()?.address_space + (u64::from(memory_mb) << 20);
-        set_address_space(Some(bytes))
+    /// Lets the process have `memory_mb` more than it has now, with a call of so many bytes.
+    pub(crate) fn limit(&mut self, memory_mb: u32, call_bytes: usize) -> io::Result<()> {
+        // A small call has not changed the address space by much.
+        if call_bytes > SMALL_CALL_BYTES {
+            self.address_space = self.sizes()?.address_space;
+        }
+        self.set_address_space(Some(self.address_space + (u64::from(memory_mb) << 20)))
     }
 
     /// Takes the limit away and says what the call had.
     pub(crate) fn release(&mut self) -> io::Result<Used> {
-        set_address_space(None)?;
+        self.set_address_space(None)?;
         self.calls += 1;
-        let resident = self.sizes()?.resident;
+        let Sizes { address_space, resident } = self.sizes()?;
+        self.address_space = address_space;
         let used = sys::usage();
         let (reached, cpu_us) = (used.max_resident, used.cpu_us.saturating_sub(self.cpu_us));
         self.cpu_us = used.cpu_us;
@@ -96,14 +115,21 @@ impl Memory {
         let kept = leaks.then(|| format!("{} MiB of memory", held >> 20));
         Ok(Used { peak, cpu_us, kept })
     }
-}
 
-/// Sets the soft limit; `None` goes as high as the hard one allows.
-fn set_address_space(bytes: Option<u64>) -> io::Result<()> {
-    let maximum = getrlimit(Resource::As).maximum;
-    let current = match (bytes, maximum) {
-        (Some(bytes), Some(maximum)) => Some(bytes.min(maximum)),
-        (bytes, maximum) => bytes.or(maximum),
-    };
-    Ok(setrlimit(Resource::As, Rlimit { current, maximum })?)
+    /// Sets the soft limit; `None` goes as high as the hard one allows.
+    fn set_address_space(&mut self, bytes: Option<u64>) -> io::Result<()> {
+        let limited = |maximum: Option<u64>| {
+            let current = match (bytes, maximum) {
+                (Some(bytes), Some(maximum)) => Some(bytes.min(maximum)),
+                (bytes, maximum) => bytes.or(maximum),
+            };
+            setrlimit(Resource::As, Rlimit { current, maximum })
+        };
+        if limited(self.hard_limit).is_err() {
+            // The function has lowered the hard limit, which only root can raise again.
+            self.hard_limit = getrlimit(Resource::As).maximum;
+            limited(self.hard_limit)?;
+        }
+        Ok(())
+    }
 }

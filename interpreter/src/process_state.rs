@@ -91,7 +91,6 @@ impl Baseline {
         if changed && let Some(left) = self.restore_standing()? {
             return Ok(Some(left.to_owned()));
         }
-        sys::flush_c_streams();
         rustix::process::umask(self.mask);
         let here = rustix::fs::stat(".").map(|stat| (stat.st_dev, stat.st_ino));
         if here != Ok(self.directory_id) {

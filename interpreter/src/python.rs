@@ -37,6 +37,8 @@ pub(crate) enum StartError {
 pub(crate) struct Interpreter {
     /// `runner.run(code, args)`.
     pub(crate) run: Py<PyAny>,
+    /// `reset.flush()`: hands on what the call has written.
+    pub(crate) flush: Py<PyAny>,
     /// `reset.reset()`: puts back what the call changed; a text where it cannot.
     pub(crate) reset: Py<PyAny>,
     /// The full version.
@@ -85,6 +87,7 @@ fn prepare(py: Python<'_>, args: &Args) -> PyResult<Interpreter> {
     let version = py.version_info();
     Ok(Interpreter {
         run: runner.getattr("run")?.unbind(),
+        flush: reset.getattr("flush")?.unbind(),
         reset: reset.getattr("reset")?.unbind(),
         python: format!("{}.{}.{}", version.major, version.minor, version.patch),
         dill,

@@ -1,7 +1,7 @@
 //! The loop: a call in, its end out, until the worker hangs up.
 
 use std::collections::HashMap;
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, BufReader};
 use std::os::unix::net::UnixStream;
 
 use belljar_core::frame::{self, Call, ChildReply, Done, FrameError, Ready};
@@ -94,26 +94,32 @@ impl Server {
             }
             let code = self.codes.get(&hash).ok_or(ServeError::UnknownCode(hash))?;
             let code = code.clone_ref(py).into_bound(py);
-            let done = self.call(py, &code, &call)?;
+            let (done, kept) = self.call(py, &code, &call)?;
             if sys::pid() != process {
                 // The function forked and this copy came back too: its answer is nobody's.
                 sys::exit(0);
             }
             let reply = ChildReply::Done(done.within(call.max_result_bytes));
-            self.socket.write_all(&frame::encode(&reply)?).map_err(FrameError::Stream)?;
+            frame::write(&mut self.socket, &reply)?;
+            // While the worker is busy with the answer.
+            if let Some(left) = kept.or_else(|| self.reset(py)) {
+                return Ok(frame::write(&mut self.socket, &ChildReply::LeftBehind(left))?);
+            }
         }
         Ok(())
     }
 
+    /// Runs a call. Says also what it keeps, where that is too much.
     fn call(
         &mut self,
         py: Python<'_>,
         code: &Bound<'_, PyBytes>,
         call: &Call,
-    ) -> Result<Done, ServeError> {
+    ) -> Result<(Done, Option<String>), ServeError> {
         let args = PyBytes::new(py, &call.invocation.args);
         let env = call.granted.as_ref().map(|granted| environment(py, &granted.env));
-        self.memory.limit(call.invocation.spec.limits.memory_mb)?;
+        let call_bytes = call.invocation.args.len() + call.invocation.code_bytes();
+        self.memory.limit(call.invocation.spec.limits.memory_mb, call_bytes)?;
         let answer = in_new_context(py, || self.interpreter.run.bind(py).call1((code, args, env)));
         let used = self.memory.release()?;
         let (result, mut phases) = match answer.and_then(|answer| answer.extract::<Answer<'_>>()) {
@@ -128,18 +134,24 @@ impl Server {
             Err(error) => (Err(beyond_runner(py, &error)), Phases::default()),
         };
         phases.cpu_us = used.cpu_us;
+        // What the call wrote belongs to its answer.
+        let flushed = self.interpreter.flush.bind(py).call0();
+        sys::flush_c_streams();
+        let kept = flushed.err().map(|error| broken(&error)).or(used.kept);
+        let peak_memory_bytes = used.peak;
+        Ok((Done { nonce: call.nonce, result, phases, peak_memory_bytes }, kept))
+    }
+
+    /// Puts back what the last call changed. Says what it left behind that cannot be put back.
+    fn reset(&self, py: Python<'_>) -> Option<String> {
         let changed = intercept::called();
         if changed {
             self.baseline.restore_environment();
         }
         let reset = self.interpreter.reset.bind(py).call0();
-        let inside = match reset.and_then(|left| left.extract::<Option<String>>()) {
-            Ok(left) => left,
-            Err(error) => Some(format!("a broken interpreter: {error}")),
-        };
-        let left_behind = inside.or_else(|| self.baseline.restore(changed)).or(used.kept);
-        let peak_memory_bytes = used.peak;
-        Ok(Done { nonce: call.nonce, result, phases, peak_memory_bytes, left_behind })
+        let left = reset.and_then(|left| left.extract::<Option<String>>());
+        let inside = left.unwrap_or_else(|error| Some(broken(&error)));
+        inside.or_else(|| self.baseline.restore(changed))
     }
 }
 
@@ -165,6 +177,10 @@ fn in_new_context<T>(py: Python<'_>, body: impl FnOnce() -> PyResult<T>) -> PyRe
 fn environment<'py>(py: Python<'py>, env: &[(String, String)]) -> Bound<'py, PyBytes> {
     let entries: Vec<_> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     PyBytes::new(py, entries.join("\0").as_bytes())
+}
+
+fn broken(error: &PyErr) -> String {
+    format!("a broken interpreter: {error}")
 }
 
 fn kind_of(word: &str) -> FailureKind {

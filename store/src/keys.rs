@@ -28,14 +28,13 @@ macro_rules! names {
 names! { KEYS:
     /// + task id: its record.
     TASK = "task:";
-    /// Hash: task id -> pickled arguments.
-    ARGS = "args";
     /// + task id: pickled arguments that are a blob.
     ARGS_BLOB = "args:";
     /// + task id: a result that is a blob; + `:` and an attempt: not published.
     RESULT_BLOB = "result:";
-    /// Hash: task id -> attempt state.
-    ATTEMPTS = "attempts";
+    /// Hash of what tasks have beside their records until they end: task id -> attempt state; task id and `ARGS_MARK` ->
+    /// pickled arguments.
+    UNFINISHED = "unfinished";
     /// + queue (a class, and `@<tenant>` unless it is the default one): sorted set of task ids by priority, then
     /// sequence.
     QUEUE = "queue:";
@@ -178,7 +177,7 @@ mod tests {
     #[test]
     fn all_names_have_the_prefix_as_their_hash_tag() {
         let keys = Keys::new("one", 3).expect("a prefix");
-        assert_eq!(keys.key(ATTEMPTS), "{one}:attempts");
+        assert_eq!(keys.key(UNFINISHED), "{one}:unfinished");
         assert_eq!(keys.channel(TOPIC_ENDED), "{one}:3:ended");
         assert_eq!(keys.channel_name("{one}:3:ended"), Some(TOPIC_ENDED));
         assert_eq!(keys.channel_name("{one}:4:ended"), None);

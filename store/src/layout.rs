@@ -15,7 +15,7 @@
 //! <C|F|X><finished us> <expires ms> <#record> <#state> <#outcome>[ <#result>]\n<record><state><outcome><result>
 //! ```
 //!
-//! Its arguments and its attempt state stand in two hashes while it lives. Arguments and results that are
+//! Its arguments and its attempt state stand in a hash while it lives. Arguments and results that are
 //! blobs are keys of their own, which scripts never read (`blob` says why): the flag says so of the
 //! arguments, the length of the result in the first line of an ended record says so of the result.
 //!
@@ -53,6 +53,9 @@ pub(crate) const COUNTED_MARK: char = '$';
 /// The bytes that a task which is counted takes beside its arguments.
 pub(crate) const TASK_BYTES: u64 = 512;
 
+/// Stands behind the task id in the name of the field that holds its arguments.
+pub(crate) const ARGS_MARK: char = 'a';
+
 /// Where the dispatcher stands in an attempt state.
 pub(crate) const DISPATCHER_AT: usize = 1;
 /// Where the time stands at which the attempt began.
@@ -69,7 +72,7 @@ pub(crate) const RETRY_PRIORITY: u64 = 0;
 pub(crate) const RESERVED_MARK: char = '!';
 
 /// The constants and their values, for the scripts. Lua counts from one.
-pub(crate) fn values() -> [(&'static str, String); 14] {
+pub(crate) fn values() -> [(&'static str, String); 15] {
     [
         ("ID_BYTES", ID_BYTES.to_string()),
         ("TIME_DIGITS", TIME_DIGITS.to_string()),
@@ -79,6 +82,7 @@ pub(crate) fn values() -> [(&'static str, String); 14] {
         ("TENANT_BLOB_FLAG", u32::from(TENANT_BLOB_FLAG).to_string()),
         ("TENANT_MARK", format!("'{TENANT_MARK}'")),
         ("COUNTED_MARK", format!("'{COUNTED_MARK}'")),
+        ("ARGS_MARK", format!("'{ARGS_MARK}'")),
         ("DISPATCHER_AT", (DISPATCHER_AT + 1).to_string()),
         ("STARTED_AT", (STARTED_AT + 1).to_string()),
         ("FENCE_AT", (FENCE_AT + 1).to_string()),

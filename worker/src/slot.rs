@@ -108,16 +108,20 @@ impl SlotInstance {
         invocation: &Invocation,
         cancel: &CancellationToken,
     ) -> Result<Outcome, NoInstance> {
-        match cancel.run_until_cancelled(self.warm_up()).await {
-            Some(ready) => ready?,
-            None => return Ok(Outcome::bare(CallVerdict::Cancelled, Duration::ZERO)),
+        loop {
+            match cancel.run_until_cancelled(self.warm_up()).await {
+                Some(ready) => ready?,
+                None => return Ok(Outcome::bare(CallVerdict::Cancelled, Duration::ZERO)),
+            }
+            let Some(instance) = self.instance.take() else {
+                return Err(NoInstance { reason: "the instance is gone".to_owned() });
+            };
+            let ran = instance.run(invocation, cancel).await;
+            self.instance = ran.instance;
+            if let Some(outcome) = ran.outcome {
+                return Ok(outcome);
+            }
         }
-        let Some(instance) = self.instance.take() else {
-            return Err(NoInstance { reason: "the instance is gone".to_owned() });
-        };
-        let ran = instance.run(invocation, cancel).await;
-        self.instance = ran.instance;
-        Ok(ran.outcome)
     }
 
     async fn end(self) {

@@ -46,14 +46,17 @@ struct Calls<'a> {
 
 impl Calls<'_> {
     async fn run(&mut self, invocation: Invocation) -> Outcome {
-        let instance = match self.instance.take() {
-            Some(instance) => instance,
-            None => self.executor.start().await.expect("it starts").instance,
-        };
-        assert!(!instance.is_stale());
-        let ran = instance.run(&invocation, &self.cancel).await;
-        self.instance = ran.instance;
-        ran.outcome
+        loop {
+            let instance = match self.instance.take() {
+                Some(instance) if !instance.is_stale() => instance,
+                _ => self.executor.start().await.expect("it starts").instance,
+            };
+            let ran = instance.run(&invocation, &self.cancel).await;
+            self.instance = ran.instance;
+            if let Some(outcome) = ran.outcome {
+                return outcome;
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind};
-use support::{Rig, call, completed, failed, marked, read, with_memory, within};
+use support::{Rig, call, call_with_globals, completed, failed, marked, read, with_memory, within};
 
 /// The outcome of one poisonous call, after which the slot is sound and nothing is left.
 async fn poisoned(source: &str, limit_ms: u64) -> Result<String, Failure> {
@@ -175,6 +175,27 @@ def f():
     completes(&thread.replace("DAEMON", "True")).await;
     completes(&thread.replace("DAEMON", "False")).await;
     completes("def f():\n  from concurrent.futures import ThreadPoolExecutor as P\n  p = P(4)\n  return list(p.map(abs, range(8)))").await;
+}
+
+#[tokio::test]
+async fn an_end_between_two_calls_costs_neither() {
+    let ends = "
+class Last:
+    def __del__(self):
+        import os
+        os.kill(os.getpid(), 9)
+
+def f():
+    import json
+    json.last = Last()
+";
+    let mut rig = Rig::new(1);
+    for _ in 0..5 {
+        rig.returns(call_with_globals(ends, "((), {})"), "None").await;
+        // The next is sent at once, while what the call changed is put back; nothing is tried again here.
+        rig.is_sound().await;
+    }
+    rig.end().await;
 }
 
 #[tokio::test]

@@ -194,10 +194,14 @@ def start(deployed):
     reset()
 
 
+def flush():
+    """Hands on what the call has written."""
+    _streams.flush()
+
+
 def reset():
     """`None`, or what is left behind and cannot be put back."""
     try:
-        _streams.flush()
         changed = watch.changed()
         if changed is not None:
             _restore(changed)

@@ -12,9 +12,9 @@ local live = letter == 'L' and record or string.match(record, '\n(.*)') or ''
 if ARGV[4] ~= '*' and tenant_of(live) ~= ARGV[4] then return nil end
 if letter ~= 'L' then return letter end
 
-local state = redis.call('HGET', ATTEMPTS, id)
+local state = redis.call('HGET', UNFINISHED, id)
 if state and string.sub(state, 1, 1) ~= 'Q' then
-  redis.call('HSET', ATTEMPTS, id, 'X' .. string.sub(state, 2))
+  redis.call('HSET', UNFINISHED, id, 'X' .. string.sub(state, 2))
   -- Published each time: the dispatcher may have missed the last one.
   redis.call('PUBLISH', TOPIC_CANCEL, id)
   return 'stopping'

@@ -15,15 +15,16 @@ local claimed, states, leased, moved, dropped, short = {}, {}, {}, {}, 0, ''
 
 -- Opens attempts at tasks that were taken from queues; returns at how many. `taken` says of each queue how many.
 local function open(ids, taken)
-  local old_states = read_all('HMGET', ATTEMPTS, ids)
-  local args = read_all('HMGET', ARGS, ids)
+  local fields = {}
+  for n, id in ipairs(ids) do fields[2 * n - 1], fields[2 * n] = id, id .. ARGS_MARK end
+  local values = read_all('HMGET', UNFINISHED, fields)
   local records = records_of(ids)
   local opened, i = 0, 0
   for t = 1, #taken, 2 do
     local queue, of_tenant = taken[t], nil
     for _ = 1, taken[t + 1] do
       i = i + 1
-      local id, record, old = ids[i], records[i], old_states[i]
+      local id, record, old = ids[i], records[i], values[2 * i - 1]
       if record and string.sub(record, 1, 1) == 'L' then
         local attempt, deaths, state = 1, 0, first_state
         if old then
@@ -37,7 +38,7 @@ local function open(ids, taken)
         of_tenant = of_tenant or list_in(moved, tenant_of_queue(queue))
         of_tenant[#of_tenant + 1] = id
         claimed[at + 1], claimed[at + 2], claimed[at + 3] = id, attempt, deaths
-        claimed[at + 4], claimed[at + 5] = record, args[i] or ''
+        claimed[at + 4], claimed[at + 5] = record, values[2 * i] or ''
         opened = opened + 1
       else
         -- The record was removed by hand: nothing is left to run.
@@ -69,7 +70,7 @@ if short ~= '' then
 else
   redis.call('HDEL', DEMAND, dispatcher)
 end
-write_all('HSET', ATTEMPTS, states)
+write_all('HSET', UNFINISHED, states)
 write_all('SADD', LEASES .. dispatcher, leased)
 count({ queued = -#leased - dropped })
 publish_status('R', moved)

@@ -11,7 +11,7 @@ local ends = begin_ends(us, ms, ARGV[1])
 local total = (#ARGV - 4) / 5
 local ids = {}
 for i = 1, total do ids[i] = ARGV[5 * i] end
-local states = read_all('HMGET', ATTEMPTS, ids)
+local states = read_all('HMGET', UNFINISHED, ids)
 local records = records_of(ids)
 
 -- What is answered for an attempt that is not open.

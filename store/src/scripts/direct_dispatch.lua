@@ -16,19 +16,18 @@ local function without(demand, class, n)
   return found and left or nil
 end
 
--- Delivers tasks of one class to a dispatcher that waits for as many. Says whether one took them; the
--- message is read by `event.rs`: W where the dispatcher waits for more and C where it has to claim
--- first, and for each task its id, `<#record> <#args>\n`, its record and its arguments.
-local function direct_dispatch(demand, class, us, ids, records, args)
+-- Delivers tasks of one class to a dispatcher that waits for as many. Says whether one took them: then their attempt
+-- states are added to `fields`, which holds their arguments. The message is read by `event.rs`: W where the dispatcher
+-- waits for more and C where it has to claim first, and for each task its id, `<#record> <#args>\n`, its record and its
+-- arguments.
+local function direct_dispatch(demand, class, us, ids, records, fields)
   for i = 1, #demand, 2 do
     local dispatcher, left = demand[i], without(demand[i + 1], class, #ids)
     if left then
       local message, state = { left == '' and 'C' or 'W' }, 'R' .. dispatcher .. us .. ' 1 0 0'
-      local states = {}
       for n, id in ipairs(ids) do
-        local record, arg = records[2 * n], args[2 * n]
+        local record, arg = records[2 * n], fields[2 * n]
         message[n + 1] = id .. #record .. ' ' .. #arg .. '\n' .. record .. arg
-        states[2 * n - 1], states[2 * n] = id, state
       end
       -- Without a receiver, the dispatcher or its subscription is gone.
       if redis.call('PUBLISH', TOPIC_DELIVERED .. dispatcher, table.concat(message)) > 0 then
@@ -37,7 +36,10 @@ local function direct_dispatch(demand, class, us, ids, records, args)
         else
           redis.call('HSET', DEMAND, dispatcher, left)
         end
-        write_all('HSET', ATTEMPTS, states)
+        for _, id in ipairs(ids) do
+          fields[#fields + 1] = id
+          fields[#fields + 1] = state
+        end
         write_all('SADD', LEASES .. dispatcher, ids)
         return true
       end

@@ -54,8 +54,9 @@ end
 local function publish_ended(ends)
   for dispatcher, ids in pairs(ends.leases) do write_all('SREM', LEASES .. dispatcher, ids) end
   if #ends.ended > 0 then
-    write_all('HDEL', ATTEMPTS, ends.ended)
-    write_all('HDEL', ARGS, ends.ended)
+    local fields = {}
+    for i, id in ipairs(ends.ended) do fields[2 * i - 1], fields[2 * i] = id, id .. ARGS_MARK end
+    write_all('HDEL', UNFINISHED, fields)
     redis.call('PUBLISH', TOPIC_ENDED, ends.expires .. '\n' .. table.concat(ends.messages))
   end
   for queue, n in pairs(ends.stopped) do change_running(queue, -n) end
@@ -111,7 +112,7 @@ local function take_back(ends, attempts, final)
       queued = queued + 1
     end
   end
-  write_all('HSET', ATTEMPTS, states)
+  write_all('HSET', UNFINISHED, states)
   enqueue(queues)
   count({ queued = queued })
   publish_status('Q', moved)
@@ -123,7 +124,7 @@ end
 local function take_from(ends, dispatcher, most, kind, final)
   local ids = redis.call('SRANDMEMBER', LEASES .. dispatcher, most)
   local attempts, unknown = {}, {}
-  for i, state in ipairs(read_all('HMGET', ATTEMPTS, ids)) do
+  for i, state in ipairs(read_all('HMGET', UNFINISHED, ids)) do
     if state then
       attempts[#attempts + 1] = { id = ids[i], state = state, kind = kind, evidence = 'its dispatcher vanished' }
     else

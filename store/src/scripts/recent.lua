@@ -15,7 +15,7 @@ end
 local first = math.min(tonumber(ARGV[1]) or newest, newest)
 local from = newest - first
 local ids = redis.call('LRANGE', list, from, from + ARGV[2] - 1)
-local states = read_all('HMGET', ATTEMPTS, ids)
+local states = read_all('HMGET', UNFINISHED, ids)
 local answer = { first }
 for i, id in ipairs(ids) do
   local n = #answer

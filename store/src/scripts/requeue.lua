@@ -8,7 +8,7 @@ local ends = begin_ends(us, ms, ARGV[1])
 local total = (#ARGV - 2) / 4
 local ids, attempts, places, answers, seen = {}, {}, {}, {}, {}
 for i = 1, total do ids[i] = ARGV[4 * i - 1] end
-for i, state in ipairs(read_all('HMGET', ATTEMPTS, ids)) do
+for i, state in ipairs(read_all('HMGET', UNFINISHED, ids)) do
   answers[i] = 'S'
   if not seen[ids[i]] and is_open(state, ARGV[4 * i]) then
     seen[ids[i]] = true

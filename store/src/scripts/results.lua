@@ -3,7 +3,7 @@
 -- ARGV: task ids. Returns for each: nil for an unknown id, Q or R and its tenant, or the record of one that has
 -- ended.
 local answers = records_of(ARGV)
-local states = read_all('HMGET', ATTEMPTS, ARGV)
+local states = read_all('HMGET', UNFINISHED, ARGV)
 for i = 1, #ARGV do
   local record, state = answers[i], states[i]
   if record and string.sub(record, 1, 1) == 'L' then

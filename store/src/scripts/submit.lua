@@ -38,7 +38,7 @@ if quotas ~= '' then
   local over = over_quota(tenant, quotas, #fresh, counted, us, ms)
   if over then return over end
 end
-local records, args, ids, delayed, queues, lists, first, bytes = {}, {}, {}, {}, {}, {}, {}, 0
+local records, fields, ids, delayed, queues, lists, first, bytes = {}, {}, {}, {}, {}, {}, {}, 0
 for g = 1, ARGV[4] do
   local class, priority = ARGV[groups_from + 2 * g - 1], ARGV[groups_from + 2 * g]
   first[g], lists[g] = priority * PRIORITY_WIDTH + sequence, queue_name(class, tenant)
@@ -54,7 +54,7 @@ for n, i in ipairs(fresh) do
     redis.call('PERSIST', ARGS_BLOB .. id)
     bytes = MAX_DELIVERED_BYTES + 1
   else
-    args[#args + 1], args[#args + 2] = id, arg
+    fields[#fields + 1], fields[#fields + 2] = id .. ARGS_MARK, arg
     bytes = bytes + #record + #arg
   end
   local items, score
@@ -68,7 +68,6 @@ for n, i in ipairs(fresh) do
   items[#items + 1] = id
 end
 write_all('MSET', nil, records)
-write_all('HSET', ARGS, args)
 for key, value in pairs(keys) do redis.call('SET', IDEMPOTENCY .. key, value, 'EX', ARGV[3]) end
 if #delayed > 0 then
   local earliest = redis.call('ZRANGE', DELAYED, 0, 0)[1]
@@ -79,7 +78,7 @@ if #delayed > 0 then
 end
 local delivered, demand = 0, redis.call('HGETALL', DEMAND)
 if ARGV[4] == '1' and #delayed == 0 and bytes <= MAX_DELIVERED_BYTES
-  and direct_dispatch(demand, ARGV[groups_from + 1], us, ids, records, args) then
+  and direct_dispatch(demand, ARGV[groups_from + 1], us, ids, records, fields) then
   delivered = #ids
   -- Where a dispatcher demands tasks of a class, none wait: there are no turns to change.
   redis.call('HINCRBY', RUNNING, lists[1], delivered)
@@ -87,6 +86,7 @@ else
   weigh(tenant, ARGV[6])
   enqueue(queues, demand)
 end
+write_all('HSET', UNFINISHED, fields)
 publish_status(delivered > 0 and 'G' or 'Q', { [tenant] = ids })
 -- Trimmed in strides: a trim for every task would cost as much as the push.
 local recent = RECENT

@@ -62,6 +62,23 @@ pub(crate) enum Lost {
     /// The child answered something else than the call.
     #[error("it sent what is no reply to this call")]
     Foreign,
+    /// The call did not begin: the one before left something behind.
+    #[error("the call before left {0} behind")]
+    LeftBehind(String),
+}
+
+impl Lost {
+    /// Whether a child that had answered before has not begun the call: it said so, or it has ended with the call in its
+    /// socket, which it reads once it has put back what the call before changed.
+    pub(crate) fn has_not_begun(&self) -> bool {
+        match self {
+            Self::LeftBehind(_) => true,
+            Self::Socket(error) => {
+                matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+            }
+            Self::Closed | Self::Protocol(_) | Self::Foreign => false,
+        }
+    }
 }
 
 /// A running child.
@@ -205,6 +222,7 @@ impl FramedPipe {
         fail::fail_point!("running");
         match self.receive().await? {
             ChildReply::Done(done) if done.nonce == nonce => Ok(done),
+            ChildReply::LeftBehind(what) => Err(Lost::LeftBehind(what)),
             _ => Err(Lost::Foreign),
         }
     }

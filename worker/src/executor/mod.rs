@@ -83,8 +83,8 @@ pub trait Instance: fmt::Debug + Send {
 /// A call that has ended.
 #[derive(Debug)]
 pub struct Ran {
-    /// How it ended.
-    pub outcome: Outcome,
+    /// How it ended. `None` where it did not begin, as the instance could run no call any more: then another runs it.
+    pub outcome: Option<Outcome>,
     /// The instance, where it can run another call.
     pub instance: Option<Box<dyn Instance>>,
 }

@@ -106,20 +106,25 @@ impl Process {
         &mut self,
         invocation: &Invocation,
         cancel: &CancellationToken,
-    ) -> (Outcome, Fate) {
+    ) -> (Option<Outcome>, Fate) {
         self.calls += 1;
         let started = Instant::now();
         let request = match self.request(invocation) {
             Ok(request) => request,
             Err(failure) => {
                 let outcome = Outcome::bare(CallVerdict::Failed(failure), started.elapsed());
-                return (outcome, Fate::Kept);
+                return (Some(outcome), Fate::Kept);
             }
         };
         let deadline = self.timer.passed(started + invocation.spec.limits.timeout());
         let exchange = exchange(&mut self.child, request, deadline, cancel).await;
         let (mut outcome, fate) = match exchange {
-            Exchange::Replied(Ok(done)) => self.done(invocation, done),
+            Exchange::Replied(Ok(done)) => self.done(done),
+            Exchange::Replied(Err(lost)) if self.calls > 1 && lost.has_not_begun() => {
+                let why = &lost as &dyn std::error::Error;
+                tracing::debug!(task_id = %invocation.task.task_id, why, "runs in another child");
+                return (None, Fate::Replaced);
+            }
             Exchange::Replied(Err(Lost::Protocol(FrameError::TooLong { bytes, .. }))) => {
                 let failure = Failure::too_long("answer", bytes, self.max_result_bytes);
                 (stopped(&mut self.child, CallVerdict::Failed(failure)).await, Fate::Replaced)
@@ -138,20 +143,13 @@ impl Process {
             }
         };
         outcome.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        (outcome, fate)
+        (Some(outcome), fate)
     }
 
     /// The end of a call that the child answered.
-    fn done(&mut self, invocation: &Invocation, done: Done) -> (Outcome, Fate) {
+    fn done(&mut self, done: Done) -> (Outcome, Fate) {
         let output = self.child.take_output();
-        let fate = match &done.left_behind {
-            None if self.calls < CALLS_PER_CHILD => Fate::Kept,
-            left_behind => {
-                let reason = left_behind.as_deref().unwrap_or("its age");
-                tracing::debug!(task_id = %invocation.task.task_id, reason, "child replaced");
-                Fate::Replaced
-            }
-        };
+        let fate = if self.calls < CALLS_PER_CHILD { Fate::Kept } else { Fate::Replaced };
         (outcome_of(done.within(self.max_result_bytes), output), fate)
     }
 }
@@ -199,7 +197,9 @@ async fn exchange(
 fn explain(lost: &Lost) -> String {
     match lost {
         Lost::Protocol(error) => format!("the executor broke its protocol ({error}): "),
-        Lost::Foreign => format!("the executor broke its protocol ({lost}): "),
+        Lost::Foreign | Lost::LeftBehind(_) => {
+            format!("the executor broke its protocol ({lost}): ")
+        }
         Lost::Closed | Lost::Socket(_) => "the process that ran the call died: ".to_owned(),
     }
 }

@@ -69,7 +69,6 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
             result: answer.result,
             phases: answer.phases,
             peak_memory_bytes: answer.peak_memory_bytes,
-            left_behind: None,
         };
         frame::write(&mut replies, &ChildReply::Done(done.within(max_result_bytes)))?;
         // While the parent is busy with the answer.
