@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what building and running belljar needs on Debian 12 and is not there yet; with the word
-# `tools`, also what checks and packs the Python client and makes reports; with `browser`, what the dashboard is tested with. Quick when nothing is missing; safe to
-# run again. On another system, install the counterparts by hand: this script then only makes the venvs.
+# `tools`, also what checks and packs the Python client and makes reports; with `browser`, what the
+# dashboard is tested with. Quick when nothing is missing; safe to run again. On another system, install
+# the counterparts by hand: this script then only makes the venvs.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/venv.sh
