@@ -9,12 +9,12 @@ for (const snippet of document.querySelectorAll(".snippet")) {
 const shown = ["accepted", "queued", "running", "completed", "failed", "cancelled"];
 const counts = document.getElementById("counts"), state = document.getElementById("state");
 for (const name of shown) {
-  const card = document.createElement("div");
-  card.className = "count";
-  card.append(document.createElement("b"), document.createElement("span"));
-  card.lastChild.textContent = name;
-  card.firstChild.textContent = "–";
-  counts.append(card);
+  const box = document.createElement("div");
+  box.className = "count";
+  box.append(document.createElement("b"), document.createElement("span"));
+  box.lastChild.textContent = name;
+  box.firstChild.textContent = "–";
+  counts.append(box);
 }
 async function refresh() {
   if (document.hidden) return;
