@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use belljar_testkit::process::eventually;
-use belljar_testkit::{Redis, binary, paths};
-use belljar_tests::Service;
+use belljar_testkit::{Program, Redis, binary, paths};
+use belljar_tests::{Client, Service};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -260,5 +260,39 @@ fn without_a_home_no_guest_is_looked_for_where_it_is_started() -> Result<()> {
     // Named, it is found: what was looked for is there.
     let found = list(&["--guest-dir", ".cache/belljar"])?;
     ensure!(String::from_utf8_lossy(&found.stdout).contains("3.11.2"), "{found:?}");
+    Ok(())
+}
+
+/// As where a package is installed and no Python is: the safer runtime stands in for the other, unless that was asked for.
+#[test]
+fn without_a_native_python_functions_run_in_the_sandbox() -> Result<()> {
+    /// `pickle.dumps(len, 4)` and `pickle.dumps((("belljar",), {}), 4)` in base64.
+    const LEN: &str = "gASVFAAAAAAAAACMCGJ1aWx0aW5zlIwDbGVulJOULg==";
+    const ARGS: &str = "gASVEQAAAAAAAACMB2JlbGxqYXKUhZR9lIaULg==";
+    let prefix = tempfile::tempdir()?;
+    let programs = prefix.path().join("bin");
+    std::fs::create_dir(&programs)?;
+    for name in ["belljar", "belljar-sandbox"] {
+        let (from, to) = (binary(name), programs.join(name));
+        std::fs::hard_link(&from, &to).or_else(|_| std::fs::copy(from, to).map(drop))?;
+    }
+    let data = prefix.path().join("data");
+    let belljar = programs.join("belljar");
+    let mut argv = vec![belljar.clone().into(), "up".into(), "--data".into(), data.clone().into()];
+    argv.extend(["-w", "1", "--listen", "127.0.0.1:0"].map(Into::into));
+    let up = Program::start(argv, Vec::new(), None)?;
+    let client = Client::new(&up.line_after("belljar is ready at ")?);
+    let function = client.register(LEN, json!({}))?;
+    let (_, record) = client.get(&format!("/v1/functions/{function}"))?;
+    ensure!(record["runtime"] == "sandbox", "{record}");
+    let task = client.submit(&function, ARGS, json!({}))?;
+    ensure!(client.wait(&task, 30)?.0 == "COMPLETED", "{}", client.record(&task)?);
+    let native =
+        Command::new(belljar).args(["up", "--runtime", "native", "--data"]).arg(data).output()?;
+    let said = String::from_utf8(native.stderr)?;
+    ensure!(
+        native.status.code() == Some(1) && said.contains("belljar-python` does not exist"),
+        "{said}"
+    );
     Ok(())
 }
