@@ -112,7 +112,7 @@ pub(crate) struct ExecutorArgs {
     /// The directory with dill and cloudpickle for the native runtime [default: that of the installation].
     #[arg(long, env = "BELLJAR_SITE", value_name = "DIR")]
     pub(crate) site: Option<PathBuf>,
-    /// The directory with one guest of the sandbox per Python [default: ~/.cache/belljar].
+    /// The directory with one guest of the sandbox per Python [default: that of the installation, else ~/.cache/belljar].
     #[arg(long, env = "BELLJAR_GUEST_DIR", value_name = "DIR")]
     pub(crate) guest_dir: Option<PathBuf>,
     /// An environment variable that functions may request; without VALUE, with its value here; repeatable.

@@ -176,7 +176,7 @@ pub(crate) struct DoctorArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct GuestArgs {
-    /// The directory with one guest per Python [default: ~/.cache/belljar].
+    /// The directory with one guest per Python [default: that of the installation, else ~/.cache/belljar].
     #[arg(long, global = true, env = "BELLJAR_GUEST_DIR", value_name = "DIR")]
     pub(crate) guest_dir: Option<PathBuf>,
     #[command(subcommand)]
