@@ -99,8 +99,9 @@ class Browser:
         return self.until(f"`{text}` in {css}", lambda: (lambda all: all if text in all else None)(self.text(css)))
 
     def console(self) -> list[str]:
-        """What the browser said since the last time: errors, and what the policy of the page refused."""
-        return [it["message"] for it in self.ask("POST", "/se/log", {"type": "browser"})]
+        """Errors and warnings of the browser since the last time, also what the policy of the page refused; not its advice."""
+        entries = self.ask("POST", "/se/log", {"type": "browser"})
+        return [it["message"] for it in entries if it["level"] in ("SEVERE", "WARNING")]
 
     def requests(self) -> list[str]:
         """The addresses that were asked for since the last time."""
