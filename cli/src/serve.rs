@@ -75,7 +75,11 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
         let drain_timeout = Duration::from_secs(args.executors.drain_timeout);
         let reserved_slots = args.shares.reserved_slots;
         let metrics = metrics.map(|listener| {
-            let metrics = belljar_dispatcher::Metrics::of(&mut workers, store.clone());
+            let local = match &mut workers {
+                Workers::Local(pool) => Some(pool),
+                Workers::Remote(_) => None,
+            };
+            let metrics = belljar_dispatcher::Metrics::of(local, store.clone());
             tokio::spawn(belljar_metrics::serve(listener, metrics.clone()));
             metrics
         });

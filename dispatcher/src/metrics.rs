@@ -9,6 +9,7 @@ use belljar_core::task::{Attempt, TaskClass, TaskStatus};
 use belljar_metrics::{ByLabel, Histograms, Part, Problem, StoreMetrics, set};
 use belljar_store::record::{ClaimedTask, Completion, RequeueReason, Timestamp, WorkerRecord};
 use belljar_store::{Store, StoreError, WriteRefusal};
+use belljar_worker::config::PoolConfig;
 use belljar_worker::metrics::PoolMetrics;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -16,7 +17,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::config::Workers;
 use crate::event::{SchedulerAction, SchedulerEvent};
 
 /// How a task can end.
@@ -60,14 +60,11 @@ struct Figures {
 }
 
 impl Metrics {
-    /// All metrics at zero. A pool among `workers` counts in them.
+    /// All metrics at zero. The pool of local mode counts in them.
     #[must_use]
-    pub fn of(workers: &mut Workers, store: Store) -> Arc<Self> {
+    pub fn of(local: Option<&mut PoolConfig>, store: Store) -> Arc<Self> {
         let mut registry = Registry::default();
-        let pool = match workers {
-            Workers::Local(pool) => Some(pool.counted(&mut registry)),
-            Workers::Remote(_) => None,
-        };
+        let pool = local.map(|pool| pool.counted(&mut registry));
         let mut metrics = Self {
             registry,
             store,

@@ -156,8 +156,8 @@ fn read_delivery(message: &[u8]) -> Option<StoreEvent> {
         let task = TaskAttempt { task_id: id, attempt: Attempt(1) };
         let due_at = body.due_at(accepted_at);
         let invocation = Invocation { task, spec: body.spec, code: None, args };
-        tasks.push(ClaimedTask { invocation, deaths: 0, due_at });
         rest = after;
+        tasks.push(ClaimedTask { invocation, deaths: 0, due_at });
     }
     Some(StoreEvent::Delivered { tasks, is_last: *first == b'C' })
 }

@@ -1,7 +1,7 @@
 //! What a pool counts, by class.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use belljar_core::outcome::{CallVerdict, Outcome};
@@ -13,8 +13,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::shared::Shared;
-
 /// How a call can end, in the order of [`ClassMetrics::calls`].
 const STATUSES: [TaskStatus; 3] =
     [TaskStatus::Completed, TaskStatus::Failed, TaskStatus::Cancelled];
@@ -24,7 +22,6 @@ const PHASES: [&str; 4] = ["instance", "decode", "call", "encode"];
 type Seconds = Counter<f64, AtomicU64>;
 
 /// The metrics of a pool.
-#[derive(Debug)]
 pub struct PoolMetrics {
     /// In the order of the pool's classes.
     classes: Vec<ClassMetrics>,
@@ -33,8 +30,17 @@ pub struct PoolMetrics {
     slots: Gauge,
     busy: Gauge,
     waiting: Gauge,
-    /// The pool, which these do not keep alive.
-    pool: OnceLock<Weak<Shared>>,
+    /// Asks the pool, which these do not keep alive; `None` once it is gone.
+    figures: OnceLock<Box<dyn Fn() -> Option<PoolFigures> + Send + Sync>>,
+}
+
+/// What a pool has at a moment.
+pub(crate) struct PoolFigures {
+    pub(crate) slots: usize,
+    pub(crate) running: usize,
+    pub(crate) waiting: usize,
+    /// The classes, and whether their executors start.
+    pub(crate) classes: Vec<(TaskClass, bool)>,
 }
 
 /// What is counted with every call, found without a lookup.
@@ -79,7 +85,7 @@ impl PoolMetrics {
             slots: Gauge::default(),
             busy: Gauge::default(),
             waiting: Gauge::default(),
-            pool: OnceLock::new(),
+            figures: OnceLock::new(),
         };
         of.register("failures", "Calls that failed, by kind of failure", metrics.failures.clone());
         let up = "Whether executors of a class start";
@@ -91,8 +97,8 @@ impl PoolMetrics {
     }
 
     /// The pool that is counted; the first one.
-    pub(crate) fn watch(&self, pool: &Arc<Shared>) {
-        let _ = self.pool.set(Arc::downgrade(pool));
+    pub(crate) fn watch(&self, figures: impl Fn() -> Option<PoolFigures> + Send + Sync + 'static) {
+        let _ = self.figures.set(Box::new(figures));
     }
 
     /// Counts a call of the class at `index` that has ended.
@@ -133,22 +139,23 @@ impl PoolMetrics {
 
     /// Brings what has no events up to now; says of which classes executors start.
     pub fn refresh(&self) -> Vec<TaskClass> {
-        let Some(shared) = self.pool.get().and_then(Weak::upgrade) else { return Vec::new() };
-        {
-            let backlog = &shared.lock().backlog;
-            set(&self.slots, backlog.slots() as u64);
-            set(&self.busy, backlog.running() as u64);
-            let waiting = backlog.in_flight().saturating_sub(backlog.running());
-            set(&self.waiting, waiting as u64);
-        }
-        let mut up = Vec::new();
-        for (class, standby) in shared.classes.iter().zip(&shared.standbys) {
-            let is_up = standby.info().is_some();
-            up.extend(is_up.then_some(*class));
+        let Some(pool) = self.figures.get().and_then(|figures| figures()) else {
+            return Vec::new();
+        };
+        set(&self.slots, pool.slots as u64);
+        set(&self.busy, pool.running as u64);
+        set(&self.waiting, pool.waiting as u64);
+        for (class, is_up) in &pool.classes {
             let labels = [("class", class.to_string())];
-            self.executor_up.get_or_create(&labels).set(is_up.into());
+            self.executor_up.get_or_create(&labels).set((*is_up).into());
         }
-        up
+        pool.classes.into_iter().filter_map(|(class, is_up)| is_up.then_some(class)).collect()
+    }
+}
+
+impl std::fmt::Debug for PoolMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PoolMetrics").finish_non_exhaustive()
     }
 }
 

@@ -73,7 +73,8 @@ impl Pool {
             housekeeping: Notify::new(),
         });
         if let Some(metrics) = &shared.metrics {
-            metrics.watch(&shared);
+            let pool = Arc::downgrade(&shared);
+            metrics.watch(move || pool.upgrade().map(|shared| shared.figures()));
         }
         for (index, jobs) in receivers.into_iter().enumerate() {
             let instances = shared.standbys.iter().cloned().map(SlotInstance::new).collect();

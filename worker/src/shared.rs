@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backlog::{Backlog, Job};
 use crate::event::PoolEvent;
-use crate::metrics::PoolMetrics;
+use crate::metrics::{PoolFigures, PoolMetrics};
 use crate::standby::Standby;
 
 /// What slots and handles share.
@@ -45,6 +45,15 @@ impl Shared {
     pub(crate) fn lock(&self) -> MutexGuard<'_, PoolState> {
         // Nothing under the lock panics halfway through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the pool has now.
+    pub(crate) fn figures(&self) -> PoolFigures {
+        let is_up = |standby: &Standby| standby.info().is_some();
+        let classes = self.classes.iter().copied().zip(self.standbys.iter().map(is_up)).collect();
+        let backlog = &self.lock().backlog;
+        let (slots, running) = (backlog.slots(), backlog.running());
+        PoolFigures { slots, running, waiting: backlog.in_flight() - running, classes }
     }
 
     /// What a slot runs after a call that took `took`.
