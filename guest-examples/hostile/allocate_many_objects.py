@@ -3,7 +3,7 @@
 args: ((), {})
 native: raises MemoryError
 sandbox: same
-limits: timeout_s=10 memory_mb=128
+limits: timeout_s=60 memory_mb=128
 """
 
 

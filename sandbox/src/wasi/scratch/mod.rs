@@ -193,7 +193,11 @@ impl Scratch {
             (Err(Errno::BUSY), Err(errno)) => return Err(errno),
             (old, new) => (old?, new?),
         };
-        let inode = self.tree.find(from.0, from.1)?;
+        let inode = match self.tree.find(from.0, from.1) {
+            // A slash behind a file is looked at after the new name.
+            Err(Errno::NOTDIR) => return Err(self.tree.can_take(new).err().unwrap_or(Errno::NOTDIR)),
+            found => found?,
+        };
         let is_dir = self.tree.is_dir(inode);
         if new.slash && !is_dir {
             return Err(Errno::NOTDIR);

@@ -67,6 +67,8 @@ fn a_longer_name_is_charged_and_none_is_endless() {
     scratch.open(TOP, "f", CREATE).expect("new");
     let name = |length| "n".repeat(length);
     assert_eq!(scratch.rename((TOP, "f"), (TOP, &name(256))), Err(Errno::NAMETOOLONG));
+    assert_eq!(scratch.rename((TOP, "f/"), (TOP, &name(256))), Err(Errno::NAMETOOLONG));
+    assert_eq!(scratch.rename((TOP, "f/"), (TOP, &name(255))), Err(Errno::NOTDIR));
     assert_eq!(scratch.open(TOP, &name(256), CREATE), Err(Errno::NAMETOOLONG));
     assert_eq!(scratch.rename((TOP, "f"), (TOP, &name(255))), Err(Errno::NOSPC));
     assert_eq!(scratch.rename((TOP, "f"), (TOP, &name(200))), Ok(()));
