@@ -16,3 +16,7 @@ mod support;
 mod tls;
 mod v1;
 mod waiting;
+
+/// As in the service: what a request costs in memory depends on it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -195,7 +195,9 @@ impl Scratch {
         };
         let inode = match self.tree.find(from.0, from.1) {
             // A slash behind a file is looked at after the new name.
-            Err(Errno::NOTDIR) => return Err(self.tree.can_take(new).err().unwrap_or(Errno::NOTDIR)),
+            Err(Errno::NOTDIR) => {
+                return Err(self.tree.can_take(new).err().unwrap_or(Errno::NOTDIR));
+            }
             found => found?,
         };
         let is_dir = self.tree.is_dir(inode);
