@@ -123,9 +123,10 @@ reference: setup ## Write the references: the Python client from its docstrings,
 bench-modes: build ## Speed of pull and push beside local, in the same run.
 	@$(VENV)/bin/python bench/modes.py --belljar $(TARGET)/release/belljar $(ARGS)
 
-dist: build tools ## Build the wheels, the Debian package and what makes an image and a chart, into dist/, with the guests that are built.
+dist: build tools ## Build the wheels, the Debian package and what makes an image and a chart, into dist/, with the guests that are built, and the list of all parts.
 	@cargo build --quiet --locked -p belljar-sandbox --bin belljar-snapshot
 	@.belljar/tools/bin/python scripts/dist/build.py $(TARGET)/release $(TARGET)/debug/belljar-snapshot dist
+	@scripts/sbom.sh dist/belljar.cdx.json
 
 dist-test: dist ## Install these into fresh roots of Debian without a network, as root, and use them.
 	@scripts/dist/setup.sh

@@ -5,6 +5,7 @@ usage: sbom.py OUTPUT SOURCES CRATES.json...
 SOURCES is the tree that the files with crates were written for; its path is left out of what they say.
 """
 
+import base64
 import json
 import re
 import subprocess
@@ -34,6 +35,18 @@ def python_packages(path: Path):
         digests = re.findall(r"--hash=sha256:(\w+)", rest)
         purl = PackageURL("pypi", None, name.lower(), version)
         yield Component(name=name, version=version, purl=purl, bom_ref=str(purl), hashes=hashes(*digests))
+
+
+def pages():
+    """The libraries of the dashboard, which stand in the gateway's program."""
+    lock = json.loads((ROOT / "gateway/assets/uplot/package-lock.json").read_text())
+    for path, row in lock["packages"].items():
+        if path:
+            name = path.removeprefix("node_modules/")
+            purl = PackageURL("npm", None, name, row["version"])
+            digest = base64.b64decode(row["integrity"].removeprefix("sha512-")).hex()
+            digests = [HashType(alg=HashAlgorithm.SHA_512, content=digest)]
+            yield Component(name=name, version=row["version"], purl=purl, bom_ref=str(purl), hashes=digests)
 
 
 def source(name: str, tarball: str, digest: str) -> Component:
@@ -74,6 +87,7 @@ def main(output: str, sources: str, *crates: str) -> None:
     others = [*python_packages(ROOT / "requirements/pythons.txt")]
     others += python_packages(ROOT / "sandbox/guest/requirements.txt")
     others += guest_parts()
+    others += pages()
     for component in others:
         refs.setdefault(component.bom_ref.value, component)
     bom.components = refs.values()

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes what a release consists of, as CycloneDX: its crates, the Python packages beside it, and what the sandbox's
-# guests are built from.
+# Writes what a release consists of, as CycloneDX: its crates, the Python packages beside it, the dashboard's library,
+# and what the sandbox's guests are built from.
 #
 # usage: scripts/sbom.sh OUTPUT
 set -eu
