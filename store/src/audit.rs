@@ -1,22 +1,19 @@
 //! Counting.
 
-use belljar_core::task::TaskClass;
+use belljar_core::task::{Priority, TaskClass};
 use belljar_core::tenant::Tenant;
 use futures_util::future::try_join_all;
 
 use crate::Store;
 use crate::error::StoreError;
 use crate::keys::{QUEUE, TURNS};
-use crate::layout::RETRY_PRIORITY;
+use crate::layout::{PRIORITY_WIDTH, RETRY_PRIORITY};
 use crate::record::{Audit, Counts, PeriodUsage, QueueLength, TenantUsage, Timestamp};
 use crate::reply::{parse_id, unexpected};
+use crate::task_record::priority_number;
 
 /// So many tenants' queues of a class are asked for their oldest task, those whose turn comes next.
 const MOST_QUEUES: usize = 100;
-/// How far the places in a queue of two priorities are apart, as in `shared.lua`.
-const PRIORITY_WIDTH: u64 = 10_000_000_000_000;
-/// The last priority.
-const LAST_PRIORITY: u64 = 3;
 
 impl Store {
     /// The counters, the queues and whether they agree, all of one moment.
@@ -91,7 +88,8 @@ impl Store {
             command.arg("BYSCORE").arg("LIMIT").arg(0).arg(1);
             self.ask::<Vec<String>>("oldest_queued", &command).await
         };
-        let priorities = RETRY_PRIORITY..=LAST_PRIORITY;
+        let priorities = Priority::ALL.map(priority_number);
+        let priorities = [RETRY_PRIORITY].into_iter().chain(priorities);
         let places = queues.iter().flat_map(|queue| priorities.clone().map(move |it| (queue, it)));
         let firsts = places.map(|(queue, priority)| first(queue, priority));
         let ids = try_join_all(firsts).await?.into_iter().flatten();

@@ -65,6 +65,8 @@ pub(crate) const FENCE_AT: usize = STARTED_AT + TIME_DIGITS;
 /// Stands before each failure in an attempt state.
 pub(crate) const FAILURE_SEPARATOR: char = '\x1e';
 
+/// How many sequence numbers a priority has in the scores of a queue. Lua prints numbers below 1e14 exactly.
+pub(crate) const PRIORITY_WIDTH: u64 = 10_000_000_000_000;
 /// The priority of tasks that are queued again: before all that submissions of the tenant have.
 pub(crate) const RETRY_PRIORITY: u64 = 0;
 
@@ -72,7 +74,7 @@ pub(crate) const RETRY_PRIORITY: u64 = 0;
 pub(crate) const RESERVED_MARK: char = '!';
 
 /// The constants and their values, for the scripts. Lua counts from one.
-pub(crate) fn values() -> [(&'static str, String); 15] {
+pub(crate) fn values() -> [(&'static str, String); 16] {
     [
         ("ID_BYTES", ID_BYTES.to_string()),
         ("TIME_DIGITS", TIME_DIGITS.to_string()),
@@ -88,6 +90,7 @@ pub(crate) fn values() -> [(&'static str, String); 15] {
         ("FENCE_AT", (FENCE_AT + 1).to_string()),
         ("FAILURE_SEPARATOR", format!("'\\{}'", u32::from(FAILURE_SEPARATOR))),
         ("RESERVED_MARK", format!("'{RESERVED_MARK}'")),
+        ("PRIORITY_WIDTH", PRIORITY_WIDTH.to_string()),
         ("RETRY_PRIORITY", RETRY_PRIORITY.to_string()),
     ]
 }

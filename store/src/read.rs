@@ -13,7 +13,7 @@ use crate::Store;
 use crate::config::RECENT_TASKS;
 use crate::error::StoreError;
 use crate::record::{
-    Page, TaskEnd, TaskFilter, TaskRecord, TaskResult, TaskSummary, Timestamp, UnreadableRecord,
+    Page, TaskEnd, TaskFilter, TaskRecord, TaskResult, TaskSummary, UnreadableRecord,
 };
 use crate::reply::{self, parse_id};
 use crate::task_record::{Attempts, StoredTask};
@@ -128,6 +128,7 @@ impl Store {
         };
         let status = status(&record, attempts.open);
         let was_opened = attempts.open || end.is_some();
+        let due_at = (body.delay_ms > 0).then(|| body.due_at(accepted_at));
         Ok(Some(TaskRecord {
             id,
             tenant: record.tenant(id)?,
@@ -136,7 +137,7 @@ impl Store {
             attempts: attempts.opened,
             deaths: attempts.deaths,
             accepted_at,
-            due_at: due_at(accepted_at, body.delay_ms),
+            due_at,
             started_at: attempts.started_at.filter(|_| was_opened),
             finished_at: end.map(|end| end.finished_at),
             expires_at: end.map(|end| end.expires_at),
@@ -301,13 +302,9 @@ fn summary(id: TaskId, head: Bytes, open: bool) -> Result<TaskSummary, StoreErro
         class: body.spec.class,
         priority: body.spec.priority,
         accepted_at,
-        due_at: due_at(accepted_at, body.delay_ms),
+        due_at: (body.delay_ms > 0).then(|| body.due_at(accepted_at)),
         end,
     })
-}
-
-fn due_at(accepted_at: Timestamp, delay_ms: u64) -> Option<Timestamp> {
-    (delay_ms > 0).then(|| Timestamp(accepted_at.0 + 1000 * delay_ms))
 }
 
 fn status(record: &StoredTask, open: bool) -> TaskStatus {

@@ -4,7 +4,6 @@
 -- Hashes and whole-list commands instead of one key for each thing: a command costs more than the
 -- entry it writes, so a batch is few commands with many entries. `examples/cost.rs` measures it.
 
-local PRIORITY_WIDTH = 1e13 -- sequence numbers of one priority; priority * width prints exactly below 1e14
 local CHUNK = 4000      -- most values that one command gets: Lua's stack ends at 8,000
 local MAX_STATE_BYTES = 65536
 local IS_MISSING = 'TRYAGAIN a blob has not been written'
