@@ -64,4 +64,10 @@ if [ "${1:-}" = tools ]; then
         (cd .belljar/prometheus && apt-get -qq download prometheus && dpkg-deb -x prometheus_*.deb . &&
             rm prometheus_*.deb) || echo "setup: without them the alerts are not checked" >&2
     fi
+    if [ ! -x /usr/sbin/nginx ] && [ ! -x .belljar/nginx/usr/sbin/nginx ] && command -v apt-get >/dev/null 2>&1; then
+        echo "setup: fetching nginx, behind which the gateway is tested"
+        mkdir -p .belljar/nginx
+        (cd .belljar/nginx && apt-get -qq download nginx && dpkg-deb -x nginx_*.deb . && rm nginx_*.deb) ||
+            echo "setup: without it the gateway is not tested behind a proxy" >&2
+    fi
 fi

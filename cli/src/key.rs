@@ -8,12 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use belljar_core::api_key::{ApiKeyHash, ApiKeySecret};
 use belljar_core::task::Runtime;
+use belljar_gateway::audit_log::Action;
 use belljar_store::record::{ApiKey, KeyState, Timestamp};
 use belljar_store::{Store, StoreConfig};
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::json;
 
 use crate::args::{KeyAction, KeyArgs, NewKeyArgs, OperatorArgs};
+use crate::audit::OperatorLog;
 use crate::exit::{WithHint, hinted};
 use crate::serve::{announce, runtime};
 
@@ -24,12 +26,18 @@ const EFFECTIVE_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) fn run(args: &KeyArgs) -> Result<()> {
     runtime()?.block_on(async {
         let (store, as_json) = (connect(&args.service).await?, args.service.json);
+        if matches!(args.action, KeyAction::List) {
+            return list(&store, as_json).await;
+        }
+        let mut log = OperatorLog::open(args)?;
         match &args.action {
-            KeyAction::Create(new) => create(&store, new, as_json).await,
-            KeyAction::List => list(&store, as_json).await,
-            KeyAction::Revoke { keys } => revoke(&store, keys).await,
+            KeyAction::List => Ok(()),
+            KeyAction::Create(new) => create(&store, &mut log, new, as_json).await,
+            KeyAction::Revoke { keys } => revoke(&store, &mut log, keys).await,
             KeyAction::Rotate { key, overlap, expires } => {
-                rotate(&store, key, *overlap, *expires, as_json).await
+                let (secret, new) = rotate(&store, &mut log, key, *overlap, *expires).await?;
+                show(&secret, &new, as_json);
+                Ok(())
             }
         }
     })
@@ -55,7 +63,12 @@ fn private_redis(data: &Path) -> Result<String> {
     Ok(format!("redis+unix://{}", socket.display()))
 }
 
-async fn create(store: &Store, new: &NewKeyArgs, as_json: bool) -> Result<()> {
+async fn create(
+    store: &Store,
+    log: &mut OperatorLog,
+    new: &NewKeyArgs,
+    as_json: bool,
+) -> Result<()> {
     let created_at = now();
     let key = ApiKey {
         name: new.name.clone(),
@@ -68,6 +81,8 @@ async fn create(store: &Store, new: &NewKeyArgs, as_json: bool) -> Result<()> {
     };
     let secret = secret()?;
     store.put_api_key(secret.hash(), &key).await?;
+    // A key that is not recorded is never shown.
+    log.record(&[(Action::CreateKey, secret.hash().id(), &key)])?;
     show(&secret, &key, as_json);
     Ok(())
 }
@@ -115,7 +130,7 @@ pub(crate) fn show_table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) {
     }
 }
 
-async fn revoke(store: &Store, wanted: &[String]) -> Result<()> {
+async fn revoke(store: &Store, log: &mut OperatorLog, wanted: &[String]) -> Result<()> {
     let now = now();
     for wanted in wanted {
         let hash = find(store, wanted).await?;
@@ -123,6 +138,7 @@ async fn revoke(store: &Store, wanted: &[String]) -> Result<()> {
             key.revoked_at.get_or_insert(now);
         };
         let key = store.change_api_key(hash, revoke, &[]).await?.context("the key is gone")?;
+        log.record(&[(Action::RevokeKey, hash.id(), &key)])?;
         let seconds = EFFECTIVE_WITHIN.as_secs();
         announce(&format!("{} ({}) is refused within {seconds} s", hash.id(), key.name));
     }
@@ -131,11 +147,11 @@ async fn revoke(store: &Store, wanted: &[String]) -> Result<()> {
 
 async fn rotate(
     store: &Store,
+    log: &mut OperatorLog,
     wanted: &str,
     overlap: Duration,
     expires: Option<Duration>,
-    as_json: bool,
-) -> Result<()> {
+) -> Result<(ApiKeySecret, ApiKey)> {
     let hash = find(store, wanted).await?;
     let old = store.api_key(hash).await?.context("the key is gone")?;
     let now = now();
@@ -153,9 +169,10 @@ async fn rotate(
         key.expires_at = Some(key.expires_at.map_or(end, |known| known.min(end)));
     };
     store.change_api_key(hash, shorten, &[(secret.hash(), &new)]).await?;
+    let new_id = secret.hash().id();
+    log.record(&[(Action::RotateKey, hash.id(), &new), (Action::CreateKey, new_id, &new)])?;
     note(&format!("{} ({}) is taken until {}.", hash.id(), new.name, date(end)));
-    show(&secret, &new, as_json);
-    Ok(())
+    Ok((secret, new))
 }
 
 /// The key that a word means: an id, the key itself, or the name of one that is not revoked.

@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
+use belljar_gateway::audit_log::AuditFile;
 use belljar_gateway::policy::PolicyFile;
 use belljar_gateway::{Listener, Listeners, Tls};
 use rustix::io::Errno;
@@ -63,7 +64,8 @@ pub(crate) async fn open_tcp(address: &ListenAddress) -> Result<TcpListener> {
     TcpListener::bind(&*resolved).await.map_err(|error| cannot_listen(address, &error))
 }
 
-/// Checks before anything starts that the addresses can be had and are not refused, and that the file of tenants is right.
+/// Checks before anything starts that the addresses can be had and are not refused, that the file of tenants is right,
+/// and that the audit log can be written.
 pub(crate) async fn check(args: &ListenArgs) -> Result<()> {
     for address in &args.listen {
         for resolved in resolve(address).await? {
@@ -72,6 +74,9 @@ pub(crate) async fn check(args: &ListenArgs) -> Result<()> {
     }
     if let Some(tenants) = &args.tenants {
         PolicyFile::read(tenants)?;
+    }
+    if let Some(log) = &args.audit_log {
+        AuditFile::open(log)?;
     }
     requires_keys(args).await.map(|_| ())
 }

@@ -1,6 +1,7 @@
 //! The `belljar` command: parses the command line, runs, prints one error.
 
 mod args;
+mod audit;
 mod client;
 mod directory;
 mod doctor;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::Guest(args) => guest::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Tenant(args) => tenant::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Reference => reference::run(),
         Command::Run(args) => return client("run", &args),
         Command::Tasks(args) => return client("tasks", &args),

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use belljar_core::message::{DeliveryMode, Secret};
 use belljar_core::task::{TaskClass, TaskLimits};
 use belljar_dispatcher::config::{RemoteConfig, Workers};
+use belljar_gateway::audit_log::AuditLog;
 use belljar_gateway::policy::Tenants;
 use belljar_store::Store;
 use belljar_wire::{Authentication, ConnectConfig, Endpoint, ListenConfig};
@@ -36,6 +37,7 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
     runtime()?.block_on(async {
         let tenants = args.listen.tenants.clone().map(Tenants::load).transpose();
         let tenants = tenants.hint("`belljar tenant check FILE` reads a file without a service")?;
+        let audit_log = args.listen.audit_log.as_deref().map(AuditLog::open).transpose()?;
         let Opened { listeners, require_keys, urls } = listen::open(&args.listen).await?;
         let store = Store::connect(args.store.retention.store_config(&args.store.redis)).await?;
         for url in &urls {
@@ -53,7 +55,10 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
             max_body_bytes: defaults.max_body_mb << 20,
             max_connections: defaults.max_connections,
             require_keys,
+            proxies: args.listen.proxies(),
+            public_url: args.listen.public_url,
             tenants: tenants.map(Arc::new),
+            audit_log: audit_log.map(Arc::new),
             allowed_hosts: defaults.allowed_host,
             low_latency: defaults.low_latency,
             ..belljar_gateway::Config::new(class)

@@ -9,6 +9,17 @@ use crate::socket::Socket;
 /// The bits of an IPv6 address that its holder does not choose.
 const NETWORK_BITS: u32 = 64;
 
+/// The name of the quota in the operator's file.
+pub(crate) const QUOTA: &str = "connections_per_address";
+
+/// Why one connection more is refused, or one request more that a proxy passes on.
+pub(crate) fn sentence(most: u32) -> String {
+    format!(
+        "your address has {most} connections open, as many as it may (quota `{QUOTA}`): use these for several requests, \
+         or ask the operator to raise the quota"
+    )
+}
+
 /// The counts of all addresses that have any.
 #[derive(Debug, Default)]
 pub(crate) struct Addresses(Arc<Mutex<HashMap<IpAddr, u32>>>);
@@ -71,9 +82,8 @@ fn holder(peer: IpAddr) -> IpAddr {
 /// Tells the peer why its connection is closed. It has said nothing yet, so this is the answer to whatever it
 /// asks. Where that cannot be sent at once it only finds the connection closed.
 pub(crate) fn answer(socket: &Socket, most: u32) {
-    let body = format!(
-        r#"{{"detail":"your address has {most} connections open, as many as it may (quota `connections_per_address`): use these for several requests, or ask the operator to raise the quota","code":"quota_exceeded","quota":"connections_per_address"}}"#
-    );
+    let detail = sentence(most);
+    let body = format!(r#"{{"detail":"{detail}","code":"quota_exceeded","quota":"{QUOTA}"}}"#);
     let head = format!(
         "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nContent-Length: {}\r\nRetry-After: 1\r\n\
          Connection: close\r\n\r\n",

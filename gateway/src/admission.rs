@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, Request, Version, header};
 
 use crate::error::ApiError;
 use crate::problem::shown;
+use crate::proxies::PublicUrl;
 
 /// The names under which a gateway answers.
 #[derive(Debug)]
@@ -20,15 +21,19 @@ pub(crate) struct Admission {
     listen: Vec<IpAddr>,
     names: Vec<String>,
     is_open: bool,
+    /// What browsers are shown, where a proxy has another name.
+    public: Option<PublicUrl>,
 }
 
 impl Admission {
-    /// The rules of a gateway that listens at `listen` and has further `names`.
-    pub(crate) fn new(listen: &[SocketAddr], names: &[String]) -> Self {
+    /// The rules of a gateway that listens at `listen`, has further `names`, and is shown under another URL.
+    pub(crate) fn new(listen: &[SocketAddr], names: &[String], public: Option<PublicUrl>) -> Self {
+        let shown = public.iter().map(|url| url.host().to_owned());
         Self {
             listen: listen.iter().map(|address| address.ip().to_canonical()).collect(),
-            names: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            names: names.iter().map(|name| name.to_ascii_lowercase()).chain(shown).collect(),
             is_open: names.iter().any(|name| name == "*"),
+            public,
         }
     }
 
@@ -38,10 +43,13 @@ impl Admission {
         if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
             return Ok(());
         }
-        check_origin(request.headers(), authority(request))
+        self.check_origin(request.headers(), authority(request))
     }
 
     fn check_host<B>(&self, request: &Request<B>) -> Result<(), ApiError> {
+        if request.headers().get_all(header::HOST).iter().nth(1).is_some() {
+            return Err(ApiError::SeveralHosts);
+        }
         let in_header = host_header(request.headers());
         let in_target = request.uri().authority().map(Authority::as_str);
         if in_header.is_none() && in_target.is_none() {
@@ -76,6 +84,23 @@ impl Admission {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         name == "localhost" || name.ends_with(".localhost") || self.names.contains(&name)
     }
+
+    /// A browser names the page that sends; programs do not. Only our own pages may change something.
+    fn check_origin(&self, headers: &HeaderMap, host: &str) -> Result<(), ApiError> {
+        if let Some(origin) = headers.get(header::ORIGIN) {
+            let origin = origin.to_str().unwrap_or("null");
+            let page = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+            let is_ours = page.is_some_and(|page| page.eq_ignore_ascii_case(host))
+                || self.public.as_ref().is_some_and(|public| public.is_origin(origin));
+            if !is_ours {
+                return Err(ApiError::Origin(shown(origin)));
+            }
+        }
+        match headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes) {
+            Some(b"cross-site" | b"same-site") => Err(ApiError::Origin("another site".to_owned())),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn host_header(headers: &HeaderMap) -> Option<&str> {
@@ -86,21 +111,6 @@ fn host_header(headers: &HeaderMap) -> Option<&str> {
 fn authority<B>(request: &Request<B>) -> &str {
     let in_target = request.uri().authority().map(Authority::as_str);
     in_target.or_else(|| host_header(request.headers())).unwrap_or_default()
-}
-
-/// A browser names the page that sends; programs do not. Only our own pages may change something.
-fn check_origin(headers: &HeaderMap, host: &str) -> Result<(), ApiError> {
-    if let Some(origin) = headers.get(header::ORIGIN) {
-        let origin = origin.to_str().unwrap_or("null");
-        let page = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        if !page.is_some_and(|page| page.eq_ignore_ascii_case(host)) {
-            return Err(ApiError::Origin(shown(origin)));
-        }
-    }
-    match headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes) {
-        Some(b"cross-site" | b"same-site") => Err(ApiError::Origin("another site".to_owned())),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -117,7 +127,7 @@ mod tests {
 
     fn admission(listen: &str, names: &[&str]) -> Admission {
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
-        Admission::new(&[listen.parse().expect("an address")], &names)
+        Admission::new(&[listen.parse().expect("an address")], &names, None)
     }
 
     #[test]
@@ -144,6 +154,29 @@ mod tests {
         assert!(wildcard.check(&request(Method::GET, &[("host", "evil.example")])).is_err());
         let open = admission("0.0.0.0:8000", &["*"]);
         assert!(open.check(&request(Method::GET, &[("host", "evil.example")])).is_ok());
+    }
+
+    #[test]
+    fn a_request_names_one_host() {
+        let ours = admission("127.0.0.1:8000", &["*"]);
+        let host = ("host", "127.0.0.1:8000");
+        for other in [host, ("host", "evil.example")] {
+            let refused = ours.check(&request(Method::GET, &[host, other]));
+            assert!(matches!(refused, Err(ApiError::SeveralHosts)), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn pages_of_the_public_url_may_change_something() {
+        let listen = ["127.0.0.1:8000".parse().expect("an address")];
+        let public = "https://faas.example/functions".parse().expect("a URL");
+        let ours = Admission::new(&listen, &[], Some(public));
+        // A proxy names its upstream, or what the client asked for.
+        for host in ["127.0.0.1:8000", "faas.example"] {
+            let of = |origin| request(Method::POST, &[("host", host), ("origin", origin)]);
+            assert!(ours.check(&of("https://faas.example")).is_ok(), "{host}");
+            assert!(ours.check(&of("https://faas.example.evil.example")).is_err(), "{host}");
+        }
     }
 
     #[test]

@@ -94,6 +94,11 @@ impl App {
         self.keys.is_some() || self.config.tenants.is_some()
     }
 
+    /// How many connections one address may have.
+    pub(crate) fn most_of_address(&self) -> Option<u32> {
+        self.config.tenants.as_ref().and_then(|it| it.file().connections_per_address)
+    }
+
     /// The store as the caller's tenant sees it, with what it may use and its weight.
     pub(crate) fn store_of<'a>(&'a self, caller: &'a Caller) -> TenantStore<'a> {
         let view = self.store.of(caller.tenant());

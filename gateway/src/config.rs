@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use belljar_core::task::{TaskClass, TaskLimits};
 
+use crate::audit_log::AuditLog;
 use crate::policy::Tenants;
+use crate::proxies::{Proxies, PublicUrl};
 
 /// So many bytes of large results are read at once for one request; what is more goes in parts.
 pub(crate) const WHOLE_BYTES: u64 = 2 << 20;
@@ -32,10 +34,16 @@ pub struct Config {
     /// Host names, beside loopback and the listen address, under which clients reach this gateway.
     /// `*` stands for every name and gives up the protection against DNS rebinding.
     pub allowed_hosts: Vec<String>,
+    /// Proxies that are believed when they say where a request comes from.
+    pub proxies: Proxies,
+    /// The URL that clients use, where a proxy has another one.
+    pub public_url: Option<PublicUrl>,
     /// Whether every request, except to public routes, must show a key.
     pub require_keys: bool,
     /// What tenants may do, where that is restricted.
     pub tenants: Option<Arc<Tenants>>,
+    /// Where what was done is recorded, if it is.
+    pub audit_log: Option<Arc<AuditLog>>,
     /// Whether the kernel is asked to keep processors awake while calls come and go: a single call is
     /// faster, at the cost of some power.
     pub low_latency: bool,
@@ -73,8 +81,11 @@ impl Config {
             default_limits: TaskLimits::DEFAULT,
             max_limits: TaskLimits::WIDEST,
             allowed_hosts: Vec::new(),
+            proxies: Proxies::default(),
+            public_url: None,
             require_keys: false,
             tenants: None,
+            audit_log: None,
             low_latency: true,
             max_body_bytes: 32 << 20,
             max_buffered_bytes: 512 << 20,

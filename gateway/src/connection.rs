@@ -3,6 +3,7 @@
 //! body it is `body.rs` that waits.) One clock serves for all of these, at no cost per request.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -16,6 +17,8 @@ use crate::socket::Socket;
 
 /// What is known of a connection's progress. Times are milliseconds since it was taken.
 pub(crate) struct Progress {
+    /// The address at its other end; none of a unix socket.
+    peer: Option<IpAddr>,
     start: Instant,
     /// Requests being answered.
     open: AtomicU32,
@@ -37,8 +40,9 @@ pub(crate) struct OpenRequest(Arc<Progress>);
 impl Progress {
     /// A connection that was just taken: its first request is due at once. `all` counts the requests of all
     /// connections.
-    pub(crate) fn new(all: Arc<AtomicUsize>) -> Arc<Self> {
+    pub(crate) fn new(all: Arc<AtomicUsize>, peer: Option<IpAddr>) -> Arc<Self> {
         Arc::new(Self {
+            peer,
             start: Instant::now(),
             open: AtomicU32::new(0),
             all,
@@ -46,6 +50,11 @@ impl Progress {
             reading_since: AtomicU64::new(0),
             blocked_since: AtomicU64::new(NEVER),
         })
+    }
+
+    /// The address at its other end.
+    pub(crate) fn peer(&self) -> Option<IpAddr> {
+        self.peer
     }
 
     fn now(&self) -> u64 {
@@ -242,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_peer_is_cut_where_it_stalls() {
-        let (config, progress) = (config(), Progress::new(Arc::default()));
+        let (config, progress) = (config(), Progress::new(Arc::default(), None));
         assert_eq!(progress.stall(&config), Some("no whole request came"), "no first byte");
         let request = progress.request();
         assert_eq!(progress.stall(&config), None);

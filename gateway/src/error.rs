@@ -14,6 +14,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::addresses;
 use crate::outage::StoreFault;
 use crate::policy::{QuotaExceeded, Violation};
 use crate::problem::Problem;
@@ -64,6 +65,8 @@ pub(crate) enum ApiError {
     Host(String),
     #[error("the request has no Host header: HTTP/1.1 requires one")]
     NoHost,
+    #[error("the request has several Host headers: it names one")]
+    SeveralHosts,
     #[error("web pages of `{0}` may not change anything here: call the gateway from a program")]
     Origin(String),
     #[error(
@@ -78,6 +81,10 @@ pub(crate) enum ApiError {
     TooManyRequests(usize),
     #[error("too many large requests are open: try again later")]
     Overloaded,
+    #[error(
+        "the audit log cannot be written, and nothing is done that it would record: nothing was changed, try again later"
+    )]
+    AuditUnwritable,
     #[error("the gateway is shutting down: try again later")]
     ShuttingDown,
     #[error("not ready: {0}")]
@@ -90,6 +97,8 @@ pub(crate) enum ApiError {
     Policy(#[from] Violation),
     #[error(transparent)]
     Quota(Box<QuotaExceeded>),
+    #[error("{}", addresses::sentence(*.0))]
+    TooManyOfAddress(u32),
     #[error("{}", store_sentence(.0))]
     Store(#[from] StoreError),
     #[error(
@@ -160,6 +169,7 @@ impl ApiError {
             Self::BrokenBody(_) => (StatusCode::BAD_REQUEST, "body_incomplete"),
             Self::Host(_) => (StatusCode::MISDIRECTED_REQUEST, "unknown_host"),
             Self::NoHost => (StatusCode::BAD_REQUEST, "host_missing"),
+            Self::SeveralHosts => (StatusCode::BAD_REQUEST, "host_ambiguous"),
             Self::Origin(_) => (StatusCode::FORBIDDEN, "foreign_origin"),
             Self::IdempotencyConflict { .. } => (StatusCode::CONFLICT, "idempotency_conflict"),
             Self::TaskEnded { .. } => (StatusCode::CONFLICT, "task_ended"),
@@ -167,6 +177,7 @@ impl ApiError {
             Self::TooManyRequests(_) => (StatusCode::SERVICE_UNAVAILABLE, "too_many_requests"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
+            Self::AuditUnwritable => (StatusCode::SERVICE_UNAVAILABLE, "audit_unwritable"),
             Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
             Self::NotWritable(error) => (StatusCode::SERVICE_UNAVAILABLE, error.code()),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
@@ -175,7 +186,9 @@ impl ApiError {
             Self::Policy(Violation::PayloadTooLarge(_)) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large")
             }
-            Self::Quota(_) => (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded"),
+            Self::Quota(_) | Self::TooManyOfAddress(_) => {
+                (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded")
+            }
             Self::Store(error) => Self::of_store(error),
         }
     }
@@ -266,6 +279,10 @@ pub(crate) struct InvalidReply {
     code: &'static str,
 }
 
+/// The word for programs of an error; an extension of the response.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ErrorCode(pub(crate) &'static str);
+
 /// What the log says about an error of the service; an extension of the response.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
@@ -284,6 +301,7 @@ impl IntoResponse for ApiError {
         };
         let quota = match &self {
             Self::Quota(exceeded) => Some(exceeded.quota.as_str()),
+            Self::TooManyOfAddress(_) => Some(addresses::QUOTA),
             _ => None,
         };
         let detail = self.to_string();
@@ -313,6 +331,7 @@ impl IntoResponse for ApiError {
         if closes {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        response.extensions_mut().insert(ErrorCode(code));
         if let Some(why) = why {
             response.extensions_mut().insert(Fault { why, of_store });
         }

@@ -1,4 +1,4 @@
-//! What stands in front of a route where keys are required, or requests are counted.
+//! What stands in front of a route where keys are required, or requests are counted or recorded.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -9,13 +9,15 @@ use std::time::Instant;
 
 use axum::extract::{FromRequestParts, Request};
 use axum::response::{IntoResponse as _, Response};
-use belljar_core::api_key::Scope;
+use belljar_core::api_key::{ApiKeyHash, Scope};
+use http::Method;
 use http::request::Parts;
 use tower::{Layer, Service};
 
 use crate::app::App;
+use crate::audit_log::{Action, AuditRecord, DONE, is_refusal};
 use crate::caller::{Caller, FRESH, Keys, shown};
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorCode};
 use crate::timing::{Phase, RequestTiming};
 
 /// Who may use a route.
@@ -55,7 +57,83 @@ impl Guard {
         Ok(caller)
     }
 
-    async fn answer<S>(&self, mut inner: S, mut request: Request) -> Result<Response, ApiError>
+    /// Answers a request, and records that where there is an audit log.
+    async fn answer<S>(&self, inner: S, request: Request) -> Response
+    where
+        S: Service<Request, Response = Response, Error = Infallible>,
+    {
+        let Some(log) = &self.app.config.audit_log else { return self.pass(inner, request).await };
+        let action = self.action(request.method());
+        if action.is_some() && !log.is_ready() {
+            return ApiError::AuditUnwritable.into_response();
+        }
+        let key = shown(request.headers()).ok().filter(|_| self.app.keys.is_some());
+        let timing = request.extensions().get::<Arc<RequestTiming>>().cloned().unwrap_or_default();
+        let route = format!("{} {}", request.method(), timing.route());
+        let response = self.pass(inner, request).await;
+        if action.is_some() || is_refusal(response.status()) {
+            let record = AuditRecord::now(action.unwrap_or(Action::Request));
+            log.record_answer(AuditRecord {
+                request: Some(route),
+                ..self.describe(record, key, &timing, &response)
+            });
+        }
+        response
+    }
+
+    /// What requests to this route do that is always recorded.
+    const fn action(&self, method: &Method) -> Option<Action> {
+        match (self.scope, method) {
+            (Scope::Register, &Method::DELETE) => Some(Action::Delete),
+            (Scope::Register, _) => Some(Action::Register),
+            (Scope::Submit, _) => Some(Action::Submit),
+            (Scope::Cancel, _) => Some(Action::Cancel),
+            (Scope::Read | Scope::Admin, _) => None,
+        }
+    }
+
+    fn describe(
+        &self,
+        record: AuditRecord,
+        key: Option<ApiKeyHash>,
+        timing: &RequestTiming,
+        response: &Response,
+    ) -> AuditRecord {
+        let tenant = match &self.app.keys {
+            None => Some(self.app.anyone.tenant().clone()),
+            // Of a key that is refused the tenant is not told.
+            Some(keys) => {
+                let holder = key.and_then(|key| keys.known(key)?.ok());
+                holder.map(|caller| caller.tenant().clone())
+            }
+        };
+        let code = response.extensions().get::<ErrorCode>();
+        let tasks = timing.tasks();
+        let record = AuditRecord {
+            status: Some(response.status().as_u16()),
+            result: code.map_or(DONE, |code| code.0),
+            tenant,
+            key: key.map(|key| key.id()),
+            request_id: Some(timing.request_id().to_owned()),
+            function: timing.function(),
+            task: tasks.map(|(first, _)| first),
+            ..record.sent_from(timing.address())
+        };
+        match tasks {
+            Some((_, count)) => record.times(count as u64),
+            None => record,
+        }
+    }
+
+    /// Lets a request pass, or refuses it.
+    async fn pass<S>(&self, inner: S, request: Request) -> Response
+    where
+        S: Service<Request, Response = Response, Error = Infallible>,
+    {
+        self.try_pass(inner, request).await.unwrap_or_else(ApiError::into_response)
+    }
+
+    async fn try_pass<S>(&self, mut inner: S, mut request: Request) -> Result<Response, ApiError>
     where
         S: Service<Request, Response = Response, Error = Infallible>,
     {
@@ -121,9 +199,6 @@ where
         // The one that is ready goes; its clone is asked again before the next request.
         let next = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, next);
-        Box::pin(async move {
-            let answer = guard.answer(ready, request).await;
-            Ok(answer.unwrap_or_else(ApiError::into_response))
-        })
+        Box::pin(async move { Ok(guard.answer(ready, request).await) })
     }
 }

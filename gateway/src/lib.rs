@@ -8,9 +8,11 @@
 //! * [`listen`], `serve`: the listening sockets; `tls`: TLS over them.
 //! * `connection`, `socket`: one connection and its stalls; `addresses`: how many each address has.
 //! * `middleware`: what every request passes.
+//! * `proxies`: proxies that are believed, and the URL that clients use.
 //! * `admission`: which requests are answered at all.
 //! * `caller`: who sends a request, and what they may do; `refusal`: why not.
 //! * `guard`: what stands in front of a route where keys are required.
+//! * [`audit_log`]: who did what, for auditors.
 //! * [`policy`]: what tenants may do, and how much, by the operator's file.
 //! * `body`, `extract`: bodies, paths and queries.
 //! * `fields`, `values`: how request bodies are declared; the types of their fields.
@@ -31,7 +33,7 @@ mod activity;
 mod addresses;
 mod admission;
 mod app;
-
+pub mod audit_log;
 mod body;
 mod cache;
 mod caller;
@@ -53,6 +55,7 @@ mod outage;
 mod pages;
 pub mod policy;
 mod problem;
+mod proxies;
 mod refusal;
 mod reply;
 mod routes;
@@ -74,12 +77,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::app::App;
+use crate::audit_log::{Action, AuditRecord};
 use crate::middleware::Middleware;
 
 pub use config::Config;
 pub use cpu_latency::{CpuLatencyError, can_limit_cpu_latency};
 pub use error::GatewayError;
 pub use listen::{Listener, Listeners};
+pub use proxies::{ForwardedHeader, InvalidProxy, InvalidUrl, Proxies, PublicUrl, TrustedProxy};
 pub use serve::Stopped;
 pub use tls::{CertificateFiles, Tls, TlsError};
 
@@ -97,7 +102,14 @@ pub async fn run(
 ) -> Result<Stopped, GatewayError> {
     let listeners = listeners.into();
     let addresses = listeners.addresses().map_err(GatewayError::Listener)?;
-    let admission = Admission::new(&addresses, &config.allowed_hosts);
+    let public = config.public_url.clone();
+    let admission = Admission::new(&addresses, &config.allowed_hosts, public);
+    let audit_log = config.audit_log.clone();
+    let audit = |action| {
+        let record = || AuditRecord::now(action).by_process();
+        audit_log.iter().for_each(|log| log.record(record()));
+    };
+    audit(Action::Start);
     // A child token, so that a failing gateway stops nothing but itself.
     let draining = shutdown.child_token();
     let app = Arc::new(App::new(config, store.clone(), admission, draining.clone()));
@@ -111,15 +123,19 @@ pub async fn run(
         background.spawn(async move { match latency.expire().await {} });
     }
     if let Some(tenants) = app.config.tenants.clone() {
-        background.spawn(async move { match tenants.reload().await {} });
+        let log = audit_log.clone();
+        background.spawn(async move { match tenants.reload(log.as_deref()).await {} });
     }
     let mut serving = std::pin::pin!(serve::serve(app, middleware, listeners));
-    tokio::select! {
+    let ended = tokio::select! {
         stopped = &mut serving => Ok(stopped),
         Some(_) = background.join_next() => {
             draining.cancel();
             serving.await;
             Err(GatewayError::TaskEnded("subscription"))
         }
-    }
+    };
+    audit(Action::Stop);
+    audit_log.iter().for_each(|log| log.close());
+    ended
 }

@@ -1,5 +1,6 @@
 //! What every request passes: its id, admission, caught panics, timing, metrics.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,9 +10,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
 use tower::Service as _;
 
+use crate::addresses::CountedConnection;
 use crate::app::App;
 use crate::error::{ApiError, Fault};
 use crate::timing::RequestTiming;
@@ -35,31 +37,68 @@ impl Middleware {
         Self { app, router, ids: Arc::new(RequestIds::new()) }
     }
 
-    /// Answers one request, or refuses it where there is no room for more.
-    pub(crate) async fn answer(&self, mut request: Request<Body>, has_room: bool) -> Response {
+    /// Answers one request from `peer`, or refuses it where there is no room for more.
+    pub(crate) async fn answer(
+        &self,
+        mut request: Request<Body>,
+        peer: Option<IpAddr>,
+        has_room: bool,
+    ) -> Response {
         self.app.touch();
         let started = Instant::now();
         let id = self.ids.of(request.headers());
         let method = request.method().clone();
         let timing = Arc::new(RequestTiming::default());
-        if tracing::enabled!(tracing::Level::DEBUG) {
+        if tracing::enabled!(tracing::Level::DEBUG) || self.app.config.audit_log.is_some() {
             timing.set_request_id(&id);
+        }
+        let client = self.app.config.proxies.client(peer, request.headers());
+        if let Some(address) = client {
+            timing.set_address(address);
+        }
+        if let Some(target) = self.without_prefix(&request) {
+            *request.uri_mut() = target;
         }
         let response = match self.app.admission.check(&request) {
             Err(refused) => refused.into_response(),
             Ok(()) if !has_room => {
                 ApiError::TooManyRequests(self.app.config.max_connections).into_response()
             }
-            Ok(()) => {
-                request.extensions_mut().insert(Arc::clone(&timing));
-                self.route(request).await
-            }
+            Ok(()) => match self.count(peer, client) {
+                Err(refused) => refused.into_response(),
+                Ok(counted) => {
+                    request.extensions_mut().insert(Arc::clone(&timing));
+                    let mut response = self.route(request).await;
+                    // Until the whole answer was sent.
+                    counted.map(|counted| response.extensions_mut().insert(Arc::new(counted)));
+                    response
+                }
+            },
         };
         let response = finish(response, &id, &timing, started);
         self.report(&response, &id, &timing);
         let code = response.status().as_u16();
         self.app.metrics.answered(timing.route(), &method, code, started.elapsed());
         response
+    }
+
+    /// The target without the path under which a proxy shows this gateway.
+    fn without_prefix(&self, request: &Request<Body>) -> Option<Uri> {
+        self.app.config.public_url.as_ref()?.without_prefix(request.uri())
+    }
+
+    /// Counts a request that a proxy passes on as one connection of the client's address.
+    fn count(
+        &self,
+        peer: Option<IpAddr>,
+        client: Option<IpAddr>,
+    ) -> Result<Option<CountedConnection>, ApiError> {
+        if client == peer {
+            return Ok(None);
+        }
+        let most = self.app.most_of_address();
+        let counted = self.app.addresses.take(client, most);
+        counted.map_err(|_| ApiError::TooManyOfAddress(most.unwrap_or_default()))
     }
 
     async fn route(&self, request: Request<Body>) -> Response {

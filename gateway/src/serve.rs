@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::addresses;
+use crate::addresses::{self, CountedConnection};
 use crate::app::App;
 use crate::connection::{OpenRequest, Progress, Watched, hang_up};
 use crate::listen::{Listener, Listeners};
@@ -128,15 +128,16 @@ impl Server {
         permit: OwnedSemaphorePermit,
     ) {
         self.app.metrics.accepted.inc();
-        let most =
-            self.app.config.tenants.as_ref().and_then(|it| it.file().connections_per_address);
-        let Ok(_counted) = self.app.addresses.take(peer, most) else {
+        let most = self.app.most_of_address();
+        // Of what comes over a proxy the requests count, by what it says of them.
+        let counted = peer.filter(|_| !self.app.config.proxies.trusts(peer));
+        let Ok(_counted) = self.app.addresses.take(counted, most) else {
             return self.refuse(socket, most.unwrap_or_default()).await;
         };
         self.app.metrics.connections.inc();
         let tls = self.tls.as_ref().filter(|_| matches!(socket, Socket::Tcp(_))).map(Tls::acceptor);
         let socket = Arc::new(socket);
-        let progress = Progress::new(Arc::clone(&self.open));
+        let progress = Progress::new(Arc::clone(&self.open), peer);
         let stream = Watched::new(Arc::clone(&socket), Arc::clone(&progress));
         match tls {
             None => self.talk(stream, progress).await,
@@ -187,14 +188,20 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let io = TokioIo::new(stream);
+        let (io, peer) = (TokioIo::new(stream), progress.peer());
         let service = service_fn(|request: Request<Incoming>| {
             let (middleware, open) = (self.middleware.clone(), progress.request());
             // An HTTP/2 connection has many: together no more than one for each connection.
             let has_room = self.open.load(Ordering::Relaxed) <= self.app.config.max_connections;
             async move {
-                let response = middleware.answer(request.map(Body::new), has_room).await;
-                Ok::<_, Infallible>(response.map(|body| Answer { body, _open: open }))
+                let request = request.map(Body::new);
+                let mut response = middleware.answer(request, peer, has_room).await;
+                let counted = response.extensions_mut().remove();
+                Ok::<_, Infallible>(response.map(|body| Answer {
+                    body,
+                    _open: open,
+                    _counted: counted,
+                }))
             }
         });
         let mut connection = pin!(self.http.serve_connection(io, service));
@@ -225,6 +232,7 @@ impl Server {
 struct Answer {
     body: Body,
     _open: OpenRequest,
+    _counted: Option<Arc<CountedConnection>>,
 }
 
 impl HttpBody for Answer {

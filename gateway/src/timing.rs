@@ -1,11 +1,13 @@
-//! Where the time of one request goes, for the `Server-Timing` header, and which route it is for.
+//! Where the time of one request goes, for the `Server-Timing` header, which route it is for, and what it is about.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use axum::extract::MatchedPath;
+use belljar_core::id::{FunctionId, TaskId};
 use http::HeaderValue;
 
 /// A part of a request's time.
@@ -28,6 +30,9 @@ pub(crate) struct RequestTiming {
     wrote: AtomicBool,
     route: OnceLock<MatchedPath>,
     request_id: OnceLock<HeaderValue>,
+    address: OnceLock<IpAddr>,
+    function: OnceLock<FunctionId>,
+    tasks: OnceLock<(TaskId, usize)>,
 }
 
 impl RequestTiming {
@@ -76,6 +81,36 @@ impl RequestTiming {
     /// The id of the request; empty where nothing that is logged has it.
     pub(crate) fn request_id(&self) -> &str {
         self.request_id.get().and_then(|id| id.to_str().ok()).unwrap_or_default()
+    }
+
+    /// Sets the address that the request comes from.
+    pub(crate) fn set_address(&self, address: IpAddr) {
+        self.address.get_or_init(|| address);
+    }
+
+    /// Where the request comes from; `None` for a unix socket.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.address.get().copied()
+    }
+
+    /// Sets the function that the request is about.
+    pub(crate) fn set_function(&self, id: FunctionId) {
+        self.function.get_or_init(|| id);
+    }
+
+    /// The function that the request is about.
+    pub(crate) fn function(&self) -> Option<FunctionId> {
+        self.function.get().copied()
+    }
+
+    /// Sets the tasks that the request is about: the first, and how many there are.
+    pub(crate) fn set_tasks(&self, first: TaskId, count: usize) {
+        self.tasks.get_or_init(|| (first, count));
+    }
+
+    /// The tasks that the request is about.
+    pub(crate) fn tasks(&self) -> Option<(TaskId, usize)> {
+        self.tasks.get().copied()
     }
 
     /// Sets the route.

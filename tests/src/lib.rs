@@ -16,3 +16,19 @@ pub mod service;
 pub use client::Client;
 pub use deployment::Deployment;
 pub use service::Service;
+
+use std::process::Command;
+
+use anyhow::Result;
+use belljar_testkit::{binary, paths};
+
+/// Runs `belljar` and returns whether it did what it was asked, and its output or else its errors.
+///
+/// # Errors
+/// It was not built, or prints something else than text.
+pub fn belljar(args: &[&str]) -> Result<(bool, String)> {
+    let mut command = Command::new(binary("belljar"));
+    let output = command.args(args).env("BELLJAR_SITE", paths::site()).output()?;
+    let done = output.status.success();
+    Ok((done, String::from_utf8(if done { output.stdout } else { output.stderr })?))
+}

@@ -1,22 +1,14 @@
 //! The operator's side of tenants: the file and its errors, what `belljar tenant` shows, and a Redis that is full.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use belljar_testkit::{Program, Redis, binary, eventually};
-use belljar_tests::Service;
+use belljar_testkit::{Program, Redis, eventually};
+use belljar_tests::{Service, belljar};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Runs `belljar` and returns whether it did what it was asked, and its output or else its errors.
-fn belljar(args: &[&str]) -> Result<(bool, String)> {
-    let output = Command::new(binary("belljar")).args(args).output()?;
-    let done = output.status.success();
-    Ok((done, String::from_utf8(if done { output.stdout } else { output.stderr })?))
-}
 
 fn text(path: &Path) -> Result<&str> {
     path.to_str().context("a path is not UTF-8")

@@ -39,6 +39,9 @@ pub(crate) struct OperatorArgs {
 pub(crate) struct KeyArgs {
     #[command(flatten)]
     pub(crate) service: OperatorArgs,
+    /// The audit log in which changes of keys are recorded [default: that of `belljar up` with --data].
+    #[arg(long, global = true, env = "BELLJAR_AUDIT_LOG", value_name = "FILE")]
+    pub(crate) audit_log: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) action: KeyAction,
 }

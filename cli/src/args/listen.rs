@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use belljar_gateway::CertificateFiles;
+use belljar_gateway::{CertificateFiles, ForwardedHeader, Proxies, PublicUrl, TrustedProxy};
 use clap::{ArgAction, Args, ValueEnum};
 
 /// What an address that is a file begins with.
@@ -101,9 +101,24 @@ pub(crate) struct ListenArgs {
     /// port can run code.
     #[arg(long, env = "BELLJAR_INSECURE", value_name = "true|false", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub(crate) insecure: bool,
+    /// A proxy in front of the gateway that is believed when it says where a request comes from: an address, a network such as
+    /// `10.0.0.0/8`, or `unix` for every peer of a unix socket; repeatable.
+    #[arg(long, env = "BELLJAR_TRUSTED_PROXY", value_name = "NETWORK", value_delimiter = ',')]
+    pub(crate) trusted_proxy: Vec<TrustedProxy>,
+    /// The header in which it says so. The other one is not read, since proxies pass on what clients write into it.
+    #[arg(long, env = "BELLJAR_FORWARDED_HEADER", value_enum, default_value_t = HeaderName::XForwardedFor)]
+    pub(crate) forwarded_header: HeaderName,
+    /// The URL under which clients reach the gateway through a proxy: its host is answered, its pages may change something, and
+    /// its path is removed from requests that have it [default: the addresses that are listened on].
+    #[arg(long, env = "BELLJAR_PUBLIC_URL", value_name = "URL")]
+    pub(crate) public_url: Option<PublicUrl>,
     /// What tenants may do and how much, as a TOML file; it is read again when it changes [default: no restrictions].
     #[arg(long, env = "BELLJAR_TENANTS", value_name = "FILE")]
     pub(crate) tenants: Option<PathBuf>,
+    /// Record who does what in this file, each line with the hash of the line before; while it cannot be written, nothing is
+    /// done that it would record [default: nowhere].
+    #[arg(long, env = "BELLJAR_AUDIT_LOG", value_name = "FILE")]
+    pub(crate) audit_log: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) tls: HttpTlsArgs,
 }
@@ -116,6 +131,27 @@ pub(crate) enum KeyUse {
     Auto,
     /// Always.
     Required,
+}
+
+/// The header of a proxy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HeaderName {
+    /// `X-Forwarded-For`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded`.
+    Forwarded,
+}
+
+impl ListenArgs {
+    /// The proxies that are believed.
+    pub(crate) fn proxies(&self) -> Proxies {
+        let header = match self.forwarded_header {
+            HeaderName::XForwardedFor => ForwardedHeader::XForwardedFor,
+            HeaderName::Forwarded => ForwardedHeader::Forwarded,
+        };
+        Proxies { trusted: self.trusted_proxy.clone(), header }
+    }
 }
 
 /// TLS for clients. Not the files of dispatcher and workers, which have another authority.

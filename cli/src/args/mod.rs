@@ -4,12 +4,13 @@
 //!
 //! * here: the commands, and the options of `up` and of the small ones.
 //! * `service`: gateway, dispatcher and worker.
-//! * `key`, `tenant`: the keys of clients, and what tenants may do.
+//! * `key`, `tenant`, `audit`: the keys of clients, what tenants may do, and what was done.
 //! * `listen`: who reaches the gateway.
 //! * `common`: options of more than one command.
 //! * `argv`: command lines for the processes that `up` starts.
 
 mod argv;
+mod audit;
 mod common;
 mod key;
 mod listen;
@@ -23,6 +24,7 @@ use belljar_core::task::{PythonVersion, Runtime};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use argv::Argv;
+pub(crate) use audit::{AuditAction, AuditArgs};
 pub(crate) use common::{DefaultsArgs, ExecutorArgs, RetentionArgs, Runtimes, SecretArgs};
 use common::{ShareArgs, positive};
 pub(crate) use key::{KeyAction, KeyArgs, NewKeyArgs, OperatorArgs};
@@ -103,6 +105,8 @@ pub(crate) enum Command {
     Key(KeyArgs),
     /// Show what tenants may do and what they use, and check the file that says so.
     Tenant(TenantArgs),
+    /// Check an audit log.
+    Audit(AuditArgs),
     /// Call a function of a Python file, on the service at --url or on a temporary one.
     #[command(disable_help_flag = true)]
     Run(ClientArgs),

@@ -14,6 +14,7 @@ use super::readiness::{self, Wanted};
 use super::redis::Redis;
 use super::service::{Service, Supervised};
 use crate::args::{Runtimes, UpArgs};
+use crate::audit;
 use crate::executors;
 use crate::serve::{LISTENING, METRICS_AT, WORKERS_AT};
 
@@ -47,6 +48,9 @@ impl Parts {
             Some(_) => None,
             None => Some(Redis::start(&args.data, args.redis_memory_mb).await?),
         };
+        if redis.is_some() {
+            audit::point(&args.data, args.listen.audit_log.as_deref())?;
+        }
         let url = redis.as_ref().map(Redis::url).or(args.redis.clone()).unwrap_or_default();
         let redis_url = ("redis", OsStr::new(&url));
         let runtimes = ("runtimes", OsStr::new(runtimes(installed)));

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use belljar_core::tenant::Tenant;
 
 use super::{Account, PolicyError, PolicyFile};
+use crate::audit_log::{Action, AuditLog, AuditRecord};
 use crate::stamp::{LOOK, Stamp};
 
 /// A file of policies, and what its tenants have open here.
@@ -45,9 +46,9 @@ impl Tenants {
         Arc::clone(accounts.entry(tenant.clone()).or_insert_with(new))
     }
 
-    /// Reads the file again whenever it has changed. What is broken is told once, and the last good one is
-    /// kept. Never returns.
-    pub(crate) async fn reload(&self) -> Infallible {
+    /// Reads the file again whenever it has changed, and records that in `log`. What is broken is told once, and
+    /// the last good one is kept. Never returns.
+    pub(crate) async fn reload(&self, log: Option<&AuditLog>) -> Infallible {
         let mut known = self.stamp;
         loop {
             tokio::time::sleep(LOOK).await;
@@ -60,6 +61,9 @@ impl Tenants {
                 Ok(file) => {
                     self.replace(file);
                     tracing::info!("the tenants file was read again");
+                    let read = || AuditRecord::now(Action::ReadTenants).by_process();
+                    let path = || self.path.display().to_string();
+                    log.iter().for_each(|log| log.record(read().about(path())));
                 }
                 Err(error) => {
                     tracing::warn!("{error}; the policies from before are kept");

@@ -38,6 +38,7 @@ pub(crate) async fn cancel(
     caller: Caller,
     InPath(task_id): InPath<TaskId>,
 ) -> Result<Response, ApiError> {
+    timing.set_tasks(task_id, 1);
     // Before the cancel is published: the end may come at once.
     let guard = app.notifier.waiters.register(vec![task_id])?;
     let became = timing.time(Phase::Store, app.store.of(caller.tenant()).cancel(task_id)).await?;

@@ -169,6 +169,7 @@ pub(crate) async fn register_function(
     let record = timing.time(Phase::Store, put).await.map_err(|error| caller.told(error))?;
     timing.set_wrote();
     let function_id = record.id;
+    timing.set_function(function_id);
     app.functions.insert(&Arc::new(record), since);
     reply::json(&Registered { function_id, ignored: sent.ignored })
 }
@@ -194,6 +195,7 @@ pub(crate) async fn remove_function(
     caller: Caller,
     InPath(id): InPath<FunctionId>,
 ) -> Result<Response, ApiError> {
+    timing.set_function(id);
     let view = app.store_of(&caller);
     if !timing.time(Phase::Store, view.remove_function(id)).await? {
         return Err(ApiError::UnknownFunction(id));

@@ -113,6 +113,9 @@ pub(crate) async fn readyz(
     if app.draining.is_cancelled() {
         return Err(ApiError::ShuttingDown);
     }
+    if app.config.audit_log.as_ref().is_some_and(|log| !log.is_ready()) {
+        return Err(ApiError::AuditUnwritable);
+    }
     timing.time(Phase::Store, app.store.probe_writes()).await.map_err(ApiError::NotWritable)?;
     timing.set_wrote();
     let work = async { tokio::try_join!(app.store.served_classes(), app.store.workers()) };

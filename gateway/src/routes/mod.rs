@@ -90,7 +90,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new();
     for (access, (_, paths, methods)) in table() {
         let methods = match access {
-            Access::Key(scope) if app.is_guarded() => {
+            Access::Key(scope) if app.is_guarded() || app.config.audit_log.is_some() => {
                 methods.route_layer(Guard::new(Arc::clone(&app), scope))
             }
             Access::Key(_) | Access::Public => methods,

@@ -77,8 +77,14 @@ pub(crate) async fn file(Path(name): Path<String>) -> Result<Response, ApiError>
 /// This document
 #[utoipa::path(get, path = "/openapi.json", tag = "Operation",
     responses((status = 200, body = Object, content_type = "application/json")))]
-pub(crate) async fn openapi() -> Response {
-    reply::of("application/json", TEXT.as_str())
+pub(crate) async fn openapi(State(app): State<Arc<App>>) -> Response {
+    match &app.config.public_url {
+        None => reply::of("application/json", TEXT.as_str()),
+        Some(url) => {
+            let servers = format!(r#""servers":[{{"url":"{}"}}]"#, url.text());
+            reply::of("application/json", TEXT.replacen(r#""servers":[{"url":"/"}]"#, &servers, 1))
+        }
+    }
 }
 
 /// This document as a page

@@ -181,6 +181,7 @@ async fn submit<'a>(
     request: SubmitRequest,
     form: Form,
 ) -> Result<(Vec<TaskId>, Option<WaitGuard<'a>>), ApiError> {
+    timing.set_function(request.function_id);
     let function = app.function(request.function_id, caller, timing).await?;
     let args = request.args?;
     let spec = narrow(app, timing, &function, &request.options).await?;
@@ -218,6 +219,7 @@ async fn submit<'a>(
         (error, _) => caller.told(error),
     })?;
     timing.set_wrote();
+    task_ids.first().iter().for_each(|first| timing.set_tasks(**first, task_ids.len()));
     for task_id in &task_ids {
         tracing::debug!(request_id = timing.request_id(), %task_id, "accepted");
     }

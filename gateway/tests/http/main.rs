@@ -3,6 +3,7 @@
 
 mod abuse;
 mod activity;
+mod audit_log;
 mod auth;
 mod classic;
 mod functions;
