@@ -65,6 +65,7 @@ pub(crate) fn installation(args: &ExecutorArgs) -> Result<Installation> {
         python_path: args.python_path.clone(),
         allow_weak_sandbox: args.allow_weak_sandbox,
         grant_policy: grants::grant_policy(args)?,
+        http: grants::http_proxy(args)?,
         max_result_mb: Some(args.max_result_mb),
     };
     if args.site.is_some() {

@@ -61,6 +61,9 @@ pub enum ChildReply {
     /// The last call left behind what the next must not meet and what cannot be put back, such as a thread, a child
     /// process or a closed stream. The child takes no further call and ends; one that it has been sent did not begin.
     LeftBehind(String),
+    /// The running call makes an HTTP request, in the words of its guest. The worker answers with bytes in one
+    /// frame, and the child reads nothing else meanwhile. Only from a call with [`Granted::http`].
+    Http(Bytes),
 }
 
 /// A child's first word.

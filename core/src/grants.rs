@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::http::{HttpPattern, InvalidPattern};
+
 /// MiB of the `/tmp` of a sandboxed call that asks for no other size, where the worker offers as much.
 pub const DEFAULT_SCRATCH_MB: u32 = 16;
 
@@ -17,6 +19,9 @@ pub struct GrantRequest {
     /// MiB of a writable `/tmp` in memory that ends with the call; 0 for the default. Sandbox only: a native
     /// function has the machine's.
     pub scratch_mb: u32,
+    /// HTTP requests, as [`HttpPattern`]s. Sandbox only: a native function has the machine's network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub http: Vec<String>,
 }
 
 /// What a worker's operator lets functions ask for.
@@ -28,6 +33,8 @@ pub struct GrantPolicy {
     pub read: Vec<String>,
     /// The largest `/tmp` of a call, in MiB.
     pub scratch_mb: u32,
+    /// HTTP requests.
+    pub http: Vec<HttpPattern>,
 }
 
 /// What the worker grants to one call.
@@ -39,6 +46,9 @@ pub struct Granted {
     pub read: Vec<String>,
     /// MiB of a `/tmp` in memory.
     pub scratch_mb: u32,
+    /// Whether there is something to ask for HTTP requests; which ones are granted, the worker knows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub http: bool,
 }
 
 /// A grant that the worker does not allow.
@@ -54,6 +64,11 @@ pub enum GrantDenied {
         "the directory `{0}` is not granted here: the worker must be started with `--grant-read {0}`"
     )]
     Read(String),
+    /// HTTP requests.
+    #[error(
+        "HTTP requests `{0}` are not granted here: the worker must be started with `--grant-http '{0}'`"
+    )]
+    Http(String),
     /// A larger `/tmp` than there may be.
     #[error(
         "scratch space of {asked} MiB is not granted here: the worker gives up to {offered} (`--grant-scratch-mb`)"
@@ -78,6 +93,9 @@ pub enum InvalidGrant {
     /// A path that is the guest's own.
     #[error("`{0}` cannot be granted: the sandbox has its own `/{1}`")]
     Reserved(String, String),
+    /// No pattern of HTTP requests.
+    #[error(transparent)]
+    Http(#[from] InvalidPattern),
 }
 
 /// First components of paths that mean something else in the guest.
@@ -87,7 +105,7 @@ impl GrantRequest {
     /// Whether nothing is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.env.is_empty() && self.read.is_empty() && self.scratch_mb == 0
+        *self == Self::default()
     }
 
     /// Whether any worker could grant everything that is asked for.
@@ -96,7 +114,8 @@ impl GrantRequest {
     /// The first that cannot.
     pub fn check(&self) -> Result<(), InvalidGrant> {
         self.env.iter().try_for_each(|name| check_name(name))?;
-        self.read.iter().try_for_each(|path| check_path(path))
+        self.read.iter().try_for_each(|path| check_path(path))?;
+        self.http.iter().try_for_each(|text| check_http(text))
     }
 }
 
@@ -107,6 +126,21 @@ impl GrantRequest {
 pub fn check_name(name: &str) -> Result<(), InvalidGrant> {
     let fits = !name.is_empty() && !name.contains(['=', '\0']);
     if fits { Ok(()) } else { Err(InvalidGrant::Env(name.to_owned())) }
+}
+
+/// Whether `text` names HTTP requests.
+///
+/// # Errors
+/// It does not.
+pub fn check_http(text: &str) -> Result<(), InvalidGrant> {
+    Ok(text.parse::<HttpPattern>().map(drop)?)
+}
+
+/// Whether the HTTP requests `asked` are among `offered`.
+#[must_use]
+pub fn offers_http(offered: &[HttpPattern], asked: &str) -> bool {
+    let asked = asked.parse::<HttpPattern>();
+    asked.is_ok_and(|asked| offered.iter().any(|offered| offered.covers(&asked)))
 }
 
 /// Whether the directory `path` can be granted.
@@ -144,6 +178,9 @@ impl GrantPolicy {
         if asked.scratch_mb > self.scratch_mb {
             return Err(GrantDenied::Scratch { asked: asked.scratch_mb, offered: self.scratch_mb });
         }
+        if let Some(text) = asked.http.iter().find(|text| !offers_http(&self.http, text)) {
+            return Err(GrantDenied::Http(text.clone()));
+        }
         let value = |name: &String| {
             let offered = self.env.iter().find(|(offered, _)| offered == name);
             offered.cloned().ok_or_else(|| GrantDenied::Env(name.clone()))
@@ -153,7 +190,8 @@ impl GrantPolicy {
             0 => self.default_scratch_mb(),
             asked => asked,
         };
-        Ok(Granted { env, read: asked.read.clone(), scratch_mb })
+        let http = !asked.http.is_empty();
+        Ok(Granted { env, read: asked.read.clone(), scratch_mb, http })
     }
 }
 
@@ -163,14 +201,17 @@ mod tests {
 
     fn grant_policy() -> GrantPolicy {
         let env = vec![("REGION".to_owned(), "eu".to_owned())];
-        GrantPolicy { env, read: vec!["/srv/data".to_owned()], scratch_mb: 8 }
+        let http = vec!["GET https://api.example.com/v1/*".parse().expect("a pattern")];
+        GrantPolicy { env, read: vec!["/srv/data".to_owned()], scratch_mb: 8, http }
     }
 
     #[test]
     fn what_is_asked_and_offered_is_granted() {
-        let GrantPolicy { env, read, scratch_mb } = grant_policy();
-        let asked = GrantRequest { env: vec!["REGION".into()], read: read.clone(), scratch_mb };
-        assert_eq!(grant_policy().grant(&asked), Ok(Granted { env, read, scratch_mb }));
+        let GrantPolicy { env, read, scratch_mb, .. } = grant_policy();
+        let http = vec!["GET https://api.example.com/v1/users/*".to_owned()];
+        let asked =
+            GrantRequest { env: vec!["REGION".into()], read: read.clone(), scratch_mb, http };
+        assert_eq!(grant_policy().grant(&asked), Ok(Granted { env, read, scratch_mb, http: true }));
         let plain = Granted { scratch_mb, ..Granted::default() };
         assert_eq!(grant_policy().grant(&GrantRequest::default()), Ok(plain));
         let generous = GrantPolicy { scratch_mb: 64, ..grant_policy() };
@@ -184,6 +225,10 @@ mod tests {
         let read =
             GrantRequest { read: vec!["/srv/data/private".into()], ..GrantRequest::default() };
         let scratch = GrantRequest { scratch_mb: 9, ..GrantRequest::default() };
+        for wider in ["GET https://api.example.com/*", "* https://api.example.com/v1/*", "?"] {
+            let http = GrantRequest { http: vec![wider.into()], ..GrantRequest::default() };
+            assert_eq!(grant_policy().grant(&http), Err(GrantDenied::Http(wider.into())));
+        }
         assert_eq!(grant_policy().grant(&env), Err(GrantDenied::Env("TOKEN".into())));
         assert_eq!(grant_policy().grant(&read), Err(GrantDenied::Read("/srv/data/private".into())));
         assert_eq!(
@@ -200,5 +245,22 @@ mod tests {
         assert!(matches!(check_path("/lib/x"), Err(InvalidGrant::Reserved(..))));
         assert_eq!(check_path("/srv/data"), Ok(()));
         assert!(check_name("A=B").is_err() && check_name("").is_err() && check_name("A").is_ok());
+    }
+
+    #[test]
+    fn grants_without_http_are_encoded_as_they_were_before_it() {
+        let asked = GrantRequest { env: vec!["A".into()], ..GrantRequest::default() };
+        let encoded = rmp_serde::to_vec(&asked).expect("encoded");
+        assert_eq!(encoded[0], 0x93, "three fields");
+        assert_eq!(rmp_serde::from_slice::<GrantRequest>(&encoded).expect("decoded"), asked);
+        let asked = GrantRequest { http: vec!["GET https://a/*".into()], ..asked };
+        let encoded = rmp_serde::to_vec(&asked).expect("encoded");
+        assert_eq!(rmp_serde::from_slice::<GrantRequest>(&encoded).expect("decoded"), asked);
+        let granted = rmp_serde::to_vec(&Granted::default()).expect("encoded");
+        assert_eq!(granted[0], 0x93, "three fields");
+        assert_eq!(
+            rmp_serde::from_slice::<Granted>(&granted).expect("decoded"),
+            Granted::default()
+        );
     }
 }

@@ -8,6 +8,7 @@
 //! * [`tenant`]: whom functions and tasks belong to.
 //! * [`task`]: status and its legal moves, runtime, Python version, class, priority, limits, spec.
 //! * [`grants`]: what a function may reach: requests and policies.
+//! * [`http`]: which HTTP requests are granted, and what is noted of them.
 //! * [`guest`]: what a guest of the sandbox lacks.
 //! * [`outcome`]: the outcome of a call: verdict, failure kinds, phases, output tails.
 //! * `exception`: pickles of builtin exceptions, for failures that the platform finds.
@@ -22,6 +23,7 @@ mod exception;
 pub mod frame;
 pub mod grants;
 pub mod guest;
+pub mod http;
 pub mod id;
 pub mod invocation;
 pub mod limits;

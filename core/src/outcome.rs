@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::exception;
+use crate::http::HttpLog;
 use crate::task::{InvalidWord, TaskAttempt, TaskStatus};
 
 /// How an attempt ended.
@@ -269,6 +270,9 @@ pub struct Outcome {
     pub stdout: OutputTail,
     /// The end of standard error.
     pub stderr: OutputTail,
+    /// The HTTP requests that it made; `None` where it made none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<Box<HttpLog>>,
 }
 
 impl Outcome {
@@ -294,6 +298,7 @@ impl Outcome {
             peak_memory_bytes: 0,
             stdout: OutputTail::default(),
             stderr: OutputTail::default(),
+            http: None,
         }
     }
 }

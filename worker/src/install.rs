@@ -2,6 +2,7 @@
 //! native interpreters, the guests of the sandbox.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use belljar_core::grants::GrantPolicy;
 use belljar_core::limits::MAX_RESULT_MB;
@@ -9,6 +10,7 @@ use belljar_core::task::PythonVersion;
 
 use crate::child::ChildCommand;
 use crate::error::NotInstalled;
+use crate::http_proxy::HttpProxy;
 
 /// The file that shows that a directory is a native interpreter's site.
 const SITE_MARK: &str = "dill/__init__.py";
@@ -32,6 +34,8 @@ pub struct Installation {
     pub allow_weak_sandbox: bool,
     /// What functions may be granted.
     pub grant_policy: GrantPolicy,
+    /// Makes the HTTP requests of sandboxed calls, where some are offered.
+    pub http: Option<Arc<HttpProxy>>,
     /// The largest result in MiB; [`MAX_RESULT_MB`] where it was not given.
     pub max_result_mb: Option<u32>,
 }

@@ -1,5 +1,5 @@
 //! Slots and executors: runs invocations, each in an instance that takes one call at a time, and reports how
-//! every call ended. Knows nothing of Redis, HTTP or scheduling.
+//! every call ended. Knows nothing of Redis, the gateway or scheduling.
 //!
 //! # Layout
 //!
@@ -11,6 +11,7 @@
 //! * [`config`]: what a pool is made of.
 //! * [`metrics`]: what a pool counts.
 //! * [`error`]: what can go wrong that is not the function's doing.
+//! * [`http_proxy`]: makes the HTTP requests of sandboxed calls.
 //! * `slot`: runs one job after the other.
 //! * `standby`: the instance that is started ahead of need.
 //! * `backlog`: what runs, waits and is free; pure.
@@ -25,6 +26,7 @@ mod duration_estimator;
 pub mod error;
 pub mod event;
 pub mod executor;
+pub mod http_proxy;
 pub mod install;
 pub mod metrics;
 pub mod pool;

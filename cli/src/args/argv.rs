@@ -57,6 +57,7 @@ mod tests {
         --data d --redis-memory-mb 15 --redis redis://h/1 --result-ttl 5 --max-queued 6 --timeout 7 --memory-mb 8 --max-retries 9 \
         --python-version 3.13 --max-body-mb 10 --max-connections 11 --low-latency false --allowed-host a,b \
         --python-path p:q --site s --guest-dir g --grant-env A=1,B --grant-read r --grant-scratch-mb 12 \
+        --grant-http GET+http://a/* --grant-http-secrets f --grant-http-ca c --grant-http-private 10.0.0.0/8 \
         --drain-timeout 13 --redis-prefix r --allow-weak-sandbox --keys required \
         --insecure --tenants t --tls-cert c --tls-key k --max-result-mb 14 --reserved-slots 15 \
         --metrics-listen 127.0.0.1:9100";
@@ -73,7 +74,7 @@ mod tests {
         let up = up();
         let worker: &[&str] = &["push", "3", "tcp://127.0.0.1:1"];
         for (name, positional, options) in
-            [("gateway", &[][..], 19), ("dispatcher", &[], 17), ("worker", worker, 10)]
+            [("gateway", &[][..], 19), ("dispatcher", &[], 21), ("worker", worker, 14)]
         {
             let argv = up.argv.forward(name, &[], positional);
             let words = std::iter::once(OsString::from("belljar")).chain(argv);

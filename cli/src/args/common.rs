@@ -8,6 +8,7 @@ use belljar_core::limits::MAX_RESULT_MB;
 use belljar_core::task::{PythonVersion, Runtime, TaskLimits};
 use belljar_store::StoreConfig;
 use belljar_wire::TlsFiles;
+use belljar_worker::http_proxy::Network;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -125,6 +126,20 @@ pub(crate) struct ExecutorArgs {
     /// asking.
     #[arg(long, env = "BELLJAR_GRANT_SCRATCH_MB", value_name = "MIB", default_value_t = 64)]
     pub(crate) grant_scratch_mb: u32,
+    /// HTTP requests that sandboxed functions may request to make, such as `GET https://api.example.com/v1/*`;
+    /// repeatable.
+    #[arg(long, env = "BELLJAR_GRANT_HTTP", value_name = "PATTERN", value_delimiter = ';')]
+    pub(crate) grant_http: Vec<String>,
+    /// A file with the secrets that the worker puts into headers of these requests.
+    #[arg(long, env = "BELLJAR_GRANT_HTTP_SECRETS", value_name = "FILE")]
+    pub(crate) grant_http_secrets: Option<PathBuf>,
+    /// A PEM file with authorities that these requests trust besides the machine's; repeatable.
+    #[arg(long, env = "BELLJAR_GRANT_HTTP_CA", value_name = "FILE", value_delimiter = ':')]
+    pub(crate) grant_http_ca: Vec<PathBuf>,
+    /// A network, such as `10.0.0.0/8`, that names of hosts in these requests may lead to although it is not public;
+    /// repeatable.
+    #[arg(long, env = "BELLJAR_GRANT_HTTP_PRIVATE", value_name = "NETWORK", value_delimiter = ',')]
+    pub(crate) grant_http_private: Vec<Network>,
     /// Serve the sandbox also where the kernel does not keep its processes from the files of this user: then
     /// WebAssembly is the only wall. For functions that you trust.
     #[arg(long, env = "BELLJAR_ALLOW_WEAK_SANDBOX", value_name = "true|false", default_value_t = false, default_missing_value = "true", num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]

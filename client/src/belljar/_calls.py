@@ -17,7 +17,7 @@ from ._records import own_python
 class Options:
     """What a call is asked to be, beside its function and arguments; None leaves it to the service.
 
-    `runtime`, `timeout`, `memory_mb`, `retries` and what it may reach (`env`, `read`, `scratch_mb`) are what
+    `runtime`, `timeout`, `memory_mb`, `retries` and what it may reach (`env`, `read`, `scratch_mb`, `http`) are what
     the function is registered with; `priority`, `delay` and `idempotency_key` are the call's own. `results`,
     `allow` and `py_modules` are for this side: how results are read, and which modules travel along.
     """
@@ -29,6 +29,7 @@ class Options:
     env: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
     scratch_mb: int = 0
+    http: tuple[str, ...] = ()
     priority: Optional[str] = None
     delay: Optional[float] = None
     idempotency_key: Optional[str] = None
@@ -41,7 +42,7 @@ class Options:
         unknown = sorted(set(changes) - set(self.__dataclass_fields__))
         if unknown:
             raise TypeError(f"there is no option `{unknown[0]}`: there are {', '.join(self.__dataclass_fields__)}")
-        lists = {name: _listed(changes[name]) for name in ("env", "read", "allow") if name in changes}
+        lists = {name: _listed(changes[name]) for name in ("env", "read", "http", "allow") if name in changes}
         if "py_modules" in changes:
             lists["py_modules"] = tuple(getattr(module, "__name__", module) for module in _listed(changes["py_modules"]))
         if changes.get("results") not in (None, TRUSTED, SAFE):
@@ -65,7 +66,7 @@ class Options:
         return {name: value for name, value in named.items() if value is not None}
 
     def _grants(self) -> dict[str, Any]:
-        grants = {"env": list(self.env), "read": list(self.read), "scratch_mb": self.scratch_mb}
+        grants = {"env": list(self.env), "read": list(self.read), "scratch_mb": self.scratch_mb, "http": list(self.http)}
         return {name: value for name, value in grants.items() if value}
 
     def submission(self) -> dict[str, Any]:

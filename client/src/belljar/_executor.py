@@ -85,8 +85,9 @@ class Executor(concurrent.futures.Executor):
 
         `results`, `allow` and `py_modules` are those of `Executor`.
 
-        `env` (names of variables), `read` (directories) and `scratch_mb` (of a writable `/tmp`) are what its
-        functions may reach, if the worker offers it; a call that is not offered it ends as `SandboxDenied`.
+        `env` (names of variables), `read` (directories), `scratch_mb` (of a writable `/tmp`) and `http` (requests such as
+        `"GET https://api.example.com/v1/*"`) are what its functions may reach, if the worker offers it; a call that is not
+        offered it ends as `SandboxDenied`.
 
         It shares everything else with this one, and ends with it.
         """

@@ -109,6 +109,7 @@ def function(
     env: Iterable[str] = ...,
     read: Iterable[str] = ...,
     scratch_mb: int = ...,
+    http: Iterable[str] = ...,
     results: Optional[str] = ...,
     allow: Iterable[type] = ...,
     py_modules: Iterable[Any] = ...,

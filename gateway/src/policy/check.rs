@@ -1,6 +1,6 @@
 //! Holds what is asked against a policy. Nothing is lowered silently: what is beyond it is refused.
 
-use belljar_core::grants::GrantRequest;
+use belljar_core::grants::{GrantRequest, offers_http};
 use belljar_core::task::{Runtime, TaskLimits, TaskSpec};
 
 use super::TenantPolicy;
@@ -12,6 +12,19 @@ pub(crate) enum Violation {
     Forbidden(String),
     #[error("{0}")]
     PayloadTooLarge(String),
+}
+
+/// Whether what is allowed holds what is asked for.
+type IsAllowed = fn(&[String], &String) -> bool;
+
+fn is_named(allowed: &[String], asked: &String) -> bool {
+    allowed.contains(asked)
+}
+
+/// HTTP requests: what is asked for may be a part of what is allowed.
+fn is_covered(allowed: &[String], asked: &String) -> bool {
+    let allowed: Vec<_> = allowed.iter().filter_map(|text| text.parse().ok()).collect();
+    offers_http(&allowed, asked)
 }
 
 impl TenantPolicy {
@@ -40,12 +53,13 @@ impl TenantPolicy {
     /// Whether a function may ask for these grants.
     pub(crate) fn check_grants(&self, asked: &GrantRequest) -> Result<(), Violation> {
         let lists = [
-            ("to read the directory", &asked.read, &self.grants.read),
-            ("the environment variable", &asked.env, &self.grants.env),
+            ("to read the directory", &asked.read, &self.grants.read, is_named as IsAllowed),
+            ("the environment variable", &asked.env, &self.grants.env, is_named),
+            ("the HTTP requests", &asked.http, &self.grants.http, is_covered),
         ];
-        for (what, asked, allowed) in lists {
+        for (what, asked, allowed, is_allowed) in lists {
             let Some(allowed) = allowed else { continue };
-            if let Some(name) = asked.iter().find(|name| !allowed.contains(name)) {
+            if let Some(name) = asked.iter().find(|name| !is_allowed(allowed, name)) {
                 let allowed = match allowed.as_slice() {
                     [] => "none".to_owned(),
                     names => format!("`{}`", names.join("`, `")),
@@ -137,7 +151,7 @@ mod tests {
             [tenant.acme]
             runtimes = ["sandbox"]
             max_priority = "normal"
-            grants = { read = ["/srv/data"], env = [], scratch_mb = 8 }
+            grants = { read = ["/srv/data"], env = [], http = ["GET https://a/v1/*"], scratch_mb = 8 }
             limits = { timeout_s = 2, memory_mb = 64, max_retries = 1, payload_kb = 1 }
         "#;
         let file: PolicyFile = toml::from_str(text).expect("valid");
@@ -161,7 +175,9 @@ mod tests {
 
     #[test]
     fn a_call_within_the_policy_passes() {
-        let grants = GrantRequest { read: vec!["/srv/data".into()], env: vec![], scratch_mb: 8 };
+        let http = vec!["GET https://a/v1/x".into()];
+        let grants =
+            GrantRequest { read: vec!["/srv/data".into()], env: vec![], scratch_mb: 8, http };
         for priority in [Priority::Normal, Priority::Low] {
             let spec = TaskSpec { priority, grants: Some(Box::new(grants.clone())), ..spec() };
             assert_eq!(policy().check_call(&spec), Ok(()));
@@ -194,6 +210,10 @@ mod tests {
         for (grants, named) in [
             (GrantRequest { read: vec!["/srv".into()], ..none.clone() }, ["`/srv`", "`/srv/data`"]),
             (GrantRequest { env: vec!["A".into()], ..none.clone() }, ["`A`", "none"]),
+            (
+                GrantRequest { http: vec!["GET https://a/*".into()], ..none.clone() },
+                ["`GET https://a/*`", "`GET https://a/v1/*`"],
+            ),
             (GrantRequest { scratch_mb: 9, ..none }, ["9 MiB", "at most 8"]),
         ] {
             let text = sentence(&TaskSpec { grants: Some(Box::new(grants)), ..spec() });

@@ -66,6 +66,7 @@ struct Table {
 struct TableGrants {
     read: Option<Names<Directory>>,
     env: Option<Names<Variable>>,
+    http: Option<Names<Requests>>,
     scratch_mb: Option<Bound>,
 }
 
@@ -99,6 +100,7 @@ impl PolicyFile {
         let grants = PolicyGrants {
             read: Names::of(own.grants.read.as_ref(), default.grants.read.as_ref()),
             env: Names::of(own.grants.env.as_ref(), default.grants.env.as_ref()),
+            http: Names::of(own.grants.http.as_ref(), default.grants.http.as_ref()),
             scratch_mb: Bound::of(own.grants.scratch_mb, default.grants.scratch_mb),
         };
         TenantPolicy {
@@ -154,6 +156,17 @@ impl NameKind for Variable {
 
     fn check(name: &str) -> Result<(), grants::InvalidGrant> {
         grants::check_name(name)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Requests;
+
+impl NameKind for Requests {
+    const WHAT: &str = "HTTP requests";
+
+    fn check(name: &str) -> Result<(), grants::InvalidGrant> {
+        grants::check_http(name)
     }
 }
 
@@ -237,7 +250,7 @@ mod tests {
             [tenant.research]
             runtimes = ["sandbox", "native"]
             weight = 3
-            grants = { read = "any", env = ["REGION"], scratch_mb = 16 }
+            grants = { read = "any", env = ["REGION"], http = ["GET https://a/*"], scratch_mb = 16 }
             limits.timeout_s = "unlimited"
             quotas.long_polls = 4
             "#,
@@ -250,11 +263,13 @@ mod tests {
         assert_eq!((own.limits.timeout_s, own.limits.memory_mb), (None, Some(512)));
         assert_eq!((own.quotas.requests_per_s, own.quotas.long_polls), (Some(10), Some(4)));
         let env = Some(vec!["REGION".to_owned()]);
-        assert_eq!(own.grants, PolicyGrants { read: None, env, scratch_mb: Some(16) });
+        let http = Some(vec!["GET https://a/*".to_owned()]);
+        assert_eq!(own.grants, PolicyGrants { read: None, env, http, scratch_mb: Some(16) });
         let other = file.policy(&tenant("other"));
         assert_eq!((other.runtimes.as_slice(), other.weight), (&[Runtime::Sandbox][..], weight(1)));
         assert_eq!((other.limits.timeout_s, other.max_priority), (Some(60), Priority::Normal));
-        assert_eq!(other.grants, PolicyGrants { read: Some(vec![]), env: None, scratch_mb: None });
+        let read = Some(vec![]);
+        assert_eq!(other.grants, PolicyGrants { read, env: None, http: None, scratch_mb: None });
     }
 
     #[test]
@@ -277,6 +292,7 @@ mod tests {
             ("[default.limits]\ntimeout_s = -1", 2, "a whole number, 0 or more, or \"unlimited\""),
             ("[default.limits]\ntimeout_s = \"1\"", 2, "or \"unlimited\""),
             ("[default.grants]\nread = [\n\"srv\"]", 2, "`srv` is not an absolute path"),
+            ("[default.grants]\nhttp = [\"a.b\"]", 2, "`a.b` is no grant of HTTP requests"),
             ("[default.grants]\nenv = \"all\"", 2, "a list of environment variables, or \"any\""),
             ("[default.quotas]\nqueued = 1", 2, "unknown field `queued`"),
             ("[default]\nweight = 1\nweight = 2", 3, "duplicate key"),

@@ -54,6 +54,8 @@ pub struct PolicyGrants {
     pub read: Option<Vec<String>>,
     /// Environment variables.
     pub env: Option<Vec<String>>,
+    /// HTTP requests.
+    pub http: Option<Vec<String>>,
     /// The largest `/tmp`, in MiB.
     pub scratch_mb: Option<u64>,
 }

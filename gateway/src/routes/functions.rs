@@ -34,9 +34,9 @@ use crate::values::{Count, List, Payload, Seconds, Text};
 /// The longest name and the longest description, in bytes.
 const MAX_NAME: usize = 1_024;
 const MAX_DESCRIPTION: usize = 16 * 1_024;
-/// The most environment variables, and the most directories, that a function may ask for.
+/// The most environment variables, directories and HTTP requests, each, that a function may ask for.
 const MAX_GRANTS: usize = 32;
-/// The longest name of a variable or path of a directory, in bytes.
+/// The longest name of a variable, path of a directory or URL, in bytes.
 const MAX_GRANT_BYTES: usize = 1_024;
 /// And of all of them together: they are part of the record of every call.
 const MAX_GRANTS_BYTES: usize = 2_048;
@@ -77,6 +77,9 @@ request_body! {
         /// MiB of the writable /tmp in memory that each call has, instead of 16; empty at its start. Sandbox only:
         /// a native function has the machine's.
         optional scratch_mb: Count<0>,
+        /// HTTP requests that it may make: a method, or several with commas, and a URL in which `*` stands for a part
+        /// of the path, or at its end for all that follows. Sandbox only: a native function has the machine's network.
+        optional http: List<Text<'de, MAX_GRANT_BYTES>, MAX_GRANTS>,
     }
 }
 
@@ -248,15 +251,17 @@ fn requested(given: GrantFields<'_>, problems: &mut Vec<Problem>) -> Option<Box<
         list.into_iter().map(|text| text.0.into_owned()).collect()
     };
     let scratch_mb = given.scratch_mb.map_or(0, |count| count.0);
-    let grants = GrantRequest { env: texts(given.env), read: texts(given.read), scratch_mb };
+    let (env, read, http) = (texts(given.env), texts(given.read), texts(given.http));
+    let grants = GrantRequest { env, read, scratch_mb, http };
     let why = match given.ignored.first() {
-        Some(other) => Some(format!("`{other}` cannot be granted: env, read or scratch_mb")),
+        Some(other) => Some(format!("`{other}` cannot be granted: env, read, scratch_mb or http")),
         None => grants.check().err().map(|error| error.to_string()),
     };
-    let bytes: usize = grants.env.iter().chain(&grants.read).map(String::len).sum();
+    let bytes: usize =
+        [&grants.env, &grants.read, &grants.http].into_iter().flatten().map(String::len).sum();
     let why = why.or_else(|| {
         let text = format!(
-            "names and paths have {bytes} bytes, and at most {MAX_GRANTS_BYTES} are allowed"
+            "names, paths and URLs have {bytes} bytes, and at most {MAX_GRANTS_BYTES} are allowed"
         );
         (bytes > MAX_GRANTS_BYTES).then_some(text)
     });

@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use belljar_core::grants::GrantRequest;
+use belljar_core::http::{HttpLog, HttpNote};
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
 use belljar_core::outcome::{Failure, FailureKind, OutputTail};
 use belljar_core::task::{Priority, PythonVersion, Runtime, TaskLimits, TaskStatus};
@@ -73,6 +74,9 @@ struct TaskView {
     peak_memory_bytes: Option<u64>,
     stdout: Option<OutputView>,
     stderr: Option<OutputView>,
+    /// The HTTP requests that it made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<HttpView>,
     args_bytes: u64,
     result_bytes: u64,
     /// `data`: loading the result runs nothing but constructors of plain values and builtin exceptions.
@@ -120,6 +124,49 @@ struct OutputView {
     total_bytes: u64,
 }
 
+/// HTTP requests of a call.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HttpRequests)]
+struct HttpView {
+    /// How many there were, also those that were refused.
+    total: u32,
+    /// The first 20 of them.
+    requests: Vec<HttpNoteView>,
+}
+
+/// One HTTP request; nothing of its query, headers and body.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HttpRequest)]
+struct HttpNoteView {
+    method: String,
+    /// Without the query.
+    url: String,
+    /// What the server answered.
+    status: Option<u16>,
+    /// Why there was no answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    request_bytes: u64,
+    response_bytes: u64,
+    duration_ms: u64,
+}
+
+impl From<HttpNote> for HttpNoteView {
+    fn from(note: HttpNote) -> Self {
+        let HttpNote { method, url, status, error, request_bytes, response_bytes, elapsed_ms } =
+            note;
+        let duration_ms = elapsed_ms;
+        Self { method, url, status, error, request_bytes, response_bytes, duration_ms }
+    }
+}
+
+impl From<HttpLog> for HttpView {
+    fn from(log: HttpLog) -> Self {
+        let requests = log.requests.into_iter().map(HttpNoteView::from).collect();
+        Self { total: log.total, requests }
+    }
+}
+
 impl From<TaskLimits> for LimitsView {
     #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 milliseconds")]
     fn from(limits: TaskLimits) -> Self {
@@ -158,7 +205,8 @@ pub(crate) async fn task(
 fn view(record: TaskRecord, waiting: Option<WaitingView>) -> TaskView {
     let ready_at = record.due_at.unwrap_or(record.accepted_at);
     let durations_ms = DurationsView::new(ready_at, record.started_at, record.end().as_ref());
-    let outcome = record.outcome;
+    let mut outcome = record.outcome;
+    let http = outcome.as_mut().and_then(|outcome| outcome.http.take());
     let failure = outcome.as_ref().and_then(|outcome| outcome.verdict.failure().cloned());
     let failure = failure.map(|Failure { kind, message, traceback, .. }| {
         let (traceback, hint) = split_hint(traceback);
@@ -194,6 +242,7 @@ fn view(record: TaskRecord, waiting: Option<WaitingView>) -> TaskView {
         peak_memory_bytes,
         stdout: stdout.map(OutputView::from),
         stderr: stderr.map(OutputView::from),
+        http: http.map(|log| HttpView::from(*log)),
         args_bytes: record.args_bytes,
         result_bytes: record.result_bytes,
         result_kind,

@@ -141,7 +141,8 @@ async fn every_answer_is_as_described() {
     }
 
     let register = "POST /register_function";
-    let grants = json!({"env": ["A"], "read": ["/srv/x"], "scratch_mb": 1});
+    let grants =
+        json!({"env": ["A"], "read": ["/srv/x"], "scratch_mb": 1, "http": ["GET https://a/*"]});
     let body = json!({"name": "f", "payload": FUNCTION, "grants": grants, "x": 1});
     let function_id = checker.send(register, "", &body, 200).await.text_at("function_id");
     checker.send(register, "", &json!({"name": "f", "payload": "payload"}), 400).await;

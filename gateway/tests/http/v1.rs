@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{ARGS, Dispatcher, FUNCTION, Gateway};
+use belljar_core::http::{HttpLog, HttpNote};
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, OutputTail, Phases};
 use belljar_pickle::payload;
 use bytes::Bytes;
@@ -218,9 +219,21 @@ async fn the_whole_record_is_told() {
         Phases { instance_us: 0, decode_us: 100, call_us: 2_000, encode_us: 50, cpu_us: 1_500 };
     outcome.peak_memory_bytes = 4_096;
     outcome.stdout = OutputTail { bytes: Bytes::from_static(b"hi \xff"), total_bytes: 9_000 };
+    let note = HttpNote {
+        method: "GET".to_owned(),
+        url: "https://a/x".to_owned(),
+        status: Some(200),
+        response_bytes: 9,
+        elapsed_ms: 7,
+        ..HttpNote::default()
+    };
+    outcome.http = Some(Box::new(HttpLog { total: 30, requests: vec![note] }));
     dispatcher.finish_with(&task, outcome).await;
 
     let shown = gateway.client().get(&format!("/v1/tasks/{task_id}")).await.json();
+    let request = json!({"method": "GET", "url": "https://a/x", "status": 200, "request_bytes": 0,
+        "response_bytes": 9, "duration_ms": 7});
+    assert_eq!(shown["http"], json!({"total": 30, "requests": [request]}));
     assert_eq!(shown["status"], "FAILED");
     assert_eq!((&shown["function_id"], &shown["python"]), (&json!(function_id), &json!("3.11")));
     assert_eq!(shown["failure"]["kind"], "exception");

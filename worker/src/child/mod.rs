@@ -30,6 +30,7 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::StartError;
+use crate::http_proxy::CallProxy;
 pub use command::ChildCommand;
 use death::{Death, Ending};
 use output::{Output, Streams};
@@ -216,14 +217,27 @@ impl Child {
 }
 
 impl FramedPipe {
-    /// Sends the frame of the call with this nonce and waits for the reply to it.
-    pub(crate) async fn exchange(&mut self, frame: &[u8], nonce: u64) -> Result<Done, Lost> {
+    /// Sends the frame of the call with this nonce and waits for the reply to it. `http` makes the requests of the
+    /// call meanwhile.
+    pub(crate) async fn exchange(
+        &mut self,
+        frame: &[u8],
+        nonce: u64,
+        mut http: Option<&mut CallProxy>,
+    ) -> Result<Done, Lost> {
         self.socket.write_all(frame).await?;
         fail::fail_point!("running");
-        match self.receive().await? {
-            ChildReply::Done(done) if done.nonce == nonce => Ok(done),
-            ChildReply::LeftBehind(what) => Err(Lost::LeftBehind(what)),
-            _ => Err(Lost::Foreign),
+        loop {
+            match (self.receive().await?, &mut http) {
+                (ChildReply::Done(done), _) if done.nonce == nonce => return Ok(done),
+                (ChildReply::LeftBehind(what), _) => return Err(Lost::LeftBehind(what)),
+                // In a box: calls without requests carry none of its state.
+                (ChildReply::Http(message), Some(http)) => {
+                    let answer = Box::pin(http.answer(message)).await;
+                    self.socket.write_all(&frame::encode(&answer)?).await?;
+                }
+                _ => return Err(Lost::Foreign),
+            }
         }
     }
 

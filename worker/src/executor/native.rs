@@ -42,7 +42,7 @@ impl NativeExecutor {
     pub fn new(python: PythonVersion, command: ChildCommand, grant_policy: GrantPolicy) -> Self {
         let class = TaskClass { runtime: Runtime::Native, python };
         let command = ChildCommand { has_supervisor: true, ..command };
-        Self(Processes { class, command, grant_policy })
+        Self(Processes { class, command, grant_policy, http: None })
     }
 
     fn installed(installation: &Installation, python: PythonVersion) -> Result<Self, NotInstalled> {

@@ -1,6 +1,7 @@
 //! An instance over a child process that answers one call at a time over a framed socket.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,6 +21,7 @@ use crate::child::output::Output;
 use crate::child::{Child, ChildCommand, Lost};
 use crate::error::StartError;
 use crate::event::ExecutorInfo;
+use crate::http_proxy::{CallProxy, HttpProxy};
 
 /// A child is replaced after this many calls, for whatever collects in it.
 const CALLS_PER_CHILD: u64 = 100_000;
@@ -32,6 +34,8 @@ pub(super) struct Processes {
     pub(super) class: TaskClass,
     pub(super) command: ChildCommand,
     pub(super) grant_policy: GrantPolicy,
+    /// Makes the HTTP requests of calls that are granted some.
+    pub(super) http: Option<Arc<HttpProxy>>,
 }
 
 impl Processes {
@@ -45,6 +49,7 @@ impl Processes {
         let process = Process {
             child,
             grant_policy: self.grant_policy.clone(),
+            http: self.http.clone(),
             max_result_bytes: self.command.max_result_bytes as u64,
             sent: SentCode::default(),
             calls: 0,
@@ -60,11 +65,20 @@ impl Processes {
 struct Process {
     child: Child,
     grant_policy: GrantPolicy,
+    http: Option<Arc<HttpProxy>>,
     max_result_bytes: u64,
     sent: SentCode,
     calls: u64,
     timer: Deadline,
     memory: Option<HostMemory>,
+}
+
+/// What is sent to a child.
+struct ChildRequest {
+    frame: Vec<u8>,
+    nonce: u64,
+    /// For a call that may make HTTP requests.
+    http: Option<Box<CallProxy>>,
 }
 
 /// How an exchange with a child ended.
@@ -82,11 +96,11 @@ enum Fate {
 }
 
 impl Process {
-    /// The frame for the child and its nonce, unless the call asks for what is not offered here or is too
-    /// long.
-    fn request(&mut self, invocation: &Invocation) -> Result<(Vec<u8>, u64), Failure> {
-        let granted = invocation.spec.grants.as_deref().map(|asked| self.grant_policy.grant(asked));
-        let granted = granted
+    /// What goes to the child, unless the call asks for what is not offered here or is too long.
+    fn request(&mut self, invocation: &Invocation) -> Result<ChildRequest, Failure> {
+        let asked = invocation.spec.grants.as_deref();
+        let granted = asked.map(|asked| self.grant_policy.grant(asked));
+        let mut granted = granted
             .transpose()
             .map_err(|denied| Failure::by_platform(FailureKind::Denied, denied.to_string()))?;
         if let Some(memory) = &mut self.memory {
@@ -94,12 +108,21 @@ impl Process {
             let scratch_mb = granted.as_ref().map_or(default, |granted| granted.scratch_mb);
             memory.limit(invocation.spec.limits.memory_mb, scratch_mb);
         }
+        let http = match (asked, &mut granted) {
+            (Some(asked), Some(granted)) if granted.http => {
+                let patterns = asked.http.iter().filter_map(|text| text.parse().ok()).collect();
+                let proxy = self.http.clone();
+                granted.http = proxy.is_some();
+                proxy.map(|proxy| Box::new(CallProxy::new(proxy, patterns)))
+            }
+            _ => None,
+        };
         let (invocation, evict) = self.sent.add(invocation);
         let (granted, max_result_bytes) = (granted.map(Box::new), self.max_result_bytes);
         let nonce = frame::nonce();
         let frame = frame::encode(&Call { nonce, invocation, evict, granted, max_result_bytes })
             .map_err(|error| Failure::by_platform(FailureKind::Limit, error.to_string()))?;
-        Ok((frame, nonce))
+        Ok(ChildRequest { frame, nonce, http })
     }
 
     async fn call(
@@ -109,7 +132,7 @@ impl Process {
     ) -> (Option<Outcome>, Fate) {
         self.calls += 1;
         let started = Instant::now();
-        let request = match self.request(invocation) {
+        let mut request = match self.request(invocation) {
             Ok(request) => request,
             Err(failure) => {
                 let outcome = Outcome::bare(CallVerdict::Failed(failure), started.elapsed());
@@ -117,7 +140,7 @@ impl Process {
             }
         };
         let deadline = self.timer.passed(started + invocation.spec.limits.timeout());
-        let exchange = exchange(&mut self.child, request, deadline, cancel).await;
+        let exchange = exchange(&mut self.child, &mut request, deadline, cancel).await;
         let (mut outcome, fate) = match exchange {
             Exchange::Replied(Ok(done)) => self.done(done),
             Exchange::Replied(Err(lost)) if self.calls > 1 && lost.has_not_begun() => {
@@ -142,6 +165,7 @@ impl Process {
                 (stopped(&mut self.child, CallVerdict::Cancelled).await, Fate::Replaced)
             }
         };
+        outcome.http = request.http.and_then(|http| http.into_log());
         outcome.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         (Some(outcome), fate)
     }
@@ -178,15 +202,16 @@ impl Instance for Process {
 /// Sends the call and waits until it ends in one way or another.
 async fn exchange(
     child: &mut Child,
-    (frame, nonce): (Vec<u8>, u64),
+    request: &mut ChildRequest,
     deadline: impl Future<Output = ()>,
     cancel: &CancellationToken,
 ) -> Exchange {
     let (pipe, streams) = child.parts();
+    let ChildRequest { frame, nonce, http } = request;
     let wait = async {
         tokio::select! {
             biased;
-            reply = pipe.exchange(&frame, nonce) => Exchange::Replied(reply),
+            reply = pipe.exchange(frame, *nonce, http.as_deref_mut()) => Exchange::Replied(reply),
             () = deadline => Exchange::DeadlinePassed,
             () = cancel.cancelled() => Exchange::Cancelled,
         }

@@ -14,6 +14,7 @@ use super::process::Processes;
 use super::{Executor, RuntimeSupport, Started};
 use crate::child::ChildCommand;
 use crate::error::{NotInstalled, StartError};
+use crate::http_proxy::HttpProxy;
 use crate::install::Installation;
 
 pub(super) const SUPPORT: RuntimeSupport = RuntimeSupport {
@@ -87,7 +88,14 @@ impl SandboxExecutor {
         }
         let scratch_mb = grant_policy.default_scratch_mb();
         let command = command.option("--scratch-mb", scratch_mb.to_string());
-        Self { processes: Processes { class, command, grant_policy }, modules }
+        Self { processes: Processes { class, command, grant_policy, http: None }, modules }
+    }
+
+    /// The same with a way to make HTTP requests. Without it calls make none, whatever they are granted.
+    #[must_use]
+    pub fn with_http(mut self, proxy: Option<Arc<HttpProxy>>) -> Self {
+        self.processes.http = proxy;
+        self
     }
 
     fn installed(installation: &Installation, python: PythonVersion) -> Result<Self, NotInstalled> {
@@ -98,7 +106,8 @@ impl SandboxExecutor {
             Self::walls(installation)?;
         }
         let guest = installation.guest_of(python)?;
-        Ok(Self::new(python, command, guest, installation.grant_policy.clone()))
+        let executor = Self::new(python, command, guest, installation.grant_policy.clone());
+        Ok(executor.with_http(installation.http.clone()))
     }
 }
 
