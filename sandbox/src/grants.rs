@@ -1,15 +1,28 @@
-//! What a guest may reach: directories, read-only, environment variables, a `/tmp` in memory, and nothing
-//! else.
+//! What a guest may reach: directories, read-only, environment variables, a `/tmp` in memory, HTTP requests through
+//! its parent, and nothing else.
 
+use std::fmt;
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use belljar_core::grants::{InvalidGrant, check_name, check_path};
+use bytes::Bytes;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
 use crate::error::Error;
+
+/// Takes a request and waits for its answer. Both are in the words of the guest's code and of who makes the
+/// request; the sandbox looks at neither.
+pub trait HttpChannel: fmt::Debug + Send + Sync {
+    /// Exchanges one request for its answer.
+    ///
+    /// # Errors
+    /// The request is too long ([`io::ErrorKind::FileTooLarge`]), or nobody answers.
+    fn exchange(&self, request: &[u8]) -> io::Result<Bytes>;
+}
 
 /// What the guest may reach besides its own standard library.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +31,7 @@ pub struct GrantedAccess {
     pub(crate) dirs: Vec<Mount>,
     env: Vec<u8>,
     pub(crate) scratch_bytes: u64,
+    pub(crate) http: Option<Arc<dyn HttpChannel>>,
 }
 
 /// A host directory under a name in the guest.
@@ -74,6 +88,13 @@ impl GrantedAccess {
     #[must_use]
     pub const fn scratch(mut self, bytes: u64) -> Self {
         self.scratch_bytes = bytes;
+        self
+    }
+
+    /// Lets each call make HTTP requests, which `channel` takes.
+    #[must_use]
+    pub fn http(mut self, channel: Arc<dyn HttpChannel>) -> Self {
+        self.http = Some(channel);
         self
     }
 

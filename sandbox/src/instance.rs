@@ -128,7 +128,7 @@ impl Sandbox {
         };
         let minimum = self.image.memories[self.last].minimum();
         ready.limit(limits, minimum, self.image.config.flavour);
-        ready.store.data_mut().wasi.files.grant(&grants.dirs, grants.scratch_bytes);
+        ready.store.data_mut().wasi.files.grant(grants);
         let before = cpu_us();
         let (result, mut phases) = ready.call(code, args, grants.environment());
         phases.instance_us = instance_us;

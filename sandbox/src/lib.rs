@@ -33,7 +33,7 @@ mod wasi;
 pub use answer::Answer;
 pub use engine::{EngineConfig, Flavour};
 pub use error::Error;
-pub use grants::GrantedAccess;
+pub use grants::{GrantedAccess, HttpChannel};
 pub use image::Image;
 pub use instance::Sandbox;
 pub use limits::Limits;

@@ -38,8 +38,9 @@ impl Linked {
     pub fn start(&self, read: &Path, scratch_bytes: u64) -> wasmtime::Result<Running> {
         let path = read.to_str().ok_or_else(|| wasmtime::Error::msg("a path that is not UTF-8"))?;
         let granted = GrantedAccess::none().read(path).map_err(wasmtime::Error::new)?;
+        let granted = granted.scratch(scratch_bytes);
         let mut host = Host::new(Arc::from([]), Output::Capture(1 << 20));
-        host.wasi.files.grant(&granted.dirs, scratch_bytes);
+        host.wasi.files.grant(&granted);
         let mut store = Store::new(self.0.module().engine(), host);
         let instance = self.0.instantiate(&mut store)?;
         let memory = instance.get_memory(&mut store, "memory");

@@ -1,8 +1,11 @@
 //! Limits, cancellation, retries, order, output and grants of calls, in both runtimes.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use belljar_testkit::process;
 use belljar_tests::Service;
 use serde_json::{Value, json};
@@ -147,6 +150,7 @@ fn a_grant_that_is_not_allowed_is_denied_by_name(service: &Service) -> Result<()
         (json!({"env": ["PATH"]}), "`PATH`"),
         (json!({"read": ["/etc"]}), "`/etc`"),
         (json!({"scratch_mb": 65}), "65 MiB"),
+        (json!({"http": ["GET https://a/*"]}), "`GET https://a/*`"),
     ] {
         let function = service.client.register(&payload, json!({"grants": grants}))?;
         let args = service.python.dumps("", "((), {})")?;
@@ -227,5 +231,66 @@ fn a_call_that_kills_its_executor_three_times_fails_with_the_evidence() -> Resul
     );
     let after = submit(&service, "def f(): return 'fine'", "((), {})", json!({}))?;
     ensure!(service.client.wait(&after, 30)?.0 == "COMPLETED");
+    Ok(())
+}
+
+const FETCH: &str = "
+def f(url):
+    import urllib.request
+    request = urllib.request.Request(url + '?q=hidden', headers={'Authorization': '{{secret:TOKEN}}'})
+    return urllib.request.urlopen(request, timeout=10).read()
+";
+
+/// Answers one request, and returns it.
+fn answer_one(listener: &TcpListener) -> Result<String> {
+    let (mut stream, _) = listener.accept()?;
+    let (mut text, mut buffer) = (String::new(), [0; 4096]);
+    while !text.contains("\r\n\r\n") {
+        let length = stream.read(&mut buffer)?;
+        ensure!(length > 0, "it ends early: {text}");
+        text.push_str(std::str::from_utf8(&buffer[..length])?);
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")?;
+    Ok(text)
+}
+
+#[test]
+fn a_granted_http_request_is_made_by_the_worker_and_in_the_record() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}/v1/x", listener.local_addr()?);
+    let pattern = format!("GET {}", url.replace("/x", "/*"));
+    let dir = tempfile::tempdir()?;
+    let secrets = dir.path().join("secrets.toml");
+    std::fs::write(&secrets, format!("[TOKEN]\nvalue = 's3cr3t'\nfor = ['{pattern}']\n"))?;
+    std::fs::set_permissions(&secrets, std::fs::Permissions::from_mode(0o600))?;
+    let secrets = secrets.to_str().context("UTF-8")?;
+    let service = Service::start(&[
+        "-m",
+        "push",
+        "-w",
+        "1",
+        "--runtime",
+        "sandbox",
+        "--grant-http",
+        &pattern,
+        "--grant-http-secrets",
+        secrets,
+    ])?;
+    let server = std::thread::spawn(move || answer_one(&listener));
+    let grants = json!({"http": [format!("GET {url}")]});
+    let payload = service.python.dumps(FETCH, "f")?;
+    let function = service.client.register(&payload, json!({"grants": grants}))?;
+    let args = service.python.dumps("", &format!("(('{url}',), {{}})"))?;
+    let task = service.client.submit(&function, &args, json!({}))?;
+    let value = service.python.loads(&service.client.wait(&task, 30)?.1)?;
+    ensure!(value.repr == "b'hello'", "{value:?}");
+    let sent = server.join().map_err(|_| anyhow!("the server panicked"))??;
+    ensure!(sent.contains("authorization: s3cr3t\r\n"), "{sent}");
+    let record = service.client.record(&task)?;
+    let request = &record["http"]["requests"][0];
+    ensure!(record["http"]["total"] == 1 && request["status"] == 200, "{record}");
+    ensure!(request["url"] == url && request["response_bytes"] == 5, "{record}");
+    let told = record.to_string();
+    ensure!(!told.contains("s3cr3t") && !told.contains("hidden"), "{told}");
     Ok(())
 }

@@ -22,6 +22,7 @@ import email.message, html.parser, xml.etree.ElementTree, zipfile, zoneinfo
 # dill asks for a folder for temporary files at import, where none can be written to yet.
 tempfile.tempdir = "/tmp"
 
+import belljar_http
 import belljar_loop
 import belljar_packages
 import belljar_posix

@@ -16,7 +16,12 @@ _TRUST = 'for code that you trust, runtime="native" has it'
 WAYS_OUT = {
     "threads": "the sandbox has one thread: call the functions one after the other, or submit them as calls of their own",
     "processes": "the sandbox has one process: submit the work as calls of their own; " + _TRUST,
-    "network": "the sandbox has no network: fetch the data before the call and pass it as an argument; " + _TRUST,
+    "network": "the sandbox has no network: fetch the data before the call and pass it as an argument, or ask for HTTP"
+    ' requests by options(http=["GET https://HOST/*"]), over REST "grants": {"http": ["GET https://HOST/*"]}; ' + _TRUST,
+    "requests": 'the function asks for other HTTP requests, or for none: options(http=["{name}"]), over REST "grants":'
+    ' {"http": ["{name}"]}, asks for this one, where the worker offers it by --grant-http',
+    "secrets": "the worker's operator says in the file of --grant-http-secrets which requests a secret is for",
+    "private addresses": "the worker's operator allows networks that are not public by --grant-http-private",
     "files": "the sandbox has no files of the machine: pass the content as an argument, or ask for the folder by"
     ' options(read=["/FOLDER"]), over REST "grants": {"read": ["/FOLDER"]}',
     "temporary files": "io.BytesIO and io.StringIO need no file; options(scratch_mb=64), over REST"
@@ -37,6 +42,9 @@ _RULES = [
     ("threads", RuntimeError, r"can't start new thread|watchdog thread"),
     ("processes", OSError, r"does not support processes|has one process"),
     ("network", OSError, r"has no network"),
+    ("requests", OSError, r"the HTTP request `(?P<name>[^`]*)` is not granted"),
+    ("secrets", OSError, r"the worker has no secret"),
+    ("private addresses", OSError, r"an address that is not public"),
     ("signals", OSError, r"has no signals"),
     ("machine", OSError, r"shows nothing of the machine"),
     ("zones", OSError, r"is in UTC"),
@@ -50,7 +58,7 @@ def hint(error):
     """The way out of an error, or None; errors that one was made of are looked at too."""
     seen = []
     while error is not None and error not in seen:
-        kind, name = _kind(error), getattr(error, "name", None)
+        kind, name = _kind(error)
         if kind is not None:
             return WAYS_OUT[kind].replace("{name}", str(name))
         seen.append(error)
@@ -59,18 +67,20 @@ def hint(error):
 
 
 def _kind(error):
+    """What an error is about, and a name that its way out tells; None for an error with no way out."""
     if isinstance(error, ImportError) and error.name:
         root = error.name.partition(".")[0]
-        return _OF_MODULES.get(root) or ("module" if root in sys.stdlib_module_names else "package")
+        return _OF_MODULES.get(root) or ("module" if root in sys.stdlib_module_names else "package"), error.name
     if isinstance(error, OSError) and error.errno in _IS_NOT_HERE and isinstance(error.filename, (str, bytes)):
-        return "temporary files" if os.fsdecode(error.filename).startswith("/tmp") else "files"
+        return "temporary files" if os.fsdecode(error.filename).startswith("/tmp") else "files", None
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "temporary files"
+        return "temporary files", None
     text = str(error)
     for kind, types, pattern in _RULES:
-        if isinstance(error, types) and re.search(pattern, text):
+        if isinstance(error, types) and (found := re.search(pattern, text)):
             is_of_asyncio = pattern != "^$" or "asyncio" in _raised_in(error)
-            return kind if is_of_asyncio else None
+            return kind if is_of_asyncio else None, found.groupdict().get("name")
+    return None, None
 
 
 def _raised_in(error):
@@ -96,7 +106,7 @@ def _add(module, refuse, *names):
 _no_process = _refusing("the sandbox has one process")
 _no_signal = _refusing("the sandbox has no signals")
 _no_machine = _refusing("the sandbox shows nothing of the machine")
-_no_network = _refusing("the sandbox has no network", number=errno.EAFNOSUPPORT)
+no_network = _refusing("the sandbox has no network", number=errno.EAFNOSUPPORT)
 # As in Linux; CPython's own, for systems without `getaddrinfo`, are other numbers.
 _EAI = "BADFLAGS NONAME AGAIN FAIL NODATA FAMILY SOCKTYPE SERVICE ADDRFAMILY MEMORY SYSTEM OVERFLOW".split()
 for _module in (sys.modules["_socket"], socket):
@@ -115,7 +125,7 @@ _NAMES = "getaddrinfo gethostbyname gethostbyname_ex gethostbyaddr getnameinfo".
 for _module in (sys.modules["_socket"], socket):
     _add(_module, _no_name, *_NAMES)
 _add(socket, 1, "AI_PASSIVE")
-socket.socket.__init__ = _no_network
+socket.socket.__init__ = no_network
 # A path that cannot be seen is none: `Path.exists` asks for these errors.
 for _module in ("pathlib", "pathlib._abc"):
     try:

@@ -1,4 +1,4 @@
-"""Lets libraries import that can speak TLS. There are no connections here that it could protect."""
+"""Lets libraries import that can speak TLS. Connections for granted HTTP requests get theirs from the worker."""
 
 import enum
 import socket
@@ -80,7 +80,7 @@ _ABSENT = "the sandbox has no network, and so no TLS"
 
 
 class SSLContext:
-    """Holds what it is told, as a client's constructor does; a connection cannot be made with it."""
+    """Holds what it is told, as a client's constructor does. The worker looks at certificates, whatever that is."""
 
     def __init__(self, protocol=PROTOCOL_TLS):
         client = protocol == PROTOCOL_TLS_CLIENT
@@ -101,10 +101,16 @@ class SSLContext:
     def get_ca_certs(self, binary_form=False):
         return []
 
-    def wrap_socket(self, *args, **kwargs):
-        raise SSLError(_ABSENT)
+    def wrap_socket(self, sock, server_side=False, *args, server_hostname=None, **kwargs):
+        # One of belljar_http's: with the grant there are no others, and without there are none.
+        if server_side or not hasattr(sock, "secure"):
+            raise SSLError(_ABSENT)
+        if not sock.secure(server_hostname):
+            raise SSLCertVerificationError(1, f"the connection is to another host than `{server_hostname}`")
+        return sock
 
-    wrap_bio = wrap_socket
+    def wrap_bio(self, *args, **kwargs):
+        raise SSLError(_ABSENT)
 
 
 class SSLSocket(socket.socket):

@@ -14,6 +14,8 @@ pub(crate) enum Entry {
     Root,
     /// `/dev/null`, which libraries open as a matter of course.
     Null,
+    /// `/dev/http`.
+    Http,
     /// A regular file.
     File(OpenFile),
     /// A directory of the host.

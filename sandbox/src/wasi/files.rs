@@ -9,8 +9,9 @@ use rustix::fs::FileType;
 use super::entry::{Access, Body, Entry, OpenFile, Status, Taker};
 use super::errno::Errno;
 use super::host::{self, Opened};
+use super::http::HttpDevice;
 use super::scratch::{How, Scratch, TOP};
-use crate::grants::Mount;
+use crate::grants::{GrantedAccess, Mount};
 
 /// Files that a guest may have open at once.
 const OPEN_FILES: usize = 256;
@@ -35,11 +36,13 @@ pub(crate) struct Files {
     pub(super) entries: Vec<Option<Entry>>,
     mounts: Arc<[Mount]>,
     pub(super) scratch: Option<Scratch>,
+    pub(super) http: Option<HttpDevice>,
 }
 
 /// Where a path leads.
 enum Place<'f, 'p> {
     Null,
+    Http,
     Root,
     Below(&'f OwnedFd, &'p str),
     Scratch(u64, &'p str),
@@ -53,17 +56,18 @@ impl Files {
             Some(Entry::Output(2)),
             Some(Entry::Root),
         ];
-        Self { entries, mounts, scratch: None }
+        Self { entries, mounts, scratch: None, http: None }
     }
 
-    /// Adds directories of the host, and a scratch directory of so many bytes unless that is 0.
-    pub(crate) fn grant(&mut self, more: &[Mount], scratch_bytes: u64) {
-        if !more.is_empty() {
-            self.mounts = self.mounts.iter().chain(more).cloned().collect();
+    /// Adds what a call is granted: directories of the host, a scratch directory, the device for HTTP requests.
+    pub(crate) fn grant(&mut self, granted: &GrantedAccess) {
+        if !granted.dirs.is_empty() {
+            self.mounts = self.mounts.iter().chain(&granted.dirs).cloned().collect();
         }
-        if scratch_bytes > 0 {
-            self.scratch = Some(Scratch::new(scratch_bytes));
+        if granted.scratch_bytes > 0 {
+            self.scratch = Some(Scratch::new(granted.scratch_bytes));
         }
+        self.http = granted.http.clone().map(HttpDevice::new);
     }
 
     pub(crate) fn look(&self, fd: u32) -> Result<&Entry, Errno> {
@@ -122,8 +126,9 @@ impl Files {
             return Err(Errno::MFILE);
         }
         let entry = match self.place(dir, path)? {
-            Place::Null if how.directory => return Err(Errno::NOTDIR),
+            Place::Null | Place::Http if how.directory => return Err(Errno::NOTDIR),
             Place::Null => Entry::Null,
+            Place::Http => Entry::Http,
             Place::Root | Place::Below(..) if changes => return Err(Errno::ACCES),
             Place::Root => Entry::Root,
             Place::Below(base, path) => match host::open(base, path, follow)? {
@@ -153,7 +158,7 @@ impl Files {
     /// The status of `path` below the directory `dir`.
     pub(crate) fn stat(&self, dir: u32, path: &str, follow: bool) -> Result<Status, Errno> {
         match self.place(dir, path)? {
-            Place::Null => Ok(Status::virtual_of(FileType::CharacterDevice)),
+            Place::Null | Place::Http => Ok(Status::virtual_of(FileType::CharacterDevice)),
             Place::Root => Ok(Status::virtual_of(FileType::Directory)),
             Place::Below(base, path) => host::stat(base, path, follow),
             Place::Scratch(base, path) => {
@@ -170,7 +175,7 @@ impl Files {
                 host::status(file)
             }
             Entry::Root => Ok(Status::virtual_of(FileType::Directory)),
-            Entry::Null | Entry::Input | Entry::Output(_) => {
+            Entry::Null | Entry::Http | Entry::Input | Entry::Output(_) => {
                 Ok(Status::virtual_of(FileType::CharacterDevice))
             }
             Entry::File(OpenFile { body: Body::Scratch(inode), .. }) | Entry::ScratchDir(inode) => {
@@ -183,7 +188,7 @@ impl Files {
     pub(crate) fn read_link(&self, dir: u32, path: &str) -> Result<Vec<u8>, Errno> {
         match self.place(dir, path)? {
             Place::Below(base, path) => host::read_link(base, path),
-            Place::Null | Place::Root => Err(Errno::INVAL),
+            Place::Null | Place::Http | Place::Root => Err(Errno::INVAL),
             // There are none.
             Place::Scratch(base, path) => {
                 self.scratch.as_ref().ok_or(Errno::ACCES)?.find(base, path)?;
@@ -255,6 +260,7 @@ impl Files {
         match path {
             "" | "." => return Ok(Place::Root),
             "dev/null" => return Ok(Place::Null),
+            "dev/http" if self.http.is_some() => return Ok(Place::Http),
             "dev/null/" => return Err(Errno::NOTDIR),
             _ => {}
         }

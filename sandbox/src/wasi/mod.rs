@@ -11,6 +11,7 @@
 //! * [`entry`]: what a descriptor is.
 //! * [`files`]: descriptors and where paths lead. `moves`: bytes in and out of them.
 //! * [`host`]: granted directories, read-only.
+//! * [`http`]: the device for HTTP requests.
 //! * [`scratch`]: a `/tmp` in memory.
 //! * [`time`]: clocks and sleep.
 //! * [`output`]: where standard output and error go.
@@ -24,6 +25,7 @@ mod errno;
 mod files;
 mod guest;
 mod host;
+mod http;
 mod moves;
 mod output;
 mod scratch;

@@ -4,6 +4,7 @@ use super::context::Wasi;
 use super::entry::{Body, Entry, OpenFile};
 use super::errno::Errno;
 use super::files::Files;
+use super::http::HttpDevice;
 use super::{host, scratch::Scratch};
 
 impl Wasi {
@@ -15,9 +16,10 @@ impl Wasi {
         offset: Option<u64>,
     ) -> Result<usize, Errno> {
         match (self.files.look(fd)?, offset) {
-            (Entry::Output(_), Some(_)) => Err(Errno::SPIPE),
+            (Entry::Output(_) | Entry::Http, Some(_)) => Err(Errno::SPIPE),
             (&Entry::Output(stream), None) => self.sinks.write(stream, data),
             (Entry::Null, _) => Ok(data.len()),
+            (Entry::Http, None) => self.files.http()?.write(data),
             _ => self.files.write(fd, data, offset),
         }
     }
@@ -30,7 +32,8 @@ impl Wasi {
         offset: Option<u64>,
     ) -> Result<usize, Errno> {
         match (self.files.look(fd)?, offset) {
-            (Entry::Input, Some(_)) => Err(Errno::SPIPE),
+            (Entry::Input | Entry::Http, Some(_)) => Err(Errno::SPIPE),
+            (Entry::Http, None) => Ok(self.files.http()?.read(buffer)),
             (Entry::Input | Entry::Null, _) => Ok(0),
             (Entry::Dir(_) | Entry::Root | Entry::ScratchDir(_), _) => Err(Errno::ISDIR),
             _ => self.files.read(fd, buffer, offset),
@@ -39,6 +42,10 @@ impl Wasi {
 }
 
 impl Files {
+    fn http(&mut self) -> Result<&mut HttpDevice, Errno> {
+        self.http.as_mut().ok_or(Errno::BADF)
+    }
+
     fn read(&mut self, fd: u32, buffer: &mut [u8], offset: Option<u64>) -> Result<usize, Errno> {
         let (file, scratch) = self.file_and_scratch(fd)?;
         if !file.access.read {
@@ -76,7 +83,7 @@ impl Files {
         }
         match self.look(fd)? {
             Entry::Null => return Ok(0),
-            Entry::Input | Entry::Output(_) => return Err(Errno::SPIPE),
+            Entry::Input | Entry::Output(_) | Entry::Http => return Err(Errno::SPIPE),
             _ => {}
         }
         let (file, scratch) = self.file_and_scratch(fd)?;

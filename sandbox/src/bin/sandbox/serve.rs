@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::os::fd::FromRawFd;
+use std::sync::Arc;
 
 use belljar_core::frame::{self, CHILD_FD, Call, ChildReply, Done, FrameError, Ready};
 use belljar_core::grants::Granted;
+use belljar_core::http::HTTP_REQUEST_BYTES;
 use belljar_core::task::CodeHash;
-use belljar_sandbox::{Error, GrantedAccess, Limits, Sandbox};
+use belljar_sandbox::{Error, GrantedAccess, HttpChannel, Limits, Sandbox};
 use bytes::Bytes;
 
 use crate::hardening;
@@ -38,7 +40,8 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
     #[expect(unsafe_code, reason = "the one descriptor that the parent hands over by number")]
     // SAFETY: nothing else in this process owns it; `main` closed all but 0 to 3.
     let channel = unsafe { File::from_raw_fd(CHILD_FD) };
-    let mut replies = channel.try_clone().map_err(FrameError::from)?;
+    let parent = Arc::new(channel.try_clone().map_err(FrameError::from)?);
+    let mut replies = &*parent;
     let mut calls = BufReader::with_capacity(64 << 10, channel);
     hardening::apply_seccomp()?;
 
@@ -59,6 +62,11 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
         let memory_bytes = (invocation.spec.limits.memory_mb as usize) << 20;
         let limits = Limits { memory_bytes, time: None };
         let grants = match granted {
+            Some(granted) if granted.http => {
+                let request_bytes = HTTP_REQUEST_BYTES.min(max_result_bytes as usize);
+                let parent = Parent { channel: Arc::clone(&parent), request_bytes };
+                Some(select(grantable, *granted)?.http(Arc::new(parent)))
+            }
             Some(granted) => Some(select(grantable, *granted)?),
             None => None,
         };
@@ -75,6 +83,28 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
         sandbox.prepare()?;
     }
     Ok(())
+}
+
+/// The parent, which makes the HTTP requests of a call that runs.
+#[derive(Debug)]
+struct Parent {
+    channel: Arc<File>,
+    /// The longest request that it takes.
+    request_bytes: usize,
+}
+
+impl HttpChannel for Parent {
+    fn exchange(&self, request: &[u8]) -> io::Result<Bytes> {
+        if request.len() > self.request_bytes {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let mut channel = &*self.channel;
+        let request = ChildReply::Http(Bytes::copy_from_slice(request));
+        frame::write(&mut channel, &request).map_err(io::Error::other)?;
+        // Nothing else is on its way: the next call comes after the answer to this one.
+        let answer = frame::read(&mut channel).map_err(io::Error::other)?;
+        answer.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
 }
 
 /// What the parent grants to one call, of what this process can reach.
