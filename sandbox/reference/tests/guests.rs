@@ -19,6 +19,8 @@ const SCRATCH_BYTES: u64 = 64 << 20;
 const OUT: &str = "out: ";
 
 const SLASH: &str = "removing a directory whose path ends in a slash";
+const MADE_TO_READ: &str = "writing to what was made or emptied, but opened for reading";
+const MANY_BUFFERS: &str = "more than 1,024 buffers";
 const COOKIES: &str = "inode and device numbers, cookies and the order of a listing";
 
 /// Where `wasmtime-wasi` shows something else: a guest, the beginning of its lines, and the row that says why.
@@ -33,6 +35,10 @@ const DIFFER: &[(&str, &str, &str)] = &[
     ("directories", "rmdir(W(\"many\")): 0", COOKIES),
     ("directories", "read(fd, &byte, 1)", "reading a directory"),
     ("directories", "fdopendir(file)", "a path below what is no directory, and its listing"),
+    ("files", "write(fd, \"x\", 1): -1 EBADF", MADE_TO_READ),
+    ("files", "lseek(fd, 0, SEEK_CUR): ", MADE_TO_READ),
+    ("files", "writev(fd, many, 1025)", MANY_BUFFERS),
+    ("files", "readv(fd, many, 1025)", MANY_BUFFERS),
     ("paths", "out: ", "what is not granted, and changing what is read-only"),
     ("waiting", "poll(&bad", "waiting for what is not open, or not in that direction"),
     ("waiting", "what is not open", "waiting for what is not open, or not in that direction"),
@@ -163,6 +169,11 @@ fn check(guest: &str) {
 #[test]
 fn directories() {
     check("directories");
+}
+
+#[test]
+fn files() {
+    check("files");
 }
 
 #[test]
