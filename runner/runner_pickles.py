@@ -233,6 +233,10 @@ def _create_code(*args):
 # The names of the Python package's module `belljar._remote`.
 
 
+def _plain_function(code):
+    return FunctionType(code, _main)
+
+
 def _function(modules, function, extras, objects):
     call_state.objects = objects
     for names in extras:
@@ -252,14 +256,12 @@ def _known_object(index):
 
 def _modules(sources, values):
     """Makes the modules that the client sent importable, each anew for each call."""
-    call_state.is_ours = True
     if any("belljar" in source for source, _, _ in sources.values()) and PathFinder.find_spec("belljar") is None:
         sources = {**sources, "belljar": (_PACKAGE, "<belljar>", False)}
     for name, (source, path, is_package) in sources.items():
         call_state.modules[name] = sys.modules.pop(name, None)
         _finder.sources[name] = source, path, is_package, values.get(name)
-    if sources:
-        sys.meta_path.insert(0, _finder)
+    sys.meta_path.insert(0, _finder)
 
 
 def _context_variable(name, default, now):
@@ -353,7 +355,8 @@ for _module in ("cloudpickle.cloudpickle", "cloudpickle.cloudpickle_fast"):
     _names[_module, "_make_skeleton_class"] = _make_class
     _names[_module, "_make_skeleton_enum"] = _make_enum
     _names[_module, "_class_setstate"] = _fill_class
-for _named in (_function, known_class, _known_object, _modules, _fill_wrapped, _context_variable, _type_parameter):
+_names["belljar._remote", "code"] = CodeType
+for _named in (_function, _plain_function, known_class, _known_object, _modules, _fill_wrapped, _context_variable, _type_parameter):
     _names["belljar._remote", _named.__name__.lstrip("_")] = _named
 
 
@@ -369,7 +372,9 @@ class _Unpickler(dill.Unpickler):
     load = pickle.Unpickler.load
 
     def find_class(self, module, name):
-        if module == "cloudpickle.cloudpickle":
+        if module == "belljar._remote":
+            call_state.is_ours = True
+        elif module == "cloudpickle.cloudpickle":
             call_state.is_cloudpickled = True
         known = _names.get((module, name))
         return dill.Unpickler.find_class(self, module, name) if known is None else known

@@ -102,6 +102,21 @@ class Graphs(unittest.TestCase):
         self.assertIs(first[0], again[0])
         self.assertLess(len(again[1]), 200, "the class does not travel with every call")
 
+    def test_a_function_has_there_what_it_has_here(self):
+        def documented(x: int = 1, *, y=2):
+            "What it does."
+
+        attributes = ("__name__", "__qualname__", "__module__", "__doc__", "__defaults__", "__kwdefaults__", "__dict__")
+        renamed, marked, undocumented, typed = (lambda: 0 for _ in range(4))
+        renamed.__name__, renamed.__qualname__, marked.mark, undocumented.__doc__ = "name", "quali.fied", 1, ""
+        typed.__annotations__ = {"return": "int"}
+        functions = [scaled, uses_helper, documented, renamed, marked, undocumented, typed, lambda: 0, later]
+        with_types = (*attributes, "__annotations__")
+        there = self.call(lambda names, *given: [[getattr(f, name) for name in names] for f in given], with_types, *functions)
+        self.assertEqual(there, [[getattr(f, name) for name in with_types] for f in functions])
+        by_itself = [self.call(lambda f, names: [getattr(f, name) for name in names], f, with_types) for f in functions]
+        self.assertEqual(by_itself, there)
+
     def test_a_coroutine_function_is_awaited_there(self):
         self.assertEqual(self.call(later, 3), 4)
 

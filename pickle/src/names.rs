@@ -27,7 +27,7 @@ impl std::fmt::Display for Global {
 pub(super) enum Role {
     /// Gives an object of this builtin type exactly.
     Gives(Kind),
-    /// Gives a code object: `types.CodeType`, or dill's function in front of it.
+    /// Gives a code object: `types.CodeType`, or what dill and the Python package call instead.
     MakesCode,
     /// Imports the module that its first argument names.
     Imports,
@@ -104,7 +104,9 @@ fn role(module: &str, name: &str) -> Role {
             "__import__" => Role::Imports,
             _ => Role::Other,
         },
-        ("dill._dill" | "dill.dill", "_create_code") | ("types", "CodeType") => Role::MakesCode,
+        ("dill._dill" | "dill.dill", "_create_code")
+        | ("types", "CodeType")
+        | ("belljar._remote", "code") => Role::MakesCode,
         ("dill._dill" | "dill.dill", "_import_module") | ("importlib", "import_module") => {
             Role::Imports
         }

@@ -36,6 +36,9 @@ import uuid
 import cloudpickle
 import dill
 
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../client/src"))
+from belljar._graph import Graph
+
 
 class Colour(enum.Enum):
     RED = 1
@@ -343,7 +346,14 @@ def dill_variant(**settings):
     return lambda item, protocol: dill.dumps(item, protocol, **settings)
 
 
+def by_package(item, protocol):
+    if protocol != 4 or not callable(item):
+        raise ValueError("the Python package writes functions, in protocol 4")
+    return Graph(item).pickled
+
+
 WRITERS = {
+    "belljar": by_package,
     "pickle": pickle.dumps,
     "pickle.py": pure_python,
     "dill": dill.dumps,
@@ -367,7 +377,7 @@ def cases(seed, count):
         item = make_function(rng, index)
         if rng.random() < .3:
             item = [item, {"f": functools.partial(item, 1)}]
-        for writer in ("dill", "dill recurse", "cloudpickle"):
+        for writer in ("belljar", "dill", "dill recurse", "cloudpickle"):
             yield writer, rng.choice([2, 3, 4, 4, 4, 5]), "function", item, ()
 
 
@@ -380,7 +390,7 @@ def write_cases(out, seed, count):
         variants = [(writer, written)]
         if len(written) < 5000 and len(written) % 3 == 0:
             variants.append((writer + " optimized", pickletools.optimize(written)))
-        seen = modules if writer in ("dill", "dill recurse", "cloudpickle") and protocol >= 3 else ()
+        seen = modules if writer in ("belljar", "dill", "dill recurse", "cloudpickle") and protocol >= 3 else ()
         for name, data in variants:
             fields = (f"{name}, {label}", callable(item), type(item).__name__, protocol, ",".join(seen),
                       names_in(data), len(data))

@@ -1,7 +1,7 @@
 """What pickles of this package refer to.
 
-Where a call runs, `runner.py` stands in for these names: `function` gives the function, once `modules` has
-made the modules that travel along importable there; `known_class` and `known_object` name what the
+Where a call runs, `runner_pickles.py` stands in for these names: `function` gives the function, once `modules`
+has made the modules that travel along importable there; `known_class` and `known_object` name what the
 function's pickle has brought, so that the arguments and the function share it.
 """
 
@@ -18,6 +18,16 @@ def modules(sources: Mapping[str, tuple[str, str, bool]], values: Mapping[str, b
 def function(sent: None, function: Any, extras: list[Any], objects: list[Any]) -> Any:
     """The function of a call."""
     return function
+
+
+def code(*fields: Any) -> Any:
+    """A code object of the fields that its constructor takes."""
+    raise LookupError("only a call makes what was sent with it")
+
+
+def plain_function(code: Any) -> Any:
+    """A function of the script that is its code and nothing else."""
+    raise LookupError("only a call makes what was sent with it")
 
 
 def known_class(tracker_id: str) -> Optional[type]:

@@ -79,7 +79,7 @@ class Watch:
 
     def is_current(self, function: Callable[..., Any]) -> bool:
         """Whether everything is as it was."""
-        if self._root and not _are_same(_parts(function), self._root):  # type: ignore[arg-type]
+        if self._root and not _has_parts(function, self._root):
             return False
         for names, name, value in self._names:
             if names.get(name, _MISSING) is not value:
@@ -88,7 +88,7 @@ class Watch:
             if _content_of(cell) is not value:
                 return False
         for function, parts in self._parts:
-            if not _are_same(_parts(function), parts):
+            if not _has_parts(function, parts):
                 return False
         for cls, attributes in self._classes:
             now = vars(cls)
@@ -100,7 +100,10 @@ class Watch:
             content = self._read()
             if content is None or content != self._content:
                 return False
-        return all(_stamp(path) == stamp for path, stamp in self._files)
+        for path, stamp in self._files:
+            if _stamp(path) != stamp:
+                return False
+        return True
 
     def _read(self) -> Optional[bytes]:
         """The content of what can change inside; None where only pickling it anew can tell."""
@@ -115,8 +118,9 @@ def _parts(function: types.FunctionType) -> tuple[Any, ...]:
     return function.__code__, function.__defaults__, function.__kwdefaults__
 
 
-def _are_same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    return all(mine is theirs for mine, theirs in zip(one, other))
+def _has_parts(function: Any, parts: tuple[Any, ...]) -> bool:
+    code, defaults, kwdefaults = parts
+    return function.__code__ is code and function.__defaults__ is defaults and function.__kwdefaults__ is kwdefaults
 
 
 def _may_change(value: Any) -> bool:
