@@ -3,16 +3,18 @@
 //! `belljar-sandbox`, speak it on one socket; the end of the stream asks a child to leave.
 
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::files::{CallFile, MAX_FILES, check_name};
 use crate::grants::Granted;
 use crate::invocation::Invocation;
 use crate::limits::MAX_FRAME_BYTES;
-use crate::outcome::{Failure, Phases};
+use crate::outcome::{Failure, FailureKind, Phases};
 
 /// The descriptor on which a child finds its socket.
 pub const CHILD_FD: i32 = 3;
@@ -47,8 +49,10 @@ pub struct Call {
     pub evict: bool,
     /// What the call may reach beyond its interpreter.
     pub granted: Option<Box<Granted>>,
-    /// The longest pickle that it may return or raise.
+    /// The longest pickle that it may return or raise, and the most bytes of files that it may leave.
     pub max_result_bytes: u64,
+    /// An empty directory for the files of a native call: its working directory.
+    pub folder: Option<PathBuf>,
 }
 
 /// A message from a child.
@@ -86,6 +90,8 @@ pub struct Done {
     pub phases: Phases,
     /// The most memory used, in bytes.
     pub peak_memory_bytes: u64,
+    /// The files that it left and that were to be kept.
+    pub files: Vec<CallFile>,
 }
 
 /// A number that nobody can guess, for one call: an answer that does not repeat it belongs to no call or to
@@ -96,10 +102,18 @@ pub fn nonce() -> u64 {
 }
 
 impl Done {
+    /// The end of a call that could not begin.
+    #[must_use]
+    pub fn failed(nonce: u64, failure: Failure) -> Self {
+        let phases = Phases::default();
+        Self { nonce, result: Err(failure), phases, peak_memory_bytes: 0, files: Vec::new() }
+    }
+
     /// The same with a failure in place of a pickle that is too long, and with texts of bounded length. A child
     /// does this before it answers, and a worker again, since a child may be hostile.
     #[must_use]
     pub fn within(mut self, max_result_bytes: u64) -> Self {
+        self.keep_files_within(max_result_bytes);
         self.result = match self.result {
             Ok(value) if value.len() as u64 > max_result_bytes => {
                 Err(Failure::too_long("result", value.len(), max_result_bytes))
@@ -113,6 +127,32 @@ impl Done {
             value => value,
         };
         self
+    }
+}
+
+impl Done {
+    /// A child that answers with other files than it may is taken at its word for none of them.
+    fn keep_files_within(&mut self, max_result_bytes: u64) {
+        if self.files.is_empty() {
+            return;
+        }
+        let files = &self.files;
+        let result =
+            self.result.as_ref().map_or_else(|failure| failure.exception.len(), Bytes::len);
+        let bytes = files.iter().fold(result, |sum, file| sum.saturating_add(file.bytes.len()));
+        let is_named = files.iter().all(|file| check_name(&file.name).is_ok());
+        let failure = if bytes as u64 > max_result_bytes {
+            Failure::too_long("result with the files that the call leaves", bytes, max_result_bytes)
+        } else if files.len() > MAX_FILES || !is_named {
+            let text = "the executor answered with files that no call can leave";
+            Failure::by_platform(FailureKind::Limit, text.into())
+        } else {
+            return;
+        };
+        self.files.clear();
+        if self.result.is_ok() {
+            self.result = Err(failure);
+        }
     }
 }
 
@@ -181,14 +221,20 @@ pub fn write<T: Serialize>(stream: &mut impl Write, message: &T) -> Result<(), F
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::FailureKind;
 
     fn request() -> Call {
         let class = "native:3.11".parse().expect("a class");
         let code = Bytes::from_static(b"code");
         let invocation = Invocation::standalone(class, code, Bytes::from(vec![7; 300]));
         let granted = Some(Box::default());
-        Call { nonce: nonce(), invocation, evict: false, granted, max_result_bytes: 1 << 20 }
+        Call {
+            nonce: nonce(),
+            invocation,
+            evict: false,
+            granted,
+            max_result_bytes: 1 << 20,
+            folder: None,
+        }
     }
 
     #[test]
@@ -208,7 +254,13 @@ mod tests {
     }
 
     fn done(result: Result<Bytes, Failure>) -> Done {
-        Done { nonce: 1, result, phases: Phases::default(), peak_memory_bytes: 1 }
+        Done {
+            nonce: 1,
+            result,
+            phases: Phases::default(),
+            peak_memory_bytes: 1,
+            files: Vec::new(),
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! * [`grants`]: what a function may reach: requests and policies.
 //! * [`http`]: which HTTP requests are granted, and what is noted of them.
 //! * [`guest`]: what a guest of the sandbox lacks.
+//! * [`files`]: files that go into a call and come out of it. [`collection`]: what a call leaves of them.
 //! * [`outcome`]: the outcome of a call: verdict, failure kinds, phases, output tails.
 //! * `exception`: pickles of builtin exceptions, for failures that the platform finds.
 //! * [`invocation`]: a task on its way to a slot.
@@ -19,7 +20,9 @@
 //! * [`frame`]: length-prefixed messages between a worker's slot and its child process.
 
 pub mod api_key;
+pub mod collection;
 mod exception;
+pub mod files;
 pub mod frame;
 pub mod grants;
 pub mod guest;

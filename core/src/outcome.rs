@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::exception;
+use crate::files::CallFile;
 use crate::http::HttpLog;
 use crate::task::{InvalidWord, TaskAttempt, TaskStatus};
 
@@ -270,6 +271,9 @@ pub struct Outcome {
     pub stdout: OutputTail,
     /// The end of standard error.
     pub stderr: OutputTail,
+    /// The files that it left and that were to be kept.
+    #[serde(default)]
+    pub files: Vec<CallFile>,
     /// The HTTP requests that it made; `None` where it made none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<Box<HttpLog>>,
@@ -298,6 +302,7 @@ impl Outcome {
             peak_memory_bytes: 0,
             stdout: OutputTail::default(),
             stderr: OutputTail::default(),
+            files: Vec::new(),
             http: None,
         }
     }

@@ -45,6 +45,8 @@ pub(crate) enum ApiError {
     UnknownFunction(FunctionId),
     #[error("no task has the id `{0}`: it was never given out, or its record has expired")]
     UnknownTask(TaskId),
+    #[error("task {id} has left no file `{name}`: its record lists those that it has")]
+    UnknownFile { id: TaskId, name: String },
     #[error("there is nothing at `{0}`: /docs lists the routes")]
     UnknownRoute(String),
     #[error("use {methods} for {path}")]
@@ -161,6 +163,7 @@ impl ApiError {
             Self::Payload(_) => (StatusCode::BAD_REQUEST, "invalid_payload"),
             Self::UnknownFunction(_) => (StatusCode::NOT_FOUND, "unknown_function"),
             Self::UnknownTask(_) => (StatusCode::NOT_FOUND, "unknown_task"),
+            Self::UnknownFile { .. } => (StatusCode::NOT_FOUND, "unknown_file"),
             Self::UnknownRoute(_) => (StatusCode::NOT_FOUND, "unknown_route"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),

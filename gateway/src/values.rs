@@ -6,10 +6,12 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::{Duration, UNIX_EPOCH};
 
+use belljar_core::files::{CallFile, MAX_FILES, MAX_NAME_BYTES, Patterns, check_name};
 use belljar_core::id::{FunctionId, TaskId};
 use belljar_core::task::{Priority, PythonVersion, Runtime};
+use belljar_pickle::payload;
 use belljar_store::record::Timestamp;
-use serde::de::{IgnoredAny, SeqAccess};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 use serde_json::Number;
 use utoipa::openapi::schema::{KnownFormat, SchemaFormat, Type};
 use utoipa::openapi::{ArrayBuilder, ObjectBuilder, RefOr, Schema};
@@ -281,6 +283,69 @@ impl<'de, T: FieldType<'de>, const MAX: usize> FieldType<'de> for List<T, MAX> {
             return Ok(wrong("too_long", msg));
         }
         Ok(if found.is_empty() { Ok(Self(items)) } else { Err(found) })
+    }
+}
+
+/// Files by their paths in the working directory of a call.
+pub(crate) struct Files(pub(crate) Vec<CallFile>);
+
+impl<'de> FieldType<'de> for Files {
+    const EXPECTED: (&'static str, &'static str) = ("dict_type", "an object of names and contents");
+
+    fn schema() -> RefOr<Schema> {
+        let content = object(Type::String).content_encoding("base64");
+        object(Type::Object).additional_properties(Some(Schema::from(content))).into()
+    }
+
+    fn object<A: MapAccess<'de>>(mut map: A) -> Result<Result<Self, Wrong>, A::Error> {
+        let (mut files, mut found) = (Vec::<CallFile>::new(), Vec::new());
+        while files.len() < MAX_FILES && found.is_empty() {
+            let Some(name) = map.next_key::<Cow<'de, str>>()? else { return Ok(Ok(Self(files))) };
+            let content = map.next_value::<Field<Payload<'de>>>()?;
+            let mut missing = Vec::new();
+            let content = content.required("", &mut missing);
+            let is_given = files.iter().any(|file| file.name == name);
+            let file = match (check_name(&name), content) {
+                (Err(error), _) => Err(error.to_string()),
+                _ if is_given => Err(format!("`{name}` is given twice")),
+                (_, None) => Err(format!("`{name}` should be a text in base64")),
+                (_, Some(content)) => payload::decode(&content.0)
+                    .map_err(|error| format!("`{name}` is not base64: {error}")),
+            };
+            match file {
+                Ok(bytes) => files.push(CallFile { name: name.into_owned(), bytes: bytes.into() }),
+                Err(msg) => found.push(Problem::here("value_error", msg)),
+            }
+        }
+        let mut more = 0;
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+            more += 1;
+        }
+        if more > 0 && found.is_empty() {
+            let msg =
+                format!("Input should have at most {MAX_FILES} files, not {}", MAX_FILES + more);
+            return Ok(wrong("too_long", msg));
+        }
+        Ok(if found.is_empty() { Ok(Self(files)) } else { Err(found) })
+    }
+}
+
+/// A pattern of paths in the working directory of a call.
+pub(crate) struct FilePattern(pub(crate) String);
+
+impl<'de> FieldType<'de> for FilePattern {
+    const EXPECTED: (&'static str, &'static str) = STRING;
+
+    fn schema() -> RefOr<Schema> {
+        object(Type::String).max_length(Some(MAX_NAME_BYTES)).into()
+    }
+
+    fn text(text: Cow<'de, str>) -> Result<Self, Wrong> {
+        let text = text.into_owned();
+        match Patterns::read(std::slice::from_ref(&text)) {
+            Ok(_) => Ok(Self(text)),
+            Err(error) => wrong("value_error", error.to_string()),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! * [`supervisor`]: the outer process, which leaves no orphan behind.
 //! * [`python`]: starts CPython.
 //! * [`serve`]: the loop of calls.
+//! * [`files`]: the files of a call.
 //! * [`memory`]: limit and peak.
 //! * [`process_state`]: puts back what a call changed in the process.
 //! * [`watch`], `reset/`: put back what it changed in the interpreter.
@@ -14,6 +15,7 @@
 //! * [`sys`]: system calls without a safe wrapper.
 
 mod args;
+mod files;
 mod intercept;
 mod memory;
 mod process_state;

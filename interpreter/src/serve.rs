@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, BufReader};
 use std::os::unix::net::UnixStream;
 
+use belljar_core::files::CallFiles;
 use belljar_core::frame::{self, Call, ChildReply, Done, FrameError, Ready};
 use belljar_core::outcome::{Failure, FailureKind, Phases};
 use belljar_core::task::CodeHash;
@@ -13,6 +14,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::files;
 use crate::intercept;
 use crate::memory::Memory;
 use crate::process_state::{Baseline, move_up};
@@ -116,30 +118,45 @@ impl Server {
         code: &Bound<'_, PyBytes>,
         call: &Call,
     ) -> Result<(Done, Option<String>), ServeError> {
-        let args = PyBytes::new(py, &call.invocation.args);
+        let (files, args) = CallFiles::open(&call.invocation.args).map_err(FrameError::from)?;
+        let files = files.as_ref().zip(call.folder.as_deref());
+        if let Some((files, folder)) = files
+            && let Err(failure) = files::give(files, folder)
+        {
+            return Ok((Done::failed(call.nonce, failure), None));
+        }
+        let args = PyBytes::new(py, &args);
         let env = call.granted.as_ref().map(|granted| environment(py, &granted.env));
         let call_bytes = call.invocation.args.len() + call.invocation.code_bytes();
         self.memory.limit(call.invocation.spec.limits.memory_mb, call_bytes)?;
         let answer = in_new_context(py, || self.interpreter.run.bind(py).call1((code, args, env)));
         let used = self.memory.release()?;
-        let (result, mut phases) = match answer.and_then(|answer| answer.extract::<Answer<'_>>()) {
-            Ok((ok, pickle, kind, message, traceback, decode_us, call_us, encode_us)) => {
-                let (Text(kind), Text(message), Text(traceback)) = (kind, message, traceback);
-                let pickle = Bytes::copy_from_slice(pickle.as_bytes());
-                let phases = Phases { decode_us, call_us, encode_us, ..Phases::default() };
-                let failure =
-                    |exception| Failure { kind: kind_of(&kind), exception, message, traceback };
-                (if ok { Ok(pickle) } else { Err(failure(pickle)) }, phases)
-            }
-            Err(error) => (Err(beyond_runner(py, &error)), Phases::default()),
-        };
+        let (mut result, mut phases) =
+            match answer.and_then(|answer| answer.extract::<Answer<'_>>()) {
+                Ok((ok, pickle, kind, message, traceback, decode_us, call_us, encode_us)) => {
+                    let (Text(kind), Text(message), Text(traceback)) = (kind, message, traceback);
+                    let pickle = Bytes::copy_from_slice(pickle.as_bytes());
+                    let phases = Phases { decode_us, call_us, encode_us, ..Phases::default() };
+                    let failure =
+                        |exception| Failure { kind: kind_of(&kind), exception, message, traceback };
+                    (if ok { Ok(pickle) } else { Err(failure(pickle)) }, phases)
+                }
+                Err(error) => (Err(beyond_runner(py, &error)), Phases::default()),
+            };
         phases.cpu_us = used.cpu_us;
         // What the call wrote belongs to its answer.
         let flushed = self.interpreter.flush.bind(py).call0();
         sys::flush_c_streams();
         let kept = flushed.err().map(|error| broken(&error)).or(used.kept);
+        let mut left = Vec::new();
+        if let Some((files, folder)) = files {
+            match files::take(files, folder, call.max_result_bytes) {
+                Ok(files) => left = files,
+                Err(failure) => result = result.and(Err(failure)),
+            }
+        }
         let peak_memory_bytes = used.peak;
-        Ok((Done { nonce: call.nonce, result, phases, peak_memory_bytes }, kept))
+        Ok((Done { nonce: call.nonce, result, phases, peak_memory_bytes, files: left }, kept))
     }
 
     /// Puts back what the last call changed. Says what it left behind that cannot be put back.

@@ -346,14 +346,8 @@ def dill_variant(**settings):
     return lambda item, protocol: dill.dumps(item, protocol, **settings)
 
 
-def by_package(item, protocol):
-    if protocol != 4 or not callable(item):
-        raise ValueError("the Python package writes functions, in protocol 4")
-    return Graph(item).pickled
-
-
 WRITERS = {
-    "belljar": by_package,
+    "belljar": lambda item, protocol: Graph(item).pickled if protocol == 4 and callable(item) else None,
     "pickle": pickle.dumps,
     "pickle.py": pure_python,
     "dill": dill.dumps,
@@ -386,6 +380,8 @@ def write_cases(out, seed, count):
         try:
             written = WRITERS[writer](item, protocol)
         except Exception:
+            written = None
+        if written is None:
             continue
         variants = [(writer, written)]
         if len(written) < 5000 and len(written) % 3 == 0:

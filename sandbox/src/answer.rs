@@ -1,5 +1,6 @@
 //! What a call came to, and how it is read from the guest.
 
+use belljar_core::files::CallFile;
 use belljar_core::outcome::{Failure, FailureKind, Phases};
 use bytes::Bytes;
 use wasmtime::Trap;
@@ -20,6 +21,8 @@ pub struct Answer {
     pub stdout: Captured,
     /// Standard error, where it was to be captured.
     pub stderr: Captured,
+    /// The files that it left and that were to be kept.
+    pub files: Vec<CallFile>,
 }
 
 /// The guest's words on how a call ended; `enum` of the same meaning in guest/shim.c.

@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use belljar_core::files::CallFiles;
 use belljar_core::grants::{InvalidGrant, check_name, check_path};
 use bytes::Bytes;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,6 +33,8 @@ pub struct GrantedAccess {
     env: Vec<u8>,
     pub(crate) scratch_bytes: u64,
     pub(crate) http: Option<Arc<dyn HttpChannel>>,
+    /// And how many bytes of files it may leave.
+    pub(crate) files: Option<Arc<(CallFiles, u64)>>,
 }
 
 /// A host directory under a name in the guest.
@@ -95,6 +98,14 @@ impl GrantedAccess {
     #[must_use]
     pub fn http(mut self, channel: Arc<dyn HttpChannel>) -> Self {
         self.http = Some(channel);
+        self
+    }
+
+    /// Gives a call files in its working directory, which is `/tmp`, and puts the wanted ones of those that it leaves there
+    /// into its answer, at most `max_bytes` bytes of them. Takes scratch space.
+    #[must_use]
+    pub fn files(mut self, files: CallFiles, max_bytes: u64) -> Self {
+        self.files = Some(Arc::new((files, max_bytes)));
         self
     }
 

@@ -1,10 +1,13 @@
 //! One fresh interpreter per call.
 
+use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-use belljar_core::outcome::{Failure, Phases};
+use belljar_core::collection::Collection;
+use belljar_core::files::{CallFile, CallFiles, InvalidPattern, Patterns};
+use belljar_core::outcome::{Failure, FailureKind, Phases};
 use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{Global, Instance, Memory, Store, TypedFunc, Val};
@@ -16,7 +19,7 @@ use crate::grants::{GrantedAccess, Mount};
 use crate::image::{Description, Image};
 use crate::limits::Limits;
 use crate::memory::with_image;
-use crate::wasi::{Host, Output};
+use crate::wasi::{Errno, Host, Output};
 
 /// Runs Python functions, each call in an interpreter of its own that nothing was ever run in.
 ///
@@ -103,7 +106,7 @@ impl Sandbox {
         self.call_granting(code, args, limits, &grants)
     }
 
-    /// Like [`call`](Self::call), with the variables, directories to read and scratch space of `grants`
+    /// Like [`call`](Self::call), with the variables, directories to read, scratch space and files of `grants`
     /// in place of those that the sandbox was made with. What is on `sys.path` stays.
     ///
     /// # Errors
@@ -130,7 +133,19 @@ impl Sandbox {
         ready.limit(limits, minimum, self.image.config.flavour);
         ready.store.data_mut().wasi.files.grant(grants);
         let before = cpu_us();
-        let (result, mut phases) = ready.call(code, args, grants.environment());
+        let files = grants.files.as_deref();
+        let given = files.map_or(Ok(()), |(files, _)| ready.give_files(files));
+        let (mut result, mut phases) = match given {
+            Ok(()) => ready.call(code, args, grants.environment()),
+            Err(failure) => (Err(failure), Phases::default()),
+        };
+        let mut left = Vec::new();
+        if let Some((files, max_bytes)) = files {
+            match ready.take_files(files, *max_bytes) {
+                Ok(files) => left = files,
+                Err(failure) => result = result.and(Err(failure)),
+            }
+        }
         phases.instance_us = instance_us;
         phases.cpu_us = cpu_us().saturating_sub(before);
         let host = ready.store.data_mut();
@@ -140,6 +155,7 @@ impl Sandbox {
             peak_memory_bytes: host.account.peak as u64,
             stdout: std::mem::take(&mut host.wasi.sinks.stdout),
             stderr: std::mem::take(&mut host.wasi.sinks.stderr),
+            files: left,
         })
     }
 
@@ -180,6 +196,45 @@ impl Ready {
             0 => Ok(()),
             _ => Err(wasmtime::Error::msg("the interpreter could not be seeded")),
         }
+    }
+
+    /// Puts the files of a call into its working directory.
+    fn give_files(&mut self, files: &CallFiles) -> Result<(), Failure> {
+        let Some(scratch) = &mut self.store.data_mut().wasi.files.scratch else {
+            let text =
+                "files are not granted here: the worker gives sandboxed calls no writable `/tmp`";
+            return Err(Failure::by_platform(FailureKind::Denied, text.into()));
+        };
+        for file in &files.inputs {
+            scratch.put(&file.name, &file.bytes).map_err(|errno| {
+                let (name, bytes) = (&file.name, file.bytes.len());
+                let why = match errno {
+                    Errno::NOSPC => {
+                        "there is no room left in the call's `/tmp`; ask for a larger `scratch_mb`"
+                    }
+                    _ => "another file stands in its way",
+                };
+                let text = format!(
+                    "the file `{name}` of {bytes} bytes cannot be given to the call: {why}"
+                );
+                Failure::by_platform(FailureKind::Limit, text)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The wanted files in the call's working directory, of at most `max_bytes` bytes.
+    fn take_files(&self, files: &CallFiles, max_bytes: u64) -> Result<Vec<CallFile>, Failure> {
+        let Some(scratch) = &self.store.data().wasi.files.scratch else { return Ok(Vec::new()) };
+        let patterns = Patterns::read(&files.outputs);
+        let invalid =
+            |error: InvalidPattern| Failure::by_platform(FailureKind::Decode, error.to_string());
+        let mut collection = Collection::new(patterns.map_err(invalid)?, max_bytes);
+        scratch.each(|name, content| {
+            let read = || Ok::<_, Infallible>(Bytes::copy_from_slice(content));
+            collection.offer(name, content.len() as u64, read)
+        })?;
+        Ok(collection.finish())
     }
 
     fn limit(&mut self, limits: &Limits, minimum: usize, flavour: Flavour) {

@@ -31,10 +31,26 @@ impl Store {
         what: &'static str,
         values: impl IntoIterator<Item = (String, &Bytes)>,
     ) -> Result<(), StoreError> {
+        self.put_for(UNCLAIMED_TTL, what, values).await
+    }
+
+    /// Writes files of attempts that are about to end. They need no script to take them over: an attempt that turns
+    /// out to be late has keys of its own, of which nobody knows.
+    pub(crate) async fn put_files(&self, values: Vec<(String, &Bytes)>) -> Result<(), StoreError> {
+        let results_live = Duration::from_millis(self.result_ttl_ms());
+        self.put_for(results_live + UNCLAIMED_TTL, "complete", values).await
+    }
+
+    async fn put_for(
+        &self,
+        ttl: Duration,
+        what: &'static str,
+        values: impl IntoIterator<Item = (String, &Bytes)>,
+    ) -> Result<(), StoreError> {
         let writes = values.into_iter().map(async |(key, value)| {
             let mut command = redis::Cmd::with_capacity(6, value.len() + 128);
             command.arg("SET").arg(key).arg(&value[..]);
-            command.arg("EX").arg(UNCLAIMED_TTL.as_secs()).arg("NX");
+            command.arg("PX").arg(ttl.as_millis()).arg("NX");
             self.ask::<Option<String>>(what, &command).await
         });
         try_join_all(writes).await.map(|_| ())

@@ -1,5 +1,6 @@
 //! Opening and settling attempts, for dispatchers.
 
+use std::borrow::Cow;
 use std::iter::zip;
 use std::time::Duration;
 
@@ -113,6 +114,7 @@ impl Store {
         let mut settled = Vec::with_capacity(finished.len());
         let mut freed = freed as u64;
         for part in finished.chunks(SETTLED_AT_ONCE) {
+            let part = &*self.put_files_of(part).await?;
             let kinds = kind::of_results(part).await;
             let mut rows: Vec<_> = zip(part, kinds)
                 .map(|(one, kind)| {
@@ -129,12 +131,45 @@ impl Store {
                 call.arg(task_id.to_string()).arg(fence(attempt));
                 let outcome_of = &one.report.outcome;
                 let (cpu_us, memory) = (outcome_of.cpu_us(), outcome_of.memory_mb_ms());
-                call.arg(format!("{letter}{cpu_us} {memory}"));
+                let files: usize = outcome_of.files.iter().map(|file| file.bytes.len()).sum();
+                call.arg(format!("{letter}{cpu_us} {memory} {files}"));
                 call.arg(outcome).arg(result);
             }
             settled.extend(read_letters("complete", call.run(self).await?, part.len())?);
         }
         Ok(settled)
+    }
+
+    /// Writes the files that attempts left. Those for which the server has no memory fail, since what ended cannot wait.
+    async fn put_files_of<'a>(
+        &self,
+        part: &'a [Completion],
+    ) -> Result<Cow<'a, [Completion]>, StoreError> {
+        let has_files = |one: &Completion| !one.report.outcome.files.is_empty();
+        if !part.iter().any(has_files) {
+            return Ok(Cow::Borrowed(part));
+        }
+        let files_of = |one: &'a Completion| {
+            let (keys, task) = (&self.inner.keys, one.report.task);
+            let files = one.report.outcome.files.iter().enumerate();
+            files.map(move |(index, file)| (keys.file(task, index), &file.bytes))
+        };
+        let files: Vec<_> = part.iter().flat_map(files_of).collect();
+        match self.put_files(files).await {
+            Ok(()) => Ok(Cow::Borrowed(part)),
+            Err(StoreError::RefusesWrites(..)) => {
+                let mut part = part.to_vec();
+                for one in part.iter_mut().filter(|one| has_files(one)) {
+                    one.report.outcome.files.clear();
+                    let text =
+                        "the files that the call left cannot be kept: the memory of Redis is full";
+                    let failure = Failure::by_platform(FailureKind::Limit, text.into());
+                    one.report.outcome.verdict = CallVerdict::Failed(failure);
+                }
+                Ok(Cow::Owned(part))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes blobs; each row then has the length of its blob, and its letter in lower case. Where the

@@ -32,6 +32,8 @@ names! { KEYS:
     ARGS_BLOB = "args:";
     /// + task id: a result that is a blob; + `:` and an attempt: not published.
     RESULT_BLOB = "result:";
+    /// + task id, `:`, an attempt, `:` and a number: a file that it left.
+    FILE = "file:";
     /// Hash of what tasks have beside their records until they end: task id -> attempt state; task id and `ARGS_MARK` ->
     /// pickled arguments.
     UNFINISHED = "unfinished";
@@ -86,6 +88,8 @@ names! { KEYS:
     EXPIRING = "expiring:";
     /// Hash: hash of an API key -> its record.
     API_KEYS = "api_keys";
+    /// The number of the layout of all this; see `layout.rs`.
+    FORMAT = "format";
 }
 
 names! { CHANNELS:
@@ -148,6 +152,11 @@ impl Keys {
     /// attempt must not touch what was published.
     pub(crate) fn unpublished_blob(&self, task: TaskAttempt) -> String {
         self.key(&format!("{RESULT_BLOB}{}:{}", task.task_id, task.attempt))
+    }
+
+    /// A file that an attempt left: a late attempt has keys of its own.
+    pub(crate) fn file(&self, task: TaskAttempt, index: usize) -> String {
+        self.key(&format!("{FILE}{}:{}:{index}", task.task_id, task.attempt))
     }
 
     pub(crate) fn function(&self, id: FunctionId) -> String {

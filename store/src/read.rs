@@ -3,7 +3,7 @@
 use std::iter::zip;
 
 use belljar_core::id::TaskId;
-use belljar_core::task::TaskStatus;
+use belljar_core::task::{TaskAttempt, TaskStatus};
 use belljar_core::tenant::Tenant;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
@@ -102,10 +102,34 @@ impl Store {
         start: u64,
         length: u64,
     ) -> Result<Option<Bytes>, StoreError> {
+        self.part("result_part", self.inner.keys.result_blob(id), start, length).await
+    }
+
+    /// A part of the file `index` of those that an ended task left: `length` bytes from `start` on, fewer at its
+    /// end. `None` once the task is forgotten. `task` has the number of its last attempt.
+    ///
+    /// # Errors
+    /// Redis cannot be had.
+    pub async fn file_part(
+        &self,
+        task: TaskAttempt,
+        index: usize,
+        start: u64,
+        length: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        self.part("file_part", self.inner.keys.file(task, index), start, length).await
+    }
+
+    async fn part(
+        &self,
+        what: &'static str,
+        key: String,
+        start: u64,
+        length: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
         let mut command = redis::cmd("GETRANGE");
-        let last = start + length.max(1) - 1;
-        command.arg(self.inner.keys.result_blob(id)).arg(start).arg(last);
-        let part: Bytes = self.ask("result_part", &command).await?;
+        command.arg(key).arg(start).arg(start + length.max(1) - 1);
+        let part: Bytes = self.ask(what, &command).await?;
         Ok(Some(part).filter(|part| !part.is_empty()))
     }
 
@@ -122,9 +146,9 @@ impl Store {
         let state = if record.end.is_some() { record.state() } else { state.unwrap_or_default() };
         let attempts = Attempts::read(id, &state)?;
         let end = record.end.as_ref();
-        let (worker, outcome, kind) = match record.outcome(id)? {
-            Some(stored) => (stored.worker, Some(stored.outcome), stored.kind),
-            None => (None, None, None),
+        let (worker, outcome, kind, files) = match record.outcome(id)? {
+            Some(stored) => (stored.worker, Some(stored.outcome), stored.kind, stored.files),
+            None => (None, None, None, Vec::new()),
         };
         let status = status(&record, attempts.open);
         let was_opened = attempts.open || end.is_some();
@@ -145,6 +169,7 @@ impl Store {
             worker,
             outcome,
             kind,
+            files,
             failures: attempts.failures,
             args_bytes: body.args_bytes,
             result_bytes: record.result_bytes(),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use belljar_core::files::{CallFile, FileEntry};
 use belljar_core::id::{DispatcherId, TaskId, WorkerId};
 use belljar_core::outcome::{CallVerdict, Failure, Outcome, ResultKind};
 use belljar_core::task::{Priority, TaskSpec, TaskStatus};
@@ -40,6 +41,9 @@ pub(crate) struct StoredOutcome {
     /// What loading the result runs; `None` where there is no result.
     #[serde(default)]
     pub(crate) kind: Option<ResultKind>,
+    /// The files that it left: their content is kept apart.
+    #[serde(default)]
+    pub(crate) files: Vec<FileEntry>,
 }
 
 /// A priority as a number, the first to be served first; see also [`crate::layout::RETRY_PRIORITY`].
@@ -90,7 +94,13 @@ pub(crate) fn encode_outcome(
         }
         CallVerdict::Cancelled => ("X", CallVerdict::Cancelled),
     };
-    let stored = StoredOutcome { worker, outcome: Outcome { verdict, ..outcome.clone() }, kind };
+    let entry = |file: &CallFile| {
+        let bytes = file.bytes.len() as u64;
+        FileEntry { name: file.name.clone(), bytes }
+    };
+    let files = outcome.files.iter().map(entry).collect();
+    let outcome_alone = Outcome { verdict, files: Vec::new(), ..outcome.clone() };
+    let stored = StoredOutcome { worker, outcome: outcome_alone, kind, files };
     let mut bytes = Vec::new();
     write(&mut bytes, &stored);
     (letter, bytes, outcome.verdict.pickle())

@@ -39,6 +39,14 @@ def slow():
     time.sleep(2)
 
 
+def leave_file():
+    import os
+
+    os.mkdir("out")
+    with open("out/<b>&.txt", "w") as file:
+        file.write("left")
+
+
 def wait_for(path):
     import os
     import time
@@ -122,6 +130,15 @@ class Dashboard(unittest.TestCase):
         self.browser.click('dialog[aria-label="Run again"] button')
         self.browser.sees("COMPLETED", "h1")
         self.browser.sees("dividing -9007199254740991")
+
+    def test_the_files_that_a_call_left_are_saved(self):
+        function = self.service.register(leave_file, runtime="native")
+        task = self.service.call(function, outputs=["**"])
+        self.service.finish(task)
+        self.go(f"task/{task}")
+        self.browser.sees("out/<b>&.txt", '[aria-label="Files"]')
+        self.browser.click('[aria-label="Files"] button')
+        self.browser.sees("saved out/<b>&.txt")
 
     def test_the_slowest_function_is_the_first(self):
         for function in (quick, slow):

@@ -154,6 +154,7 @@ async fn an_answer_to_another_call_is_no_answer() {
         result: Ok(support::value("'forged'")),
         phases: Phases::default(),
         peak_memory_bytes: 0,
+        files: Vec::new(),
     };
     let forged = frame::encode(&ChildReply::Done(done)).expect("short");
     breaks_the_protocol(&forged, "no reply to this call").await;

@@ -38,7 +38,7 @@ from ._errors import (
 from ._executor import Executor
 from ._function import Function, default_executor, function, set_default_executor
 from ._future import AsyncFuture, Future
-from ._records import Durations, Failure, Output, TaskRecord
+from ._records import Durations, Failure, FileEntry, Output, TaskRecord
 
 __version__ = "0.1.0"
 
@@ -62,6 +62,7 @@ __all__ = [
     "Executor",
     "ExecutorDied",
     "Failure",
+    "FileEntry",
     "Function",
     "Future",
     "InvalidRequest",

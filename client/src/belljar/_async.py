@@ -147,6 +147,9 @@ class AsyncExecutor:
     async def _status(self, task_id: str) -> str:
         return await self._core.service.status(task_id)
 
+    async def _files(self, task_id: str) -> dict[str, bytes]:
+        return await self._core.service.files(task_id)
+
     async def _record(self, task_id: str) -> TaskRecord:
         return TaskRecord.of(await self._core.service.record(task_id))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Mapping, NamedTuple, Optional, Protocol
 
 from ._errors import SerializationError, task_error
@@ -18,8 +19,9 @@ class Options:
     """What a call is asked to be, beside its function and arguments; None leaves it to the service.
 
     `runtime`, `timeout`, `memory_mb`, `retries` and what it may reach (`env`, `read`, `scratch_mb`, `http`) are what
-    the function is registered with; `priority`, `delay` and `idempotency_key` are the call's own. `results`,
-    `allow` and `py_modules` are for this side: how results are read, and which modules travel along.
+    the function is registered with; `priority`, `delay`, `idempotency_key`, `files` (names and contents) and
+    `outputs` (patterns) are the call's own. `results`, `allow` and `py_modules` are for this side: how results are read,
+    and which modules travel along.
     """
 
     runtime: Optional[str] = None
@@ -33,6 +35,8 @@ class Options:
     priority: Optional[str] = None
     delay: Optional[float] = None
     idempotency_key: Optional[str] = None
+    files: tuple[tuple[str, bytes], ...] = ()
+    outputs: tuple[str, ...] = ()
     results: Optional[str] = None
     allow: tuple[type, ...] = ()
     py_modules: tuple[str, ...] = ()
@@ -42,7 +46,9 @@ class Options:
         unknown = sorted(set(changes) - set(self.__dataclass_fields__))
         if unknown:
             raise TypeError(f"there is no option `{unknown[0]}`: there are {', '.join(self.__dataclass_fields__)}")
-        lists = {name: _listed(changes[name]) for name in ("env", "read", "http", "allow") if name in changes}
+        lists = {name: _listed(changes[name]) for name in ("env", "read", "http", "allow", "outputs") if name in changes}
+        if "files" in changes:
+            lists["files"] = tuple((name, _content(name, content)) for name, content in dict(changes["files"]).items())
         if "py_modules" in changes:
             lists["py_modules"] = tuple(getattr(module, "__name__", module) for module in _listed(changes["py_modules"]))
         if changes.get("results") not in (None, TRUSTED, SAFE):
@@ -53,6 +59,12 @@ class Options:
         """Those that are not left as they are."""
         values = ((field, getattr(self, field.name)) for field in fields(self))
         return {field.name: value for field, value in values if value != field.default}
+
+    @cached_property
+    def of_function(self) -> Options:
+        """These without what is a single call's own."""
+        own = {"priority": None, "delay": None, "idempotency_key": None, "files": (), "outputs": ()}
+        return self if all(getattr(self, name) == value for name, value in own.items()) else replace(self, **own)
 
     def registration(self) -> dict[str, Any]:
         """The fields of a registration."""
@@ -71,13 +83,30 @@ class Options:
 
     def submission(self) -> dict[str, Any]:
         """The fields of a submission."""
-        named = {"priority": self.priority, "delay_s": self.delay}
+        named = {
+            "priority": self.priority,
+            "delay_s": self.delay,
+            "files": {name: encode(content) for name, content in self.files} or None,
+            "outputs": list(self.outputs) or None,
+        }
         return {name: value for name, value in named.items() if value is not None}
 
 
 def _listed(value: Any) -> tuple[Any, ...]:
     """Several values, or one that stands alone."""
     return (value,) if isinstance(value, (str, type)) or hasattr(value, "__fspath__") else tuple(value)
+
+
+def _content(name: str, content: Any) -> bytes:
+    """What a file is to hold: bytes, a text, or the content of a file here that a path names."""
+    if isinstance(content, str):
+        return content.encode()
+    if hasattr(content, "__fspath__"):
+        with open(content, "rb") as file:
+            return file.read()
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return bytes(content)
+    raise TypeError(f"the content of the file `{name}` is a {type(content).__name__}: expected bytes, a text or a path")
 
 
 class FunctionRef:

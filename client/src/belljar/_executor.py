@@ -89,6 +89,9 @@ class Executor(concurrent.futures.Executor):
         `"GET https://api.example.com/v1/*"`) are what its functions may reach, if the worker offers it; a call that is not
         offered it ends as `SandboxDenied`.
 
+        `files` are there in the call's working directory: names, and for each bytes, a text, or the `pathlib.Path` of a
+        file here. `outputs` are patterns such as `"*.png"` or `"out/**/*.csv"`: files there that fit come back by `Future.files`.
+
         It shares everything else with this one, and ends with it.
         """
         view = Executor.__new__(Executor)
@@ -192,6 +195,9 @@ class Executor(concurrent.futures.Executor):
 
     def _status(self, task_id: str) -> str:
         return self._core.ask(lambda service: service.status(task_id))
+
+    def _files(self, task_id: str) -> dict[str, bytes]:
+        return self._core.ask(lambda service: service.files(task_id))
 
     def _record(self, task_id: str) -> TaskRecord:
         return TaskRecord.of(self._core.ask(lambda service: service.record(task_id)))

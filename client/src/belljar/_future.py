@@ -111,6 +111,12 @@ class Future(_Future[T]):
         """Everything that the service knows of the task: times, attempts, worker, output, failure."""
         return self._executor._record(self._known_id())
 
+    def files(self) -> dict[str, bytes]:
+        """The files that the call has left, of those that `outputs` names, once it has ended; waits for that. One that
+        failed may have left some too."""
+        self.exception()
+        return self._executor._files(self._known_id())
+
     def _known_id(self) -> str:
         if self.task_id is None:
             self._executor.flush()
@@ -159,6 +165,11 @@ class AsyncFuture(_AsyncFuture[T]):
     async def record(self) -> TaskRecord:
         """Everything that the service knows of the task: times, attempts, worker, output, failure."""
         return await self._executor._record(await self._known_id())
+
+    async def files(self) -> dict[str, bytes]:
+        """The files that the call has left, of those that `outputs` names, once it has ended; waits for that."""
+        await asyncio.wait([self])
+        return await self._executor._files(await self._known_id())
 
     async def _known_id(self) -> str:
         if self.task_id is None:

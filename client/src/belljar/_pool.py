@@ -54,7 +54,8 @@ class FunctionRegistry:
     ) -> tuple[FunctionRef, str]:
         """A function under these options, and the arguments of a call of it; `FutureFound` if they have futures."""
         if self._pickler is not None:
-            return self._pickled_as_told(function, options, self._pickler), dump_call(args, kwargs)
+            return self._pickled_as_told(function, options.of_function, self._pickler), dump_call(args, kwargs)
+        options = options.of_function
         ref = self._current(function, options)
         while True:
             graph = ref.graph

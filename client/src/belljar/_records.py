@@ -47,6 +47,14 @@ class Output:
 
 
 @dataclass(frozen=True)
+class FileEntry:
+    """A file that a call left: its path in the call's working directory, and its length."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True)
 class TaskRecord:
     """Everything that the service knows about a task.
 
@@ -75,6 +83,7 @@ class TaskRecord:
     peak_memory_bytes: Optional[int]
     stdout: Output
     stderr: Output
+    files: tuple[FileEntry, ...]
     args_bytes: int
     result_bytes: int
     result_kind: Optional[str]
@@ -93,6 +102,7 @@ class TaskRecord:
             failure=_read(Failure, raw["failure"]) if raw.get("failure") else None,
             stdout=_read(Output, raw.get("stdout") or {}),
             stderr=_read(Output, raw.get("stderr") or {}),
+            files=tuple(_read(FileEntry, file) for file in raw.get("files", ())),
             raw=raw,
         )
         return cls(**known)

@@ -10,7 +10,7 @@ import asyncio
 import json
 import ssl
 from typing import Any, Mapping, Optional, Sequence, cast
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from ._answer import Response
 from ._errors import ServiceError, ServiceUnreachable, service_error
@@ -69,6 +69,12 @@ class Service:
         """The whole record of a task."""
         return cast("dict[str, Any]", await self.ask("GET", f"/v1/tasks/{task_id}"))
 
+    async def files(self, task_id: str) -> dict[str, bytes]:
+        """The files that a task has left, by name."""
+        entries = (await self.record(task_id)).get("files", ())
+        names = [str(entry["name"]) for entry in entries]
+        return {name: (await self._answer("GET", f"/v1/tasks/{task_id}/files/{quote(name, '')}")).body for name in names}
+
     async def cancel(self, task_id: str) -> str:
         """Cancels a task and returns the status that it has then."""
         try:
@@ -85,6 +91,9 @@ class Service:
 
     async def ask(self, method: str, path: str, body: Optional[bytes] = None, wait: float = 0.0) -> Any:
         """Sends a request until it is answered; raises what the answer says is wrong."""
+        return json.loads((await self._answer(method, path, body, wait)).body)
+
+    async def _answer(self, method: str, path: str, body: Optional[bytes] = None, wait: float = 0.0) -> Response:
         request = self.address.request(method, path, body)
         pause, give_up = _FIRST_PAUSE, None
         now = asyncio.get_running_loop().time
@@ -93,7 +102,7 @@ class Service:
                 response = await self._exchange(request, wait + _ANSWER_TIMEOUT)
                 self._has_answered = True
                 if response.status < 300:
-                    return json.loads(response.body)
+                    return response
                 failure = _refusal(response)
                 later = response.retry_after if response.status == 429 else 0.0
                 if response.status not in _LATER:

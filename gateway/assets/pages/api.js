@@ -61,6 +61,12 @@ export async function get(path, query = {}, signal) {
   return json(await send(given.size ? `${path}?${given}` : path, { signal }));
 }
 
+/** What is at a path, as it is. */
+export async function content(path) {
+  const reply = await send(path, {});
+  return reply.ok ? reply.blob() : json(reply);
+}
+
 export async function post(path, body) {
   return json(await send(path, { method: "POST", body: JSON.stringify(body ?? {}) }));
 }

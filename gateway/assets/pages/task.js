@@ -1,6 +1,6 @@
 // One task: why it waits, where its time went, what it wrote, why it failed; cancel, run again.
 
-import { events, get, post } from "./api.js";
+import { content, events, get, post } from "./api.js";
 import { bytes, clock, el, link, ms, number, panel, replace } from "./dom.js";
 import { functionOf, nameOf } from "./data.js";
 import { phaseBar } from "./phases.js";
@@ -40,6 +40,21 @@ function facts(task) {
     fact("result", ENDED.includes(task.status) && `${bytes(task.result_bytes)}${task.result_kind ? `, ${task.result_kind}` : ""}`),
     fact("names", task.result_globals?.join(", ")),
     task.grants && fact("grants", JSON.stringify(task.grants)));
+}
+
+/** The files that it left. They are saved, never shown: what functions wrote is not trusted. */
+function files(task, said) {
+  if (!task.files?.length) return null;
+  const save = async name => {
+    try {
+      const href = URL.createObjectURL(await content(`v1/tasks/${task.task_id}/files/${encodeURIComponent(name)}`));
+      el("a", { href, download: name.split("/").pop() }).click();
+      URL.revokeObjectURL(href);
+      said.textContent = `saved ${name}`;
+    } catch (error) { said.textContent = error.message; }
+  };
+  const row = file => el("tr", {}, el("td.mono", {}, file.name), el("td.num", {}, bytes(file.bytes)), el("td", {}, el("button", { type: "button", "aria-label": `Save ${file.name}`, onclick: () => save(file.name) }, "Save")));
+  return panel("Files", el("table", {}, el("tbody", {}, task.files.map(row))));
 }
 
 /** Asks for arguments, and submits the call with them. */
@@ -88,6 +103,7 @@ export default function page(main, _, id) {
       failure(task),
       panel("Where the time went", phaseBar(task.durations_ms, true)),
       panel("Facts", facts(task)),
+      files(task, said),
       output("Standard output", task.stdout) || null, output("Standard error", task.stderr) || null);
   };
   const read = async () => {

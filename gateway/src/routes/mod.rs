@@ -5,6 +5,7 @@ mod answer;
 mod batch_results;
 mod cancel;
 mod events;
+mod files;
 mod functions;
 mod health;
 mod lists;
@@ -56,6 +57,7 @@ fn table() -> Vec<(Access, UtoipaMethodRouter<Arc<App>>)> {
         (SUBMIT, routes!(submit::submit_batch)),
         (READ, routes!(batch_results::results)),
         (READ, routes!(tasks::task)),
+        (READ, routes!(files::file)),
         (CANCEL, routes!(cancel::cancel)),
         (READ, routes!(lists::functions)),
         (READ, routes!(lists::function)),
@@ -172,7 +174,7 @@ mod tests {
                 assert!(operation["summary"].is_string() && operation["tags"].is_array(), "{path}");
             }
         }
-        assert_eq!(ids.len(), 26);
+        assert_eq!(ids.len(), 27);
         assert_eq!(openapi::methods(&DOCUMENT, "/v1/tasks"), ["GET", "POST"]);
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use belljar_core::files::{CallFiles, MAX_PATTERNS};
 use belljar_core::id::FunctionId;
 use belljar_core::task::{Priority, Runtime};
 use belljar_pickle::{self as pickle, payload};
@@ -11,10 +12,12 @@ use http::HeaderValue;
 use crate::error::ApiError;
 use crate::fields::{Wrong, parse, request_body};
 use crate::problem::Problem;
-use crate::values::{Delay, IdempotencyKey, List, Payload, Seconds, Wait};
+use crate::values::{Delay, FilePattern, Files, IdempotencyKey, List, Payload, Seconds, Wait};
 
 /// The most tasks of one batch.
 const MAX_BATCH: usize = 10_000;
+/// The most bytes of files that one batch puts into the store: each of its calls has a copy of them.
+const MAX_BATCH_FILE_BYTES: usize = 64 << 20;
 
 request_body! {
     /// One call.
@@ -35,6 +38,10 @@ request_body! {
         optional priority: Priority,
         /// Seconds for which the task is held back.
         optional delay_s: Delay,
+        /// Files by their paths in the working directory of the call, their contents in base64.
+        optional files: Files,
+        /// Patterns of the files to keep when it has ended, such as `*.png` or `out/**/*.csv`.
+        optional outputs: List<FilePattern, MAX_PATTERNS>,
     }
 }
 
@@ -56,6 +63,10 @@ request_body! {
         optional priority: Priority,
         /// Seconds for which the tasks are held back.
         optional delay_s: Delay,
+        /// Files by their paths in the working directory of each call, their contents in base64.
+        optional files: Files,
+        /// Patterns of the files to keep when it has ended, such as `*.png` or `out/**/*.csv`.
+        optional outputs: List<FilePattern, MAX_PATTERNS>,
         /// Seconds to wait, once the tasks are accepted, until at least one has ended: the answer has
         /// its result.
         optional wait: Wait,
@@ -101,8 +112,9 @@ pub(super) struct SubmitRequest {
 /// Reads the body of a single call.
 pub(super) fn read_one(bytes: &[u8], key: Option<&HeaderValue>) -> Result<SubmitRequest, ApiError> {
     let body: Execute<'_> = parse(bytes)?;
+    let files = call_files(body.files, body.outputs, 1)?;
     let args = arguments(&body.payload)
-        .map(|args| vec![args])
+        .map(|args| vec![files.envelope(args)])
         .map_err(|why| ApiError::Payload(format!("the payload is {why}")));
     let key = one_key(body.idempotency_key, key)?;
     let options = Options::new(body.runtime, body.timeout_s, key, body.priority, body.delay_s);
@@ -116,8 +128,9 @@ pub(super) fn read_batch(
     key: Option<&HeaderValue>,
 ) -> Result<SubmitRequest, ApiError> {
     let body: Batch<'_> = parse(bytes)?;
+    let files = call_files(body.files, body.outputs, body.payloads.0.len())?;
     let read = |(index, text): (usize, Payload<'_>)| {
-        arguments(&text).map_err(|why| {
+        arguments(&text).map(|args| files.envelope(args)).map_err(|why| {
             ApiError::Payload(format!("payloads[{index}] is {why}; no task was accepted"))
         })
     };
@@ -127,6 +140,26 @@ pub(super) fn read_batch(
     let wait = body.wait.map_or(Duration::ZERO, |wait| wait.0);
     let (function_id, ignored) = (body.function_id, body.ignored);
     Ok(SubmitRequest { function_id, options, args, wait, ignored })
+}
+
+/// The files of each of so many calls.
+fn call_files(
+    files: Option<Files>,
+    outputs: Option<List<FilePattern, MAX_PATTERNS>>,
+    calls: usize,
+) -> Result<CallFiles, ApiError> {
+    let inputs = files.map_or_else(Vec::new, |files| files.0);
+    let bytes: usize = inputs.iter().map(|file| file.bytes.len()).sum();
+    if calls > 1 && bytes.saturating_mul(calls) > MAX_BATCH_FILE_BYTES {
+        let msg = format!(
+            "Input should have at most {MAX_BATCH_FILE_BYTES} bytes of files for all calls together, not {bytes} for \
+             each of {calls}: submit fewer calls at once"
+        );
+        return Err(ApiError::invalid(Problem::body("too_long", "files", msg)));
+    }
+    let outputs =
+        outputs.map_or_else(Vec::new, |list| list.0.into_iter().map(|one| one.0).collect());
+    Ok(CallFiles { inputs, outputs })
 }
 
 /// The pickled arguments in a payload, or what it is instead.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use belljar_core::files::FileEntry;
 use belljar_core::grants::GrantRequest;
 use belljar_core::http::{HttpLog, HttpNote};
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
@@ -77,6 +78,10 @@ struct TaskView {
     /// The HTTP requests that it made.
     #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<HttpView>,
+    /// The files that it left, of those that `outputs` asked for: see `/v1/tasks/{task_id}/files/{name}`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    files: Vec<FileView>,
     args_bytes: u64,
     result_bytes: u64,
     /// `data`: loading the result runs nothing but constructors of plain values and builtin exceptions.
@@ -112,6 +117,16 @@ struct FailureView {
     /// A way out, where one is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+}
+
+/// A file that a call left.
+#[derive(Serialize, ToSchema)]
+#[schema(as = File)]
+struct FileView {
+    /// Its path in the working directory of the call.
+    name: String,
+    /// Its length.
+    bytes: u64,
 }
 
 /// What a call wrote.
@@ -172,6 +187,12 @@ impl From<TaskLimits> for LimitsView {
     fn from(limits: TaskLimits) -> Self {
         let TaskLimits { timeout_ms, memory_mb, max_retries } = limits;
         Self { timeout_s: timeout_ms as f64 / 1_000.0, memory_mb, max_retries }
+    }
+}
+
+impl From<FileEntry> for FileView {
+    fn from(FileEntry { name, bytes }: FileEntry) -> Self {
+        Self { name, bytes }
     }
 }
 
@@ -243,6 +264,7 @@ fn view(record: TaskRecord, waiting: Option<WaitingView>) -> TaskView {
         stdout: stdout.map(OutputView::from),
         stderr: stderr.map(OutputView::from),
         http: http.map(|log| HttpView::from(*log)),
+        files: record.files.into_iter().map(FileView::from).collect(),
         args_bytes: record.args_bytes,
         result_bytes: record.result_bytes,
         result_kind,

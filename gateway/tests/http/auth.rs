@@ -148,7 +148,9 @@ async fn every_route_answers_every_key_as_it_should() {
             let only = guarded.key("acme", &[scope]).await;
             // With `wait` an answer carries a result, which is for those who read.
             let reply = guarded.send(&only, method, path, body).await;
-            wrong.unless(reply.status == 200, "its own key", route, &reply);
+            // The call has left no file, which only who may read it is told.
+            let is_right = reply.status == 200 || reply.text().contains("\"unknown_file\"");
+            wrong.unless(is_right, "its own key", route, &reply);
             count += 1;
         }
     }

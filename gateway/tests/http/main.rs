@@ -6,6 +6,7 @@ mod activity;
 mod audit_log;
 mod auth;
 mod classic;
+mod files;
 mod functions;
 mod memory;
 mod openapi;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::support::client::{Client, Reply};
 use crate::support::{ARGS, Dispatcher, FUNCTION, Gateway};
-use belljar_core::outcome::{CallVerdict, Failure, FailureKind};
+use belljar_core::files::CallFile;
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome};
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 const UNKNOWN: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
@@ -45,6 +47,7 @@ impl Checker {
         let (method, route) = route.split_once(' ').expect("a method and a path");
         let path = ["{task_id}", "{function_id}", "{file}"];
         let path = path.iter().fold(route.to_owned(), |path, name| path.replace(name, id));
+        let path = path.replace("{name}", LEFT);
         let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let reply = self.client.send(method, &path, &[], &bytes).await;
         assert_eq!(reply.status, status, "{method} {path}: {}", reply.text());
@@ -67,7 +70,8 @@ impl Checker {
 
     /// Reads a task that has failed, and tasks that do not exist.
     async fn read_tasks(&mut self, failed: &str) {
-        for route in ["/status/{task_id}", "/result/{task_id}", "/v1/tasks/{task_id}"] {
+        let file = "/v1/tasks/{task_id}/files/{name}";
+        for route in ["/status/{task_id}", "/result/{task_id}", "/v1/tasks/{task_id}", file] {
             for (id, status) in [(failed, 200), (UNKNOWN, 404), ("x", 422)] {
                 self.send(&format!("GET {route}"), id, &Value::Null, status).await;
             }
@@ -125,6 +129,9 @@ const PAGES: [&str; 9] = [
     "/start",
 ];
 
+/// A file that a call leaves.
+const LEFT: &str = "left";
+
 #[tokio::test]
 async fn every_answer_is_as_described() {
     let patience = Duration::from_millis(50);
@@ -151,6 +158,7 @@ async fn every_answer_is_as_described() {
 
     let execute = "POST /execute_function";
     let mut body = json!({"function_id": function_id, "payload": ARGS, "idempotency_key": "k"});
+    (body["files"], body["outputs"]) = (json!({"given": ""}), json!([LEFT]));
     let failed = checker.send(execute, "", &body, 200).await.text_at("task_id");
     checker.send("POST /execute_function?wait=0.01", "", &body, 200).await;
     checker.send("GET /v1/tasks/{task_id}", &failed, &none, 200).await;
@@ -158,7 +166,9 @@ async fn every_answer_is_as_described() {
     checker.send(execute, "", &body, 409).await;
     let task = dispatcher.claim(1).await.pop().expect("a task");
     let failure = Failure::by_platform(FailureKind::Exception, "no".to_owned());
-    dispatcher.finish(&task, CallVerdict::Failed(failure)).await;
+    let mut outcome = Outcome::bare(CallVerdict::Failed(failure), Duration::from_millis(3));
+    outcome.files = vec![CallFile { name: LEFT.to_owned(), bytes: Bytes::from_static(b"x") }];
+    dispatcher.finish_with(&task, outcome).await;
     let batch = "POST /v1/tasks";
     let payloads = json!({"function_id": function_id, "payloads": [ARGS, ARGS], "wait": 0.01});
     checker.send(batch, "", &payloads, 200).await;

@@ -35,7 +35,7 @@ pub(crate) struct Open {
 pub(crate) struct Files {
     pub(super) entries: Vec<Option<Entry>>,
     mounts: Arc<[Mount]>,
-    pub(super) scratch: Option<Scratch>,
+    pub(crate) scratch: Option<Scratch>,
     pub(super) http: Option<HttpDevice>,
 }
 

@@ -33,4 +33,5 @@ mod time;
 
 pub(crate) use calls::link;
 pub(crate) use context::{Exit, Host};
+pub(crate) use errno::Errno;
 pub use output::{Captured, Output};

@@ -104,7 +104,8 @@ impl SandboxChild {
         let mut invocation = Invocation::standalone(class, code, args);
         invocation.spec.limits.memory_mb = memory_mb;
         let (nonce, granted) = (frame::nonce(), granted.map(Box::new));
-        let call = Call { nonce, invocation, evict: true, granted, max_result_bytes: 1 << 20 };
+        let (max_result_bytes, folder) = (1 << 20, None);
+        let call = Call { nonce, invocation, evict: true, granted, max_result_bytes, folder };
         frame::write(&mut self.channel, &call).expect("written");
         match frame::read(&mut self.channel).expect("a frame") {
             Some(ChildReply::Done(done)) if done.nonce == nonce => done,

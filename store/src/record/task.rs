@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use belljar_core::files::FileEntry;
 use belljar_core::grants::GrantRequest;
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
 use belljar_core::outcome::{FailureKind, Outcome, Phases, ResultKind};
@@ -140,6 +141,8 @@ pub struct TaskRecord {
     pub outcome: Option<Outcome>,
     /// What loading the result runs; `None` where there is none.
     pub kind: Option<ResultKind>,
+    /// The files that it left; see [`crate::Store::file_part`].
+    pub files: Vec<FileEntry>,
     /// How earlier attempts were lost, oldest first: `attempt 1: killed by signal 11 (SIGSEGV)`.
     pub failures: Vec<String>,
     /// The size of the pickled arguments in bytes.

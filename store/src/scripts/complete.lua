@@ -2,7 +2,7 @@
 --
 -- ARGV: lifetime of results in ms; the outcome of cancelled tasks; a dispatcher and how many places have
 -- become free there since it last claimed or completed; for each attempt the task's id, its fence
--- ` <attempt> `, the letter of its status and `<processor us> <MiB times ms>` that it used, its outcome and its result; or the letter in lower case and the length
+-- ` <attempt> `, the letter of its status and `<processor us> <MiB times ms> <bytes of files>` that it used and left, its outcome and its result; or the letter in lower case and the length
 -- of a result that is a blob.
 -- Returns a text with a letter for each: A accepted, C accepted as the end of a cancelled task, S stale.
 -- An attempt that was ended before in the same way gets the same answer: the first was lost.

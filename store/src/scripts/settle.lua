@@ -3,12 +3,14 @@
 -- Results count as expired a part of their lifetime later than they do, so that a tenant has few such times.
 local KEPT_IN_PARTS = 16
 
--- Notes that a task has ended, of which so many bytes are kept and which has used `<processor us> <MiB times ms>`.
+-- Notes that a task has ended, of which so many bytes are kept and which has used `<processor us> <MiB times ms>`, and
+-- left files of `[ <bytes>]`.
 local function note_end(ends, record, kept, used)
   local tenant, bytes = string.match(record, '^[^\n]*' .. TENANT_MARK .. '([^\n]*)%' .. COUNTED_MARK .. '(%d+)\n')
   if not tenant then return end
   ends.uses = ends.uses or {}
-  local use, cpu, memory = list_in(ends.uses, tenant), string.match(used or '', '(%d+) (%d+)')
+  local use, cpu, memory, files = list_in(ends.uses, tenant), string.match(used or '', '(%d+) (%d+) ?(%d*)')
+  kept = kept + (tonumber(files) or 0)
   use.tasks, use.bytes, use.kept = (use.tasks or 0) + 1, (use.bytes or 0) + bytes, (use.kept or 0) + kept
   use.cpu, use.memory = (use.cpu or 0) + (cpu or 0), (use.memory or 0) + (memory or 0)
 end

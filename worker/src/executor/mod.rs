@@ -10,10 +10,12 @@
 //! * `native`: CPython in a child process.
 //! * `sandbox`: the sandbox in a child process.
 //! * `process`: what these two share: an instance over a child process.
+//! * `folder`: the working directory of a native call with files.
 //! * `host_memory`: the memory of a sandbox's process, limited from outside.
 //! * `deadline`: a timer that costs nothing while calls end before their deadline.
 
 mod deadline;
+mod folder;
 mod host_memory;
 mod native;
 mod process;

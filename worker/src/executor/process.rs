@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use belljar_core::files::CallFiles;
 use belljar_core::frame::{self, Call, Done, FrameError};
 use belljar_core::grants::GrantPolicy;
 use belljar_core::invocation::Invocation;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::deadline::Deadline;
+use super::folder::Folder;
 use super::host_memory::HostMemory;
 use super::{Instance, Ran, Started};
 use crate::child::output::Output;
@@ -97,7 +99,11 @@ enum Fate {
 
 impl Process {
     /// What goes to the child, unless the call asks for what is not offered here or is too long.
-    fn request(&mut self, invocation: &Invocation) -> Result<ChildRequest, Failure> {
+    fn request(
+        &mut self,
+        invocation: &Invocation,
+        folder: Option<&Folder>,
+    ) -> Result<ChildRequest, Failure> {
         let asked = invocation.spec.grants.as_deref();
         let granted = asked.map(|asked| self.grant_policy.grant(asked));
         let mut granted = granted
@@ -119,8 +125,9 @@ impl Process {
         };
         let (invocation, evict) = self.sent.add(invocation);
         let (granted, max_result_bytes) = (granted.map(Box::new), self.max_result_bytes);
-        let nonce = frame::nonce();
-        let frame = frame::encode(&Call { nonce, invocation, evict, granted, max_result_bytes })
+        let (nonce, folder) = (frame::nonce(), folder.map(Folder::path));
+        let call = Call { nonce, invocation, evict, granted, max_result_bytes, folder };
+        let frame = frame::encode(&call)
             .map_err(|error| Failure::by_platform(FailureKind::Limit, error.to_string()))?;
         Ok(ChildRequest { frame, nonce, http })
     }
@@ -132,7 +139,14 @@ impl Process {
     ) -> (Option<Outcome>, Fate) {
         self.calls += 1;
         let started = Instant::now();
-        let mut request = match self.request(invocation) {
+        // A sandboxed call has a `/tmp` of its own.
+        let has_folder = self.memory.is_none() && CallFiles::are_in(&invocation.args);
+        let folder = if has_folder { Folder::make().map(Some) } else { Ok(None) };
+        let request = folder.and_then(|folder| {
+            self.request(invocation, folder.as_ref()).map(|request| (request, folder))
+        });
+        // The folder is removed once the call has ended, however it ends.
+        let (mut request, _folder) = match request {
             Ok(request) => request,
             Err(failure) => {
                 let outcome = Outcome::bare(CallVerdict::Failed(failure), started.elapsed());
@@ -252,7 +266,8 @@ fn with_output(verdict: CallVerdict, output: Output, peak_memory_bytes: u64) -> 
 
 fn outcome_of(done: Done, output: Output) -> Outcome {
     let verdict = done.result.map_or_else(CallVerdict::Failed, CallVerdict::Completed);
-    Outcome { phases: done.phases, ..with_output(verdict, output, done.peak_memory_bytes) }
+    let (phases, files) = (done.phases, done.files);
+    Outcome { phases, files, ..with_output(verdict, output, done.peak_memory_bytes) }
 }
 
 /// The functions that the child has been sent.

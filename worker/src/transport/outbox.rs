@@ -129,7 +129,8 @@ fn size(outcome: &Outcome) -> usize {
         }
         CallVerdict::Cancelled => 0,
     };
-    128 + verdict + outcome.stdout.bytes.len() + outcome.stderr.bytes.len()
+    let files: usize = outcome.files.iter().map(|file| 64 + file.bytes.len()).sum();
+    128 + verdict + outcome.stdout.bytes.len() + outcome.stderr.bytes.len() + files
 }
 
 #[cfg(test)]

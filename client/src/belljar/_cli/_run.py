@@ -8,7 +8,8 @@ import statistics
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Optional
 
 from .._errors import notes
 from .._executor import Executor
@@ -44,6 +45,9 @@ def add(commands: Commands) -> argparse.ArgumentParser:
     parser.add_argument("--trust-results", action="store_true", help="load whatever a sandboxed call returns, which can run code here")
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="the time limit of a call")
     parser.add_argument("--memory-mb", type=int, metavar="MIB", help="the memory limit of a call")
+    parser.add_argument("--file", metavar="[NAME=]PATH", action="append", default=[], help="a file for its working directory; repeatable")
+    parser.add_argument("--output", metavar="PATTERN", action="append", default=[], help="files to fetch from there, such as '*.png'; repeatable")
+    parser.add_argument("--output-dir", metavar="DIR", type=Path, default=Path(), help="where to put them (default: here)")
     parser.set_defaults(command=_run)
     return parser
 
@@ -61,12 +65,31 @@ def _run(options: argparse.Namespace) -> bool:
     memory_mb = options.memory_mb or (int(limits["memory_mb"]) if "memory_mb" in limits else None)
     # What ends its executor here would only do it again.
     results = "trusted" if options.trust_results else None
+    if options.map is not None and options.output:
+        raise _script.ScriptError("--output is for a single call: its files would replace one another with --map")
     with Executor(options.url, results=results, runtime=runtime, timeout=timeout, memory_mb=memory_mb, retries=0) as executor:
+        executor = executor.options(files=dict(map(_file, options.file)), outputs=options.output)
         if options.map is not None:
             return _map(executor, script, _script.items(options.map), args, kwargs, options.json)
         if options.compare:
             return _compare(executor, script, args, kwargs, options.json)
-        return _once(executor, script, args, kwargs, options.json)
+        return _once(executor, script, args, kwargs, options.json, options.output_dir)
+
+
+def _file(text: str) -> tuple[str, Path]:
+    name, sign, path = text.partition("=")
+    return (name, Path(path)) if sign else (Path(text).name, Path(text))
+
+
+def _save(files: Mapping[str, bytes], folder: Path) -> None:
+    """Writes files that a call has left. Their names are the function's: none may lead out of the folder."""
+    for name, content in files.items():
+        path = folder / name
+        if folder.resolve() not in path.resolve().parents:
+            raise _script.ScriptError(f"the file `{name}` would not be in `{folder}`; hint: --output-dir names an empty folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        print(f"{path}: {len(content)} bytes", file=sys.stderr)
 
 
 class _Outcome(NamedTuple):
@@ -76,6 +99,7 @@ class _Outcome(NamedTuple):
     error: Optional[BaseException]
     seconds: float
     record: Optional[TaskRecord]
+    files: Callable[[], Mapping[str, bytes]] = dict
 
     @property
     def shown(self) -> str:
@@ -98,14 +122,21 @@ def _call(executor: Executor, script: _script.Script, args: tuple[Any, ...], kwa
     error = future.exception()
     seconds = time.perf_counter() - start
     value = None if error else future.result()
-    return _Outcome(value, error, seconds, None if future.task_id is None else future.record())
+    return _Outcome(value, error, seconds, None if future.task_id is None else future.record(), future.files)
 
 
 def _once(
-    executor: Executor, script: _script.Script, args: tuple[Any, ...], kwargs: dict[str, Any], as_json: bool
+    executor: Executor,
+    script: _script.Script,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    as_json: bool,
+    folder: Path,
 ) -> bool:
     outcome = _call(executor, script, args, kwargs)
     record = outcome.record
+    if record is not None and record.files:
+        _save(outcome.files(), folder)
     if as_json:
         print(json.dumps(outcome.as_json(), indent=2))
         return outcome.error is None

@@ -6,6 +6,7 @@ use std::io::{self, BufReader};
 use std::os::fd::FromRawFd;
 use std::sync::Arc;
 
+use belljar_core::files::CallFiles;
 use belljar_core::frame::{self, CHILD_FD, Call, ChildReply, Done, FrameError, Ready};
 use belljar_core::grants::Granted;
 use belljar_core::http::HTTP_REQUEST_BYTES;
@@ -51,7 +52,7 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
     let default = grantable.only(&[]).ok_or(ServeError::UnknownDirectory)?;
     let mut functions: HashMap<CodeHash, Bytes> = HashMap::new();
     while let Some(call) = frame::read::<Call>(&mut calls)? {
-        let Call { nonce, invocation, evict, granted, max_result_bytes } = call;
+        let Call { nonce, invocation, evict, granted, max_result_bytes, folder: _ } = call;
         if evict {
             functions.clear();
         }
@@ -70,13 +71,21 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
             Some(granted) => Some(select(grantable, *granted)?),
             None => None,
         };
+        let (files, args) = CallFiles::open(&invocation.args).map_err(FrameError::from)?;
+        let grants = match files {
+            Some(files) => {
+                Some(grants.unwrap_or_else(|| default.clone()).files(files, max_result_bytes))
+            }
+            None => grants,
+        };
         let grants = grants.as_ref().unwrap_or(&default);
-        let answer = sandbox.call_granting(code, &invocation.args, &limits, grants)?;
+        let answer = sandbox.call_granting(code, &args, &limits, grants)?;
         let done = Done {
             nonce,
             result: answer.result,
             phases: answer.phases,
             peak_memory_bytes: answer.peak_memory_bytes,
+            files: answer.files,
         };
         frame::write(&mut replies, &ChildReply::Done(done.within(max_result_bytes)))?;
         // While the parent is busy with the answer.

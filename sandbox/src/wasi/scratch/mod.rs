@@ -245,6 +245,32 @@ impl Scratch {
     }
 }
 
+/// Files that a call is given, and those that it leaves.
+impl Scratch {
+    /// Makes a file with its directories.
+    pub(crate) fn put(&mut self, name: &str, bytes: &[u8]) -> Result<(), Errno> {
+        for (end, _) in name.match_indices('/') {
+            match self.make_dir(TOP, &name[..end]) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        let how = How { create: true, write: true, ..How::default() };
+        let inode = self.open(TOP, name, how)?;
+        let written = self.write(inode, bytes, Some(0)).map(drop);
+        self.close(inode);
+        written
+    }
+
+    /// Shows `take` every file with its path, until it fails.
+    pub(crate) fn each<E>(
+        &self,
+        mut take: impl FnMut(&str, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.tree.each(TOP, &mut String::new(), &mut take)
+    }
+}
+
 /// Nanoseconds since 1970.
 pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

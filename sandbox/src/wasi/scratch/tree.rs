@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use belljar_core::files::MAX_NAME_BYTES;
+
 use super::now;
 use crate::wasi::entry::Times;
 use crate::wasi::errno::Errno;
@@ -229,6 +231,32 @@ impl Tree {
         }
         self.used = used;
         Ok(())
+    }
+
+    /// Shows `take` every file below the directory `inode`, whose path `path` is; it is as long afterwards.
+    pub(super) fn each<E>(
+        &self,
+        inode: u64,
+        path: &mut String,
+        take: &mut impl FnMut(&str, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self.nodes.get(&inode).map(|node| &node.body) {
+            Some(Body::File(bytes)) => take(path, bytes),
+            // Deeper than any name that can be kept.
+            Some(Body::Dir { names, .. }) if path.len() <= MAX_NAME_BYTES => {
+                let length = path.len();
+                for (name, &inode) in names {
+                    if length > 0 {
+                        path.push('/');
+                    }
+                    path.push_str(name);
+                    self.each(inode, path, take)?;
+                    path.truncate(length);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn forget_unused(&mut self, inode: u64) {
