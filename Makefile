@@ -148,5 +148,5 @@ tools: ## The same, and what checks and packs the Python client and makes the re
 doctor: build ## Show what is installed and what is missing.
 	@$(TARGET)/release/belljar doctor
 
-clean: ## Remove what was built; the data of `make up` stays in .belljar/data.
+clean: ## Remove what was built; the data of `make up` stays in ~/.local/share/belljar.
 	cargo clean

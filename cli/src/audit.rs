@@ -75,7 +75,7 @@ impl OperatorLog {
     /// cannot be recorded is not done.
     pub(crate) fn open(args: &KeyArgs) -> Result<Self> {
         let pointed = || {
-            let pointer = args.service.data.join(POINTER);
+            let pointer = args.service.data.dir().ok()?.join(POINTER);
             let is_private = args.service.redis.is_none();
             std::fs::read_to_string(pointer).ok().filter(|_| is_private).map(PathBuf::from)
         };

@@ -47,10 +47,11 @@ pub(crate) fn run(args: &KeyArgs) -> Result<()> {
 pub(crate) async fn connect(args: &OperatorArgs) -> Result<Store> {
     let url = match &args.redis {
         Some(url) => url.clone(),
-        None => private_redis(&args.data)?,
+        None => private_redis(&args.data.dir()?)?,
     };
     let prefix = args.redis_prefix.clone();
-    Ok(Store::connect(StoreConfig { prefix, ..StoreConfig::new(url) }).await?)
+    Ok(Store::connect(StoreConfig { prefix, tls: args.tls.files(), ..StoreConfig::new(url) })
+        .await?)
 }
 
 /// The server of a `belljar up` with this data directory.

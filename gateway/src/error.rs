@@ -212,6 +212,10 @@ impl ApiError {
             | StoreError::Connect { .. }
             | StoreError::InvalidPrefix(_)
             | StoreError::Unsuitable { .. }
+            | StoreError::Format { .. }
+            | StoreError::TlsFile { .. }
+            | StoreError::TlsUnused { .. }
+            | StoreError::Certificates { .. }
             | StoreError::Unexpected { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             StoreError::Corrupt { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "record_unreadable"),
         }

@@ -1,6 +1,6 @@
 //! What a task costs the server: CPU time of a private `redis-server` (append-only file on, fsync every
 //! second) for submit, claim and finish of no-ops, in batches of several sizes, beside the time that
-//! the client spends; and the same where several tenants compete. `cargo run --release -p belljar-store --example cost [TASKS [BATCH...]]`.
+//! the client spends; the same where several tenants compete; and what a task takes of its memory. `cargo run --release -p belljar-store --example cost [TASKS [BATCH...]]`.
 #![expect(clippy::print_stdout, reason = "it is a report")]
 
 use std::error::Error;
@@ -68,6 +68,7 @@ async fn report(url: &str, total: usize, batches: &[usize]) -> Result<()> {
         let [submit, claim, finish] = costs.map(|cost| cost.per(rounds * batch));
         println!("{batch:>6} {tenants:>16} | {submit:>49} {claim:>14} {finish:>14}");
     }
+    memory(&store, url, total).await?;
     let audit = store.audit().await?;
     if audit.is_consistent() { Ok(()) } else { Err(format!("{audit:?}").into()) }
 }
@@ -107,6 +108,38 @@ async fn phases(
         store.complete(me, 0, &finished_all(tasks)).await?;
     }
     Ok([submit, claim, clock.lap().await?])
+}
+
+/// Bytes of memory that the server takes for each task in a state.
+async fn memory(store: &Store, url: &str, total: usize) -> Result<()> {
+    const BATCH: usize = 500;
+    let (me, demands, rounds) = (DispatcherId::random(), demand(BATCH)?, total / BATCH);
+    let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+    let mut used = async || -> Result<u64> {
+        let info: redis::InfoDict =
+            redis::cmd("INFO").arg("memory").query_async(&mut connection).await?;
+        Ok(info.get("used_memory").ok_or("the server tells no memory")?)
+    };
+    let before = used().await?;
+    for _ in 0..rounds {
+        store.submit((0..BATCH).map(|_| new_task()).collect::<Result<_>>()?).await?;
+    }
+    let waiting = used().await?;
+    let mut claimed = Vec::with_capacity(rounds);
+    for _ in 0..rounds {
+        claimed.push(store.claim(me, &demands).await?);
+    }
+    let running = used().await?;
+    for tasks in &claimed {
+        store.complete(me, 0, &finished_all(tasks)).await?;
+    }
+    let ended = used().await?;
+    let per = |used: u64| used.saturating_sub(before) / (rounds * BATCH) as u64;
+    let [waiting, running, ended] = [waiting, running, ended].map(per);
+    println!(
+        "bytes of memory a task: {waiting} while it waits, {running} while it runs, {ended} once it has ended"
+    );
+    Ok(())
 }
 
 async fn plain_set(url: &str, rounds: usize) -> Result<Cost> {

@@ -1,5 +1,6 @@
 //! How to reach Redis and what to keep there.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a silent dispatcher counts as alive.
@@ -23,11 +24,22 @@ pub const RECENT_TASKS: usize = 100_000;
 /// How many attempts a task may have whose dispatchers keep vanishing, before it fails.
 pub const MAX_ATTEMPTS: u32 = 20;
 
+/// Files of certificates, in PEM form.
+#[derive(Debug, Clone, Default)]
+pub struct StoreTls {
+    /// Those of the authorities that the server's is checked against; the system's where there is none.
+    pub ca: Option<PathBuf>,
+    /// This client's own with its key, where the server asks for one.
+    pub own: Option<(PathBuf, PathBuf)>,
+}
+
 /// How to reach Redis and what to keep there.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
-    /// `redis://HOST:PORT/DB` or `redis+unix:///PATH`.
+    /// `redis://HOST:PORT/DB`, `rediss://HOST:PORT/DB` for TLS, or `redis+unix:///PATH`.
     pub url: String,
+    /// The certificates for `rediss://`.
+    pub tls: StoreTls,
     /// What the names of all keys and channels begin with: deployments with different prefixes share
     /// nothing.
     pub prefix: String,
@@ -48,6 +60,7 @@ impl StoreConfig {
     pub fn new(url: String) -> Self {
         Self {
             url,
+            tls: StoreTls::default(),
             prefix: PREFIX.to_owned(),
             result_ttl: Duration::from_secs(24 * 60 * 60),
             max_queued: MAX_QUEUED,

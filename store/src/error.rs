@@ -1,5 +1,7 @@
 //! What can go wrong between belljar and Redis.
 
+use std::path::PathBuf;
+
 use belljar_core::id::TaskId;
 use redis::RedisError;
 
@@ -72,8 +74,49 @@ pub enum StoreError {
         /// The task accepted under it.
         task_id: TaskId,
     },
+    /// A file of certificates cannot be read.
+    #[error("`{}` cannot be read", path.display())]
+    TlsFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Certificates that mean nothing together.
+    #[error("the certificates for Redis at `{url}` cannot be used")]
+    Certificates {
+        /// The server.
+        url: String,
+        /// Why.
+        source: RedisError,
+    },
+    /// Certificates for a connection without TLS.
+    #[error(
+        "there are certificates for Redis at `{url}`, which is reached without TLS\nhint: rediss:// asks for TLS"
+    )]
+    TlsUnused {
+        /// The server.
+        url: String,
+    },
+    /// What is there was written by a belljar with another layout.
+    #[error(
+        "Redis at `{url}` has the tasks of another belljar under the prefix `{prefix}`: in format {found}, where this one has \
+         format {}\nhint: let the belljar that wrote them finish them and start this one with an empty Redis, or with \
+         another --redis-prefix",
+        crate::layout::FORMAT
+    )]
+    Format {
+        /// The server.
+        url: String,
+        /// The prefix of the deployment's keys.
+        prefix: String,
+        /// The format that is there.
+        found: String,
+    },
     /// The URL is not one of Redis.
-    #[error("`{url}` is no Redis URL: expected redis://HOST:PORT/DB or redis+unix:///PATH")]
+    #[error(
+        "`{url}` is no Redis URL: expected redis://HOST:PORT/DB, rediss://HOST:PORT/DB or redis+unix:///PATH"
+    )]
     Url {
         /// The URL.
         url: String,

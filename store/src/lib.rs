@@ -57,7 +57,7 @@ use belljar_core::outcome::{CallVerdict, Outcome};
 pub use blob::BLOB_BYTES;
 pub use config::{
     DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, MAX_QUEUED, PREFIX, RECENT_TASKS,
-    REMOVED_CODE_TTL, StoreConfig,
+    REMOVED_CODE_TTL, StoreConfig, StoreTls,
 };
 pub use connection::Traffic;
 pub use error::{StoreError, WriteRefusal};
@@ -93,8 +93,7 @@ impl Store {
     /// # Errors
     /// Redis cannot be reached or is not suitable.
     pub async fn connect(config: StoreConfig) -> Result<Self, StoreError> {
-        let client = redis::Client::open(config.url.as_str())
-            .map_err(|_| StoreError::Url { url: server::shown_url(&config.url) })?;
+        let client = server::client(&config)?;
         let database = client.get_connection_info().redis_settings().db();
         let keys = Keys::new(&config.prefix, database)?;
         let cancelled = Outcome::bare(CallVerdict::Cancelled, Duration::ZERO);

@@ -1,13 +1,46 @@
 //! Whether a server is fit to hold tasks.
 
-use redis::{ErrorKind, InfoDict};
+use std::path::PathBuf;
+
+use redis::{
+    Client, ClientTlsConfig, ErrorKind, InfoDict, IntoConnectionInfo as _, TlsCertificates,
+};
 use tracing::warn;
 
 use crate::Store;
+use crate::config::StoreConfig;
 use crate::error::StoreError;
+use crate::keys;
+use crate::layout::FORMAT;
 
 /// The oldest release whose scripts have flags. Debian 12 brings it.
 const OLDEST: (u64, u64) = (7, 0);
+
+/// What opens connections.
+pub(crate) fn client(config: &StoreConfig) -> Result<Client, StoreError> {
+    let StoreConfig { url, tls, .. } = config;
+    let is_plain = tls.ca.is_none() && tls.own.is_none();
+    let no_url = |_| StoreError::Url { url: shown_url(url) };
+    if is_plain {
+        return Client::open(url.as_str()).map_err(no_url);
+    }
+    if !url.starts_with("rediss://") {
+        return Err(StoreError::TlsUnused { url: shown_url(url) });
+    }
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|source| StoreError::TlsFile { path: path.clone(), source })
+    };
+    let own = tls.own.as_ref().map(|(certificate, key)| {
+        Ok(ClientTlsConfig { client_cert: read(certificate)?, client_key: read(key)? })
+    });
+    let certificates = TlsCertificates {
+        client_tls: own.transpose()?,
+        root_cert: tls.ca.as_ref().map(read).transpose()?,
+    };
+    url.as_str().into_connection_info().map_err(no_url)?;
+    Client::build_with_tls(url.as_str(), certificates)
+        .map_err(|source| StoreError::Certificates { url: shown_url(url), source })
+}
 
 /// Refuses a server that would lose or cannot run what we rely on, and warns of one that forgets.
 pub(crate) async fn check(store: &Store) -> Result<(), StoreError> {
@@ -48,7 +81,28 @@ pub(crate) async fn check(store: &Store) -> Result<(), StoreError> {
              `appendonly yes`)"
         );
     }
-    Ok(())
+    check_format(store).await
+}
+
+/// Refuses what a program with another layout has written, and marks what is new.
+async fn check_format(store: &Store) -> Result<(), StoreError> {
+    let key = store.inner.keys.key(keys::FORMAT);
+    let mut mark = redis::cmd("SET");
+    mark.arg(&key).arg(FORMAT).arg("NX");
+    // A server that takes no writes now is marked at the next start.
+    match store.ask::<Option<String>>("SET", &mark).await {
+        Ok(_) | Err(StoreError::RefusesWrites(..)) => {}
+        Err(error) => return Err(error),
+    }
+    let found: Option<String> = store.ask("GET", redis::cmd("GET").arg(&key)).await?;
+    match found {
+        Some(found) if found != FORMAT.to_string() => Err(StoreError::Format {
+            url: shown_url(&store.inner.config.url),
+            prefix: store.inner.config.prefix.clone(),
+            found,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a change that leaves nothing behind, for the error of a server that takes none.

@@ -4,13 +4,16 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use belljar_core::limits::MAX_RESULT_MB;
 use belljar_core::task::{PythonVersion, Runtime, TaskLimits};
-use belljar_store::StoreConfig;
+use belljar_store::{StoreConfig, StoreTls};
 use belljar_wire::TlsFiles;
 use belljar_worker::http_proxy::Network;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::exit::WithHint as _;
 
 /// The longest time limit that the gateway accepts.
 const MAX_TIMEOUT_S: u64 = 86_400;
@@ -29,6 +32,31 @@ fn timeout(text: &str) -> Result<u64, String> {
 fn max_result_mb(text: &str) -> Result<u32, String> {
     let mib = positive(text).ok().filter(|mib| *mib <= MAX_RESULT_MB);
     mib.ok_or_else(|| format!("it must be a whole number of MiB, 1 to {MAX_RESULT_MB}"))
+}
+
+/// Where `belljar up` keeps its data.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DataArgs {
+    /// The data directory of `belljar up`, with its private Redis [default: `$XDG_DATA_HOME/belljar`, else
+    /// `~/.local/share/belljar`].
+    #[arg(long, global = true, env = "BELLJAR_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl DataArgs {
+    /// The directory.
+    ///
+    /// # Errors
+    /// None is named, and the user has no home.
+    pub(crate) fn dir(&self) -> Result<PathBuf> {
+        let variable =
+            |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let share = || variable("HOME").map(|home| home.join(".local/share"));
+        let usual = || Some(variable("XDG_DATA_HOME").or_else(share)?.join("belljar"));
+        let dir = self.data.clone().or_else(usual);
+        dir.context("neither HOME nor XDG_DATA_HOME is set")
+            .hint("--data DIR names the data directory")
+    }
 }
 
 /// Which runtimes a worker serves.
@@ -57,7 +85,7 @@ impl Runtimes {
 /// Where the store is, and what it keeps.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct StoreArgs {
-    /// The Redis server, as `redis://HOST:PORT/DB` or `redis+unix:///PATH`.
+    /// The Redis server, as `redis://HOST:PORT/DB`, `rediss://...` for TLS, or `redis+unix:///PATH`.
     #[arg(
         long,
         env = "BELLJAR_REDIS",
@@ -67,6 +95,39 @@ pub(crate) struct StoreArgs {
     pub(crate) redis: String,
     #[command(flatten)]
     pub(crate) retention: RetentionArgs,
+}
+
+/// Certificates for a Redis that is reached by `rediss://`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RedisTlsArgs {
+    /// Certificates of the authorities that Redis' is checked against, in PEM form [default: the system's].
+    #[arg(long, global = true, env = "BELLJAR_REDIS_CA", value_name = "FILE")]
+    pub(crate) redis_ca: Option<PathBuf>,
+    /// The certificate to show to Redis, in PEM form.
+    #[arg(
+        long,
+        global = true,
+        env = "BELLJAR_REDIS_CERT",
+        value_name = "FILE",
+        requires = "redis_key"
+    )]
+    pub(crate) redis_cert: Option<PathBuf>,
+    /// Its private key.
+    #[arg(
+        long,
+        global = true,
+        env = "BELLJAR_REDIS_KEY",
+        value_name = "FILE",
+        requires = "redis_cert"
+    )]
+    pub(crate) redis_key: Option<PathBuf>,
+}
+
+impl RedisTlsArgs {
+    pub(crate) fn files(&self) -> StoreTls {
+        let own = self.redis_cert.clone().zip(self.redis_key.clone());
+        StoreTls { ca: self.redis_ca.clone(), own }
+    }
 }
 
 /// What the store keeps.
@@ -82,6 +143,8 @@ pub(crate) struct RetentionArgs {
     /// share nothing.
     #[arg(long, env = "BELLJAR_REDIS_PREFIX", value_name = "PREFIX", default_value = belljar_store::PREFIX)]
     pub(crate) redis_prefix: String,
+    #[command(flatten)]
+    pub(crate) tls: RedisTlsArgs,
 }
 
 impl RetentionArgs {
@@ -90,6 +153,7 @@ impl RetentionArgs {
             result_ttl: Duration::from_secs(self.result_ttl),
             max_queued: self.max_queued,
             prefix: self.redis_prefix.clone(),
+            tls: self.tls.files(),
             ..StoreConfig::new(url.to_owned())
         }
     }

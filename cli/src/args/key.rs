@@ -7,7 +7,7 @@ use belljar_core::api_key::Scope;
 use belljar_core::tenant::Tenant;
 use clap::{Args, Subcommand};
 
-use super::common::Runtimes;
+use super::common::{DataArgs, RedisTlsArgs, Runtimes};
 
 /// The longest lifetime of a key, in years: times beyond cannot be written as dates.
 const MAX_YEARS: u64 = 100;
@@ -18,18 +18,13 @@ pub(crate) struct OperatorArgs {
     /// The Redis server of the service, as `redis://HOST:PORT/DB` [default: that of `belljar up` with --data].
     #[arg(long, global = true, env = "BELLJAR_REDIS", value_name = "URL")]
     pub(crate) redis: Option<String>,
-    /// The data directory of `belljar up`.
-    #[arg(
-        long,
-        global = true,
-        env = "BELLJAR_DATA",
-        value_name = "DIR",
-        default_value = ".belljar/data"
-    )]
-    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
     /// What the names of all keys and channels in Redis begin with.
     #[arg(long, global = true, env = "BELLJAR_REDIS_PREFIX", value_name = "PREFIX", default_value = belljar_store::PREFIX)]
     pub(crate) redis_prefix: String,
+    #[command(flatten)]
+    pub(crate) tls: RedisTlsArgs,
     /// Print JSON.
     #[arg(long, global = true, env = "BELLJAR_JSON")]
     pub(crate) json: bool,

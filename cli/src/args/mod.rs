@@ -25,8 +25,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use argv::Argv;
 pub(crate) use audit::{AuditAction, AuditArgs};
+use common::{DataArgs, ShareArgs, positive};
 pub(crate) use common::{DefaultsArgs, ExecutorArgs, RetentionArgs, Runtimes, SecretArgs};
-use common::{ShareArgs, positive};
 pub(crate) use key::{KeyAction, KeyArgs, NewKeyArgs, OperatorArgs};
 pub(crate) use listen::{KeyUse, ListenAddress, ListenArgs, MetricsArgs};
 pub(crate) use service::{DispatcherArgs, GatewayArgs, Mode, WorkerArgs, WorkerMode};
@@ -146,9 +146,8 @@ pub(crate) struct UpArgs {
     pub(crate) runtime: Option<Runtime>,
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
-    /// The directory of the private Redis.
-    #[arg(long, env = "BELLJAR_DATA", value_name = "DIR", default_value = ".belljar/data")]
-    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
     /// Memory for the data of the private Redis, in MiB: when it is full, submissions are refused and nothing is lost [default:
     /// half of what the machine has].
     #[arg(long, env = "BELLJAR_REDIS_MEMORY_MB", value_name = "MIB", value_parser = positive::<u64>)]

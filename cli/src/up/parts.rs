@@ -46,10 +46,10 @@ impl Parts {
     ) -> Result<Self> {
         let redis = match &args.redis {
             Some(_) => None,
-            None => Some(Redis::start(&args.data, args.redis_memory_mb).await?),
+            None => Some(Redis::start(&args.data.dir()?, args.redis_memory_mb).await?),
         };
         if redis.is_some() {
-            audit::point(&args.data, args.listen.audit_log.as_deref())?;
+            audit::point(&args.data.dir()?, args.listen.audit_log.as_deref())?;
         }
         let url = redis.as_ref().map(Redis::url).or(args.redis.clone()).unwrap_or_default();
         let redis_url = ("redis", OsStr::new(&url));

@@ -20,9 +20,10 @@ pub(super) fn print(address: &str, metrics: &[String], args: &UpArgs, requires_k
         announce(&format!("Metrics: {url}/metrics"));
     }
     if requires_keys {
+        let data = args.data.dir().map(|dir| format!(" --data {}", dir.display()));
         announce(&format!(
-            "Requests must show a key; the first: export BELLJAR_KEY=$(belljar key create me --data {})",
-            args.data.display()
+            "Requests must show a key; the first: export BELLJAR_KEY=$(belljar key create me{})",
+            data.unwrap_or_default()
         ));
     }
     // The Python of the site has everything that the snippets need.

@@ -117,3 +117,23 @@ async fn two_databases_of_a_server_share_nothing() {
     };
     assert_isolated(config(0), config(1)).await;
 }
+
+#[tokio::test]
+async fn what_another_layout_has_written_is_left_alone() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    store.submit(vec![task()]).await.expect("accepted");
+    Store::connect(redis.config()).await.expect("the same layout, with a backlog");
+    assert_eq!(redis.command::<String>(&["GET", "{belljar}:format"]).await, "1");
+    for other in ["0", "2", "x"] {
+        redis.command::<String>(&["SET", "{belljar}:format", other]).await;
+        let refused = Store::connect(redis.config()).await.err().expect("refused").to_string();
+        assert!(
+            refused.contains(&format!("in format {other}, where this one has format 1")),
+            "{refused}"
+        );
+        assert!(refused.contains("another --redis-prefix"), "{refused}");
+    }
+    let config = StoreConfig { prefix: "new".to_owned(), ..redis.config() };
+    Store::connect(config).await.expect("nothing is there under this prefix");
+}
