@@ -18,7 +18,7 @@
 //! * `fields`, `values`: how request bodies are declared; the types of their fields.
 //! * `problem`: what is wrong with a request, as clients read it.
 //! * `routes`: one file for each family of routes.
-//! * `reply`: how answers are written.
+//! * `reply`: how answers are written; `times`: how times are.
 //! * `waiters`, `notifier`: requests that wait for tasks, and the subscription that wakes them.
 //! * `event_stream`: moves of tasks for `/v1/events`.
 //! * `guest_modules`: modules that the sandbox does not have.
@@ -64,6 +64,7 @@ mod serve;
 mod service_metrics;
 mod socket;
 mod stamp;
+mod times;
 mod timing;
 mod tls;
 mod values;

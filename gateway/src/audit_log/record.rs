@@ -8,7 +8,7 @@ use belljar_core::tenant::Tenant;
 use belljar_store::record::Timestamp;
 use serde::{Serialize, Serializer};
 
-use crate::reply::rfc3339;
+use crate::times::rfc3339;
 
 /// The `result` of what was done.
 pub(crate) const DONE: &str = "ok";

@@ -15,14 +15,14 @@ pub(crate) enum Violation {
 }
 
 /// Whether what is allowed holds what is asked for.
-type IsAllowed = fn(&[String], &String) -> bool;
+type IsAllowed = fn(&[String], &str) -> bool;
 
-fn is_named(allowed: &[String], asked: &String) -> bool {
-    allowed.contains(asked)
+fn is_named(allowed: &[String], asked: &str) -> bool {
+    allowed.iter().any(|name| name == asked)
 }
 
 /// HTTP requests: what is asked for may be a part of what is allowed.
-fn is_covered(allowed: &[String], asked: &String) -> bool {
+fn is_covered(allowed: &[String], asked: &str) -> bool {
     let allowed: Vec<_> = allowed.iter().filter_map(|text| text.parse().ok()).collect();
     offers_http(&allowed, asked)
 }

@@ -132,6 +132,11 @@ const PAGES: [&str; 9] = [
 /// A file that a call leaves.
 const LEFT: &str = "left";
 
+fn leaving_a_file(verdict: CallVerdict) -> Outcome {
+    let file = CallFile { name: LEFT.to_owned(), bytes: Bytes::from_static(b"x") };
+    Outcome { files: vec![file], ..Outcome::bare(verdict, Duration::from_millis(3)) }
+}
+
 #[tokio::test]
 async fn every_answer_is_as_described() {
     let patience = Duration::from_millis(50);
@@ -166,9 +171,7 @@ async fn every_answer_is_as_described() {
     checker.send(execute, "", &body, 409).await;
     let task = dispatcher.claim(1).await.pop().expect("a task");
     let failure = Failure::by_platform(FailureKind::Exception, "no".to_owned());
-    let mut outcome = Outcome::bare(CallVerdict::Failed(failure), Duration::from_millis(3));
-    outcome.files = vec![CallFile { name: LEFT.to_owned(), bytes: Bytes::from_static(b"x") }];
-    dispatcher.finish_with(&task, outcome).await;
+    dispatcher.finish_with(&task, leaving_a_file(CallVerdict::Failed(failure))).await;
     let batch = "POST /v1/tasks";
     let payloads = json!({"function_id": function_id, "payloads": [ARGS, ARGS], "wait": 0.01});
     checker.send(batch, "", &payloads, 200).await;
