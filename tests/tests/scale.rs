@@ -87,3 +87,31 @@ fn memory_kb(pid: i32) -> u64 {
 fn cpu_time(service: &Service) -> Duration {
     service.processes().iter().filter_map(|process| process::cpu_time(process.pid)).sum()
 }
+
+/// While calls wait there are more workers, and afterwards fewer; no call is lost or made twice.
+#[test]
+fn workers_come_and_go_with_the_load() -> Result<()> {
+    const SLOW: Duration = Duration::from_secs(60);
+    let more = ["-m", "pull", "-w", "1", "--workers", "1..3", "--worker-idle", "2"];
+    let service = Service::start(&more)?;
+    let nap = "def nap(x):\n    import time\n    time.sleep(1.5)\n    return x";
+    let function = service.client.register(&service.python.dumps(nap, "nap")?, json!({}))?;
+    let workers = || -> Option<usize> {
+        let (_, listed) = service.client.get("/v1/workers").ok()?;
+        Some(listed["items"].as_array()?.len())
+    };
+    ensure!(workers() == Some(1), "{:?} at the start", workers());
+    let args = vec![service.python.dumps("", "((1,), {})")?; 12];
+    let tasks = service.client.submit_batch(&function, &args)?;
+    ensure!(process::eventually(SLOW, || workers() == Some(3)), "{:?} under load", workers());
+    for task in &tasks {
+        let (status, _) = service.client.wait(task, 60)?;
+        ensure!(status == "COMPLETED", "{status}");
+        let record = service.client.record(task)?;
+        ensure!(record["attempts"] == 1 && record["losses"] == json!([]), "{record}");
+    }
+    ensure!(process::eventually(SLOW, || workers() == Some(1)), "{:?} afterwards", workers());
+    let last = service.client.submit(&function, &args[0], json!({}))?;
+    ensure!(service.client.wait(&last, 60)?.0 == "COMPLETED");
+    Ok(())
+}

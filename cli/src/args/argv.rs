@@ -74,7 +74,7 @@ mod tests {
         let up = up();
         let worker: &[&str] = &["push", "3", "tcp://127.0.0.1:1"];
         for (name, positional, options) in
-            [("gateway", &[][..], 19), ("dispatcher", &[], 21), ("worker", worker, 14)]
+            [("gateway", &[][..], 23), ("dispatcher", &[], 24), ("worker", worker, 14)]
         {
             let argv = up.argv.forward(name, &[], positional);
             let words = std::iter::once(OsString::from("belljar")).chain(argv);

@@ -34,6 +34,35 @@ fn max_result_mb(text: &str) -> Result<u32, String> {
     mib.ok_or_else(|| format!("it must be a whole number of MiB, 1 to {MAX_RESULT_MB}"))
 }
 
+/// How many workers there are: a number, or at least and at most so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WorkerRange {
+    /// The fewest.
+    pub(crate) min: usize,
+    /// The most.
+    pub(crate) max: usize,
+}
+
+impl WorkerRange {
+    /// Whether the number never changes.
+    pub(crate) const fn is_fixed(self) -> bool {
+        self.min == self.max
+    }
+}
+
+impl FromStr for WorkerRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (min, max) = text.split_once("..").unwrap_or((text, text));
+        let range = positive(min).and_then(|min| Ok(Self { min, max: positive(max)? }));
+        range.ok().filter(|range| range.min <= range.max).ok_or_else(|| {
+            "it must be a whole number, 1 or more, or two as in `1..4`, the smaller one first"
+                .to_owned()
+        })
+    }
+}
+
 /// Where `belljar up` keeps its data.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DataArgs {

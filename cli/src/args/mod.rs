@@ -25,6 +25,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use argv::Argv;
 pub(crate) use audit::{AuditAction, AuditArgs};
+pub(crate) use common::WorkerRange;
 use common::{DataArgs, ShareArgs, positive};
 pub(crate) use common::{DefaultsArgs, ExecutorArgs, RetentionArgs, Runtimes, SecretArgs};
 pub(crate) use key::{KeyAction, KeyArgs, NewKeyArgs, OperatorArgs};
@@ -137,9 +138,12 @@ pub(crate) struct UpArgs {
     pub(crate) slots: Option<usize>,
     #[command(flatten)]
     pub(crate) shares: ShareArgs,
-    /// Number of worker processes in modes pull and push.
-    #[arg(long, env = "BELLJAR_WORKERS", value_name = "K", default_value_t = 1, value_parser = positive::<usize>)]
-    pub(crate) workers: usize,
+    /// Number of worker processes in modes pull and push; MIN..MAX starts more while calls wait, and lets them leave again.
+    #[arg(long, env = "BELLJAR_WORKERS", value_name = "K|MIN..MAX", default_value = "1")]
+    pub(crate) workers: WorkerRange,
+    /// Seconds for which a worker beyond MIN is not needed before it leaves.
+    #[arg(long, env = "BELLJAR_WORKER_IDLE", value_name = "SECONDS", default_value_t = 30, value_parser = positive::<u64>)]
+    pub(crate) worker_idle: u64,
     /// The runtime of functions that name none: `native` or `sandbox` [default: native, or sandbox where no native
     /// Python is installed].
     #[arg(long, env = "BELLJAR_RUNTIME", value_name = "RUNTIME")]

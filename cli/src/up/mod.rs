@@ -10,6 +10,7 @@
 //! * here: the order of start, supervision and stop.
 //! * `parts`: the processes.
 //! * `redis`, `sync`: the private Redis, and its data on disk.
+//! * `workers`: those that run the calls; `scaling`: how many there are.
 //! * `service`: one supervised process.
 //! * `readiness`: when the service takes calls.
 //! * `welcome`: the text for the user.
@@ -17,9 +18,11 @@
 mod parts;
 mod readiness;
 mod redis;
+mod scaling;
 mod service;
 mod sync;
 mod welcome;
+mod workers;
 
 use std::time::Duration;
 

@@ -4,31 +4,30 @@ use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use belljar_core::task::{Runtime, TaskClass};
 use belljar_store::Store;
-use clap::ValueEnum;
-use futures_util::future::{join_all, pending, select_all};
+use futures_util::future::pending;
 
 use super::readiness::{self, Wanted};
 use super::redis::Redis;
 use super::service::{Service, Supervised};
+use super::workers::{Workers, WorkersEvent, metrics_address, metrics_option, shown_metrics};
 use crate::args::{Runtimes, UpArgs};
 use crate::audit;
-use crate::executors;
-use crate::serve::{LISTENING, METRICS_AT, WORKERS_AT};
+use crate::serve::{LISTENING, WORKERS_AT};
 
 /// How long Redis, gateway and workers may take to stop, after the dispatcher has drained.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Everything that `up` starts.
-pub(super) struct Parts {
+pub(super) struct Parts<'a> {
     /// `None` where the user names a Redis.
     redis: Option<Redis>,
     gateway: Service,
     dispatcher: Service,
     /// None in local mode.
-    workers: Vec<Service>,
+    workers: Workers<'a>,
     address: String,
     /// Where dispatcher and workers show their metrics.
     metrics_urls: Vec<String>,
@@ -36,10 +35,10 @@ pub(super) struct Parts {
     store: Store,
 }
 
-impl Parts {
+impl<'a> Parts<'a> {
     /// Starts the processes, each when the one before it has told its address.
     pub(super) async fn start(
-        args: &UpArgs,
+        args: &'a UpArgs,
         default: Runtime,
         installed: &[TaskClass],
         timeout: Duration,
@@ -52,6 +51,8 @@ impl Parts {
             audit::point(&args.data.dir()?, args.listen.audit_log.as_deref())?;
         }
         let url = redis.as_ref().map(Redis::url).or(args.redis.clone()).unwrap_or_default();
+        let store = Store::connect(args.retention.store_config(&url)).await?;
+        store.check_writes().await?;
         let redis_url = ("redis", OsStr::new(&url));
         let runtimes = ("runtimes", OsStr::new(runtimes(installed)));
 
@@ -70,27 +71,21 @@ impl Parts {
         let mut dispatcher = Service::start("dispatcher", command, &args.log)?;
         let mut metrics_urls = Vec::new();
         metrics_urls.extend(shown_metrics(&mut dispatcher, &metrics, timeout).await?);
-        let mut workers = Vec::new();
-        if let (Some(_), Some(mode)) = (args.mode.remote(), args.mode.to_possible_value()) {
+        let mut port = String::new();
+        if args.mode.remote().is_some() {
             let endpoint = dispatcher.announced(WORKERS_AT, timeout).await?;
-            let Some((_, port)) = endpoint.rsplit_once(':') else {
+            let Some((_, found)) = endpoint.rsplit_once(':') else {
                 bail!("`{endpoint}` has no port")
             };
-            dispatcher.replace_option("--port", port);
-            let (slots, dispatcher) =
-                (executors::slots(args.slots).to_string(), format!("tcp://127.0.0.1:{port}"));
-            for number in 1..=args.workers {
-                let positional = [mode.get_name(), &slots, &dispatcher];
-                let metrics = metrics_address(args, number)?;
-                let set = [Some(runtimes), metrics_option(&metrics)];
-                let set: Vec<_> = set.into_iter().flatten().collect();
-                let command = args.argv.forward("worker", &set, &positional);
-                let mut worker = Service::start("worker", command, &args.log)?;
-                metrics_urls.extend(shown_metrics(&mut worker, &metrics, timeout).await?);
-                workers.push(worker);
+            dispatcher.replace_option("--port", found);
+            found.clone_into(&mut port);
+        }
+        let mut workers = Workers::new(args, self::runtimes(installed), &port, timeout);
+        if args.mode.remote().is_some() {
+            for _ in 0..args.workers.min {
+                metrics_urls.extend(workers.start().await?);
             }
         }
-        let store = Store::connect(args.retention.store_config(&url)).await?;
         Ok(Self { redis, gateway, dispatcher, workers, address, metrics_urls, store })
     }
 
@@ -116,18 +111,17 @@ impl Parts {
         installed: &[TaskClass],
         timeout: Duration,
     ) -> Result<()> {
-        let run_calls = if self.workers.is_empty() {
-            std::slice::from_ref(&self.dispatcher)
+        let pids = if self.workers.is_empty() {
+            self.dispatcher.pid().into_iter().collect()
         } else {
-            &self.workers
+            self.workers.pids()
         };
-        let pids = run_calls.iter().filter_map(Service::pid).collect();
         let wanted = Wanted { pids, default, installed: installed.to_vec() };
         tokio::select! {
             ready = readiness::wait(&self.store, &wanted, timeout) => ready,
             ended = self.dispatcher.ended() => bail!("the dispatcher {ended}"),
             ended = self.gateway.ended() => bail!("the gateway {ended}"),
-            (ended, _) = any_ended(&mut self.workers) => bail!("a worker {ended}"),
+            (ended, _) = self.workers.ended() => bail!("a worker {ended}"),
         }
     }
 
@@ -138,10 +132,13 @@ impl Parts {
                 redis = redis_ended(&mut self.redis) => redis,
                 ended = self.gateway.ended() => { self.gateway.warn(&ended); &mut self.gateway }
                 ended = self.dispatcher.ended() => { self.dispatcher.warn(&ended); &mut self.dispatcher }
-                (ended, index) = any_ended(&mut self.workers) => {
-                    self.workers[index].warn(&ended);
-                    &mut self.workers[index]
-                }
+                event = self.workers.event(&self.store) => match event {
+                    WorkersEvent::Step(step) => { self.workers.take(step).await; continue }
+                    WorkersEvent::Ended(ended, index) => {
+                        self.workers.get(index).warn(&ended);
+                        self.workers.get(index)
+                    }
+                },
             };
             died.start_again().await;
         }
@@ -151,48 +148,12 @@ impl Parts {
     pub(super) async fn stop(&mut self, drain_timeout: Duration) {
         // Together: the workers report to a dispatcher that is still there, and look for no other.
         let drain = drain_timeout + STOP_TIMEOUT;
-        let workers = join_all(self.workers.iter_mut().map(|worker| worker.stop(drain)));
-        tokio::join!(self.dispatcher.stop(drain), workers);
+        tokio::join!(self.dispatcher.stop(drain), self.workers.stop(drain));
         self.gateway.stop(STOP_TIMEOUT).await;
         if let Some(redis) = &mut self.redis {
             redis.stop(STOP_TIMEOUT).await;
         }
     }
-}
-
-/// Where the dispatcher (0) or a worker (1 and so on) shows its metrics.
-fn metrics_address(args: &UpArgs, number: usize) -> Result<Option<String>> {
-    let Some(first) = &args.metrics.metrics_listen else { return Ok(None) };
-    let address = first.behind(number);
-    let address = address.with_context(|| format!("--metrics-listen {first}: no port is left"))?;
-    Ok(Some(address.to_string()))
-}
-
-fn metrics_option(address: &Option<String>) -> Option<(&'static str, &OsStr)> {
-    address.as_ref().map(|address| ("metrics_listen", OsStr::new(address)))
-}
-
-/// The address at which a service has said that it shows its metrics, which it keeps when it is started again.
-async fn shown_metrics(
-    service: &mut Service,
-    asked: &Option<String>,
-    timeout: Duration,
-) -> Result<Option<String>> {
-    if asked.is_none() {
-        return Ok(None);
-    }
-    let url = service.announced(METRICS_AT, timeout).await?;
-    service.replace_option("--metrics-listen", url.trim_start_matches("http://"));
-    Ok(Some(url))
-}
-
-async fn any_ended(workers: &mut [Service]) -> (String, usize) {
-    if workers.is_empty() {
-        return pending().await;
-    }
-    let endings = workers.iter_mut().map(|worker| Box::pin(worker.ended()));
-    let (ended, index, _) = select_all(endings).await;
-    (ended, index)
 }
 
 async fn redis_ended(redis: &mut Option<Redis>) -> &mut Redis {
