@@ -89,8 +89,8 @@ async fn what_is_wrong_with_them_is_said() {
     let server = Server::start();
     let refused =
         async |config: StoreConfig| told(&Store::connect(config).await.err().expect("refused"));
-    let stranger = refused(server.config("belljar:secret", false, true)).await;
-    assert!(stranger.contains("invalid peer certificate"), "{stranger}");
+    let unknown = refused(server.config("belljar:secret", false, true)).await;
+    assert!(unknown.contains("invalid peer certificate"), "{unknown}");
     let password = refused(server.config("belljar:wrong", true, true)).await;
     assert!(password.contains("refuses this password"), "{password}");
     let config = server.config("belljar:secret", true, true);
