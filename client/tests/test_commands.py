@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import belljar
-from belljar._cli import _script, _table
+from belljar._cli import _run, _script, _table
 
 from . import support
 
@@ -29,6 +29,11 @@ class Point:
 def scale(x, by=FACTOR):
     print("scaling", x)
     return Point(treble(x) * by)
+
+def copy(name):
+    import pathlib
+    pathlib.Path("out").mkdir()
+    pathlib.Path("out/copy.txt").write_bytes(pathlib.Path(name).read_bytes()[::-1])
 
 def fail():
     print("about to fail", file=sys.stderr)
@@ -90,6 +95,33 @@ class Run(unittest.TestCase):
         self.assertEqual((reply["result"], reply["record"]["limits"]["timeout_s"]), ("wasi", 7.0))
 
     @support.needs_sandbox
+    def test_files_go_in_and_come_out(self):
+        with tempfile.TemporaryDirectory() as folder:
+            given = Path(folder, "given.txt")
+            given.write_text("abc")
+            for sandbox in ((), ("--sandbox",)):
+                target = Path(folder, f"results{len(sandbox)}")
+                words = ("--file", str(given), "--file", f"in/x={given}", "--output", "**/*.txt", "--output-dir", str(target))
+                ended = self.run_script("copy", *words, *sandbox, "--arg", "in/x")
+                self.assertEqual(ended.returncode, 0, ended.stderr)
+                found = {str(path.relative_to(target)): path.read_text() for path in target.rglob("*") if path.is_file()}
+                self.assertEqual(found, {"given.txt": "abc", "out/copy.txt": "cba"})
+                self.assertIn("out/copy.txt: 3 bytes", ended.stderr)
+        refused = self.run_script("copy", "--output", "*", "--map", "[1]")
+        self.assertIn("its files would replace one another", refused.stderr)
+
+    def test_a_file_never_leaves_the_folder_that_it_is_for(self):
+        with tempfile.TemporaryDirectory() as folder:
+            target, elsewhere = Path(folder, "target"), Path(folder, "elsewhere")
+            target.mkdir()
+            elsewhere.mkdir()
+            (target / "link").symlink_to(elsewhere)
+            (target / "file").symlink_to(elsewhere / "file")
+            for name in ("../up", str(elsewhere / "absolute"), "a/../../up", "link/in", "file", ".", ""):
+                with self.assertRaisesRegex(_script.ScriptError, "would not be in"):
+                    _run._save({name: b"x"}, target)
+            self.assertEqual(([*elsewhere.iterdir()], sorted(Path(folder).iterdir())), ([], [elsewhere, target]))
+
     def test_runtimes_are_compared(self):
         ended = belljar_command("run", str(EXAMPLES / "useful/fibonacci.py"), "--compare")
         heads, native, sandbox = ended.stdout.splitlines()
@@ -110,7 +142,7 @@ class Run(unittest.TestCase):
         for words, said in [
             (["none.py"], "no file `none.py`; hint: belljar run FILE.py:function"),
             ([self.script], r"which function of .* fail, scale, where"),
-            ([f"{self.script}:none"], r"no function `none`; hint: it has fail, scale, where"),
+            ([f"{self.script}:none"], r"no function `none`; hint: it has copy, fail, scale, where"),
             ([f"{self.script}:where", "--map", "3"], "`3` is no list; hint"),
             ([str(EXAMPLES / "hostile/fork_process.py")], "unsafe natively; hint: --sandbox"),
         ]:
