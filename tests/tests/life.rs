@@ -1,6 +1,7 @@
 //! The life of a service: ready, a first function, drain, cut, and no process left.
 
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -192,5 +193,29 @@ fn latency_is_low_while_calls_come_where_the_kernel_permits() -> Result<()> {
     }
     let saving = Service::start(&["-w", "1", "--low-latency", "false"])?;
     ensure!(!keeps_device_open(&saving)?);
+    Ok(())
+}
+
+fn redis_setting(service: &Service, name: &str) -> Result<String> {
+    let mut redis = UnixStream::connect(service.data.join("redis.sock"))?;
+    write!(redis, "CONFIG GET {name}\r\n")?;
+    let mut answer = [0; 256];
+    let length = redis.read(&mut answer)?;
+    let answer = std::str::from_utf8(&answer[..length])?;
+    Ok(answer.lines().last().context("an empty answer")?.to_owned())
+}
+
+/// `--durability` says what the private Redis does before it answers.
+#[test]
+fn what_is_accepted_is_on_the_disk_where_that_is_asked_for() -> Result<()> {
+    for (durability, sync) in [("process", "no"), ("disk", "always")] {
+        let service = Service::start(&["-w", "1", "--durability", durability])?;
+        let function = service.client.register(&service.python.dumps("", "abs")?, json!({}))?;
+        let args = service.python.dumps("", "((-7,), {})")?;
+        let task = service.client.submit(&function, &args, json!({}))?;
+        ensure!(service.client.wait(&task, 60)?.0 == "COMPLETED");
+        let set = redis_setting(&service, "appendfsync")?;
+        ensure!(set == sync, "{durability}: {set}");
+    }
     Ok(())
 }

@@ -128,6 +128,15 @@ pub(crate) enum Command {
     Reference,
 }
 
+/// What an accepted task survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Durability {
+    /// The death of any process. A crash of the machine may cost the last second.
+    Process,
+    /// A crash of the machine: everything is on the disk before it is answered.
+    Disk,
+}
+
 #[derive(Debug, Clone, Args)]
 pub(crate) struct UpArgs {
     /// How tasks reach workers.
@@ -156,6 +165,9 @@ pub(crate) struct UpArgs {
     /// half of what the machine has].
     #[arg(long, env = "BELLJAR_REDIS_MEMORY_MB", value_name = "MIB", value_parser = positive::<u64>)]
     pub(crate) redis_memory_mb: Option<u64>,
+    /// What it takes to lose what the private Redis has accepted. A Redis of your own says this by its `appendfsync`.
+    #[arg(long, env = "BELLJAR_DURABILITY", value_enum, default_value_t = Durability::Process, conflicts_with = "redis")]
+    pub(crate) durability: Durability,
     /// A Redis server to use instead of a private one, as `redis://HOST:PORT/DB`.
     #[arg(long, env = "BELLJAR_REDIS", value_name = "URL")]
     pub(crate) redis: Option<String>,

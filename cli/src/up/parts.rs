@@ -45,7 +45,9 @@ impl<'a> Parts<'a> {
     ) -> Result<Self> {
         let redis = match &args.redis {
             Some(_) => None,
-            None => Some(Redis::start(&args.data.dir()?, args.redis_memory_mb).await?),
+            None => {
+                Some(Redis::start(&args.data.dir()?, args.redis_memory_mb, args.durability).await?)
+            }
         };
         if redis.is_some() {
             audit::point(&args.data.dir()?, args.listen.audit_log.as_deref())?;

@@ -18,6 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::service::{Backoff, Supervised, spawn, stop};
 use super::sync;
+use crate::args::Durability;
 use crate::exit::WithHint;
 use crate::redis_server;
 
@@ -52,7 +53,11 @@ pub(super) struct Redis {
 
 impl Redis {
     /// Starts the server with the data in `data` and waits until it takes commands.
-    pub(super) async fn start(data: &Path, memory_mb: Option<u64>) -> Result<Self> {
+    pub(super) async fn start(
+        data: &Path,
+        memory_mb: Option<u64>,
+        durability: Durability,
+    ) -> Result<Self> {
         let shown = data.display();
         fs::create_dir_all(data).with_context(|| format!("cannot make `{shown}`"))?;
         let data = fs::canonicalize(data).with_context(|| format!("cannot open `{shown}`"))?;
@@ -64,10 +69,12 @@ impl Redis {
                 .hint("--data DIR names a directory with a shorter path");
         }
         let memory_mb = memory_mb.unwrap_or_else(|| machine_memory_mb() / SHARE);
-        let command = command(&data, &socket, memory_mb);
+        let command = command(&data, &socket, memory_mb, durability);
         let child = start(&command).await?;
         let stop = CancellationToken::new();
-        tokio::spawn(stop.clone().run_until_cancelled_owned(sync::every_second(data)));
+        if durability == Durability::Process {
+            tokio::spawn(stop.clone().run_until_cancelled_owned(sync::every_second(data)));
+        }
         let (_locks, _sync, backoff) = ([lock, server_lock], stop.drop_guard(), Backoff::new());
         Ok(Self { command, socket, child, _sync, _locks, backoff })
     }
@@ -135,7 +142,7 @@ fn lock_file(data: &Path, name: &str) -> Result<File> {
     File::create(&path).with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-fn command(data: &Path, socket: &Path, memory_mb: u64) -> Vec<OsString> {
+fn command(data: &Path, socket: &Path, memory_mb: u64, durability: Durability) -> Vec<OsString> {
     let mut words: Vec<OsString> = vec![redis_server::find()];
     let mut option = |name: &str, value: &OsString| words.extend([name.into(), value.clone()]);
     option("--port", &"0".into());
@@ -145,7 +152,8 @@ fn command(data: &Path, socket: &Path, memory_mb: u64) -> Vec<OsString> {
     option("--appendonly", &"yes".into());
     // With `everysec`, a server with a slow disk answers before it writes, and loses that when it is killed.
     // So it always writes, and `sync` carries the file to the disk.
-    option("--appendfsync", &"no".into());
+    let sync = if durability == Durability::Disk { "always" } else { "no" };
+    option("--appendfsync", &sync.into());
     option("--save", &"".into());
     // Compressing every result at each rewrite of the file took a quarter of a processor.
     option("--rdbcompression", &"no".into());
