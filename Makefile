@@ -19,7 +19,7 @@ MINOR := $(DEFAULT_MINOR)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build pythons guests test lint test-client test-browser guest-tests check faults attack guest bench bench-sandbox bench-client bench-modes bench-peers bench-sdk dist dist-test reference audit sbom setup tools doctor clean
+.PHONY: help up build pythons guests test lint test-client test-browser guest-tests check faults attack guest bench bench-sandbox bench-client bench-modes bench-floods bench-peers bench-sdk dist dist-test reference audit sbom setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ up: build ## Start the whole service on this machine; Ctrl-C ends it.
 
 # The programs of a service; `make bench` adds those that measure.
 PROGRAMS := --bin belljar --bin belljar-python --bin belljar-sandbox
-bench bench-sandbox bench-peers: PROGRAMS += --bin belljar-bench --bin belljar-sandbox-bench
+bench bench-sandbox bench-floods bench-peers: PROGRAMS += --bin belljar-bench --bin belljar-sandbox-bench
 
 build: setup guest pythons ## Build the programs, into target/release.
 	cargo build --release --locked $(PROGRAMS)
@@ -103,6 +103,9 @@ bench: build tools ## Measure everything and report, in a quarter of an hour; AR
 
 bench-sandbox: build tools ## Measure what the sandbox costs, by itself and beside native over REST.
 	@$(TARGET)/release/belljar-bench sandbox --out .belljar/bench-sandbox $(ARGS)
+
+bench-floods: build tools ## Show what three tenants notice while a fourth one floods the service, in three minutes.
+	@$(TARGET)/release/belljar-bench floods $(ARGS)
 
 bench-peers: build tools ## Measure Celery, Huey, Dask, Ray and eryx beside belljar; installs them apart. eryx needs PEERS=.belljar/peers-3.12 PEERS_PYTHON=python3.12.
 	@test -x $(PEERS)/bin/python || $(PEERS_PYTHON) -m venv $(PEERS)

@@ -80,6 +80,11 @@ impl Client {
         Ok(Self { connection: Connection::open(address).await? })
     }
 
+    /// A client over this connection.
+    pub(crate) const fn new(connection: Connection) -> Self {
+        Self { connection }
+    }
+
     pub(crate) async fn register(
         &mut self,
         name: &str,
@@ -132,10 +137,18 @@ impl Client {
         priority: &str,
     ) -> Result<Vec<String>> {
         let body = serde_json::to_vec(&Batch { function_id, payloads, priority })?;
-        let reply = self.connection.post("/v1/tasks", body).await?;
-        let ids = serde_json::from_slice::<TaskIds>(&reply)?.task_ids;
+        let ids = self.submit_body(body).await?;
         ensure!(ids.len() == payloads.len(), "{} ids for {} tasks", ids.len(), payloads.len());
         Ok(ids)
+    }
+
+    /// Submits the body of a batch.
+    pub(crate) async fn submit_body(
+        &mut self,
+        body: impl Into<bytes::Bytes>,
+    ) -> Result<Vec<String>> {
+        let reply = self.connection.post("/v1/tasks", body).await?;
+        Ok(serde_json::from_slice::<TaskIds>(&reply)?.task_ids)
     }
 
     /// Waits until one of the tasks at least has ended; [`ended`] reads the answer.

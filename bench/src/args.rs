@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::floods::Flood;
+
 /// Measures belljar over its REST interface, writes a report, and compares reports.
 #[derive(Debug, Parser)]
 #[command(name = "belljar-bench", version, propagate_version = true)]
@@ -90,6 +92,12 @@ pub(crate) enum Action {
     Client,
     /// Measure Celery, Huey, Dask, Ray and eryx with the same work; `make bench-peers` installs them.
     Peers,
+    /// Show what tenants notice while another one floods the service; exits with 1 if one notices too much.
+    Floods {
+        /// Only these floods.
+        #[arg(value_enum, value_name = "FLOOD")]
+        only: Vec<Flood>,
+    },
     /// Write the report of a run again.
     Report {
         /// The directory of the run.
@@ -179,7 +187,7 @@ impl Experiment {
             Action::Client => &[Self::Client],
             // belljar's own figures beside theirs, from a client like theirs.
             Action::Peers => &[Self::Client, Self::Peers],
-            Action::Report { .. } | Action::Compare { .. } => &[],
+            Action::Floods { .. } | Action::Report { .. } | Action::Compare { .. } => &[],
         }
     }
 }

@@ -6,6 +6,7 @@
 //! * `args`: the command line.
 //! * `context`: what experiments share.
 //! * `experiment/`: the measurements.
+//! * `floods`: what tenants notice of another one that floods.
 //! * `drive`: ways to put load on a service.
 //! * `service`, `http`, `api`, `python`: a service, a connection, the interface, and the Python that
 //!   serializes for clients.
@@ -18,6 +19,7 @@ mod args;
 mod context;
 mod drive;
 mod experiment;
+mod floods;
 mod http;
 mod machine;
 mod process;
@@ -69,6 +71,11 @@ fn execute(action: &Action, options: &Options) -> Result<ExitCode> {
         Action::Compare { before, after, tolerance } => {
             report::compare(options, before, after, *tolerance)
         }
+        Action::Floods { only } => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async { floods::run(&mut context(options)?, only).await })?;
+            Ok(ExitCode::SUCCESS)
+        }
         measured => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let run = runtime.block_on(measure(Experiment::of(measured), options))?;
@@ -83,6 +90,20 @@ fn execute(action: &Action, options: &Options) -> Result<ExitCode> {
 }
 
 async fn measure(experiments: &[Experiment], options: &Options) -> Result<Run> {
+    let mut context = context(options)?;
+    let (begun, watch) = (Instant::now(), Watch::start());
+    for &experiment in experiments {
+        let ended = experiment::run(experiment, &mut context).await;
+        ended.with_context(|| format!("cannot measure {experiment:?}"))?;
+    }
+    let mut run = context.run;
+    run.load = watch.stop();
+    run.seconds = begun.elapsed().as_secs_f64();
+    Ok(run)
+}
+
+/// What measurements share.
+fn context(options: &Options) -> Result<Context> {
     let out = &options.out;
     fs::create_dir_all(out).with_context(|| format!("cannot make `{}`", out.display()))?;
     let belljar = env::current_exe()?.with_file_name("belljar");
@@ -93,7 +114,7 @@ async fn measure(experiments: &[Experiment], options: &Options) -> Result<Run> {
     machine.versions.extend(about.versions);
     machine.yardstick_ms = about.seconds * 1e3;
     let site = options.site.clone();
-    let mut context = Context {
+    Ok(Context {
         profile: options.profile(),
         launcher: Launcher { belljar, site, log: out.join(LOG_FILE) },
         given: options.url.as_deref().map(http::address_of).transpose()?,
@@ -103,16 +124,7 @@ async fn measure(experiments: &[Experiment], options: &Options) -> Result<Run> {
         python,
         progress: Progress::hidden(),
         run: Run::new(options.profile().as_str(), machine),
-    };
-    let (begun, watch) = (Instant::now(), Watch::start());
-    for &experiment in experiments {
-        let ended = experiment::run(experiment, &mut context).await;
-        ended.with_context(|| format!("cannot measure {experiment:?}"))?;
-    }
-    let mut run = context.run;
-    run.load = watch.stop();
-    run.seconds = begun.elapsed().as_secs_f64();
-    Ok(run)
+    })
 }
 
 /// A file of the checkout that contains this program, or else of the working directory.

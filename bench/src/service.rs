@@ -98,34 +98,40 @@ struct Started {
     child: Child,
     /// From the start of the process to its ready line.
     cold_start: Duration,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Launcher {
     /// Starts a service and waits until all its workers have joined.
     pub(crate) async fn start(&self, setup: &Setup) -> Result<Service> {
+        let service = self.start_with(setup, &[]).await?;
+        service.joined(setup.workers * setup.slots).await?;
+        Ok(service)
+    }
+
+    /// Starts a service with further options and waits until it is ready.
+    pub(crate) async fn start_with(&self, setup: &Setup, options: &[&str]) -> Result<Service> {
         let data = tempfile::tempdir()?;
         let begun = Instant::now();
-        let child = self.spawn(setup, data.path())?;
+        let child = self.spawn(setup, data.path(), options)?;
         // From here on the child ends whatever happens.
-        let mut started = Started { child, cold_start: Duration::ZERO, _data: data };
+        let mut started = Started { child, cold_start: Duration::ZERO, data };
         let stdout = started.child.stdout.take().context("no standard output")?;
         let Ok(line) = lines(stdout).recv_timeout(READY_TIMEOUT) else {
             bail!("`belljar up` was not ready\n  hint: see `{}`", self.log.display());
         };
         started.cold_start = begun.elapsed();
         let url = line.strip_prefix(READY).with_context(|| format!("`{line}`, not ready"))?;
-        let service = Service { address: address_of(url)?, started: Some(started) };
-        service.joined(setup.workers * setup.slots).await?;
-        Ok(service)
+        Ok(Service { address: address_of(url)?, started: Some(started) })
     }
 
-    fn spawn(&self, setup: &Setup, data: &Path) -> Result<Child> {
+    fn spawn(&self, setup: &Setup, data: &Path, options: &[&str]) -> Result<Child> {
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(&self.belljar);
         command.args(["up", "--listen", "127.0.0.1:0", "--mode", setup.mode.as_str()]);
         command.args(["--slots", &setup.slots.to_string()]);
         command.args(["--workers", &setup.workers.to_string()]).arg("--data").arg(data);
+        command.args(options);
         if let Some(site) = &self.site {
             command.arg("--site").arg(site);
         }
@@ -149,6 +155,11 @@ impl Service {
     /// A service that runs already.
     pub(crate) const fn running(address: SocketAddr) -> Self {
         Self { address, started: None }
+    }
+
+    /// Its data directory; `None` for a service that was not started here.
+    pub(crate) fn data(&self) -> Option<&Path> {
+        self.started.as_ref().map(|started| started.data.path())
     }
 
     /// The process above all of its processes; `None` for a service that was not started here.
