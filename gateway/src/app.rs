@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::notifier::Notifier;
 use crate::outage::Outage;
 use crate::policy::Quota;
+use crate::share;
 use crate::timing::{Phase, RequestTiming};
 use crate::waiters::WaitGuard;
 
@@ -94,9 +95,12 @@ impl App {
         self.keys.is_some() || self.config.tenants.is_some()
     }
 
-    /// How many connections one address may have.
+    /// How many connections one address may have: as many as the operator's file says, or where tenants share, all but some for
+    /// others.
     pub(crate) fn most_of_address(&self) -> Option<u32> {
-        self.config.tenants.as_ref().and_then(|it| it.file().connections_per_address)
+        let of_file = self.config.tenants.as_ref().and_then(|it| it.file().connections_per_address);
+        let all = share::of_one(self.config.max_connections as u64);
+        of_file.or_else(|| self.keys.as_ref().and(u32::try_from(all).ok()))
     }
 
     /// The store as the caller's tenant sees it, with what it may use and its weight.
@@ -117,7 +121,8 @@ impl App {
         ids: Vec<TaskId>,
     ) -> Result<WaitGuard<'_>, ApiError> {
         let open = caller.open(Quota::LongPolls)?;
-        Ok(self.notifier.waiters.register(ids)?.holding(open))
+        let tasks = caller.take_share(Quota::WaitedTasks, ids.len(), self.config.max_waiters)?;
+        Ok(self.notifier.waiters.register(ids)?.holding(open, tasks))
     }
 
     /// The record of a function of the caller's tenant, from the cache where it is there.
@@ -137,7 +142,7 @@ impl App {
                 record
             }
         };
-        if record.tenant != *caller.tenant() {
+        if record.tenant != *caller.tenant() || record.is_expired() {
             // As long as the answer for an id that nobody has: the time must not tell that it exists.
             timing.time(Phase::Store, self.store.function(id)).await?;
             return Err(ApiError::UnknownFunction(id));

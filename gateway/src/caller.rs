@@ -18,6 +18,7 @@ use quick_cache::sync::Cache;
 use crate::error::ApiError;
 use crate::policy::{Account, OpenPermit, Quota, QuotaExceeded, TenantPolicy, Tenants};
 use crate::refusal::Refusal;
+use crate::share::{self, Share, SharePermit, Shares, Turn};
 
 /// How long what the store says of a key is believed.
 pub(crate) const FRESH: Duration = Duration::from_secs(3);
@@ -39,6 +40,8 @@ struct Identity {
     key: Option<(ApiKeyHash, Option<Timestamp>)>,
     /// What its tenant may do and has open, where that is restricted.
     account: Option<Arc<Account>>,
+    /// What its tenant has of what all tenants share; `None` where there is only one.
+    share: Option<Arc<Share>>,
 }
 
 impl Caller {
@@ -51,6 +54,7 @@ impl Caller {
             scopes: Scopes::ALL,
             runtimes: Runtime::ALL.to_vec(),
             key: None,
+            share: None,
         }))
     }
 
@@ -107,6 +111,28 @@ impl Caller {
         }
     }
 
+    /// Counts `count` more of what tenants share, of which all together have `all`, unless the operator's file says how much this one
+    /// may have.
+    pub(crate) fn take_share(
+        &self,
+        quota: Quota,
+        count: usize,
+        all: usize,
+    ) -> Result<Option<SharePermit>, ApiError> {
+        let Some(share) = &self.0.share else { return Ok(None) };
+        let own = self.0.account.as_ref().and_then(|account| account.policy().quotas.get(quota));
+        let limit = own.unwrap_or(share::of_one(all as u64));
+        share.take(quota, count as u64, limit).map(Some).map_err(ApiError::quota)
+    }
+
+    /// Waits for the turn of a request about so many tasks or functions, where tenants share.
+    pub(crate) async fn turn(&self, items: usize) -> Turn {
+        match &self.0.share {
+            Some(share) => share.turn(items).await,
+            None => None,
+        }
+    }
+
     /// Counts something that stays open until the permit is dropped.
     pub(crate) fn open(&self, quota: Quota) -> Result<Option<OpenPermit>, ApiError> {
         let open = self.0.account.as_ref().map(|account| account.open(quota));
@@ -132,12 +158,18 @@ pub(crate) struct Keys {
     taken: Cache<ApiKeyHash, Entry<Caller>>,
     refused: Cache<ApiKeyHash, Entry<Refusal>>,
     tenants: Option<Arc<Tenants>>,
+    shares: Shares,
 }
 
 impl Keys {
     /// No key is known yet.
     pub(crate) fn new(tenants: Option<Arc<Tenants>>) -> Self {
-        Self { taken: Cache::new(KEYS), refused: Cache::new(REFUSED), tenants }
+        Self {
+            taken: Cache::new(KEYS),
+            refused: Cache::new(REFUSED),
+            tenants,
+            shares: Shares::default(),
+        }
     }
 
     /// What is known of a key without asking the store.
@@ -171,7 +203,7 @@ impl Keys {
         // Before the question: the answer may be that old when it comes.
         let read_at = Instant::now();
         let said = match store.api_key(hash).await? {
-            Some(key) => judge(hash, key, now(), self.tenants.as_deref()),
+            Some(key) => self.judge(hash, key, now()),
             None => Err(Refusal::Unknown),
         };
         match &said {
@@ -184,6 +216,21 @@ impl Keys {
             }
         }
         Ok(said)
+    }
+
+    fn judge(&self, hash: ApiKeyHash, key: ApiKey, now: Timestamp) -> Result<Caller, Refusal> {
+        match key.state(now) {
+            KeyState::Valid => Ok(Caller(Arc::new(Identity {
+                account: self.tenants.as_ref().map(|tenants| tenants.account(&key.tenant)),
+                share: Some(self.shares.of(&key.tenant)),
+                tenant: key.tenant,
+                scopes: key.scopes,
+                runtimes: key.runtimes,
+                key: Some((hash, key.expires_at)),
+            }))),
+            KeyState::Expired => Err(Refusal::Expired),
+            KeyState::Revoked => Err(Refusal::Revoked),
+        }
     }
 }
 
@@ -200,25 +247,6 @@ pub(crate) fn shown(headers: &HeaderMap) -> Result<ApiKeyHash, Refusal> {
     let hash = ApiKeyHash::of(key.trim_ascii()).ok_or(Refusal::Malformed)?;
     // Two keys are two answers to the question who sends it.
     if values.next().is_some() { Err(Refusal::Malformed) } else { Ok(hash) }
-}
-
-fn judge(
-    hash: ApiKeyHash,
-    key: ApiKey,
-    now: Timestamp,
-    tenants: Option<&Tenants>,
-) -> Result<Caller, Refusal> {
-    match key.state(now) {
-        KeyState::Valid => Ok(Caller(Arc::new(Identity {
-            account: tenants.map(|tenants| tenants.account(&key.tenant)),
-            tenant: key.tenant,
-            scopes: key.scopes,
-            runtimes: key.runtimes,
-            key: Some((hash, key.expires_at)),
-        }))),
-        KeyState::Expired => Err(Refusal::Expired),
-        KeyState::Revoked => Err(Refusal::Revoked),
-    }
 }
 
 /// The caller, unless the key has ended since it was read.

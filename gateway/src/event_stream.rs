@@ -1,13 +1,15 @@
 //! Every move of every task, for the clients of `/v1/events`. It has a subscription of its own, so that a
 //! gateway without such clients receives ends only.
 
-use std::sync::Arc;
+use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use belljar_core::id::TaskId;
 use belljar_core::task::TaskStatus;
 use belljar_core::tenant::Tenant;
 use belljar_store::{Store, StoreEvent, Subscription, Topic};
+use bytes::Bytes;
 use tokio::sync::{Mutex, broadcast};
 use tokio::time::timeout;
 
@@ -23,12 +25,44 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(10);
 
 /// An event for the clients.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Moves {
-    /// These tasks of a tenant went to these statuses, in this order.
-    Moved(Tenant, Arc<[(TaskId, TaskStatus)]>),
+    /// Tasks of a tenant went to other statuses.
+    Moved(Tenant, Arc<Moved>),
     /// The subscription was interrupted: moves may have been missed.
     Gap,
+}
+
+/// Tasks and the statuses that they went to, in this order.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    pub(crate) tasks: Vec<(TaskId, TaskStatus)>,
+    /// All of them as clients read them: written once, however many do.
+    text: OnceLock<Bytes>,
+}
+
+impl Moved {
+    /// All of them as clients read them.
+    pub(crate) fn text(&self) -> Bytes {
+        let write = || {
+            let mut text = String::with_capacity(self.tasks.len() * EVENT_BYTES);
+            self.tasks.iter().for_each(|&(id, status)| write_move(&mut text, id, status));
+            text.into()
+        };
+        self.text.get_or_init(write).clone()
+    }
+}
+
+/// About how long an event is.
+const EVENT_BYTES: usize = 160;
+
+/// Writes one move as clients read it.
+pub(crate) fn write_move(text: &mut String, id: TaskId, status: TaskStatus) {
+    // Writing to a string cannot fail.
+    let _ = write!(
+        text,
+        "event: task\nid: {id}\ndata: {{\"task_id\":\"{id}\",\"status\":\"{status}\"}}\n\n"
+    );
 }
 
 /// Between the subscription and the clients.
@@ -110,7 +144,8 @@ impl EventStream {
         }
         for (tenant, moves) in groups {
             for moves in moves.chunks(MOST_MOVES) {
-                let _ = self.events.send(Moves::Moved(tenant.clone(), moves.into()));
+                let moved = Moved { tasks: moves.to_vec(), text: OnceLock::new() };
+                let _ = self.events.send(Moves::Moved(tenant.clone(), Arc::new(moved)));
             }
         }
     }

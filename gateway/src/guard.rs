@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::audit_log::{Action, AuditRecord, DONE, is_refusal};
 use crate::caller::{Caller, FRESH, Keys, shown};
 use crate::error::{ApiError, ErrorCode};
+use crate::policy::Quota;
 use crate::timing::{Phase, RequestTiming};
 
 /// Who may use a route.
@@ -144,11 +145,15 @@ impl Guard {
         let start = Instant::now();
         let caller = self.admit(keys, &mut request).await?;
         caller.take_request()?;
-        let response = inner.call(request).await.unwrap_or_else(|never| match never {});
+        let all = self.app.config.max_connections;
+        let open = caller.take_share(Quota::OpenRequests, 1, all)?.map(Arc::new);
+        let mut response = inner.call(request).await.unwrap_or_else(|never| match never {});
         // A long poll outlasts what was known of the key.
         if start.elapsed() >= FRESH {
             keys.check(&caller, &self.app.store).await??;
         }
+        // Until the whole answer was sent.
+        open.map(|open| response.extensions_mut().insert(open));
         Ok(response)
     }
 }

@@ -14,6 +14,7 @@
 //! * `guard`: what stands in front of a route where keys are required.
 //! * [`audit_log`]: who did what, for auditors.
 //! * [`policy`]: what tenants may do, and how much, by the operator's file.
+//! * `share`: what one tenant may have of what all share.
 //! * `body`, `extract`: bodies, paths and queries.
 //! * `fields`, `values`: how request bodies are declared; the types of their fields.
 //! * `problem`: what is wrong with a request, as clients read it.
@@ -62,6 +63,7 @@ mod routes;
 mod schema;
 mod serve;
 mod service_metrics;
+mod share;
 mod socket;
 mod stamp;
 mod times;
@@ -71,6 +73,7 @@ mod values;
 mod waiters;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use belljar_store::Store;
 use tokio::task::JoinSet;
@@ -119,7 +122,8 @@ pub async fn run(
     let (notifier, latency) = (&app.notifier, &app.cpu_latency);
     let (listening, functions) = (Arc::clone(notifier), Arc::clone(&app.functions));
     background.spawn(notifier::listen(listening, store.clone(), functions, latency.clone()));
-    background.spawn(notifier::deliver(Arc::clone(notifier), store));
+    background.spawn(notifier::deliver(Arc::clone(notifier), store.clone()));
+    background.spawn(expire_functions(store.clone()));
     if let Some(latency) = app.cpu_latency.clone() {
         background.spawn(async move { match latency.expire().await {} });
     }
@@ -139,4 +143,20 @@ pub async fn run(
     audit(Action::Stop);
     audit_log.iter().for_each(|log| log.close());
     ended
+}
+
+/// How often functions that have expired are looked for. Until they are removed nobody sees them any more, but they count.
+const EXPIRE_EVERY: Duration = Duration::from_secs(15);
+
+/// Removes functions that have expired. Never returns.
+async fn expire_functions(store: Store) {
+    loop {
+        tokio::time::sleep(EXPIRE_EVERY).await;
+        match store.remove_expired_functions().await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "functions have expired"),
+            // Requests tell of an outage.
+            Err(error) => tracing::debug!(%error, "expired functions cannot be removed"),
+        }
+    }
 }

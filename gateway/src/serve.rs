@@ -29,6 +29,7 @@ use crate::app::App;
 use crate::connection::{OpenRequest, Progress, Watched, hang_up};
 use crate::listen::{Listener, Listeners};
 use crate::middleware::Middleware;
+use crate::share::SharePermit;
 use crate::socket::Socket;
 use crate::tls::{self, Tls};
 
@@ -196,7 +197,8 @@ impl Server {
             async move {
                 let request = request.map(Body::new);
                 let mut response = middleware.answer(request, peer, has_room).await;
-                let counted = response.extensions_mut().remove();
+                let counted =
+                    (response.extensions_mut().remove(), response.extensions_mut().remove());
                 Ok::<_, Infallible>(response.map(|body| Answer {
                     body,
                     _open: open,
@@ -232,7 +234,8 @@ impl Server {
 struct Answer {
     body: Body,
     _open: OpenRequest,
-    _counted: Option<Arc<CountedConnection>>,
+    /// Of its address, and of its tenant.
+    _counted: (Option<Arc<CountedConnection>>, Option<Arc<SharePermit>>),
 }
 
 impl HttpBody for Answer {

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::error::ApiError;
 use crate::policy::OpenPermit;
+use crate::share::SharePermit;
 
 /// So many locks share the waiters, by the last byte of the task's id: ids are random.
 const SHARDS: usize = 16;
@@ -52,8 +53,8 @@ pub(crate) struct WaitGuard<'a> {
     waiters: &'a Waiters,
     ids: Vec<TaskId>,
     waiter: Arc<Waiter>,
-    /// Counts the request among those that its tenant has open.
-    open: Option<OpenPermit>,
+    /// Counts the request among those that its tenant has open, and its tasks among those that it waits for.
+    held: (Option<OpenPermit>, Option<SharePermit>),
 }
 
 /// A poisoned lock only means that a panic was caught elsewhere; each change here is one step.
@@ -87,7 +88,7 @@ impl Waiters {
         for &id in &ids {
             self.shard(id).entry(id).or_default().push(Arc::clone(&waiter));
         }
-        Ok(WaitGuard { waiters: self, ids, waiter, open: None })
+        Ok(WaitGuard { waiters: self, ids, waiter, held: (None, None) })
     }
 
     /// How many registrations there are.
@@ -132,9 +133,9 @@ impl Waiter {
 }
 
 impl WaitGuard<'_> {
-    /// The same, which holds a permit as long as it lives.
-    pub(crate) fn holding(mut self, open: Option<OpenPermit>) -> Self {
-        self.open = open;
+    /// The same, which holds permits as long as it lives.
+    pub(crate) fn holding(mut self, open: Option<OpenPermit>, tasks: Option<SharePermit>) -> Self {
+        self.held = (open, tasks);
         self
     }
 

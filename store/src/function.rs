@@ -1,5 +1,7 @@
 //! Functions: their records and their code.
 
+use std::time::Duration;
+
 use belljar_core::id::FunctionId;
 use belljar_core::task::CodeHash;
 use belljar_core::tenant::Tenant;
@@ -9,7 +11,7 @@ use redis::{Cmd, FromRedisValue, Value};
 use crate::config::REMOVED_CODE_TTL;
 use crate::connection::{Repeat, to_store_error};
 use crate::error::StoreError;
-use crate::keys::{FUNCTION, FUNCTIONS, FUNCTIONS_OF};
+use crate::keys::{FUNCTION, FUNCTION_EXPIRY, FUNCTIONS, FUNCTIONS_OF};
 use crate::layout::TIME_DIGITS;
 use crate::record::{FunctionRecord, OverQuota, Page, StoreQuotas, Timestamp, UnreadableRecord};
 use crate::{Store, millis, reply};
@@ -40,12 +42,13 @@ impl Store {
     ) -> Result<FunctionRecord, StoreError> {
         #[expect(clippy::expect_used, reason = "our own types into memory")]
         let bytes = rmp_serde::to_vec_named(&record).expect("records are serializable");
-        let mut call = self.inner.scripts.register.call(7, bytes.len() + code.len() + 160);
+        let mut call = self.inner.scripts.register.call(8, bytes.len() + code.len() + 160);
         call.arg(record.id.to_string()).arg(bytes).arg(record.code.to_string()).arg(code);
         call.arg(record.tenant.mark());
         for most in [quotas.functions, quotas.stored_bytes] {
             call.arg(most.map_or_else(String::new, |most| most.to_string()));
         }
+        call.arg(record.ttl_s.map_or_else(String::new, |ttl| format!("{ttl}000")));
         let mut answer = call.run::<Vec<Value>>(self).await?.into_iter();
         let verdict: String = reply::next(&mut answer, "register")?;
         let Some((quota, limit)) = quotas.named(&verdict) else {
@@ -73,7 +76,26 @@ impl Store {
         call.run::<u8>(self).await.map(|_| true)
     }
 
-    /// A function's record. Records never change: callers may cache them.
+    /// Forgets functions that have expired, at most [`READ_AT_ONCE`]; returns how many.
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn remove_expired_functions(&self) -> Result<usize, StoreError> {
+        let mut range = redis::cmd("ZRANGE");
+        range.arg(self.inner.keys.key(FUNCTION_EXPIRY)).arg("-inf");
+        range.arg(Timestamp::before_now(Duration::ZERO).0 / 1_000).arg("BYSCORE");
+        range.arg("LIMIT").arg(0).arg(READ_AT_ONCE);
+        let ids: Vec<String> = self.ask("expired functions", &range).await?;
+        let mut removed = 0;
+        for id in ids.iter().filter_map(|id| id.parse().ok()) {
+            let Some(bytes) = self.read_function(id).await? else { continue };
+            let tenant = read_function(id, &bytes)?.tenant;
+            removed += usize::from(self.remove_function_of(&tenant, id).await?);
+        }
+        Ok(removed)
+    }
+
+    /// A function's record. Records never change: callers may cache them, as long as they are not expired.
     ///
     /// # Errors
     /// Redis does not answer or refuses.
@@ -115,6 +137,7 @@ impl Store {
             for (place, (id, time, record)) in rows.into_iter().enumerate() {
                 let Some(record) = record else { continue };
                 match read_function(id, &record) {
+                    Ok(function) if function.is_expired() => {}
                     Ok(function) if name.is_none_or(|name| function.name == name) => {
                         items.push(Ok(function));
                     }

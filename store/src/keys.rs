@@ -42,9 +42,10 @@ names! { KEYS:
     QUEUE = "queue:";
     /// + class: sorted set of the queues with tasks in them, the one that goes next in front; see `turns.lua`.
     TURNS = "turns:";
-    /// Hash: queue -> how many of its tasks run.
+    /// Hash: queue -> how many of its tasks run, and marks of tenants that may run only so many; see `turns.lua`.
     RUNNING = "running";
-    /// Hash: tenant ('' for the default one) -> its weight, where it is or was another than 1.
+    /// Hash: tenant ('' for the default one) -> its weight, and `/` and how many of its tasks may run where that is bound; where
+    /// it is or was another than 1.
     WEIGHTS = "weights";
     /// Hash: class -> the virtual time of its turns.
     VIRTUAL_TIMES = "virtual_times";
@@ -78,6 +79,8 @@ names! { KEYS:
     FUNCTIONS = "functions";
     /// + tenant: the same, for tenants other than the default one.
     FUNCTIONS_OF = "functions:";
+    /// Sorted set of function ids by when they expire, in ms, for those that do.
+    FUNCTION_EXPIRY = "function_expiry";
     /// + hash: the code of functions.
     CODE = "code:";
     /// Hash: hash of code -> how many functions have it.

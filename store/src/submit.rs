@@ -65,7 +65,7 @@ impl Store {
             .number(IDEMPOTENCY_TTL.as_secs())
             .number(groups.len() as u64)
             .arg(tenant.mark())
-            .number(weight.get())
+            .arg(share(weight, quotas))
             .arg(quotas.map_or_else(String::new, |quotas| quotas.for_submission()));
         for (class, priority) in groups {
             call.arg(class).number(priority);
@@ -160,6 +160,14 @@ impl Store {
             Some("X") => Some(CancelOutcome::Ended(TaskStatus::Cancelled)),
             Some(_) => return Err(unexpected("cancel")),
         })
+    }
+}
+
+/// A tenant's share, as `turns.lua` reads it: its weight, and how many of its tasks may run where that is bound.
+fn share(weight: Weight, quotas: Option<StoreQuotas>) -> String {
+    match quotas.and_then(|quotas| quotas.running_tasks) {
+        None => weight.get().to_string(),
+        Some(most) => format!("{}/{most}", weight.get()),
     }
 }
 

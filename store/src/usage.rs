@@ -11,6 +11,8 @@ pub struct StoreQuotas {
     pub stored_bytes: Option<u64>,
     /// Tasks that wait, also for their delay.
     pub queued_tasks: Option<u64>,
+    /// Tasks that run at once; others wait.
+    pub running_tasks: Option<u64>,
     /// What calls may use in an hour of the clock.
     pub hour: PeriodQuotas,
     /// What calls may use in a day of the clock, in UTC.

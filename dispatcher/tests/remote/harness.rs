@@ -188,6 +188,7 @@ impl Client {
             code: hash,
             code_bytes: code.len() as u64,
             registered_at: Timestamp::default(),
+            ttl_s: None,
         };
         self.store.put_function(record, code).await.expect("registered");
         let spec = TaskSpec {

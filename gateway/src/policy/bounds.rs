@@ -123,6 +123,8 @@ bounds! {
     Memory: memory_mb;
     /// Retries after an executor or worker dies.
     Retries: max_retries;
+    /// Seconds after which functions are forgotten.
+    FunctionTtl: function_ttl_s;
     /// The pickled function, or the pickled arguments of one call, in KiB.
     Payload: payload_kb;
 }
@@ -139,6 +141,10 @@ bounds! {
     Burst: burst;
     /// Requests that wait for tasks, at each gateway process.
     LongPolls: long_polls;
+    /// Open requests, at each gateway process.
+    OpenRequests: open_requests;
+    /// Tasks that open requests wait for, at each gateway process.
+    WaitedTasks: waited_tasks;
     /// Open `/v1/events`, at each gateway process.
     EventStreams: event_streams;
     /// Registered functions.
@@ -147,6 +153,8 @@ bounds! {
     Stored: stored_mb;
     /// Tasks that wait, also for their delay.
     QueuedTasks: queued_tasks;
+    /// Tasks that run at once. More are not refused: they wait.
+    RunningTasks: running_tasks;
     /// Processor seconds of calls in an hour of the clock.
     CpuPerHour: cpu_s_per_hour;
     /// Processor seconds of calls in a day of the clock, in UTC.

@@ -41,6 +41,17 @@ impl TenantPolicy {
         }
     }
 
+    /// After how many seconds a function is forgotten that asks for `asked`: one that asks for nothing lives as long as it may.
+    pub(crate) fn check_ttl(&self, asked: Option<u32>) -> Result<Option<u32>, Violation> {
+        let Some(most) = self.limits.function_ttl_s else { return Ok(asked) };
+        match asked {
+            Some(asked) if u64::from(asked) > most => {
+                Err(self.forbids(format!("a `ttl_s` of {asked}"), format!("at most {most}")))
+            }
+            asked => Ok(asked.or(Some(u32::try_from(most).unwrap_or(u32::MAX)))),
+        }
+    }
+
     /// Whether a function may be registered for this runtime.
     pub(crate) fn check_runtime(&self, runtime: Runtime) -> Result<(), Violation> {
         if self.runtimes.contains(&runtime) {

@@ -60,6 +60,7 @@ impl Quotas {
             functions: self.functions,
             stored_bytes: times(self.stored_mb, MIB),
             queued_tasks: self.queued_tasks,
+            running_tasks: self.running_tasks,
             hour: period(self.cpu_s_per_hour, self.memory_mb_s_per_hour),
             day: period(self.cpu_s_per_day, self.memory_mb_s_per_day),
         }
@@ -84,6 +85,13 @@ fn sentence(exceeded: &QuotaExceeded) -> String {
             format!("has {used} requests open that wait for tasks"),
             "wait for many tasks in one POST /v1/results",
         ),
+        Quota::OpenRequests => {
+            (format!("has {used} requests open"), "wait for their answers before sending more")
+        }
+        Quota::WaitedTasks => (
+            format!("has requests open that wait for {used} tasks"),
+            "wait for those that end first in one POST /v1/results",
+        ),
         Quota::EventStreams => {
             (format!("has {used} event streams open"), "close one, or read all events over one")
         }
@@ -94,6 +102,7 @@ fn sentence(exceeded: &QuotaExceeded) -> String {
             format!("has {used} tasks waiting"),
             "submit again when some have begun, or cancel some",
         ),
+        Quota::RunningTasks => (format!("runs {used} tasks"), "wait until some have ended"),
         Quota::CpuPerHour | Quota::CpuPerDay => (
             format!("has used {used} seconds of processors in this {}", period(*quota)),
             "wait for the next one; what was accepted goes on",

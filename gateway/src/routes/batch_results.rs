@@ -131,6 +131,7 @@ impl Finished {
     /// Those of `ids` that have ended.
     async fn of(asker: Asker<'_>, ids: &[TaskId]) -> Result<Self, ApiError> {
         let mut finished = Self::default();
+        let _turn = asker.caller.turn(ids.len()).await;
         for chunk in ids.chunks(CHUNK) {
             if finished.is_full() {
                 break;

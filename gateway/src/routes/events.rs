@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::app::App;
 use crate::caller::{Caller, FRESH};
 use crate::error::ApiError;
-use crate::event_stream::Moves;
+use crate::event_stream::{Moves, write_move};
 use crate::extract::Query;
 use crate::policy::{OpenPermit, Quota};
 use crate::problem::Problem;
@@ -156,8 +155,11 @@ impl Stream {
                 if tenant != *self.caller.tenant() {
                     return;
                 }
+                if self.wanted.is_everything() {
+                    return self.ready.push_back(moves.text());
+                }
                 let mut text = String::new();
-                for &(id, status) in moves.iter() {
+                for &(id, status) in &moves.tasks {
                     if self.wanted.has(id, status, self.app.store.of(self.caller.tenant())).await {
                         write_move(&mut text, id, status);
                     }
@@ -212,6 +214,11 @@ impl Stream {
 }
 
 impl Wanted {
+    /// Whether every move is sent.
+    fn is_everything(&self) -> bool {
+        self.tasks.is_empty() && self.statuses.is_empty() && self.function.is_none()
+    }
+
     /// Whether to send a move; remembers that the end of a task was sent.
     async fn has(&mut self, id: TaskId, status: TaskStatus, store: TenantStore<'_>) -> bool {
         if !self.tasks.is_empty() {
@@ -251,14 +258,6 @@ impl Wanted {
         }
         is_of_it
     }
-}
-
-fn write_move(text: &mut String, id: TaskId, status: TaskStatus) {
-    // Writing to a string cannot fail.
-    let _ = write!(
-        text,
-        "event: task\nid: {id}\ndata: {{\"task_id\":\"{id}\",\"status\":\"{status}\"}}\n\n"
-    );
 }
 
 /// An event with one sentence of plain characters.

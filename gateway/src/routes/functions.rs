@@ -59,6 +59,8 @@ request_body! {
         optional memory_mb: Count<1>,
         /// Retries after an executor or worker dies. Exceptions are never retried.
         optional max_retries: Count<0>,
+        /// Seconds after which it is forgotten. Default: never, or what the operator allows.
+        optional ttl_s: Count<1>,
         /// What it is for.
         optional description: Text<'de, MAX_DESCRIPTION>,
         /// What every call may reach beyond its interpreter, if the worker offers it; else the call fails
@@ -104,6 +106,7 @@ struct Registration {
     runtime: RuntimeRequest,
     limits: TaskLimits,
     grants: Option<Box<GrantRequest>>,
+    ttl_s: Option<u32>,
     ignored: Vec<String>,
 }
 
@@ -154,7 +157,9 @@ pub(crate) async fn register_function(
             guest_modules::check(&guest, &sent.name, &sent.modules)?;
         }
     }
+    let ttl_s = policy.as_ref().map_or(Ok(sent.ttl_s), |policy| policy.check_ttl(sent.ttl_s))?;
     let record = FunctionRecord {
+        ttl_s,
         id: FunctionId::random(),
         name: sent.name,
         description: sent.description,
@@ -240,6 +245,7 @@ fn read(
         runtime: RuntimeRequest { runtime: body.runtime, python: body.python, hint: found.python },
         limits,
         grants,
+        ttl_s: body.ttl_s.map(|count| count.0),
         ignored: body.ignored,
     })
 }

@@ -88,6 +88,10 @@ struct FunctionItem {
     code_bytes: u64,
     #[schema(format = DateTime)]
     registered_at: String,
+    /// When it is forgotten; absent for one that is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
 }
 
 /// A connected worker.
@@ -148,6 +152,7 @@ pub(crate) async fn tasks(
         accepted_before: query.time("before")?,
     };
     let (cursor, limit) = query.page(is_number)?;
+    let _turn = caller.turn(limit).await;
     let page = timing
         .time(Phase::Store, app.store.of(caller.tenant()).tasks(filter, cursor, limit))
         .await?;
@@ -171,6 +176,7 @@ pub(crate) async fn functions(
     query: Query,
 ) -> Result<Response, ApiError> {
     let (cursor, limit) = query.page(is_number)?;
+    let _turn = caller.turn(limit).await;
     let view = app.store.of(caller.tenant());
     let page = timing.time(Phase::Store, view.functions(query.get("name"), cursor, limit)).await?;
     reply::json_with_room(&PageView::of(page, |row| Row::of(row, function_item)), 4_096)
@@ -236,6 +242,7 @@ fn position(cursor: &str) -> Option<(u64, WorkerId)> {
 
 fn function_item(function: FunctionRecord) -> FunctionItem {
     FunctionItem {
+        expires_at: function.expires_at().map(rfc3339),
         function_id: function.id,
         name: function.name,
         description: function.description,

@@ -193,6 +193,7 @@ async fn submit<'a>(
     if args.is_empty() {
         return Ok((Vec::new(), None));
     }
+    let _turn = caller.turn(args.len()).await;
     let delay_ms = request.options.delay_ms;
     let mut idempotent = request
         .options

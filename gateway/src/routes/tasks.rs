@@ -219,7 +219,9 @@ pub(crate) async fn task(
 ) -> Result<Response, ApiError> {
     let found = timing.time(Phase::Store, app.store.of(caller.tenant()).task(id)).await?;
     let record = found.ok_or(ApiError::UnknownTask(id))?;
-    let waiting = timing.time(Phase::Store, waiting::reason(&app.store, &record)).await?;
+    let running_tasks = caller.policy().and_then(|policy| policy.quotas.running_tasks);
+    let waiting =
+        timing.time(Phase::Store, waiting::reason(&app.store, &record, running_tasks)).await?;
     reply::json_with_room(&view(record, waiting), 2_048)
 }
 

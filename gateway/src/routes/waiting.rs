@@ -13,16 +13,18 @@ use crate::reply::rfc3339;
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Waiting)]
 pub(super) struct WaitingView {
-    /// `delayed`, `no_worker`, `slots_busy`, or `turn`: a slot is free, and the task is about to get it.
+    /// `delayed`, `no_worker`, `quota` (its tenant runs as many tasks as it may), `slots_busy`, or `turn`: a slot is free, and the
+    /// task is about to get it.
     reason: &'static str,
     /// The same as a sentence.
     detail: String,
 }
 
-/// Why a task waits; `None` for one that does not.
+/// Why a task waits, whose tenant may run `running_tasks` at once; `None` for one that does not.
 pub(super) async fn reason(
     store: &Store,
     task: &TaskRecord,
+    running_tasks: Option<u64>,
 ) -> Result<Option<WaitingView>, StoreError> {
     if task.status != TaskStatus::Queued {
         return Ok(None);
@@ -37,6 +39,16 @@ pub(super) async fn reason(
     let workers = store.workers().await?.into_iter().filter(|it| it.classes.contains(&class));
     let slots = workers.map(|worker| (worker.slots, worker.slots.saturating_sub(worker.busy)));
     let (all, free) = slots.fold((0, 0), |(all, free), (of, idle)| (all + of, free + idle));
+    if let Some(most) = running_tasks.filter(|_| all > 0) {
+        let runs = store.of(&task.tenant).usage().await?.running;
+        if runs >= most {
+            let detail = format!(
+                "tenant `{}` runs {runs} tasks, as many as its quota `running_tasks` allows: it runs when one of them has ended",
+                task.tenant
+            );
+            return Ok(Some(WaitingView { reason: "quota", detail }));
+        }
+    }
     let again = if task.failures.is_empty() { "" } else { ", and its last attempt was lost" };
     let (reason, detail) = match (all, free) {
         (0, _) => ("no_worker", format!("no connected worker serves {class}: start one that does")),

@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::client::{Client, Reply};
+use crate::support::tenants::TenantsFile;
 use crate::support::{ARGS, Dispatcher, FUNCTION, Gateway, class, until};
 
 async fn register(gateway: &Gateway, name: &str) -> String {
@@ -70,4 +71,55 @@ async fn a_deleted_function_takes_no_calls_anywhere_and_accepted_ones_run() {
         assert!(code.is_some(), "it can still run");
     }
     token.cancel();
+}
+
+#[tokio::test]
+async fn a_function_that_expires_is_forgotten() {
+    let file = TenantsFile::new("[default.quotas]\nfunctions = 2");
+    let gateway = Gateway::with(|config| file.configure(config), |_| {}).await;
+    let client = gateway.client();
+    let soon = json!({"name": "soon", "payload": FUNCTION, "ttl_s": 1});
+    let soon = gateway.register_with(soon).await;
+    let kept = register(&gateway, "kept").await;
+    assert_eq!(execute(client, &soon).await.status, 200);
+    let shown = client.get(&format!("/v1/functions/{soon}")).await.json();
+    assert!(shown["expires_at"].as_str() > shown["registered_at"].as_str(), "{shown}");
+    let shown = client.get(&format!("/v1/functions/{kept}")).await.json();
+    assert!(shown["expires_at"].is_null(), "{shown}");
+    until("it is forgotten", async || execute(client, &soon).await.status == 404).await;
+    client.get(&format!("/v1/functions/{soon}")).await.is_error(404, "unknown_function");
+    let list = client.get("/v1/functions").await.json();
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(1), "{list}");
+    let one = json!({"name": "more", "payload": FUNCTION});
+    assert_eq!(
+        client.post("/register_function", &one).await.status,
+        429,
+        "it counts until it is removed"
+    );
+    assert_eq!(gateway.store.remove_expired_functions().await.expect("removed"), 1);
+    assert_eq!(client.post("/register_function", &one).await.status, 200);
+    // What was accepted before still runs.
+    let dispatcher = Dispatcher::start(&gateway.store, &["native:3.11"]).await;
+    let claimed: Vec<ClaimedTask> = dispatcher.claim(1).await;
+    assert!(gateway.store.code(claimed[0].invocation.spec.code).await.expect("read").is_some());
+}
+
+#[tokio::test]
+async fn a_policy_says_how_long_functions_live() {
+    let file = TenantsFile::new("[default.limits]\nfunction_ttl_s = 60");
+    let gateway = Gateway::with(|config| file.configure(config), |_| {}).await;
+    let client = gateway.client();
+    let with = |ttl: u32| json!({"name": "len", "payload": FUNCTION, "ttl_s": ttl});
+    let refused = client.post("/register_function", &with(61)).await;
+    refused.is_error(403, "policy_forbidden");
+    let text = refused.text_at("detail");
+    assert!(text.contains("`ttl_s` of 61") && text.contains("at most 60"), "{text}");
+    assert_eq!(client.post("/register_function", &with(60)).await.status, 200);
+    assert_eq!(client.post("/register_function", &with(0)).await.status, 422);
+    let function = register(&gateway, "len").await;
+    let shown = client.get(&format!("/v1/functions/{function}")).await.json();
+    assert!(
+        shown["expires_at"].is_string(),
+        "one that says nothing lives as long as it may: {shown}"
+    );
 }

@@ -211,3 +211,114 @@ async fn processor_time_is_that_of_one_tenant() {
         dispatcher.complete_one(b"\x80\x04N.").await;
     }
 }
+
+#[tokio::test]
+async fn tasks_beyond_those_that_may_run_wait_and_say_why() {
+    let file = TenantsFile::new("[tenant.acme]\nquotas.running_tasks = 2");
+    let guarded = guarded(&file).await;
+    let dispatcher = Dispatcher::start(&guarded.gateway.store, &["native:3.11"]).await;
+    let (key, other) = (guarded.key("acme", &ALL).await, guarded.key("other", &ALL).await);
+    let function = guarded.register(&key).await;
+    let reply = submit(guarded.gateway.client(), &key, &function, 3).await;
+    assert_eq!(reply.status, 200);
+    let mut running = dispatcher.claim(9).await;
+    assert_eq!(running.len(), 2);
+    let ids = reply.json()["task_ids"].clone();
+    let is_running = |id: &str| running.iter().any(|task| task.id().to_string() == id);
+    let third = ids.as_array().expect("ids").iter().filter_map(Value::as_str);
+    let third = third.into_iter().find(|id| !is_running(id)).expect("one waits");
+    let record =
+        guarded.send(&key, "GET", &format!("/v1/tasks/{third}"), &Value::Null).await.json();
+    assert_eq!(record["waiting"]["reason"], "quota", "{record}");
+    let detail = record["waiting"]["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("runs 2 tasks") && detail.contains("`running_tasks`"), "{detail}");
+    let theirs = guarded.register(&other).await;
+    assert_eq!(submit(guarded.gateway.client(), &other, &theirs, 3).await.status, 200);
+    assert_eq!(dispatcher.claim(9).await.len(), 3, "another tenant");
+    let verdict = CallVerdict::Completed(Bytes::from_static(b"\x80\x04N."));
+    dispatcher.finish(&running.remove(0), verdict).await;
+    let claimed = dispatcher.claim(9).await;
+    assert_eq!(claimed.iter().map(|task| task.id().to_string()).collect::<Vec<_>>(), [third]);
+}
+
+/// A request over HTTP/2 that asks and does not wait for its answer.
+async fn ask_http2(client: &h2::client::SendRequest<Bytes>, key: &str, path: &str) -> u16 {
+    let request = axum::http::Request::get(format!("http://127.0.0.1{path}"));
+    let request = request.header("authorization", format!("Bearer {key}")).body(());
+    let mut ready = client.clone().ready().await.expect("room");
+    let (answer, _) = ready.send_request(request.expect("a request"), true).expect("a stream");
+    answer.await.expect("an answer").status().as_u16()
+}
+
+#[tokio::test]
+async fn one_tenant_leaves_room_for_requests_and_waiting_tasks_of_others() {
+    let guarded = Guarded::with(|config| {
+        config.max_connections = 16;
+        config.max_waiters = 16;
+    })
+    .await;
+    let (key, other) = (guarded.key("acme", &ALL).await, guarded.key("other", &ALL).await);
+    let mut ids = Vec::new();
+    for (key, count) in [(&key, 16), (&other, 2)] {
+        let function = guarded.register(key).await;
+        let reply = submit(guarded.gateway.client(), key, &function, count).await.json();
+        ids.push(reply["task_ids"].as_array().expect("ids").clone());
+    }
+    let [ours, theirs] = [&ids[0][..], &ids[1][..]];
+    let wait = async |key: &str, ids: &[Value]| {
+        let body = json!({"task_ids": ids, "wait": 0.01});
+        guarded.send(key, "POST", "/v1/results", &body).await
+    };
+    is_exceeded(&wait(&key, &ours[..15]).await, "waited_tasks", "is 14");
+    assert_eq!(wait(&key, &ours[..14]).await.status, 200);
+
+    // Over one connection, so that it is not about connections.
+    let stream = tokio::net::TcpStream::connect(guarded.gateway.address).await.expect("connected");
+    let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let poll = format!("/status/{}?wait=60", ours[0].as_str().expect("an id"));
+    let mut open = Vec::new();
+    for _ in 0..14 {
+        let (client, key, poll) = (client.clone(), key.clone(), poll.clone());
+        // A list below may be in its way for a moment.
+        let again = async move { while ask_http2(&client, &key, &poll).await == 429 {} };
+        open.push(tokio::spawn(again));
+    }
+    let list = async |key: &str| ask_http2(&client, key, "/v1/tasks").await;
+    until("all polls are open", async || list(&key).await == 429).await;
+    let refused = guarded.send(&key, "GET", "/v1/tasks", &Value::Null).await;
+    is_exceeded(&refused, "open_requests", "has 14 requests open");
+    assert_eq!(list(&other).await, 200, "another tenant");
+    assert_eq!(wait(&other, theirs).await.status, 200, "it waits, too");
+    open.iter().for_each(tokio::task::JoinHandle::abort);
+    until("there is room again", async || list(&key).await == 200).await;
+}
+
+#[tokio::test]
+async fn one_address_leaves_connections_to_others_where_tenants_share() {
+    let guarded = Guarded::with(|config| config.max_connections = 8).await;
+    let key = guarded.key("acme", &ALL).await;
+    let mut open = Vec::new();
+    for _ in 0..7 {
+        open.push(guarded.gateway.client().connect().await);
+    }
+    let refused = async || {
+        let reply = guarded.send(&key, "GET", "/v1/tasks", &Value::Null).await;
+        (reply.status == 429).then_some(reply)
+    };
+    let mut reply = None;
+    until("all are taken", async || {
+        reply = refused().await;
+        reply.is_some()
+    })
+    .await;
+    is_exceeded(&reply.expect("refused"), "connections_per_address", "has 7 connections open");
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.2:0".parse().expect("an address")).expect("an address of loopback");
+    let mut other = socket.connect(guarded.gateway.address).await.expect("a connection");
+    let get = request("GET", "/healthz", &[], b"");
+    tokio::io::AsyncWriteExt::write_all(&mut other, &get).await.expect("sent");
+    let mut answer = [0; 12];
+    other.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}

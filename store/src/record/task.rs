@@ -55,6 +55,24 @@ pub struct FunctionRecord {
     pub code_bytes: u64,
     /// When it was registered.
     pub registered_at: Timestamp,
+    /// Seconds after which it is forgotten, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_s: Option<u32>,
+}
+
+impl FunctionRecord {
+    /// When it is forgotten.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        let ttl_us = u64::from(self.ttl_s?).saturating_mul(1_000_000);
+        Some(Timestamp(self.registered_at.0.saturating_add(ttl_us)))
+    }
+
+    /// Whether it is forgotten by now.
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        self.expires_at().is_some_and(|end| end <= Timestamp::before_now(Duration::ZERO))
+    }
 }
 
 /// A task about to be accepted.

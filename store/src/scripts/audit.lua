@@ -5,8 +5,11 @@
 local answer = redis.call('HMGET', COUNTS,
   'accepted', 'queued', 'delayed', '', 'completed', 'failed', 'cancelled')
 for i = 1, 7 do answer[i] = tonumber(answer[i] or 0) end
-for _, running in ipairs(redis.call('HVALS', RUNNING)) do answer[4] = answer[4] + running end
-local queued, leased = 0, 0
+local queued, leased, numbers = 0, 0, redis.call('HGETALL', RUNNING)
+for i = 1, #numbers, 2 do
+  answer[4] = answer[4] + runs_by(numbers[i + 1])
+  queued = queued + parked_in(numbers[i], numbers[i + 1])
+end
 for _, class in ipairs(redis.call('SMEMBERS', CLASSES)) do
   for _, queue in ipairs(redis.call('ZRANGE', TURNS .. class, 0, -1)) do
     queued = queued + redis.call('ZCARD', QUEUE .. queue)

@@ -1,7 +1,7 @@
 -- Stores a function and its code; equal code is stored once, and a known id is not stored again.
 --
 -- ARGV: function id, its record, the name of its code, its code, its tenant ('' for the default one); how many functions
--- and how many bytes the tenant may have, each '' where there is no bound.
+-- and how many bytes the tenant may have, each '' where there is no bound; after how many ms it expires, '' where it does not.
 -- Returns: 'stored' and the record with the time of registration in front, 16 digits; or 'functions' or 'bytes' and how much
 -- the tenant has. Times differ, so that lists have an order.
 local id, code, tenant = ARGV[1], CODE .. ARGV[3], ARGV[5]
@@ -27,5 +27,8 @@ if is_new or redis.call('PERSIST', code) == 1 or redis.call('HEXISTS', CODE_USES
 end
 redis.call('SET', FUNCTION .. id, us .. ARGV[2])
 redis.call('ZADD', functions, us, id)
+if ARGV[8] ~= '' then
+  redis.call('ZADD', FUNCTION_EXPIRY, string.format('%.0f', math.floor(us / 1000) + ARGV[8]), id)
+end
 redis.call('HINCRBY', USAGE .. tenant, 'code', size)
 return { 'stored', us .. ARGV[2] }

@@ -1,12 +1,12 @@
 -- Accepts tasks: all of them or none.
 --
 -- ARGV: most queued tasks, most recent ids, lifetime of idempotency keys in seconds, number of groups, the
--- tenant of all ('' for the default one), its weight, its quotas (nothing where its use is not counted); for each group its class and priority; for each task its id, the record after the time, its arguments
+-- tenant of all ('' for the default one), its share, its quotas (nothing where its use is not counted); for each group its class and priority; for each task its id, the record after the time, its arguments
 -- (empty where they are a blob), its group, and either nothing or `<delay ms> <body hash> <idempotency key>`.
 -- A task whose id is known was accepted before and its answer lost: it is passed over.
 -- Returns: 'accepted' and, for each task that has an older one's id, its place and that id; or
 -- 'conflict', the key and its task; or 'full' and how many are queued; or what `over_quota` says.
-local groups_from, tenant, quotas = 7, ARGV[5], ARGV[7]
+local groups_from, tenant, share, quotas = 7, ARGV[5], ARGV[6], ARGV[7]
 local blob_flag = tenant == '' and quotas == '' and BLOB_FLAG or TENANT_BLOB_FLAG
 local tasks_from = groups_from + 2 * ARGV[4]
 local total = (#ARGV - tasks_from) / 5
@@ -77,13 +77,19 @@ if #delayed > 0 then
   end
 end
 local delivered, demand = 0, redis.call('HGETALL', DEMAND)
+local bound = string.find(share, '/', 1, true)
+if bound then
+  weigh(tenant, share)
+  bind(lists)
+end
 if ARGV[4] == '1' and #delayed == 0 and bytes <= MAX_DELIVERED_BYTES
+  and (not bound or running_of(tenant) + #ids <= tonumber(string.sub(share, bound + 1)))
   and direct_dispatch(demand, ARGV[groups_from + 1], us, ids, records, fields) then
   delivered = #ids
   -- Where a dispatcher demands tasks of a class, none wait: there are no turns to change.
   redis.call('HINCRBY', RUNNING, lists[1], delivered)
 else
-  weigh(tenant, ARGV[6])
+  weigh(tenant, share)
   enqueue(queues, demand)
 end
 write_all('HSET', UNFINISHED, fields)

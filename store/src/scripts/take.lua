@@ -1,13 +1,40 @@
 -- Functions of `claim.lua`: they take tasks from queues in the order of turns. What a task costs does not depend on how
 -- many tenants wait, but for the depth of a sorted set.
 
+-- Takes their turns from all queues of a tenant, as it runs as many tasks as it may: until one of them ends.
+local function park(tenant)
+  for _, class in ipairs(redis.call('SMEMBERS', CLASSES)) do
+    local queue = queue_name(class, tenant)
+    local number = tonumber(redis.call('HGET', RUNNING, queue) or 0)
+    if number < PARKED then mark(queue, PARKED + (number < BOUND and BOUND or 0)) end
+    redis.call('ZREM', TURNS .. class, queue)
+  end
+end
+
+-- How many of `n` tasks of a queue, which are counted as running, its tenant may run; the others are counted no more.
+local function within_bound(queue, n)
+  local tenant = tenant_of_queue(queue)
+  local most = tonumber(string.match(redis.call('HGET', WEIGHTS, tenant) or '', '/(%d+)'))
+  local over = most and running_of(tenant) - most or 0
+  if over > 0 then redis.call('HINCRBY', RUNNING, queue, -math.min(over, n)) end
+  if over >= 0 and most then park(tenant) end
+  return n - math.max(0, math.min(over, n))
+end
+
 -- Removes at most `most` tasks from the front of a queue, and counts them as running. Returns their ids, and the number of
 -- the queue's tasks that run.
 local function pop(queue, most)
   local ids = redis.call('ZRANGE', QUEUE .. queue, 0, most - 1)
   if #ids == 0 then return ids, 0 end
+  local running = redis.call('HINCRBY', RUNNING, queue, #ids)
+  if running >= BOUND then
+    local most = within_bound(queue, #ids)
+    running = runs_by(running) - #ids + most
+    ids = { unpack(ids, 1, most) }
+    if most == 0 then return ids, running end
+  end
   redis.call('ZREMRANGEBYRANK', QUEUE .. queue, 0, #ids - 1)
-  return ids, redis.call('HINCRBY', RUNNING, queue, #ids)
+  return ids, running
 end
 
 -- Takes tasks where several queues wait, or places are reserved. Arguments and answer are those of `take`.
@@ -44,7 +71,7 @@ local function take_in_turns(classes, most, reserved)
 
   -- How much of what it may run a queue runs.
   local function load_of(turn)
-    turn.load = turn.load or (redis.call('HGET', RUNNING, turn.queue) or 0) * costs_of(turn.queue)
+    turn.load = turn.load or runs_by(redis.call('HGET', RUNNING, turn.queue)) * costs_of(turn.queue)
     return turn.load
   end
 
@@ -78,7 +105,7 @@ local function take_in_turns(classes, most, reserved)
   -- take one of these.
   local function places_of(turn, places)
     if reserved == 0 then return places end
-    local runs = tonumber(redis.call('HGET', RUNNING, turn.queue) or 0) > 0
+    local runs = runs_by(redis.call('HGET', RUNNING, turn.queue)) > 0
     return math.max(places - reserved, runs and 0 or 1)
   end
 
@@ -123,7 +150,8 @@ local function take(classes, most, reserved)
     if first[1] then
       local ids = pop(first[1], most)
       if #ids < most then redis.call('ZREM', TURNS .. class, first[1]) end
-      return ids, { first[1], #ids }
+      -- None where its tenant runs as many as it may.
+      if #ids > 0 then return ids, { first[1], #ids } end
     end
   end
   return {}, {}

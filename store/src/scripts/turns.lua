@@ -5,10 +5,16 @@
 -- the queue would end (self-clocked fair queueing: a task takes TURN_COST / weight), and RUNNING_COST / weight for each
 -- task that runs. That is much more: who has the smaller share of what runs goes first, and turns decide between equals.
 -- A queue that waits alone has no valid score, so that a single tenant costs next to nothing.
+--
+-- A tenant may be bound to run only so many tasks at once. Then its share in WEIGHTS is `<weight>/<most>`, and the numbers of its
+-- queues in RUNNING are BOUND more than what runs, and PARKED more as long as these queues have no turn because so many run. So the
+-- commands that change a number tell of it, and other tenants pay nothing.
 
 -- They are rounded to whole numbers when they are divided by a weight, so that sums of them stay exact.
 local RUNNING_COST = 1e11
 local TURN_COST = 1e5
+local BOUND = 1e12
+local PARKED = 1e13
 
 local function tenant_of_queue(queue)
   return string.match(queue, TENANT_MARK .. '(.*)') or ''
@@ -28,16 +34,42 @@ local function queue_of(record)
   return queue_name(class, tenant_of(record)), class
 end
 
+-- How many tasks of a queue run, by its number in RUNNING.
+local function runs_by(number)
+  return (number or 0) % BOUND
+end
+
+-- Adds marks to the number of a queue in RUNNING. As text: large numbers are written with exponents.
+local function mark(queue, change)
+  redis.call('HINCRBY', RUNNING, queue, string.format('%.0f', change))
+end
+
+-- How many tasks wait in a queue that has no turn since its tenant runs as many as it may; `number` is its number in RUNNING.
+local function parked_in(queue, number)
+  if tonumber(number) < PARKED or redis.call('ZSCORE', TURNS .. class_of_queue(queue), queue) then return 0 end
+  return redis.call('ZCARD', QUEUE .. queue)
+end
+
+-- How many tasks of a tenant run.
+local function running_of(tenant)
+  local running = 0
+  for _, class in ipairs(redis.call('SMEMBERS', CLASSES)) do
+    running = running + runs_by(redis.call('HGET', RUNNING, queue_name(class, tenant)))
+  end
+  return running
+end
+
 -- What a running task and a turn add to the score of a queue.
 local function costs_of(queue)
-  local weight = redis.call('HGET', WEIGHTS, tenant_of_queue(queue)) or 1
+  local share = redis.call('HGET', WEIGHTS, tenant_of_queue(queue)) or 1
+  local weight = tonumber(share) or string.match(share, '%d+')
   return math.floor(RUNNING_COST / weight), math.floor(TURN_COST / weight)
 end
 
 -- Gives a queue that waits its score.
 local function place(class, queue, virtual_time)
   local running_cost, turn_cost = costs_of(queue)
-  local running = redis.call('HGET', RUNNING, queue) or 0
+  local running = runs_by(redis.call('HGET', RUNNING, queue))
   redis.call('ZADD', TURNS .. class, virtual_time + turn_cost + running * running_cost, queue)
 end
 
@@ -55,27 +87,61 @@ local function wait_for_turn(class, queue)
   end
 end
 
--- Sets the weight of a tenant.
-local function weigh(tenant, weight)
-  if (redis.call('HGET', WEIGHTS, tenant) or '1') == weight then return end
-  redis.call('HSET', WEIGHTS, tenant, weight)
+-- Gives turns back to the queues of a tenant that lost them, and wakes all dispatchers where tasks wait.
+local function unpark(tenant)
+  local waits = false
   for _, class in ipairs(redis.call('SMEMBERS', CLASSES)) do
     local queue = queue_name(class, tenant)
+    if tonumber(redis.call('HGET', RUNNING, queue) or 0) >= PARKED then
+      mark(queue, -PARKED)
+      if redis.call('EXISTS', QUEUE .. queue) == 1 then
+        waits = true
+        wait_for_turn(class, queue)
+      end
+    end
+  end
+  if waits then
+    redis.call('DEL', DEMAND)
+    redis.call('PUBLISH', TOPIC_WORK, 'work')
+  end
+end
+
+-- Sets the share of a tenant: its weight, and how many of its tasks may run where that is bound.
+local function weigh(tenant, share)
+  if (redis.call('HGET', WEIGHTS, tenant) or '1') == share then return end
+  redis.call('HSET', WEIGHTS, tenant, share)
+  local is_bound = string.find(share, '/', 1, true)
+  for _, class in ipairs(redis.call('SMEMBERS', CLASSES)) do
+    local queue = queue_name(class, tenant)
+    local number = tonumber(redis.call('HGET', RUNNING, queue) or 0)
+    if number >= PARKED then
+      unpark(tenant)
+      number = number - PARKED
+    end
+    if number >= BOUND and not is_bound then mark(queue, -BOUND) end
     if redis.call('ZSCORE', TURNS .. class, queue) then
       place(class, queue, redis.call('HGET', VIRTUAL_TIMES, class) or 0)
     end
   end
 end
 
--- Counts tasks of a queue that began or ended to run.
-local function change_running(queue, change)
-  if redis.call('HINCRBY', RUNNING, queue, change) == 0 and tenant_of_queue(queue) ~= '' then
-    redis.call('HDEL', RUNNING, queue)
+-- Notes of queues whose tenant has a bound that it has one.
+local function bind(queues)
+  for _, queue in ipairs(queues) do
+    redis.call('SADD', CLASSES, class_of_queue(queue))
+    if tonumber(redis.call('HGET', RUNNING, queue) or 0) < BOUND then mark(queue, BOUND) end
   end
+end
+
+-- Counts tasks of a queue that ended to run.
+local function change_running(queue, change)
+  local number = redis.call('HINCRBY', RUNNING, queue, change)
+  if number == 0 and tenant_of_queue(queue) ~= '' then redis.call('HDEL', RUNNING, queue) end
   local turns = TURNS .. class_of_queue(queue)
   if redis.call('ZCARD', turns) > 1 then
     redis.call('ZADD', turns, 'XX', 'INCR', change * costs_of(queue), queue)
   end
+  if number >= PARKED then unpark(tenant_of_queue(queue)) end
 end
 
 -- Queues ids: `queues` maps a queue to scores and ids in turn. Wakes the dispatchers that wait for them;

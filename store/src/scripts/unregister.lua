@@ -7,6 +7,7 @@
 local id, code, tenant = ARGV[1], ARGV[3], ARGV[5]
 if redis.call('GET', FUNCTION .. id) ~= ARGV[2] then return 0 end
 redis.call('DEL', FUNCTION .. id)
+redis.call('ZREM', FUNCTION_EXPIRY, id)
 redis.call('ZREM', tenant == '' and FUNCTIONS or FUNCTIONS_OF .. tenant, id)
 local size = #ARGV[2] - TIME_DIGITS + ARGV[4]
 redis.call('HINCRBY', USAGE .. tenant, 'code', -size)

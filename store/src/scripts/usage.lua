@@ -32,15 +32,6 @@ local function keep_until(tenant, bytes, ends)
   if not first or tonumber(first) > ends then redis.call('HSET', USAGE .. tenant, 'expiry', ends) end
 end
 
--- How many tasks of a tenant run.
-local function running_of(tenant)
-  local running = 0
-  for _, class in ipairs(redis.call('SMEMBERS', CLASSES)) do
-    running = running + (redis.call('HGET', RUNNING, queue_name(class, tenant)) or 0)
-  end
-  return running
-end
-
 -- The quota that `n` more tasks of so many bytes would exceed: 'quota', its name, how much is used, and in how many ms that is
 -- certainly less, or -1; nothing where there is none. `quotas` holds, each `-` where there is no bound: waiting tasks, bytes,
 -- processor us and MiB times ms of memory of an hour, and of a day.

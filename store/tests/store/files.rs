@@ -102,6 +102,7 @@ async fn a_tenant_has_the_bytes_of_its_files() {
         functions: None,
         stored_bytes: Some(1 << 20),
         queued_tasks: None,
+        running_tasks: None,
         hour: none,
         day: none,
     };

@@ -23,6 +23,7 @@ pub(crate) fn function(name: &str, code: &Bytes) -> FunctionRecord {
         code: CodeHash::of(code),
         code_bytes: code.len() as u64,
         registered_at: Timestamp(0),
+        ttl_s: None,
     }
 }
 

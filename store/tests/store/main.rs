@@ -16,6 +16,7 @@ mod quotas;
 mod reading;
 mod recovery;
 mod reserved;
+mod running;
 mod skewed;
 mod starvation;
 mod submitting;

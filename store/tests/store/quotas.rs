@@ -21,6 +21,7 @@ const NONE: StoreQuotas = StoreQuotas {
     functions: None,
     stored_bytes: None,
     queued_tasks: None,
+    running_tasks: None,
     hour: PeriodQuotas { cpu_us: None, memory_mb_ms: None },
     day: PeriodQuotas { cpu_us: None, memory_mb_ms: None },
 };

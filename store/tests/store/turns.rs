@@ -1,5 +1,6 @@
 //! Seeded sequences of submissions, claims, ends, returns and cancels of tenants with weights, against the rules: the tenant
-//! with the smallest share of what runs goes first, within a tenant the higher priority, then who came first.
+//! with the smallest share of what runs goes first, within a tenant the higher priority, then who came first; and no tenant runs
+//! more than it may.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,7 +8,7 @@ use belljar_core::id::{DispatcherId, TaskId};
 use belljar_core::task::{Priority, TaskAttempt};
 use belljar_core::tenant::{Tenant, Weight};
 use belljar_store::Store;
-use belljar_store::record::{CancelOutcome, ClaimedTask};
+use belljar_store::record::{CancelOutcome, ClaimedTask, StoreQuotas};
 
 use crate::harness::{
     Dice, NOBODY, Redis, audit, completed, demand, died, tasks, tenant, unstarted, with_priority,
@@ -16,10 +17,14 @@ use crate::harness::{
 /// What a turn of a tenant of weight 1 adds to its virtual time, and a running task to its score.
 const TURN_COST: f64 = 1e5;
 const RUNNING_COST: f64 = 1e11;
+/// What the number of running tasks of a tenant with a bound has beside it.
+const BOUND: u64 = 1_000_000_000_000;
 
 #[derive(Default)]
 struct Modelled {
     weight: u32,
+    /// How many of its tasks may run, where that is bound; the store learns it with submissions.
+    most: Option<usize>,
     /// Those that wait, by priority (requeued ones before all) and sequence.
     waiting: BTreeMap<(u64, u64), TaskId>,
     running: Vec<(TaskAttempt, bool)>,
@@ -28,6 +33,12 @@ struct Modelled {
 impl Modelled {
     fn share(&self) -> f64 {
         self.running.len() as f64 / f64::from(self.weight)
+    }
+
+    /// How many more of its tasks may run now.
+    fn may_run(&self) -> usize {
+        let room = self.most.map_or(usize::MAX, |most| most.saturating_sub(self.running.len()));
+        room.min(self.waiting.len())
     }
 }
 
@@ -39,6 +50,8 @@ struct Model<'a> {
     tenants: BTreeMap<Tenant, Modelled>,
     owners: HashMap<TaskId, Tenant>,
     sequence: u64,
+    /// Whether a tenant may run only so many tasks.
+    bounds: bool,
 }
 
 impl Model<'_> {
@@ -77,20 +90,26 @@ impl Model<'_> {
             self.owners.insert(task.id, name.clone());
         }
         let weight = Weight::try_from(tenant.weight).expect("a weight");
-        self.store.of(&name).with_weight(weight).submit(new).await.expect("accepted");
+        let running_tasks = tenant.most.map(|most| most as u64);
+        let quotas = running_tasks.map(|_| StoreQuotas { running_tasks, ..StoreQuotas::default() });
+        let view = self.store.of(&name).with_weight(weight).with_quotas(quotas);
+        view.submit(new).await.expect("accepted");
     }
 
     /// The next submission tells the weight.
     async fn reweigh(&mut self) {
         let name = self.pick();
         let weight = u32::try_from(1 + self.dice.roll(5)).expect("a small number");
-        self.tenants.get_mut(&name).expect("known").weight = weight;
+        // Of one tenant, so that the others' turns are compared with it and without it.
+        let most = (self.bounds && name.as_str() == "b").then(|| self.dice.roll(6));
+        let tenant = self.tenants.get_mut(&name).expect("known");
+        (tenant.weight, tenant.most) = (weight, most.filter(|_| weight > 1));
         self.submit(name).await;
     }
 
     async fn claim(&mut self) {
         let count = 1 + self.dice.roll(12);
-        let waiting: usize = self.tenants.values().map(|tenant| tenant.waiting.len()).sum();
+        let waiting: usize = self.tenants.values().map(Modelled::may_run).sum();
         let claimed = self.store.claim(self.dispatcher, &demand(count)).await.expect("claimed");
         assert_eq!(claimed.len(), count.min(waiting), "no slot is left idle while a task waits");
         for task in claimed {
@@ -102,9 +121,10 @@ impl Model<'_> {
         let name = &self.owners[&task.id()];
         let share = self.tenants[name].share();
         for (other, rival) in &self.tenants {
-            let waits = !rival.waiting.is_empty();
+            let waits = rival.may_run() > 0;
             assert!(!waits || share <= rival.share() + 1e-9, "{other} goes before {name}");
         }
+        assert!(self.tenants[name].may_run() > 0, "{name} runs more than it may");
         let tenant = self.tenants.get_mut(name).expect("known");
         let (_, first) = tenant.waiting.pop_first().expect("it waits");
         assert_eq!(first, task.id(), "the order within {name}");
@@ -160,7 +180,7 @@ impl Model<'_> {
     /// The store counts what runs as the model does, and no score drifts.
     async fn compare(&self) {
         audit(self.store).await;
-        let running: HashMap<String, usize> =
+        let running: HashMap<String, u64> =
             self.redis.command(&["HGETALL", "{belljar}:running"]).await;
         let turns: Vec<(String, f64)> = self
             .redis
@@ -173,9 +193,10 @@ impl Model<'_> {
                 "" => "native:3.11".to_owned(),
                 mark => format!("native:3.11@{mark}"),
             };
-            assert_eq!(running.get(&queue).copied().unwrap_or(0), tenant.running.len(), "{queue}");
+            let counted = running.get(&queue).copied().unwrap_or(0) % BOUND;
+            assert_eq!(counted, tenant.running.len() as u64, "{queue}");
             let turn = turns.iter().find(|(waiting, _)| *waiting == queue);
-            assert!(turn.is_some() || tenant.waiting.is_empty(), "{queue} waits for no turn");
+            assert!(turn.is_some() || tenant.may_run() == 0, "{queue} waits for no turn");
             let Some((_, score)) = turn.filter(|_| turns.len() > 1) else { continue };
             let cost = |cost: f64| (cost / f64::from(tenant.weight)).floor();
             let virtual_time = score - cost(RUNNING_COST) * tenant.running.len() as f64;
@@ -185,7 +206,7 @@ impl Model<'_> {
     }
 }
 
-async fn run(seed: u64) {
+async fn run(seed: u64, bounds: bool) {
     let redis = Redis::start().await;
     let store = redis.store().await;
     let tenants = ["default", "a", "acme", "b", "c"].map(tenant).into_iter();
@@ -200,6 +221,7 @@ async fn run(seed: u64) {
             .collect(),
         owners: HashMap::new(),
         sequence: 0,
+        bounds,
     };
     for _ in 0..1500 {
         model.step().await;
@@ -209,17 +231,22 @@ async fn run(seed: u64) {
 
 #[tokio::test]
 async fn every_turn_is_the_right_one_seed_1() {
-    run(0x9e37_79b9_7f4a_7c15).await;
+    run(0x9e37_79b9_7f4a_7c15, false).await;
 }
 
 #[tokio::test]
 async fn every_turn_is_the_right_one_seed_2() {
-    run(0xd1b5_4a32_d192_ed03).await;
+    run(0xd1b5_4a32_d192_ed03, false).await;
 }
 
 #[tokio::test]
 async fn every_turn_is_the_right_one_seed_3() {
-    run(0x2545_f491_4f6c_dd1d).await;
+    run(0x2545_f491_4f6c_dd1d, true).await;
+}
+
+#[tokio::test]
+async fn every_turn_is_the_right_one_seed_4() {
+    run(0x1234_5678_9abc_def1, true).await;
 }
 
 /// Claims one task after the other, each ended before the next. Returns how many each tenant had.
