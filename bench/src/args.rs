@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-
-use crate::floods::Flood;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Measures belljar over its REST interface, writes a report, and compares reports.
 #[derive(Debug, Parser)]
@@ -123,6 +121,21 @@ pub(crate) enum Action {
         )]
         tolerance: f64,
     },
+}
+
+/// What an attacker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Flood {
+    LongPolls,
+    Http2Polls,
+    ManyIds,
+    DeafResults,
+    DeafEvents,
+    LargeLists,
+    LargeBatches,
+    NoOps,
+    WrongKeys,
+    Connections,
 }
 
 /// How thoroughly to measure.

@@ -11,9 +11,9 @@ use rustix::process::nice;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::attacks::Flood;
 use super::key;
 use crate::api::{Client, MAX_BATCH};
+use crate::args::Flood;
 use crate::context::Context;
 use crate::http::{Connection, Origin};
 use crate::python::Call;

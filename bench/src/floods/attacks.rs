@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
-use clap::ValueEnum;
 use http::Method;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
@@ -14,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::attacker::Attacker;
+use crate::args::Flood;
 use crate::http::{Connection, Http2, Origin, dial};
 
 /// As many connections, or requests, as a gateway serves at once by default.
@@ -26,21 +26,6 @@ const BUSY: usize = 64;
 const LIST: &str = "/v1/tasks?limit=1000";
 /// The pause of a client that was refused or cut.
 const AGAIN: Duration = Duration::from_millis(100);
-
-/// What the attacker does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Flood {
-    LongPolls,
-    Http2Polls,
-    ManyIds,
-    DeafResults,
-    DeafEvents,
-    LargeLists,
-    LargeBatches,
-    NoOps,
-    WrongKeys,
-    Connections,
-}
 
 impl Flood {
     pub(super) const ALL: &[Self] = &[

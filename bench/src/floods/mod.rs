@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::args::Flood;
 use crate::context::Context;
 use crate::service::{Service, ServiceMode, Setup};
 use attacker::Attacker;
-pub(crate) use attacks::Flood;
 use polite::{Polite, Times};
 
 /// Tenants that call no-ops.
