@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import belljar
-from belljar._cli import _run, _script, _table
+from belljar._cli import _learn, _run, _script, _table
 
 from . import support
 
@@ -40,6 +40,13 @@ def fail():
     raise ValueError("as it was asked to")
 
 def where():
+    return sys.platform
+
+def reach():
+    import socket
+    for call in (lambda: open("/srv/data/rows.csv"), lambda: socket.create_connection(("api.example.com", 443))):
+        try: call()
+        except OSError: pass
     return sys.platform
 
 if __name__ == "__main__":
@@ -122,6 +129,37 @@ class Run(unittest.TestCase):
                     _run._save({name: b"x"}, target)
             self.assertEqual(([*elsewhere.iterdir()], sorted(Path(folder).iterdir())), ([], [elsewhere, target]))
 
+    @support.needs_sandbox
+    def test_what_was_refused_is_learnt(self):
+        ended = self.run_script("reach", "--learn")
+        self.assertEqual(ended.stdout, "'wasi'\n")
+        for line in (
+            "refused: read /srv/data/rows.csv",
+            "refused: network api.example.com:443",
+            "to ask for it: executor.options(read=['/srv/data'], http=['GET https://api.example.com/*'])",
+            "to offer it: belljar up --grant-read /srv/data --grant-http 'GET https://api.example.com/*'",
+        ):
+            self.assertIn(line, ended.stderr.splitlines())
+        self.assertIn("the call was refused nothing", self.run_script("where", "--learn").stderr)
+
+    def test_the_smallest_grants_are_proposed(self):
+        refused = {
+            "read": ["/srv/a/x", "/srv/a/b/", "/srv/ab/y", "/lib/x", "/x"],
+            "env": ["B", "A"],
+            "http": ["GET https://a/v1/x", "GET https://a/v1/y", "POST https://a/v1/x"],
+            "network": ["a:80", "b:8080", ""],
+            "thread": [""],
+        }
+        asked, offered = _learn.grants(refused)
+        self.assertEqual(asked["read"], ["/srv/a", "/srv/ab"])
+        self.assertEqual(asked["env"], ["A", "B"])
+        self.assertEqual(
+            asked["http"],
+            ["GET http://a/*", "GET http://b:8080/*", "GET https://a/v1/*", "POST https://a/v1/x"],
+        )
+        self.assertEqual(offered[:4], ["--grant-read", "/srv/a", "--grant-read", "/srv/ab"])
+
+    @support.needs_sandbox
     def test_runtimes_are_compared(self):
         ended = belljar_command("run", str(EXAMPLES / "useful/fibonacci.py"), "--compare")
         heads, native, sandbox = ended.stdout.splitlines()

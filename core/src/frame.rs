@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::access::Denied;
 use crate::files::{CallFile, MAX_FILES, check_name};
 use crate::grants::Granted;
 use crate::invocation::Invocation;
@@ -92,6 +93,9 @@ pub struct Done {
     pub peak_memory_bytes: u64,
     /// The files that it left and that were to be kept.
     pub files: Vec<CallFile>,
+    /// What it was refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<Denied>,
 }
 
 /// A number that nobody can guess, for one call: an answer that does not repeat it belongs to no call or to
@@ -105,8 +109,14 @@ impl Done {
     /// The end of a call that could not begin.
     #[must_use]
     pub fn failed(nonce: u64, failure: Failure) -> Self {
-        let phases = Phases::default();
-        Self { nonce, result: Err(failure), phases, peak_memory_bytes: 0, files: Vec::new() }
+        Self {
+            nonce,
+            result: Err(failure),
+            phases: Phases::default(),
+            peak_memory_bytes: 0,
+            files: Vec::new(),
+            denied: Vec::new(),
+        }
     }
 
     /// The same with a failure in place of a pickle that is too long, and with texts of bounded length. A child
@@ -260,6 +270,7 @@ mod tests {
             phases: Phases::default(),
             peak_memory_bytes: 1,
             files: Vec::new(),
+            denied: Vec::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 //!
 //! # Layout
 //!
+//! * [`access`]: what a call reached and what it was refused.
 //! * [`api_key`]: keys of clients, and what they allow.
 //! * [`id`]: task, function, dispatcher and worker ids.
 //! * [`tenant`]: whom functions and tasks belong to.
@@ -19,6 +20,7 @@
 //! * `pythons`: which Python is the default one.
 //! * [`frame`]: length-prefixed messages between a worker's slot and its child process.
 
+pub mod access;
 pub mod api_key;
 pub mod collection;
 mod exception;

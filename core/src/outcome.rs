@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::access::AccessLog;
 use crate::exception;
 use crate::files::CallFile;
-use crate::http::HttpLog;
 use crate::task::{InvalidWord, TaskAttempt, TaskStatus};
 
 /// How an attempt ended.
@@ -274,9 +274,9 @@ pub struct Outcome {
     /// The files that it left and that were to be kept.
     #[serde(default)]
     pub files: Vec<CallFile>,
-    /// The HTTP requests that it made; `None` where it made none.
+    /// What it reached and what it was refused; `None` where there is nothing to tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http: Option<Box<HttpLog>>,
+    pub access: Option<Box<AccessLog>>,
 }
 
 impl Outcome {
@@ -303,7 +303,7 @@ impl Outcome {
             stdout: OutputTail::default(),
             stderr: OutputTail::default(),
             files: Vec::new(),
-            http: None,
+            access: None,
         }
     }
 }

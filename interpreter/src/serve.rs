@@ -156,7 +156,9 @@ impl Server {
             }
         }
         let peak_memory_bytes = used.peak;
-        Ok((Done { nonce: call.nonce, result, phases, peak_memory_bytes, files: left }, kept))
+        let nonce = call.nonce;
+        let denied = Vec::new();
+        Ok((Done { nonce, result, phases, peak_memory_bytes, files: left, denied }, kept))
     }
 
     /// Puts back what the last call changed. Says what it left behind that cannot be put back.

@@ -1,5 +1,6 @@
 //! What a call came to, and how it is read from the guest.
 
+use belljar_core::access::Denied;
 use belljar_core::files::CallFile;
 use belljar_core::outcome::{Failure, FailureKind, Phases};
 use bytes::Bytes;
@@ -17,6 +18,8 @@ pub struct Answer {
     pub phases: Phases,
     /// The most linear memory held, in bytes.
     pub peak_memory_bytes: u64,
+    /// What the call was refused.
+    pub denied: Vec<Denied>,
     /// Standard output, where it was to be captured.
     pub stdout: Captured,
     /// Standard error, where it was to be captured.

@@ -153,6 +153,7 @@ impl Sandbox {
             result,
             phases,
             peak_memory_bytes: host.account.peak as u64,
+            denied: std::mem::take(&mut host.wasi.files.denied),
             stdout: std::mem::take(&mut host.wasi.sinks.stdout),
             stderr: std::mem::take(&mut host.wasi.sinks.stderr),
             files: left,

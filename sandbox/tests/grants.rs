@@ -5,6 +5,7 @@
 #[expect(dead_code, reason = "shared with tests that use other parts of it")]
 mod common;
 
+use belljar_core::access::{DENIED, Denied, DeniedKind};
 use belljar_core::grants::Granted;
 use belljar_sandbox::source;
 use common::SandboxChild;
@@ -131,4 +132,48 @@ fn scratch_space_ends_at_its_limit() {
     let granted = Granted { scratch_mb: 1, ..Granted::default() };
     assert_eq!(value(&mut sandbox, FILL, granted), "[true, true, true, true]");
     sandbox.is_right();
+}
+
+const REFUSED: &str = "
+def f():
+    import os, socket, threading
+    def tried(call):
+        try: call()
+        except (OSError, RuntimeError): return
+        raise AssertionError(call)
+    for _ in range(2): tried(lambda: open('/etc/passwd'))
+    tried(lambda: os.listdir('/srv/data'))
+    tried(lambda: open('/out.csv', 'w'))
+    tried(lambda: socket.create_connection(('api.example.com', 443)))
+    tried(socket.socket)
+    tried(threading.Thread(target=print).start)
+    tried(lambda: os.system('true'))
+    return os.environ['REGION']
+";
+
+#[test]
+fn what_a_call_is_refused_is_told_once_and_not_of_the_next() {
+    let mut sandbox = SandboxChild::start(&[]);
+    let done = sandbox.call(REFUSED);
+    let failure = done.result.expect_err("the variable is not there");
+    assert!(failure.message.starts_with("KeyError"), "{}", failure.traceback);
+    assert!(failure.traceback.contains("options(env=[\"REGION\"])"), "{}", failure.traceback);
+    let expected = [
+        (DeniedKind::Read, "/etc/passwd"),
+        (DeniedKind::Read, "/srv/data/"),
+        (DeniedKind::Write, "/out.csv"),
+        (DeniedKind::Network, "api.example.com:443"),
+        (DeniedKind::Network, ""),
+        (DeniedKind::Thread, ""),
+        (DeniedKind::Process, ""),
+        (DeniedKind::Env, "REGION"),
+    ];
+    let expected = expected.map(|(kind, name)| Denied { kind, name: name.to_owned() });
+    assert_eq!(done.denied, expected);
+    assert_eq!(sandbox.call("import json\ndef f(): return json.dumps([1])").denied, []);
+    let missing = sandbox.call("def f():\n  import nowhere.at_all");
+    assert_eq!(missing.denied, [Denied { kind: DeniedKind::Module, name: "nowhere".to_owned() }]);
+    let many =
+        "def f():\n  for i in range(100):\n    try: open(f'/x{i}')\n    except OSError: pass";
+    assert_eq!(sandbox.call(many).denied.len(), DENIED);
 }

@@ -155,6 +155,7 @@ async fn an_answer_to_another_call_is_no_answer() {
         phases: Phases::default(),
         peak_memory_bytes: 0,
         files: Vec::new(),
+        denied: Vec::new(),
     };
     let forged = frame::encode(&ChildReply::Done(done)).expect("short");
     breaks_the_protocol(&forged, "no reply to this call").await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use belljar_core::access::{Denied, DeniedKind};
 use belljar_core::files::FileEntry;
 use belljar_core::grants::GrantRequest;
 use belljar_core::http::{HttpLog, HttpNote};
@@ -82,6 +83,10 @@ struct TaskView {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     files: Vec<FileView>,
+    /// What it was refused; the first 20, each once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    denied: Vec<DeniedView>,
     args_bytes: u64,
     result_bytes: u64,
     /// `data`: loading the result runs nothing but constructors of plain values and builtin exceptions.
@@ -137,6 +142,18 @@ struct OutputView {
     text: String,
     /// Bytes written in all.
     total_bytes: u64,
+}
+
+/// Something that a call was refused.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Denied)]
+struct DeniedView {
+    /// read, write, env, http, network, thread, process, module.
+    #[schema(value_type = String)]
+    kind: DeniedKind,
+    /// A path, which ends with a slash where it was opened as a directory; a variable, a request, a host and port, a
+    /// module.
+    name: String,
 }
 
 /// HTTP requests of a call.
@@ -229,7 +246,8 @@ fn view(record: TaskRecord, waiting: Option<WaitingView>) -> TaskView {
     let ready_at = record.due_at.unwrap_or(record.accepted_at);
     let durations_ms = DurationsView::new(ready_at, record.started_at, record.end().as_ref());
     let mut outcome = record.outcome;
-    let http = outcome.as_mut().and_then(|outcome| outcome.http.take());
+    let access = outcome.as_mut().and_then(|outcome| outcome.access.take()).unwrap_or_default();
+    let denied = access.denied.into_iter().map(|Denied { kind, name }| DeniedView { kind, name });
     let failure = outcome.as_ref().and_then(|outcome| outcome.verdict.failure().cloned());
     let failure = failure.map(|Failure { kind, message, traceback, .. }| {
         let (traceback, hint) = split_hint(traceback);
@@ -265,8 +283,9 @@ fn view(record: TaskRecord, waiting: Option<WaitingView>) -> TaskView {
         peak_memory_bytes,
         stdout: stdout.map(OutputView::from),
         stderr: stderr.map(OutputView::from),
-        http: http.map(|log| HttpView::from(*log)),
         files: record.files.into_iter().map(FileView::from).collect(),
+        http: access.http.map(HttpView::from),
+        denied: denied.collect(),
         args_bytes: record.args_bytes,
         result_bytes: record.result_bytes,
         result_kind,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{ARGS, Dispatcher, FUNCTION, Gateway};
+use belljar_core::access::{AccessLog, Denied, DeniedKind};
 use belljar_core::http::{HttpLog, HttpNote};
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, OutputTail, Phases};
 use belljar_pickle::payload;
@@ -227,12 +228,15 @@ async fn the_whole_record_is_told() {
         elapsed_ms: 7,
         ..HttpNote::default()
     };
-    outcome.http = Some(Box::new(HttpLog { total: 30, requests: vec![note] }));
+    let http = Some(HttpLog { total: 30, requests: vec![note] });
+    let denied = vec![Denied { kind: DeniedKind::Read, name: "/etc/passwd".to_owned() }];
+    outcome.access = Some(Box::new(AccessLog { http, denied }));
     dispatcher.finish_with(&task, outcome).await;
 
     let shown = gateway.client().get(&format!("/v1/tasks/{task_id}")).await.json();
     let request = json!({"method": "GET", "url": "https://a/x", "status": 200, "request_bytes": 0,
         "response_bytes": 9, "duration_ms": 7});
+    assert_eq!(shown["denied"], json!([{"kind": "read", "name": "/etc/passwd"}]));
     assert_eq!(shown["http"], json!({"total": 30, "requests": [request]}));
     assert_eq!(shown["status"], "FAILED");
     assert_eq!((&shown["function_id"], &shown["python"]), (&json!(function_id), &json!("3.11")));

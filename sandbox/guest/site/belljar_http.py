@@ -245,6 +245,7 @@ _getaddrinfo = socket.getaddrinfo
 def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
     """The name itself in place of an address: the worker finds out where it leads."""
     if not is_granted():
+        belljar_limits.note("network", f"{host}:{port}")
         return _getaddrinfo(host, port, family, type, proto, flags)
     host = host.decode("idna") if isinstance(host, bytes) else host or "localhost"
     port = _PORTS[port] if port in _PORTS else int(port)

@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import sys
+import threading
 import time
 
 _TRUST = 'for code that you trust, runtime="native" has it'
@@ -24,6 +25,8 @@ WAYS_OUT = {
     "private addresses": "the worker's operator allows networks that are not public by --grant-http-private",
     "files": "the sandbox has no files of the machine: pass the content as an argument, or ask for the folder by"
     ' options(read=["/FOLDER"]), over REST "grants": {"read": ["/FOLDER"]}',
+    "variables": 'the sandbox has no variables of the machine: options(env=["{name}"]), over REST "grants": {"env":'
+    ' ["{name}"]}, asks for this one, where the worker offers it by --grant-env',
     "temporary files": "io.BytesIO and io.StringIO need no file; options(scratch_mb=64), over REST"
     ' "grants": {"scratch_mb": 64}, gives a call a larger /tmp than its 16 MiB, where the worker offers it',
     "zones": "the sandbox is in UTC: give datetimes a zoneinfo.ZoneInfo",
@@ -51,6 +54,8 @@ _RULES = [
     ("source", OSError, r"source code"),
     ("processes", NotImplementedError, r"^$"),
 ]
+# What is noted when it ends the call, since libraries often only look whether it is there.
+_NOTED = {"module": "module", "package": "module", "variables": "env"}
 _IS_NOT_HERE = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.EROFS, getattr(errno, "ENOTCAPABLE", 76))
 
 
@@ -60,6 +65,8 @@ def hint(error):
     while error is not None and error not in seen:
         kind, name = _kind(error)
         if kind is not None:
+            if kind in _NOTED:
+                note(_NOTED[kind], name)
             return WAYS_OUT[kind].replace("{name}", str(name))
         seen.append(error)
         reason = getattr(error, "reason", None)
@@ -71,6 +78,8 @@ def _kind(error):
     if isinstance(error, ImportError) and error.name:
         root = error.name.partition(".")[0]
         return _OF_MODULES.get(root) or ("module" if root in sys.stdlib_module_names else "package"), error.name
+    if type(error) is KeyError and error.args and _raised_in(error) == os._Environ.__getitem__.__code__.co_filename:
+        return "variables", error.args[0]
     if isinstance(error, OSError) and error.errno in _IS_NOT_HERE and isinstance(error.filename, (str, bytes)):
         return "temporary files" if os.fsdecode(error.filename).startswith("/tmp") else "files", None
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
@@ -90,8 +99,18 @@ def _raised_in(error):
     return file
 
 
-def _refusing(text, cls=OSError, number=errno.ENOSYS):
+def note(kind, name=""):
+    """Tells the record of the task what the call is refused. Nothing is at such a path; the host reads it."""
+    try:
+        os.open(f"/dev/denied/{kind}/{name}", os.O_RDONLY)
+    except (OSError, ValueError):
+        pass
+
+
+def _refusing(text, cls=OSError, number=errno.ENOSYS, kind=None):
     def refuse(*args, **kwargs):
+        if kind:
+            note(kind)
         raise cls(number, text)
 
     return refuse
@@ -103,16 +122,16 @@ def _add(module, refuse, *names):
             setattr(module, name, refuse)
 
 
-_no_process = _refusing("the sandbox has one process")
+_no_process = _refusing("the sandbox has one process", kind="process")
 _no_signal = _refusing("the sandbox has no signals")
 _no_machine = _refusing("the sandbox shows nothing of the machine")
-no_network = _refusing("the sandbox has no network", number=errno.EAFNOSUPPORT)
+no_network = _refusing("the sandbox has no network", number=errno.EAFNOSUPPORT, kind="network")
 # As in Linux; CPython's own, for systems without `getaddrinfo`, are other numbers.
 _EAI = "BADFLAGS NONAME AGAIN FAIL NODATA FAMILY SOCKTYPE SERVICE ADDRFAMILY MEMORY SYSTEM OVERFLOW".split()
 for _module in (sys.modules["_socket"], socket):
     for _number, _name in enumerate(_EAI, 1):
         setattr(_module, "EAI_" + _name, -_number)
-_no_name = _refusing("the sandbox has no network", socket.gaierror, socket.EAI_FAIL)
+_no_name = _refusing("the sandbox has no network", socket.gaierror, socket.EAI_FAIL, kind="network")
 
 # With `os.fork` there, asyncio would register what to do at a fork when it is imported: belljar_boot did so before.
 _add(os, _no_process, *"fork forkpty pipe kill killpg system execv execve posix_spawn posix_spawnp wait waitpid".split())
@@ -126,6 +145,19 @@ for _module in (sys.modules["_socket"], socket):
     _add(_module, _no_name, *_NAMES)
 _add(socket, 1, "AI_PASSIVE")
 socket.socket.__init__ = no_network
+
+
+def _noting_threads(start):
+    def refuse(*args, **kwargs):
+        note("thread")
+        return start(*args, **kwargs)
+
+    return refuse
+
+
+for _name in ("_start_new_thread", "_start_joinable_thread"):
+    if hasattr(threading, _name):
+        setattr(threading, _name, _noting_threads(getattr(threading, _name)))
 # A path that cannot be seen is none: `Path.exists` asks for these errors.
 for _module in ("pathlib", "pathlib._abc"):
     try:

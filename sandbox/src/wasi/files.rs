@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use belljar_core::access::Denied;
 use rustix::fd::OwnedFd;
 use rustix::fs::FileType;
 
+use super::denied;
 use super::entry::{Access, Body, Entry, OpenFile, Status, Taker};
 use super::errno::Errno;
 use super::host::{self, Opened};
@@ -37,6 +39,8 @@ pub(crate) struct Files {
     mounts: Arc<[Mount]>,
     pub(crate) scratch: Option<Scratch>,
     pub(super) http: Option<HttpDevice>,
+    /// What was refused.
+    pub(crate) denied: Vec<Denied>,
 }
 
 /// Where a path leads.
@@ -56,7 +60,7 @@ impl Files {
             Some(Entry::Output(2)),
             Some(Entry::Root),
         ];
-        Self { entries, mounts, scratch: None, http: None }
+        Self { entries, mounts, scratch: None, http: None, denied: Vec::new() }
     }
 
     /// Adds what a call is granted: directories of the host, a scratch directory, the device for HTTP requests.
@@ -125,7 +129,14 @@ impl Files {
         if fd >= OPEN_FILES {
             return Err(Errno::MFILE);
         }
-        let entry = match self.place(dir, path)? {
+        let place = match self.place(dir, path) {
+            Err(Errno::ACCES) => {
+                denied::note(&mut self.denied, path, how);
+                return Err(Errno::ACCES);
+            }
+            found => found?,
+        };
+        let entry = match place {
             Place::Null | Place::Http if how.directory => return Err(Errno::NOTDIR),
             Place::Null => Entry::Null,
             Place::Http => Entry::Http,

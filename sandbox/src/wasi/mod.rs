@@ -8,6 +8,7 @@
 //!
 //! * [`calls`]: the functions, as wasmtime links them.
 //! * [`context`]: what they work on.
+//! * [`denied`]: notes what was refused.
 //! * [`entry`]: what a descriptor is.
 //! * [`files`]: descriptors and where paths lead. `moves`: bytes in and out of them.
 //! * [`host`]: granted directories, read-only.
@@ -20,6 +21,7 @@
 
 mod calls;
 mod context;
+mod denied;
 mod entry;
 mod errno;
 mod files;

@@ -12,6 +12,7 @@
 //! * `process`: what these two share: an instance over a child process.
 //! * `folder`: the working directory of a native call with files.
 //! * `host_memory`: the memory of a sandbox's process, limited from outside.
+//! * `sent_code`: the functions that a child has.
 //! * `deadline`: a timer that costs nothing while calls end before their deadline.
 
 mod deadline;
@@ -20,6 +21,7 @@ mod host_memory;
 mod native;
 mod process;
 mod sandbox;
+mod sent_code;
 
 use std::fmt;
 use std::sync::Arc;

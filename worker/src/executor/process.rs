@@ -1,23 +1,23 @@
 //! An instance over a child process that answers one call at a time over a framed socket.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use belljar_core::access::AccessLog;
 use belljar_core::files::CallFiles;
 use belljar_core::frame::{self, Call, Done, FrameError};
 use belljar_core::grants::GrantPolicy;
 use belljar_core::invocation::Invocation;
-use belljar_core::limits::CODE_CACHE_BYTES;
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome};
-use belljar_core::task::{CodeHash, Runtime, TaskClass};
+use belljar_core::task::{Runtime, TaskClass};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::deadline::Deadline;
 use super::folder::Folder;
 use super::host_memory::HostMemory;
+use super::sent_code::SentCode;
 use super::{Instance, Ran, Started};
 use crate::child::output::Output;
 use crate::child::{Child, ChildCommand, Lost};
@@ -27,8 +27,6 @@ use crate::http_proxy::{CallProxy, HttpProxy};
 
 /// A child is replaced after this many calls, for whatever collects in it.
 const CALLS_PER_CHILD: u64 = 100_000;
-/// A child that has been sent this many functions is told to forget them.
-const REMEMBERED_FUNCTIONS: usize = 512;
 
 /// The child processes of one class: what the native runtime and the sandbox share.
 #[derive(Debug)]
@@ -179,7 +177,11 @@ impl Process {
                 (stopped(&mut self.child, CallVerdict::Cancelled).await, Fate::Replaced)
             }
         };
-        outcome.http = request.http.and_then(|http| http.into_log());
+        if let Some(http) = request.http {
+            let mut log = http.into_log();
+            log.add(outcome.access.as_deref().map_or(&[], |access| &access.denied));
+            outcome.access = log.recorded();
+        }
         outcome.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         (Some(outcome), fate)
     }
@@ -266,55 +268,8 @@ fn with_output(verdict: CallVerdict, output: Output, peak_memory_bytes: u64) -> 
 
 fn outcome_of(done: Done, output: Output) -> Outcome {
     let verdict = done.result.map_or_else(CallVerdict::Failed, CallVerdict::Completed);
-    let (phases, files) = (done.phases, done.files);
-    Outcome { phases, files, ..with_output(verdict, output, done.peak_memory_bytes) }
-}
-
-/// The functions that the child has been sent.
-#[derive(Debug, Default)]
-struct SentCode {
-    hashes: HashSet<CodeHash>,
-    bytes: usize,
-}
-
-impl SentCode {
-    /// An invocation with the function's bytes where the child lacks them, and whether the child first evicts
-    /// all that it has.
-    fn add(&mut self, invocation: &Invocation) -> (Invocation, bool) {
-        let hash = invocation.spec.code;
-        if self.hashes.contains(&hash) {
-            return (invocation.clone().without_code(), false);
-        }
-        let code_bytes = invocation.code_bytes();
-        let evict = !self.hashes.is_empty()
-            && (self.hashes.len() >= REMEMBERED_FUNCTIONS
-                || self.bytes + code_bytes > CODE_CACHE_BYTES);
-        if evict {
-            *self = Self::default();
-        }
-        self.hashes.insert(hash);
-        self.bytes += code_bytes;
-        (invocation.clone(), evict)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    #[test]
-    fn code_is_sent_once_until_it_is_forgotten() {
-        let class = "native:3.11".parse().expect("a class");
-        let invocation =
-            |code| Invocation::standalone(class, Bytes::from_static(code), Bytes::new());
-        let mut sent = SentCode::default();
-        assert!(sent.add(&invocation(b"a")).0.code.is_some());
-        assert!(sent.add(&invocation(b"a")).0.code.is_none());
-        sent.bytes = CODE_CACHE_BYTES;
-        let (added, evict) = sent.add(&invocation(b"b"));
-        assert!(evict && added.code.is_some());
-        assert!(sent.add(&invocation(b"a")).0.code.is_some());
-    }
+    let mut access = AccessLog::default();
+    access.add(&done.denied);
+    let (phases, files, access) = (done.phases, done.files, access.recorded());
+    Outcome { phases, files, access, ..with_output(verdict, output, done.peak_memory_bytes) }
 }

@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use belljar_core::access::{AccessLog, Denied, DeniedKind, deny};
 use belljar_core::http::{
     HTTP_NOTES, HTTP_REQUESTS, HttpLog, HttpNote, HttpPattern, HttpTarget, noted,
 };
@@ -108,6 +109,7 @@ pub struct CallProxy {
     proxy: Arc<HttpProxy>,
     granted: Vec<HttpPattern>,
     log: HttpLog,
+    denied: Vec<Denied>,
     /// When the request that is noted last began; `None` once it has ended.
     since: Option<Instant>,
 }
@@ -116,7 +118,7 @@ impl CallProxy {
     /// For a call that was granted `granted`.
     #[must_use]
     pub fn new(proxy: Arc<HttpProxy>, granted: Vec<HttpPattern>) -> Self {
-        Self { proxy, granted, log: HttpLog::default(), since: None }
+        Self { proxy, granted, log: HttpLog::default(), denied: Vec::new(), since: None }
     }
 
     /// Makes the request in `message` and returns the guest's answer. Whatever goes wrong is an answer too.
@@ -154,6 +156,9 @@ impl CallProxy {
             None => self.send(&request, &target).await,
         };
         self.since = None;
+        if let Err(Refusal { grant: Some(grant), .. }) = &answer {
+            deny(&mut self.denied, DeniedKind::Http, grant);
+        }
         if let Some(note) = self.log.requests.last_mut().filter(|_| is_noted) {
             note.elapsed_ms = milliseconds(since.elapsed());
             match &answer {
@@ -196,14 +201,15 @@ impl CallProxy {
         keeps
     }
 
-    /// What the record of the task tells; `None` where there was no request.
+    /// What the record of the task tells.
     #[must_use]
-    pub fn into_log(mut self) -> Option<Box<HttpLog>> {
+    pub fn into_log(mut self) -> AccessLog {
         if let (Some(since), Some(note)) = (self.since, self.log.requests.last_mut()) {
             note.elapsed_ms = milliseconds(since.elapsed());
             note.error = Some("the call ended before the answer came".to_owned());
         }
-        (self.log.total > 0).then(|| Box::new(self.log))
+        let http = (self.log.total > 0).then_some(self.log);
+        AccessLog { http, denied: self.denied }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use belljar_core::access::{Denied, DeniedKind};
 use belljar_core::grants::{GrantPolicy, GrantRequest};
 use belljar_core::outcome::{CallVerdict, FailureKind, Outcome};
 use belljar_core::task::PythonVersion;
@@ -206,7 +207,11 @@ async fn errors_are_of_the_types_that_libraries_expect() {
          '[Errno 97] the sandbox has no network', '[Errno 97] the sandbox has no network']"
     );
     assert_eq!(value, expected);
-    let failure = failed(&guest.run(LIBRARIES[1].1, &other, &[&pattern]).await);
+    let outcome = guest.run(LIBRARIES[1].1, &other, &[&pattern]).await;
+    let denied = &outcome.access.as_ref().expect("told").denied;
+    let expected = Denied { kind: DeniedKind::Http, name: format!("GET {other}/x") };
+    assert_eq!(*denied, [expected]);
+    let failure = failed(&outcome);
     let hint = format!(
         "hint: the function asks for other HTTP requests, or for none: options(http=[\"GET {other}/x\"])"
     );
@@ -251,7 +256,7 @@ async fn the_device_is_there_for_calls_with_a_grant_alone() {
     let outcome = guest.run(HOSTILE, &url, &[&pattern]).await;
     assert_eq!(read(&completed(&outcome)), "([True, True, True, True, True, True], b'')");
     // The write of nothing, and the one that is too long, reach no worker.
-    assert_eq!(outcome.http.expect("noted").total, 4);
+    assert_eq!(outcome.access.expect("noted").http.expect("noted").total, 4);
     assert_eq!(guest.value(DEVICE, &url, &[]).await, none, "and after it");
     assert_eq!(server.taken(), [""; 0]);
     let outcome = guest.run(DEVICE, &url, &["GET http://localhost/*"]).await;
@@ -277,14 +282,14 @@ async fn a_slow_server_costs_the_call_its_deadline_and_the_record_tells() {
     let outcome = guest.call(invocation).await;
     assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!(failed(&outcome).kind, FailureKind::Timeout);
-    let log = outcome.http.expect("noted");
+    let log = outcome.access.expect("noted").http.expect("noted");
     assert_eq!((log.total, log.requests[0].url.as_str()), (1, format!("{url}/silent").as_str()));
     assert!(log.requests[0].error.is_some() && log.requests[0].status.is_none(), "{log:?}");
 
     let outcome = guest.run(LIBRARIES[1].1, &url, &[&pattern]).await;
     assert!(matches!(outcome.verdict, CallVerdict::Completed(_)), "{outcome:?}");
-    let log = outcome.http.expect("noted");
+    let log = outcome.access.expect("noted").http.expect("noted");
     assert_eq!((log.total, log.requests[0].status), (1, Some(200)));
     let outcome = guest.run("def f(url): return 1", &url, &[&pattern]).await;
-    assert_eq!(outcome.http, None);
+    assert_eq!(outcome.access, None);
 }

@@ -129,7 +129,7 @@ async fn a_granted_request_is_made_over_tls_and_noted() {
         json!([["x-a", "1"], ["x-a", "2"], ["content-length", "5"], ["connection", "close"]]);
     assert_eq!((&head["reason"], &head["headers"]), (&json!("Fine"), &shown));
     assert_eq!(body, "abcde");
-    let log = call.proxy.into_log().expect("two requests");
+    let log = call.proxy.into_log().http.expect("two requests");
     assert_eq!((log.total, log.requests.len()), (2, 2));
     let note = &log.requests[0];
     assert_eq!(note.url, format!("https://api.test:{}/v1/a", server.address.port()));
@@ -319,7 +319,7 @@ async fn answers_that_are_too_long_too_late_or_broken_are_refused() {
     // A call that ends meanwhile ends the request.
     let message = call.request(json!({"target": "/v1/silent"}), b"");
     assert!(tokio::time::timeout(Duration::from_millis(50), message).await.is_err());
-    let log = call.proxy.into_log().expect("requests");
+    let log = call.proxy.into_log().http.expect("requests");
     let ended = log.requests.last().and_then(|note| note.error.as_deref());
     assert_eq!(ended, Some("the call ended before the answer came"));
     assert!(HTTP_RESPONSE_BYTES < 64 << 20);
@@ -335,7 +335,7 @@ async fn requests_and_notes_are_limited() {
     let (kind, text) = call.refusal(json!({})).await;
     assert!(kind == "limit" && text.contains(&HTTP_REQUESTS.to_string()), "{text}");
     assert_eq!(server.taken().len(), HTTP_REQUESTS as usize);
-    let log = call.proxy.into_log().expect("requests");
+    let log = call.proxy.into_log().http.expect("requests");
     assert_eq!((log.total, log.requests.len()), (HTTP_REQUESTS + 1, HTTP_NOTES));
 }
 
@@ -372,7 +372,7 @@ async fn secrets_are_sent_with_the_requests_that_they_are_for_and_nowhere_told()
     let changes = json!({"target": "/v1/{{secret:TOKEN}}?{{secret:TOKEN}}"});
     call.request(changes, b"{{secret:TOKEN}}").await;
     assert!(!server.taken().concat().contains("v4lue"));
-    let log = call.proxy.into_log().expect("requests");
+    let log = call.proxy.into_log().http.expect("requests");
     assert!(!format!("{log:?}").contains("v4lue"), "{log:?}");
 }
 

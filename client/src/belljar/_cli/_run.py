@@ -15,7 +15,7 @@ from .._errors import notes
 from .._executor import Executor
 from .._future import Future
 from .._records import TaskRecord
-from . import _script
+from . import _learn, _script
 from ._inspect import print_output
 from ._table import Progress, table
 
@@ -41,6 +41,7 @@ def add(commands: Commands) -> argparse.ArgumentParser:
     parser.add_argument("--arg", metavar="[NAME=]VALUE", action="append", default=[], help="a further argument; repeatable")
     parser.add_argument("--map", metavar="LIST", help="call it for each item of a list, or of range(...)")
     parser.add_argument("--sandbox", action="store_true", help="run it in the sandbox")
+    parser.add_argument("--learn", action="store_true", help="run it in the sandbox, and say what it was refused and which grants would do")
     parser.add_argument("--compare", action="store_true", help="run it natively and in the sandbox, and show both")
     parser.add_argument("--trust-results", action="store_true", help="load whatever a sandboxed call returns, which can run code here")
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="the time limit of a call")
@@ -57,8 +58,8 @@ def _run(options: argparse.Namespace) -> bool:
     args, kwargs = _script.arguments(options.words, options.arg)
     if not args and not kwargs and options.map is None:
         args, kwargs = script.args, script.kwargs
-    runtime = "sandbox" if options.sandbox else None
-    if script.is_unsafe_natively and not options.sandbox:
+    runtime = "sandbox" if options.sandbox or options.learn else None
+    if script.is_unsafe_natively and runtime is None:
         raise _script.ScriptError(f"`{options.target}` says that it is unsafe natively; hint: --sandbox")
     limits = script.limits
     timeout = options.timeout or limits.get("timeout_s")
@@ -73,7 +74,7 @@ def _run(options: argparse.Namespace) -> bool:
             return _map(executor, script, _script.items(options.map), args, kwargs, options.json)
         if options.compare:
             return _compare(executor, script, args, kwargs, options.json)
-        return _once(executor, script, args, kwargs, options.json, options.output_dir)
+        return _once(executor, script, args, kwargs, options)
 
 
 def _file(text: str) -> tuple[str, Path]:
@@ -126,18 +127,13 @@ def _call(executor: Executor, script: _script.Script, args: tuple[Any, ...], kwa
 
 
 def _once(
-    executor: Executor,
-    script: _script.Script,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    as_json: bool,
-    folder: Path,
+    executor: Executor, script: _script.Script, args: tuple[Any, ...], kwargs: dict[str, Any], options: argparse.Namespace
 ) -> bool:
     outcome = _call(executor, script, args, kwargs)
     record = outcome.record
     if record is not None and record.files:
-        _save(outcome.files(), folder)
-    if as_json:
+        _save(outcome.files(), options.output_dir)
+    if options.json:
         print(json.dumps(outcome.as_json(), indent=2))
         return outcome.error is None
     if record is not None:
@@ -148,6 +144,8 @@ def _once(
         print(_described(outcome.error), file=sys.stderr)
     if record is not None:
         print(f"{record.status}, {record.runtime}, {outcome.seconds * 1000:.1f} ms {_phases(record)}", file=sys.stderr)
+        for line in _learn.described(record.raw.get("denied", ())) if options.learn else ():
+            print(line, file=sys.stderr)
     return outcome.error is None
 
 

@@ -86,6 +86,7 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
             phases: answer.phases,
             peak_memory_bytes: answer.peak_memory_bytes,
             files: answer.files,
+            denied: answer.denied,
         };
         frame::write(&mut replies, &ChildReply::Done(done.within(max_result_bytes)))?;
         // While the parent is busy with the answer.
