@@ -68,11 +68,12 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, log: Arc<Mutex<
         let (tls, log) = (tls.clone(), Arc::clone(&log));
         connections.spawn(async move {
             match tls {
-                Some(tls) => match tls.accept(stream).await {
-                    Ok(stream) => serve(stream, &log).await,
-                    Err(_) => return,
-                },
-                None => serve::<TcpStream>(stream, &log).await,
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        Box::pin(serve(stream, &log)).await;
+                    }
+                }
+                None => Box::pin(serve::<TcpStream>(stream, &log)).await,
             };
         });
     }
@@ -98,7 +99,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, log: &Mutex<Vec
         }
     }
     log.lock().expect("unpoisoned").push(String::from_utf8_lossy(&bytes).into_owned());
-    let _ = answer(&mut stream, &text, &bytes[head..]).await;
+    let _ = Box::pin(answer(&mut stream, &text, &bytes[head..])).await;
     let _ = stream.shutdown().await;
 }
 
