@@ -63,7 +63,7 @@ class Options:
     @cached_property
     def of_function(self) -> Options:
         """These without what is a single call's own."""
-        own = {"priority": None, "delay": None, "idempotency_key": None, "files": (), "outputs": ()}
+        own: dict[str, Any] = {"priority": None, "delay": None, "idempotency_key": None, "files": (), "outputs": ()}
         return self if all(getattr(self, name) == value for name, value in own.items()) else replace(self, **own)
 
     def registration(self) -> dict[str, Any]:
