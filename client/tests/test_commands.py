@@ -179,7 +179,7 @@ class Run(unittest.TestCase):
     def test_what_is_wrong_is_said_with_the_way_out(self):
         for words, said in [
             (["none.py"], "no file `none.py`; hint: belljar run FILE.py:function"),
-            ([self.script], r"which function of .* fail, scale, where"),
+            ([self.script], r"which function of .* fail, reach, scale, where"),
             ([f"{self.script}:none"], r"no function `none`; hint: it has copy, fail, reach, scale, where"),
             ([f"{self.script}:where", "--map", "3"], "`3` is no list; hint"),
             ([str(EXAMPLES / "hostile/fork_process.py")], "unsafe natively; hint: --sandbox"),
