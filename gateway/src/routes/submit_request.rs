@@ -16,7 +16,7 @@ use crate::values::{Delay, FilePattern, Files, IdempotencyKey, List, Payload, Se
 
 /// The most tasks of one batch.
 const MAX_BATCH: usize = 10_000;
-/// The most bytes of files that one batch puts into the store: each of its calls has a copy of them.
+/// The most bytes of files, names and patterns that one batch puts into the store: each of its calls has a copy.
 const MAX_BATCH_FILE_BYTES: usize = 64 << 20;
 
 request_body! {
@@ -149,16 +149,18 @@ fn call_files(
     calls: usize,
 ) -> Result<CallFiles, ApiError> {
     let inputs = files.map_or_else(Vec::new, |files| files.0);
-    let bytes: usize = inputs.iter().map(|file| file.bytes.len()).sum();
+    let outputs: Vec<_> =
+        outputs.map_or_else(Vec::new, |list| list.0.into_iter().map(|one| one.0).collect());
+    // Names and patterns too: each call has a copy of them as well.
+    let given: usize = inputs.iter().map(|file| file.name.len() + file.bytes.len()).sum();
+    let bytes = given + outputs.iter().map(String::len).sum::<usize>();
     if calls > 1 && bytes.saturating_mul(calls) > MAX_BATCH_FILE_BYTES {
         let msg = format!(
-            "Input should have at most {MAX_BATCH_FILE_BYTES} bytes of files for all calls together, not {bytes} for \
-             each of {calls}: submit fewer calls at once"
+            "Input should have at most {MAX_BATCH_FILE_BYTES} bytes of files, names and patterns for all calls \
+             together, not {bytes} for each of {calls}: submit fewer calls at once"
         );
         return Err(ApiError::invalid(Problem::body("too_long", "files", msg)));
     }
-    let outputs =
-        outputs.map_or_else(Vec::new, |list| list.0.into_iter().map(|one| one.0).collect());
     Ok(CallFiles { inputs, outputs })
 }
 

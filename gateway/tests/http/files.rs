@@ -100,5 +100,10 @@ async fn what_cannot_be_a_file_is_refused() {
         json!({"function_id": function_id, "payloads": vec![ARGS; 11], "files": {"a": content}});
     let problems = client.post("/v1/tasks", &body).await.problems();
     assert_eq!(problems[0].1, "files", "each call would have a copy");
+    let outputs = vec!["n".repeat(250); 100];
+    let payloads = vec![ARGS; 3_000];
+    let body = json!({"function_id": function_id, "payloads": payloads, "outputs": outputs});
+    let problems = client.post("/v1/tasks", &body).await.problems();
+    assert_eq!(problems[0].1, "files", "each call would have a copy of the patterns too");
     assert_eq!(client.get("/v1/tasks").await.json()["items"], json!([]), "nothing was accepted");
 }
