@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Mapping, NamedTuple, Optional, Protocol
@@ -40,6 +41,14 @@ class Options:
     results: Optional[str] = None
     allow: tuple[type, ...] = ()
     py_modules: tuple[str, ...] = ()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Computed once: options are a key for every call."""
+        return hash(tuple(getattr(self, field.name) for field in fields(self)))
 
     def but(self, changes: Mapping[str, Any]) -> Options:
         """These options with changes; what they are not is an error that names those there are."""
@@ -81,15 +90,16 @@ class Options:
         grants = {"env": list(self.env), "read": list(self.read), "scratch_mb": self.scratch_mb, "http": list(self.http)}
         return {name: value for name, value in grants.items() if value}
 
-    def submission(self) -> dict[str, Any]:
-        """The fields of a submission."""
+    @cached_property
+    def submission(self) -> str:
+        """The fields of a submission, as members of a JSON object, each with a comma behind it."""
         named = {
             "priority": self.priority,
             "delay_s": self.delay,
             "files": {name: encode(content) for name, content in self.files} or None,
             "outputs": list(self.outputs) or None,
         }
-        return {name: value for name, value in named.items() if value is not None}
+        return "".join(f'"{name}":{json.dumps(value)},' for name, value in named.items() if value is not None)
 
 
 def _listed(value: Any) -> tuple[Any, ...]:

@@ -305,10 +305,8 @@ def _body(function_id: str, batch: list[Call], wait: float) -> bytes:
     """A batch. Under its key it is accepted once, however often it is sent."""
     options = batch[0].options
     key = json.dumps(options.idempotency_key) if options.idempotency_key else f'"{urandom(16).hex()}"'
-    more = options.submission()
-    if wait:
-        more["wait"] = wait
-    fields = "".join([f'"{name}":{json.dumps(value)},' for name, value in more.items()])
+    more = f'"wait":{wait},' if wait else ""
     # Payloads are base64, which like ids needs no escaping.
     listed = '","'.join([call.payload for call in batch])
-    return f'{{"function_id":"{function_id}","idempotency_key":{key},{fields}"payloads":["{listed}"]}}'.encode()
+    more += options.submission
+    return f'{{"function_id":"{function_id}","idempotency_key":{key},{more}"payloads":["{listed}"]}}'.encode()

@@ -31,6 +31,9 @@ else:  # The library's own take a parameter, but are not generic.
         pass
 
 
+_ENDED = frozenset({"CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED"})
+
+
 class Future(_Future[T]):
     """A call's future: a `concurrent.futures.Future` that knows its task.
 
@@ -91,6 +94,11 @@ class Future(_Future[T]):
         """Has a function called with this future once it has ended, on a thread of the executor."""
         self.has_callbacks = True
         super().add_done_callback(fn)
+
+    def done(self) -> bool:
+        """Whether the call has ended or was cancelled."""
+        # Without the lock of the library's own, which tells no more: it is asked several times a call.
+        return self._state in _ENDED
 
     def cancel(self) -> bool:
         """Cancels the call, also one that runs; False where it has ended by then.
