@@ -7,7 +7,7 @@ use crate::keys::Keys;
 use crate::layout;
 
 /// The shared functions and constants; each uses only what stands before it.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     include_str!("scripts/shared.lua"),
     include_str!("scripts/tenant.lua"),
     include_str!("scripts/turns.lua"),
@@ -17,6 +17,7 @@ const PARTS: [&str; 9] = [
     include_str!("scripts/finalize.lua"),
     include_str!("scripts/deduplicate.lua"),
     include_str!("scripts/direct_dispatch.lua"),
+    include_str!("scripts/accept.lua"),
 ];
 
 /// The whole code of a script.

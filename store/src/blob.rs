@@ -17,7 +17,7 @@ use crate::error::StoreError;
 pub const BLOB_BYTES: usize = 64 * 1024;
 
 /// How long a blob waits for the script that takes it over: many times a command's timeout.
-const UNCLAIMED_TTL: Duration = Duration::from_secs(120);
+pub(crate) const UNCLAIMED_TTL: Duration = Duration::from_secs(120);
 
 pub(crate) const fn is_blob(value: &Bytes) -> bool {
     value.len() > BLOB_BYTES

@@ -43,7 +43,7 @@ impl std::fmt::Display for WriteRefusal {
     }
 }
 
-/// Why an operation failed. Nothing is half done: each operation is one script.
+/// Why an operation failed. Nothing is half done: each operation is one script, and a large batch is accepted by one.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Redis cannot be reached, is loading, or did not answer in time. Try again.

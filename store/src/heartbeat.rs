@@ -44,8 +44,8 @@ impl LostTooOften {
 
 impl Store {
     /// Shows that the dispatcher lives (for [`crate::DISPATCHER_TTL`]), publishes its workers, queues
-    /// due delayed tasks, and queues the tasks of vanished dispatchers again. Call it every second: a
-    /// dispatcher judges others only once its own heartbeats have had no gap for that long.
+    /// due delayed tasks, and queues the tasks of vanished dispatchers and of batches whose gateway vanished. Call it every
+    /// second: a dispatcher judges others only once its own heartbeats have had no gap for that long.
     ///
     /// # Errors
     /// Redis does not answer or refuses.
@@ -73,9 +73,10 @@ impl Store {
                 .number(MAX_ATTEMPTS)
                 .arg(&self.inner.lost_too_often.outcome)
                 .arg(&self.inner.lost_too_often.result);
-            let (taken, more, due): (usize, u8, i64) = call.run(self).await?;
+            let (taken, more, due, batches): (usize, u8, i64, Vec<String>) = call.run(self).await?;
             recovered += taken;
             if more == 0 {
+                self.unpack_abandoned(&batches).await?;
                 return Ok(HeartbeatReport { recovered, next_due_ms: u64::try_from(due).ok() });
             }
         }

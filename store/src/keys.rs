@@ -85,6 +85,11 @@ names! { KEYS:
     CODE = "code:";
     /// Hash: hash of code -> how many functions have it.
     CODE_USES = "code_uses";
+    /// + a name, `:` and a number: a part of a large batch, as `submit.lua` takes it.
+    STAGED = "staged:";
+    /// Hash: the first task of a batch that was accepted and is not unpacked -> name and next part of its parts, their number,
+    /// and when it was last touched in ms.
+    BATCHES = "batches";
     /// + tenant ('' for the default one): hash of what it uses, see `usage.lua`.
     USAGE = "usage:";
     /// + tenant: hash: time in ms -> bytes of the tenant that expire then.
@@ -149,6 +154,11 @@ impl Keys {
 
     pub(crate) fn result_blob(&self, id: TaskId) -> String {
         self.key(&format!("{RESULT_BLOB}{id}"))
+    }
+
+    /// A part of a large batch.
+    pub(crate) fn staged(&self, name: &str, part: usize) -> String {
+        self.key(&format!("{STAGED}{name}:{part}"))
     }
 
     /// The result of an attempt that `complete.lua` has not published. It has a key of its own: a late

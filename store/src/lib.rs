@@ -2,7 +2,7 @@
 //! events about them. It schedules nothing and decides nothing about time: dispatchers do.
 //!
 //! Every change of a task is one Lua script, so it happens whole or not at all, and an attempt's
-//! number fences late writers.
+//! number fences late writers. A large batch is accepted by one, and queued by several.
 //!
 //! # Layout
 //!
@@ -11,6 +11,7 @@
 //! * [`error`]: what can go wrong.
 //! * `subscription`: subscriptions to changes.
 //! * `event`: what subscribers get.
+//! * `batch`: large batches, part by part.
 //! * `submit`, `dispatch`, `heartbeat`, `read`, `function`, `audit`: the operations of [`Store`].
 //! * `script` and `scripts/*.lua`: the scripts that carry the operations out.
 //! * [`usage`]: what tenants use, and how much they may.
@@ -27,6 +28,7 @@
 mod api_key;
 mod assemble;
 mod audit;
+mod batch;
 mod blob;
 pub mod config;
 mod connection;

@@ -21,6 +21,9 @@ use crate::task_record::{Attempts, StoredTask};
 /// How many tasks one script call looks up.
 const READ_AT_ONCE: usize = 1000;
 
+/// How many tasks of a list one script call reads: their records are read one by one.
+const LISTED_AT_ONCE: usize = 128;
+
 /// How many tasks are read at most for one page, for those that match its filter.
 const SCANNED_AT_MOST: usize = 5000;
 
@@ -201,7 +204,7 @@ impl Store {
         let mut page = Page { items: Vec::new(), next: cursor.map(str::to_owned) };
         let mut scanned = 0;
         while page.items.len() < limit && scanned < SCANNED_AT_MOST {
-            let wanted = (limit - page.items.len()).clamp(1, READ_AT_ONCE);
+            let wanted = (limit - page.items.len()).clamp(1, LISTED_AT_ONCE);
             let mut call = self.inner.scripts.recent.call(4, 96);
             call.arg(page.next.as_deref().unwrap_or_default());
             call.number(wanted as u64).number(RECORD_HEAD_BYTES).arg(tenant.mark());

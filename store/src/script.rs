@@ -115,6 +115,7 @@ scripts! {
     capabilities: Reads, Safe;
     // A lost answer leaves attempts open that `leased` finds; a second run would open as many again.
     claim: Opens, Unsafe;
+    commit: Accepts, Safe;
     complete: Ends, Safe;
     heartbeat: Ends, Safe;
     leased: Reads, Safe;
@@ -127,6 +128,8 @@ scripts! {
     submit: Accepts, Safe;
     task: Reads, Safe;
     tenant_usage: Reads, Safe;
+    // Said twice, it unpacks two parts.
+    unpack: Opens, Safe;
     // Said twice, the second run finds nothing; the caller has read the record before.
     unregister: Unregisters, Safe;
 }

@@ -13,10 +13,10 @@ use crate::blob::is_blob;
 use crate::config::{IDEMPOTENCY_TTL, RECENT_TASKS};
 use crate::error::StoreError;
 use crate::layout::TENANT_MARK;
-use crate::record::{CancelOutcome, NewTask, OverQuota, StoreQuotas};
+use crate::record::{CancelOutcome, Idempotency, NewTask, OverQuota, StoreQuotas};
 use crate::reply::{parse_id, unexpected};
-use crate::task_record;
-use crate::{Store, reply};
+use crate::script::ScriptCall;
+use crate::{Store, batch, reply, task_record};
 
 impl Store {
     /// Accepts all of `tasks`, of the default tenant, or none. Answers with the ids in the same order: a task with a known
@@ -38,42 +38,9 @@ impl Store {
         quotas: Option<StoreQuotas>,
         tasks: Vec<NewTask>,
     ) -> Result<Vec<TaskId>, StoreError> {
+        let by = Submitter { tenant, weight, quotas };
         if tasks.is_empty() {
             return Ok(Vec::new());
-        }
-        let mut groups: Vec<(String, u64)> = Vec::new();
-        let mut parts = Vec::with_capacity(tasks.len());
-        for task in &tasks {
-            let group =
-                (task.spec.class.to_string(), task_record::priority_number(task.spec.priority));
-            let place = groups.iter().position(|known| *known == group).unwrap_or_else(|| {
-                groups.push(group);
-                groups.len() - 1
-            });
-            parts.push((
-                task_record::encode(task, tenant, quotas.is_some()),
-                place + 1,
-                extra(task, tenant),
-            ));
-        }
-        let bytes: usize =
-            tasks.iter().zip(&parts).map(|(task, part)| 80 + task.args.len() + part.0.len()).sum();
-        let mut call =
-            self.inner.scripts.submit.call(7 + 2 * groups.len() + 5 * tasks.len(), bytes);
-        call.number(self.inner.config.max_queued)
-            .number(RECENT_TASKS as u64)
-            .number(IDEMPOTENCY_TTL.as_secs())
-            .number(groups.len() as u64)
-            .arg(tenant.mark())
-            .arg(share(weight, quotas))
-            .arg(quotas.map_or_else(String::new, |quotas| quotas.for_submission()));
-        for (class, priority) in groups {
-            call.arg(class).number(priority);
-        }
-        for (task, (record, group, extra)) in tasks.iter().zip(parts) {
-            let args: &[u8] = if is_blob(&task.args) { &[] } else { &task.args };
-            call.arg(task.id.to_string()).arg(record).arg(args);
-            call.number(group as u64).arg(extra);
         }
         let blobs = || tasks.iter().filter(|task| is_blob(&task.args));
         self.put_blobs(
@@ -81,8 +48,10 @@ impl Store {
             blobs().map(|task| (self.inner.keys.args_blob(task.id), &task.args)),
         )
         .await?;
-        let ids = tasks.iter().map(|task| task.id).collect();
-        let answer = self.read_submission(ids, quotas, call.run(self).await?);
+        let answer = self.submit_tasks(by, &tasks).await;
+        if matches!(answer, Err(StoreError::Unanswered(_))) {
+            return answer;
+        }
         // The blobs of tasks that were refused, or accepted before under another id, take memory for a while.
         let taken = answer.as_ref().map_or(&[][..], Vec::as_slice);
         let left = blobs()
@@ -92,7 +61,24 @@ impl Store {
         answer
     }
 
-    fn read_submission(
+    async fn submit_tasks(
+        &self,
+        by: Submitter<'_>,
+        tasks: &[NewTask],
+    ) -> Result<Vec<TaskId>, StoreError> {
+        if batch::is_large(tasks)
+            && let Some(ids) = self.submit_in_parts(by, tasks).await?
+        {
+            return Ok(ids);
+        }
+        let part = EncodedTasks::new(by, tasks);
+        let mut call = self.inner.scripts.submit.call(part.count(), part.bytes());
+        part.write(self.inner.config.max_queued, &mut call);
+        let ids = tasks.iter().map(|task| task.id).collect();
+        self.read_submission(ids, by.quotas, call.run(self).await?)
+    }
+
+    pub(crate) fn read_submission(
         &self,
         mut ids: Vec<TaskId>,
         quotas: Option<StoreQuotas>,
@@ -163,6 +149,97 @@ impl Store {
     }
 }
 
+/// Who submits.
+#[derive(Clone, Copy)]
+pub(crate) struct Submitter<'a> {
+    pub(crate) tenant: &'a Tenant,
+    pub(crate) weight: Weight,
+    /// `None` where its use is not counted.
+    pub(crate) quotas: Option<StoreQuotas>,
+}
+
+/// Where the arguments of `submit.lua` go.
+pub(crate) trait Arguments {
+    /// Appends a text.
+    fn text(&mut self, value: &[u8]);
+    /// Appends a number.
+    fn number(&mut self, value: u64);
+}
+
+impl Arguments for ScriptCall<'_> {
+    fn text(&mut self, value: &[u8]) {
+        self.arg(value);
+    }
+
+    fn number(&mut self, value: u64) {
+        Self::number(self, value);
+    }
+}
+
+/// Tasks as `submit.lua` takes them.
+pub(crate) struct EncodedTasks<'a> {
+    by: Submitter<'a>,
+    tasks: &'a [NewTask],
+    /// The classes and priorities.
+    groups: Vec<(String, u64)>,
+    /// Of each task the record, the number of its group, and its delay and idempotency key.
+    parts: Vec<(Vec<u8>, usize, String)>,
+}
+
+impl<'a> EncodedTasks<'a> {
+    pub(crate) fn new(by: Submitter<'a>, tasks: &'a [NewTask]) -> Self {
+        let mut groups: Vec<(String, u64)> = Vec::new();
+        let mut parts = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            let group =
+                (task.spec.class.to_string(), task_record::priority_number(task.spec.priority));
+            let place = groups.iter().position(|known| *known == group).unwrap_or_else(|| {
+                groups.push(group);
+                groups.len() - 1
+            });
+            let record = task_record::encode(task, by.tenant, by.quotas.is_some());
+            parts.push((record, place + 1, extra(task, by.tenant)));
+        }
+        Self { by, tasks, groups, parts }
+    }
+
+    /// How many arguments there are.
+    pub(crate) fn count(&self) -> usize {
+        7 + 2 * self.groups.len() + 5 * self.tasks.len()
+    }
+
+    /// About how long they are together.
+    pub(crate) fn bytes(&self) -> usize {
+        self.tasks
+            .iter()
+            .zip(&self.parts)
+            .map(|(task, part)| 80 + task.args.len() + part.0.len())
+            .sum()
+    }
+
+    pub(crate) fn write(&self, max_queued: u64, to: &mut impl Arguments) {
+        let Submitter { tenant, weight, quotas } = self.by;
+        to.number(max_queued);
+        to.number(RECENT_TASKS as u64);
+        to.number(IDEMPOTENCY_TTL.as_secs());
+        to.number(self.groups.len() as u64);
+        to.text(tenant.mark().as_bytes());
+        to.text(share(weight, quotas).as_bytes());
+        to.text(quotas.map_or_else(String::new, |quotas| quotas.for_submission()).as_bytes());
+        for (class, priority) in &self.groups {
+            to.text(class.as_bytes());
+            to.number(*priority);
+        }
+        for (task, (record, group, extra)) in self.tasks.iter().zip(&self.parts) {
+            to.text(task.id.to_string().as_bytes());
+            to.text(record);
+            to.text(if is_blob(&task.args) { &[] } else { &task.args });
+            to.number(*group as u64);
+            to.text(extra.as_bytes());
+        }
+    }
+}
+
 /// A tenant's share, as `turns.lua` reads it: its weight, and how many of its tasks may run where that is bound.
 fn share(weight: Weight, quotas: Option<StoreQuotas>) -> String {
     match quotas.and_then(|quotas| quotas.running_tasks) {
@@ -178,11 +255,16 @@ fn extra(task: &NewTask, tenant: &Tenant) -> String {
         let delay = task.delay_ms;
         // Writing to a string cannot fail.
         let _ = match &task.idempotency {
-            Some(same) => write!(extra, "{delay} {} {}", same.body, key_of(tenant, &same.key)),
+            Some(same) => write!(extra, "{delay} {}", key_and_body(tenant, same)),
             None => write!(extra, "{delay}  "),
         };
     }
     extra
+}
+
+/// `<body hash> <idempotency key>`.
+pub(crate) fn key_and_body(tenant: &Tenant, same: &Idempotency) -> String {
+    format!("{} {}", same.body, key_of(tenant, &same.key))
 }
 
 /// A client's key among those of all tenants: `@<tenant>:<key>`, the key alone for the default one.

@@ -1,4 +1,4 @@
--- Functions of `submit.lua`: they deliver new tasks to a dispatcher that waits for them, as if it had
+-- Functions of the scripts that accept tasks: they deliver new tasks to a dispatcher that waits for them, as if it had
 -- claimed them. That spares the first task of an idle system a round trip.
 local MAX_DELIVERED_BYTES = 65536
 

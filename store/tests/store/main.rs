@@ -1,6 +1,7 @@
 //! The store against a real `redis-server`, one of its own for each test.
 #![expect(clippy::expect_used, reason = "it says what a test relies on")]
 
+mod batches;
 mod blobs;
 mod claiming;
 mod conservation;
