@@ -22,7 +22,7 @@ const MIN_BYTES_PER_SECOND: usize = 16 * 1024;
 /// Bodies up to this size are not counted against the memory for bodies.
 const SMALL_BYTES: usize = 64 * 1024;
 /// Work on more bytes than this is done on a thread of its own, so that other clients do not wait for it.
-const INLINE_BYTES: usize = 256 * 1024;
+pub(crate) const INLINE_BYTES: usize = 256 * 1024;
 /// How far ahead memory is reserved for a body that does not say its length.
 const AHEAD_BYTES: usize = 256 * 1024;
 
@@ -183,9 +183,13 @@ pub(crate) async fn offload<T: Send + 'static>(
     size: usize,
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    if size <= INLINE_BYTES {
-        return work();
-    }
+    if size <= INLINE_BYTES { work() } else { on_a_thread(work).await }
+}
+
+/// Does `work` on a thread of its own.
+pub(crate) async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| Err(ApiError::Internal("work on a large body panicked".into())))
+    done.unwrap_or_else(|_| Err(ApiError::Internal("work on a large request panicked".into())))
 }

@@ -7,6 +7,7 @@
 //! * [`error`]: what can go wrong; the only place with HTTP codes.
 //! * [`listen`], `serve`: the listening sockets; `tls`: TLS over them.
 //! * `connection`, `socket`: one connection and its stalls; `addresses`: how many each address has.
+//! * `streams`: the requests of one HTTP/2 connection.
 //! * `middleware`: what every request passes.
 //! * `proxies`: proxies that are believed, and the URL that clients use.
 //! * `admission`: which requests are answered at all.
@@ -66,6 +67,7 @@ mod service_metrics;
 mod share;
 mod socket;
 mod stamp;
+mod streams;
 mod times;
 mod timing;
 mod tls;

@@ -16,7 +16,7 @@ use http::Request;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -31,6 +31,7 @@ use crate::listen::{Listener, Listeners};
 use crate::middleware::Middleware;
 use crate::share::SharePermit;
 use crate::socket::Socket;
+use crate::streams::{StreamExecutor, Streams};
 use crate::tls::{self, Tls};
 
 /// Headers of one request together may have so many bytes.
@@ -55,7 +56,6 @@ pub enum Stopped {
 struct Server {
     app: Arc<App>,
     middleware: Middleware,
-    http: auto::Builder<TokioExecutor>,
     cut: CancellationToken,
     tls: Option<Tls>,
     /// Requests being answered, over all connections.
@@ -67,7 +67,7 @@ pub(crate) async fn serve(app: Arc<App>, middleware: Middleware, listeners: List
     let cut = CancellationToken::new();
     let Listeners { sockets, tls } = listeners;
     let open = Arc::default();
-    let server = Server { http: http(), cut: cut.clone(), middleware, tls, open, app: app.clone() };
+    let server = Server { cut: cut.clone(), middleware, tls, open, app: app.clone() };
     let server = Arc::new(server);
     let connections = TaskTracker::new();
     // Each idle listener holds a permit.
@@ -97,8 +97,8 @@ pub(crate) async fn serve(app: Arc<App>, middleware: Middleware, listeners: List
     Stopped::Cut(left)
 }
 
-fn http() -> auto::Builder<TokioExecutor> {
-    let mut http = auto::Builder::new(TokioExecutor::new());
+fn http(streams: StreamExecutor) -> auto::Builder<StreamExecutor> {
+    let mut http = auto::Builder::new(streams);
     // `Watched` knows when headers are late; hyper's own timer would also cut idle connections.
     // No `pipeline_flush`: with it hyper's own answers to broken requests are never sent.
     http.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEADER_BYTES);
@@ -206,7 +206,10 @@ impl Server {
                 }))
             }
         });
-        let mut connection = pin!(self.http.serve_connection(io, service));
+        let (executor, streams) = Streams::new();
+        let http = http(executor);
+        let (mut connection, mut streams) =
+            (pin!(http.serve_connection(io, service)), pin!(streams));
         let config = &self.app.config;
         let shortest = config.header_timeout.min(config.write_timeout).min(config.idle_timeout);
         let period = (shortest / 4).max(Duration::from_millis(5));
@@ -214,6 +217,7 @@ impl Server {
         loop {
             tokio::select! {
                 _ = connection.as_mut() => return,
+                never = streams.as_mut() => match never {},
                 () = self.cut.cancelled() => return,
                 () = self.app.draining.cancelled(), if !is_draining => {
                     is_draining = true;

@@ -14,7 +14,7 @@ use crate::policy::{Quota, QuotaExceeded};
 /// One tenant, or one address, leaves one part in so many to the others.
 const PARTS: u64 = 8;
 /// A request about so many tasks or functions is large.
-const LARGE: usize = 256;
+pub(crate) const LARGE: usize = 256;
 /// When another try makes sense.
 const SOON: Duration = Duration::from_secs(1);
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::body::RequestBytes;
+use crate::body::{INLINE_BYTES, RequestBytes, offload};
 use crate::caller::Caller;
 use crate::config::WHOLE_BYTES;
 use crate::error::ApiError;
@@ -22,6 +22,7 @@ use crate::fields::{parse, request_body};
 use crate::routes::answer::{ResultReply, many_results};
 use crate::routes::wait::{Asker, next_event};
 use crate::schema::{Invalid, TooLarge, Unavailable, UnknownId};
+use crate::share::LARGE;
 use crate::timing::{Phase, RequestTiming};
 use crate::values::{List, Wait};
 use crate::waiters::{Event, WaitGuard};
@@ -76,10 +77,15 @@ pub(crate) async fn results(
     caller: Caller,
     body: RequestBytes,
 ) -> Result<Response, ApiError> {
-    let request: ResultsRequest<'_> = parse(&body.bytes)?;
-    let (ids, ignored) = (request.task_ids.0, request.ignored);
-    let wait = request.wait.map_or(Duration::ZERO, |wait| wait.0);
-    drop(body);
+    let RequestBytes { bytes, room, .. } = body;
+    let turn = if bytes.len() > INLINE_BYTES { caller.turn(LARGE).await } else { None };
+    let (ids, ignored, wait) = offload(bytes.len(), move || {
+        let request: ResultsRequest<'_> = parse(&bytes)?;
+        let wait = request.wait.map_or(Duration::ZERO, |wait| wait.0);
+        Ok((request.task_ids.0, request.ignored, wait))
+    })
+    .await?;
+    drop((room, turn));
     let asker = Asker::new(&app, &timing, &caller);
     let finished = if wait.is_zero() || ids.is_empty() {
         Finished::of(asker, &ids).await?

@@ -13,6 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::body::offload;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::extract::{InPath, Query};
@@ -22,6 +23,9 @@ use crate::routes::task_item::{TaskItem, task_item};
 use crate::routes::tasks::LimitsView;
 use crate::schema::{Invalid, RuntimeName, Status, Unavailable, UnknownId};
 use crate::timing::{Phase, RequestTiming};
+
+/// About how long an entry is.
+const ITEM_BYTES: usize = 512;
 
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
@@ -156,7 +160,11 @@ pub(crate) async fn tasks(
     let page = timing
         .time(Phase::Store, app.store.of(caller.tenant()).tasks(filter, cursor, limit))
         .await?;
-    reply::json_with_room(&PageView::of(page, |row| Row::of(row, task_item)), 4_096)
+    let write = || {
+        let size = page.items.len() * ITEM_BYTES;
+        reply::json_with_room(&PageView::of(page, |row| Row::of(row, task_item)), size + 64)
+    };
+    offload(limit * ITEM_BYTES, write).await
 }
 
 /// Functions, newest first
@@ -179,7 +187,9 @@ pub(crate) async fn functions(
     let _turn = caller.turn(limit).await;
     let view = app.store.of(caller.tenant());
     let page = timing.time(Phase::Store, view.functions(query.get("name"), cursor, limit)).await?;
-    reply::json_with_room(&PageView::of(page, |row| Row::of(row, function_item)), 4_096)
+    let write =
+        || reply::json_with_room(&PageView::of(page, |row| Row::of(row, function_item)), 4_096);
+    offload(limit * ITEM_BYTES, write).await
 }
 
 /// One function

@@ -9,6 +9,7 @@ mod files;
 mod functions;
 mod health;
 mod lists;
+mod new_tasks;
 mod pages;
 mod results;
 mod runtime_selection;

@@ -1,5 +1,7 @@
 //! Submitting calls: one, or a batch of which all are accepted or none.
 
+use std::future::pending;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,16 +10,16 @@ use axum::extract::State;
 use axum::response::Response;
 use belljar_core::api_key::Scope;
 use belljar_core::id::TaskId;
-use belljar_core::task::{CodeHash, TaskClass, TaskSpec};
+use belljar_core::task::{TaskClass, TaskSpec};
 use belljar_store::StoreError;
-use belljar_store::record::{FunctionRecord, Idempotency, NewTask};
-use bytes::Bytes;
+use belljar_store::record::{FunctionRecord, NewTask};
 use serde::Serialize;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::body::{RequestBytes, offload};
+use crate::body::{INLINE_BYTES, RequestBytes, offload, on_a_thread};
 use crate::cache::pythons;
 use crate::caller::Caller;
 use crate::error::ApiError;
@@ -28,13 +30,18 @@ use crate::reply;
 use crate::routes::answer::{ResultReply, many_results, one_result};
 use crate::routes::batch_results::{end, fresh_ends};
 use crate::routes::functions::timeout_ms;
+use crate::routes::new_tasks::{Form, new_tasks};
 use crate::routes::results::WaitQuery;
 use crate::routes::runtime_selection::unserved;
 use crate::routes::submit_request::{Batch, Execute, Options, SubmitRequest, read_batch, read_one};
 use crate::routes::wait::{Asker, until_end, wait_for};
 use crate::schema::{BadPayload, Conflict, Invalid, QueueFull, TooLarge, Unavailable, UnknownId};
+use crate::share::{LARGE, Turn};
 use crate::timing::{Phase, RequestTiming};
 use crate::waiters::WaitGuard;
+
+/// How long an id is in an answer.
+const ID_BYTES: usize = 39;
 
 /// A call that is accepted.
 #[derive(Serialize, ToSchema)]
@@ -101,7 +108,8 @@ pub(crate) async fn execute_function(
     let mut request = offload(size, read).await?;
     let (has_key, ignored) = (request.options.key.is_some(), std::mem::take(&mut request.ignored));
     let (ids, guard) =
-        submit(&app, &timing, &caller, SubmitRequest { wait, ..request }, Form::One).await?;
+        submit(&app, &timing, &caller, SubmitRequest { wait, ..request }, (Form::One, None))
+            .await?;
     drop(room);
     let task_id = ids.first().copied();
     let task_id = task_id.ok_or(ApiError::Internal("the store gave no id".into()))?;
@@ -142,14 +150,20 @@ pub(crate) async fn submit_batch(
 ) -> Result<Response, ApiError> {
     let RequestBytes { bytes, idempotency_key, room } = body;
     let size = bytes.len();
+    // Of large bodies too a tenant has one read at a time: threads take the processors from others.
+    let turn = if size > INLINE_BYTES { caller.turn(LARGE).await } else { None };
     let read = move || read_batch(&bytes, idempotency_key.as_ref());
     let mut request = offload(size, read).await?;
     let (wait, ignored) = (request.wait, std::mem::take(&mut request.ignored));
     require_read(&caller, wait)?;
-    let (task_ids, guard) = submit(&app, &timing, &caller, request, Form::Batch).await?;
+    let (task_ids, guard) = submit(&app, &timing, &caller, request, (Form::Batch, turn)).await?;
     drop(room);
-    let ids = serde_json::to_string(&task_ids)
-        .map_err(|error| ApiError::Internal(format!("cannot write ids: {error}").into()))?;
+    let accepted = task_ids.clone();
+    let ids = offload(task_ids.len() * ID_BYTES, move || {
+        serde_json::to_string(&accepted)
+            .map_err(|error| ApiError::Internal(format!("cannot write ids: {error}").into()))
+    });
+    let ids = ids.await?;
     let (before, after) = (format!(r#"{{"task_ids":{ids}"#), end(&ignored));
     let Some(guard) = &guard else {
         return Ok(reply::of("application/json", before + &after));
@@ -166,20 +180,13 @@ fn require_read(caller: &Caller, wait: Duration) -> Result<(), Refusal> {
     if wait.is_zero() { Ok(()) } else { caller.require(Scope::Read) }
 }
 
-/// How many tasks a submission may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    One,
-    Batch,
-}
-
 /// Submits, and where the client waits registers it for the ends beforehand, so that none is missed.
 async fn submit<'a>(
-    app: &'a App,
+    app: &'a Arc<App>,
     timing: &RequestTiming,
     caller: &Caller,
     request: SubmitRequest,
-    form: Form,
+    (form, turn): (Form, Turn),
 ) -> Result<(Vec<TaskId>, Option<WaitGuard<'a>>), ApiError> {
     timing.set_function(request.function_id);
     let function = app.function(request.function_id, caller, timing).await?;
@@ -193,27 +200,20 @@ async fn submit<'a>(
     if args.is_empty() {
         return Ok((Vec::new(), None));
     }
-    let _turn = caller.turn(args.len()).await;
-    let delay_ms = request.options.delay_ms;
-    let mut idempotent = request
-        .options
-        .key
-        .as_deref()
-        .map(|key| IdempotentBatch::of(key, &request.options, &function, form, &args));
-    let task = |(index, args): (usize, Bytes)| NewTask {
-        id: idempotent.as_ref().map_or_else(TaskId::random, |idempotent| idempotent.id(index)),
-        spec: spec.clone(),
-        idempotency: idempotent.as_mut().and_then(|idempotent| idempotent.first.take()),
-        args,
-        delay_ms,
+    let turn = match turn {
+        None => caller.turn(args.len()).await,
+        turn => turn,
     };
-    let tasks: Vec<_> = args.into_iter().enumerate().map(task).collect();
+    let (wait, options, is_large) = (request.wait, request.options, args.len() >= LARGE);
+    let key = options.key.clone();
+    let make = move || Ok(new_tasks(&function, &spec, &options, form, args));
+    let tasks = if is_large { on_a_thread(make).await } else { make() }?;
     let ids = || tasks.iter().map(|task| task.id).collect();
-    let guard = (!request.wait.is_zero()).then(|| app.wait_for(caller, ids())).transpose()?;
+    let guard = (!wait.is_zero()).then(|| app.wait_for(caller, ids())).transpose()?;
     fail::fail_point!("before_enqueue");
-    let submitted = timing.time(Phase::Store, app.store_of(caller).submit(tasks)).await;
+    let submitted = timing.time(Phase::Store, store(app, caller, tasks, turn)).await;
     fail::fail_point!("enqueued");
-    let task_ids = submitted.map_err(|error| match (error, request.options.key) {
+    let task_ids = submitted.map_err(|error| match (error, key) {
         (StoreError::IdempotencyConflict { task_id, .. }, Some(key)) => {
             ApiError::IdempotencyConflict { key, task_id }
         }
@@ -227,42 +227,27 @@ async fn submit<'a>(
     Ok((task_ids, guard))
 }
 
-/// A submission under a key. The ids of its tasks follow from everything that was asked, so that asking
-/// again gives the same ids, which the store passes over; it keeps the key of the first task only, to
-/// tell when something else is asked under it. A key for each task would cost as much as the task.
-struct IdempotentBatch {
-    first: Option<Idempotency>,
-    hash: CodeHash,
-}
-
-impl IdempotentBatch {
-    fn of(
-        key: &str,
-        options: &Options,
-        function: &FunctionRecord,
-        form: Form,
-        args: &[Bytes],
-    ) -> Self {
-        let Options { runtime, timeout_s, key: _, priority, delay_ms } = options;
-        let lengths: Vec<_> = args.iter().map(Bytes::len).collect();
-        let asked = format!(
-            "{} {form:?} {lengths:?} {runtime:?} {timeout_s:?} {priority} {delay_ms}\n",
-            function.id
-        );
-        let parts = std::iter::once(asked.as_bytes()).chain(args.iter().map(|args| &args[..]));
-        let body = CodeHash::of(&parts.collect::<Vec<_>>().concat());
-        // A unit separator: no key of a single task is like that of a batch by accident.
-        let key = match form {
-            Form::One => key.to_owned(),
-            Form::Batch => format!("{key}\u{1f}"),
-        };
-        let hash = CodeHash::of(&[body.as_bytes(), key.as_bytes()].concat());
-        Self { first: Some(Idempotency { key, body }), hash }
+/// Puts tasks into the store. Where they take a turn they go there also if the client leaves: nobody floods the store with what it
+/// does not wait for.
+async fn store(
+    app: &Arc<App>,
+    caller: &Caller,
+    tasks: Vec<NewTask>,
+    turn: Turn,
+) -> Result<Vec<TaskId>, StoreError> {
+    if turn.is_none() {
+        return app.store_of(caller).submit(tasks).await;
     }
-
-    /// The id of the task at `index`.
-    fn id(&self, index: usize) -> TaskId {
-        TaskId::derived(&[&self.hash.as_bytes()[..], &index.to_le_bytes()].concat())
+    let (app, caller) = (Arc::clone(app), caller.clone());
+    let submitting = tokio::spawn(async move {
+        let _turn = turn;
+        app.store_of(&caller).submit(tasks).await
+    });
+    match submitting.await.map_err(JoinError::try_into_panic) {
+        Ok(answer) => answer,
+        Err(Ok(panic)) => resume_unwind(panic),
+        // It ends with the runtime only.
+        Err(Err(_)) => pending().await,
     }
 }
 
