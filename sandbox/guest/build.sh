@@ -193,8 +193,9 @@ if ! [ -d "$GUEST" ]; then
     say "making the image"
     rm -rf "$GUEST.new"
     library "$GUEST.new"
-    # Unoptimised itself, which costs a second; its dependencies are optimised in every profile.
-    cargo build --quiet --manifest-path "$ROOT/Cargo.toml" -p belljar-sandbox --bin belljar-snapshot
+    # Unoptimised itself, which costs a second; its dependencies are optimised in every profile. With the features that the
+    # whole workspace has, so that the tests need not build them again.
+    cargo build --quiet --locked --manifest-path "$ROOT/Cargo.toml" --workspace --bin belljar-snapshot
     target=$(cargo metadata --no-deps --format-version 1 --manifest-path "$ROOT/Cargo.toml" |
         sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
     dill=$(sed -n 's/^dill==\([^ ]*\).*/\1/p' "$HERE/requirements.txt")
