@@ -9,10 +9,10 @@ use redis::{Cmd, Value};
 use crate::Store;
 use crate::blob::{UNCLAIMED_TTL, is_blob};
 use crate::config::IDEMPOTENCY_TTL;
+use crate::encoded_tasks::{Arguments, EncodedTasks, Submitter, in_script, key_and_body};
 use crate::error::StoreError;
 use crate::layout::TASK_BYTES;
 use crate::record::NewTask;
-use crate::submit::{Arguments, EncodedTasks, Submitter, key_and_body};
 
 /// The most tasks of one part: each costs the server some ten microseconds.
 const PART_TASKS: usize = 128;
@@ -28,11 +28,6 @@ pub(crate) fn is_large(tasks: &[NewTask]) -> bool {
 
 fn args_bytes(tasks: &[NewTask]) -> usize {
     tasks.iter().map(in_script).sum()
-}
-
-/// How much of a task's arguments a script touches.
-fn in_script(task: &NewTask) -> usize {
-    if is_blob(&task.args) { 0 } else { task.args.len() }
 }
 
 fn parts(tasks: &[NewTask]) -> Vec<&[NewTask]> {
@@ -67,7 +62,7 @@ impl Store {
         let (name, parts) = (TaskId::random().to_string(), parts(tasks));
         let accepted = async {
             self.stage(by, &name, &parts).await?;
-            self.commit(by, first, &name, parts.len(), tasks).await
+            self.commit(by, &name, parts.len(), (first, tasks)).await
         };
         let accepted = accepted.await;
         if !matches!(accepted, Ok(Committed::Now) | Err(StoreError::Unanswered(_))) {
@@ -104,10 +99,9 @@ impl Store {
     async fn commit(
         &self,
         by: Submitter<'_>,
-        first: &NewTask,
         name: &str,
         parts: usize,
-        tasks: &[NewTask],
+        (first, tasks): (&NewTask, &[NewTask]),
     ) -> Result<Committed, StoreError> {
         let blobs = || tasks.iter().filter(|task| is_blob(&task.args));
         let counted: u64 = tasks.iter().map(|task| TASK_BYTES + task.args.len() as u64).sum();

@@ -11,7 +11,7 @@
 //! * [`error`]: what can go wrong.
 //! * `subscription`: subscriptions to changes.
 //! * `event`: what subscribers get.
-//! * `batch`: large batches, part by part.
+//! * `batch`: large batches, part by part. `encoded_tasks`: tasks as scripts take them.
 //! * `submit`, `dispatch`, `heartbeat`, `read`, `function`, `audit`: the operations of [`Store`].
 //! * `script` and `scripts/*.lua`: the scripts that carry the operations out.
 //! * [`usage`]: what tenants use, and how much they may.
@@ -33,6 +33,7 @@ mod blob;
 pub mod config;
 mod connection;
 mod dispatch;
+mod encoded_tasks;
 pub mod error;
 mod event;
 mod function;
