@@ -22,11 +22,14 @@ from runner_pickles import PROTOCOL, begin, call_state, dumps, end, loads
 _RESERVE_BYTES = 1 << 20
 _reserve = [bytearray(_RESERVE_BYTES)]
 
+# The function that was unpickled ahead of its call, where the host does that.
+loaded = None
+
 _KINDS = ((MemoryError, "memory"), (RecursionError, "recursion"))
 
 
 def run(code, args, env=None):
-    """Calls the function pickled in `code` with the `(args, kwargs)` pickled in `args`.
+    """Calls the function pickled in `code` with the `(args, kwargs)` pickled in `args`; without code, `loaded`.
 
     `env` holds the environment variables that were granted, `NAME=VALUE` with a zero byte between two; the
     host removes them again.
@@ -37,14 +40,15 @@ def run(code, args, env=None):
     """
     if not _reserve:
         _reserve.append(bytearray(_RESERVE_BYTES))
-    begin()
+    if code is not None:
+        begin()
     if env:
         os.environ.update(entry.split("=", 1) for entry in env.decode().split("\0"))
     start = perf_counter_ns()
     called = ended = None
     kind = "decode"
     try:
-        function = loads(code)
+        function = loaded if code is None else loads(code)
         positional, keyword = _arguments(loads(args))
         if not callable(function):
             raise TypeError(f"the function unpickled to a {type(function).__name__}, which cannot be called")

@@ -64,6 +64,7 @@ pub(crate) fn installation(args: &ExecutorArgs) -> Result<Installation> {
         guests: guests(args.guest_dir.as_deref()),
         python_path: args.python_path.clone(),
         allow_weak_sandbox: args.allow_weak_sandbox,
+        warm_mb: args.warm_mb,
         grant_policy: grants::grant_policy(args)?,
         http: grants::http_proxy(args)?,
         max_result_mb: Some(args.max_result_mb),

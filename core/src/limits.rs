@@ -24,5 +24,9 @@ pub const BATCH_BYTES: usize = 16 << 20;
 /// it keeps, a payload on its way in and one on its way out, each in up to three copies.
 pub const SANDBOX_HOST_BYTES: u64 = 512 << 20;
 
+/// What the memories of functions that start warm may take of a sandbox's address space: the process may have that much
+/// more.
+pub const WARM_ADDRESS_BYTES: u64 = 512 << 20;
+
 /// How many bytes of code a cache of functions keeps.
 pub const CODE_CACHE_BYTES: usize = 64 << 20;

@@ -64,10 +64,10 @@ pub(crate) fn settings(flavour: Flavour) -> Config {
     config
 }
 
-/// An engine whose memories come from `memories`: one for each image.
+/// An engine whose memories come from `memories`, unless another image is selected.
 pub(crate) fn engine(
     config: &EngineConfig,
-    memories: Arc<[Arc<Memories>]>,
+    memories: Arc<Memories>,
 ) -> Result<wasmtime::Engine, Error> {
     let mut settings = settings(config.flavour);
     settings

@@ -25,6 +25,9 @@ pub trait HttpChannel: fmt::Debug + Send + Sync {
     fn exchange(&self, request: &[u8]) -> io::Result<Bytes>;
 }
 
+/// Where in the guest the directories on `sys.path` are.
+const ON_PATH: &str = "path/";
+
 /// What the guest may reach besides its own standard library.
 #[derive(Debug, Clone, Default)]
 pub struct GrantedAccess {
@@ -57,7 +60,7 @@ impl GrantedAccess {
     /// # Errors
     /// The directory cannot be opened.
     pub fn python_path(mut self, dir: &Path) -> Result<Self, Error> {
-        self.paths.push(Mount::open(format!("path/{}", self.paths.len()), dir)?);
+        self.paths.push(Mount::open(format!("{ON_PATH}{}", self.paths.len()), dir)?);
         Ok(self)
     }
 
@@ -130,6 +133,11 @@ impl GrantedAccess {
         &self.env
     }
 
+    /// Whether a call is given nothing that an import could see: no variable, no directory, no file.
+    pub(crate) fn are_bare(&self) -> bool {
+        self.env.is_empty() && self.dirs.is_empty() && self.files.is_none()
+    }
+
     /// How many directories are on `sys.path` besides the standard library.
     pub(crate) const fn len(&self) -> usize {
         self.paths.len()
@@ -147,6 +155,11 @@ impl Mount {
         let opened = rustix::fs::open(dir, flags, Mode::empty());
         let opened = opened.map_err(|e| Error::Grant { path: dir.into(), source: e.into() })?;
         Ok(Self { name, dir: Arc::new(File::from(opened).into()) })
+    }
+
+    /// Whether it is on the guest's `sys.path`.
+    pub(crate) fn is_on_path(&self) -> bool {
+        self.name.starts_with(ON_PATH)
     }
 
     /// What is left of `path` inside this mount.

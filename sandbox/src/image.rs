@@ -90,7 +90,7 @@ impl Image {
         let description: Description =
             serde_json::from_slice(&description).map_err(Error::Describe)?;
         let memories = memories(&dir, &description)?;
-        let engine = engine::engine(config, Arc::clone(&memories))?;
+        let engine = engine::engine(config, Arc::clone(&memories[0]))?;
         let module = module(&engine, config, &dir)?;
         let mut linker = Linker::new(&engine);
         wasi::link(&mut linker).map_err(Error::Engine)?;

@@ -1,25 +1,21 @@
 //! One fresh interpreter per call.
 
-use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-use belljar_core::collection::Collection;
-use belljar_core::files::{CallFile, CallFiles, InvalidPattern, Patterns};
-use belljar_core::outcome::{Failure, FailureKind, Phases};
-use bytes::Bytes;
+use belljar_core::outcome::Phases;
 use rustix::time::{ClockId, clock_gettime};
-use wasmtime::{Global, Instance, Memory, Store, TypedFunc, Val};
 
-use crate::answer::{self, Answer};
-use crate::engine::{Flavour, TICK};
+use crate::answer::Answer;
 use crate::error::Error;
 use crate::grants::{GrantedAccess, Mount};
 use crate::image::{Description, Image};
+use crate::interpreter::Ready;
 use crate::limits::Limits;
-use crate::memory::with_image;
-use crate::wasi::{Errno, Host, Output};
+use crate::memory::Memories;
+use crate::warm::{Function, FunctionName, WarmFunctions};
+use crate::wasi::{Host, Output};
 
 /// Runs Python functions, each call in an interpreter of its own that nothing was ever run in.
 ///
@@ -34,24 +30,18 @@ pub struct Sandbox {
     output: Output,
     /// By image.
     standby: Vec<Option<Ready>>,
-    /// The image of the last call, and so probably of the next.
-    last: usize,
+    warm: WarmFunctions,
+    /// Where the last call started, and so probably the next.
+    last: Start,
 }
 
-/// An interpreter that waits for its one call.
-struct Ready {
-    store: Store<Host>,
-    memory: Memory,
-    stack_pointer: Global,
-    allocate: TypedFunc<u32, u32>,
-    run: TypedFunc<(u32, u32, u32, u32, u32, u32), u32>,
-    answer: TypedFunc<(), u32>,
-}
-
-impl std::fmt::Debug for Ready {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ready").finish_non_exhaustive()
-    }
+/// What an interpreter starts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// An image of the guest.
+    Image(usize),
+    /// A function that is unpickled, with its modules imported.
+    Function(FunctionName),
 }
 
 impl Sandbox {
@@ -67,10 +57,20 @@ impl Sandbox {
             grants: grants.clone(),
             output,
             standby: image.memories.iter().map(|_| None).collect(),
-            last: 0,
+            warm: WarmFunctions::default(),
+            last: Start::Image(0),
         };
         sandbox.prepare()?;
         Ok(sandbox)
+    }
+
+    /// Keeps functions that were slow to start as they are once they are unpickled and have their modules imported, in at
+    /// most `bytes` bytes: their next calls start there. To be called before the process restricts itself.
+    ///
+    /// # Errors
+    /// The system gives no such memory.
+    pub fn keep_warm(&mut self, bytes: usize) -> Result<(), Error> {
+        self.warm.allow(bytes).map_err(|error| Error::Instance(wasmtime::Error::new(error)))
     }
 
     /// What the guest is.
@@ -84,13 +84,23 @@ impl Sandbox {
         self.mounts.iter().chain(&self.grants.dirs).map(|mount| mount.dir.as_fd())
     }
 
-    /// Makes the next call's interpreter, unless one stands by: from the image of the last call.
+    /// Makes the next call's interpreter, unless one stands by: for what the last call started as.
     ///
     /// # Errors
     /// No interpreter can be started.
     pub fn prepare(&mut self) -> Result<(), Error> {
-        if self.standby[self.last].is_none() {
-            self.standby[self.last] = Some(self.fresh(self.last).map_err(Error::Instance)?);
+        match self.last {
+            Start::Image(index) if self.standby[index].is_none() => {
+                let ready = self.fresh(&self.image.memories[index], self.output, self.paths)?;
+                self.standby[index] = Some(ready);
+            }
+            Start::Function(name) => {
+                if let Some(memories) = self.warm.without_standby(&name) {
+                    let ready = self.fresh(&memories, self.output, 0)?;
+                    self.warm.stand_by(&name, ready);
+                }
+            }
+            Start::Image(_) => {}
         }
         Ok(())
     }
@@ -103,7 +113,7 @@ impl Sandbox {
     /// No interpreter can be started.
     pub fn call(&mut self, code: &[u8], args: &[u8], limits: &Limits) -> Result<Answer, Error> {
         let grants = self.grants.clone();
-        self.call_granting(code, args, limits, &grants)
+        self.call_granting(Function { code, name: None }, args, limits, &grants)
     }
 
     /// Like [`call`](Self::call), with the variables, directories to read, scratch space and files of `grants`
@@ -113,189 +123,121 @@ impl Sandbox {
     /// No interpreter can be started.
     pub fn call_granting(
         &mut self,
-        code: &[u8],
+        function: Function<'_>,
         args: &[u8],
         limits: &Limits,
         grants: &GrantedAccess,
     ) -> Result<Answer, Error> {
         let start = Instant::now();
-        let mut instance_us = 0;
-        self.last = self.image.choose(code, args);
-        let mut ready = match self.standby[self.last].take() {
-            Some(ready) => ready,
-            None => {
-                let ready = self.fresh(self.last).map_err(Error::Instance)?;
-                instance_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-                ready
-            }
+        let name = function.name.filter(|_| grants.are_bare());
+        if let Some(name) = name
+            && self.warm.is_due(&name, limits)
+        {
+            let image = self.image.choose(function.code, args);
+            self.warm_up(name, function.code, image, (limits, grants))?;
+        }
+        self.last = match name {
+            Some(name) if self.warm.has(&name) => Start::Function(name),
+            _ => Start::Image(self.image.choose(function.code, args)),
         };
-        let minimum = self.image.memories[self.last].minimum();
-        ready.limit(limits, minimum, self.image.config.flavour);
+        let (mut ready, floor, made) = self.take()?;
+        let instance_us = if made { micros(start) } else { 0 };
+        ready.limit(limits, floor, self.image.config.flavour);
         ready.store.data_mut().wasi.files.grant(grants);
         let before = cpu_us();
-        let files = grants.files.as_deref();
-        let given = files.map_or(Ok(()), |(files, _)| ready.give_files(files));
-        let (mut result, mut phases) = match given {
-            Ok(()) => ready.call(code, args, grants.environment()),
-            Err(failure) => (Err(failure), Phases::default()),
-        };
-        let mut left = Vec::new();
-        if let Some((files, max_bytes)) = files {
-            match ready.take_files(files, *max_bytes) {
-                Ok(files) => left = files,
-                Err(failure) => result = result.and(Err(failure)),
+        let code = matches!(self.last, Start::Image(_)).then_some(function.code);
+        let mut answer = run(&mut ready, code, args, grants);
+        answer.phases.instance_us = instance_us;
+        answer.phases.cpu_us = cpu_us().saturating_sub(before);
+        if let (Some(name), Start::Image(_)) = (name, self.last) {
+            self.warm.note(name, &answer.phases);
+        }
+        Ok(answer)
+    }
+
+    /// An interpreter for the call, what it needs at least for itself, and whether it had to be made now.
+    fn take(&mut self) -> Result<(Ready, usize, bool), Error> {
+        let (standby, memories, paths) = match self.last {
+            Start::Image(index) => {
+                (self.standby[index].take(), Arc::clone(&self.image.memories[index]), self.paths)
             }
-        }
-        phases.instance_us = instance_us;
-        phases.cpu_us = cpu_us().saturating_sub(before);
-        let host = ready.store.data_mut();
-        Ok(Answer {
-            result,
-            phases,
-            peak_memory_bytes: host.account.peak as u64,
-            denied: std::mem::take(&mut host.wasi.files.denied),
-            stdout: std::mem::take(&mut host.wasi.sinks.stdout),
-            stderr: std::mem::take(&mut host.wasi.sinks.stderr),
-            files: left,
-        })
-    }
-
-    fn fresh(&self, image: usize) -> wasmtime::Result<Ready> {
-        let host = Host::new(Arc::clone(&self.mounts), self.output);
-        let pre = &self.image.pre;
-        let mut store = Store::new(pre.module().engine(), host);
-        store.limiter(|host| &mut host.account);
-        if self.image.config.flavour == Flavour::Epoch {
-            store.set_epoch_deadline(u64::MAX >> 1);
-        }
-        let instance = with_image(image, || pre.instantiate(&mut store))?;
-        // wasmtime asked for the module's minimum.
-        store.data_mut().account.peak = self.image.memories[image].minimum();
-        let mut ready = Ready::new(store, &instance)?;
-        ready.prepare(&instance, self.paths)?;
-        Ok(ready)
-    }
-}
-
-impl Ready {
-    fn new(mut store: Store<Host>, instance: &Instance) -> wasmtime::Result<Self> {
-        let missing = |name| wasmtime::Error::msg(format!("the guest has no `{name}`"));
-        let memory = instance.get_memory(&mut store, "memory").ok_or_else(|| missing("memory"))?;
-        let stack_pointer = instance.get_global(&mut store, "__stack_pointer");
-        let stack_pointer = stack_pointer.ok_or_else(|| missing("__stack_pointer"))?;
-        let allocate = instance.get_typed_func(&mut store, "belljar_alloc")?;
-        let run = instance.get_typed_func(&mut store, "belljar_run")?;
-        let answer = instance.get_typed_func(&mut store, "belljar_answer")?;
-        store.data_mut().memory = Some(memory);
-        Ok(Self { store, memory, stack_pointer, allocate, run, answer })
-    }
-
-    /// What must differ between calls: randomness; and between sandboxes: `sys.path`.
-    fn prepare(&mut self, instance: &Instance, paths: u32) -> wasmtime::Result<()> {
-        let prepare = instance.get_typed_func::<u32, i32>(&mut self.store, "belljar_prepare")?;
-        match prepare.call(&mut self.store, paths)? {
-            0 => Ok(()),
-            _ => Err(wasmtime::Error::msg("the interpreter could not be seeded")),
-        }
-    }
-
-    /// Puts the files of a call into its working directory.
-    fn give_files(&mut self, files: &CallFiles) -> Result<(), Failure> {
-        let Some(scratch) = &mut self.store.data_mut().wasi.files.scratch else {
-            let text =
-                "files are not granted here: the worker gives sandboxed calls no writable `/tmp`";
-            return Err(Failure::by_platform(FailureKind::Denied, text.into()));
+            // Its image has them on `sys.path`.
+            Start::Function(name) => {
+                let (standby, memories) = self.warm.take(&name).ok_or_else(gone)?;
+                (standby, memories, 0)
+            }
         };
-        for file in &files.inputs {
-            scratch.put(&file.name, &file.bytes).map_err(|errno| {
-                let (name, bytes) = (&file.name, file.bytes.len());
-                let why = match errno {
-                    Errno::NOSPC => {
-                        "there is no room left in the call's `/tmp`; ask for a larger `scratch_mb`"
-                    }
-                    _ => "another file stands in its way",
-                };
-                let text = format!(
-                    "the file `{name}` of {bytes} bytes cannot be given to the call: {why}"
-                );
-                Failure::by_platform(FailureKind::Limit, text)
-            })?;
+        let floor = memories.floor();
+        match standby {
+            Some(ready) => Ok((ready, floor, false)),
+            None => Ok((self.fresh(&memories, self.output, paths)?, floor, true)),
         }
+    }
+
+    /// Unpickles a function and imports its modules in an interpreter that is used for nothing else, and keeps the memory
+    /// that this comes to, if calls can start from there.
+    fn warm_up(
+        &mut self,
+        name: FunctionName,
+        code: &[u8],
+        image: usize,
+        (limits, grants): (&Limits, &GrantedAccess),
+    ) -> Result<(), Error> {
+        let memories = Arc::clone(&self.image.memories[image]);
+        let start = Instant::now();
+        let mut ready = self.fresh(&memories, Output::Capture(0), self.paths)?;
+        ready.limit(limits, memories.floor(), self.image.config.flavour);
+        let files = &mut ready.store.data_mut().wasi.files;
+        files.grant(&GrantedAccess::none().scratch(grants.scratch_bytes));
+        files.sources = Some(Default::default());
+        // It may trap, or end itself: so it will in the call.
+        let is_clean = ready.load(code).unwrap_or(false);
+        let sources = ready.store.data_mut().wasi.files.sources.take().filter(|_| is_clean);
+        let memory = ready.memory.data(&ready.store);
+        self.warm.keep(name, (&memories, memory), sources, start.elapsed());
         Ok(())
     }
 
-    /// The wanted files in the call's working directory, of at most `max_bytes` bytes.
-    fn take_files(&self, files: &CallFiles, max_bytes: u64) -> Result<Vec<CallFile>, Failure> {
-        let Some(scratch) = &self.store.data().wasi.files.scratch else { return Ok(Vec::new()) };
-        let patterns = Patterns::read(&files.outputs);
-        let invalid =
-            |error: InvalidPattern| Failure::by_platform(FailureKind::Decode, error.to_string());
-        let mut collection = Collection::new(patterns.map_err(invalid)?, max_bytes);
-        scratch.each(|name, content| {
-            let read = || Ok::<_, Infallible>(Bytes::copy_from_slice(content));
-            collection.offer(name, content.len() as u64, read)
-        })?;
-        Ok(collection.finish())
+    fn fresh(&self, memories: &Arc<Memories>, output: Output, paths: u32) -> Result<Ready, Error> {
+        let host = Host::new(Arc::clone(&self.mounts), output);
+        let flavour = self.image.config.flavour;
+        Ready::start(&self.image.pre, host, memories, paths, flavour).map_err(Error::Instance)
     }
+}
 
-    fn limit(&mut self, limits: &Limits, minimum: usize, flavour: Flavour) {
-        /// What a call needs for itself at least, whatever its limit says.
-        const HEADROOM: usize = 8 << 20;
-        let host = self.store.data_mut();
-        host.account.memory_limit = limits.memory_bytes.max(minimum + HEADROOM);
-        if let (Flavour::Epoch, Some(time)) = (flavour, limits.time) {
-            host.wasi.deadline = Instant::now().checked_add(time);
-            let ticks = time.as_nanos().div_ceil(TICK.as_nanos());
-            self.store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX >> 1).max(1));
+fn gone() -> Error {
+    Error::Instance(wasmtime::Error::msg("a function's image is gone"))
+}
+
+/// Runs the one call of an interpreter.
+fn run(ready: &mut Ready, code: Option<&[u8]>, args: &[u8], grants: &GrantedAccess) -> Answer {
+    let files = grants.files.as_deref();
+    let given = files.map_or(Ok(()), |(files, _)| ready.give_files(files));
+    let (mut result, phases) = match given {
+        Ok(()) => ready.call(code, args, grants.environment()),
+        Err(failure) => (Err(failure), Phases::default()),
+    };
+    let mut left = Vec::new();
+    if let Some((files, max_bytes)) = files {
+        match ready.take_files(files, *max_bytes) {
+            Ok(files) => left = files,
+            Err(failure) => result = result.and(Err(failure)),
         }
     }
-
-    fn call(&mut self, code: &[u8], args: &[u8], env: &[u8]) -> (Result<Bytes, Failure>, Phases) {
-        match self.run(code, args, env) {
-            Ok(answer) => answer,
-            Err(error) => {
-                let stack_pointer = match self.stack_pointer.get(&mut self.store) {
-                    Val::I32(value) => value,
-                    _ => i32::MAX,
-                };
-                let account = &self.store.data().account;
-                (Err(answer::ended(&error, account, stack_pointer)), Phases::default())
-            }
-        }
+    let host = ready.store.data_mut();
+    Answer {
+        result,
+        phases,
+        peak_memory_bytes: host.account.peak as u64,
+        denied: std::mem::take(&mut host.wasi.files.denied),
+        stdout: std::mem::take(&mut host.wasi.sinks.stdout),
+        stderr: std::mem::take(&mut host.wasi.sinks.stderr),
+        files: left,
     }
+}
 
-    fn run(
-        &mut self,
-        code: &[u8],
-        args: &[u8],
-        env: &[u8],
-    ) -> wasmtime::Result<(Result<Bytes, Failure>, Phases)> {
-        let env = if env.is_empty() { Some((0, 0)) } else { self.give(env)? };
-        let (Some(code), Some(args), Some(env)) = (self.give(code)?, self.give(args)?, env) else {
-            let refusal = answer::unanswered(answer::OUT_OF_MEMORY, &self.store.data().account);
-            return Ok((Err(refusal), Phases::default()));
-        };
-        let given = (code.0, code.1, args.0, args.1, env.0, env.1);
-        let word = self.run.call(&mut self.store, given)?;
-        if word != answer::ANSWERED {
-            let refusal = answer::unanswered(word, &self.store.data().account);
-            return Ok((Err(refusal), Phases::default()));
-        }
-        let at = self.answer.call(&mut self.store, ())?;
-        let answer = answer::read(self.memory.data(&self.store), at as usize);
-        answer.ok_or_else(|| wasmtime::Error::msg("its answer is no answer"))
-    }
-
-    /// Copies `bytes` into the guest; `None` where it has no room.
-    fn give(&mut self, bytes: &[u8]) -> wasmtime::Result<Option<(u32, u32)>> {
-        let Ok(length) = u32::try_from(bytes.len()) else { return Ok(None) };
-        let at = self.allocate.call(&mut self.store, length.max(1))?;
-        if at == 0 {
-            return Ok(None);
-        }
-        self.memory.write(&mut self.store, at as usize, bytes)?;
-        Ok(Some((at, length)))
-    }
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The processor time of this thread, which runs the guest, in microseconds.

@@ -50,6 +50,36 @@ impl Mapping {
         Ok(Self { base: base.cast(), length })
     }
 
+    /// The first `length` bytes of `file`: what is written here is written there.
+    pub(crate) fn shared(file: impl AsFd, length: usize) -> io::Result<Self> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        #[expect(unsafe_code, reason = "a new mapping where the kernel likes")]
+        // SAFETY: no address is asked for.
+        let base = unsafe {
+            rustix::mm::mmap(ptr::null_mut(), length, access, MapFlags::SHARED, file, 0)?
+        };
+        Ok(Self { base: base.cast(), length })
+    }
+
+    /// Maps `length` bytes of `file` from `offset` on over this mapping's from `at` on; what is written there is
+    /// not written to the file.
+    pub(crate) fn overlay(
+        &self,
+        at: usize,
+        length: usize,
+        access: ProtFlags,
+        (file, offset): (impl AsFd, u64),
+    ) -> io::Result<()> {
+        assert!(at.checked_add(length).is_some_and(|end| end <= self.length), "within the mapping");
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        #[expect(unsafe_code, reason = "replaces a part of this mapping only")]
+        // SAFETY: the range is within the mapping, and no reference into it is alive.
+        unsafe {
+            rustix::mm::mmap(self.base.add(at).cast(), length, access, flags, file, offset)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn protect(&self, range: Range<usize>, flags: MprotectFlags) -> io::Result<()> {
         assert!(range.start <= range.end && range.end <= self.length, "a range within the mapping");
         #[expect(unsafe_code, reason = "changes access within this mapping only")]

@@ -5,16 +5,17 @@
 //! pages that it wrote (the kernel knows them) are copied from the image again. A page of
 //! another call can therefore never be seen, and a call finds the pages that it writes mapped already.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
+use rustix::mm::{Advice, MprotectFlags, ProtFlags};
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
+use crate::delta::{Arena, Room};
 use crate::mapping::Mapping;
 use crate::pagemap::{PAGE, Pagemap};
 
@@ -25,14 +26,30 @@ const KEPT_PAGES: usize = 768;
 /// Memories kept for the next instance: one running, one standing by.
 const KEPT_SLOTS: usize = 2;
 
+/// Pages between two that differ from the image, up to so many, are taken for different too: each piece is a
+/// mapping of its own, in every memory.
+const GAP_PAGES: usize = 8;
+
 /// Makes the memories of one image. See the module's text.
 pub(crate) struct Memories {
-    image: File,
+    image: Arc<File>,
     /// The image as it is, to copy from.
     pristine: Mapping,
+    /// Bytes of the file.
+    imaged: usize,
     minimum: usize,
-    pagemap: Option<Pagemap>,
+    /// The same of the guest's image that this one comes from.
+    floor: usize,
+    pagemap: Option<Arc<Pagemap>>,
     pool: Mutex<Pool>,
+    /// The pages that differ from the file.
+    delta: Option<Delta>,
+}
+
+/// Where a memory differs from the image's file: ranges of it, one after the other in `room`.
+struct Delta {
+    ranges: Vec<Range<usize>>,
+    room: Room,
 }
 
 #[derive(Default)]
@@ -53,8 +70,77 @@ impl Memories {
             return Err(io::Error::other("the memory image has an impossible length"));
         }
         let pristine = Mapping::read_only(&image, length)?;
-        let pagemap = Pagemap::open();
-        Ok(Arc::new(Self { image, pristine, minimum, pagemap, pool: Mutex::default() }))
+        let pagemap = Pagemap::open().map(Arc::new);
+        let (image, pool) = (Arc::new(image), Mutex::default());
+        let (imaged, floor, delta) = (length, minimum, None);
+        Ok(Arc::new(Self { image, pristine, imaged, minimum, floor, pagemap, pool, delta }))
+    }
+
+    /// For instances whose memory starts as `memory`, which is one of an instance of this image. The pages that differ
+    /// are kept in `arena`; `None` where it has no room for them.
+    ///
+    /// # Errors
+    /// They are more than `most` bytes, or cannot be mapped.
+    pub(crate) fn derive(
+        &self,
+        memory: &[u8],
+        arena: &Arc<Arena>,
+        most: usize,
+    ) -> io::Result<Option<Arc<Self>>> {
+        let ranges = self.differing(memory)?;
+        let bytes = ranges.iter().map(Range::len).sum();
+        if bytes > most {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let Some(mut room) = arena.take(bytes) else { return Ok(None) };
+        let mut at = 0;
+        for range in &ranges {
+            room.write(at, &memory[range.clone()]);
+            at += range.len();
+        }
+        let delta = Some(Delta { ranges, room });
+        let (image, pagemap) = (Arc::clone(&self.image), self.pagemap.clone());
+        let (imaged, minimum, floor) = (self.imaged, memory.len(), self.floor);
+        let pristine = Mapping::reserve(minimum)?;
+        pristine.protect(0..minimum, MprotectFlags::READ)?;
+        let pool = Mutex::default();
+        let derived = Self { image, pristine, imaged, minimum, floor, pagemap, pool, delta };
+        derived.map_onto(&derived.pristine, ProtFlags::READ)?;
+        Ok(Some(Arc::new(derived)))
+    }
+
+    /// The ranges of whole pages in which `memory` differs from the image.
+    fn differing(&self, memory: &[u8]) -> io::Result<Vec<Range<usize>>> {
+        let base = memory.as_ptr() as usize;
+        let all = base..base + memory.len();
+        let mut written = Vec::new();
+        match &self.pagemap {
+            Some(pagemap) => pagemap.written(all, &mut written)?,
+            None => written.push(all),
+        }
+        let offsets = written.iter().map(|range| range.start - base..range.end - base);
+        let pages = offsets.flat_map(|range| range.step_by(PAGE));
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        for page in pages.filter(|&page| memory[page..page + PAGE] != *self.page(page)) {
+            match ranges.last_mut() {
+                Some(last) if page - last.end <= GAP_PAGES * PAGE => last.end = page + PAGE,
+                _ => ranges.push(page..page + PAGE),
+            }
+        }
+        Ok(ranges)
+    }
+
+    /// What is in the image at the page `at`.
+    fn page(&self, at: usize) -> &[u8] {
+        const ZEROS: [u8; PAGE] = [0; PAGE];
+        if at + PAGE > self.pristine.length {
+            return &ZEROS;
+        }
+        #[expect(unsafe_code, reason = "reads a mapping that is never written")]
+        // SAFETY: the page is within the mapping.
+        unsafe {
+            std::slice::from_raw_parts(self.pristine.base.add(at), PAGE)
+        }
     }
 
     /// Bytes that every instance has from its start.
@@ -62,18 +148,28 @@ impl Memories {
         self.minimum
     }
 
+    /// Bytes that an instance of the guest's image has from its start: what a function has imported on top of it counts as its
+    /// own.
+    pub(crate) const fn floor(&self) -> usize {
+        self.floor
+    }
+
+    /// Maps the image's file, and what differs from it, over the start of `mapping`.
+    fn map_onto(&self, mapping: &Mapping, access: ProtFlags) -> io::Result<()> {
+        mapping.overlay(0, self.imaged, access, (&*self.image, 0))?;
+        let Some(Delta { ranges, room }) = &self.delta else { return Ok(()) };
+        let mut offset = room.offset();
+        for range in ranges {
+            mapping.overlay(range.start, range.len(), access, (room.file(), offset))?;
+            offset += range.len() as u64;
+        }
+        Ok(())
+    }
+
     fn new_slot(&self, length: usize) -> io::Result<Slot> {
         let slot = Mapping::reserve(length)?;
-        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
-        let access = ProtFlags::READ | ProtFlags::WRITE;
-        #[expect(unsafe_code, reason = "replaces the start of our own reservation by the image")]
-        // SAFETY: `reserve` made the range, and the image is not longer than it.
-        unsafe {
-            let (base, image) = (slot.base.cast(), self.pristine.length);
-            rustix::mm::mmap(base, image, access, flags, &self.image, 0)?;
-        }
-        let zeros = self.pristine.length..self.minimum;
-        slot.protect(zeros, MprotectFlags::READ | MprotectFlags::WRITE)?;
+        slot.protect(0..self.minimum, MprotectFlags::READ | MprotectFlags::WRITE)?;
+        self.map_onto(&slot, ProtFlags::READ | ProtFlags::WRITE)?;
         Ok(Slot(slot))
     }
 
@@ -159,20 +255,20 @@ fn populate(slot: &Slot, hot: &[Range<usize>]) {
     }
 }
 
-/// Hands [`Memories`] to wasmtime: one for each image of the guest, the smallest first.
-pub(crate) struct Creator(pub(crate) Arc<[Arc<Memories>]>);
+/// Hands memories to wasmtime: of the image that [`with_image`] names, else of this one.
+pub(crate) struct Creator(pub(crate) Arc<Memories>);
 
 thread_local! {
-    /// Which of [`Creator`]'s memories this thread's next instance gets: wasmtime asks for a memory
-    /// within the instantiation, on the same thread, and has no way to say for whom.
-    static SELECTED: Cell<usize> = const { Cell::new(0) };
+    /// Whose memory this thread's next instance gets: wasmtime asks for a memory within the instantiation, on
+    /// the same thread, and has no way to say for whom.
+    static SELECTED: RefCell<Option<Arc<Memories>>> = const { RefCell::new(None) };
 }
 
-/// Runs `instantiate` so that the instance starts as the image `index`.
-pub(crate) fn with_image<T>(index: usize, instantiate: impl FnOnce() -> T) -> T {
-    SELECTED.set(index);
+/// Runs `instantiate` so that the instance starts as the image of `memories`.
+pub(crate) fn with_image<T>(memories: &Arc<Memories>, instantiate: impl FnOnce() -> T) -> T {
+    SELECTED.set(Some(Arc::clone(memories)));
     let made = instantiate();
-    SELECTED.set(0);
+    SELECTED.set(None);
     made
 }
 
@@ -189,18 +285,13 @@ unsafe impl MemoryCreator for Creator {
         guard: usize,
     ) -> Result<Box<dyn LinearMemory>, String> {
         let reserved = reserved.ok_or("the engine must reserve its memories")?;
-        let memories = self.0.get(SELECTED.get()).ok_or("the guest has no such image")?;
+        let memories = SELECTED.with_borrow(Clone::clone).unwrap_or_else(|| Arc::clone(&self.0));
         let size = memories.minimum;
         if minimum > size || reserved < size {
             return Err(format!("the module asks for {minimum} bytes, the image has another size"));
         }
         let slot = memories.take(reserved + guard).map_err(|error| error.to_string())?;
-        Ok(Box::new(ImageMemory {
-            slot: Some(slot),
-            size,
-            reserved,
-            memories: Arc::clone(memories),
-        }))
+        Ok(Box::new(ImageMemory { slot: Some(slot), size, reserved, memories }))
     }
 }
 

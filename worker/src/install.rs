@@ -32,6 +32,8 @@ pub struct Installation {
     pub python_path: Vec<PathBuf>,
     /// Whether the sandbox is served where the kernel does not keep it from the files of its user.
     pub allow_weak_sandbox: bool,
+    /// What each process of the sandbox may keep functions in that start warm, in MiB; 0 keeps none.
+    pub warm_mb: u32,
     /// What functions may be granted.
     pub grant_policy: GrantPolicy,
     /// Makes the HTTP requests of sandboxed calls, where some are offered.

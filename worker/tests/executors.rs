@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use belljar_core::grants::GrantPolicy;
 use belljar_core::invocation::Invocation;
-use belljar_core::limits::SANDBOX_HOST_BYTES;
+use belljar_core::limits::{SANDBOX_HOST_BYTES, WARM_ADDRESS_BYTES};
 use belljar_core::outcome::{CallVerdict, FailureKind, Outcome};
 use belljar_core::task::{PythonVersion, Runtime};
 use belljar_testkit::{binary, paths};
@@ -146,7 +146,7 @@ async fn the_process_of_a_sandbox_is_limited() {
     let limits = std::fs::read_to_string(limits).expect("it runs");
     let data = limits.lines().find_map(|line| line.strip_prefix("Max data size")).expect("a line");
     let bytes: u64 = data.split_whitespace().next().expect("a limit").parse().expect("a number");
-    let stated = 2 * (100 << 20) + SANDBOX_HOST_BYTES;
+    let stated = 2 * (100 << 20) + SANDBOX_HOST_BYTES + WARM_ADDRESS_BYTES;
     // Besides, what it has at its start: the image of the interpreter, stacks, code.
     assert!((stated..stated + (200 << 20)).contains(&bytes), "{bytes}");
     calls.instance.expect("kept").end().await;

@@ -60,7 +60,7 @@ mod tests {
         --grant-http GET+http://a/* --grant-http-secrets f --grant-http-ca c --grant-http-private 10.0.0.0/8 \
         --drain-timeout 13 --redis-prefix r --allow-weak-sandbox --keys required \
         --insecure --tenants t --tls-cert c --tls-key k --max-result-mb 14 --reserved-slots 15 \
-        --metrics-listen 127.0.0.1:9100 --redis-ca c --redis-cert c --redis-key k";
+        --metrics-listen 127.0.0.1:9100 --redis-ca c --redis-cert c --redis-key k --warm-mb 16";
 
     fn up() -> UpArgs {
         match Cli::read(UP.split_whitespace().map(Into::into)).expect("valid").command {
@@ -74,7 +74,7 @@ mod tests {
         let up = up();
         let worker: &[&str] = &["push", "3", "tcp://127.0.0.1:1"];
         for (name, positional, options) in
-            [("gateway", &[][..], 23), ("dispatcher", &[], 24), ("worker", worker, 14)]
+            [("gateway", &[][..], 23), ("dispatcher", &[], 25), ("worker", worker, 15)]
         {
             let argv = up.argv.forward(name, &[], positional);
             let words = std::iter::once(OsString::from("belljar")).chain(argv);

@@ -237,6 +237,10 @@ pub(crate) struct ExecutorArgs {
     /// WebAssembly is the only wall. For functions that you trust.
     #[arg(long, env = "BELLJAR_ALLOW_WEAK_SANDBOX", value_name = "true|false", default_value_t = false, default_missing_value = "true", num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub(crate) allow_weak_sandbox: bool,
+    /// Memory in which each process of the sandbox keeps functions whose modules are slow to import, in MiB: their next
+    /// calls start with the modules imported. 0 keeps none.
+    #[arg(long, env = "BELLJAR_WARM_MB", value_name = "MIB", default_value_t = 64)]
+    pub(crate) warm_mb: u32,
     /// The largest result of a call, pickled, in MiB, at most 60.
     #[arg(long, env = "BELLJAR_MAX_RESULT_MB", value_name = "MIB", default_value_t = MAX_RESULT_MB, value_parser = max_result_mb)]
     pub(crate) max_result_mb: u32,

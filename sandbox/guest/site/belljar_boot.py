@@ -1,6 +1,6 @@
 """Runs once, when the guest is built: whatever is imported and warm here is so in every call.
 
-The shim takes `run` and `seed` from it, calls `load` once and `freeze` last.
+The shim takes `run`, `warm` and `seed` from it, calls `load` once and `freeze` last.
 """
 
 import sys
@@ -26,6 +26,7 @@ import belljar_http
 import belljar_loop
 import belljar_packages
 import belljar_posix
+import belljar_warm
 import cloudpickle
 import dill
 import runner
@@ -116,5 +117,6 @@ def freeze():
 
 
 run = runner.run
+warm = belljar_warm.load
 seed = random._inst.seed
 _ordinary = _rehearse()

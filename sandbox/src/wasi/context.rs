@@ -21,7 +21,8 @@ pub(crate) struct Host {
 impl Host {
     /// For an instance that may open `mounts`. Its memory has no limit yet.
     pub(crate) fn new(mounts: Arc<[Mount]>, output: Output) -> Self {
-        let wasi = Wasi { files: Files::new(mounts), sinks: Sinks::new(output), deadline: None };
+        let (files, sinks) = (Files::new(mounts), Sinks::new(output));
+        let wasi = Wasi { files, sinks, deadline: None, random_reads: 0 };
         Self { wasi, account: Account::new(usize::MAX), memory: None }
     }
 }
@@ -33,6 +34,8 @@ pub(crate) struct Wasi {
     pub(crate) sinks: Sinks,
     /// When sleeping must end.
     pub(crate) deadline: Option<Instant>,
+    /// How often the guest asked for randomness.
+    pub(crate) random_reads: u64,
 }
 
 /// The guest ended itself.

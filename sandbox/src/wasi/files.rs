@@ -1,6 +1,7 @@
 //! The guest's descriptors, and where its paths lead: to granted directories of the host, which it may
 //! only read, and to its scratch directory, where one was granted.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use belljar_core::access::Denied;
@@ -41,6 +42,60 @@ pub(crate) struct Files {
     pub(super) http: Option<HttpDevice>,
     /// What was refused.
     pub(crate) denied: Vec<Denied>,
+    /// What was looked at below directories on `sys.path`, where that is to be noted.
+    pub(crate) sources: Option<Sources>,
+}
+
+/// What was looked at below directories on `sys.path`, by path.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    by_path: BTreeMap<String, Source>,
+    /// There was more than can be noted.
+    is_cut: bool,
+}
+
+/// Paths that are noted at most. A large package has some hundred modules, each sought in a few places.
+const NOTED_SOURCES: usize = 4096;
+
+/// A path below a mount, and what was there.
+#[derive(Debug)]
+struct Source {
+    dir: Arc<OwnedFd>,
+    path: String,
+    stamp: Option<Stamp>,
+}
+
+/// Size, inode, and when it was modified and changed: another where a file was written or replaced.
+type Stamp = (u64, u64, u64, u64);
+
+impl Sources {
+    /// Notes `path` in the guest, if it is below one of `mounts` and on `sys.path`.
+    fn note(&mut self, mounts: &[Mount], path: &str) {
+        let on_path = mounts.iter().filter(|mount| mount.is_on_path());
+        let below = on_path.filter_map(|mount| Some((mount, mount.inside(path)?)));
+        for (mount, inside) in below {
+            if self.by_path.contains_key(path) {
+                return;
+            }
+            self.is_cut |= self.by_path.len() == NOTED_SOURCES;
+            if !self.is_cut {
+                let (dir, stamp) = (Arc::clone(&mount.dir), stamp(&mount.dir, inside));
+                self.by_path
+                    .insert(path.to_owned(), Source { dir, path: inside.to_owned(), stamp });
+            }
+        }
+    }
+
+    /// Whether all that was looked at is as it was.
+    pub(crate) fn are_current(&self) -> bool {
+        let is_current = |source: &Source| stamp(&source.dir, &source.path) == source.stamp;
+        !self.is_cut && self.by_path.values().all(is_current)
+    }
+}
+
+fn stamp(dir: &OwnedFd, path: &str) -> Option<Stamp> {
+    let status = host::stat(dir, path, true).ok()?;
+    Some((status.size, status.inode, status.times.modified, status.times.changed))
 }
 
 /// Where a path leads.
@@ -60,7 +115,7 @@ impl Files {
             Some(Entry::Output(2)),
             Some(Entry::Root),
         ];
-        Self { entries, mounts, scratch: None, http: None, denied: Vec::new() }
+        Self { entries, mounts, scratch: None, http: None, denied: Vec::new(), sources: None }
     }
 
     /// Adds what a call is granted: directories of the host, a scratch directory, the device for HTTP requests.
@@ -72,6 +127,13 @@ impl Files {
             self.scratch = Some(Scratch::new(granted.scratch_bytes));
         }
         self.http = granted.http.clone().map(HttpDevice::new);
+    }
+
+    /// Whether the guest has nothing open, has made no file and was refused nothing.
+    pub(crate) fn is_untouched(&self) -> bool {
+        let is_closed = self.entries[ROOT as usize + 1..].iter().all(Option::is_none);
+        let has_files = self.scratch.as_ref().is_some_and(|scratch| !scratch.is_untouched());
+        is_closed && !has_files && self.denied.is_empty()
     }
 
     pub(crate) fn look(&self, fd: u32) -> Result<&Entry, Errno> {
@@ -119,6 +181,7 @@ impl Files {
     /// Opens `path` below the directory `dir`.
     pub(crate) fn open(&mut self, dir: u32, path: &str, open: Open) -> Result<u32, Errno> {
         let Open { access, how, follow } = open;
+        self.note(dir, path);
         let changes = how.write || how.create || how.truncate;
         self.is_dir(dir)?;
         if how.directory && (how.create || how.exclusive || how.truncate) {
@@ -166,8 +229,19 @@ impl Files {
         u32::try_from(fd).map_err(|_| Errno::MFILE)
     }
 
+    /// Notes a path that is looked at.
+    fn note(&mut self, dir: u32, path: &str) {
+        if let Some(sources) = &mut self.sources {
+            match dir {
+                ROOT => sources.note(&self.mounts, path),
+                _ => sources.is_cut = true,
+            }
+        }
+    }
+
     /// The status of `path` below the directory `dir`.
-    pub(crate) fn stat(&self, dir: u32, path: &str, follow: bool) -> Result<Status, Errno> {
+    pub(crate) fn stat(&mut self, dir: u32, path: &str, follow: bool) -> Result<Status, Errno> {
+        self.note(dir, path);
         match self.place(dir, path)? {
             Place::Null | Place::Http => Ok(Status::virtual_of(FileType::CharacterDevice)),
             Place::Root => Ok(Status::virtual_of(FileType::Directory)),

@@ -36,4 +36,5 @@ mod time;
 pub(crate) use calls::link;
 pub(crate) use context::{Exit, Host};
 pub(crate) use errno::Errno;
+pub(crate) use files::Sources;
 pub use output::{Captured, Output};

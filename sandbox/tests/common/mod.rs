@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use belljar_core::frame::{self, Call, ChildReply, Done, Ready};
 use belljar_core::grants::Granted;
+use belljar_core::id::FunctionId;
 use belljar_core::invocation::Invocation;
 use belljar_core::task::PythonVersion;
 use belljar_sandbox::image::default_dir;
@@ -98,11 +99,23 @@ impl SandboxChild {
         memory_mb: u32,
         granted: Option<Granted>,
     ) -> Done {
-        let code = Bytes::from(source::function(source, "f"));
-        let class = "sandbox:3.11".parse().expect("a class");
-        let args = source::arguments(arguments).into();
-        let mut invocation = Invocation::standalone(class, code, args);
+        let mut invocation = invocation(source, arguments);
         invocation.spec.limits.memory_mb = memory_mb;
+        self.run(invocation, granted)
+    }
+
+    /// What `f` of `source` returns, as JSON, where it is the function `id`.
+    pub(crate) fn value_of(&mut self, id: FunctionId, source: &str) -> String {
+        let mut invocation = invocation(source, "[]");
+        invocation.spec.function_id = id;
+        let pickle = self
+            .run(invocation, None)
+            .result
+            .unwrap_or_else(|raised| panic!("{}", raised.traceback));
+        source::json(&pickle).expect("JSON").to_owned()
+    }
+
+    fn run(&mut self, invocation: Invocation, granted: Option<Granted>) -> Done {
         let (nonce, granted) = (frame::nonce(), granted.map(Box::new));
         let (max_result_bytes, folder) = (1 << 20, None);
         let call = Call { nonce, invocation, evict: true, granted, max_result_bytes, folder };
@@ -129,6 +142,12 @@ impl SandboxChild {
     pub(crate) fn is_right(&mut self) {
         assert_eq!(self.value("def f(): return [len('abc'), 6 * 7]"), "[3, 42]");
     }
+}
+
+fn invocation(source: &str, arguments: &str) -> Invocation {
+    let code = Bytes::from(source::function(source, "f"));
+    let class = "sandbox:3.11".parse().expect("a class");
+    Invocation::standalone(class, code, source::arguments(arguments).into())
 }
 
 impl Drop for SandboxChild {

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 
 use belljar_core::grants::DEFAULT_SCRATCH_MB;
-use belljar_core::limits::SANDBOX_HOST_BYTES;
+use belljar_core::limits::{SANDBOX_HOST_BYTES, WARM_ADDRESS_BYTES};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 /// A process that holds this much more than at its start is replaced before its next call.
@@ -54,7 +54,7 @@ impl HostMemory {
         }
         self.limit_mb = Some(limit_mb);
         let maximum = getrlimit(Resource::Data).maximum;
-        let bytes = self.at_start.data + (limit_mb << 20) + SANDBOX_HOST_BYTES;
+        let bytes = self.at_start.data + (limit_mb << 20) + SANDBOX_HOST_BYTES + WARM_ADDRESS_BYTES;
         let current = Some(maximum.map_or(bytes, |maximum| bytes.min(maximum)));
         // A process that has died meanwhile is found out by the call.
         let _ = prlimit(Some(self.pid), Resource::Data, Rlimit { current, maximum });
@@ -102,7 +102,7 @@ mod tests {
             let soft = data.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
             soft.expect("a number")
         };
-        let base = memory.at_start.data + SANDBOX_HOST_BYTES;
+        let base = memory.at_start.data + SANDBOX_HOST_BYTES + WARM_ADDRESS_BYTES;
         assert_eq!(limit(&mut memory, 100, 0), base + (200 << 20));
         assert_eq!(limit(&mut memory, 200, 8), base + (408 << 20));
         assert_eq!(limit(&mut memory, 100, 0), base + (200 << 20), "and less again");

@@ -99,7 +99,8 @@ impl SandboxExecutor {
     }
 
     fn installed(installation: &Installation, python: PythonVersion) -> Result<Self, NotInstalled> {
-        let mut command = installation.command(installation.program(SandboxExecutor::PROGRAM)?)?;
+        let command = installation.command(installation.program(SandboxExecutor::PROGRAM)?)?;
+        let mut command = command.option("--warm-mb", installation.warm_mb.to_string());
         if installation.allow_weak_sandbox {
             command.args.push(Self::ALLOW_WEAK.into());
         } else {

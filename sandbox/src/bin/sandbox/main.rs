@@ -6,6 +6,7 @@
 mod hardening;
 mod serve;
 
+use std::ffi::OsStr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,7 +35,7 @@ const THREAD_STACK_BYTES: usize = 24 << 20;
 const GUEST_STACK_BYTES: usize = 16 << 20;
 
 const USAGE: &str = "usage: belljar-sandbox --walls | --guest PATH [--python-path DIR]... \
-    [--grant-read DIR]... [--scratch-mb N] [--allow-weak-sandbox]";
+    [--grant-read DIR]... [--scratch-mb N] [--warm-mb N] [--allow-weak-sandbox]";
 
 #[derive(Debug, Default)]
 struct Arguments {
@@ -43,6 +44,8 @@ struct Arguments {
     grant_read: Vec<String>,
     /// Of calls that ask for no other `/tmp`.
     scratch_mb: u32,
+    /// For functions that start warm.
+    warm_mb: u32,
     /// Serve also where the kernel does not hold the process.
     allow_weak: bool,
     /// Not to serve, but to say what holds the process on this machine.
@@ -105,12 +108,8 @@ fn arguments(mut given: impl Iterator<Item = std::ffi::OsString>) -> Result<Argu
                     format!("`{}` is no UTF-8, as a guest's paths must be", dir.display())
                 })?);
             }
-            Some("--scratch-mb") => {
-                let size = given.next().ok_or_else(value)?;
-                let number = size.to_str().and_then(|size| size.parse().ok());
-                arguments.scratch_mb =
-                    number.ok_or_else(|| format!("`{}` is no number of MiB", size.display()))?;
-            }
+            Some("--scratch-mb") => arguments.scratch_mb = mib(&given.next().ok_or_else(value)?)?,
+            Some("--warm-mb") => arguments.warm_mb = mib(&given.next().ok_or_else(value)?)?,
             _ => return Err(format!("`{}` is no option", name.display())),
         }
     }
@@ -118,6 +117,11 @@ fn arguments(mut given: impl Iterator<Item = std::ffi::OsString>) -> Result<Argu
         true => Err("either `--guest` or `--walls` is needed".to_owned()),
         false => Ok(arguments),
     }
+}
+
+fn mib(text: &OsStr) -> Result<u32, String> {
+    let number = text.to_str().and_then(|text| text.parse().ok());
+    number.ok_or_else(|| format!("`{}` is no number of MiB", text.display()))
 }
 
 /// Restricts the process, and says so where that is not enough.
@@ -149,7 +153,11 @@ fn load(
     for dir in &arguments.grant_read {
         grantable = grantable.read(dir)?;
     }
-    Ok((Sandbox::new(&image, &grants, Output::Inherit)?, grantable))
+    let mut sandbox = Sandbox::new(&image, &grants, Output::Inherit)?;
+    if arguments.warm_mb > 0 {
+        sandbox.keep_warm((arguments.warm_mb as usize) << 20)?;
+    }
+    Ok((sandbox, grantable))
 }
 
 fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {

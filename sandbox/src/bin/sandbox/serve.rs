@@ -11,7 +11,7 @@ use belljar_core::frame::{self, CHILD_FD, Call, ChildReply, Done, FrameError, Re
 use belljar_core::grants::Granted;
 use belljar_core::http::HTTP_REQUEST_BYTES;
 use belljar_core::task::CodeHash;
-use belljar_sandbox::{Error, GrantedAccess, HttpChannel, Limits, Sandbox};
+use belljar_sandbox::{Error, Function, FunctionName, GrantedAccess, HttpChannel, Limits, Sandbox};
 use bytes::Bytes;
 
 use crate::hardening;
@@ -61,7 +61,8 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
         }
         let code = functions.get(&invocation.spec.code).ok_or(ServeError::UnknownFunction)?;
         let memory_bytes = (invocation.spec.limits.memory_mb as usize) << 20;
-        let limits = Limits { memory_bytes, time: None };
+        let time = Some(invocation.spec.limits.timeout());
+        let limits = Limits { memory_bytes, time };
         let grants = match granted {
             Some(granted) if granted.http => {
                 let request_bytes = HTTP_REQUEST_BYTES.min(max_result_bytes as usize);
@@ -79,7 +80,9 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
             None => grants,
         };
         let grants = grants.as_ref().unwrap_or(&default);
-        let answer = sandbox.call_granting(code, &args, &limits, grants)?;
+        let name = FunctionName { id: invocation.spec.function_id, code: invocation.spec.code };
+        let function = Function { code, name: Some(name) };
+        let answer = sandbox.call_granting(function, &args, &limits, grants)?;
         let done = Done {
             nonce,
             result: answer.result,

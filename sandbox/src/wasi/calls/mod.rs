@@ -46,9 +46,12 @@ fn process(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         },
     )?;
     linker.func_wrap(MODULE, "random_get", |mut c: Caller<'_, Host>, to: u32, length: u32| {
-        enter(&mut c, |m, _| match length {
-            0..=RANDOM_BYTES => randomness(m.slice(to, length)?),
-            _ => Err(Errno::INVAL),
+        enter(&mut c, |m, wasi| {
+            wasi.random_reads += 1;
+            match length {
+                0..=RANDOM_BYTES => randomness(m.slice(to, length)?),
+                _ => Err(Errno::INVAL),
+            }
         })
     })?;
     linker.func_wrap(MODULE, "sched_yield", || 0_i32)?;

@@ -43,6 +43,11 @@ impl Scratch {
         Self { tree: Tree::new(limit) }
     }
 
+    /// Whether nothing was ever made in it.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.tree.is_untouched()
+    }
+
     /// Opens what `path` below the directory `base` leads to, and counts the descriptor.
     pub(crate) fn open(&mut self, base: u64, path: &str, how: How) -> Result<u64, Errno> {
         if how.create && self.tree.last(base, path).is_ok_and(|last| last.slash) {

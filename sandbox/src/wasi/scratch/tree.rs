@@ -69,6 +69,10 @@ impl Tree {
         Self { nodes: HashMap::from([(TOP, top)]), next: TOP + 1, used: 0, limit }
     }
 
+    pub(super) const fn is_untouched(&self) -> bool {
+        self.next == TOP + 1
+    }
+
     pub(super) fn look(&self, inode: u64) -> Result<&Node, Errno> {
         // One that is gone can only be the parent of a removed directory.
         self.nodes.get(&inode).ok_or(Errno::NOENT)

@@ -1,0 +1,5 @@
+"""Says that it was imported."""
+
+import slowly  # noqa: F401
+
+print("loud")

@@ -1,0 +1,203 @@
+//! One interpreter: started, waiting for its one call, and what that comes to.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+use belljar_core::collection::Collection;
+use belljar_core::files::{CallFile, CallFiles, InvalidPattern, Patterns};
+use belljar_core::outcome::{Failure, FailureKind, Phases};
+use bytes::Bytes;
+use wasmtime::{Global, Instance, InstancePre, Memory, Store, TypedFunc, Val};
+
+use crate::answer;
+use crate::engine::{Flavour, TICK};
+use crate::limits::Limits;
+use crate::memory::{Memories, with_image};
+use crate::wasi::{Errno, Host};
+
+/// An interpreter that waits for its one call.
+pub(crate) struct Ready {
+    pub(crate) store: Store<Host>,
+    pub(crate) memory: Memory,
+    stack_pointer: Global,
+    allocate: TypedFunc<u32, u32>,
+    load: TypedFunc<(u32, u32), u32>,
+    run: TypedFunc<(u32, u32, u32, u32, u32, u32), u32>,
+    answer: TypedFunc<(), u32>,
+}
+
+impl std::fmt::Debug for Ready {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ready").finish_non_exhaustive()
+    }
+}
+
+impl Ready {
+    /// One whose memory starts as the image of `memories`; `paths` is how many directories it puts on `sys.path`.
+    pub(crate) fn start(
+        pre: &InstancePre<Host>,
+        host: Host,
+        memories: &Arc<Memories>,
+        paths: u32,
+        flavour: Flavour,
+    ) -> wasmtime::Result<Self> {
+        let mut store = Store::new(pre.module().engine(), host);
+        store.limiter(|host| &mut host.account);
+        if flavour == Flavour::Epoch {
+            store.set_epoch_deadline(u64::MAX >> 1);
+        }
+        let instance = with_image(memories, || pre.instantiate(&mut store))?;
+        // wasmtime asked for the module's minimum.
+        store.data_mut().account.peak = memories.minimum();
+        let mut ready = Self::new(store, &instance)?;
+        ready.prepare(&instance, paths)?;
+        Ok(ready)
+    }
+
+    fn new(mut store: Store<Host>, instance: &Instance) -> wasmtime::Result<Self> {
+        let missing = |name| wasmtime::Error::msg(format!("the guest has no `{name}`"));
+        let memory = instance.get_memory(&mut store, "memory").ok_or_else(|| missing("memory"))?;
+        let stack_pointer = instance.get_global(&mut store, "__stack_pointer");
+        let stack_pointer = stack_pointer.ok_or_else(|| missing("__stack_pointer"))?;
+        let allocate = instance.get_typed_func(&mut store, "belljar_alloc")?;
+        let load = instance.get_typed_func(&mut store, "belljar_load")?;
+        let run = instance.get_typed_func(&mut store, "belljar_run")?;
+        let answer = instance.get_typed_func(&mut store, "belljar_answer")?;
+        store.data_mut().memory = Some(memory);
+        Ok(Self { store, memory, stack_pointer, allocate, load, run, answer })
+    }
+
+    /// What must differ between calls: randomness; and between sandboxes: `sys.path`.
+    fn prepare(&mut self, instance: &Instance, paths: u32) -> wasmtime::Result<()> {
+        let prepare = instance.get_typed_func::<u32, i32>(&mut self.store, "belljar_prepare")?;
+        match prepare.call(&mut self.store, paths)? {
+            0 => Ok(()),
+            _ => Err(wasmtime::Error::msg("the interpreter could not be seeded")),
+        }
+    }
+
+    /// Puts the files of a call into its working directory.
+    pub(crate) fn give_files(&mut self, files: &CallFiles) -> Result<(), Failure> {
+        let Some(scratch) = &mut self.store.data_mut().wasi.files.scratch else {
+            let text =
+                "files are not granted here: the worker gives sandboxed calls no writable `/tmp`";
+            return Err(Failure::by_platform(FailureKind::Denied, text.into()));
+        };
+        for file in &files.inputs {
+            scratch.put(&file.name, &file.bytes).map_err(|errno| {
+                let (name, bytes) = (&file.name, file.bytes.len());
+                let why = match errno {
+                    Errno::NOSPC => {
+                        "there is no room left in the call's `/tmp`; ask for a larger `scratch_mb`"
+                    }
+                    _ => "another file stands in its way",
+                };
+                let text = format!(
+                    "the file `{name}` of {bytes} bytes cannot be given to the call: {why}"
+                );
+                Failure::by_platform(FailureKind::Limit, text)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The wanted files in the call's working directory, of at most `max_bytes` bytes.
+    pub(crate) fn take_files(
+        &self,
+        files: &CallFiles,
+        max_bytes: u64,
+    ) -> Result<Vec<CallFile>, Failure> {
+        let Some(scratch) = &self.store.data().wasi.files.scratch else { return Ok(Vec::new()) };
+        let patterns = Patterns::read(&files.outputs);
+        let invalid =
+            |error: InvalidPattern| Failure::by_platform(FailureKind::Decode, error.to_string());
+        let mut collection = Collection::new(patterns.map_err(invalid)?, max_bytes);
+        scratch.each(|name, content| {
+            let read = || Ok::<_, Infallible>(Bytes::copy_from_slice(content));
+            collection.offer(name, content.len() as u64, read)
+        })?;
+        Ok(collection.finish())
+    }
+
+    pub(crate) fn limit(&mut self, limits: &Limits, minimum: usize, flavour: Flavour) {
+        /// What a call needs for itself at least, whatever its limit says.
+        const HEADROOM: usize = 8 << 20;
+        let host = self.store.data_mut();
+        host.account.memory_limit = limits.memory_bytes.max(minimum + HEADROOM);
+        if let (Flavour::Epoch, Some(time)) = (flavour, limits.time) {
+            host.wasi.deadline = Instant::now().checked_add(time);
+            let ticks = time.as_nanos().div_ceil(TICK.as_nanos());
+            self.store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX >> 1).max(1));
+        }
+    }
+
+    /// Unpickles the function in `code` and imports what it names. Whether that left nothing but memory behind, so that
+    /// every call of the function could start from it.
+    pub(crate) fn load(&mut self, code: &[u8]) -> wasmtime::Result<bool> {
+        let stack_pointer = self.stack_pointer.get(&mut self.store).i32();
+        let random_reads = self.store.data().wasi.random_reads;
+        let Some(code) = self.give(code)? else { return Ok(false) };
+        let is_clean = self.load.call(&mut self.store, code)? == 1;
+        let is_back = self.stack_pointer.get(&mut self.store).i32() == stack_pointer;
+        let Host { wasi, account, .. } = self.store.data();
+        let is_silent = wasi.sinks.stdout.total_bytes + wasi.sinks.stderr.total_bytes == 0;
+        let is_alike = wasi.random_reads == random_reads && account.refusals == 0;
+        Ok(is_clean && is_back && is_silent && is_alike && wasi.files.is_untouched())
+    }
+
+    /// Calls the function pickled in `code`, or where there is none the one that the image has, with the arguments pickled
+    /// in `args`.
+    pub(crate) fn call(
+        &mut self,
+        code: Option<&[u8]>,
+        args: &[u8],
+        env: &[u8],
+    ) -> (Result<Bytes, Failure>, Phases) {
+        match self.run(code, args, env) {
+            Ok(answer) => answer,
+            Err(error) => {
+                let stack_pointer = match self.stack_pointer.get(&mut self.store) {
+                    Val::I32(value) => value,
+                    _ => i32::MAX,
+                };
+                let account = &self.store.data().account;
+                (Err(answer::ended(&error, account, stack_pointer)), Phases::default())
+            }
+        }
+    }
+
+    fn run(
+        &mut self,
+        code: Option<&[u8]>,
+        args: &[u8],
+        env: &[u8],
+    ) -> wasmtime::Result<(Result<Bytes, Failure>, Phases)> {
+        let env = if env.is_empty() { Some((0, 0)) } else { self.give(env)? };
+        let code = code.map_or(Ok(Some((0, 0))), |code| self.give(code))?;
+        let (Some(code), Some(args), Some(env)) = (code, self.give(args)?, env) else {
+            let refusal = answer::unanswered(answer::OUT_OF_MEMORY, &self.store.data().account);
+            return Ok((Err(refusal), Phases::default()));
+        };
+        let given = (code.0, code.1, args.0, args.1, env.0, env.1);
+        let word = self.run.call(&mut self.store, given)?;
+        if word != answer::ANSWERED {
+            let refusal = answer::unanswered(word, &self.store.data().account);
+            return Ok((Err(refusal), Phases::default()));
+        }
+        let at = self.answer.call(&mut self.store, ())?;
+        let answer = answer::read(self.memory.data(&self.store), at as usize);
+        answer.ok_or_else(|| wasmtime::Error::msg("its answer is no answer"))
+    }
+
+    /// Copies `bytes` into the guest; `None` where it has no room.
+    fn give(&mut self, bytes: &[u8]) -> wasmtime::Result<Option<(u32, u32)>> {
+        let Ok(length) = u32::try_from(bytes.len()) else { return Ok(None) };
+        let at = self.allocate.call(&mut self.store, length.max(1))?;
+        if at == 0 {
+            return Ok(None);
+        }
+        self.memory.write(&mut self.store, at as usize, bytes)?;
+        Ok(Some((at, length)))
+    }
+}
