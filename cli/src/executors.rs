@@ -1,23 +1,27 @@
 //! The pool of a worker: which executors it has, and how many slots.
 
 use anyhow::{Result, anyhow};
+use belljar_core::labels::Labels;
 use belljar_core::task::{PythonVersion, TaskClass};
 use belljar_worker::config::PoolConfig;
 use belljar_worker::error::NotInstalled;
+use belljar_worker::install::Installation;
 
 use crate::args::{ExecutorArgs, Runtimes};
 use crate::exit::WithHint;
 use crate::install::{self, with_hint};
 
-/// A pool with one executor for each of these runtimes and each Python. An executor that is not installed is
+/// A pool with one executor for each of these runtimes and each Python, on a worker with `labels`. An executor that is not installed is
 /// left out with a warning, unless its runtime is the only one asked for.
 pub(crate) fn pool_config(
     slots: usize,
     runtimes: Runtimes,
+    labels: Labels,
     args: &ExecutorArgs,
 ) -> Result<PoolConfig> {
     let mut executors = Vec::new();
-    for (class, found) in install::executors(runtimes, &install::installation(args)?) {
+    let installation = Installation { labels, ..install::installation(args)? };
+    for (class, found) in install::executors(runtimes, &installation) {
         let is_required = class.python == PythonVersion::default() && runtimes != Runtimes::All;
         match found {
             Ok(executor) => executors.push(executor),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
+use belljar_core::labels::Labels;
 use belljar_core::task::{PythonVersion, TaskClass};
 use belljar_worker::error::NotInstalled;
 use belljar_worker::executor::{Executor, RUNTIMES};
@@ -67,6 +68,7 @@ pub(crate) fn installation(args: &ExecutorArgs) -> Result<Installation> {
         warm_mb: args.warm_mb,
         grant_policy: grants::grant_policy(args)?,
         http: grants::http_proxy(args)?,
+        labels: Labels::NONE,
         max_result_mb: Some(args.max_result_mb),
     };
     if args.site.is_some() {
@@ -87,7 +89,7 @@ pub(crate) fn executors(
     let mut executors: Vec<_> = wanted
         .flat_map(|support| {
             (support.pythons)(installation).into_iter().map(|python| {
-                let class = TaskClass { runtime: support.runtime, python };
+                let class = TaskClass::new(support.runtime, python);
                 (class, (support.executor)(installation, python))
             })
         })

@@ -10,7 +10,7 @@ use belljar_core::task::{TaskClass, TaskLimits};
 use belljar_dispatcher::config::{RemoteConfig, Workers};
 use belljar_gateway::audit_log::AuditLog;
 use belljar_gateway::policy::Tenants;
-use belljar_store::Store;
+use belljar_store::{Store, StoreConfig};
 use belljar_wire::{Authentication, ConnectConfig, Endpoint, ListenConfig};
 use belljar_worker::transport::{WorkerConfig, WorkerMetrics};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -39,13 +39,15 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
         let tenants = tenants.hint("`belljar tenant check FILE` reads a file without a service")?;
         let audit_log = args.listen.audit_log.as_deref().map(AuditLog::open).transpose()?;
         let Opened { listeners, require_keys, urls } = listen::open(&args.listen).await?;
-        let store = Store::connect(args.store.retention.store_config(&args.store.redis)).await?;
+        let config = args.store.retention.store_config(&args.store.redis);
+        let replicas = args.durability.durability.replicas();
+        let store = Store::connect(StoreConfig { replicas, ..config }).await?;
         for url in &urls {
             announce(&format!("{LISTENING}{url}"));
             tracing::info!(%url, "listening");
         }
         let defaults = args.defaults;
-        let class = TaskClass { runtime: args.runtime, python: defaults.python_version };
+        let class = TaskClass::new(args.runtime, defaults.python_version);
         let config = belljar_gateway::Config {
             default_limits: TaskLimits {
                 timeout_ms: defaults.timeout * 1000,
@@ -74,7 +76,15 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
         let store = Store::connect(args.store.retention.store_config(&args.store.redis)).await?;
         let metrics = metrics_listener(&args.metrics).await?;
         let mut workers = match args.mode.remote() {
-            None => Workers::Local(pool_config(slots(args.slots), args.runtimes, &args.executors)?),
+            None => {
+                let labels = args.labels.labels()?;
+                Workers::Local(pool_config(
+                    slots(args.slots),
+                    args.runtimes,
+                    labels,
+                    &args.executors,
+                )?)
+            }
             Some(mode) => Workers::Remote(Box::new(remote(&args, mode)?)),
         };
         let drain_timeout = Duration::from_secs(args.executors.drain_timeout);
@@ -119,7 +129,8 @@ fn remote(args: &DispatcherArgs, mode: DeliveryMode) -> Result<RemoteConfig> {
 pub(crate) fn worker(args: WorkerArgs) -> Result<()> {
     runtime()?.block_on(async {
         let listener = metrics_listener(&args.metrics).await?;
-        let mut pool = pool_config(args.slots, args.runtimes, &args.executors)?;
+        let mut pool =
+            pool_config(args.slots, args.runtimes, args.labels.labels()?, &args.executors)?;
         let metrics = listener.map(|listener| {
             let metrics = WorkerMetrics::of(&mut pool);
             tokio::spawn(belljar_metrics::serve(listener, metrics.clone()));

@@ -68,6 +68,10 @@ class Native(unittest.TestCase):
     def tearDownClass(cls):
         cls.executor.shutdown()
 
+    def test_labels_that_no_worker_has_are_refused_at_once(self):
+        error = self.executor.options(labels={"gpu": "none"}).submit(abs, -1).exception(60)
+        self.assertIn("no live worker has them", str(error))
+
     def test_it_is_an_executor_of_the_standard_library(self):
         future = self.executor.submit(divide, 1, b=4)
         self.assertIsInstance(self.executor, concurrent.futures.Executor)

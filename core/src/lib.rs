@@ -8,6 +8,7 @@
 //! * [`id`]: task, function, dispatcher and worker ids.
 //! * [`tenant`]: whom functions and tasks belong to.
 //! * [`task`]: status and its legal moves, runtime, Python version, class, priority, limits, spec.
+//! * [`labels`]: what workers have and functions ask for, such as a GPU.
 //! * [`grants`]: what a function may reach: requests and policies.
 //! * [`http`]: which HTTP requests are granted, and what is noted of them.
 //! * [`guest`]: what a guest of the sandbox lacks.
@@ -31,6 +32,7 @@ pub mod guest;
 pub mod http;
 pub mod id;
 pub mod invocation;
+pub mod labels;
 pub mod limits;
 pub mod message;
 pub mod outcome;

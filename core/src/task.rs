@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::grants::GrantRequest;
 use crate::id::{FunctionId, TaskId};
+use crate::labels::Labels;
 
 /// A word that is none of the words expected in its place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -184,6 +185,9 @@ impl From<PythonVersion> for String {
     }
 }
 
+/// Stands before the labels in the text of a class.
+const LABELS_MARK: char = '/';
+
 /// What a slot needs to run a task: a queue exists for each class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TaskClass {
@@ -191,11 +195,31 @@ pub struct TaskClass {
     pub runtime: Runtime,
     /// Which Python runs it.
     pub python: PythonVersion,
+    /// What its worker must have; of a worker's class, what it has.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+}
+
+impl TaskClass {
+    /// One without labels.
+    #[must_use]
+    pub const fn new(runtime: Runtime, python: PythonVersion) -> Self {
+        Self { runtime, python, labels: Labels::NONE }
+    }
+
+    /// Whether a worker of this class runs tasks of another one: it has all labels that they ask for.
+    #[must_use]
+    pub fn serves(&self, task: &Self) -> bool {
+        self.runtime == task.runtime
+            && self.python == task.python
+            && self.labels.contain(&task.labels)
+    }
 }
 
 impl fmt::Display for TaskClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.runtime, self.python)
+        write!(f, "{}:{}", self.runtime, self.python)?;
+        if self.labels.is_empty() { Ok(()) } else { write!(f, "{LABELS_MARK}{}", self.labels) }
     }
 }
 
@@ -206,12 +230,14 @@ impl FromStr for TaskClass {
         let invalid = || InvalidWord {
             what: "task class",
             text: text.to_owned(),
-            expected: "give a runtime and a Python version such as `native:3.11`",
+            expected: "give a runtime and a Python version such as `native:3.11`, and labels as in `native:3.11/gpu=a100`",
         };
-        let (runtime, python) = text.split_once(':').ok_or_else(invalid)?;
+        let (base, labels) = text.split_once(LABELS_MARK).unwrap_or((text, ""));
+        let (runtime, python) = base.split_once(':').ok_or_else(invalid)?;
         Ok(Self {
             runtime: runtime.parse().map_err(|_| invalid())?,
             python: python.parse().map_err(|_| invalid())?,
+            labels: labels.parse().map_err(|_| invalid())?,
         })
     }
 }

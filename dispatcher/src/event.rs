@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use belljar_core::id::{TaskId, WorkerId};
 use belljar_core::invocation::Invocation;
+use belljar_core::labels::Labels;
 use belljar_core::outcome::Report;
 use belljar_core::task::{TaskAttempt, TaskClass};
 use belljar_store::record::{ClaimedTask, Completion, Demand, Leased, Requeued};
@@ -13,6 +14,8 @@ use belljar_store::record::{ClaimedTask, Completion, Demand, Leased, Requeued};
 pub enum SchedulerEvent {
     /// A worker has joined, or its classes have changed.
     WorkerJoined(WorkerCapacity),
+    /// Functions ask for these different sets of labels now.
+    LabelsChanged(Vec<Labels>),
     /// A worker takes another number of calls at once than before.
     WindowChanged {
         /// The worker.

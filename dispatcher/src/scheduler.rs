@@ -79,6 +79,10 @@ impl Scheduler {
                 self.registry.join(&worker);
                 self.claims.expect_tasks();
             }
+            SchedulerEvent::LabelsChanged(labels) => {
+                self.registry.set_labels(labels);
+                self.claims.expect_tasks();
+            }
             SchedulerEvent::WindowChanged { worker, window } => {
                 // The store knows how many calls there is room for.
                 match self.registry.resize(worker, window) {

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use belljar_core::id::DispatcherId;
+use belljar_core::labels::Labels;
 use belljar_core::task::TaskAttempt;
 use belljar_store::record::{Completion, Demand, HeartbeatReport, Requeued};
 use belljar_store::{Store, StoreError, StoreEvent};
@@ -48,6 +49,8 @@ pub(crate) struct StoreClient {
     recording: Request<Vec<TaskAttempt>>,
     heartbeat: Request<Result<HeartbeatReport, StoreError>>,
     next_heartbeat: Instant,
+    /// The labels that functions ask for, as the last heartbeat told.
+    labels: Vec<Labels>,
     /// How many tasks the claim asks for.
     claimed: usize,
     /// Whether the last claim was a large one and got all of it.
@@ -74,6 +77,7 @@ impl StoreClient {
             recording: None,
             heartbeat: None,
             next_heartbeat: Instant::now(),
+            labels: Vec::new(),
             claimed: 0,
             is_queue_long: false,
             completed: Vec::new(),
@@ -233,9 +237,12 @@ impl StoreClient {
         }
         if beat.recovered > 0 {
             tracing::warn!(tasks = beat.recovered, "recovered the tasks of a lost dispatcher");
-            return Some(SchedulerEvent::WorkAvailable);
         }
-        None
+        if beat.labels != self.labels {
+            self.labels.clone_from(&beat.labels);
+            return Some(SchedulerEvent::LabelsChanged(beat.labels));
+        }
+        (beat.recovered > 0).then_some(SchedulerEvent::WorkAvailable)
     }
 }
 

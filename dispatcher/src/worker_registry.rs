@@ -10,6 +10,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
 use belljar_core::id::WorkerId;
+use belljar_core::labels::Labels;
 use belljar_core::task::{CodeHash, TaskClass};
 use belljar_store::record::Demand;
 
@@ -30,6 +31,8 @@ pub(crate) struct WorkerRegistry {
     last: HashMap<CodeHash, WorkerId>,
     /// How many idle slots of each group only go to tenants of which nothing runs.
     reserved: usize,
+    /// The labels that functions ask for.
+    labels: Vec<Labels>,
 }
 
 #[derive(Debug)]
@@ -73,11 +76,30 @@ struct Room {
 
 #[derive(Debug)]
 struct Group {
+    /// What its workers announce, with all their labels.
     classes: Vec<TaskClass>,
+    /// The classes of tasks that they run. Those with labels come first: others may not run them.
+    demanded: Vec<TaskClass>,
     /// The workers with room, sorted by it.
     by_room: BTreeMap<Room, Vec<WorkerId>>,
     free: usize,
     idle: usize,
+}
+
+impl Group {
+    fn serves(&self, class: TaskClass) -> bool {
+        self.classes.iter().any(|own| own.serves(&class))
+    }
+}
+
+/// The classes of tasks that workers of these classes run, where functions ask for `labels` or for none.
+fn demanded(classes: &[TaskClass], labels: &[Labels]) -> Vec<TaskClass> {
+    let asked = |class: &TaskClass| {
+        let (class, fitting) = (*class, labels.iter().filter(|asked| class.labels.contain(asked)));
+        fitting.map(move |asked| TaskClass { labels: *asked, ..class }).collect::<Vec<_>>()
+    };
+    let plain = classes.iter().map(|class| TaskClass { labels: Labels::NONE, ..*class });
+    classes.iter().flat_map(asked).chain(plain).collect()
 }
 
 impl WorkerRegistry {
@@ -94,12 +116,27 @@ impl WorkerRegistry {
         classes.sort_unstable();
         let group = self.groups.iter().position(|group| group.classes == classes);
         let group = group.unwrap_or_else(|| {
-            self.groups.push(Group { classes, by_room: BTreeMap::new(), free: 0, idle: 0 });
+            let demanded = demanded(&classes, &self.labels);
+            self.groups.push(Group {
+                classes,
+                demanded,
+                by_room: BTreeMap::new(),
+                free: 0,
+                idle: 0,
+            });
             self.groups.len() - 1
         });
         let WorkerCapacity { slots, window, .. } = *worker;
         self.workers.insert(worker.id, Worker { group, slots, window, running, position: 0 });
         self.enter(worker.id);
+    }
+
+    /// Functions ask for these labels now.
+    pub(crate) fn set_labels(&mut self, labels: Vec<Labels>) {
+        for group in &mut self.groups {
+            group.demanded = demanded(&group.classes, &labels);
+        }
+        self.labels = labels;
     }
 
     /// Removes a worker.
@@ -122,7 +159,7 @@ impl WorkerRegistry {
     /// Assigns a call of the function `code` to a worker that serves `class`: the last one that ran the
     /// function, or the least loaded. `None` if every worker is full or none serves the class.
     pub(crate) fn assign(&mut self, class: TaskClass, code: CodeHash) -> Option<WorkerId> {
-        let fitting = self.groups.iter().filter(|group| group.classes.contains(&class));
+        let fitting = self.groups.iter().filter(|group| group.serves(class));
         let (most, bucket) = fitting
             .filter_map(|group| group.by_room.last_key_value())
             .max_by_key(|(room, _)| **room)?;
@@ -144,7 +181,7 @@ impl WorkerRegistry {
     /// How many calls of `class` a worker can still take.
     fn room(&self, id: WorkerId, class: TaskClass) -> Room {
         let known = self.workers.get(&id);
-        let fitting = known.filter(|it| self.groups[it.group].classes.contains(&class));
+        let fitting = known.filter(|it| self.groups[it.group].serves(class));
         fitting.map_or_else(Room::default, Worker::room)
     }
 
@@ -152,7 +189,7 @@ impl WorkerRegistry {
     pub(crate) fn demand(&self) -> Vec<Demand> {
         let free = self.groups.iter().filter(|group| group.free > 0);
         let demand = |group: &Group| Demand {
-            classes: group.classes.clone(),
+            classes: group.demanded.clone(),
             count: group.free,
             // What is not reserved are idle slots: behind a running call, a place is worth nothing.
             reserved: match self.reserved {
@@ -356,6 +393,38 @@ mod tests {
         assert_eq!(counts, [(1, 4), (2, 1)]);
         registry.leave(both.id);
         assert_eq!(registry.demand().len(), 1);
+    }
+
+    #[test]
+    fn a_worker_demands_tasks_that_ask_for_its_labels_and_for_none() {
+        let mut registry = WorkerRegistry::default();
+        let labels = |text: &str| text.parse::<Labels>().expect("labels");
+        let (plain, gpu) =
+            (worker(&["native:3.11"], 1), worker(&["native:3.11/gpu=a100,region=eu"], 2));
+        registry.join(&plain);
+        registry.join(&gpu);
+        let demanded = |registry: &WorkerRegistry| {
+            let mut demand = registry.demand();
+            demand.sort_by_key(|demand| demand.count);
+            let text = |demand: &Demand| {
+                demand.classes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            };
+            demand.iter().map(text).collect::<Vec<_>>()
+        };
+        assert_eq!(demanded(&registry), ["native:3.11", "native:3.11"], "nobody asks for labels");
+        registry.set_labels(vec![
+            labels("gpu=a100"),
+            labels("gpu=h100"),
+            labels("gpu=a100,region=eu"),
+        ]);
+        let all = "native:3.11/gpu=a100 native:3.11/gpu=a100,region=eu native:3.11";
+        assert_eq!(demanded(&registry), ["native:3.11", all]);
+        let (asks, other) = (class("native:3.11/gpu=a100"), class("native:3.11/gpu=h100"));
+        assert_eq!(registry.assign(asks, code(1)), Some(gpu.id));
+        assert_eq!(registry.assign(asks, code(2)), Some(gpu.id));
+        assert_eq!(registry.assign(asks, code(3)), None, "the other worker has no label");
+        assert_eq!(registry.assign(other, code(4)), None);
+        assert_eq!(registry.assign(class("native:3.11"), code(5)), Some(plain.id));
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::addresses::Addresses;
 use crate::admission::Admission;
-use crate::cache::{FunctionCache, ServedClasses};
+use crate::cache::{FunctionCache, ServedBy, ServedClasses};
 use crate::caller::{Caller, Keys};
 use crate::config::{Config, permits};
 use crate::cpu_latency::CpuLatency;
@@ -41,6 +41,8 @@ pub(crate) struct App {
     pub(crate) addresses: Addresses,
     pub(crate) functions: Arc<FunctionCache>,
     pub(crate) served: ServedClasses,
+    /// With the labels that workers have.
+    pub(crate) live: ServedClasses,
     pub(crate) guests: GuestCache,
     /// The kernel's limit on the wake-up latency of processors, where it can and should be set.
     pub(crate) cpu_latency: Option<Arc<CpuLatency>>,
@@ -73,7 +75,8 @@ impl App {
             anyone: Caller::anyone(config.tenants.as_deref()),
             addresses: Addresses::default(),
             functions: Arc::new(FunctionCache::new()),
-            served: ServedClasses::default(),
+            served: ServedClasses::new(ServedBy::Dispatchers),
+            live: ServedClasses::new(ServedBy::Workers),
             guests: GuestCache::default(),
             outage: Outage::default(),
             config,

@@ -64,14 +64,30 @@ impl FunctionCache {
     }
 }
 
-/// The classes that live dispatchers serve.
-#[derive(Default)]
-pub(crate) struct ServedClasses(Mutex<Option<(Instant, Arc<[TaskClass]>)>>);
+/// The classes that are served, in a cache.
+pub(crate) struct ServedClasses {
+    by: ServedBy,
+    cached: Mutex<Option<(Instant, Arc<[TaskClass]>)>>,
+}
+
+/// Whose classes.
+#[derive(Clone, Copy)]
+pub(crate) enum ServedBy {
+    /// Those of live dispatchers, also while they have no worker.
+    Dispatchers,
+    /// Those of live workers.
+    Workers,
+}
 
 impl ServedClasses {
+    /// An empty cache.
+    pub(crate) fn new(by: ServedBy) -> Self {
+        Self { by, cached: Mutex::default() }
+    }
+
     /// The classes, at most a second old.
     pub(crate) async fn get(&self, store: &Store) -> Result<Arc<[TaskClass]>, StoreError> {
-        let cached = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((read_at, classes)) = cached
             && read_at.elapsed() < FRESH
         {
@@ -82,11 +98,14 @@ impl ServedClasses {
 
     /// The classes as they are now.
     pub(crate) async fn read(&self, store: &Store) -> Result<Arc<[TaskClass]>, StoreError> {
-        let classes: Arc<[TaskClass]> = store.served_classes().await?.into();
+        let classes: Arc<[TaskClass]> = match self.by {
+            ServedBy::Dispatchers => store.served_classes().await?.into(),
+            ServedBy::Workers => store.live_classes().await?.into(),
+        };
         // "None" is not cached: a dispatcher may start within that second.
         if !classes.is_empty() {
             let entry = Some((Instant::now(), Arc::clone(&classes)));
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = entry;
+            *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = entry;
         }
         Ok(classes)
     }

@@ -245,7 +245,7 @@ mod tests {
             header_timeout: Duration::ZERO,
             idle_timeout: Duration::from_secs(60),
             write_timeout: Duration::ZERO,
-            ..Config::new(TaskClass { runtime: Runtime::Native, python })
+            ..Config::new(TaskClass::new(Runtime::Native, python))
         }
     }
 

@@ -126,6 +126,12 @@ fn store_sentence(error: &StoreError) -> Cow<'static, str> {
              repeating it is safe under the same `idempotency_key`, without one it may be accepted twice"
                 .into()
         }
+        StoreError::Unconfirmed { confirmed, wanted } => format!(
+            "the request was carried out, but {confirmed} of {wanted} replicas of the store have confirmed it in time, \
+             so that it may be lost with the store's primary: repeating it is safe under the same `idempotency_key`, \
+             without one it may be accepted twice"
+        )
+        .into(),
         StoreError::RefusesWrites(why, _) => {
             format!("the store takes no writes, since {why}: nothing was changed, try again later")
                 .into()
@@ -135,6 +141,7 @@ fn store_sentence(error: &StoreError) -> Cow<'static, str> {
              try again later"
         )
         .into(),
+        StoreError::TooManyLabels { .. } => format!("{error}; nothing was changed").into(),
         StoreError::OverQuota(_) => "a quota is used up: nothing was changed".into(),
         // Which one, as in the lists: the others of a request can be asked for without it.
         StoreError::Corrupt { .. } => error.to_string().into(),
@@ -200,11 +207,16 @@ impl ApiError {
         match error {
             StoreError::Unreachable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unreachable"),
             StoreError::Unanswered(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unreachable"),
+            StoreError::Unconfirmed { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "store_unconfirmed")
+            }
             StoreError::RefusesWrites(..) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_refuses_writes")
             }
             StoreError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
-            StoreError::OverQuota(_) => (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded"),
+            StoreError::OverQuota(_) | StoreError::TooManyLabels { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded")
+            }
             StoreError::IdempotencyConflict { .. } => {
                 (StatusCode::CONFLICT, "idempotency_conflict")
             }
@@ -225,6 +237,7 @@ impl ApiError {
         match self {
             Self::Store(StoreError::RefusesWrites(..))
             | Self::NotWritable(StoreError::RefusesWrites(..)) => Some(StoreFault::RefusedWrite),
+            Self::Store(StoreError::Unconfirmed { .. }) => Some(StoreFault::Unconfirmed),
             Self::Store(_) | Self::NotWritable(_) => Some(StoreFault::Silent),
             _ => None,
         }

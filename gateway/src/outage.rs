@@ -16,6 +16,8 @@ pub(crate) enum StoreFault {
     Silent,
     /// Take a write, although it answers.
     RefusedWrite,
+    /// Have a write on as many replicas as it should.
+    Unconfirmed,
 }
 
 /// Whether there is an outage.

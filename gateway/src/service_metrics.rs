@@ -1,6 +1,6 @@
 //! The figures of the whole service, which all gateways share: scraped from one address only.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -90,12 +90,14 @@ impl ServiceFigures {
     }
 
     fn workers(&self, of: &mut Registry) {
-        let mut by_class: BTreeMap<TaskClass, u64> = BTreeMap::new();
         let known = self.queues.iter().map(|queue| queue.class).chain(self.served.iter().copied());
-        by_class.extend(known.map(|class| (class, 0)));
-        for class in self.workers.iter().flat_map(|worker| &worker.classes) {
-            *by_class.entry(*class).or_default() += 1;
-        }
+        let own = self.workers.iter().flat_map(|worker| worker.classes.iter().copied());
+        let classes: BTreeSet<TaskClass> = known.chain(own).collect();
+        let runs =
+            |class, worker: &WorkerRecord| worker.classes.iter().any(|own| own.serves(class));
+        let by_class = classes.iter().map(|class| {
+            (class, self.workers.iter().filter(|worker| runs(class, worker)).count() as u64)
+        });
         let workers: ByLabel<Gauge> = ByLabel::default();
         for (class, count) in by_class {
             set(&workers.get_or_create(&[("class", class.to_string())]), count);

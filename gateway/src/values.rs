@@ -8,6 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use belljar_core::files::{CallFile, MAX_FILES, MAX_NAME_BYTES, Patterns, check_name};
 use belljar_core::id::{FunctionId, TaskId};
+use belljar_core::labels::{Labels, MAX_LABELS_BYTES};
 use belljar_core::task::{Priority, PythonVersion, Runtime};
 use belljar_pickle::payload;
 use belljar_store::record::Timestamp;
@@ -250,6 +251,37 @@ impl<'de, const MIN: u32> FieldType<'de> for Count<MIN> {
                 wrong("int_parsing", msg)
             }
         }
+    }
+}
+
+/// Labels, as an object of names and values.
+pub(crate) struct LabelFields(pub(crate) Labels);
+
+impl<'de> FieldType<'de> for LabelFields {
+    const EXPECTED: (&'static str, &'static str) = ("dict_type", "an object of names and values");
+
+    fn schema() -> RefOr<Schema> {
+        object(Type::Object).additional_properties(Some(Schema::from(object(Type::String)))).into()
+    }
+
+    fn object<A: MapAccess<'de>>(mut map: A) -> Result<Result<Self, Wrong>, A::Error> {
+        let (mut text, mut found) = (String::new(), Vec::new());
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            let value = map.next_value::<Field<Text<'de, MAX_LABELS_BYTES>>>()?;
+            let value = value.required("", &mut found);
+            // No more is kept than may be.
+            if let Some(Text(value)) = value.filter(|_| text.len() <= MAX_LABELS_BYTES) {
+                let comma = if text.is_empty() { "" } else { "," };
+                text = format!("{text}{comma}{name}={value}");
+            }
+        }
+        if !found.is_empty() {
+            return Ok(Err(found));
+        }
+        Ok(match text.parse() {
+            Ok(labels) => Ok(Self(labels)),
+            Err(error) => wrong("value_error", format!("{error}")),
+        })
     }
 }
 

@@ -21,8 +21,14 @@ pub const REMOVED_CODE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many of the newest tasks [`crate::Store::tasks`] lists.
 pub const RECENT_TASKS: usize = 100_000;
 
+/// How many different sets of labels functions may ask for. Dispatchers look at all of them.
+pub const MAX_LABEL_SETS: u64 = 1_000;
+
 /// How many attempts a task may have whose dispatchers keep vanishing, before it fails.
 pub const MAX_ATTEMPTS: u32 = 20;
+
+/// How long replicas may take to confirm what was accepted.
+pub const REPLICA_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Files of certificates, in PEM form.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +42,8 @@ pub struct StoreTls {
 /// How to reach Redis and what to keep there.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
-    /// `redis://HOST:PORT/DB`, `rediss://HOST:PORT/DB` for TLS, or `redis+unix:///PATH`.
+    /// `redis://HOST:PORT/DB`, `rediss://HOST:PORT/DB` for TLS, `redis+unix:///PATH`, or
+    /// `redis+sentinel://HOST:PORT,HOST:PORT/NAME/DB`, also as `rediss+sentinel://`.
     pub url: String,
     /// The certificates for `rediss://`.
     pub tls: StoreTls,
@@ -49,13 +56,17 @@ pub struct StoreConfig {
     pub max_queued: u64,
     /// How long one command may take before the store counts as unreachable.
     pub timeout: Duration,
+    /// How many replicas must have what is accepted before it is answered; 0 asks for none.
+    pub replicas: u8,
+    /// How long they may take to confirm it.
+    pub replica_timeout: Duration,
     /// How long a silent dispatcher counts as alive; the same in all processes of a deployment.
     pub dispatcher_ttl: Duration,
 }
 
 impl StoreConfig {
     /// What a deployment that sets nothing but the server has: results are kept for a day, two million
-    /// tasks may wait, a command may take five seconds.
+    /// tasks may wait, a command may take five seconds, no replicas are waited for.
     #[must_use]
     pub fn new(url: String) -> Self {
         Self {
@@ -65,6 +76,8 @@ impl StoreConfig {
             result_ttl: Duration::from_secs(24 * 60 * 60),
             max_queued: MAX_QUEUED,
             timeout: Duration::from_secs(5),
+            replicas: 0,
+            replica_timeout: REPLICA_TIMEOUT,
             dispatcher_ttl: DISPATCHER_TTL,
         }
     }

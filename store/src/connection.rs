@@ -6,7 +6,7 @@
 //! it may be repeated.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
@@ -15,6 +15,7 @@ use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisError, ServerErrorKind, 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::error::{StoreError, WriteRefusal};
+use crate::primary::{Primary, timed_out};
 
 /// The pause before the second try; opening a connection is not tried more often than that.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -60,7 +61,7 @@ pub(crate) struct QueryError {
 
 /// The connection, shared by all handles of a store.
 pub(crate) struct SharedConnection {
-    client: redis::Client,
+    primary: Arc<Primary>,
     timeout: Duration,
     current: Mutex<Current>,
     opening: tokio::sync::Mutex<()>,
@@ -90,11 +91,11 @@ struct Current {
 }
 
 impl SharedConnection {
-    pub(crate) fn new(client: redis::Client, timeout: Duration) -> Self {
+    pub(crate) fn new(primary: Arc<Primary>, timeout: Duration) -> Self {
         let opening = tokio::sync::Mutex::new(());
         let [requests, failures, microseconds] = [const { AtomicU64::new(0) }; 3];
         let current = Mutex::default();
-        Self { client, timeout, current, opening, requests, failures, microseconds }
+        Self { primary, timeout, current, opening, requests, failures, microseconds }
     }
 
     /// Sends a command until it is answered or the deadline has passed. `script` is loaded where the
@@ -199,7 +200,10 @@ impl SharedConnection {
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(Some(self.timeout))
             .set_pipeline_buffer_size(WRITE_QUEUE);
-        let opened = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        let opened = match self.primary.client().await {
+            Ok(client) => client.get_multiplexed_async_connection_with_config(&config).await,
+            Err(error) => Err(error),
+        };
         let mut current = self.current();
         match opened {
             Ok(connection) => {
@@ -231,8 +235,9 @@ impl SharedConnection {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) const fn client(&self) -> &redis::Client {
-        &self.client
+    /// What opens connections to the server now.
+    pub(crate) async fn client(&self) -> Result<redis::Client, RedisError> {
+        self.primary.client().await
     }
 }
 
@@ -284,8 +289,4 @@ fn breaks_connection(error: &RedisError) -> bool {
         error.kind(),
         ErrorKind::Io | ErrorKind::Parse | ErrorKind::Server(ServerErrorKind::ReadOnly)
     )
-}
-
-fn timed_out() -> RedisError {
-    RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))
 }

@@ -52,6 +52,14 @@ pub enum StoreError {
     /// Redis did not answer a change in time. It is not known whether the change was made.
     #[error("the store does not answer")]
     Unanswered(#[source] redis::RedisError),
+    /// The change was made, but fewer replicas than asked for have confirmed it in time: a failover may undo it.
+    #[error("the change was made, but {confirmed} of {wanted} replicas have confirmed it")]
+    Unconfirmed {
+        /// How many have.
+        confirmed: u64,
+        /// How many must.
+        wanted: u64,
+    },
     /// Redis refuses writes.
     #[error("the store refuses writes: {0}")]
     RefusesWrites(WriteRefusal, #[source] redis::RedisError),
@@ -61,6 +69,12 @@ pub enum StoreError {
         /// How many are waiting.
         queued: u64,
         /// How many may.
+        limit: u64,
+    },
+    /// Functions ask for as many different sets of labels as may be.
+    #[error("functions ask for {limit} different sets of labels already, as many as are allowed")]
+    TooManyLabels {
+        /// How many that is.
         limit: u64,
     },
     /// The tenant would use more than it may.
@@ -115,7 +129,8 @@ pub enum StoreError {
     },
     /// The URL is not one of Redis.
     #[error(
-        "`{url}` is no Redis URL: expected redis://HOST:PORT/DB, rediss://HOST:PORT/DB or redis+unix:///PATH"
+        "`{url}` is no Redis URL: expected redis://HOST:PORT/DB, rediss://HOST:PORT/DB, redis+unix:///PATH or \
+         redis+sentinel://HOST:PORT,HOST:PORT/NAME/DB"
     )]
     Url {
         /// The URL.

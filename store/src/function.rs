@@ -8,7 +8,7 @@ use belljar_core::tenant::Tenant;
 use bytes::Bytes;
 use redis::{Cmd, FromRedisValue, Value};
 
-use crate::config::REMOVED_CODE_TTL;
+use crate::config::{MAX_LABEL_SETS, REMOVED_CODE_TTL};
 use crate::connection::{Repeat, to_store_error};
 use crate::error::StoreError;
 use crate::keys::{FUNCTION, FUNCTION_EXPIRY, FUNCTIONS, FUNCTIONS_OF};
@@ -24,7 +24,7 @@ impl Store {
     /// Stores a function and its code; `registered_at` is set here. Equal code is stored once.
     ///
     /// # Errors
-    /// Redis does not answer or refuses.
+    /// Redis does not answer or refuses, or replicas do not confirm it.
     pub async fn put_function(
         &self,
         record: FunctionRecord,
@@ -42,17 +42,23 @@ impl Store {
     ) -> Result<FunctionRecord, StoreError> {
         #[expect(clippy::expect_used, reason = "our own types into memory")]
         let bytes = rmp_serde::to_vec_named(&record).expect("records are serializable");
-        let mut call = self.inner.scripts.register.call(8, bytes.len() + code.len() + 160);
+        let mut call = self.inner.scripts.register.call(10, bytes.len() + code.len() + 160);
         call.arg(record.id.to_string()).arg(bytes).arg(record.code.to_string()).arg(code);
         call.arg(record.tenant.mark());
         for most in [quotas.functions, quotas.stored_bytes] {
             call.arg(most.map_or_else(String::new, |most| most.to_string()));
         }
         call.arg(record.ttl_s.map_or_else(String::new, |ttl| format!("{ttl}000")));
+        call.arg(record.class.labels.as_str()).number(MAX_LABEL_SETS);
         let mut answer = call.run::<Vec<Value>>(self).await?.into_iter();
         let verdict: String = reply::next(&mut answer, "register")?;
+        if verdict == "labels" {
+            return Err(StoreError::TooManyLabels { limit: MAX_LABEL_SETS });
+        }
         let Some((quota, limit)) = quotas.named(&verdict) else {
-            return read_function(record.id, &reply::next::<Bytes>(&mut answer, "register")?);
+            let stored = read_function(record.id, &reply::next::<Bytes>(&mut answer, "register")?)?;
+            self.confirm(|| self.inner.keys.function(record.id)).await?;
+            return Ok(stored);
         };
         let used = reply::next(&mut answer, "register")?;
         Err(StoreError::OverQuota(OverQuota { quota, used, limit, frees_after: None }))

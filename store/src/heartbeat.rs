@@ -73,11 +73,16 @@ impl Store {
                 .number(MAX_ATTEMPTS)
                 .arg(&self.inner.lost_too_often.outcome)
                 .arg(&self.inner.lost_too_often.result);
-            let (taken, more, due, batches): (usize, u8, i64, Vec<String>) = call.run(self).await?;
+            let (taken, more, due, batches, labels): (usize, u8, i64, Vec<String>, Vec<String>) =
+                call.run(self).await?;
             recovered += taken;
             if more == 0 {
                 self.unpack_abandoned(&batches).await?;
-                return Ok(HeartbeatReport { recovered, next_due_ms: u64::try_from(due).ok() });
+                // Those that a later version allows belong to functions that this one does not run.
+                let mut labels: Vec<_> = labels.iter().filter_map(|it| it.parse().ok()).collect();
+                labels.sort_unstable();
+                let next_due_ms = u64::try_from(due).ok();
+                return Ok(HeartbeatReport { recovered, next_due_ms, labels });
             }
         }
     }
@@ -118,6 +123,18 @@ impl Store {
         let capabilities = self.capabilities().await?;
         let mut classes: Vec<_> =
             capabilities.into_iter().flat_map(|capabilities| capabilities.classes).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        Ok(classes)
+    }
+
+    /// The classes that live workers run, with the labels that they have.
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn live_classes(&self) -> Result<Vec<TaskClass>, StoreError> {
+        let workers = self.workers().await?.into_iter();
+        let mut classes: Vec<_> = workers.flat_map(|worker| worker.classes).collect();
         classes.sort_unstable();
         classes.dedup();
         Ok(classes)

@@ -96,6 +96,8 @@ names! { KEYS:
     EXPIRING = "expiring:";
     /// Hash: hash of an API key -> its record.
     API_KEYS = "api_keys";
+    /// Set of the labels that functions ask for, each as one text.
+    LABEL_SETS = "label_sets";
     /// The number of the layout of all this; see `layout.rs`.
     FORMAT = "format";
 }
@@ -111,6 +113,8 @@ names! { CHANNELS:
     TOPIC_UNREGISTERED = "unregistered";
     /// A running task was cancelled.
     TOPIC_CANCEL = "cancel";
+    /// To replicas only: see `confirm.rs`.
+    TOPIC_CONFIRM = "confirm";
     /// + dispatcher: tasks delivered to it.
     TOPIC_DELIVERED = "delivered:";
 }

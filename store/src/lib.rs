@@ -22,7 +22,9 @@
 //! * `blob`: values that no script touches.
 //! * `kind`: reads results statically before they are stored.
 //! * `reply`: reads the replies of scripts.
+//! * `primary`: which server is asked, where sentinels name it.
 //! * `connection`: one connection that reconnects by itself.
+//! * `confirm`: waits until replicas have what was written.
 //! * `server`: checks that a server is suitable.
 
 mod api_key;
@@ -31,6 +33,7 @@ mod audit;
 mod batch;
 mod blob;
 pub mod config;
+mod confirm;
 mod connection;
 mod dispatch;
 mod encoded_tasks;
@@ -41,6 +44,7 @@ mod heartbeat;
 mod keys;
 mod kind;
 mod layout;
+mod primary;
 mod read;
 pub mod record;
 mod reply;
@@ -59,8 +63,8 @@ use belljar_core::outcome::{CallVerdict, Outcome};
 
 pub use blob::BLOB_BYTES;
 pub use config::{
-    DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, MAX_QUEUED, PREFIX, RECENT_TASKS,
-    REMOVED_CODE_TTL, StoreConfig, StoreTls,
+    DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, MAX_LABEL_SETS, MAX_QUEUED, PREFIX,
+    RECENT_TASKS, REMOVED_CODE_TTL, REPLICA_TIMEOUT, StoreConfig, StoreTls,
 };
 pub use connection::Traffic;
 pub use error::{StoreError, WriteRefusal};
@@ -68,9 +72,11 @@ pub use event::{EndedTask, StoreEvent};
 pub use subscription::{Subscription, Topic};
 pub use tenant_store::TenantStore;
 
+use confirm::Confirmer;
 use connection::SharedConnection;
 use heartbeat::LostTooOften;
 use keys::Keys;
+use primary::Primary;
 use script::Scripts;
 
 /// A handle to the store; a cheap clone, one multiplexed connection that reconnects by itself.
@@ -81,6 +87,8 @@ pub struct Store {
 
 struct Inner {
     connection: SharedConnection,
+    /// `None` where no replicas are waited for.
+    confirmer: Option<Confirmer>,
     config: StoreConfig,
     keys: Keys,
     scripts: Scripts,
@@ -96,12 +104,12 @@ impl Store {
     /// # Errors
     /// Redis cannot be reached or is not suitable.
     pub async fn connect(config: StoreConfig) -> Result<Self, StoreError> {
-        let client = server::client(&config)?;
-        let database = client.get_connection_info().redis_settings().db();
-        let keys = Keys::new(&config.prefix, database)?;
+        let primary = Arc::new(Primary::new(&config)?);
+        let keys = Keys::new(&config.prefix, primary.database())?;
         let cancelled = Outcome::bare(CallVerdict::Cancelled, Duration::ZERO);
         let inner = Inner {
-            connection: SharedConnection::new(client, config.timeout),
+            confirmer: Confirmer::start(&primary, &config, &keys),
+            connection: SharedConnection::new(primary, config.timeout),
             config,
             scripts: Scripts::new(&keys),
             keys,

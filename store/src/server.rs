@@ -8,7 +8,7 @@ use redis::{
 use tracing::warn;
 
 use crate::Store;
-use crate::config::StoreConfig;
+use crate::config::StoreTls;
 use crate::error::StoreError;
 use crate::keys;
 use crate::layout::FORMAT;
@@ -17,12 +17,11 @@ use crate::layout::FORMAT;
 const OLDEST: (u64, u64) = (7, 0);
 
 /// What opens connections.
-pub(crate) fn client(config: &StoreConfig) -> Result<Client, StoreError> {
-    let StoreConfig { url, tls, .. } = config;
+pub(crate) fn client(url: &str, tls: &StoreTls) -> Result<Client, StoreError> {
     let is_plain = tls.ca.is_none() && tls.own.is_none();
     let no_url = |_| StoreError::Url { url: shown_url(url) };
     if is_plain {
-        return Client::open(url.as_str()).map_err(no_url);
+        return Client::open(url).map_err(no_url);
     }
     if !url.starts_with("rediss://") {
         return Err(StoreError::TlsUnused { url: shown_url(url) });
@@ -37,8 +36,8 @@ pub(crate) fn client(config: &StoreConfig) -> Result<Client, StoreError> {
         client_tls: own.transpose()?,
         root_cert: tls.ca.as_ref().map(read).transpose()?,
     };
-    url.as_str().into_connection_info().map_err(no_url)?;
-    Client::build_with_tls(url.as_str(), certificates)
+    url.into_connection_info().map_err(no_url)?;
+    Client::build_with_tls(url, certificates)
         .map_err(|source| StoreError::Certificates { url: shown_url(url), source })
 }
 
@@ -60,10 +59,18 @@ pub(crate) async fn check(store: &Store) -> Result<(), StoreError> {
             "its version is {version}, and {major}.{minor} is the oldest that will do: upgrade it"
         )));
     }
-    if info.get::<String>("redis_mode").as_deref() == Some("cluster") {
-        return Err(unsuitable(
-            "it is a cluster, whose parts cannot change together: use a single server".to_owned(),
-        ));
+    // Valkey has the second name.
+    let mode = info.get::<String>("redis_mode").or_else(|| info.get("server_mode"));
+    match mode.as_deref() {
+        Some("cluster") => {
+            let why = "it is a cluster, whose parts cannot change together: use a single server";
+            return Err(unsuitable(why.to_owned()));
+        }
+        Some("sentinel") => {
+            let why = "it is a sentinel: use redis+sentinel://HOST:PORT/NAME, with the name of the primary";
+            return Err(unsuitable(why.to_owned()));
+        }
+        _ => {}
     }
     match info.get::<String>("maxmemory_policy").as_deref() {
         Some("noeviction") => {}

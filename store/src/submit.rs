@@ -20,8 +20,8 @@ impl Store {
     ///
     /// # Errors
     /// The queue is full, a key was used with another body, or Redis does not answer; nothing was
-    /// accepted then. After [`StoreError::Unanswered`] it is not known whether they were: submit the same
-    /// tasks, under the same ids, again.
+    /// accepted then. After [`StoreError::Unanswered`] it is not known whether they were, after
+    /// [`StoreError::Unconfirmed`] whether a failover keeps them: submit the same tasks, under the same ids, again.
     pub async fn submit(&self, tasks: Vec<NewTask>) -> Result<Vec<TaskId>, StoreError> {
         self.submit_of(&Tenant::default(), Weight::default(), None, tasks).await
     }
@@ -54,7 +54,12 @@ impl Store {
             .filter(|task| !taken.contains(&task.id))
             .map(|task| self.inner.keys.args_blob(task.id));
         self.drop_blobs("submit", left.collect()).await;
-        answer
+        let accepted = answer?;
+        // They were written at once, or part by part: who has the last one has the others.
+        if let Some(last) = accepted.last() {
+            self.confirm(|| self.inner.keys.task(*last)).await?;
+        }
+        Ok(accepted)
     }
 
     async fn submit_tasks(

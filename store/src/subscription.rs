@@ -129,7 +129,7 @@ impl Listener {
 
     async fn try_listen(&mut self) -> Result<std::convert::Infallible, RedisError> {
         let inner = Arc::clone(&self.store.inner);
-        let connecting = inner.connection.client().get_async_pubsub();
+        let connecting = async { inner.connection.client().await?.get_async_pubsub().await };
         let (mut sink, mut messages) =
             timeout(inner.config.timeout, connecting).await.map_err(|_| silent())??.split();
         timeout(inner.config.timeout, sink.subscribe(&self.channels))

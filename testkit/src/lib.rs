@@ -8,6 +8,7 @@
 //! * [`paths`]: where tests find what was built and installed.
 //! * [`program`]: a program that prints its address.
 //! * [`redis`]: a private `redis-server`.
+//! * [`sentinel`]: sentinels, which promote a replica of a server that dies.
 //! * [`python`]: an interpreter that serializes as clients do.
 //! * [`process`]: the process table, and waiting for what no event announces.
 
@@ -19,6 +20,7 @@ pub mod process;
 pub mod program;
 pub mod python;
 pub mod redis;
+pub mod sentinel;
 
 pub use authority::Authority;
 pub use paths::{binary, root};
@@ -26,3 +28,4 @@ pub use process::eventually;
 pub use program::Program;
 pub use python::Python;
 pub use redis::Redis;
+pub use sentinel::Sentinels;

@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::process::{cpu_time, eventually};
@@ -14,6 +15,9 @@ use crate::program::Program;
 
 /// How long it may take to load what it kept.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a replica may take to have the data.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A `redis-server` that listens on a unix socket only. Dropping it kills it.
 #[derive(Debug)]
@@ -51,7 +55,7 @@ impl Redis {
     /// It does not answer.
     pub fn start_in(dir: &Path, options: &[&str]) -> Result<Self> {
         let log = dir.join("redis.log");
-        let mut argv: Vec<OsString> = vec!["redis-server".into(), "--dir".into(), dir.into()];
+        let mut argv: Vec<OsString> = vec![server(), "--dir".into(), dir.into()];
         argv.extend(["--unixsocket".into(), socket(dir).into()]);
         argv.extend(["--logfile".into(), log.clone().into()]);
         argv.extend(["--port", "0", "--save", ""].map(OsString::from));
@@ -79,6 +83,51 @@ impl Redis {
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis+unix://{}", self.socket().display())
+    }
+
+    /// Sends a command, as a line, and returns the answer as the server writes it.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn tell(&self, command: &str) -> Result<String> {
+        let mut stream = UnixStream::connect(self.socket())?;
+        write!(stream, "{command}\r\n")?;
+        stream.shutdown(Shutdown::Write)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// Starts a replica of it, with further options, and waits until it has the data.
+    ///
+    /// # Errors
+    /// There is no port for it, or the replica gets no data.
+    pub fn replica(&self, options: &[&str]) -> Result<Self> {
+        let mut port = self.tell("CONFIG GET port")?.lines().last().unwrap_or("0").to_owned();
+        if port == "0" {
+            port = free_port()?.to_string();
+        }
+        for (name, value) in [("port", &*port), ("repl-diskless-sync-delay", "0")] {
+            let set = self.tell(&format!("CONFIG SET {name} {value}"))?;
+            ensure!(set == "+OK\r\n", "{name} {value}: {set}");
+        }
+        let replica =
+            Self::start_with(&[&["--replicaof", "127.0.0.1", &*port][..], options].concat())?;
+        replica.wait_until_synced()?;
+        Ok(replica)
+    }
+
+    /// Waits until this replica has the data of its primary.
+    ///
+    /// # Errors
+    /// It does not get them.
+    pub fn wait_until_synced(&self) -> Result<()> {
+        let synced = eventually(SYNC_TIMEOUT, || {
+            let told = self.tell("INFO replication").unwrap_or_default();
+            told.contains("master_link_status:up")
+        });
+        ensure!(synced, "the replica has no data; {}", self.program.evidence());
+        Ok(())
     }
 
     /// The process.
@@ -128,6 +177,19 @@ impl Redis {
     }
 }
 
+/// The program: `BELLJAR_TEST_REDIS_SERVER`, else that of the system.
+pub(crate) fn server() -> OsString {
+    std::env::var_os("BELLJAR_TEST_REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
+}
+
+/// A port of this machine that nobody listens on, for servers that take none of their own choice.
+///
+/// # Errors
+/// There is none.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
 fn socket(dir: &Path) -> PathBuf {
     dir.join("redis.sock")
 }
@@ -146,23 +208,15 @@ fn ping(socket: &Path) -> Option<()> {
 mod tests {
     use super::*;
 
-    fn ask(redis: &Redis, command: &str) -> String {
-        let mut stream = UnixStream::connect(redis.socket()).expect("it answers");
-        stream.write_all(command.as_bytes()).expect("written");
-        let mut answer = [0; 64];
-        let count = stream.read(&mut answer).expect("an answer");
-        String::from_utf8_lossy(&answer[..count]).into_owned()
-    }
-
     #[test]
     fn a_durable_one_keeps_what_it_has_when_it_is_killed() {
         let options = ["--appendonly", "yes", "--appendfsync", "always"];
         let mut redis = Redis::start_with(&options).expect("redis-server is installed");
-        assert_eq!(ask(&redis, "SET colour blue\r\n"), "+OK\r\n");
+        assert_eq!(redis.tell("SET colour blue").expect("answered"), "+OK\r\n");
         redis.kill();
         assert!(UnixStream::connect(redis.socket()).is_err());
         redis.restart().expect("it starts again");
-        assert_eq!(ask(&redis, "GET colour\r\n"), "$4\r\nblue\r\n");
+        assert_eq!(redis.tell("GET colour").expect("answered"), "$4\r\nblue\r\n");
     }
 
     #[test]

@@ -297,3 +297,29 @@ fn without_a_native_python_functions_run_in_the_sandbox() -> Result<()> {
     );
     Ok(())
 }
+
+/// Functions that ask for labels run where workers have them, in every mode.
+#[test]
+fn calls_run_on_workers_with_the_labels_that_they_ask_for() -> Result<()> {
+    for mode in ["local", "pull", "push"] {
+        let options = ["-w", "1", "--mode", mode, "--label", "gpu=a100", "--label", "region=eu"];
+        let service = Service::start(&options)?;
+        let function = service.python.dumps("", "abs")?;
+        let wanted = json!({"labels": {"gpu": "a100"}});
+        let [with, without] =
+            [wanted, json!({})].map(|more| service.client.register(&function, more));
+        let args = service.python.dumps("", "((-7,), {})")?;
+        for function in [with?, without?] {
+            let task = service.client.submit(&function, &args, json!({}))?;
+            let (status, result) = service.client.wait(&task, 30)?;
+            ensure!(status == "COMPLETED", "{mode}: {status} {result}");
+        }
+        let other = service.client.register(&function, json!({"labels": {"gpu": "h100"}}));
+        let told = other.err().context("no worker has it")?.to_string();
+        ensure!(told.contains("no live worker") && told.contains("`gpu=a100,region=eu`"), "{told}");
+        let (_, workers) = service.client.get("/v1/workers")?;
+        let classes = workers["items"][0]["classes"].to_string();
+        ensure!(classes.contains("native:3.11/gpu=a100,region=eu"), "{classes}");
+    }
+    Ok(())
+}

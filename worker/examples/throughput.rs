@@ -142,7 +142,7 @@ fn invocation(python: &Path, source: &str, args: &str) -> Invocation {
         Bytes::from(output.stdout)
     };
     let code = dill("f");
-    let class = TaskClass { runtime: Runtime::Native, python: PythonVersion::default() };
+    let class = TaskClass::new(Runtime::Native, PythonVersion::default());
     Invocation::standalone(class, code, dill(args))
 }
 

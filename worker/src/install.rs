@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use belljar_core::grants::GrantPolicy;
+use belljar_core::labels::Labels;
 use belljar_core::limits::MAX_RESULT_MB;
 use belljar_core::task::PythonVersion;
 
@@ -38,6 +39,8 @@ pub struct Installation {
     pub grant_policy: GrantPolicy,
     /// Makes the HTTP requests of sandboxed calls, where some are offered.
     pub http: Option<Arc<HttpProxy>>,
+    /// What this worker has beside them, for functions that ask for it.
+    pub labels: Labels,
     /// The largest result in MiB; [`MAX_RESULT_MB`] where it was not given.
     pub max_result_mb: Option<u32>,
 }

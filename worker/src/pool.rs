@@ -137,7 +137,7 @@ impl Pool {
         fail::fail_point!("sent");
         let shared = self.shared();
         let refuse = |reason, invocation| Refused { reason, invocation: Box::new(invocation) };
-        let class = shared.classes.iter().position(|class| *class == invocation.spec.class);
+        let class = shared.classes.iter().position(|class| class.serves(&invocation.spec.class));
         let Some(standby) = class.and_then(|index| shared.standbys.get(index)) else {
             return Err(refuse(RefusedReason::Class, invocation));
         };

@@ -55,7 +55,7 @@ impl PoolSlot {
         let Job { invocation, cancel } = job;
         let Invocation { task, ref spec, .. } = invocation;
         let returned = PoolEvent::Returned(task);
-        let index = self.shared.classes.iter().position(|it| *it == spec.class);
+        let index = self.shared.classes.iter().position(|it| it.serves(&spec.class));
         let instance = index.and_then(|index| Some((index, self.instances.get_mut(index)?)));
         let Some((index, instance)) = instance else {
             return (returned, None);

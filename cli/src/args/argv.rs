@@ -74,7 +74,7 @@ mod tests {
         let up = up();
         let worker: &[&str] = &["push", "3", "tcp://127.0.0.1:1"];
         for (name, positional, options) in
-            [("gateway", &[][..], 23), ("dispatcher", &[], 25), ("worker", worker, 15)]
+            [("gateway", &[][..], 24), ("dispatcher", &[], 25), ("worker", worker, 15)]
         {
             let argv = up.argv.forward(name, &[], positional);
             let words = std::iter::once(OsString::from("belljar")).chain(argv);

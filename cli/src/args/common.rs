@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use belljar_core::labels::Labels;
 use belljar_core::limits::MAX_RESULT_MB;
 use belljar_core::task::{PythonVersion, Runtime, TaskLimits};
 use belljar_store::{StoreConfig, StoreTls};
@@ -114,7 +115,8 @@ impl Runtimes {
 /// Where the store is, and what it keeps.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct StoreArgs {
-    /// The Redis server, as `redis://HOST:PORT/DB`, `rediss://...` for TLS, or `redis+unix:///PATH`.
+    /// The Redis server, as `redis://HOST:PORT/DB`, `rediss://...` for TLS, `redis+unix:///PATH`, or, where sentinels name it,
+    /// `redis+sentinel://HOST:PORT,HOST:PORT/NAME/DB`.
     #[arg(
         long,
         env = "BELLJAR_REDIS",
@@ -277,6 +279,25 @@ pub(crate) struct DefaultsArgs {
     /// A further host name that clients may use for the gateway; repeatable.
     #[arg(long, env = "BELLJAR_ALLOWED_HOST", value_name = "NAME", value_delimiter = ',')]
     pub(crate) allowed_host: Vec<String>,
+}
+
+/// What a worker has.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LabelArgs {
+    /// What this worker has, such as `gpu=a100` or `region=eu`, for functions that ask for it; repeatable. Of a dispatcher it counts in
+    /// mode local only.
+    #[arg(long, env = "BELLJAR_LABEL", value_name = "KEY=VALUE", value_delimiter = ',')]
+    label: Vec<String>,
+}
+
+impl LabelArgs {
+    /// All of them.
+    ///
+    /// # Errors
+    /// One is no label, or has two values, or they are too long.
+    pub(crate) fn labels(&self) -> Result<Labels> {
+        self.label.join(",").parse().context("--label")
+    }
 }
 
 /// How dispatcher and workers authenticate each other.

@@ -7,11 +7,13 @@
 //! * `key`, `tenant`, `audit`: the keys of clients, what tenants may do, and what was done.
 //! * `listen`: who reaches the gateway.
 //! * `common`: options of more than one command.
+//! * `durability`: what accepted tasks survive.
 //! * `argv`: command lines for the processes that `up` starts.
 
 mod argv;
 mod audit;
 mod common;
+mod durability;
 mod key;
 mod listen;
 mod service;
@@ -26,8 +28,10 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 pub(crate) use argv::Argv;
 pub(crate) use audit::{AuditAction, AuditArgs};
 pub(crate) use common::WorkerRange;
-use common::{DataArgs, ShareArgs, positive};
+use common::{DataArgs, LabelArgs, ShareArgs, positive};
 pub(crate) use common::{DefaultsArgs, ExecutorArgs, RetentionArgs, Runtimes, SecretArgs};
+pub(crate) use durability::Durability;
+use durability::DurabilityArgs;
 pub(crate) use key::{KeyAction, KeyArgs, NewKeyArgs, OperatorArgs};
 pub(crate) use listen::{KeyUse, ListenAddress, ListenArgs, MetricsArgs};
 pub(crate) use service::{DispatcherArgs, GatewayArgs, Mode, WorkerArgs, WorkerMode};
@@ -83,6 +87,9 @@ impl Cli {
         if let (Command::Up(up), Some((_, options))) = (&mut cli.command, matches.subcommand()) {
             up.argv = Argv::of(options);
             up.log.clone_from(&cli.log);
+            up.durability.check(up.redis.is_some()).map_err(|why| {
+                Self::command().error(clap::error::ErrorKind::ArgumentConflict, why)
+            })?;
         }
         Ok(cli)
     }
@@ -128,15 +135,6 @@ pub(crate) enum Command {
     Reference,
 }
 
-/// What an accepted task survives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Durability {
-    /// The death of any process. A crash of the machine may cost the last second.
-    Process,
-    /// A crash of the machine: everything is on the disk before it is answered.
-    Disk,
-}
-
 #[derive(Debug, Clone, Args)]
 pub(crate) struct UpArgs {
     /// How tasks reach workers.
@@ -165,16 +163,17 @@ pub(crate) struct UpArgs {
     /// half of what the machine has].
     #[arg(long, env = "BELLJAR_REDIS_MEMORY_MB", value_name = "MIB", value_parser = positive::<u64>)]
     pub(crate) redis_memory_mb: Option<u64>,
-    /// What it takes to lose what the private Redis has accepted. A Redis of your own says this by its `appendfsync`.
-    #[arg(long, env = "BELLJAR_DURABILITY", value_enum, default_value_t = Durability::Process, conflicts_with = "redis")]
-    pub(crate) durability: Durability,
-    /// A Redis server to use instead of a private one, as `redis://HOST:PORT/DB`.
+    #[command(flatten)]
+    pub(crate) durability: DurabilityArgs,
+    /// A Redis server to use instead of a private one, as `redis://HOST:PORT/DB`, or as gateway and dispatcher take it.
     #[arg(long, env = "BELLJAR_REDIS", value_name = "URL")]
     pub(crate) redis: Option<String>,
     #[command(flatten)]
     pub(crate) retention: RetentionArgs,
     #[command(flatten)]
     pub(crate) defaults: DefaultsArgs,
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
     #[command(flatten)]
     pub(crate) executors: ExecutorArgs,
     #[command(flatten)]

@@ -6,8 +6,10 @@ use belljar_core::task::Runtime;
 use clap::{Args, ValueEnum};
 
 use super::common::{
-    DefaultsArgs, ExecutorArgs, Runtimes, SecretArgs, ShareArgs, StoreArgs, TlsArgs, positive,
+    DefaultsArgs, ExecutorArgs, LabelArgs, Runtimes, SecretArgs, ShareArgs, StoreArgs, TlsArgs,
+    positive,
 };
+use super::durability::DurabilityArgs;
 use super::listen::{ListenArgs, MetricsArgs};
 
 /// How tasks reach workers.
@@ -51,6 +53,8 @@ pub(crate) struct GatewayArgs {
     #[command(flatten)]
     pub(crate) store: StoreArgs,
     #[command(flatten)]
+    pub(crate) durability: DurabilityArgs,
+    #[command(flatten)]
     pub(crate) defaults: DefaultsArgs,
 }
 
@@ -85,6 +89,8 @@ pub(crate) struct DispatcherArgs {
     pub(crate) metrics: MetricsArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
     #[command(flatten)]
     pub(crate) executors: ExecutorArgs,
 }
@@ -129,6 +135,8 @@ pub(crate) struct WorkerArgs {
     pub(crate) tls: TlsArgs,
     #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
     #[command(flatten)]
     pub(crate) executors: ExecutorArgs,
 }

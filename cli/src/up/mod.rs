@@ -123,7 +123,7 @@ async fn check(args: &UpArgs) -> Result<Checked> {
         }
     }
     let python = args.defaults.python_version;
-    let class = |runtime| TaskClass { runtime, python };
+    let class = |runtime| TaskClass::new(runtime, python);
     let (native, sandbox) = (class(Runtime::Native), class(Runtime::Sandbox));
     let default = match args.runtime {
         Some(runtime) => class(runtime),
@@ -134,6 +134,7 @@ async fn check(args: &UpArgs) -> Result<Checked> {
     if let Some(at) = missing.iter().position(|(class, _)| *class == default) {
         return Err(install::with_hint(missing.swap_remove(at).1));
     }
+    args.labels.labels()?;
     listen::check(&args.listen).await?;
     Ok(Checked { default, installed })
 }

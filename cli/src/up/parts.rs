@@ -46,7 +46,8 @@ impl<'a> Parts<'a> {
         let redis = match &args.redis {
             Some(_) => None,
             None => {
-                Some(Redis::start(&args.data.dir()?, args.redis_memory_mb, args.durability).await?)
+                let (data, durability) = (args.data.dir()?, args.durability.durability);
+                Some(Redis::start(&data, args.redis_memory_mb, durability).await?)
             }
         };
         if redis.is_some() {

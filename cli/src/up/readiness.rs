@@ -56,7 +56,9 @@ pub(super) async fn wait(store: &Store, wanted: &Wanted, timeout: Duration) -> R
 /// Whether all of the wanted processes serve a class.
 fn is_served(workers: &[WorkerRecord], wanted: &Wanted, class: TaskClass) -> bool {
     let serves = |pid: &u32| {
-        workers.iter().any(|worker| worker.pid == *pid && worker.classes.contains(&class))
+        workers
+            .iter()
+            .any(|worker| worker.pid == *pid && worker.classes.iter().any(|it| it.serves(&class)))
     };
     wanted.pids.iter().all(serves)
 }
@@ -72,8 +74,8 @@ mod tests {
     #[test]
     fn a_class_is_served_when_every_process_serves_it() {
         let python = PythonVersion::default();
-        let native = TaskClass { runtime: Runtime::Native, python };
-        let sandbox = TaskClass { runtime: Runtime::Sandbox, python };
+        let native = TaskClass::new(Runtime::Native, python);
+        let sandbox = TaskClass::new(Runtime::Sandbox, python);
         let wanted = Wanted { pids: vec![1, 2], default: native, installed: vec![native, sandbox] };
         let worker = |pid, classes: &[TaskClass]| WorkerRecord {
             id: WorkerId::random(),

@@ -19,8 +19,8 @@ from ._records import own_python
 class Options:
     """What a call is asked to be, beside its function and arguments; None leaves it to the service.
 
-    `runtime`, `timeout`, `memory_mb`, `retries` and what it may reach (`env`, `read`, `scratch_mb`, `http`) are what
-    the function is registered with; `priority`, `delay`, `idempotency_key`, `files` (names and contents) and
+    `runtime`, `timeout`, `memory_mb`, `retries`, what it may reach (`env`, `read`, `scratch_mb`, `http`) and what its worker
+    must have (`labels`, such as `{"gpu": "a100"}`) are what the function is registered with; `priority`, `delay`, `idempotency_key`, `files` (names and contents) and
     `outputs` (patterns) are the call's own. `results`, `allow` and `py_modules` are for this side: how results are read,
     and which modules travel along.
     """
@@ -33,6 +33,7 @@ class Options:
     read: tuple[str, ...] = ()
     scratch_mb: int = 0
     http: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
     priority: Optional[str] = None
     delay: Optional[float] = None
     idempotency_key: Optional[str] = None
@@ -58,6 +59,8 @@ class Options:
         lists = {name: _listed(changes[name]) for name in ("env", "read", "http", "allow", "outputs") if name in changes}
         if "files" in changes:
             lists["files"] = tuple((name, _content(name, content)) for name, content in dict(changes["files"]).items())
+        if "labels" in changes:
+            lists["labels"] = tuple(sorted((str(name), str(value)) for name, value in dict(changes["labels"]).items()))
         if "py_modules" in changes:
             lists["py_modules"] = tuple(getattr(module, "__name__", module) for module in _listed(changes["py_modules"]))
         if changes.get("results") not in (None, TRUSTED, SAFE):
@@ -83,6 +86,7 @@ class Options:
             "memory_mb": self.memory_mb,
             "max_retries": self.retries,
             "grants": self._grants() or None,
+            "labels": dict(self.labels) or None,
         }
         return {name: value for name, value in named.items() if value is not None}
 

@@ -89,6 +89,9 @@ class Executor(concurrent.futures.Executor):
         `"GET https://api.example.com/v1/*"`) are what its functions may reach, if the worker offers it; a call that is not
         offered it ends as `SandboxDenied`.
 
+        `labels`, such as `{"gpu": "a100"}`, are what the workers of its functions must have; where no live worker has them,
+        calls fail at once.
+
         `files` are there in the call's working directory: names, and for each bytes, a text, or the `pathlib.Path` of a
         file here. `outputs` are patterns such as `"*.png"` or `"out/**/*.csv"`: files there that fit come back by `Future.files`.
 

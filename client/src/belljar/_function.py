@@ -7,7 +7,7 @@ import operator
 import sys
 import threading
 import types
-from typing import Any, Callable, Generic, Iterable, Iterator, Optional, TypeVar, Union, overload
+from typing import Any, Callable, Generic, Iterable, Iterator, Mapping, Optional, TypeVar, Union, overload
 
 from ._calls import Options
 from ._executor import Executor
@@ -110,6 +110,7 @@ def function(
     read: Iterable[str] = ...,
     scratch_mb: int = ...,
     http: Iterable[str] = ...,
+    labels: Mapping[str, str] = ...,
     results: Optional[str] = ...,
     allow: Iterable[type] = ...,
     py_modules: Iterable[Any] = ...,

@@ -18,7 +18,7 @@ fn task() -> TaskAttempt {
 }
 
 fn class() -> TaskClass {
-    TaskClass { runtime: Runtime::Native, python: PythonVersion { major: 3, minor: 11 } }
+    TaskClass::new(Runtime::Native, PythonVersion { major: 3, minor: 11 })
 }
 
 fn secret() -> Secret {

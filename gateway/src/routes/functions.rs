@@ -7,7 +7,8 @@ use axum::extract::State;
 use axum::response::Response;
 use belljar_core::grants::GrantRequest;
 use belljar_core::id::FunctionId;
-use belljar_core::task::{CodeHash, PythonVersion, Runtime, TaskLimits};
+use belljar_core::labels::Labels;
+use belljar_core::task::{CodeHash, PythonVersion, Runtime, TaskClass, TaskLimits};
 use belljar_pickle as pickle;
 use belljar_pickle::payload;
 use belljar_store::record::{FunctionRecord, Timestamp};
@@ -27,9 +28,10 @@ use crate::policy::TenantPolicy;
 use crate::problem::Problem;
 use crate::reply;
 use crate::routes::runtime_selection::RuntimeRequest;
+use crate::routes::submit::labels_problem;
 use crate::schema::{BadPayload, Invalid, TooLarge, Unavailable, UnknownId};
 use crate::timing::{Phase, RequestTiming};
-use crate::values::{Count, List, Payload, Seconds, Text};
+use crate::values::{Count, LabelFields, List, Payload, Seconds, Text};
 
 /// The longest name and the longest description, in bytes.
 const MAX_NAME: usize = 1_024;
@@ -61,6 +63,9 @@ request_body! {
         optional max_retries: Count<0>,
         /// Seconds after which it is forgotten. Default: never, or what the operator allows.
         optional ttl_s: Count<1>,
+        /// What its workers must have, as names and values, such as `{"gpu": "a100"}`. Labels that no live worker has
+        /// are 422, here and when a call is submitted.
+        optional labels: LabelFields,
         /// What it is for.
         optional description: Text<'de, MAX_DESCRIPTION>,
         /// What every call may reach beyond its interpreter, if the worker offers it; else the call fails
@@ -106,6 +111,7 @@ struct Registration {
     runtime: RuntimeRequest,
     limits: TaskLimits,
     grants: Option<Box<GrantRequest>>,
+    labels: Labels,
     ttl_s: Option<u32>,
     ignored: Vec<String>,
 }
@@ -146,6 +152,12 @@ pub(crate) async fn register_function(
             sent.runtime.select(default, &served).map_err(ApiError::invalid)?
         }
     };
+    let class = TaskClass { labels: sent.labels, ..class };
+    if !class.labels.is_empty()
+        && let Some(problem) = labels_problem(&app, &timing, class, "labels").await?
+    {
+        return Err(ApiError::invalid(problem));
+    }
     caller.require_runtime(class.runtime)?;
     if let Some(policy) = &policy {
         policy.check_runtime(class.runtime)?;
@@ -245,6 +257,7 @@ fn read(
         runtime: RuntimeRequest { runtime: body.runtime, python: body.python, hint: found.python },
         limits,
         grants,
+        labels: body.labels.map_or(Labels::NONE, |labels| labels.0),
         ttl_s: body.ttl_s.map(|count| count.0),
         ignored: body.ignored,
     })

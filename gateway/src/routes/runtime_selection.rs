@@ -1,10 +1,14 @@
 //! Selects where a function runs: its runtime and its Python, or why it cannot run anywhere.
 
+use belljar_core::labels::Labels;
 use belljar_core::task::{PythonVersion, Runtime, TaskClass};
 use belljar_pickle::PythonHint;
 
 use crate::cache::pythons;
 use crate::problem::Problem;
+
+/// How many sets of labels a sentence lists.
+const SHOWN_LABELS: usize = 10;
 
 /// What a registration says of where its function runs.
 #[derive(Debug, Clone, Copy)]
@@ -34,10 +38,10 @@ impl RuntimeRequest {
         };
         match self.python.or_else(shown) {
             Some(python) if served.is_empty() || offered.contains(&python) => {
-                Ok(TaskClass { runtime, python })
+                Ok(TaskClass::new(runtime, python))
             }
             // No dispatcher is there to say what is served: the task waits in the queue.
-            None if served.is_empty() => Ok(TaskClass { runtime, python: default.python }),
+            None if served.is_empty() => Ok(TaskClass::new(runtime, default.python)),
             Some(python) => Err(unserved(runtime, &format!("Python {python}"), &offered)),
             None if offered.iter().any(|python| self.hint.allows(*python)) => {
                 let msg = format!(
@@ -66,6 +70,42 @@ pub(super) fn unserved(runtime: Runtime, wanted: &str, offered: &[PythonVersion]
          Python {list}, or start a worker with {wanted}"
     );
     Problem::body("python_unserved", "python", msg)
+}
+
+/// What is wrong with the labels of a class, if no live worker has them; `live` are the classes of all live workers.
+pub(super) fn unmet_labels(
+    class: TaskClass,
+    live: &[TaskClass],
+    field: &'static str,
+) -> Option<Problem> {
+    if class.labels.is_empty() || live.iter().any(|own| own.serves(&class)) {
+        return None;
+    }
+    let plain = TaskClass { labels: Labels::NONE, ..class };
+    let mut there: Vec<_> =
+        live.iter().filter(|own| own.serves(&plain)).map(|own| own.labels).collect();
+    there.sort_unstable();
+    there.dedup();
+    let (none, some): (Vec<_>, Vec<_>) = there.into_iter().partition(Labels::is_empty);
+    let mut shown: Vec<_> =
+        some.iter().take(SHOWN_LABELS).map(|labels| format!("`{labels}`")).collect();
+    if some.len() > SHOWN_LABELS {
+        shown.push(format!("{} more", some.len() - SHOWN_LABELS));
+    }
+    if !none.is_empty() {
+        shown.push("none".to_owned());
+    }
+    let there = match shown.as_slice() {
+        [] => format!("no worker runs `{plain}` now"),
+        _ => format!("the labels of workers for `{plain}` are {}", shown.join(" or ")),
+    };
+    let options = class.labels.iter().map(|label| format!(" --label {label}")).collect::<String>();
+    let msg = format!(
+        "the function asks for a worker with the labels `{}`, and no live worker has them: {there}. Start one with `{}`",
+        class.labels,
+        options.trim_start()
+    );
+    Some(Problem::body("labels_unserved", field, msg))
 }
 
 #[cfg(test)]
@@ -126,5 +166,23 @@ mod tests {
             Ok("native:3.10"),
             "the deployment says so"
         );
+    }
+
+    #[test]
+    fn labels_that_no_worker_has_are_told_with_those_that_there_are() {
+        let live =
+            ["native:3.11", "native:3.11/gpu=a100,region=eu", "sandbox:3.11/gpu=h100"].map(class);
+        let told = |text: &str, live: &[TaskClass]| {
+            unmet_labels(class(text), live, "labels").map(|problem| problem.msg)
+        };
+        for met in ["native:3.11", "native:3.11/gpu=a100", "native:3.11/gpu=a100,region=eu"] {
+            assert_eq!(told(met, &live), None, "{met}");
+        }
+        let unmet = told("native:3.11/gpu=h100", &live).expect("no worker has it");
+        for part in ["`gpu=h100`", "`gpu=a100,region=eu` or none", "--label gpu=h100"] {
+            assert!(unmet.contains(part), "{part}: {unmet}");
+        }
+        let none = told("native:3.13/gpu=a100", &live).expect("no worker of that Python");
+        assert!(none.contains("no worker runs `native:3.13` now"), "{none}");
     }
 }

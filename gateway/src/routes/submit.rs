@@ -32,7 +32,7 @@ use crate::routes::batch_results::{end, fresh_ends};
 use crate::routes::functions::timeout_ms;
 use crate::routes::new_tasks::{Form, new_tasks};
 use crate::routes::results::WaitQuery;
-use crate::routes::runtime_selection::unserved;
+use crate::routes::runtime_selection::{unmet_labels, unserved};
 use crate::routes::submit_request::{Batch, Execute, Options, SubmitRequest, read_batch, read_one};
 use crate::routes::wait::{Asker, until_end, wait_for};
 use crate::schema::{BadPayload, Conflict, Invalid, QueueFull, TooLarge, Unavailable, UnknownId};
@@ -277,7 +277,7 @@ async fn narrow(
     } else if runtime != registered {
         let python = function.class.python;
         let mut served = timing.time(Phase::Store, app.served.get(&app.store)).await?;
-        if !served.contains(&TaskClass { runtime, python }) {
+        if !pythons(&served, runtime).contains(&python) {
             // A worker that serves it may have come within the last second.
             served = timing.time(Phase::Store, app.served.read(&app.store)).await?;
         }
@@ -286,15 +286,38 @@ async fn narrow(
             problems.push(unserved(runtime, &format!("Python {python}"), &offered));
         }
     }
+    let class = TaskClass { runtime, ..function.class };
+    if !class.labels.is_empty() {
+        problems.extend(labels_problem(app, timing, class, "function_id").await?);
+    }
     if !problems.is_empty() {
         return Err(ApiError::Invalid(problems));
     }
     Ok(TaskSpec {
         function_id: function.id,
         code: function.code,
-        class: TaskClass { runtime, python: function.class.python },
+        class,
         limits,
         priority: options.priority,
         grants: function.grants.clone(),
     })
+}
+
+/// What is wrong with the labels that tasks of this class ask for, if some dispatcher is there to say which workers there are.
+pub(super) async fn labels_problem(
+    app: &App,
+    timing: &RequestTiming,
+    class: TaskClass,
+    field: &'static str,
+) -> Result<Option<Problem>, ApiError> {
+    let live = timing.time(Phase::Store, app.live.get(&app.store)).await?;
+    if unmet_labels(class, &live, field).is_none() {
+        return Ok(None);
+    }
+    if timing.time(Phase::Store, app.served.get(&app.store)).await?.is_empty() {
+        return Ok(None);
+    }
+    // A worker that has them may have come within the last second.
+    let live = timing.time(Phase::Store, app.live.read(&app.store)).await?;
+    Ok(unmet_labels(class, &live, field))
 }

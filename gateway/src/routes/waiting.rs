@@ -36,7 +36,11 @@ pub(super) async fn reason(
         return Ok(Some(WaitingView { reason: "delayed", detail }));
     }
     let class = task.spec.class;
-    let workers = store.workers().await?.into_iter().filter(|it| it.classes.contains(&class));
+    let workers = store
+        .workers()
+        .await?
+        .into_iter()
+        .filter(|it| it.classes.iter().any(|own| own.serves(&class)));
     let slots = workers.map(|worker| (worker.slots, worker.slots.saturating_sub(worker.busy)));
     let (all, free) = slots.fold((0, 0), |(all, free), (of, idle)| (all + of, free + idle));
     if let Some(most) = running_tasks.filter(|_| all > 0) {

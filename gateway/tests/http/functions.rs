@@ -123,3 +123,61 @@ async fn a_policy_says_how_long_functions_live() {
         "one that says nothing lives as long as it may: {shown}"
     );
 }
+
+#[tokio::test]
+async fn labels_that_no_live_worker_has_are_told_at_once() {
+    let gateway = Gateway::start().await;
+    let client = gateway.client();
+    let body = json!({"name": "f", "payload": FUNCTION, "labels": {"region": "eu", "gpu": "a100"}});
+    let early = gateway.register_with(body.clone()).await;
+    assert_eq!(
+        execute(client, &early).await.status,
+        200,
+        "nobody is there to say what workers have"
+    );
+    let plain = Dispatcher::start(&gateway.store, &["native:3.11"]).await;
+    let refused = client.post("/register_function", &body).await;
+    refused.is_error(422, "invalid_request");
+    let problem = &refused.json()["detail"][0];
+    assert_eq!(
+        (&problem["type"], &problem["loc"]),
+        (&json!("labels_unserved"), &json!(["body", "labels"]))
+    );
+    for part in
+        ["`gpu=a100,region=eu`", "for `native:3.11` are none", "--label gpu=a100 --label region=eu"]
+    {
+        assert!(refused.text().contains(part), "{part}: {}", refused.text());
+    }
+    let refused = execute(client, &early).await;
+    refused.is_error(422, "invalid_request");
+    assert_eq!(refused.json()["detail"][0]["loc"], json!(["body", "function_id"]));
+
+    let labelled =
+        Dispatcher::start(&gateway.store, &["native:3.11/gpu=a100,region=eu,zone=b"]).await;
+    let late = gateway.register_with(body).await;
+    assert_eq!(execute(client, &late).await.status, 200);
+    let other = json!({"name": "f", "payload": FUNCTION, "labels": {"gpu": "h100"}});
+    let refused = client.post("/register_function", &other).await;
+    assert!(refused.text().contains("`gpu=a100,region=eu,zone=b` or none"), "{}", refused.text());
+    gateway.store.retire(labelled.id).await.expect("it leaves");
+    until("its labels are gone", async || execute(client, &late).await.status == 422).await;
+    assert_eq!(execute(client, &register(&gateway, "g").await).await.status, 200);
+    plain.beat().await;
+}
+
+#[tokio::test]
+async fn labels_are_names_and_values() {
+    let gateway = Gateway::start().await;
+    for (labels, part) in [
+        (json!(["gpu"]), "an object of names and values"),
+        (json!({"gpu": 1}), "a valid string"),
+        (json!({"gpu": ""}), "is no label"),
+        (json!({"g,u=1,x": "1"}), "is no label"),
+        (json!({"gpu": "a".repeat(99)}), "at most 95"),
+    ] {
+        let body = json!({"name": "f", "payload": FUNCTION, "labels": labels});
+        let refused = gateway.client().post("/register_function", &body).await;
+        refused.is_error(422, "invalid_request");
+        assert!(refused.text().contains(part), "{part}: {}", refused.text());
+    }
+}

@@ -1,26 +1,17 @@
 //! What `/readyz` says of a store that takes no writes, and of calls that nobody can run.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use belljar_core::id::DispatcherId;
 use belljar_core::task::TaskClass;
+use belljar_store::StoreConfig;
 use belljar_testkit::Redis;
 use serde_json::json;
 
-use crate::support::{ARGS, Dispatcher, Gateway, class, until};
-
-/// Sends a command to Redis.
-fn tell(redis: &Redis, command: &str) -> String {
-    let mut socket = UnixStream::connect(redis.socket()).expect("a connection");
-    socket.write_all(format!("{command}\r\n").as_bytes()).expect("sent");
-    let mut answer = [0; 4096];
-    let length = socket.read(&mut answer).expect("an answer");
-    String::from_utf8_lossy(&answer[..length]).into_owned()
-}
+use crate::support::{ARGS, Dispatcher, FUNCTION, Gateway, class, until};
 
 fn config(redis: &Redis, name: &str, value: &str) {
-    let answer = tell(redis, &format!("CONFIG SET {name} \"{value}\""));
+    let answer = redis.tell(&format!("CONFIG SET {name} \"{value}\"")).expect("answered");
     assert_eq!(answer, "+OK\r\n", "{name}");
 }
 
@@ -47,9 +38,9 @@ async fn a_store_that_takes_no_writes_is_told_apart_by_its_reason() {
     let in_the_way = redis.dir().join("dump.rdb");
     std::fs::create_dir_all(in_the_way.join("x")).expect("a directory");
     config(redis, "save", "3600 1");
-    assert!(tell(redis, "BGSAVE").starts_with("+Background"));
-    until("the snapshot fails", async || tell(redis, "INFO persistence").contains("status:err"))
-        .await;
+    let told = |command: &str| redis.tell(command).expect("answered");
+    assert!(told("BGSAVE").starts_with("+Background"));
+    until("the snapshot fails", async || told("INFO persistence").contains("status:err")).await;
     let full = client.get("/readyz").await;
     full.is_error(503, "store_disk_full");
     assert!(full.text().contains("disk"), "{}", full.text());
@@ -82,4 +73,31 @@ async fn a_gateway_that_can_queue_is_ready_and_says_why_calls_wait() {
     ] {
         assert!(service.contains(line), "{line} in {service}");
     }
+}
+
+#[tokio::test]
+async fn what_replicas_do_not_confirm_is_told_and_settled_by_its_key() {
+    let few = |config: &mut StoreConfig| {
+        (config.replicas, config.replica_timeout) = (1, Duration::from_millis(100));
+    };
+    let gateway = Gateway::with(|_| {}, few).await;
+    let client = gateway.client();
+    let lonely =
+        client.post("/register_function", &json!({"name": "len", "payload": FUNCTION})).await;
+    lonely.is_error(503, "store_unconfirmed");
+    let replica = gateway.redis.replica(&[]).expect("a replica");
+    let call =
+        json!({"function_id": gateway.register().await, "payload": ARGS, "idempotency_key": "k"});
+    replica.tell("REPLICAOF NO ONE").expect("answered");
+    let told = client.post("/execute_function", &call).await;
+    told.is_error(503, "store_unconfirmed");
+    assert_eq!(told.header("retry-after"), Some("1"));
+    for part in ["0 of 1 replicas", "may be lost", "`idempotency_key`"] {
+        assert!(told.text().contains(part), "{part}: {}", told.text());
+    }
+    assert!(!told.text().contains("nothing was changed"), "{}", told.text());
+    let _other = gateway.redis.replica(&[]).expect("another replica");
+    let settled = async || client.post("/execute_function", &call).await.status == 200;
+    until("a replica has it", settled).await;
+    assert_eq!(gateway.store.audit().await.expect("an audit").counts.accepted, 1);
 }

@@ -3,6 +3,7 @@
 use belljar_core::guest::GuestModules;
 use belljar_core::id::{DispatcherId, TaskId, WorkerId};
 use belljar_core::invocation::Invocation;
+use belljar_core::labels::Labels;
 use belljar_core::outcome::Report;
 use belljar_core::task::{TaskAttempt, TaskClass, TaskStatus};
 use serde::{Deserialize, Serialize};
@@ -138,4 +139,6 @@ pub struct HeartbeatReport {
     pub recovered: usize,
     /// In how many milliseconds the next delayed task is due.
     pub next_due_ms: Option<u64>,
+    /// The different labels that functions ask for, sorted.
+    pub labels: Vec<Labels>,
 }

@@ -3,7 +3,7 @@
 -- ARGV: dispatcher; its capabilities; time to live in ms; most tasks to move at once; lifetime of results in
 -- ms; the outcome of cancelled tasks; the most attempts of a task; outcome and result of a task that had
 -- more. Returns: tasks taken back; 1 where more are left; ms until the next delayed task is due, or -1; the first tasks
--- of batches that were committed and whose gateway does not unpack them.
+-- of batches that were committed and whose gateway does not unpack them; the labels that functions ask for.
 --
 -- A dispatcher judges others only once it has itself sent heartbeats for a whole time to live without a gap:
 -- after a restart of the server or a jump of its clock all heartbeats look old, and each dispatcher has
@@ -41,4 +41,4 @@ for i = 1, #batches, 2 do
   if ms - string.match(batches[i + 1], '%d+$') > ttl then abandoned[#abandoned + 1] = batches[i] end
 end
 local due = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]
-return { recovered, more, due and math.max(0, due - ms) or -1, abandoned }
+return { recovered, more, due and math.max(0, due - ms) or -1, abandoned, redis.call('SMEMBERS', LABEL_SETS) }

@@ -1,9 +1,10 @@
 -- Stores a function and its code; equal code is stored once, and a known id is not stored again.
 --
 -- ARGV: function id, its record, the name of its code, its code, its tenant ('' for the default one); how many functions
--- and how many bytes the tenant may have, each '' where there is no bound; after how many ms it expires, '' where it does not.
+-- and how many bytes the tenant may have, each '' where there is no bound; after how many ms it expires, '' where it does not; the labels that it asks for, and how many
+-- different ones there may be.
 -- Returns: 'stored' and the record with the time of registration in front, 16 digits; or 'functions' or 'bytes' and how much
--- the tenant has. Times differ, so that lists have an order.
+-- the tenant has; or 'labels' and how many there are. Times differ, so that lists have an order.
 local id, code, tenant = ARGV[1], CODE .. ARGV[3], ARGV[5]
 local known = redis.call('GET', FUNCTION .. id)
 if known then return { 'stored', known } end
@@ -17,6 +18,13 @@ local us, ms = clock()
 if ARGV[7] ~= '' then
   local bytes = stored_bytes(tenant, ms)
   if bytes + size > tonumber(ARGV[7]) then return { 'bytes', bytes } end
+end
+if ARGV[9] ~= '' and redis.call('SISMEMBER', LABEL_SETS, ARGV[9]) == 0 then
+  local sets = redis.call('SCARD', LABEL_SETS)
+  if sets >= tonumber(ARGV[10]) then return { 'labels', sets } end
+  redis.call('SADD', LABEL_SETS, ARGV[9])
+  -- Dispatchers send a heartbeat, whose answer tells them.
+  redis.call('PUBLISH', TOPIC_WORK, 'delayed')
 end
 local last = redis.call('ZRANGE', functions, -1, -1, 'WITHSCORES')[2]
 if last and tonumber(last) >= tonumber(us) then us = string.format('%.0f', last + 1) end

@@ -1,12 +1,15 @@
 //! The order in which tasks are claimed, and when delayed ones are.
 
 use belljar_core::id::DispatcherId;
-use belljar_core::task::{Priority, TaskStatus};
-use belljar_store::record::{CancelOutcome, Demand, NewTask};
+use belljar_core::task::{Priority, TaskClass, TaskStatus};
+use belljar_store::record::{CancelOutcome, ClaimedTask, Demand, FunctionRecord, NewTask};
+use belljar_store::{MAX_LABEL_SETS, StoreError, StoreEvent, Topic};
+use bytes::Bytes;
 
+use crate::functions::function;
 use crate::harness::{
-    Redis, audit, demand, eventually, native, of_class, sandbox, submit_one, task, tasks,
-    unstarted, with_priority,
+    Redis, audit, claim_one, demand, eventually, native, next_event, of_class, sandbox, submit_one,
+    task, tasks, unstarted, with_priority,
 };
 
 #[tokio::test]
@@ -155,4 +158,59 @@ async fn a_cancelled_delayed_task_never_comes() {
     let heartbeat =
         store.heartbeat(DispatcherId::random(), &[native()], &[]).await.expect("a heartbeat");
     assert_eq!(heartbeat.next_due_ms, None);
+}
+
+#[tokio::test]
+async fn tasks_that_ask_for_labels_have_queues_of_their_own() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let mut events = store.subscribe(&[Topic::Work]).await.expect("subscribed");
+    assert_eq!(next_event(&mut events).await, StoreEvent::Connected);
+    let dispatcher = DispatcherId::random();
+    let heartbeat = async || store.heartbeat(dispatcher, &[native()], &[]).await.expect("taken");
+    assert!(heartbeat().await.labels.is_empty());
+    let labelled: TaskClass = "native:3.11/gpu=a100,region=eu".parse().expect("a class");
+    let code = Bytes::from_static(b"code");
+    let wanting = FunctionRecord { class: labelled, ..function("f", &code) };
+    store.put_function(wanting.clone(), code.clone()).await.expect("stored");
+    assert_eq!(next_event(&mut events).await, StoreEvent::Delayed, "they are told to ask");
+    assert_eq!(heartbeat().await.labels, [labelled.labels]);
+    let read = store.function(wanting.id).await.expect("read").expect("known");
+    assert_eq!(read.class, labelled);
+
+    let plain = submit_one(&store).await;
+    let id = store.submit(vec![of_class(labelled)]).await.expect("accepted")[0];
+    assert_eq!(claim_one(&store, dispatcher).await.id(), plain);
+    let demand = [Demand { classes: vec![labelled, native()], count: 2, reserved: 0 }];
+    let claimed = store.claim(dispatcher, &demand).await.expect("claimed");
+    assert_eq!(claimed.iter().map(ClaimedTask::id).collect::<Vec<_>>(), [id]);
+    assert_eq!(claimed[0].invocation.spec.class, labelled);
+    // What is left of the demand gets the next one at once.
+    let mut deliveries =
+        store.subscribe(&[Topic::Deliveries(dispatcher)]).await.expect("subscribed");
+    assert_eq!(next_event(&mut deliveries).await, StoreEvent::Connected);
+    store.submit(vec![of_class(labelled)]).await.expect("accepted");
+    assert!(matches!(next_event(&mut deliveries).await, StoreEvent::Delivered { .. }));
+    audit(&store).await;
+}
+
+#[tokio::test]
+async fn there_are_only_so_many_different_labels() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let sets: Vec<_> = (0..MAX_LABEL_SETS).map(|n| format!("n={n}")).collect();
+    redis
+        .command::<u64>(
+            &[vec!["SADD".to_owned(), "{belljar}:label_sets".to_owned()], sets].concat(),
+        )
+        .await;
+    let code = Bytes::from_static(b"code");
+    let put = async |class: &str| {
+        let class = class.parse().expect("a class");
+        store.put_function(FunctionRecord { class, ..function("f", &code) }, code.clone()).await
+    };
+    put("native:3.11/n=1").await.expect("known labels");
+    let refused = put("native:3.11/more=1").await.expect_err("too many");
+    assert!(matches!(refused, StoreError::TooManyLabels { limit: MAX_LABEL_SETS }), "{refused:?}");
+    put("native:3.11").await.expect("no labels");
 }

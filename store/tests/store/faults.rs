@@ -104,7 +104,7 @@ async fn a_replica_refuses_writes() {
 }
 
 /// A dispatcher as the real one is built: claims, forgets what was lost on the way, finishes.
-async fn dispatch(store: Store, stop: Arc<AtomicBool>) {
+pub(crate) async fn dispatch(store: Store, stop: Arc<AtomicBool>) {
     let me = DispatcherId::random();
     let mut events = store.subscribe(&[Topic::Work]).await.expect("subscribed");
     while !stop.load(Ordering::SeqCst) {
@@ -140,7 +140,7 @@ async fn return_unknown(store: &Store, me: DispatcherId) {
     while store.requeue(&unknown).await.is_err() {}
 }
 
-async fn submit_until_stopped(store: Store, stop: Arc<AtomicBool>) -> Vec<TaskId> {
+pub(crate) async fn submit_until_stopped(store: Store, stop: Arc<AtomicBool>) -> Vec<TaskId> {
     let mut accepted = Vec::new();
     while !stop.load(Ordering::SeqCst) {
         let new = tasks(10);

@@ -1,7 +1,6 @@
 //! Redis over TLS.
 
 use std::error::Error as _;
-use std::net::TcpListener;
 
 use belljar_core::id::DispatcherId;
 use belljar_store::record::Settled;
@@ -28,9 +27,7 @@ impl Server {
             let (certificate, key) = (path(&format!("{name}.pem")), path(&format!("{name}.key")));
             authority.sign("127.0.0.1", certificate.as_ref(), key.as_ref()).expect("signed");
         }
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = free.local_addr().expect("its number").port();
-        drop(free);
+        let port = belljar_testkit::redis::free_port().expect("a port");
         // What belljar needs, as docs/how-to/redis.md has it.
         let acl =
             "user belljar on >secret ~{belljar}:* &{belljar}:* +@all -@admin -@dangerous +info";

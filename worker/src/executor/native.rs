@@ -40,7 +40,7 @@ impl NativeExecutor {
     /// The executor over children of `command`, which grants what `grant_policy` holds.
     #[must_use]
     pub fn new(python: PythonVersion, command: ChildCommand, grant_policy: GrantPolicy) -> Self {
-        let class = TaskClass { runtime: Runtime::Native, python };
+        let class = TaskClass::new(Runtime::Native, python);
         let command = ChildCommand { has_supervisor: true, ..command };
         Self(Processes { class, command, grant_policy, http: None })
     }
@@ -54,7 +54,9 @@ impl NativeExecutor {
         }
         let command = installation.command(program)?;
         let command = command.option("--site", installation.site_of(python)?);
-        Ok(Self::new(python, command, installation.grant_policy.clone()))
+        let mut executor = Self::new(python, command, installation.grant_policy.clone());
+        executor.0.class.labels = installation.labels;
+        Ok(executor)
     }
 }
 

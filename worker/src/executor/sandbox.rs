@@ -80,7 +80,7 @@ impl SandboxExecutor {
         guest: PathBuf,
         grant_policy: GrantPolicy,
     ) -> Self {
-        let class = TaskClass { runtime: Runtime::Sandbox, python };
+        let class = TaskClass::new(Runtime::Sandbox, python);
         let modules = guest.join("modules.json");
         let mut command = command.option("--guest", guest);
         for dir in &grant_policy.read {
@@ -107,7 +107,8 @@ impl SandboxExecutor {
             Self::walls(installation)?;
         }
         let guest = installation.guest_of(python)?;
-        let executor = Self::new(python, command, guest, installation.grant_policy.clone());
+        let mut executor = Self::new(python, command, guest, installation.grant_policy.clone());
+        executor.processes.class.labels = installation.labels;
         Ok(executor.with_http(installation.http.clone()))
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn belljar_python() -> PathBuf {
 }
 
 pub(crate) fn native() -> TaskClass {
-    TaskClass { runtime: Runtime::Native, python: PythonVersion::default() }
+    TaskClass::new(Runtime::Native, PythonVersion::default())
 }
 
 /// Starts the children of the native executor.
