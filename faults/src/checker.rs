@@ -75,6 +75,14 @@ impl CheckReport {
         self.findings.iter().filter(|finding| finding.rule == rule).count()
     }
 
+    /// Makes every execution beyond the first of a task a finding: where each part leaves by itself, none is needed.
+    pub fn allow_no_reruns(&mut self) {
+        if self.reruns > 0 {
+            let text = format!("{} executions were repeated although no part died", self.reruns);
+            self.find(Rule::Duplicated, text);
+        }
+    }
+
     /// The quantile of the recoveries.
     #[must_use]
     pub fn recovery(&self, share: f64) -> Duration {

@@ -5,14 +5,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use belljar_testkit::Program;
 use belljar_testkit::process::{self, eventually};
-use belljar_testkit::{Program, Redis};
 use rustix::process::Signal;
 use tokio::runtime::Handle;
 
 use crate::control::Control;
 use crate::proxy::{Proxy, Target};
 use crate::scenario::{Connection, DispatchMode, Fault, Scenario, Stage, Victim};
+use crate::servers::Servers;
 
 /// How many worker processes there are in pull and push, and how many slots each has.
 const WORKERS: usize = 2;
@@ -27,18 +28,18 @@ const RESTART_PAUSE: Duration = Duration::from_millis(50);
 pub struct Cluster {
     // They are dropped in this order: workers end before what they are connected to.
     workers: Vec<Program>,
-    dispatcher: Program,
-    gateway: Program,
-    redis: Redis,
+    dispatchers: Vec<Program>,
+    gateways: Vec<Program>,
+    redis: Servers,
     control: Control,
     proxies: Vec<(Connection, Proxy)>,
-    base: String,
+    bases: Vec<String>,
 }
 
 /// What a cluster that is being started has so far.
 struct Builder<'a> {
     dir: &'a Path,
-    redis: Redis,
+    redis: Servers,
     control: Control,
     scenario: Scenario,
     runtime: &'a Handle,
@@ -65,8 +66,51 @@ impl Builder<'_> {
         Ok(Some(address))
     }
 
+    /// A gateway, and where clients reach it.
+    fn gateway(&mut self, number: usize) -> Result<(Program, String)> {
+        let url = self.redis_url(Connection::GatewayRedis)?;
+        let durability = if self.redis.has_replica() { "replica:1" } else { "process" };
+        let args = ["gateway", "--listen", "127.0.0.1:0", "--redis", &url];
+        let args = [&args[..], &["--durability", durability]].concat();
+        let mut gateway = self.belljar(&format!("gateway-{number}"), &args)?;
+        let at = gateway.line_after("belljar gateway listens at http://")?;
+        gateway.replace_option("--listen", &at);
+        let proxy = self.proxy(Connection::ClientGateway, Target::Tcp(at.parse()?))?;
+        let base = format!("http://{}", proxy.map_or(at, |address| address.to_string()));
+        Ok((gateway, base))
+    }
+
+    /// A dispatcher, and where workers reach it, if there are any.
+    fn dispatcher(&mut self, number: usize) -> Result<(Program, Option<SocketAddr>)> {
+        let url = self.redis_url(Connection::DispatcherRedis)?;
+        let (mode, slots) = (self.scenario.mode.as_str(), (WORKERS * SLOTS).to_string());
+        let args = ["dispatcher", "-m", mode, "-p", "0", "--redis", &url, "-w", &slots];
+        let args = [&args[..], &self.executors()].concat();
+        let mut dispatcher = self.belljar(&format!("dispatcher-{number}"), &args)?;
+        if self.scenario.mode == DispatchMode::Local {
+            return Ok((dispatcher, None));
+        }
+        let at = dispatcher.line_after("belljar dispatcher takes workers at tcp://")?;
+        let at: SocketAddr = at.parse()?;
+        dispatcher.replace_option("-p", &at.port().to_string());
+        let proxy = self.proxy(Connection::DispatcherWorker, Target::Tcp(at))?;
+        Ok((dispatcher, Some(proxy.unwrap_or(at))))
+    }
+
+    fn worker(&self, number: usize, dispatcher: SocketAddr) -> Result<Program> {
+        let (slots, endpoint) = (SLOTS.to_string(), format!("tcp://{dispatcher}"));
+        let args = ["worker", self.scenario.mode.as_str(), &slots, &endpoint];
+        self.belljar(&format!("worker-{number}"), &[&args[..], &self.executors()].concat())
+    }
+
+    fn executors(&self) -> [&'static str; 4] {
+        let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
+        let runtimes = if self.scenario.is_sandboxed() { "sandbox" } else { "native" };
+        ["--runtime", runtimes, "--python-path", modules]
+    }
+
     fn redis_url(&mut self, connection: Connection) -> Result<String> {
-        let socket = self.redis.socket();
+        let socket = self.redis.primary().socket();
         let proxy = self.proxy(connection, Target::Unix(socket))?;
         Ok(proxy.map_or_else(|| self.redis.url(), |address| format!("redis://{address}")))
     }
@@ -78,48 +122,34 @@ impl Cluster {
     /// # Errors
     /// A process does not start, or was built without fail points.
     pub fn start(dir: &Path, scenario: Scenario, runtime: &Handle) -> Result<Self> {
-        let redis = Redis::start_in(dir, Redis::DURABLE)?;
+        let redis = Servers::start(dir, scenario.fault == Fault::Failover)?;
         let control = Control::listen(&dir.join("faults.sock"))?;
         let mut builder = Builder { dir, redis, control, scenario, runtime, proxies: Vec::new() };
-
-        let url = builder.redis_url(Connection::GatewayRedis)?;
-        let args = ["gateway", "--listen", "127.0.0.1:0", "--redis", &url];
-        let mut gateway = builder.belljar("gateway", &args)?;
-        let at = gateway.line_after("belljar gateway listens at http://")?;
-        gateway.replace_option("--listen", &at);
-        let proxy = builder.proxy(Connection::ClientGateway, Target::Tcp(at.parse()?))?;
-        let base = format!("http://{}", proxy.map_or(at, |address| address.to_string()));
-
-        let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
-        let runtimes = if scenario.is_sandboxed() { "sandbox" } else { "native" };
-        let executors = ["--runtime", runtimes, "--python-path", modules];
-        let url = builder.redis_url(Connection::DispatcherRedis)?;
-        let mode = scenario.mode.as_str();
-        let slots = (WORKERS * SLOTS).to_string();
-        let mut args = vec!["dispatcher", "-m", mode, "-p", "0", "--redis", &url, "-w", &slots];
-        args.extend(executors);
-        let mut dispatcher = builder.belljar("dispatcher", &args)?;
-        let mut workers = Vec::new();
-        if scenario.mode != DispatchMode::Local {
-            let at = dispatcher.line_after("belljar dispatcher takes workers at tcp://")?;
-            let at: SocketAddr = at.parse()?;
-            dispatcher.replace_option("-p", &at.port().to_string());
-            let proxy = builder.proxy(Connection::DispatcherWorker, Target::Tcp(at))?.unwrap_or(at);
-            let (slots, endpoint) = (SLOTS.to_string(), format!("tcp://{proxy}"));
-            let mut args = vec!["worker", mode, &slots, &endpoint];
-            args.extend(executors);
-            for number in 0..WORKERS {
-                workers.push(builder.belljar(&format!("worker-{number}"), &args)?);
+        // Who is restarted leaves another one.
+        let each = if scenario.fault == Fault::Rolling { 2 } else { 1 };
+        let (mut gateways, mut bases) = (Vec::new(), Vec::new());
+        for number in 0..each {
+            let (gateway, base) = builder.gateway(number)?;
+            gateways.push(gateway);
+            bases.push(base);
+        }
+        let (mut dispatchers, mut workers) = (Vec::new(), Vec::new());
+        for number in 0..each {
+            let (dispatcher, endpoint) = builder.dispatcher(number)?;
+            dispatchers.push(dispatcher);
+            let Some(endpoint) = endpoint else { continue };
+            for worker in (number..WORKERS).step_by(each) {
+                workers.push(builder.worker(worker, endpoint)?);
             }
         }
         let Builder { redis, control, proxies, .. } = builder;
-        Ok(Self { workers, dispatcher, gateway, redis, control, proxies, base })
+        Ok(Self { workers, dispatchers, gateways, redis, control, proxies, bases })
     }
 
-    /// Where clients reach it.
+    /// Where clients reach its gateways.
     #[must_use]
-    pub fn base(&self) -> &str {
-        &self.base
+    pub fn bases(&self) -> &[String] {
+        &self.bases
     }
 
     /// The proxy of the connection that the scenario breaks.
@@ -131,8 +161,8 @@ impl Cluster {
     /// The processes in which tasks reach this stage.
     fn at(&self, stage: Stage) -> Vec<u32> {
         match stage {
-            Stage::BeforeEnqueue | Stage::Enqueued => vec![self.gateway.pid()],
-            Stage::Leased | Stage::Stored => vec![self.dispatcher.pid()],
+            Stage::BeforeEnqueue | Stage::Enqueued => pids(&self.gateways),
+            Stage::Leased | Stage::Stored => pids(&self.dispatchers),
             Stage::Sent | Stage::Running | Stage::Computed => self.with_slots(),
         }
     }
@@ -140,8 +170,8 @@ impl Cluster {
     /// The processes that have slots.
     fn with_slots(&self) -> Vec<u32> {
         match self.workers.as_slice() {
-            [] => vec![self.dispatcher.pid()],
-            workers => workers.iter().map(Program::pid).collect(),
+            [] => pids(&self.dispatchers),
+            workers => pids(workers),
         }
     }
 
@@ -162,9 +192,9 @@ impl Cluster {
         let slots = self.with_slots();
         let chosen = if slots.contains(&reached) { reached } else { slots[choice % slots.len()] };
         let target = match victim {
-            Victim::Gateway => self.gateway.pid(),
-            Victim::Dispatcher => self.dispatcher.pid(),
-            Victim::Redis => self.redis.program().pid(),
+            Victim::Gateway => self.gateways[0].pid(),
+            Victim::Dispatcher => self.dispatchers[0].pid(),
+            Victim::Redis => self.redis.primary().program().pid(),
             Victim::Worker | Victim::SandboxWorker => chosen,
             Victim::Child => child_of(chosen, &slots, choice)?,
         };
@@ -190,28 +220,89 @@ impl Cluster {
             return Ok(());
         }
         std::thread::sleep(RESTART_PAUSE);
-        let is_dead = |part: &mut Program| matches!(part.exit_status(), Ok(Some(_)));
-        if is_dead(self.redis.program_mut()) {
-            self.redis.restart()?;
+        if is_dead(self.redis.primary_mut().program_mut()) {
+            self.redis.primary_mut().restart()?;
         }
         let with_slots = self.with_slots();
-        let belljars = self.workers.iter_mut().chain([&mut self.dispatcher, &mut self.gateway]);
+        let Self { gateways, dispatchers, workers, control, .. } = self;
+        let belljars = workers.iter_mut().chain(dispatchers).chain(gateways);
         for part in belljars.filter_map(|part| is_dead(part).then_some(part)) {
-            let has_slots = with_slots.contains(&part.pid());
-            let earlier = executors_up(part);
-            part.restart()?;
-            await_control(part, &self.control)?;
-            if has_slots && !eventually(START_TIMEOUT, || executors_up(part) > earlier) {
-                bail!("no executor is up; {}", part.evidence());
+            start_again(part, with_slots.contains(&part.pid()))?;
+            await_control(part, control)?;
+        }
+        Ok(())
+    }
+
+    /// Kills the primary of Redis, waits until the replica has taken over, starts it again, and waits until sentinels have made it a
+    /// replica. Calls `killing` with a description first, and `over` once there is another primary.
+    ///
+    /// # Errors
+    /// One of this does not happen.
+    pub fn fail_over(
+        &mut self,
+        killing: impl FnOnce(&str) -> Result<()>,
+        over: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        self.redis.fail_over(killing, over)
+    }
+
+    /// Asks every part in turn to leave, and starts it again: gateways, dispatchers, workers. Calls `leaving` with a description
+    /// before each, and `back` when it is there again.
+    ///
+    /// # Errors
+    /// A part does not leave by itself, or does not start.
+    pub fn roll(
+        &mut self,
+        mut leaving: impl FnMut(&str) -> Result<()>,
+        mut back: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let with_slots = self.with_slots();
+        let Self { gateways, dispatchers, workers, control, .. } = self;
+        for part in gateways.iter_mut().chain(dispatchers).chain(workers) {
+            let pid = part.pid();
+            leaving(&format!("process {pid} leaves"))?;
+            process::kill(pid.cast_signed(), Signal::TERM);
+            let mut status = None;
+            let left = eventually(START_TIMEOUT, || {
+                status = part.exit_status().ok().flatten();
+                status.is_some()
+            });
+            if !left || !status.is_some_and(|status| status.success()) {
+                bail!("it should leave: {status:?}; {}", part.evidence());
             }
+            start_again(part, with_slots.contains(&pid))?;
+            await_control(part, control)?;
+            back()?;
         }
         Ok(())
     }
 
     fn parts(&mut self) -> impl Iterator<Item = &mut Program> {
-        let others = [&mut self.dispatcher, &mut self.gateway, self.redis.program_mut()];
-        self.workers.iter_mut().chain(others)
+        let redis = self.redis.primary_mut().program_mut();
+        self.workers
+            .iter_mut()
+            .chain(&mut self.dispatchers)
+            .chain(&mut self.gateways)
+            .chain([redis])
     }
+}
+
+fn is_dead(part: &mut Program) -> bool {
+    matches!(part.exit_status(), Ok(Some(_)))
+}
+
+fn pids(parts: &[Program]) -> Vec<u32> {
+    parts.iter().map(Program::pid).collect()
+}
+
+/// Starts a part again, and waits for the executors of one that has slots.
+fn start_again(part: &mut Program, has_slots: bool) -> Result<()> {
+    let earlier = executors_up(part);
+    part.restart()?;
+    if has_slots && !eventually(START_TIMEOUT, || executors_up(part) > earlier) {
+        bail!("no executor is up; {}", part.evidence());
+    }
+    Ok(())
 }
 
 /// How often a process has logged that it can run tasks.

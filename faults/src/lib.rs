@@ -6,6 +6,7 @@
 //! * [`scenario`]: which fault, where, in which mode; the matrix of all.
 //! * [`run`]: runs one scenario.
 //! * [`cluster`]: the processes.
+//! * `servers`: Redis, alone or behind sentinels.
 //! * `control`: stops them at fail points.
 //! * [`proxy`]: breaks connections.
 //! * [`load`]: the clients.
@@ -24,3 +25,4 @@ pub mod proxy;
 pub mod report;
 pub mod run;
 pub mod scenario;
+mod servers;

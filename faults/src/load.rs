@@ -1,6 +1,7 @@
 //! The clients. Some submit at a steady rate and repeat what was not accepted, some wait for results, one
 //! reads tasks at irregular times. They record everything that they see.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use belljar_testkit::eventually;
 use belljar_tests::Client;
+use belljar_tests::client::Response;
 use serde_json::{Value, json};
 
 use crate::history::{Event, History, Phase, Recorder, now_us};
@@ -44,7 +46,8 @@ pub struct LoadConfig {
 
 #[derive(Debug)]
 struct Shared {
-    base: String,
+    /// The gateways.
+    bases: Vec<String>,
     function: String,
     /// The file to which tasks write their executions.
     executions: String,
@@ -75,8 +78,10 @@ impl Shared {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn client(&self) -> Client {
-        Client::with_timeout(&self.base, ANSWER_TIMEOUT)
+    /// A client that begins with one of the gateways.
+    fn client(&self, number: u64) -> AnyClient {
+        let clients = self.bases.iter().map(|base| Client::with_timeout(base, ANSWER_TIMEOUT));
+        AnyClient { clients: clients.collect(), at: Cell::new(number as usize % self.bases.len()) }
     }
 
     fn record(&self, task: &str, reply: &Value, asked_us: u64) -> Result<bool> {
@@ -85,6 +90,32 @@ impl Shared {
         let is_terminal = !matches!(status.as_str(), "QUEUED" | "RUNNING");
         self.recorder.record(Event::Read { task: task.to_owned(), status, result, asked_us })?;
         Ok(is_terminal)
+    }
+}
+
+/// A client of all gateways: where one does not answer or cannot serve, it asks the next one the next time.
+#[derive(Debug)]
+struct AnyClient {
+    clients: Vec<Client>,
+    at: Cell<usize>,
+}
+
+impl AnyClient {
+    fn ask(&self, ask: impl FnOnce(&Client) -> Result<Response>) -> Result<Response> {
+        let at = self.at.get();
+        let response = ask(&self.clients[at]);
+        if !matches!(response, Ok((status, _)) if status < 500) {
+            self.at.set((at + 1) % self.clients.len());
+        }
+        response
+    }
+
+    fn get(&self, path: &str) -> Result<Response> {
+        self.ask(|client| client.get(path))
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Result<Response> {
+        self.ask(|client| client.post(path, body))
     }
 }
 
@@ -102,17 +133,17 @@ impl Load {
     /// # Errors
     /// The service does not run calls.
     pub fn start(
-        base: &str,
+        bases: &[String],
         executions: &Path,
         config: &LoadConfig,
         recorder: Arc<Recorder>,
     ) -> Result<Self> {
         let runtime = if config.is_sandboxed { "sandbox" } else { "native" };
-        let client = Client::new(base);
+        let client = Client::new(bases.first().context("no gateway")?);
         let payload = pickle::function("belljar_faults", runtime);
         let function = client.register(&payload, json!({"runtime": runtime}))?;
         let shared = Arc::new(Shared {
-            base: base.to_owned(),
+            bases: bases.to_vec(),
             function,
             executions: executions.to_string_lossy().into_owned(),
             rate: config.rate,
@@ -123,7 +154,7 @@ impl Load {
             stop_reading: AtomicBool::new(false),
             repeated: AtomicU64::new(0),
         });
-        submit(&shared, &client, 0)?;
+        submit(&shared, &shared.client(0), 0)?;
         let first = shared.tasks().all[0].0.clone();
         let (status, result) = client.wait(&first, 30)?;
         if status != "COMPLETED" {
@@ -169,7 +200,7 @@ impl Load {
         let _ = load.settled(timeout);
         load.shared.stop_reading.store(true, Ordering::Relaxed);
         join(load.readers)?;
-        let client = Client::new(&load.shared.base);
+        let client = Client::new(&load.shared.bases[0]);
         read_all(&load.shared, &client)?;
         if let Some(executions) = executions {
             count_attempts(&load.shared, &client, executions)?;
@@ -188,7 +219,7 @@ fn join(threads: Vec<JoinHandle<Result<()>>>) -> Result<()> {
 
 /// Submits every eighth task when it is due, no matter how long earlier ones took.
 fn submit_steadily(shared: &Shared, number: u64) -> Result<()> {
-    let client = shared.client();
+    let client = shared.client(number);
     for key in (number + 1..).step_by(SUBMITTERS as usize) {
         let due = shared.begun + Duration::from_micros(key * 1_000_000 / shared.rate);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -206,7 +237,7 @@ fn submit_steadily(shared: &Shared, number: u64) -> Result<()> {
 }
 
 /// Submits a task until it is accepted.
-fn submit(shared: &Shared, client: &Client, key: u64) -> Result<()> {
+fn submit(shared: &Shared, client: &AnyClient, key: u64) -> Result<()> {
     let args = pickle::arguments(&key.to_string(), &shared.executions);
     let function = &shared.function;
     let body =
@@ -234,7 +265,7 @@ fn submit(shared: &Shared, client: &Client, key: u64) -> Result<()> {
 
 /// Waits for results, many at once, in turn.
 fn collect(shared: &Shared, number: u64) -> Result<()> {
-    let client = shared.client();
+    let client = shared.client(number);
     let mine = number as usize;
     while !shared.stop_reading.load(Ordering::Relaxed) {
         let batch: Vec<_> = {
@@ -264,8 +295,8 @@ fn collect(shared: &Shared, number: u64) -> Result<()> {
 }
 
 /// Reads one of the newest tasks, ended or not.
-fn observe(shared: &Shared, _: u64) -> Result<()> {
-    let client = shared.client();
+fn observe(shared: &Shared, number: u64) -> Result<()> {
+    let client = shared.client(number);
     let mut turn = 0_usize;
     while !shared.stop_reading.load(Ordering::Relaxed) {
         // A stride without a common divisor visits all of them, in no order.

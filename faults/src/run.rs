@@ -86,7 +86,7 @@ fn run_in(
     let recorder = Arc::new(Recorder::create(&lines)?);
     let mut cluster = Cluster::start(dir, scenario, runtime.handle())?;
     let config = LoadConfig { is_sandboxed: scenario.is_sandboxed(), rate: options.rate };
-    let load = Load::start(cluster.base(), &executions, &config, Arc::clone(&recorder))?;
+    let load = Load::start(cluster.bases(), &executions, &config, Arc::clone(&recorder))?;
     let mut random = Random::new(options.seed, scenario);
     for _ in 0..options.repeats {
         std::thread::sleep(Duration::from_millis(100) + random.up_to(Duration::from_millis(200)));
@@ -96,7 +96,11 @@ fn run_in(
     }
     load.finish(traced, RECOVERY_TIMEOUT)?;
     drop(cluster);
-    Ok(checker::check(&History::read(&lines, traced)?))
+    let mut report = checker::check(&History::read(&lines, traced)?);
+    if scenario.fault == Fault::Rolling {
+        report.allow_no_reruns();
+    }
+    Ok(report)
 }
 
 /// Begins and ends one fault.
@@ -129,6 +133,17 @@ fn inject(
             proxy.set(None);
             recorder.record(Event::FaultEnded)
         }
+        Fault::Failover => cluster.fail_over(
+            |what| recorder.record(Event::Fault { what: what.to_owned(), bound_ms }),
+            || Ok(()),
+        ),
+        Fault::Rolling => cluster.roll(
+            |what| {
+                recorder.record(Event::Fault { what: what.to_owned(), bound_ms })?;
+                Ok(())
+            },
+            || recorder.record(Event::FaultEnded),
+        ),
     }
 }
 

@@ -73,6 +73,10 @@ pub enum Fault {
     Kill(Victim, Stage),
     /// A connection is broken.
     Network(Connection, NetworkFault),
+    /// The primary of Redis is killed, and its sentinels promote the replica.
+    Failover,
+    /// Every part in turn is asked to leave and started again.
+    Rolling,
 }
 
 /// A fault in a mode.
@@ -104,8 +108,8 @@ const CONNECTIONS: [Connection; 4] = [
 const NETWORK_FAULTS: [NetworkFault; 4] =
     [NetworkFault::Cut, NetworkFault::HalfOpen, NetworkFault::Slow, NetworkFault::Reset];
 
-/// Every scenario: six victims at seven stages in pull and push, the two that differ in local mode, and four
-/// faults of each connection.
+/// Every scenario: six victims at seven stages in pull and push, the two that differ in local mode, four
+/// faults of each connection, a failover of Redis, and restarts of all parts in pull and push.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
     use Victim::{Child, Dispatcher, Gateway, Redis, SandboxWorker, Worker};
@@ -132,6 +136,11 @@ pub fn all() -> Vec<Scenario> {
             );
         }
     }
+    scenarios.push(Scenario { mode: DispatchMode::Push, fault: Fault::Failover });
+    scenarios.extend(
+        [DispatchMode::Push, DispatchMode::Pull]
+            .map(|mode| Scenario { mode, fault: Fault::Rolling }),
+    );
     scenarios
 }
 
@@ -175,9 +184,10 @@ impl Fault {
                 Victim::Gateway | Victim::Worker | Victim::SandboxWorker | Victim::Child,
                 _,
             ) => Duration::from_secs(3),
-            Self::Kill(Victim::Dispatcher | Victim::Redis, _) | Self::Network(..) => {
-                Duration::from_secs(5)
-            }
+            Self::Kill(Victim::Dispatcher | Victim::Redis, _)
+            | Self::Network(..)
+            | Self::Failover
+            | Self::Rolling => Duration::from_secs(5),
         }
     }
 }
@@ -215,6 +225,8 @@ impl fmt::Display for Scenario {
         let (what, how) = match self.fault {
             Fault::Kill(victim, stage) => (victim.as_str(), stage.point()),
             Fault::Network(connection, how) => (connection.as_str(), name_of(how)),
+            Fault::Failover => ("primary", "failover"),
+            Fault::Rolling => ("all", "rolling"),
         };
         write!(f, "{}/{what}/{how}", self.mode.as_str())
     }
@@ -262,7 +274,7 @@ mod tests {
     #[test]
     fn every_scenario_has_its_own_name() {
         let names: HashSet<_> = all().iter().map(Scenario::to_string).collect();
-        assert_eq!(names.len(), 2 * 6 * 7 + 2 * 7 + 4 * 4 + 4);
+        assert_eq!(names.len(), 2 * 6 * 7 + 2 * 7 + 4 * 4 + 4 + 3);
     }
 
     #[test]
