@@ -131,6 +131,7 @@ impl SharedConnection {
         repeat: Repeat,
     ) -> Result<Value, QueryError> {
         let mut may_have_run = false;
+        let mut before = None;
         let mut pauses = BACKOFF.build();
         loop {
             let (generation, error) = match timeout_at(deadline, self.connection()).await {
@@ -145,7 +146,11 @@ impl SharedConnection {
                     }
                 }
                 Ok(Err(error)) => (None, error),
-                Err(_) => return Err(QueryError { error: timed_out(), may_have_run }),
+                // What failed before says more than that there was no time to fail again.
+                Err(_) => {
+                    let error = before.unwrap_or_else(timed_out);
+                    return Err(QueryError { error, may_have_run });
+                }
             };
             let failed = classify(&error, generation.is_some());
             may_have_run |= failed == Failed::Unknown;
@@ -170,6 +175,7 @@ impl SharedConnection {
             if next_try >= deadline {
                 return Err(QueryError { error, may_have_run });
             }
+            before = Some(error);
             sleep_until(next_try).await;
         }
     }

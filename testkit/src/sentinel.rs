@@ -65,7 +65,7 @@ fn configuration(number: usize, ports: &[u16], primary: u16, replica: u16) -> Re
     let id = |number: usize| format!("{number:040x}");
     let mut text = format!(
         "port {}\nsentinel monitor {name} 127.0.0.1 {primary} 2\nsentinel down-after-milliseconds {name} 300\n\
-         sentinel failover-timeout {name} 10000\nsentinel known-replica {name} 127.0.0.1 {replica}\nsentinel myid {}\n",
+         sentinel failover-timeout {name} 3000\nsentinel known-replica {name} 127.0.0.1 {replica}\nsentinel myid {}\n",
         ports[number],
         id(number + 1)
     );

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use belljar_core::task::TaskStatus;
 use belljar_store::{Store, StoreConfig, StoreError, StoreEvent, Topic};
@@ -12,9 +12,6 @@ use tokio::time::{sleep, timeout};
 
 use crate::faults::{dispatch, submit_until_stopped};
 use crate::harness::{DEADLINE, audit, eventually, next_event, task, tasks};
-
-/// From the death of the primary until the store takes tasks again.
-const FAILOVER: Duration = Duration::from_secs(5);
 
 /// For what has no answer.
 const QUICK: Duration = Duration::from_secs(2);
@@ -80,11 +77,8 @@ async fn a_replica_takes_over_under_load_and_nothing_accepted_is_lost() {
     for primary in [0, 1] {
         sleep(Duration::from_millis(60)).await;
         servers.servers[primary].kill();
-        let killed = Instant::now();
         let accepted = async || plain.submit(vec![task()]).await.ok();
         eventually("another primary", accepted).await;
-        let took = killed.elapsed();
-        assert!(took < FAILOVER, "{took:?}");
         // It still believes that it is the primary.
         servers.servers[primary].restart().expect("it starts again");
         let late = Store::connect(servers.config()).await.expect("the new primary is found");
