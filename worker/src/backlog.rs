@@ -23,6 +23,7 @@ pub(crate) struct Job {
 
 /// What is done with a new invocation.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "taken apart where it is made, never stored")]
 pub(crate) enum Placed {
     /// This slot is free: it gets the job.
     Slot(usize, Job),
