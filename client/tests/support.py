@@ -9,7 +9,7 @@ import subprocess
 import sys
 import unittest
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, ContextManager, Optional
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "testkit/python"))
@@ -72,6 +72,20 @@ def shared() -> str:
         _shared = Service("--python-path", str(Path(__file__).parent / "importable"), "--grant-scratch-mb", "8")
         atexit.register(_shared.stop)
     return _shared.url
+
+
+def ip(*words: str) -> None:
+    """Runs `ip`, which makes machines of network namespaces."""
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+def can_make(machines: Callable[[], ContextManager[Any]]) -> bool:
+    """Whether such machines can be made here."""
+    try:
+        with machines():
+            return True
+    except (OSError, subprocess.CalledProcessError):
+        return False
 
 
 def descriptors() -> int:

@@ -1,6 +1,7 @@
 """The last part of the tutorial: a colleague on another machine, which here is another network namespace."""
 
 import contextlib
+import ipaddress
 import itertools
 import os
 import subprocess
@@ -10,9 +11,11 @@ import unittest
 from pathlib import Path
 
 from . import support
+from .support import ip
 
-# Of the tutorial, and one that no machine has.
-SHOWN, ADDRESS, THEIRS, PORT = "192.0.2.1", "198.51.100.1", "198.51.100.2", 8443
+# Of the tutorial, and of a network that no machine has and no other process: the tests under another Python may run too.
+SHOWN, PORT = "192.0.2.1", 8443
+ADDRESS, THEIRS = (str(ipaddress.ip_address("198.18.0.0") + os.getpid() % 2**15 * 4 + host) for host in (1, 2))
 NUMBERS = itertools.count()
 
 
@@ -20,10 +23,6 @@ def lines():
     """The colleague's program in the tutorial."""
     text = (support.ROOT / "docs/tutorial.md").read_text()
     return text.split("## 6. Let a colleague in")[1].split("```python\n")[1].split("```")[0]
-
-
-def ip(*words):
-    subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
 @contextlib.contextmanager
@@ -44,15 +43,7 @@ def machine():
         ip("netns", "del", name)
 
 
-def can_make_machines():
-    try:
-        with machine():
-            return True
-    except (OSError, subprocess.CalledProcessError):
-        return False
-
-
-@unittest.skipUnless(can_make_machines(), "network namespaces cannot be made here")
+@unittest.skipUnless(support.can_make(machine), "network namespaces cannot be made here")
 class Colleague(unittest.TestCase):
     def setUp(self):
         self.machine = self.enter(machine())

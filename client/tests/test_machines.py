@@ -12,6 +12,7 @@ import unittest
 from pathlib import Path
 
 from . import support
+from .support import ip
 
 MACHINES = ("redis", "gateway", "dispatcher", "worker", "client")
 # A network that no machine has.
@@ -23,10 +24,6 @@ def blocks(language):
     text = (support.ROOT / "docs/how-to/deploy.md").read_text()
     section = text.split("## Four machines, TLS everywhere")[1].split("\n## ")[0]
     return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
-
-
-def ip(*words):
-    subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
 def namespace(machine):
@@ -61,16 +58,8 @@ def network():
             shutil.rmtree(f"/etc/netns/{name}", ignore_errors=True)
 
 
-def can_make_machines():
-    try:
-        with network():
-            return True
-    except (OSError, subprocess.CalledProcessError):
-        return False
-
-
 # What is tested is the same under each Python.
-@unittest.skipUnless(support.PYTHON == "3.11" and can_make_machines(), "network namespaces cannot be made here")
+@unittest.skipUnless(support.PYTHON == "3.11" and support.can_make(network), "network namespaces cannot be made here")
 class Machines(unittest.TestCase):
     def setUp(self):
         self.enter(network())
