@@ -1,7 +1,6 @@
 //! The guest's descriptors, and where its paths lead: to granted directories of the host, which it may
 //! only read, and to its scratch directory, where one was granted.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use belljar_core::access::Denied;
@@ -14,6 +13,7 @@ use super::errno::Errno;
 use super::host::{self, Opened};
 use super::http::HttpDevice;
 use super::scratch::{How, Scratch, TOP};
+use super::sources::Sources;
 use crate::grants::{GrantedAccess, Mount};
 
 /// Files that a guest may have open at once.
@@ -44,58 +44,6 @@ pub(crate) struct Files {
     pub(crate) denied: Vec<Denied>,
     /// What was looked at below directories on `sys.path`, where that is to be noted.
     pub(crate) sources: Option<Sources>,
-}
-
-/// What was looked at below directories on `sys.path`, by path.
-#[derive(Debug, Default)]
-pub(crate) struct Sources {
-    by_path: BTreeMap<String, Source>,
-    /// There was more than can be noted.
-    is_cut: bool,
-}
-
-/// Paths that are noted at most. A large package has some hundred modules, each sought in a few places.
-const NOTED_SOURCES: usize = 4096;
-
-/// A path below a mount, and what was there.
-#[derive(Debug)]
-struct Source {
-    dir: Arc<OwnedFd>,
-    path: String,
-    stamp: Option<Stamp>,
-}
-
-/// Size, inode, and when it was modified and changed: another where a file was written or replaced.
-type Stamp = (u64, u64, u64, u64);
-
-impl Sources {
-    /// Notes `path` in the guest, if it is below one of `mounts` and on `sys.path`.
-    fn note(&mut self, mounts: &[Mount], path: &str) {
-        let on_path = mounts.iter().filter(|mount| mount.is_on_path());
-        let below = on_path.filter_map(|mount| Some((mount, mount.inside(path)?)));
-        for (mount, inside) in below {
-            if self.by_path.contains_key(path) {
-                return;
-            }
-            self.is_cut |= self.by_path.len() == NOTED_SOURCES;
-            if !self.is_cut {
-                let (dir, stamp) = (Arc::clone(&mount.dir), stamp(&mount.dir, inside));
-                self.by_path
-                    .insert(path.to_owned(), Source { dir, path: inside.to_owned(), stamp });
-            }
-        }
-    }
-
-    /// Whether all that was looked at is as it was.
-    pub(crate) fn are_current(&self) -> bool {
-        let is_current = |source: &Source| stamp(&source.dir, &source.path) == source.stamp;
-        !self.is_cut && self.by_path.values().all(is_current)
-    }
-}
-
-fn stamp(dir: &OwnedFd, path: &str) -> Option<Stamp> {
-    let status = host::stat(dir, path, true).ok()?;
-    Some((status.size, status.inode, status.times.modified, status.times.changed))
 }
 
 /// Where a path leads.
@@ -234,7 +182,8 @@ impl Files {
         if let Some(sources) = &mut self.sources {
             match dir {
                 ROOT => sources.note(&self.mounts, path),
-                _ => sources.is_cut = true,
+                // What the descriptor is, is not known here.
+                _ => sources.cut(),
             }
         }
     }

@@ -14,6 +14,7 @@
 //! * [`host`]: granted directories, read-only.
 //! * [`http`]: the device for HTTP requests.
 //! * [`scratch`]: a `/tmp` in memory.
+//! * [`sources`]: which files imports looked at.
 //! * [`time`]: clocks and sleep.
 //! * [`output`]: where standard output and error go.
 //! * [`guest`]: the guest's memory.
@@ -31,10 +32,11 @@ mod http;
 mod moves;
 mod output;
 mod scratch;
+mod sources;
 mod time;
 
 pub(crate) use calls::link;
 pub(crate) use context::{Exit, Host};
 pub(crate) use errno::Errno;
-pub(crate) use files::Sources;
 pub use output::{Captured, Output};
+pub(crate) use sources::Sources;
