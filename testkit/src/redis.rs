@@ -114,7 +114,23 @@ impl Redis {
         let replica =
             Self::start_with(&[&["--replicaof", "127.0.0.1", &*port][..], options].concat())?;
         replica.wait_until_synced()?;
+        self.wait_until_confirmed()?;
         Ok(replica)
+    }
+
+    /// Waits until each of its replicas has confirmed that it has all data.
+    ///
+    /// A replica's first confirmation may come before the server knows that the data were sent, and then does not count: the
+    /// next one comes a second later.
+    fn wait_until_confirmed(&self) -> Result<()> {
+        let confirmed = eventually(SYNC_TIMEOUT, || {
+            let told = self.tell("INFO replication").unwrap_or_default();
+            let all = told.lines().find_map(|line| line.strip_prefix("master_repl_offset:"));
+            let mut replicas = told.lines().filter(|line| line.starts_with("slave"));
+            all.is_some_and(|all| replicas.all(|it| it.contains(&format!("online,offset={all},"))))
+        });
+        ensure!(confirmed, "a replica confirms nothing; {}", self.program.evidence());
+        Ok(())
     }
 
     /// Waits until this replica has the data of its primary.

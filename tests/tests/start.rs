@@ -108,7 +108,8 @@ fn a_second_up_on_a_data_directory_ends_at_once() -> Result<()> {
 #[test]
 fn a_redis_that_cannot_be_used_is_named() -> Result<()> {
     let no_url = "`nonsense` is no Redis URL: expected \
-                  redis://HOST:PORT/DB, rediss://HOST:PORT/DB or redis+unix:///PATH";
+                  redis://HOST:PORT/DB, rediss://HOST:PORT/DB, redis+unix:///PATH or \
+                  redis+sentinel://HOST:PORT,HOST:PORT/NAME/DB";
     up_fails(&["--redis", "nonsense"], no_url, None)?;
     let begun = Instant::now();
     let (code, text) =
