@@ -14,8 +14,8 @@ use crate::error::StoreError;
 use crate::layout::TASK_BYTES;
 use crate::record::NewTask;
 
-/// The most tasks of one part: each costs the server some ten microseconds.
-const PART_TASKS: usize = 128;
+/// The most tasks of one part: each costs the server some ten microseconds. As many as the Python package sends at once.
+const PART_TASKS: usize = 256;
 /// The most bytes of arguments of one part, but for the last task.
 const PART_BYTES: usize = 256 * 1024;
 /// How many parts of an abandoned batch one heartbeat queues.

@@ -20,8 +20,9 @@ from ._direct import IS_POSSIBLE, Direct
 from ._errors import ServiceError
 from ._service import Service
 
-# The service takes 10,000 calls at once; smaller batches let workers begin while the rest is prepared.
-_BATCH_CALLS = 1_000
+# The service takes 10,000 calls at once, but more than so many in parts, so that other clients wait less; and smaller
+# batches let workers begin while the rest is prepared.
+_BATCH_CALLS = 256
 _BATCH_CHARACTERS = 4 << 20
 # A few calls wait for their results in the exchange that submits them: a lone quick call is one exchange
 # then, not two. Not for long, as their ids are known only afterwards, and not many at once.
