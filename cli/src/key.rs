@@ -79,12 +79,41 @@ async fn create(
         created_at,
         expires_at: new.expires.map(|time| later(created_at, time)),
         revoked_at: None,
+        certificate: new.certificate.clone(),
     };
+    if let Some(name) = &key.certificate {
+        return create_for_certificate(store, log, name, &key, as_json).await;
+    }
     let secret = secret()?;
     store.put_api_key(secret.hash(), &key).await?;
     // A key that is not recorded is never shown.
     log.record(&[(Action::CreateKey, secret.hash().id(), &key)])?;
     show(&secret, &key, as_json);
+    Ok(())
+}
+
+/// A key without a secret: certificates with this common name stand for it.
+async fn create_for_certificate(
+    store: &Store,
+    log: &mut OperatorLog,
+    name: &str,
+    key: &ApiKey,
+    as_json: bool,
+) -> Result<()> {
+    let hash = ApiKeyHash::of_certificate(name);
+    if !store.put_certificate_key(hash, key).await? {
+        let id = hash.id();
+        return Err(anyhow!("certificates with the common name `{name}` stand for {id} already"))
+            .hint("`belljar key revoke` refuses it, then another can be made for them");
+    }
+    log.record(&[(Action::CreateKey, hash.id(), key)])?;
+    match as_json {
+        true => announce(&described(hash, key, key.created_at).to_string()),
+        false => note(&format!(
+            "{}. Client certificates with the common name `{name}` stand for it.",
+            sentence(hash, key)
+        )),
+    }
     Ok(())
 }
 
@@ -160,6 +189,11 @@ async fn rotate(
         return Err(anyhow!("{} is {} already", hash.id(), state(&old, now)))
             .hint("`belljar key create` makes a new one");
     }
+    if let Some(name) = &old.certificate {
+        return Err(anyhow!("{} has no secret: certificates stand for it", hash.id())).hint(
+            format!("a new certificate with the common name `{name}` stands for it as well"),
+        );
+    }
     // The new one lives as long as the old one did, unless it is told.
     let lifetime = old.expires_at.map(|end| Duration::from_micros(end.0 - old.created_at.0));
     let expires_at = expires.or(lifetime).map(|time| later(now, time));
@@ -220,18 +254,18 @@ fn show(secret: &ApiKeySecret, key: &ApiKey, as_json: bool) {
         announce(&row.to_string());
         return;
     }
+    note(&format!("{}. It is shown only now:", sentence(secret.hash(), key)));
+    announce(secret.reveal());
+}
+
+/// What a key allows, for people.
+fn sentence(hash: ApiKeyHash, key: &ApiKey) -> String {
+    let ApiKey { name, tenant, scopes, .. } = key;
     let until = key
         .expires_at
         .map_or_else(|| "until it is revoked".to_owned(), |end| format!("until {}", date(end)));
-    note(&format!(
-        "Key {} ({}) of tenant {}: {}; runs {}; {until}. It is shown only now:",
-        secret.hash().id(),
-        key.name,
-        key.tenant,
-        key.scopes,
-        runtimes(key),
-    ));
-    announce(secret.reveal());
+    let (id, runtimes) = (hash.id(), runtimes(key));
+    format!("Key {id} ({name}) of tenant {tenant}: {scopes}; runs {runtimes}; {until}")
 }
 
 fn described(hash: ApiKeyHash, key: &ApiKey, now: Timestamp) -> serde_json::Value {
@@ -244,6 +278,7 @@ fn described(hash: ApiKeyHash, key: &ApiKey, now: Timestamp) -> serde_json::Valu
         "created_at": date(key.created_at),
         "expires_at": key.expires_at.map(date),
         "revoked_at": key.revoked_at.map(date),
+        "certificate": key.certificate,
         "state": state(key, now),
     })
 }

@@ -96,9 +96,10 @@ fn protection(
     mut hosts: impl Iterator<Item = IpAddr>,
     has_tls: bool,
 ) -> Result<bool> {
+    let are_wanted = args.keys == KeyUse::Required || args.tls.client_ca.is_some();
     let beyond = hosts.find(|host| !host.to_canonical().is_loopback());
     let Some(beyond) = beyond.filter(|_| !args.insecure) else {
-        return Ok(args.keys == KeyUse::Required);
+        return Ok(are_wanted);
     };
     if has_tls {
         return Ok(true);
@@ -162,6 +163,7 @@ fn is_left(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::HttpTlsArgs;
 
     #[test]
     fn beyond_loopback_there_are_keys_and_tls_unless_told() {
@@ -181,5 +183,9 @@ mod tests {
             assert_eq!(of(host, KeyUse::Auto, true, false), Some(false), "{host}");
             assert_eq!(of(host, KeyUse::Required, true, false), Some(true), "{host}");
         }
+        let tls = HttpTlsArgs { client_ca: Some("ca.pem".into()), ..HttpTlsArgs::default() };
+        let args = ListenArgs { tls, ..ListenArgs::default() };
+        let hosts = ["127.0.0.1".parse().expect("an address")];
+        assert_eq!(protection(&args, hosts.into_iter(), true).ok(), Some(true));
     }
 }

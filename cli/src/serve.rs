@@ -59,6 +59,7 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
             require_keys,
             proxies: args.listen.proxies(),
             public_url: args.listen.public_url,
+            cors_origins: args.listen.cors_origin,
             tenants: tenants.map(Arc::new),
             audit_log: audit_log.map(Arc::new),
             allowed_hosts: defaults.allowed_host,

@@ -88,6 +88,11 @@ class Sources(unittest.TestCase):
     def test_a_file_without_certificates_is_named(self):
         with self.assertRaisesRegex(ValueError, "/nowhere/ca.pem"):
             belljar.Client("https://faas.example", ca="/nowhere/ca.pem")
+        for cert, named in (("/nowhere/a.pem", "`/nowhere/a.pem`"), (("/nowhere/a.pem", "/nowhere/a.key"), "and `/nowhere/a.key`")):
+            with self.assertRaisesRegex(ValueError, named):
+                belljar.Client("https://faas.example", cert=cert)
+        with home(BELLJAR_CERT="/nowhere/variable.pem"), self.assertRaisesRegex(ValueError, "/nowhere/variable.pem"):
+            belljar.Client("https://faas.example")
 
 
 class Shown(unittest.IsolatedAsyncioTestCase):
@@ -122,12 +127,17 @@ class Walk(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
         cls.folder = Path(folder.name)
-        cls.ca, key_path = str(cls.folder / "faas.pem"), str(cls.folder / "faas.key")
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        command += ["-days", "2", "-keyout", key_path, "-out", cls.ca, "-subj", "/CN=localhost"]
-        subprocess.run([*command, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
-        cls.service = support.Service("--keys", "required", "--tls-cert", cls.ca, "--tls-key", key_path)
+        cls.ca = str(cls.folder / "faas.pem")
+        cls.openssl("req -x509 {new} -days 2 -keyout faas.key -out faas.pem -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1")
+        cls.openssl("req -x509 {new} -days 2 -keyout clients.key -out clients.pem -subj /CN=clients")
+        options = ["--tls-cert", cls.ca, "--tls-key", str(cls.folder / "faas.key")]
+        cls.service = support.Service(*options, "--tls-client-ca", str(cls.folder / "clients.pem"))
         cls.addClassCleanup(cls.service.stop)
+
+    @classmethod
+    def openssl(cls, words):
+        words = words.format(new="-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes")
+        subprocess.run(["openssl", *words.split()], check=True, capture_output=True, cwd=cls.folder)
 
     def command(self, *words):
         command = [str(support.binary()), "key", *words, "--data", str(self.service.data)]
@@ -164,6 +174,33 @@ class Walk(unittest.TestCase):
                 while time.monotonic() < end:
                     list(client.tasks())
         self.assertEqual((caught.exception.status, caught.exception.code), (401, "key_revoked"))
+
+    def test_a_certificate_stands_for_a_key(self):
+        self.openssl("req {new} -keyout ann.key -out ann.csr -subj /CN=ann -addext extendedKeyUsage=clientAuth")
+        self.openssl("x509 -req -in ann.csr -CA clients.pem -CAkey clients.key -copy_extensions copy -days 90 -out ann.pem")
+        cert = (str(self.folder / "ann.pem"), str(self.folder / "ann.key"))
+        both = self.folder / "both.pem"
+        both.write_text("".join(Path(path).read_text() for path in cert))
+        with home():
+            client = belljar.Client(self.service.url, cert=cert, ca=self.ca)
+            with client, self.assertRaisesRegex(belljar.AccessDenied, "key create --certificate"):
+                list(client.tasks())
+            self.assertEqual(self.create("Ann", "--certificate", "ann", "--tenant", "of-ann"), "")
+            end = time.monotonic() + 10  # What was refused is remembered for a moment.
+            with belljar.Client(self.service.url, cert=cert, ca=self.ca) as client:
+                while time.monotonic() < end:
+                    with contextlib.suppress(belljar.AccessDenied):
+                        self.assertEqual(list(client.tasks()), [])
+                        break
+            lines = SIX_LINES.format(url=self.service.url, ca=self.ca)
+            run = run_python("-c", lines, env={"BELLJAR_CERT": str(both)})
+            self.assertEqual(run.stdout, "42 9900\n", run.stderr)
+        rows = [row for row in json.loads(self.command("list", "--json")) if row["certificate"] == "ann"]
+        self.assertEqual([(row["name"], row["tenant"], row["state"]) for row in rows], [("Ann", "of-ann", "valid")])
+        for words in (("create", "other", "--certificate", "ann"), ("rotate", "Ann")):
+            with self.assertRaises(subprocess.CalledProcessError) as caught:
+                self.command(*words)
+            self.assertIn("certificate", caught.exception.stderr)
 
     def test_tenants_see_their_own_only_and_scopes_limit(self):
         ours, theirs = self.create("ours", "--tenant", "a"), self.create("theirs", "--tenant", "b")

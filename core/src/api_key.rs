@@ -13,6 +13,9 @@ use crate::task::InvalidWord;
 /// What every key begins with, so that people and scanners of leaked secrets know it.
 const PREFIX: &str = "bj_";
 
+/// Keeps the hashes of certificates' names apart from those of keys.
+const CERTIFICATE_CONTEXT: &str = "belljar 2026-11 common name of a client certificate";
+
 /// The characters after the prefix: five bits each. No `i`, `l`, `o` and `u`, which are misread.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const CHARACTERS: usize = ApiKeySecret::RANDOM_BYTES * 8 / 5;
@@ -68,6 +71,12 @@ impl ApiKeyHash {
         let is_key =
             random.len() == CHARACTERS && random.iter().all(|byte| ALPHABET.contains(byte));
         is_key.then(|| Self(blake3::hash(shown)))
+    }
+
+    /// The hash that stands for client certificates with this common name. No text that a request shows has it.
+    #[must_use]
+    pub fn of_certificate(common_name: &str) -> Self {
+        Self(blake3::derive_key(CERTIFICATE_CONTEXT, common_name.as_bytes()).into())
     }
 
     /// The name by which operators speak of the key: the first digits of the hash.
@@ -224,6 +233,7 @@ mod tests {
             assert_eq!(ApiKeyHash::of(other.as_bytes()), None, "{other}");
         }
         assert!(!format!("{secret:?}").contains(&text[3..8]));
+        assert_ne!(ApiKeyHash::of_certificate(text), secret.hash(), "a certificate is not its key");
     }
 
     #[test]

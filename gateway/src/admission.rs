@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Version, header};
 
+use crate::cors::WebOrigin;
 use crate::error::ApiError;
 use crate::problem::shown;
 use crate::proxies::PublicUrl;
@@ -23,6 +24,8 @@ pub(crate) struct Admission {
     is_open: bool,
     /// What browsers are shown, where a proxy has another name.
     public: Option<PublicUrl>,
+    /// Pages of others that may change something.
+    origins: Vec<WebOrigin>,
 }
 
 impl Admission {
@@ -34,7 +37,13 @@ impl Admission {
             names: names.iter().map(|name| name.to_ascii_lowercase()).chain(shown).collect(),
             is_open: names.iter().any(|name| name == "*"),
             public,
+            origins: Vec::new(),
         }
+    }
+
+    /// Lets pages of these origins change something.
+    pub(crate) fn with_origins(self, origins: Vec<WebOrigin>) -> Self {
+        Self { origins, ..self }
     }
 
     /// Whether a request may go on to its handler.
@@ -85,10 +94,13 @@ impl Admission {
         name == "localhost" || name.ends_with(".localhost") || self.names.contains(&name)
     }
 
-    /// A browser names the page that sends; programs do not. Only our own pages may change something.
+    /// A browser names the page that sends; programs do not. Only our own pages and those of the operator's list may change something.
     fn check_origin(&self, headers: &HeaderMap, host: &str) -> Result<(), ApiError> {
         if let Some(origin) = headers.get(header::ORIGIN) {
             let origin = origin.to_str().unwrap_or("null");
+            if self.origins.iter().any(|ours| ours.is(origin)) {
+                return Ok(());
+            }
             let page = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
             let is_ours = page.is_some_and(|page| page.eq_ignore_ascii_case(host))
                 || self.public.as_ref().is_some_and(|public| public.is_origin(origin));
@@ -177,6 +189,21 @@ mod tests {
             assert!(ours.check(&of("https://faas.example")).is_ok(), "{host}");
             assert!(ours.check(&of("https://faas.example.evil.example")).is_err(), "{host}");
         }
+    }
+
+    #[test]
+    fn pages_of_the_list_may_change_something() {
+        let origins = vec!["https://app.example".parse().expect("an origin")];
+        let ours = admission("127.0.0.1:8000", &[]).with_origins(origins);
+        let (host, site) = (("host", "127.0.0.1:8000"), ("sec-fetch-site", "cross-site"));
+        let post = |origin| ours.check(&request(Method::POST, &[host, ("origin", origin), site]));
+        assert!(post("https://app.example").is_ok());
+        for other in
+            ["http://app.example", "https://app.example:444", "https://app.example.evil", "null"]
+        {
+            assert!(post(other).is_err(), "{other}");
+        }
+        assert!(ours.check(&request(Method::POST, &[host, site])).is_err(), "it names no page");
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Who sends a request, and what they may do.
 //!
-//! Where keys are required, each request to a route that is not public shows one. A key is looked up by its
+//! Where keys are required, each request to a route that is not public shows one, or comes from a client whose certificate stands for one. A key is looked up by its
 //! hash and cached for [`FRESH`]: a change of its record, such as a revocation, takes effect by then. Where
 //! they are not, every request is of the default tenant and may do everything, and nothing is looked up.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::extract::Request;
 use belljar_core::api_key::{ApiKeyHash, Scope, Scopes};
 use belljar_core::task::{Runtime, TaskClass};
 use belljar_core::tenant::Tenant;
@@ -15,6 +16,7 @@ use belljar_store::{Store, StoreError};
 use http::{HeaderMap, header};
 use quick_cache::sync::Cache;
 
+use crate::client_certificate::ClientCertificate;
 use crate::error::ApiError;
 use crate::policy::{Account, OpenPermit, Quota, QuotaExceeded, TenantPolicy, Tenants};
 use crate::refusal::Refusal;
@@ -234,8 +236,39 @@ impl Keys {
     }
 }
 
+/// What a request shows of its sender.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ShownKey {
+    /// The key.
+    pub(crate) hash: ApiKeyHash,
+    /// Whether a certificate stands for it.
+    by_certificate: bool,
+}
+
+impl ShownKey {
+    /// The key that a request shows, else that of its client's certificate.
+    pub(crate) fn of(request: &Request) -> Result<Self, Refusal> {
+        match shown(request.headers()) {
+            Err(Refusal::Missing) => {
+                let certificate = request.extensions().get::<ClientCertificate>();
+                let certificate = certificate.ok_or(Refusal::Missing)?;
+                Ok(Self { hash: certificate.key(now())?, by_certificate: true })
+            }
+            shown => Ok(Self { hash: shown?, by_certificate: false }),
+        }
+    }
+
+    /// A refusal of it, in words that fit what was shown.
+    pub(crate) fn refused(self, refusal: Refusal) -> Refusal {
+        match refusal {
+            Refusal::Unknown if self.by_certificate => Refusal::UnknownCertificate,
+            other => other,
+        }
+    }
+}
+
 /// The hash of the key that these headers show.
-pub(crate) fn shown(headers: &HeaderMap) -> Result<ApiKeyHash, Refusal> {
+fn shown(headers: &HeaderMap) -> Result<ApiKeyHash, Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).into_iter();
     let Some(value) = values.next() else { return Err(Refusal::Missing) };
     let value = value.as_bytes();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use belljar_core::task::{TaskClass, TaskLimits};
 
 use crate::audit_log::AuditLog;
+use crate::cors::WebOrigin;
 use crate::policy::Tenants;
 use crate::proxies::{Proxies, PublicUrl};
 
@@ -38,6 +39,8 @@ pub struct Config {
     pub proxies: Proxies,
     /// The URL that clients use, where a proxy has another one.
     pub public_url: Option<PublicUrl>,
+    /// Web pages of others that may use this gateway from a browser.
+    pub cors_origins: Vec<WebOrigin>,
     /// Whether every request, except to public routes, must show a key.
     pub require_keys: bool,
     /// What tenants may do, where that is restricted.
@@ -83,6 +86,7 @@ impl Config {
             allowed_hosts: Vec::new(),
             proxies: Proxies::default(),
             public_url: None,
+            cors_origins: Vec::new(),
             require_keys: false,
             tenants: None,
             audit_log: None,

@@ -16,7 +16,7 @@ use tower::{Layer, Service};
 
 use crate::app::App;
 use crate::audit_log::{Action, AuditRecord, DONE, is_refusal};
-use crate::caller::{Caller, FRESH, Keys, shown};
+use crate::caller::{Caller, FRESH, Keys, ShownKey};
 use crate::error::{ApiError, ErrorCode};
 use crate::policy::Quota;
 use crate::timing::{Phase, RequestTiming};
@@ -44,15 +44,16 @@ impl Guard {
     }
 
     async fn admit(&self, keys: &Keys, request: &mut Request) -> Result<Caller, ApiError> {
-        let hash = shown(request.headers())?;
-        let caller = match keys.known(hash) {
+        let shown = ShownKey::of(request)?;
+        let caller = match keys.known(shown.hash) {
             Some(known) => known,
             None => {
                 let timing = request.extensions().get::<Arc<RequestTiming>>().cloned();
                 let timing = timing.unwrap_or_default();
-                timing.time(Phase::Store, keys.look_up(hash, &self.app.store)).await?
+                timing.time(Phase::Store, keys.look_up(shown.hash, &self.app.store)).await?
             }
-        }?;
+        };
+        let caller = caller.map_err(|refusal| shown.refused(refusal))?;
         caller.require(self.scope)?;
         request.extensions_mut().insert(caller.clone());
         Ok(caller)
@@ -68,7 +69,8 @@ impl Guard {
         if action.is_some() && !log.is_ready() {
             return ApiError::AuditUnwritable.into_response();
         }
-        let key = shown(request.headers()).ok().filter(|_| self.app.keys.is_some());
+        let key = self.app.keys.as_ref().and_then(|_| ShownKey::of(&request).ok());
+        let key = key.map(|shown| shown.hash);
         let timing = request.extensions().get::<Arc<RequestTiming>>().cloned().unwrap_or_default();
         let route = format!("{} {}", request.method(), timing.route());
         let response = self.pass(inner, request).await;

@@ -6,10 +6,12 @@
 //! * [`config`]: the configuration.
 //! * [`error`]: what can go wrong; the only place with HTTP codes.
 //! * [`listen`], `serve`: the listening sockets; `tls`: TLS over them.
+//! * `client_certificate`: certificates that stand for keys.
 //! * `connection`, `socket`: one connection and its stalls; `addresses`: how many each address has.
 //! * `streams`: the requests of one HTTP/2 connection.
 //! * `middleware`: what every request passes.
 //! * `proxies`: proxies that are believed, and the URL that clients use.
+//! * `cors`: web pages of others that may use the service.
 //! * `admission`: which requests are answered at all.
 //! * `caller`: who sends a request, and what they may do; `refusal`: why not.
 //! * `guard`: what stands in front of a route where keys are required.
@@ -39,8 +41,10 @@ pub mod audit_log;
 mod body;
 mod cache;
 mod caller;
+mod client_certificate;
 pub mod config;
 mod connection;
+mod cors;
 mod cpu_latency;
 pub mod error;
 mod event_stream;
@@ -87,6 +91,7 @@ use crate::audit_log::{Action, AuditRecord};
 use crate::middleware::Middleware;
 
 pub use config::Config;
+pub use cors::{InvalidOrigin, WebOrigin};
 pub use cpu_latency::{CpuLatencyError, can_limit_cpu_latency};
 pub use error::GatewayError;
 pub use listen::{Listener, Listeners};
@@ -109,7 +114,8 @@ pub async fn run(
     let listeners = listeners.into();
     let addresses = listeners.addresses().map_err(GatewayError::Listener)?;
     let public = config.public_url.clone();
-    let admission = Admission::new(&addresses, &config.allowed_hosts, public);
+    let admission = Admission::new(&addresses, &config.allowed_hosts, public)
+        .with_origins(config.cors_origins.clone());
     let audit_log = config.audit_log.clone();
     let audit = |action| {
         let record = || AuditRecord::now(action).by_process();

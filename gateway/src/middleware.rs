@@ -1,5 +1,6 @@
 //! What every request passes: its id, admission, caught panics, timing, metrics.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -11,15 +12,19 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
-use tower::Service as _;
+use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
+use tower_http::cors::CorsLayer;
 
 use crate::addresses::CountedConnection;
 use crate::app::App;
+use crate::cors;
 use crate::error::{ApiError, Fault};
 use crate::timing::RequestTiming;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// The id of a request.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What an answer took.
+pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// The longest request id that is taken over from a client.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -29,12 +34,15 @@ pub(crate) struct Middleware {
     app: Arc<App>,
     router: Router,
     ids: Arc<RequestIds>,
+    /// What browsers are told, where web pages of others may use this gateway.
+    cors: Option<Arc<CorsLayer>>,
 }
 
 impl Middleware {
     /// Surrounds `router`.
     pub(crate) fn new(app: Arc<App>, router: Router) -> Self {
-        Self { app, router, ids: Arc::new(RequestIds::new()) }
+        let cors = cors::layer(&app.config.cors_origins).map(Arc::new);
+        Self { app, router, ids: Arc::new(RequestIds::new()), cors }
     }
 
     /// Answers one request from `peer`, or refuses it where there is no room for more.
@@ -59,26 +67,46 @@ impl Middleware {
         if let Some(target) = self.without_prefix(&request) {
             *request.uri_mut() = target;
         }
-        let response = match self.app.admission.check(&request) {
-            Err(refused) => refused.into_response(),
-            Ok(()) if !has_room => {
-                ApiError::TooManyRequests(self.app.config.max_connections).into_response()
+        let admit = |request| self.admit(request, &timing, (peer, client), has_room);
+        let response = match &self.cors {
+            None => admit(request).await,
+            Some(cors) => {
+                let admit = service_fn(|request| admit(request).map(Ok::<_, Infallible>));
+                // Boxed: most deployments have none.
+                let answer = Box::pin(cors.layer(admit).oneshot(request)).await;
+                answer.unwrap_or_else(|never| match never {})
             }
-            Ok(()) => match self.count(peer, client) {
-                Err(refused) => refused.into_response(),
-                Ok(counted) => {
-                    request.extensions_mut().insert(Arc::clone(&timing));
-                    let mut response = self.route(request).await;
-                    // Until the whole answer was sent.
-                    counted.map(|counted| response.extensions_mut().insert(Arc::new(counted)));
-                    response
-                }
-            },
         };
         let response = finish(response, &id, &timing, started);
         self.report(&response, &id, &timing);
         let code = response.status().as_u16();
         self.app.metrics.answered(timing.route(), &method, code, started.elapsed());
+        response
+    }
+
+    /// Answers a request, unless it is refused before its route is looked at. Of the addresses the first is that of the connection, the
+    /// second what a proxy says.
+    async fn admit(
+        &self,
+        mut request: Request<Body>,
+        timing: &Arc<RequestTiming>,
+        (peer, client): (Option<IpAddr>, Option<IpAddr>),
+        has_room: bool,
+    ) -> Response {
+        if let Err(refused) = self.app.admission.check(&request) {
+            return refused.into_response();
+        }
+        if !has_room {
+            return ApiError::TooManyRequests(self.app.config.max_connections).into_response();
+        }
+        let counted = match self.count(peer, client) {
+            Ok(counted) => counted,
+            Err(refused) => return refused.into_response(),
+        };
+        request.extensions_mut().insert(Arc::clone(timing));
+        let mut response = self.route(request).await;
+        // Until the whole answer was sent.
+        counted.map(|counted| response.extensions_mut().insert(Arc::new(counted)));
         response
     }
 

@@ -180,6 +180,11 @@ impl PublicUrl {
         self.host.trim_matches(['[', ']'])
     }
 
+    /// What a browser calls it, if it has no path.
+    pub(crate) fn origin_only(&self) -> Option<&str> {
+        self.prefix.is_empty().then_some(self.origin.as_str())
+    }
+
     /// Whether a browser says of a page that it is of here.
     pub(crate) fn is_origin(&self, origin: &str) -> bool {
         self.origin.eq_ignore_ascii_case(origin)

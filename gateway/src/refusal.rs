@@ -20,6 +20,14 @@ pub(crate) enum Refusal {
     #[error("the key was revoked: ask the operator for a new one")]
     Revoked,
     #[error(
+        "no key was made for the common name of the client's certificate: an operator does, with `belljar key create --certificate NAME`"
+    )]
+    UnknownCertificate,
+    #[error("the client's certificate does not name a key: its subject must have one common name")]
+    UnnamedCertificate,
+    #[error("the client's certificate has expired: connect with a new one")]
+    ExpiredCertificate,
+    #[error(
         "the key lacks the scope `{0}`: an operator makes one that has it, with `belljar key create --scope {0}`"
     )]
     Scope(Scope),
@@ -34,8 +42,11 @@ impl Refusal {
     pub(crate) const fn status_and_code(self) -> (StatusCode, &'static str) {
         match self {
             Self::Missing => (StatusCode::UNAUTHORIZED, "key_missing"),
-            Self::Malformed | Self::Unknown => (StatusCode::UNAUTHORIZED, "key_invalid"),
-            Self::Expired => (StatusCode::UNAUTHORIZED, "key_expired"),
+            Self::Malformed
+            | Self::Unknown
+            | Self::UnknownCertificate
+            | Self::UnnamedCertificate => (StatusCode::UNAUTHORIZED, "key_invalid"),
+            Self::Expired | Self::ExpiredCertificate => (StatusCode::UNAUTHORIZED, "key_expired"),
             Self::Revoked => (StatusCode::UNAUTHORIZED, "key_revoked"),
             Self::Scope(_) => (StatusCode::FORBIDDEN, "scope_missing"),
             Self::Runtime(_) => (StatusCode::FORBIDDEN, "runtime_forbidden"),
@@ -54,13 +65,11 @@ impl Refusal {
     pub(crate) fn challenge(self) -> HeaderValue {
         let text = match self {
             Self::Missing => "Bearer realm=\"belljar\"".to_owned(),
-            Self::Malformed | Self::Unknown | Self::Expired | Self::Revoked => {
-                "Bearer realm=\"belljar\", error=\"invalid_token\"".to_owned()
-            }
             Self::Scope(scope) => {
                 format!("Bearer realm=\"belljar\", error=\"insufficient_scope\", scope=\"{scope}\"")
             }
             Self::Runtime(_) => "Bearer realm=\"belljar\", error=\"insufficient_scope\"".to_owned(),
+            _ => "Bearer realm=\"belljar\", error=\"invalid_token\"".to_owned(),
         };
         HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Bearer"))
     }

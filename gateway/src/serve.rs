@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::addresses::{self, CountedConnection};
 use crate::app::App;
+use crate::client_certificate::ClientCertificate;
 use crate::connection::{OpenRequest, Progress, Watched, hang_up};
 use crate::listen::{Listener, Listeners};
 use crate::middleware::Middleware;
@@ -141,7 +142,7 @@ impl Server {
         let progress = Progress::new(Arc::clone(&self.open), peer);
         let stream = Watched::new(Arc::clone(&socket), Arc::clone(&progress));
         match tls {
-            None => self.talk(stream, progress).await,
+            None => self.talk(stream, progress, None).await,
             // Boxed: the state of a handshake is large, and most deployments have none.
             Some(tls) => Box::pin(self.talk_over_tls(&socket, stream, progress, tls)).await,
         }
@@ -179,14 +180,22 @@ impl Server {
             () = self.cut.cancelled() => return,
         };
         match stream {
-            Ok(Ok(stream)) => self.talk(stream, progress).await,
+            Ok(Ok(stream)) => {
+                let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                let certificate = shown.map(|shown| ClientCertificate::read(shown));
+                self.talk(stream, progress, certificate).await;
+            }
             Ok(Err(error)) => tracing::debug!(%error, "no TLS connection"),
             Err(_) => tracing::debug!("no TLS connection in time"),
         }
     }
 
-    async fn talk<S>(&self, stream: S, progress: Arc<Progress>)
-    where
+    async fn talk<S>(
+        &self,
+        stream: S,
+        progress: Arc<Progress>,
+        certificate: Option<ClientCertificate>,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (io, peer) = (TokioIo::new(stream), progress.peer());
@@ -195,7 +204,8 @@ impl Server {
             // An HTTP/2 connection has many: together no more than one for each connection.
             let has_room = self.open.load(Ordering::Relaxed) <= self.app.config.max_connections;
             async move {
-                let request = request.map(Body::new);
+                let mut request = request.map(Body::new);
+                certificate.map(|certificate| request.extensions_mut().insert(certificate));
                 let mut response = middleware.answer(request, peer, has_room).await;
                 let counted =
                     (response.extensions_mut().remove(), response.extensions_mut().remove());

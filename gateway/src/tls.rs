@@ -8,8 +8,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::version::TLS13;
-use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 
 use crate::socket::Socket;
 use crate::stamp::{LOOK, Stamp};
@@ -40,6 +42,8 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+    /// The authorities whose certificates clients may show.
+    pub clients: Option<PathBuf>,
 }
 
 /// Why TLS cannot be had.
@@ -48,7 +52,7 @@ pub enum TlsError {
     /// A file cannot be read, or has not what it should.
     #[error("the {what} `{path}` cannot be used")]
     File {
-        /// Certificate or private key.
+        /// Certificate, private key, or authorities of clients.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -107,26 +111,48 @@ impl Tls {
         }
     }
 
-    fn stamps(&self) -> [Stamp; 2] {
-        [&self.files.certificate, &self.files.key].map(|path| Stamp::of(path))
+    fn stamps(&self) -> [Option<Stamp>; 3] {
+        let CertificateFiles { certificate, key, clients } = &self.files;
+        [Some(certificate), Some(key), clients.as_ref()].map(|path| path.map(|it| Stamp::of(it)))
     }
 }
 
 fn acceptor(files: &CertificateFiles) -> Result<TlsAcceptor, TlsError> {
-    let read = CertificateDer::pem_file_iter(&files.certificate);
-    let chain = read.and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = chain.map_err(|error| broken("certificate", &files.certificate, error))?;
-    if chain.is_empty() {
-        return Err(broken("certificate", &files.certificate, "the file has none"));
-    }
+    let chain = certificates("certificate", &files.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|error| broken("private key", &files.key, error))?;
+    let clients = match &files.clients {
+        Some(authorities) => client_verifier(authorities)?,
+        None => WebPkiClientVerifier::no_client_auth(),
+    };
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&TLS13])?
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_single_cert(chain, key)?;
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// What accepts clients with a certificate of these authorities, and clients with none.
+fn client_verifier(authorities: &Path) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    const WHAT: &str = "file of clients' authorities";
+    let mut roots = RootCertStore::empty();
+    for root in certificates(WHAT, authorities)? {
+        roots.add(root).map_err(|error| broken(WHAT, authorities, error))?;
+    }
+    let provider = Arc::new(ring::default_provider());
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| broken(WHAT, authorities, error))
+}
+
+/// The certificates of a file, at least one.
+fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = CertificateDer::pem_file_iter(path);
+    let read = read.and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let read = read.map_err(|error| broken(what, path, error))?;
+    if read.is_empty() { Err(broken(what, path, "the file has none")) } else { Ok(read) }
 }
 
 fn broken(

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::Store;
 use crate::error::StoreError;
 use crate::keys::API_KEYS;
-use crate::record::{ApiKey, Timestamp, UnreadableRecord};
+use crate::record::{ApiKey, KeyState, Timestamp, UnreadableRecord};
 
 impl Store {
     /// The record of a key.
@@ -46,6 +46,22 @@ impl Store {
     /// Redis does not answer or refuses.
     pub async fn put_api_key(&self, hash: ApiKeyHash, key: &ApiKey) -> Result<(), StoreError> {
         self.put_api_keys(&[], &[(hash, key)]).await.map(|_| ())
+    }
+
+    /// Stores the key of client certificates, in place of one that is not taken any more; whether that was done.
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn put_certificate_key(
+        &self,
+        hash: ApiKeyHash,
+        key: &ApiKey,
+    ) -> Result<bool, StoreError> {
+        let known = self.read_api_key(hash).await?.unwrap_or_default();
+        if !known.is_empty() && decode(hash, &known)?.state(key.created_at) == KeyState::Valid {
+            return Ok(false);
+        }
+        self.put_api_keys(&known, &[(hash, key)]).await
     }
 
     /// Changes the record of a key and stores further new ones with it; `None` for an unknown key.

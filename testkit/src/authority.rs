@@ -1,9 +1,12 @@
 //! An authority that signs certificates.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use anyhow::Result;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+};
 
 /// An authority with a key of its own.
 #[derive(Debug)]
@@ -43,5 +46,22 @@ impl Authority {
             CertificateParams::new(vec![host.to_owned()])?.signed_by(&pair, &self.issuer)?;
         std::fs::write(certificate, signed.pem())?;
         Ok(std::fs::write(key, pair.serialize_pem())?)
+    }
+
+    /// A certificate of a client whose subject has these common names, at most two, and its key, both as PEM. It is valid until `ends`.
+    ///
+    /// # Errors
+    /// No key can be made.
+    pub fn sign_client(&self, common_names: &[&str], ends: SystemTime) -> Result<(String, String)> {
+        let pair = KeyPair::generate()?;
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.not_after = ends.into();
+        // The usual type holds one only.
+        let kinds = [DnType::CommonName, DnType::CustomDnType(vec![2, 5, 4, 3])];
+        params.distinguished_name = DistinguishedName::new();
+        for (kind, name) in kinds.into_iter().zip(common_names) {
+            params.distinguished_name.push(kind, *name);
+        }
+        Ok((params.signed_by(&pair, &self.issuer)?.pem(), pair.serialize_pem()))
     }
 }

@@ -90,6 +90,9 @@ pub(crate) struct NewKeyArgs {
     /// When it ends, such as `90d` [default: never].
     #[arg(long, env = "BELLJAR_KEY_EXPIRES", value_name = "TIME", value_parser = lifetime)]
     pub(crate) expires: Option<Duration>,
+    /// The common name of client certificates that stand for it: then nothing is shown, and nothing printed.
+    #[arg(long, env = "BELLJAR_KEY_CERTIFICATE", value_name = "NAME", value_parser = name)]
+    pub(crate) certificate: Option<String>,
 }
 
 /// The longest name, in bytes.

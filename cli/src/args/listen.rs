@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use belljar_gateway::{CertificateFiles, ForwardedHeader, Proxies, PublicUrl, TrustedProxy};
+use belljar_gateway::{
+    CertificateFiles, ForwardedHeader, Proxies, PublicUrl, TrustedProxy, WebOrigin,
+};
 use clap::{ArgAction, Args, ValueEnum};
 
 /// What an address that is a file begins with.
@@ -112,6 +114,10 @@ pub(crate) struct ListenArgs {
     /// its path is removed from requests that have it [default: the addresses that are listened on].
     #[arg(long, env = "BELLJAR_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<PublicUrl>,
+    /// The origin of web pages that may use this service from a browser, as https://HOST[:PORT]; repeatable
+    /// [default: only its own].
+    #[arg(long, env = "BELLJAR_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub(crate) cors_origin: Vec<WebOrigin>,
     /// What tenants may do and how much, as a TOML file; it is read again when it changes [default: no restrictions].
     #[arg(long, env = "BELLJAR_TENANTS", value_name = "FILE")]
     pub(crate) tenants: Option<PathBuf>,
@@ -175,12 +181,26 @@ pub(crate) struct HttpTlsArgs {
         requires = "http_tls_cert"
     )]
     pub(crate) key: Option<PathBuf>,
+    /// The authorities of clients' certificates, as PEM. A certificate stands for the key that `belljar key create --certificate` made for
+    /// its common name; keys are required then, and clients without a certificate show one. It is read again when it changes.
+    #[arg(
+        id = "http_tls_client_ca",
+        long = "tls-client-ca",
+        env = "BELLJAR_HTTP_TLS_CLIENT_CA",
+        value_name = "FILE",
+        requires = "http_tls_cert"
+    )]
+    pub(crate) client_ca: Option<PathBuf>,
 }
 
 impl HttpTlsArgs {
     /// The files, where TLS is configured.
     pub(crate) fn files(&self) -> Option<CertificateFiles> {
-        Some(CertificateFiles { certificate: self.certificate.clone()?, key: self.key.clone()? })
+        Some(CertificateFiles {
+            certificate: self.certificate.clone()?,
+            key: self.key.clone()?,
+            clients: self.client_ca.clone(),
+        })
     }
 }
 

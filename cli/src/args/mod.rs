@@ -33,6 +33,8 @@ pub(crate) use common::{DefaultsArgs, ExecutorArgs, RetentionArgs, Runtimes, Sec
 pub(crate) use durability::Durability;
 use durability::DurabilityArgs;
 pub(crate) use key::{KeyAction, KeyArgs, NewKeyArgs, OperatorArgs};
+#[cfg(test)]
+pub(crate) use listen::HttpTlsArgs;
 pub(crate) use listen::{KeyUse, ListenAddress, ListenArgs, MetricsArgs};
 pub(crate) use service::{DispatcherArgs, GatewayArgs, Mode, WorkerArgs, WorkerMode};
 pub(crate) use tenant::{TenantAction, TenantArgs};

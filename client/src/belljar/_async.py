@@ -10,6 +10,7 @@ from typing import Any, AsyncIterator, Callable, Iterable, Mapping, Optional, Ty
 from ._calls import Call, Options, Reattached
 from ._engine import Engine
 from ._future import AsyncFuture
+from ._http import Certificate
 from ._pool import FunctionRegistry, Settings
 from ._records import TaskRecord
 from ._service import Service
@@ -38,6 +39,7 @@ class AsyncExecutor:
         pickler: Optional[str] = None,
         key: Optional[str] = None,
         ca: Optional[str] = None,
+        cert: Optional[Certificate] = None,
         headers: Optional[Mapping[str, str]] = None,
         connect_timeout: float = 10.0,
         retry_timeout: float = 300.0,
@@ -45,7 +47,7 @@ class AsyncExecutor:
         allow: Iterable[type] = (),
         py_modules: Iterable[Any] = (),
     ) -> None:
-        self._core = _AsyncCore(Settings(url, headers, connect_timeout, retry_timeout, key, ca), pickler)
+        self._core = _AsyncCore(Settings(url, headers, connect_timeout, retry_timeout, key, ca, cert), pickler)
         given = {"runtime": runtime, "timeout": timeout, "memory_mb": memory_mb, "retries": retries}
         self._options = Options().but({**given, "results": results, "allow": allow, "py_modules": py_modules})
 

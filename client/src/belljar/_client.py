@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Coroutine, Iterator, Mapping, Optional, TypeVar
 
+from ._http import Certificate
 from ._loop import LoopThread
 from ._pool import Settings
 from ._records import TaskRecord
@@ -28,11 +29,12 @@ class Client:
         *,
         key: Optional[str] = None,
         ca: Optional[str] = None,
+        cert: Optional[Certificate] = None,
         headers: Optional[Mapping[str, str]] = None,
         connect_timeout: float = 10.0,
         retry_timeout: float = 30.0,
     ) -> None:
-        self._connection = Blocking(Settings(url, headers, connect_timeout, retry_timeout, key, ca))
+        self._connection = Blocking(Settings(url, headers, connect_timeout, retry_timeout, key, ca, cert))
 
     def record(self, task_id: str) -> TaskRecord:
         """Everything about one task."""

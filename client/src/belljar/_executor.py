@@ -15,6 +15,7 @@ from ._engine import Engine
 from ._future import Future
 from ._graph import FutureFound
 from ._held import Held, awaited
+from ._http import Certificate
 from ._pool import Settings
 from ._records import TaskRecord
 
@@ -32,8 +33,9 @@ class Executor(concurrent.futures.Executor):
     are registered with; what is not given is the service's to say.
     `key` is shown with every request; without it the one in the variable `BELLJAR_KEY`, else the one that the
     file `~/.config/belljar/keys` has for this address. `ca` is a file with the certificates of the authority that
-    a service's own certificate comes from, where the system does not know it. `headers` are sent with every
-    request, for a proxy that authenticates.
+    a service's own certificate comes from, where the system does not know it. `cert` is a certificate of your
+    own that stands for a key: a PEM file with it and its private key, or the two files; without it the file that the
+    variable `BELLJAR_CERT` names. `headers` are sent with every request, for a proxy that authenticates.
 
     `results` says how results are read: "trusted" ones as any pickle, "safe" ones as data, from which no
     code runs: plain values, Python's own exceptions, common types of the standard library, numpy arrays, and
@@ -60,6 +62,7 @@ class Executor(concurrent.futures.Executor):
         pickler: Optional[str] = None,
         key: Optional[str] = None,
         ca: Optional[str] = None,
+        cert: Optional[Certificate] = None,
         headers: Optional[Mapping[str, str]] = None,
         connect_timeout: float = 10.0,
         retry_timeout: float = 300.0,
@@ -67,7 +70,7 @@ class Executor(concurrent.futures.Executor):
         allow: Iterable[type] = (),
         py_modules: Iterable[Any] = (),
     ) -> None:
-        self._core = Core(Settings(url, headers, connect_timeout, retry_timeout, key, ca), pickler)
+        self._core = Core(Settings(url, headers, connect_timeout, retry_timeout, key, ca, cert), pickler)
         given = {"runtime": runtime, "timeout": timeout, "memory_mb": memory_mb, "retries": retries}
         self._options = Options().but({**given, "results": results, "allow": allow, "py_modules": py_modules})
         self._original: Optional[Executor] = None

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Any, Mapping, Optional, cast
+from typing import Any, Mapping, Optional, Tuple, Union, cast
 from urllib.parse import SplitResult, urlsplit
 
 from ._answer import Answers, Response
 
 _RECEIVE_BYTES = 64 * 1024
+
+Certificate = Union[str, Tuple[str, str]]
+"""A PEM file with a certificate and its private key, or one of each."""
 
 
 class AddressError(ValueError):
@@ -24,14 +27,21 @@ class AddressError(ValueError):
 class Address:
     """Where a service is, taken from its URL."""
 
-    def __init__(self, url: str, headers: Optional[Mapping[str, str]] = None, *, ca: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: Optional[Mapping[str, str]] = None,
+        *,
+        ca: Optional[str] = None,
+        cert: Optional[Certificate] = None,
+    ) -> None:
         parts, port = _split(url)
         if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
             raise AddressError(f"`{url}` is no address of a service; hint: one looks like http://127.0.0.1:8000")
         self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
         self.host = parts.hostname
         self.port = port or (443 if parts.scheme == "https" else 80)
-        self.tls = _tls(ca) if parts.scheme == "https" else None
+        self.tls = _tls(ca, cert) if parts.scheme == "https" else None
         self._path = parts.path.rstrip("/")
         self._netloc = parts.netloc.rpartition("@")[2]
         self.show(headers or {})
@@ -56,12 +66,20 @@ def _split(url: str) -> tuple[Optional[SplitResult], Optional[int]]:
         return None, None
 
 
-def _tls(ca: Optional[str]) -> ssl.SSLContext:
-    """What certificates are trusted: those that a file names, else those of the system, or of `SSL_CERT_FILE`."""
+def _tls(ca: Optional[str], cert: Optional[Certificate]) -> ssl.SSLContext:
+    """What certificates are trusted: those that a file names, else those of the system, or of `SSL_CERT_FILE`; and what is shown."""
     try:
-        return ssl.create_default_context(cafile=ca)
+        context = ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as error:
         raise AddressError(f"`{ca}` holds no certificates: {error}") from error
+    if cert is not None:
+        own, key = (cert, None) if isinstance(cert, str) else cert
+        try:
+            context.load_cert_chain(own, key)
+        except (OSError, ssl.SSLError) as error:
+            files = f"`{own}`" if key is None else f"`{own}` and `{key}`"
+            raise AddressError(f"{files} hold no certificate with its private key: {error}") from error
+    return context
 
 
 def _common_head(netloc: str, headers: Mapping[str, str]) -> str:

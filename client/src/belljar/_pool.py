@@ -10,7 +10,7 @@ from ._access import with_key
 from ._calls import FunctionRef, Options
 from ._errors import SerializationError
 from ._graph import FutureFound, Unsent
-from ._http import Address
+from ._http import Address, Certificate
 from ._pickling import PICKLERS, culprit, dump_call, dump_function, dump_graph, encode
 from ._service import Service
 
@@ -28,9 +28,10 @@ class Settings:
         retry_timeout: float,
         key: Optional[str] = None,
         ca: Optional[str] = None,
+        cert: Optional[Certificate] = None,
     ) -> None:
         place = url or os.environ.get("BELLJAR_URL") or DEFAULT_URL
-        self.address = Address(place, ca=ca)
+        self.address = Address(place, ca=ca, cert=cert or os.environ.get("BELLJAR_CERT"))
         self.address.show(with_key(place, key, headers))
         self._connect_timeout = connect_timeout
         self._retry_timeout = retry_timeout

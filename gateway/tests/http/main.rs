@@ -6,6 +6,8 @@ mod activity;
 mod audit_log;
 mod auth;
 mod classic;
+mod client_certificates;
+mod cors;
 mod files;
 mod functions;
 mod memory;

@@ -12,20 +12,21 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::version::TLS13;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::support::client::request;
 use crate::support::{Gateway, until};
 
-fn an_authority() -> Authority {
+pub(crate) fn an_authority() -> Authority {
     Authority::new().expect("a key")
 }
 
 /// The files of a certificate for `localhost`, in `dir`.
-fn signed(authority: &Authority, dir: &Path) -> CertificateFiles {
-    let files = CertificateFiles { certificate: dir.join("cert.pem"), key: dir.join("key.pem") };
+pub(crate) fn signed(authority: &Authority, dir: &Path) -> CertificateFiles {
+    let [certificate, key] = ["cert.pem", "key.pem"].map(|name| dir.join(name));
+    let files = CertificateFiles { certificate, key, clients: None };
     authority.sign("localhost", &files.certificate, &files.key).expect("written");
     files
 }
@@ -36,15 +37,32 @@ async fn connect(
     gateway: &Gateway,
     protocol: &[u8],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    connect_as(authority, gateway, protocol, None).await
+}
+
+/// The same, as a client that shows a certificate, if it has one: that and its key, as PEM.
+pub(crate) async fn connect_as(
+    authority: &Authority,
+    gateway: &Gateway,
+    protocol: &[u8],
+    shown: Option<&(String, String)>,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(authority.pem().as_bytes()).expect("a certificate");
     roots.add(root).expect("an authority");
     let provider = Arc::new(ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .expect("supported")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match shown {
+        None => config.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("PEM");
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
+            config.with_client_auth_cert(vec![chain], key).expect("they fit")
+        }
+    };
     config.alpn_protocols = vec![protocol.to_vec()];
     let stream = TcpStream::connect(gateway.address).await?;
     let name = ServerName::try_from("localhost").expect("a name");

@@ -25,6 +25,9 @@ pub struct ApiKey {
     pub expires_at: Option<Timestamp>,
     /// Since when it is revoked.
     pub revoked_at: Option<Timestamp>,
+    /// The common name of the client certificates that stand for it; `None` for a key that is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 /// Whether a key is taken.

@@ -187,6 +187,7 @@ fn key(name: &str, created_at: u64) -> ApiKey {
         created_at: Timestamp(created_at),
         expires_at: Some(Timestamp(500)),
         revoked_at: None,
+        certificate: None,
     }
 }
 

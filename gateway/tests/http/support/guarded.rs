@@ -2,7 +2,7 @@
 
 use belljar_core::api_key::{ApiKeyHash, ApiKeySecret, Scope};
 use belljar_core::task::Runtime;
-use belljar_gateway::Config;
+use belljar_gateway::{Config, Listeners};
 use belljar_store::record::{ApiKey, Timestamp};
 use serde_json::{Value, json};
 
@@ -22,6 +22,7 @@ pub(crate) fn record(tenant: &str, scopes: &[Scope]) -> ApiKey {
         created_at: Timestamp(1),
         expires_at: None,
         revoked_at: None,
+        certificate: None,
     }
 }
 
@@ -42,6 +43,12 @@ impl Guarded {
             configure(config);
         };
         let gateway = Gateway::with(configure, |_| {}).await;
+        Self { gateway, made: std::cell::Cell::new(0) }
+    }
+
+    /// A gateway that listens there.
+    pub(crate) async fn on(listeners: Listeners) -> Self {
+        let gateway = Gateway::on(listeners, |config| config.require_keys = true).await;
         Self { gateway, made: std::cell::Cell::new(0) }
     }
 
