@@ -53,6 +53,7 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
                 timeout_ms: defaults.timeout * 1000,
                 memory_mb: defaults.memory_mb,
                 max_retries: defaults.max_retries,
+                max_result_mb: None,
             },
             max_body_bytes: defaults.max_body_mb << 20,
             max_connections: defaults.max_connections,

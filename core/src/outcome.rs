@@ -194,7 +194,7 @@ impl Failure {
         let limit = max_result_bytes >> 20;
         let text = format!(
             "the {what} has {bytes} bytes, and the limit is {limit} MiB\nhint: return less at once, or put it where \
-             the client can read it; the operator sets the limit by --max-result-mb"
+             the client can read it; the operator sets the limit, by --max-result-mb or for a tenant"
         );
         Self::by_platform(FailureKind::Limit, text)
     }

@@ -313,18 +313,30 @@ pub struct TaskLimits {
     pub memory_mb: u32,
     /// How often a call whose executor or worker died is tried again. Exceptions are never retried.
     pub max_retries: u32,
+    /// The longest pickle that it may return or raise, with the files that it leaves, in MiB, where its tenant has a limit
+    /// beside that of the worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_result_mb: Option<u32>,
 }
 
 impl TaskLimits {
     /// What a deployment that sets nothing gives: five minutes, 1 GiB, three attempts.
-    pub const DEFAULT: Self = Self { timeout_ms: 300_000, memory_mb: 1024, max_retries: 2 };
+    pub const DEFAULT: Self =
+        Self { timeout_ms: 300_000, memory_mb: 1024, max_retries: 2, max_result_mb: None };
     /// The most that a deployment that sets nothing allows: a day, 64 GiB, eleven attempts.
-    pub const WIDEST: Self = Self { timeout_ms: 86_400_000, memory_mb: 65_536, max_retries: 10 };
+    pub const WIDEST: Self =
+        Self { timeout_ms: 86_400_000, memory_mb: 65_536, max_retries: 10, max_result_mb: None };
 
     /// The deadline as a duration.
     #[must_use]
     pub const fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
+    }
+
+    /// The longest result in bytes, where the worker allows `of_worker`.
+    #[must_use]
+    pub fn max_result_bytes(&self, of_worker: u64) -> u64 {
+        self.max_result_mb.map_or(of_worker, |mib| of_worker.min(u64::from(mib) << 20))
     }
 }
 

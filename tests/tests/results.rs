@@ -110,6 +110,25 @@ fn results_over_the_limit_fail_alike_everywhere() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn results_over_the_limit_of_the_tenant_fail_alike_everywhere() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("tenants.toml");
+    std::fs::write(&file, "[tenant.default.limits]\nmax_result_mb = 1\n")?;
+    let file = file.to_str().context("a path is not UTF-8")?;
+    for mode in MODES {
+        // Of the two limits the smaller one counts.
+        let service =
+            Service::start(&[mode, &["--max-result-mb", "2", "--tenants", file]].concat())?;
+        for runtime in RUNTIMES {
+            let (_, record) = call(&service, runtime, "def f(): pass")?;
+            ensure!(record["limits"]["max_result_mb"] == 1, "{record}");
+            limited(&service, runtime).with_context(|| format!("{mode:?} {runtime}"))?;
+        }
+    }
+    Ok(())
+}
+
 fn limited(service: &Service, runtime: &str) -> Result<()> {
     let (reply, _) = call(service, runtime, "def f(): return bytes((1 << 20) - 20)")?;
     ensure!(reply["status"] == "COMPLETED", "{}", reply["status"]);

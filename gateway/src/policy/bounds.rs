@@ -127,6 +127,8 @@ bounds! {
     FunctionTtl: function_ttl_s;
     /// The pickled function, or the pickled arguments of one call, in KiB.
     Payload: payload_kb;
+    /// The pickled result or exception of a call, with the files that it leaves, in MiB.
+    Result: max_result_mb;
 }
 
 bounds! {

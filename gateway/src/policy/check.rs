@@ -38,7 +38,13 @@ impl TenantPolicy {
             timeout_ms: timeout_ms.min(deployment.timeout_ms),
             memory_mb: count(self.limits.memory_mb, deployment.memory_mb),
             max_retries: count(self.limits.max_retries, deployment.max_retries),
+            ..*deployment
         }
+    }
+
+    /// The longest result of a call, in MiB, where it has a limit beside that of the worker.
+    pub(crate) fn max_result_mb(&self) -> Option<u32> {
+        self.limits.max_result_mb.map(|mib| u32::try_from(mib).unwrap_or(u32::MAX))
     }
 
     /// After how many seconds a function is forgotten that asks for `asked`: one that asks for nothing lives as long as it may.
@@ -101,6 +107,7 @@ impl TenantPolicy {
             timeout_ms: u64::MAX,
             memory_mb: u32::MAX,
             max_retries: u32::MAX,
+            max_result_mb: None,
         });
         let limits = [
             ("a `timeout_s` of", spec.limits.timeout_ms, widest.timeout_ms, 1_000),
@@ -174,7 +181,12 @@ mod tests {
             function_id: FunctionId::random(),
             code: CodeHash::of(b""),
             class: "sandbox:3.11".parse().expect("a class"),
-            limits: TaskLimits { timeout_ms: 2_000, memory_mb: 64, max_retries: 1 },
+            limits: TaskLimits {
+                timeout_ms: 2_000,
+                memory_mb: 64,
+                max_retries: 1,
+                max_result_mb: None,
+            },
             priority: Priority::Normal,
             grants: None,
         }
@@ -237,6 +249,7 @@ mod tests {
     #[test]
     fn the_narrower_of_two_limits_counts() {
         let widest = policy().widest(&TaskLimits { timeout_ms: 1_000, ..TaskLimits::WIDEST });
-        assert_eq!(widest, TaskLimits { timeout_ms: 1_000, memory_mb: 64, max_retries: 1 });
+        let narrower = TaskLimits { memory_mb: 64, max_retries: 1, ..spec().limits };
+        assert_eq!(widest, TaskLimits { timeout_ms: 1_000, ..narrower });
     }
 }

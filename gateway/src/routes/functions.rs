@@ -333,7 +333,7 @@ impl Widest {
         let memory_mb = count(memory_mb, "memory_mb", widest.memory_mb, default.memory_mb);
         let retries = body.max_retries.as_ref().map(|count| &count.0);
         let max_retries = count(retries, "max_retries", widest.max_retries, default.max_retries);
-        TaskLimits { timeout_ms, memory_mb, max_retries }
+        TaskLimits { timeout_ms, memory_mb, max_retries, max_result_mb: None }
     }
 }
 

@@ -191,10 +191,11 @@ async fn submit<'a>(
     timing.set_function(request.function_id);
     let function = app.function(request.function_id, caller, timing).await?;
     let args = request.args?;
-    let spec = narrow(app, timing, &function, &request.options).await?;
+    let mut spec = narrow(app, timing, &function, &request.options).await?;
     caller.require_runtime(spec.class.runtime)?;
     if let Some(policy) = caller.policy() {
         policy.check_call(&spec)?;
+        spec.limits.max_result_mb = policy.max_result_mb();
         args.iter().try_for_each(|args| policy.check_payload(args.len()))?;
     }
     if args.is_empty() {

@@ -108,6 +108,9 @@ pub(super) struct LimitsView {
     timeout_s: f64,
     memory_mb: u32,
     max_retries: u32,
+    /// Of the pickled result or exception, where the call's tenant has such a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_result_mb: Option<u32>,
 }
 
 /// Why a task failed.
@@ -202,8 +205,8 @@ impl From<HttpLog> for HttpView {
 impl From<TaskLimits> for LimitsView {
     #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 milliseconds")]
     fn from(limits: TaskLimits) -> Self {
-        let TaskLimits { timeout_ms, memory_mb, max_retries } = limits;
-        Self { timeout_s: timeout_ms as f64 / 1_000.0, memory_mb, max_retries }
+        let TaskLimits { timeout_ms, memory_mb, max_retries, max_result_mb } = limits;
+        Self { timeout_s: timeout_ms as f64 / 1_000.0, memory_mb, max_retries, max_result_mb }
     }
 }
 

@@ -10,7 +10,7 @@ use belljar_core::frame::{self, Call, Done, FrameError};
 use belljar_core::grants::GrantPolicy;
 use belljar_core::invocation::Invocation;
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome};
-use belljar_core::task::{Runtime, TaskClass};
+use belljar_core::task::{Runtime, TaskClass, TaskLimits};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -122,7 +122,8 @@ impl Process {
             _ => None,
         };
         let (invocation, evict) = self.sent.add(invocation);
-        let (granted, max_result_bytes) = (granted.map(Box::new), self.max_result_bytes);
+        let max_result_bytes = invocation.spec.limits.max_result_bytes(self.max_result_bytes);
+        let granted = granted.map(Box::new);
         let (nonce, folder) = (frame::nonce(), folder.map(Folder::path));
         let call = Call { nonce, invocation, evict, granted, max_result_bytes, folder };
         let frame = frame::encode(&call)
@@ -154,7 +155,7 @@ impl Process {
         let deadline = self.timer.passed(started + invocation.spec.limits.timeout());
         let exchange = exchange(&mut self.child, &mut request, deadline, cancel).await;
         let (mut outcome, fate) = match exchange {
-            Exchange::Replied(Ok(done)) => self.done(done),
+            Exchange::Replied(Ok(done)) => self.done(done, &invocation.spec.limits),
             Exchange::Replied(Err(lost)) if self.calls > 1 && lost.has_not_begun() => {
                 let why = &lost as &dyn std::error::Error;
                 tracing::debug!(task_id = %invocation.task.task_id, why, "runs in another child");
@@ -187,10 +188,11 @@ impl Process {
     }
 
     /// The end of a call that the child answered.
-    fn done(&mut self, done: Done) -> (Outcome, Fate) {
+    fn done(&mut self, done: Done, limits: &TaskLimits) -> (Outcome, Fate) {
         let output = self.child.take_output();
         let fate = if self.calls < CALLS_PER_CHILD { Fate::Kept } else { Fate::Replaced };
-        (outcome_of(done.within(self.max_result_bytes), output), fate)
+        let done = done.within(limits.max_result_bytes(self.max_result_bytes));
+        (outcome_of(done, output), fate)
     }
 }
 
