@@ -29,7 +29,7 @@ pub(crate) fn run(args: &KeyArgs) -> Result<()> {
         if matches!(args.action, KeyAction::List) {
             return list(&store, as_json).await;
         }
-        let mut log = OperatorLog::open(args)?;
+        let mut log = OperatorLog::open(args, &store).await?;
         match &args.action {
             KeyAction::List => Ok(()),
             KeyAction::Create(new) => create(&store, &mut log, new, as_json).await,
@@ -87,7 +87,7 @@ async fn create(
     let secret = secret()?;
     store.put_api_key(secret.hash(), &key).await?;
     // A key that is not recorded is never shown.
-    log.record(&[(Action::CreateKey, secret.hash().id(), &key)])?;
+    log.record(&[(Action::CreateKey, secret.hash().id(), &key)]).await?;
     show(&secret, &key, as_json);
     Ok(())
 }
@@ -106,7 +106,7 @@ async fn create_for_certificate(
         return Err(anyhow!("certificates with the common name `{name}` stand for {id} already"))
             .hint("`belljar key revoke` refuses it, then another can be made for them");
     }
-    log.record(&[(Action::CreateKey, hash.id(), key)])?;
+    log.record(&[(Action::CreateKey, hash.id(), key)]).await?;
     match as_json {
         true => announce(&described(hash, key, key.created_at).to_string()),
         false => note(&format!(
@@ -168,7 +168,7 @@ async fn revoke(store: &Store, log: &mut OperatorLog, wanted: &[String]) -> Resu
             key.revoked_at.get_or_insert(now);
         };
         let key = store.change_api_key(hash, revoke, &[]).await?.context("the key is gone")?;
-        log.record(&[(Action::RevokeKey, hash.id(), &key)])?;
+        log.record(&[(Action::RevokeKey, hash.id(), &key)]).await?;
         let seconds = EFFECTIVE_WITHIN.as_secs();
         announce(&format!("{} ({}) is refused within {seconds} s", hash.id(), key.name));
     }
@@ -205,7 +205,7 @@ async fn rotate(
     };
     store.change_api_key(hash, shorten, &[(secret.hash(), &new)]).await?;
     let new_id = secret.hash().id();
-    log.record(&[(Action::RotateKey, hash.id(), &new), (Action::CreateKey, new_id, &new)])?;
+    log.record(&[(Action::RotateKey, hash.id(), &new), (Action::CreateKey, new_id, &new)]).await?;
     note(&format!("{} ({}) is taken until {}.", hash.id(), new.name, date(end)));
     Ok((secret, new))
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use belljar_core::message::{DeliveryMode, Secret};
 use belljar_core::task::{TaskClass, TaskLimits};
 use belljar_dispatcher::config::{RemoteConfig, Workers};
-use belljar_gateway::audit_log::AuditLog;
+use belljar_gateway::audit_log::{AuditLog, AuditTargets};
 use belljar_gateway::policy::Tenants;
 use belljar_store::{Store, StoreConfig};
 use belljar_wire::{Authentication, ConnectConfig, Endpoint, ListenConfig};
@@ -37,9 +37,11 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
     runtime()?.block_on(async {
         let tenants = args.listen.tenants.clone().map(Tenants::load).transpose();
         let tenants = tenants.hint("`belljar tenant check FILE` reads a file without a service")?;
-        let audit_log = args.listen.audit_log.as_deref().map(AuditLog::open).transpose()?;
         let Opened { listeners, require_keys, urls } = listen::open(&args.listen).await?;
         let config = args.store.retention.store_config(&args.store.redis);
+        let stream = args.listen.audit_stream.map(|keep| (config.clone(), keep));
+        let targets = AuditTargets { file: args.listen.audit_log.clone(), stream };
+        let audit_log = AuditLog::open_all(targets).await?;
         let replicas = args.durability.durability.replicas();
         let store = Store::connect(StoreConfig { replicas, ..config }).await?;
         for url in &urls {

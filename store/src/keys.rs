@@ -96,6 +96,8 @@ names! { KEYS:
     EXPIRING = "expiring:";
     /// Hash: hash of an API key -> its record.
     API_KEYS = "api_keys";
+    /// Stream of the lines of the audit log, each the field `line` of an entry.
+    AUDIT_LOG = "audit_log";
     /// Set of the labels that functions ask for, each as one text.
     LABEL_SETS = "label_sets";
     /// The number of the layout of all this; see `layout.rs`.

@@ -12,7 +12,7 @@
 //! * `subscription`: subscriptions to changes.
 //! * `event`: what subscribers get.
 //! * `batch`: large batches, part by part. `encoded_tasks`: tasks as scripts take them.
-//! * `submit`, `dispatch`, `heartbeat`, `read`, `function`, `audit`: the operations of [`Store`].
+//! * `submit`, `dispatch`, `heartbeat`, `read`, `function`, `audit`, `audit_log`: the operations of [`Store`].
 //! * `script` and `scripts/*.lua`: the scripts that carry the operations out.
 //! * [`usage`]: what tenants use, and how much they may.
 //! * `assemble`: puts scripts together.
@@ -30,6 +30,7 @@
 mod api_key;
 mod assemble;
 mod audit;
+mod audit_log;
 mod batch;
 mod blob;
 pub mod config;
@@ -61,6 +62,7 @@ use std::time::Duration;
 
 use belljar_core::outcome::{CallVerdict, Outcome};
 
+pub use audit_log::AuditEntryId;
 pub use blob::BLOB_BYTES;
 pub use config::{
     DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, MAX_LABEL_SETS, MAX_QUEUED, PREFIX,

@@ -111,6 +111,8 @@ scripts! {
     // Said twice, it finds its own change and fails: the caller reads again.
     api_key: Registers, Safe;
     audit: Reads, Safe;
+    // It is bounded, and what frees memory is recorded too. Said twice, it would append twice.
+    audit_append: Ends, Unsafe;
     cancel: Ends, Safe;
     capabilities: Reads, Safe;
     // A lost answer leaves attempts open that `leased` finds; a second run would open as many again.

@@ -1,5 +1,7 @@
 //! The audit log of a whole service: it survives a kill, and no log ever has a secret.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -186,5 +188,38 @@ fn a_service_does_not_start_with_a_log_that_it_cannot_write() -> Result<()> {
         ])?;
         ensure!(!done && said.contains(why), "{said}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_service_keeps_its_audit_log_in_the_store() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let data = text(&data)?;
+    let args = ["up", "-w", "1", "--listen", "127.0.0.1:0", "--data", data];
+    let args = [&args[..], &["--audit-stream", "1000"]].concat();
+    let service = Program::belljar(&args, Vec::new(), Some(dir.path().join("log")))?;
+    let client = Client::new(&service.line_after("belljar is ready at ")?);
+    client.register(&Python::start()?.dumps("", "len")?, json!({}))?;
+    let verify = |words: &[&str]| {
+        belljar(&[&["audit", "verify", "--stream", "--data", data], words].concat())
+    };
+    let records = || -> Option<Value> { serde_json::from_str(&verify(&["--json"]).ok()?.1).ok() };
+    let has =
+        |count: u64| eventually(PATIENCE, || records().is_some_and(|it| it["records"] == count));
+    ensure!(has(2), "the start and the registration: {:?}", records());
+    let (done, made) = belljar(&["key", "create", "ann", "--data", data])?;
+    ensure!(done && has(3), "what the operator does is recorded, too: {made} {:?}", records());
+    let (done, said) = verify(&[])?;
+    ensure!(done && said.contains("3 records follow each other, from the beginning"), "{said}");
+
+    let mut redis = UnixStream::connect(format!("{data}/redis.sock"))?;
+    redis.write_all(b"XADD {belljar}:audit_log * line other\r\n")?;
+    redis.read_exact(&mut [0])?;
+    let (done, said) = verify(&[])?;
+    ensure!(!done && said.contains("it is not as it was written"), "{said}");
+    // What cannot be recorded is not done.
+    let (done, said) = belljar(&["key", "create", "bob", "--data", data])?;
+    ensure!(!done && said.contains("belljar audit verify --stream"), "{said}");
     Ok(())
 }

@@ -9,6 +9,8 @@ use belljar_gateway::{
 };
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::common::positive;
+
 /// What an address that is a file begins with.
 const UNIX: &str = "unix:";
 
@@ -125,6 +127,10 @@ pub(crate) struct ListenArgs {
     /// done that it would record [default: nowhere].
     #[arg(long, env = "BELLJAR_AUDIT_LOG", value_name = "FILE")]
     pub(crate) audit_log: Option<PathBuf>,
+    /// Record it in the store, in one log of all gateways, and keep about so many of the newest records there: some 500 bytes
+    /// each. May be given beside the file [default: nowhere].
+    #[arg(long, env = "BELLJAR_AUDIT_STREAM", value_name = "RECORDS", value_parser = positive::<u64>)]
+    pub(crate) audit_stream: Option<u64>,
     #[command(flatten)]
     pub(crate) tls: HttpTlsArgs,
 }

@@ -63,8 +63,14 @@ pub(super) fn line(record: &AuditRecord, before: ChainHash) -> (String, ChainHas
     text.truncate(text.trim_end_matches('}').len());
     text.push_str(&format!(",\"prev\":\"{before}\""));
     let hash = ChainHash::of(&text);
-    text.push_str(&format!("{SEAM}{hash}{END}\n"));
+    text.push_str(&end_of_line(hash));
+    text.push('\n');
     (text, hash)
+}
+
+/// What the line with this hash ends with.
+pub(super) fn end_of_line(hash: ChainHash) -> String {
+    format!("{SEAM}{hash}{END}")
 }
 
 /// A line as it stands in a file, without its end.

@@ -6,6 +6,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use belljar_store::StoreError;
+
 use super::chain::{self, ChainHash, Line};
 use super::record::{Action, AuditRecord};
 
@@ -35,6 +37,18 @@ pub enum AuditLogError {
         /// The file.
         path: PathBuf,
     },
+    /// The store does not take it.
+    #[error("the audit log in the store cannot be written")]
+    Store(#[source] StoreError),
+    /// That of the store ends with something else than a record.
+    #[error(
+        "the audit log in the store ends with an entry that is no record as it was written: `belljar audit verify --stream` \
+         names it, and `XDEL` removes it"
+    )]
+    StreamChanged,
+    /// The thread that writes it cannot be started.
+    #[error("the audit log cannot be written")]
+    Thread(#[source] io::Error),
 }
 
 /// A log that is open for appending.

@@ -6,6 +6,7 @@
 //! * here: the log of a gateway, which a thread of its own writes.
 //! * `record`: one record.
 //! * `chain`: how lines hang together.
+//! * `stream`: that of the store, which all gateways write.
 //! * `file`: the file, which several processes may write, and which may be rotated.
 //! * `refusals`: how many refused requests are recorded one by one.
 //! * `verify`: whether a log is whole.
@@ -14,45 +15,65 @@ mod chain;
 mod file;
 mod record;
 mod refusals;
+mod stream;
 mod verify;
 mod writer;
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use belljar_store::{Store, StoreConfig};
 use http::StatusCode;
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::oneshot;
 
 pub use chain::{ChainHash, InvalidHash};
 pub use file::{AuditFile, AuditLogError};
 pub(crate) use record::DONE;
 pub use record::{Action, AuditRecord};
-pub use verify::{Verified, VerifyError, verify};
+pub use stream::AuditStream;
+pub use verify::{Verified, VerifyError, verify, verify_stream};
 
 use refusals::Refusals;
-use writer::{Message, Writer};
+use writer::{Message, Output, Writer};
 
-/// How many records may wait for the disk. With more, requests that would be recorded are refused.
+/// How many records may wait to be written. With more, requests that would be recorded are refused.
 const MAX_WAITING: usize = 16_384;
+
+/// Where a gateway keeps its audit log: in a file of its machine, in the store with all gateways, or in both.
+#[derive(Debug, Clone, Default)]
+pub struct AuditTargets {
+    /// The file.
+    pub file: Option<PathBuf>,
+    /// The store, and about how many records it keeps.
+    pub stream: Option<(StoreConfig, u64)>,
+}
 
 /// The audit log of a gateway. Dropping it writes what is left.
 #[derive(Debug)]
 pub struct AuditLog {
-    path: PathBuf,
-    shared: Arc<Shared>,
     refusals: Mutex<Refusals>,
-    messages: Sender<Message>,
+    /// One or two, each with all records.
+    outputs: Vec<OutputThread>,
+}
+
+/// A thread that writes a log.
+#[derive(Debug)]
+struct OutputThread {
+    shared: Arc<Shared>,
+    messages: UnboundedSender<Message>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the gateway and the writer both know.
+/// What the gateway and a writer both know.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Records that are not in the file yet.
+    /// Records that are not written yet.
     waiting: AtomicUsize,
-    /// The file takes nothing at the moment.
+    /// Nothing can be written at the moment.
     is_failing: AtomicBool,
     /// Refused requests that are only counted, since the last record that says how many.
     unlisted: AtomicU64,
@@ -64,40 +85,54 @@ impl AuditLog {
     /// # Errors
     /// It cannot be written, or is no audit log.
     pub fn open(path: &Path) -> Result<Self, AuditLogError> {
-        let file = AuditFile::open(path)?;
-        let (messages, received) = mpsc::channel();
-        let shared = Arc::<Shared>::default();
-        let writer = Writer::new(file, Arc::clone(&shared));
-        let writer = std::thread::Builder::new()
-            .name("audit-log".to_owned())
-            .spawn(move || writer.run(&received))
-            .map_err(|source| AuditLogError::Unusable { path: path.to_owned(), source })?;
-        Ok(Self {
-            path: path.to_owned(),
-            shared,
-            refusals: Mutex::default(),
-            messages,
-            writer: Mutex::new(Some(writer)),
-        })
+        let file = Output::File(AuditFile::open(path)?);
+        let (output, _) = OutputThread::start(async { Ok(file) })?;
+        Ok(Self { refusals: Mutex::default(), outputs: vec![output] })
     }
 
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Opens all that is named; `None` where nothing is.
+    ///
+    /// # Errors
+    /// One cannot be written, or is no audit log.
+    pub async fn open_all(targets: AuditTargets) -> Result<Option<Self>, AuditLogError> {
+        let mut outputs = Vec::new();
+        if let Some(path) = &targets.file {
+            let file = Output::File(AuditFile::open(path)?);
+            outputs.push(OutputThread::start(async { Ok(file) })?);
+        }
+        if let Some((config, keep)) = targets.stream {
+            // A connection of its own, on that thread: the gateway may wait for the end of it.
+            outputs.push(OutputThread::start(async move {
+                let store = Store::connect(config).await.map_err(AuditLogError::Store)?;
+                Ok(Output::Stream(AuditStream::open(store, Some(keep)).await?))
+            })?);
+        }
+        let mut opened = Vec::new();
+        for (output, failed) in outputs {
+            if let Ok(error) = failed.await {
+                return Err(error);
+            }
+            opened.push(output);
+        }
+        let log = Self { refusals: Mutex::default(), outputs: opened };
+        Ok((!log.outputs.is_empty()).then_some(log))
     }
 
     /// Whether it takes records. While it does not, nothing is done that it would record.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.shared.is_failing.load(Ordering::Relaxed)
-            && self.shared.waiting.load(Ordering::Relaxed) < MAX_WAITING
+        self.outputs.iter().all(|output| {
+            !output.shared.is_failing.load(Ordering::Relaxed)
+                && output.shared.waiting.load(Ordering::Relaxed) < MAX_WAITING
+        })
     }
 
     /// Records something that was done, or failed.
     pub fn record(&self, record: AuditRecord) {
-        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        self.send(Message::Record(Box::new(record)));
+        for output in &self.outputs {
+            output.shared.waiting.fetch_add(1, Ordering::Relaxed);
+            output.send(Message::Record(Box::new(record.clone())));
+        }
     }
 
     /// Records what was answered to a request: some of the refused ones are only counted, so that a flood of them
@@ -108,9 +143,11 @@ impl AuditLog {
         if is_listed {
             return self.record(record);
         }
-        // The first since the writer has looked: it is told, once.
-        if self.shared.unlisted.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.send(Message::Unlisted);
+        for output in &self.outputs {
+            // The first since the writer has looked: it is told, once.
+            if output.shared.unlisted.fetch_add(1, Ordering::Relaxed) == 0 {
+                output.send(Message::Unlisted);
+            }
         }
     }
 
@@ -118,13 +155,46 @@ impl AuditLog {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).may_list()
     }
 
+    /// Writes what is left, and ends. What cannot be written now is told in the log.
+    pub fn close(&self) {
+        self.outputs.iter().for_each(OutputThread::close);
+    }
+}
+
+impl OutputThread {
+    /// Starts a thread that opens its output, which the receiver tells, and then writes.
+    fn start(
+        open: impl Future<Output = Result<Output, AuditLogError>> + Send + 'static,
+    ) -> Result<(Self, oneshot::Receiver<AuditLogError>), AuditLogError> {
+        let (messages, received) = mpsc::unbounded_channel();
+        let (failing, failed) = oneshot::channel();
+        let shared = Arc::<Shared>::default();
+        let of_writer = Arc::clone(&shared);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(AuditLogError::Thread)?;
+        let work = async move {
+            match open.await {
+                Ok(output) => {
+                    // It does not fail.
+                    drop(failing);
+                    Writer::new(output, of_writer).run(received).await;
+                }
+                Err(error) => drop(failing.send(error)),
+            }
+        };
+        let writer = std::thread::Builder::new()
+            .name("audit-log".to_owned())
+            .spawn(move || runtime.block_on(work))
+            .map_err(AuditLogError::Thread)?;
+        Ok((Self { shared, messages, writer: Mutex::new(Some(writer)) }, failed))
+    }
+
     fn send(&self, message: Message) {
         // The writer ends only when it is told to.
         let _ = self.messages.send(message);
     }
 
-    /// Writes what is left, and ends. What cannot be written now is told in the log.
-    pub fn close(&self) {
+    fn close(&self) {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
             self.send(Message::Close);

@@ -4,10 +4,14 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
+use belljar_store::{AuditEntryId, Store, StoreError};
+
 use super::chain::{ChainHash, Line};
 
 /// The longest line that is read. Records are far shorter.
 const MAX_LINE: u64 = 64 * 1024;
+/// Entries of the store that are read at once.
+const ENTRIES: usize = 1_000;
 
 /// A log that is whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +50,17 @@ pub enum VerifyError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// An entry of the store is not as it was written.
+    #[error("entry {id}: {why}")]
+    BrokenEntry {
+        /// Its name in Redis.
+        id: AuditEntryId,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The store does not answer.
+    #[error("the audit log in the store cannot be read")]
+    Store(#[source] StoreError),
     /// There is no record.
     #[error("there is no record")]
     Empty,
@@ -67,15 +82,36 @@ pub fn verify(paths: &[PathBuf], contained: Option<ChainHash>) -> Result<Verifie
     for path in paths {
         reader.read(path, |hash| is_found |= Some(hash) == contained)?;
     }
-    if let Some(hash) = contained.filter(|_| !is_found) {
-        return Err(VerifyError::Missing(hash));
-    }
-    let (_, torn) = reader.torn;
-    let mut verified = reader.verified.ok_or(VerifyError::Empty)?;
-    verified.ends_torn = !torn.is_empty();
-    verified.torn.extend(torn);
-    Ok(verified)
+    reader.end(contained.filter(|_| !is_found))
 }
+
+/// The same for the log of a store.
+///
+/// # Errors
+/// The records do not follow each other, or the store does not answer.
+pub async fn verify_stream(
+    store: &Store,
+    contained: Option<ChainHash>,
+) -> Result<Verified, VerifyError> {
+    let mut reader = Reader::default();
+    let mut is_found = contained.is_none();
+    let mut last: Option<AuditEntryId> = None;
+    loop {
+        let part = store.audit_lines(last.as_deref(), ENTRIES).await.map_err(VerifyError::Store)?;
+        if part.is_empty() {
+            return reader.end(contained.filter(|_| !is_found));
+        }
+        for (id, line) in part {
+            let broken = |why| VerifyError::BrokenEntry { id: id.clone(), why };
+            let Line::Sound(sound) = Line::read(&line) else { return Err(broken(CHANGED)) };
+            reader.follow(sound.before, sound.hash, sound.torn).map_err(broken)?;
+            is_found |= Some(sound.hash) == contained;
+            last = Some(id);
+        }
+    }
+}
+
+const CHANGED: &str = "it is not as it was written";
 
 /// What has been read so far.
 #[derive(Default)]
@@ -104,10 +140,22 @@ impl Reader {
                     found(sound.hash);
                 }
                 Line::Torn => self.tear(path, number, &line),
-                Line::Changed => return Err(broken("it is not as it was written")),
+                Line::Changed => return Err(broken(CHANGED)),
             }
         }
         Ok(())
+    }
+
+    /// What was read, unless the record with the hash `missing` was to be among it.
+    fn end(self, missing: Option<ChainHash>) -> Result<Verified, VerifyError> {
+        if let Some(hash) = missing {
+            return Err(VerifyError::Missing(hash));
+        }
+        let (_, torn) = self.torn;
+        let mut verified = self.verified.ok_or(VerifyError::Empty)?;
+        verified.ends_torn = !torn.is_empty();
+        verified.torn.extend(torn);
+        Ok(verified)
     }
 
     fn tear(&mut self, path: &Path, number: u64, line: &[u8]) {

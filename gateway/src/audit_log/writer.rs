@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::file::AuditFile;
 use super::record::{Action, AuditRecord};
+use super::stream::AuditStream;
 use super::{AuditLogError, Shared};
 
-/// The pause before another try where the file takes nothing.
+/// The pause before another try where nothing can be written.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long refused requests are counted before a record says how many.
 const COUNTED_FOR: Duration = Duration::from_secs(1);
@@ -26,11 +28,38 @@ pub(super) enum Message {
     Close,
 }
 
+/// Where records go.
+pub(super) enum Output {
+    File(AuditFile),
+    Stream(AuditStream),
+}
+
+impl Output {
+    /// Appends records. Returns how many stand there, also where it then failed.
+    async fn append(&mut self, records: &[AuditRecord]) -> (usize, Result<(), AuditLogError>) {
+        match self {
+            Self::File(file) => file.append(records),
+            Self::Stream(stream) => match stream.append(records).await {
+                Ok(written) => (written, Ok(())),
+                Err(error) => (0, Err(error)),
+            },
+        }
+    }
+
+    /// Puts what was written on the disk, as far as that is up to this process.
+    fn sync(&self) {
+        if let Self::File(file) = self {
+            // What the disk does not take now it does not take later: the next write tells.
+            let _ = file.sync();
+        }
+    }
+}
+
 /// What the thread has.
 pub(super) struct Writer {
-    file: AuditFile,
+    output: Output,
     shared: Arc<Shared>,
-    /// Not in the file yet, in their order.
+    /// Not written yet, in their order.
     pending: Vec<AuditRecord>,
     /// Since when refused requests are counted.
     counting_since: Option<Instant>,
@@ -40,25 +69,24 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(file: AuditFile, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(output: Output, shared: Arc<Shared>) -> Self {
         let (pending, counting_since, unsynced_since) = (Vec::new(), None, None);
-        Self { file, shared, pending, counting_since, unsynced_since, is_closing: false }
+        Self { output, shared, pending, counting_since, unsynced_since, is_closing: false }
     }
 
-    pub(super) fn run(mut self, messages: &Receiver<Message>) {
+    pub(super) async fn run(mut self, mut messages: UnboundedReceiver<Message>) {
         while !self.is_closing {
-            self.receive(messages);
+            self.receive(&mut messages).await;
             self.count_unlisted();
-            self.write();
+            self.write().await;
             if self.is_due(self.unsynced_since, SYNCED_WITHIN) {
                 self.unsynced_since = None;
-                // What the disk does not take now it does not take later: the next write tells.
-                let _ = self.file.sync();
+                self.output.sync();
             }
         }
         if !self.pending.is_empty() {
-            let path = self.file.path().display();
-            tracing::error!(records = self.pending.len(), "lost, as `{path}` cannot be written");
+            let records = self.pending.len();
+            tracing::error!(records, "lost, as the audit log cannot be written");
         }
     }
 
@@ -67,7 +95,7 @@ impl Writer {
     }
 
     /// Waits for messages until something is due.
-    fn receive(&mut self, messages: &Receiver<Message>) {
+    async fn receive(&mut self, messages: &mut UnboundedReceiver<Message>) {
         let is_failing = self.shared.is_failing.load(Ordering::Relaxed);
         let retry = is_failing.then_some(RETRY);
         let left = |since: Option<Instant>, after: Duration| {
@@ -76,15 +104,12 @@ impl Writer {
         let (counting, unsynced) =
             (left(self.counting_since, COUNTED_FOR), left(self.unsynced_since, SYNCED_WITHIN));
         let due = [retry, counting, unsynced].into_iter().flatten().min();
+        let next = async { messages.recv().await.unwrap_or(Message::Close) };
         let first = match due {
-            Some(due) => match messages.recv_timeout(due) {
-                Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => Some(Message::Close),
-            },
-            None => Some(messages.recv().unwrap_or(Message::Close)),
+            Some(due) => tokio::time::timeout(due, next).await.ok(),
+            None => Some(next.await),
         };
-        let rest = messages.try_iter().take(BATCH);
+        let rest = std::iter::from_fn(|| messages.try_recv().ok()).take(BATCH);
         for message in first.into_iter().chain(rest) {
             match message {
                 Message::Record(record) => self.pending.push(*record),
@@ -106,11 +131,11 @@ impl Writer {
         self.pending.push(AuditRecord::now(Action::RefuseMany).by_process().times(count));
     }
 
-    fn write(&mut self) {
+    async fn write(&mut self) {
         if self.pending.is_empty() {
             return;
         }
-        let (written, ended) = self.file.append(&self.pending);
+        let (written, ended) = self.output.append(&self.pending).await;
         self.pending.drain(..written);
         self.shared.waiting.fetch_sub(written, Ordering::Relaxed);
         if written > 0 {

@@ -4,6 +4,7 @@
 mod abuse;
 mod activity;
 mod audit_log;
+mod audit_stream;
 mod auth;
 mod classic;
 mod client_certificates;
