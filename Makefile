@@ -19,7 +19,7 @@ MINOR := $(DEFAULT_MINOR)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build pythons guests test lint test-client test-browser test-valkey guest-tests check faults attack guest bench bench-sandbox bench-client bench-modes bench-floods bench-peers bench-sdk dist dist-test reference audit sbom setup tools doctor clean
+.PHONY: help up build pythons guests test lint test-client test-browser test-valkey guest-tests check faults attack guest bench bench-sandbox bench-client bench-access bench-modes bench-floods bench-tenants bench-peers bench-sdk dist dist-test reference audit sbom setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ up: build ## Start the whole service on this machine; Ctrl-C ends it.
 
 # The programs of a service; `make bench` adds those that measure.
 PROGRAMS := --bin belljar --bin belljar-python --bin belljar-sandbox
-bench bench-sandbox bench-floods bench-peers: PROGRAMS += --bin belljar-bench --bin belljar-sandbox-bench
+bench bench-sandbox bench-floods bench-tenants bench-peers: PROGRAMS += --bin belljar-bench --bin belljar-sandbox-bench
 
 build: setup guest pythons ## Build the programs, into target/release.
 	cargo build --release --locked $(PROGRAMS)
@@ -114,6 +114,10 @@ bench-sandbox: build tools ## Measure what the sandbox costs, by itself and besi
 bench-floods: build tools ## Show what three tenants notice while a fourth one floods the service, in three minutes.
 	@$(TARGET)/release/belljar-bench floods $(ARGS)
 
+bench-tenants: build tools ## Show what keeps tenants apart: who sees what, quotas, shares of the slots, and floods, in five minutes.
+	@$(VENV)/bin/python bench/tenants --belljar $(TARGET)/release/belljar $(ARGS)
+	@$(TARGET)/release/belljar-bench floods
+
 bench-peers: build tools ## Measure Celery, Huey, Dask, Ray and eryx beside belljar; installs them apart. eryx needs PEERS=.belljar/peers-3.12 PEERS_PYTHON=python3.12.
 	@test -x $(PEERS)/bin/python || $(PEERS_PYTHON) -m venv $(PEERS)
 	@grep -v '^#' bench/peers/requirements.txt | xargs -n 1 $(PEERS)/bin/pip --quiet --disable-pip-version-check install --only-binary :all: || true
@@ -121,6 +125,9 @@ bench-peers: build tools ## Measure Celery, Huey, Dask, Ray and eryx beside bell
 
 bench-client: build ## Speed with a Python client, beside ProcessPoolExecutor in the same run.
 	@$(VENV)/bin/python bench/python_client.py --belljar $(TARGET)/release/belljar $(ARGS)
+
+bench-access: build ## Keys and quotas, also with 100,000 keys, beside an open service, in the same run.
+	@$(VENV)/bin/python bench/access.py --belljar $(TARGET)/release/belljar $(ARGS)
 
 bench-sdk: build ## The same of the package in client/, as an executor.
 	@$(VENV)/bin/python bench/sdk.py --belljar $(TARGET)/release/belljar $(ARGS)
