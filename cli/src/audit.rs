@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::args::{AuditAction, AuditArgs, KeyArgs};
 use crate::exit::WithHint;
-use crate::key::connect;
+use crate::operator::connect;
 use crate::serve::{announce, runtime};
 
 /// The file in the data directory of `belljar up` that names its audit log, for the operator's commands.

@@ -2,21 +2,21 @@
 //!
 //! It writes to Redis itself: who may do that is the operator, and the first key needs no other.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use belljar_core::api_key::{ApiKeyHash, ApiKeySecret};
 use belljar_core::task::Runtime;
 use belljar_gateway::audit_log::Action;
+use belljar_store::Store;
 use belljar_store::record::{ApiKey, KeyState, Timestamp};
-use belljar_store::{Store, StoreConfig};
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::json;
 
-use crate::args::{KeyAction, KeyArgs, NewKeyArgs, OperatorArgs};
+use crate::args::{KeyAction, KeyArgs, NewKeyArgs};
 use crate::audit::OperatorLog;
 use crate::exit::{WithHint, hinted};
+use crate::operator::connect;
 use crate::serve::{announce, runtime};
 
 /// How soon a change takes effect at every gateway: as long as these believe what they read of a key, and
@@ -41,27 +41,6 @@ pub(crate) fn run(args: &KeyArgs) -> Result<()> {
             }
         }
     })
-}
-
-/// The store of a service, for its operator.
-pub(crate) async fn connect(args: &OperatorArgs) -> Result<Store> {
-    let url = match &args.redis {
-        Some(url) => url.clone(),
-        None => private_redis(&args.data.dir()?)?,
-    };
-    let prefix = args.redis_prefix.clone();
-    Ok(Store::connect(StoreConfig { prefix, tls: args.tls.files(), ..StoreConfig::new(url) })
-        .await?)
-}
-
-/// The server of a `belljar up` with this data directory.
-fn private_redis(data: &Path) -> Result<String> {
-    let socket = std::path::absolute(data)?.join("redis.sock");
-    if !socket.exists() {
-        return Err(anyhow!("no service has its data in `{}`", data.display()))
-            .hint("`belljar up` starts one, --data DIR or --redis URL names another");
-    }
-    Ok(format!("redis+unix://{}", socket.display()))
 }
 
 async fn create(

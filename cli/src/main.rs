@@ -15,6 +15,7 @@ mod install;
 mod key;
 mod listen;
 mod logging;
+mod operator;
 mod packaged;
 mod redis_server;
 mod reference;

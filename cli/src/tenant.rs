@@ -12,7 +12,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::args::{TenantAction, TenantArgs};
-use crate::key::{connect, show_table};
+use crate::key::show_table;
+use crate::operator::connect;
 use crate::serve::{announce, runtime};
 
 /// What is shown where there is no bound.

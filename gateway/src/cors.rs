@@ -9,7 +9,6 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use crate::middleware::{REQUEST_ID, SERVER_TIMING};
 use crate::proxies::PublicUrl;
 
 /// How long a browser remembers what a page may do. Browsers have limits of their own, the highest a day.
@@ -47,20 +46,19 @@ impl WebOrigin {
     }
 }
 
-/// What answers browsers that ask for these pages; `None` where there are none.
-pub(crate) fn layer(origins: &[WebOrigin]) -> Option<CorsLayer> {
+/// What answers browsers that ask for these pages, which may read the headers `shown`; `None` where there are none.
+pub(crate) fn layer(origins: &[WebOrigin], shown: [HeaderName; 2]) -> Option<CorsLayer> {
     if origins.is_empty() {
         return None;
     }
     let origins = origins.iter().map(|origin| origin.0.clone());
-    let shown: [HeaderName; 4] =
-        [REQUEST_ID, SERVER_TIMING, header::RETRY_AFTER, header::WWW_AUTHENTICATE];
+    let shown = shown.into_iter().chain([header::RETRY_AFTER, header::WWW_AUTHENTICATE]);
     let layer = CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
         // Which ones does not matter: the page is one that the operator named.
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers(shown)
+        .expose_headers(shown.collect::<Vec<_>>())
         .max_age(REMEMBERED);
     Some(layer)
 }

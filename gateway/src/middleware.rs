@@ -22,9 +22,9 @@ use crate::error::{ApiError, Fault};
 use crate::timing::RequestTiming;
 
 /// The id of a request.
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What an answer took.
-pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// The longest request id that is taken over from a client.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -41,7 +41,7 @@ pub(crate) struct Middleware {
 impl Middleware {
     /// Surrounds `router`.
     pub(crate) fn new(app: Arc<App>, router: Router) -> Self {
-        let cors = cors::layer(&app.config.cors_origins).map(Arc::new);
+        let cors = cors::layer(&app.config.cors_origins, [REQUEST_ID, SERVER_TIMING]).map(Arc::new);
         Self { app, router, ids: Arc::new(RequestIds::new()), cors }
     }
 
