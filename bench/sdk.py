@@ -3,7 +3,8 @@
     make bench-sdk
 
 The same program for both: `executor.submit` and `future.result`. Measured are calls one at a time, bursts of
-5,000 no-ops, and the client's own processor time, which no faster service could take away. A bare socket
+5,000 no-ops, 1 MiB of random bytes there and back, and the client's own processor time, which no faster service could take
+away. A bare socket
 shows what the service alone takes. Celery joins in, over a Redis and with two processes of its own, where
 `--peers` names a virtual environment that has it.
 """
@@ -11,6 +12,7 @@ shows what the service alone takes. Celery joins in, over a Redis and with two p
 import asyncio
 import base64
 import json
+import os
 import pickle
 import shutil
 import socket
@@ -31,8 +33,11 @@ ROWS = {
     "single_cpu_us": "  the client's processor time (us)",
     "rate": "burst, tasks/s (median)",
     "cpu_us": "  the client's processor time per task (us)",
+    "large_us": "1 MiB there and back, one at a time, p50 (us)",
+    "large_cpu_us": "  the client's processor time (us)",
 }
 TURNS = 5
+LARGE = os.urandom(1 << 20)
 
 
 def noop(x):
@@ -78,6 +83,15 @@ def one_at_a_time(call, count, column):
     column.add("single_cpu_us", [(time.process_time() - cpu) / count * 1e6])
 
 
+def large(executor, count, column):
+    cpu = time.process_time()
+    for _ in range(count):
+        start = time.perf_counter()
+        assert executor.submit(noop, LARGE).result() == LARGE
+        column.add("large_us", [(time.perf_counter() - start) * 1e6])
+    column.add("large_cpu_us", [(time.process_time() - cpu) / count * 1e6])
+
+
 def burst(executor, count, column):
     cpu, start = time.process_time(), time.perf_counter()
     futures = [executor.submit(noop, n) for n in range(count)]
@@ -106,6 +120,8 @@ def beside_the_pool(url, options):
                 one_at_a_time(call, options.singles // TURNS, column)
             burst(pool, options.batch, theirs)
             burst(executor, options.batch, ours)
+            large(pool, options.large // TURNS, theirs)
+            large(executor, options.large // TURNS, ours)
     return ours, theirs, floor
 
 
@@ -155,6 +171,7 @@ def show(columns):
 
 def main():
     parser = arguments(__doc__)
+    parser.add_argument("--large", type=int, default=200)
     parser.add_argument("--peers", type=Path, default=ROOT / ".belljar/peers", help="as `make bench-peers` makes it")
     options = parser.parse_args()
     with service(options.belljar, options.mode) as (_, url):

@@ -14,6 +14,7 @@ use tokio::time::timeout_at;
 use crate::app::App;
 use crate::config::permits;
 use crate::error::ApiError;
+use crate::media::BodyForm;
 use crate::problem::Problem;
 use crate::timing::{Phase, RequestTiming};
 
@@ -34,6 +35,8 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 pub(crate) struct RequestBytes {
     /// The bytes.
     pub(crate) bytes: Bytes,
+    /// How they are to be read.
+    pub(crate) form: BodyForm,
     /// The header `Idempotency-Key`.
     pub(crate) idempotency_key: Option<HeaderValue>,
     /// The memory that is reserved for the body and for what is read from it.
@@ -51,7 +54,8 @@ impl FromRequest<Arc<App>> for RequestBytes {
             timing.add(Phase::Read, start);
         }
         let (bytes, room) = received?;
-        Ok(Self { bytes, room, idempotency_key: one_key(&parts.headers)? })
+        let (form, idempotency_key) = (BodyForm::of(&parts.headers), one_key(&parts.headers)?);
+        Ok(Self { bytes, form, idempotency_key, room })
     }
 }
 

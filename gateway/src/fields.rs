@@ -2,6 +2,8 @@
 //! are, and the types of the fields say how a value is read from JSON, what can be wrong with it, and how
 //! `/openapi.json` describes it.
 //!
+//! The same declaration reads MessagePack, where a field of base64 may also be bytes.
+//!
 //! A body is read in one pass that keeps nothing but the values of known fields. A wrong value does not end
 //! the pass, so that the answer names every mistake.
 
@@ -14,12 +16,16 @@ use serde_json::Number;
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::error::ApiError;
+use crate::media::BodyForm;
 use crate::problem::{Place, Problem};
 
 /// The most fields of one body that this service does not know.
 const MAX_UNKNOWN: usize = 64;
 /// As much of an unknown field's name as an answer repeats, in characters.
 const SHOWN_NAME: usize = 64;
+
+/// How deeply MessagePack may be nested: as JSON may.
+const MAX_DEPTH: usize = 128;
 
 /// What is wrong with a value; the place is added on the way out.
 pub(crate) type Wrong = Vec<Problem>;
@@ -35,6 +41,11 @@ pub(crate) trait FieldType<'de>: Sized {
     /// Reads a string.
     fn text(_: Cow<'de, str>) -> Result<Self, Wrong> {
         Err(wrong_type::<Self>("a string"))
+    }
+
+    /// Reads bytes, which JSON does not have.
+    fn bytes(_: &'de [u8]) -> Result<Self, Wrong> {
+        Err(wrong_type::<Self>("bytes"))
     }
 
     /// Reads a number.
@@ -114,8 +125,8 @@ fn under(name: &'static str, wrong: Wrong) -> impl Iterator<Item = Problem> {
 }
 
 impl<'de, T: FieldType<'de>> Deserialize<'de> for Field<T> {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        json.deserialize_any(FieldVisitor(PhantomData))
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        value.deserialize_any(FieldVisitor(PhantomData))
     }
 }
 
@@ -163,6 +174,10 @@ impl<'de, T: FieldType<'de>> Visitor<'de> for FieldVisitor<T> {
         Self::field(T::text(Cow::Owned(text.to_owned())))
     }
 
+    fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Field<T>, E> {
+        Self::field(T::bytes(bytes))
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Field<T>, A::Error> {
         Self::field(T::list(list)?)
     }
@@ -189,10 +204,16 @@ impl Unknown {
         map: &mut A,
     ) -> Result<(), A::Error> {
         map.next_value::<IgnoredAny>()?;
+        self.note(name, known);
+        Ok(())
+    }
+
+    /// The same, of a field without a value, or whose value was read.
+    pub(crate) fn note(&mut self, name: &str, known: &[&str]) {
         if self.names.len() >= MAX_UNKNOWN {
             let msg = format!("Input has more than {MAX_UNKNOWN} fields that are not known here");
             self.problems = vec![Problem::here("extra_forbidden", msg)];
-            return Ok(());
+            return;
         }
         let shown: String = name.chars().take(SHOWN_NAME).collect();
         if let Some(meant) = meant(&shown, known) {
@@ -200,7 +221,6 @@ impl Unknown {
             self.problems.push(Problem::here("extra_forbidden", msg).under(shown.clone()));
         }
         self.names.push(shown);
-        Ok(())
     }
 
     /// The names, and what is wrong with them.
@@ -227,23 +247,42 @@ fn meant<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
         .copied()
 }
 
-/// Reads the JSON object of a request, or says everything that is wrong with it.
-pub(crate) fn parse<'de, T: FieldType<'de>>(body: &'de [u8]) -> Result<T, ApiError> {
+/// Reads the object of a request, or says everything that is wrong with it.
+pub(crate) fn parse<'de, T: FieldType<'de>>(
+    form: BodyForm,
+    body: &'de [u8],
+) -> Result<T, ApiError> {
     let in_body = |problem: Problem| problem.under("body");
     if body.iter().all(u8::is_ascii_whitespace) {
         let msg = "Field required: the body is empty, and a JSON object was expected";
         return Err(ApiError::invalid(in_body(Problem::here("missing", msg))));
     }
-    let wrong = match serde_json::from_slice(body) {
+    let read = match form {
+        BodyForm::MessagePack => from_message_pack(body),
+        BodyForm::Json | BodyForm::Pickle => from_json(body),
+    };
+    let wrong = match read {
         Ok(Field::Given(body)) => return Ok(body),
         Ok(Field::Wrong(wrong)) => wrong,
         Ok(Field::Absent | Field::Null) => wrong_type::<T>("null"),
-        Err(error) if error.is_data() => {
-            vec![Problem::here("value_error", format!("Input should be valid: {error}"))]
-        }
-        Err(error) => vec![not_json(body, &error)],
+        Err(problem) => vec![problem],
     };
     Err(ApiError::Invalid(wrong.into_iter().map(in_body).collect()))
+}
+
+fn from_json<'de, T: FieldType<'de>>(body: &'de [u8]) -> Result<Field<T>, Problem> {
+    serde_json::from_slice(body).map_err(|error| match error.is_data() {
+        true => Problem::here("value_error", format!("Input should be valid: {error}")),
+        false => not_json(body, &error),
+    })
+}
+
+fn from_message_pack<'de, T: FieldType<'de>>(body: &'de [u8]) -> Result<Field<T>, Problem> {
+    let mut reader = rmp_serde::Deserializer::from_read_ref(body);
+    reader.set_max_depth(MAX_DEPTH);
+    Field::deserialize(&mut reader).map_err(|error| {
+        Problem::here("msgpack_invalid", format!("Input should be valid MessagePack: {error}"))
+    })
 }
 
 fn not_json(body: &[u8], error: &serde_json::Error) -> Problem {
@@ -383,93 +422,4 @@ pub(crate) fn describe<'de, T: FieldType<'de>>(is_required: bool, about: &str) -
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::values::{Count, List, Text};
-
-    request_body! {
-        /// A body.
-        struct Sample<'de> {
-            /// A name.
-            required name: Text<'de, 8>,
-            /// A payload.
-            required payload: Text<'de, 100>,
-            /// Where it runs.
-            optional runtime: belljar_core::task::Runtime,
-            /// A count.
-            optional retries: Count<0>,
-            /// Ids.
-            optional ids: List<belljar_core::id::TaskId, 3>,
-        }
-    }
-
-    fn problems(body: &[u8]) -> Vec<Problem> {
-        match parse::<Sample<'_>>(body) {
-            Err(ApiError::Invalid(problems)) => problems,
-            Err(error) => panic!("{error}"),
-            Ok(_) => Vec::new(),
-        }
-    }
-
-    #[test]
-    fn every_field_is_named() {
-        let problems = problems(br#"{"payload": 1, "retries": -1, "ids": ["a", 2]}"#);
-        let seen: Vec<_> =
-            problems.iter().map(|problem| (problem.kind, problem.loc.clone())).collect();
-        let place = |name| vec![Place::from("body"), Place::from(name)];
-        let mut ids = place("ids");
-        ids.push(Place::Index(0));
-        assert_eq!(
-            seen,
-            [
-                ("missing", place("name")),
-                ("string_type", place("payload")),
-                ("int_parsing", place("retries")),
-                ("uuid_parsing", ids),
-            ]
-        );
-    }
-
-    #[test]
-    fn text_that_is_not_json_is_named_with_its_place() {
-        for body in [&b"{"[..], b"{\"a\": NaN}", b"{\"name\": \"\xff\"}", &[b'['; 100_000]] {
-            assert_eq!(problems(body).first().map(|problem| problem.kind), Some("json_invalid"));
-        }
-        assert_eq!(problems(b"  ").first().map(|problem| problem.kind), Some("missing"));
-        let list = problems(b"[\"a\", \"b\"]");
-        assert_eq!(list.first().map(|problem| problem.kind), Some("model_attributes_type"));
-        let twice = problems(br#"{"name": "a", "name": "b", "payload": ""}"#);
-        assert_eq!(twice.first().map(|problem| problem.kind), Some("value_error"));
-    }
-
-    #[test]
-    fn null_is_the_same_as_absent_for_optional_fields_only() {
-        let body = parse::<Sample<'_>>(br#"{"name": "a", "payload": "b", "retries": null}"#);
-        assert!(body.is_ok_and(|body| body.retries.is_none()));
-        assert_eq!(problems(br#"{"name": null, "payload": "b"}"#)[0].kind, "string_type");
-    }
-
-    #[test]
-    fn a_field_that_looks_like_a_known_one_is_refused_and_others_are_named() {
-        let body = |field: &str| format!(r#"{{"name": "a", "payload": "", "{field}": "sandbox"}}"#);
-        for typo in ["runtim", "Runtime", "runtimes", "run_time", "runitme", "retriess"] {
-            let problems = problems(body(typo).as_bytes());
-            let [problem] = &problems[..] else { panic!("{typo}: {problems:?}") };
-            assert_eq!(problem.kind, "extra_forbidden");
-            assert!(problem.msg.contains("did you mean `r"), "{}", problem.msg);
-        }
-        for other in ["x", "tags", "version", "metadata", "timeout"] {
-            let json = body(other);
-            let read = parse::<Sample<'_>>(json.as_bytes()).map(|body| body.ignored);
-            assert_eq!(read.ok().as_deref(), Some(&[other.to_owned()][..]), "{other}");
-        }
-        let whole = r#"{"name": "a", "payload": "b", "runtime": "native", "ids": []}"#;
-        let body = parse::<Sample<'_>>(whole.as_bytes()).expect("valid");
-        let Sample { name, payload, runtime, ids, .. } = body;
-        assert_eq!((&*name.0, &*payload.0, runtime.is_some()), ("a", "b", true));
-        assert!(ids.is_some_and(|ids| ids.0.is_empty()));
-        let many: Vec<_> = (0..1_000).map(|n| format!("\"{n}\":0")).collect();
-        let many = format!("{{\"name\": \"a\", \"payload\": \"\", {}}}", many.join(","));
-        assert_eq!(problems(many.as_bytes()).len(), 1);
-    }
-}
+mod tests;

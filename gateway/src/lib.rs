@@ -19,6 +19,7 @@
 //! * [`policy`]: what tenants may do, and how much, by the operator's file.
 //! * `share`: what one tenant may have of what all share.
 //! * `body`, `extract`: bodies, paths and queries.
+//! * `media`: in which form bodies come and answers go.
 //! * `fields`, `values`: how request bodies are declared; the types of their fields.
 //! * `problem`: what is wrong with a request, as clients read it.
 //! * `routes`: one file for each family of routes.
@@ -53,6 +54,7 @@ mod fields;
 mod guard;
 mod guest_modules;
 pub mod listen;
+mod media;
 mod metrics;
 mod middleware;
 mod notifier;

@@ -6,10 +6,36 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use crate::error::ApiError;
+use crate::media::{Accepted, MESSAGE_PACK, ReplyForm};
 pub(crate) use crate::times::rfc3339;
 
 /// The header that says until when a result is kept.
 pub(crate) const RESULT_EXPIRES: HeaderName = HeaderName::from_static("x-result-expires");
+
+/// Where a result stands alone: its task, where that stands, and what loading the result runs.
+pub(crate) const TASK_ID: HeaderName = HeaderName::from_static("x-task-id");
+pub(crate) const TASK_STATUS: HeaderName = HeaderName::from_static("x-task-status");
+pub(crate) const RESULT_KIND: HeaderName = HeaderName::from_static("x-result-kind");
+
+/// An answer in one of the forms that a client takes.
+pub(crate) fn in_form(accepted: Accepted, value: &impl Serialize) -> Result<Response, ApiError> {
+    match accepted.form(0) {
+        ReplyForm::Json => json(value),
+        ReplyForm::MessagePack => {
+            let mut bytes = Vec::with_capacity(256);
+            pack(&mut bytes, value)?;
+            Ok(of(MESSAGE_PACK, bytes))
+        }
+    }
+}
+
+/// Appends a value in MessagePack: what is text in JSON is text here.
+pub(crate) fn pack(bytes: &mut Vec<u8>, value: &impl Serialize) -> Result<(), ApiError> {
+    let writer = rmp_serde::Serializer::new(bytes).with_struct_map();
+    value
+        .serialize(&mut writer.with_human_readable())
+        .map_err(|error| ApiError::Internal(format!("cannot write an answer: {error}").into()))
+}
 
 /// An answer of JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<Response, ApiError> {

@@ -10,8 +10,9 @@ use belljar_core::files::{CallFile, MAX_FILES, MAX_NAME_BYTES, Patterns, check_n
 use belljar_core::id::{FunctionId, TaskId};
 use belljar_core::labels::{Labels, MAX_LABELS_BYTES};
 use belljar_core::task::{Priority, PythonVersion, Runtime};
-use belljar_pickle::payload;
+use belljar_pickle::payload::{self, InvalidBase64};
 use belljar_store::record::Timestamp;
+use bytes::Bytes;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 use serde_json::Number;
 use utoipa::openapi::schema::{KnownFormat, SchemaFormat, Type};
@@ -58,8 +59,22 @@ impl<'de, const MAX: usize> FieldType<'de> for Text<'de, MAX> {
     }
 }
 
-/// A pickle in base64.
-pub(crate) struct Payload<'de>(pub(crate) Cow<'de, str>);
+/// A pickle in base64, or as it is where a body has bytes.
+pub(crate) enum Payload<'de> {
+    Text(Cow<'de, str>),
+    Bytes(&'de [u8]),
+}
+
+impl Payload<'_> {
+    /// The pickle; without a copy where it is a part of `body`, from which this was read.
+    pub(crate) fn decode(self, body: &Bytes) -> Result<Bytes, InvalidBase64> {
+        match self {
+            Self::Text(Cow::Borrowed(text)) => payload::decode(text).map(Into::into),
+            Self::Text(Cow::Owned(text)) => payload::decode_owned(text).map(Into::into),
+            Self::Bytes(bytes) => Ok(body.slice_ref(bytes)),
+        }
+    }
+}
 
 impl<'de> FieldType<'de> for Payload<'de> {
     const EXPECTED: (&'static str, &'static str) = STRING;
@@ -69,7 +84,11 @@ impl<'de> FieldType<'de> for Payload<'de> {
     }
 
     fn text(text: Cow<'de, str>) -> Result<Self, Wrong> {
-        Ok(Self(text))
+        Ok(Self::Text(text))
+    }
+
+    fn bytes(bytes: &'de [u8]) -> Result<Self, Wrong> {
+        Ok(Self::Bytes(bytes))
     }
 }
 
@@ -341,11 +360,13 @@ impl<'de> FieldType<'de> for Files {
                 (Err(error), _) => Err(error.to_string()),
                 _ if is_given => Err(format!("`{name}` is given twice")),
                 (_, None) => Err(format!("`{name}` should be a text in base64")),
-                (_, Some(content)) => payload::decode(&content.0)
+                (_, Some(Payload::Bytes(bytes))) => Ok(Bytes::copy_from_slice(bytes)),
+                (_, Some(Payload::Text(text))) => payload::decode(&text)
+                    .map(Bytes::from)
                     .map_err(|error| format!("`{name}` is not base64: {error}")),
             };
             match file {
-                Ok(bytes) => files.push(CallFile { name: name.into_owned(), bytes: bytes.into() }),
+                Ok(bytes) => files.push(CallFile { name: name.into_owned(), bytes }),
                 Err(msg) => found.push(Problem::here("value_error", msg)),
             }
         }

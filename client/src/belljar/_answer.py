@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple, Optional, Union
 
 _LIMIT_HEAD = 64 * 1024
+# A body of this size on has memory of its own, which is received into.
+_LARGE_BYTES = 32 * 1024
+# No more is set aside than this before it has come: an answer may claim any length.
+_AHEAD_BYTES = 64 << 20
 _CHUNKED = -1
 _UNTIL_CLOSE = -2
 
@@ -14,7 +18,7 @@ class Response(NamedTuple):
 
     status: int
     is_last: bool
-    body: bytes
+    body: Union[bytes, bytearray]
     retry_after: float = 0.0
 
 
@@ -26,6 +30,29 @@ class Answers:
         self._head: Optional[tuple[int, bool, float]] = None
         self._length = 0
         self._chunks = bytearray()
+        self._large: Optional[bytearray] = None
+        self._filled = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a large body is under way."""
+        return self._large is not None
+
+    def room(self) -> Optional[memoryview]:
+        """Where the rest of a large body belongs; None where none is under way, and `feed` takes what comes."""
+        if self._large is None:
+            return None
+        if self._filled == len(self._large):
+            self._large += bytes(min(self._length - self._filled, _AHEAD_BYTES))
+        return memoryview(self._large)[self._filled :]
+
+    def filled(self, count: int) -> Optional[Response]:
+        """So much has been received into the room; the answer, once it is whole."""
+        self._filled += count
+        if self._large is None or self._filled < self._length:
+            return None
+        body, self._large = self._large, None
+        return self._finish(body)
 
     def feed(self, data: Union[bytes, bytearray, memoryview]) -> Optional[Response]:
         """Takes what has arrived; the answer, once it is whole. `ConnectionError` says that it is none."""
@@ -45,10 +72,18 @@ class Answers:
         if self._length == _CHUNKED:
             return self._read_chunks()
         if not 0 <= self._length <= len(self._buffer):
+            if self._length >= _LARGE_BYTES:
+                self._begin_large()
             return None
         body = bytes(self._buffer[: self._length])
         del self._buffer[: self._length]
         return self._finish(body)
+
+    def _begin_large(self) -> None:
+        # Zeros that nobody has looked at cost no memory.
+        self._large, self._filled = bytearray(min(self._length, _AHEAD_BYTES)), len(self._buffer)
+        self._large[: self._filled] = self._buffer
+        self._buffer = bytearray()
 
     def _read_head(self) -> bool:
         while True:
@@ -81,7 +116,7 @@ class Answers:
                 body, self._chunks = bytes(self._chunks), bytearray()
                 return self._finish(body)
 
-    def _finish(self, body: bytes) -> Response:
+    def _finish(self, body: Union[bytes, bytearray]) -> Response:
         assert self._head is not None
         (status, is_last, retry_after), self._head = self._head, None
         return Response(status, is_last, body, retry_after)

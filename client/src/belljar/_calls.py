@@ -6,11 +6,12 @@ import hashlib
 import json
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Mapping, NamedTuple, Optional, Protocol
+from typing import Any, Mapping, NamedTuple, Optional, Protocol, Union
 
 from ._errors import SerializationError, task_error
 from ._graph import Graph
-from ._pickling import encode
+from ._packed import BINARY_BYTES
+from ._pickling import encode, payload
 from ._reading import SAFE, TRUSTED, Reader
 from ._records import own_python
 
@@ -97,13 +98,26 @@ class Options:
     @cached_property
     def submission(self) -> str:
         """The fields of a submission, as members of a JSON object, each with a comma behind it."""
+        fields = self.submission_fields
+        if "files" in fields:
+            fields["files"] = {name: encode(content) for name, content in self.files}
+        return "".join(f'"{name}":{json.dumps(value)},' for name, value in fields.items())
+
+    @property
+    def submission_fields(self) -> dict[str, Any]:
+        """The fields of a submission, with the contents of files as they are."""
         named = {
             "priority": self.priority,
             "delay_s": self.delay,
-            "files": {name: encode(content) for name, content in self.files} or None,
+            "files": dict(self.files) or None,
             "outputs": list(self.outputs) or None,
         }
-        return "".join(f'"{name}":{json.dumps(value)},' for name, value in named.items() if value is not None)
+        return {name: value for name, value in named.items() if value is not None}
+
+    @cached_property
+    def has_large_files(self) -> bool:
+        """Whether base64 of the files would cost something."""
+        return sum(len(content) for _, content in self.files) >= BINARY_BYTES
 
 
 def _listed(value: Any) -> tuple[Any, ...]:
@@ -130,7 +144,7 @@ class FunctionRef:
 
     def __init__(self, name: str, pickled: bytes, options: Options, graph: Optional[Graph]) -> None:
         more = options.registration()
-        self.fields = {"name": name, "payload": encode(pickled), "python": own_python(), **more}
+        self.fields = {"name": name, "payload": payload(pickled), "python": own_python(), **more}
         self.key = hashlib.sha256(pickled).digest() + repr(sorted(more.items())).encode()
         self.graph = graph
         self.options = options
@@ -204,11 +218,11 @@ class Call(NamedTuple):
 
     pending: PendingCall
     function: FunctionRef
-    payload: str
+    payload: Union[str, bytes]
     options: Options
 
 
-def finish(pending: PendingCall, result: Mapping[str, str]) -> None:
+def finish(pending: PendingCall, result: Mapping[str, Any]) -> None:
     """Passes on how a task ended."""
     status = result["status"]
     if status == "CANCELLED":

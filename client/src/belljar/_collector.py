@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Callable, Iterator, Optional, Sequence
+from typing import Any, Callable, Iterator, Optional, Sequence
 
 from ._calls import PendingCall, finish
 from ._errors import ServiceError
@@ -49,7 +49,7 @@ class Collector:
         """Those who wait."""
         return [*self._open.values(), *(other for others in self._others.values() for other in others)]
 
-    def add(self, tasks: Sequence[tuple[str, PendingCall]], ended: Sequence[dict[str, str]] = ()) -> None:
+    def add(self, tasks: Sequence[tuple[str, PendingCall]], ended: Sequence[dict[str, Any]] = ()) -> None:
         """Awaits tasks, of which these have ended."""
         new = []
         for task_id, pending in tasks:
@@ -120,7 +120,7 @@ class Collector:
         for result in results:
             self._finish(result)
 
-    def _finish(self, result: dict[str, str]) -> None:
+    def _finish(self, result: dict[str, Any]) -> None:
         for pending in self._take(result["task_id"]):
             finish(pending, result)
 

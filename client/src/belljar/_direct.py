@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import select
 import socket
 import struct
 import sys
 import threading
 from concurrent.futures import InvalidStateError
-from typing import Any, Callable, NamedTuple, Optional, Protocol
+from typing import Any, Callable, NamedTuple, Optional, Protocol, Union
 
 from ._answer import Answers, Response
 from ._calls import Call, PendingCall, finish
 from ._http import Address
+from ._packed import Packed, loads
 
 # A longer wait is the loop's, so that others can end it.
 WAIT_SECONDS = 0.05
@@ -37,16 +37,16 @@ class Exchange(NamedTuple):
     """A call under way, with what was sent."""
 
     call: Call
-    body: bytes
+    body: Union[bytes, Packed]
 
 
 class Engine(Protocol):
     """What takes over, on the loop."""
 
-    def accept(self, batch: list[Call], task_ids: list[str], ended: list[dict[str, str]]) -> None:
+    def accept(self, batch: list[Call], task_ids: list[str], ended: list[dict[str, Any]]) -> None:
         """The service has these tasks, of which some have ended."""
 
-    def repeat(self, call: Call, body: bytes) -> None:
+    def repeat(self, call: Call, body: Union[bytes, Packed]) -> None:
         """It is not known whether the service has this call."""
 
     def direct_is_free(self) -> None:
@@ -80,7 +80,7 @@ class Direct:
 
     # From any thread.
 
-    def take(self, call: Call, body: bytes) -> bool:
+    def take(self, call: Call, body: Union[bytes, Packed]) -> bool:
         """Sends a call, unless another is under way."""
         request = self._address.request("POST", "/v1/tasks", body)
         with self._lock:
@@ -144,7 +144,7 @@ class Direct:
         if response.status != 200 or response.is_last:
             self._fail(exchange)
             return
-        reply = json.loads(response.body.decode())
+        reply = loads(response.body)
         task_ids, ended = reply["task_ids"], reply.get("results", [])
         call, pending = exchange.call, exchange.call.pending
         # Callbacks may take locks that this thread holds.
@@ -255,13 +255,23 @@ class _Connection:
 
     def receive(self, is_patient: bool) -> Optional[Response]:
         """An answer, if it is whole by now, or within some milliseconds."""
+        flags = 0 if is_patient else socket.MSG_DONTWAIT
         try:
-            data = self._socket.recv(_RECEIVE_BYTES, 0 if is_patient else socket.MSG_DONTWAIT)
+            while True:
+                room = self._answers.room()
+                if room is None:
+                    data = self._socket.recv(_RECEIVE_BYTES, flags)
+                    count, response = len(data), self._answers.feed(data) if data else None
+                else:
+                    count = self._socket.recv_into(room, 0, flags)
+                    response = self._answers.filled(count) if count else None
+                if count == 0:
+                    raise ConnectionResetError("the service closed the connection")
+                # The rest of a large one follows at once.
+                if response is not None or not self._answers.has_room:
+                    return response
         except BlockingIOError:
             return None
-        if data:
-            return self._answers.feed(data)
-        raise ConnectionResetError("the service closed the connection")
 
     def watch(self) -> None:
         """Has the loop told once when there is something to read."""

@@ -12,12 +12,13 @@ import asyncio
 import json
 from collections import deque
 from os import urandom
-from typing import Any, Coroutine, Iterable, Optional
+from typing import Any, Coroutine, Iterable, Optional, Union
 
 from ._calls import Call, FunctionRef, Options, PendingCall
 from ._collector import Collector
 from ._direct import IS_POSSIBLE, Direct
 from ._errors import ServiceError
+from ._packed import Packed
 from ._service import Service
 
 # The service takes 10,000 calls at once, but more than so many in parts, so that other clients wait less; and smaller
@@ -204,7 +205,7 @@ class Engine:
     def _join(self, batch: list[Call]) -> None:
         self._run_joined(self._send_batch(batch, _JOINED_WAIT))
 
-    def repeat(self, call: Call, body: bytes) -> None:
+    def repeat(self, call: Call, body: Union[bytes, Packed]) -> None:
         """Sends a batch of one that may have been accepted already."""
         self._run_joined(self._send_body([call], body, _JOINED_WAIT))
 
@@ -225,7 +226,7 @@ class Engine:
         else:
             await self._send_body(batch, body, wait)
 
-    async def _send_body(self, batch: list[Call], body: bytes, wait: float) -> None:
+    async def _send_body(self, batch: list[Call], body: Union[bytes, Packed], wait: float) -> None:
         try:
             task_ids, ended = await self._service.submit(body, wait)
         except Exception as error:
@@ -236,7 +237,7 @@ class Engine:
             self._direct.connect(*peer)
         self.accept(batch, task_ids, ended)
 
-    def accept(self, batch: list[Call], task_ids: list[str], ended: list[dict[str, str]]) -> None:
+    def accept(self, batch: list[Call], task_ids: list[str], ended: list[dict[str, Any]]) -> None:
         """The service has this batch, of which some tasks have ended."""
         accepted = [(task_id, call.pending) for task_id, call in zip(task_ids, batch)]
         for task_id, pending in accepted:
@@ -302,12 +303,17 @@ def _batches(calls: Iterable[Call]) -> Iterable[list[Call]]:
         yield batch
 
 
-def _body(function_id: str, batch: list[Call], wait: float) -> bytes:
+def _body(function_id: str, batch: list[Call], wait: float) -> Union[bytes, Packed]:
     """A batch. Under its key it is accepted once, however often it is sent."""
     options = batch[0].options
+    payloads = [call.payload for call in batch]
+    if options.has_large_files or bytes in map(type, payloads):
+        fields = {"function_id": function_id, "idempotency_key": options.idempotency_key or urandom(16).hex()}
+        waiting = {"wait": wait} if wait else {}
+        return Packed({**fields, **waiting, **options.submission_fields, "payloads": payloads})
     key = json.dumps(options.idempotency_key) if options.idempotency_key else f'"{urandom(16).hex()}"'
     more = f'"wait":{wait},' if wait else ""
     # Payloads are base64, which like ids needs no escaping.
-    listed = '","'.join([call.payload for call in batch])
+    listed = '","'.join(payloads)  # type: ignore[arg-type]
     more += options.submission
     return f'{{"function_id":"{function_id}","idempotency_key":{key},{more}"payloads":["{listed}"]}}'.encode()

@@ -21,6 +21,7 @@ import cloudpickle.cloudpickle as _cloudpickle
 
 from . import _modules, _remote, _unnamed
 from ._errors import SerializationError
+from ._packed import has_names
 from ._reducers import REDUCERS, WRAPPER, reduce_cached, whole_class
 from ._watch import Watch
 
@@ -107,7 +108,7 @@ class Graph:
         """The arguments of a call of this function. `Unsent` says what the function has to bring first."""
         try:
             pickled = pickle.dumps((args, kwargs), PROTOCOL)
-            if b"\x93" not in pickled:  # It names nothing that it could mean differently there.
+            if not has_names(pickled):  # It names nothing that it could mean differently there.
                 return pickled
         except Exception:
             pass

@@ -13,6 +13,7 @@ from typing import Any, Mapping, Optional, Tuple, Union, cast
 from urllib.parse import SplitResult, urlsplit
 
 from ._answer import Answers, Response
+from ._packed import Packed
 
 _RECEIVE_BYTES = 64 * 1024
 
@@ -48,10 +49,14 @@ class Address:
 
     def show(self, headers: Mapping[str, str]) -> None:
         """Sends these headers with every request from now on."""
-        self._head = _common_head(self._netloc, headers)
+        self._head = _common_head(self._netloc, headers, "application/json")
+        self._packed_head = _common_head(self._netloc, headers, "application/msgpack")
 
-    def request(self, method: str, path: str, body: Optional[bytes]) -> bytes:
+    def request(self, method: str, path: str, body: Union[bytes, Packed, None]) -> bytes:
         """The bytes of a request."""
+        if isinstance(body, Packed):
+            head = f"{method} {self._path}{path} HTTP/1.1\r\n{self._packed_head}"
+            return b"".join((f"{head}Content-Length: {len(body)}\r\n\r\n".encode("latin-1"), *body.pieces))
         head = f"{method} {self._path}{path} HTTP/1.1\r\n{self._head}"
         if body is None:
             return f"{head}\r\n".encode("latin-1")
@@ -82,11 +87,12 @@ def _tls(ca: Optional[str], cert: Optional[Certificate]) -> ssl.SSLContext:
     return context
 
 
-def _common_head(netloc: str, headers: Mapping[str, str]) -> str:
+def _common_head(netloc: str, headers: Mapping[str, str], content_type: str) -> str:
     fields = {
         "Host": netloc,
-        "Content-Type": "application/json",
-        "Accept": "application/json",
+        "Content-Type": content_type,
+        # The service chooses: large results come as bytes.
+        "Accept": "application/json, application/msgpack",
         **headers,
     }
     for name, value in fields.items():
@@ -163,11 +169,15 @@ class Connection(asyncio.BufferedProtocol):
         self._fail(ConnectionResetError(f"the connection was closed: {error or 'by the service'}"))
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._received
+        room = self._answers.room()
+        return self._received if room is None else room
 
     def buffer_updated(self, nbytes: int) -> None:
         try:
-            self._finish(self._answers.feed(self._received[:nbytes]))
+            if self._answers.has_room:
+                self._finish(self._answers.filled(nbytes))
+            else:
+                self._finish(self._answers.feed(self._received[:nbytes]))
         except ConnectionError as error:
             self._fail(error)
 

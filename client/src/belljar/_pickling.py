@@ -11,13 +11,14 @@ import pickle
 import types
 import warnings
 from binascii import b2a_base64
-from typing import Any, Callable, Iterable, Mapping, Optional
+from typing import Any, Callable, Iterable, Mapping, Optional, Union
 
 import cloudpickle
 import dill
 
 from ._errors import SerializationError
 from ._graph import FutureFound, Graph
+from ._packed import BINARY_BYTES
 
 # dill's own default, which every Python 3 reads.
 _PROTOCOL = 4
@@ -27,7 +28,7 @@ PICKLERS = ("dill", "cloudpickle")
 _LOG = logging.getLogger("belljar")
 
 
-def dump_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+def dump_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Union[str, bytes]:
     """The arguments of a call."""
     try:
         pickled = pickle.dumps((args, kwargs), _PROTOCOL)
@@ -41,7 +42,7 @@ def dump_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
             raise
         except Exception as error:
             raise SerializationError(f"the arguments cannot be pickled: {error}{culprit(args, kwargs, _dump_pair)}") from error
-    return encode(pickled)
+    return payload(pickled)
 
 
 def dump_function(function: Callable[..., Any], pickler: str) -> bytes:
@@ -75,6 +76,11 @@ def dump_graph(function: Callable[..., Any], extras: tuple[Any, ...], py_modules
 def encode(pickled: bytes) -> str:
     """Pickled bytes as text without line breaks, which JSON would have to escape."""
     return b2a_base64(pickled, newline=False).decode("ascii")
+
+
+def payload(pickled: bytes) -> Union[str, bytes]:
+    """Pickled bytes as they travel: as they are where they are not small, else as text."""
+    return pickled if len(pickled) >= BINARY_BYTES else encode(pickled)
 
 
 def _dump_by(pickler: str, function: Callable[..., Any]) -> bytes:

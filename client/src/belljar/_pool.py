@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import weakref
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Union
 
 from ._access import with_key
 from ._calls import FunctionRef, Options
 from ._errors import SerializationError
 from ._graph import FutureFound, Unsent
 from ._http import Address, Certificate
-from ._pickling import PICKLERS, culprit, dump_call, dump_function, dump_graph, encode
+from ._pickling import PICKLERS, culprit, dump_call, dump_function, dump_graph, payload
 from ._service import Service
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -52,7 +52,7 @@ class FunctionRegistry:
 
     def prepare(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Options
-    ) -> tuple[FunctionRef, str]:
+    ) -> tuple[FunctionRef, Union[str, bytes]]:
         """A function under these options, and the arguments of a call of it; `FutureFound` if they have futures."""
         if self._pickler is not None:
             return self._pickled_as_told(function, options.of_function, self._pickler), dump_call(args, kwargs)
@@ -62,7 +62,7 @@ class FunctionRegistry:
             graph = ref.graph
             assert graph is not None
             try:
-                return ref, encode(graph.dump(args, kwargs))
+                return ref, payload(graph.dump(args, kwargs))
             except Unsent as unsent:
                 ref = self._make(function, options, (*graph.extras, unsent.thing))
             except FutureFound:

@@ -12,12 +12,13 @@ import io
 import pickle
 import sys
 from binascii import a2b_base64
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 import cloudpickle.cloudpickle as _cloudpickle
 import dill
 
 from ._errors import RemoteError, SerializationError, UntrustedResult
+from ._packed import BINARY_BYTES, Pickled, has_names
 from ._plain import Refused
 from ._safe import SafeUnpickler, known_exception, set_exception_state
 from ._scan import UnsafePickle, scan
@@ -38,9 +39,9 @@ class Reader:
         self._allow = allow
         self._graph = graph
 
-    def read(self, text: str) -> Any:
+    def read(self, result: Union[str, Pickled]) -> Any:
         """What a function returned."""
-        pickled = a2b_base64(text)
+        pickled = a2b_base64(result) if isinstance(result, str) else result
         if self._is_trusted:
             return self._trust(pickled)
         try:
@@ -50,9 +51,9 @@ class Reader:
         except Exception as error:
             raise SerializationError(f"the result cannot be unpickled here: {type(error).__name__}: {error}") from error
 
-    def read_exception(self, text: str) -> BaseException:
+    def read_exception(self, result: Union[str, Pickled]) -> BaseException:
         """What a function raised; a `RemoteError` where that cannot be had."""
-        pickled = a2b_base64(text)
+        pickled = a2b_base64(result) if isinstance(result, str) else result
         try:
             error = self._trust(pickled) if self._is_trusted else self._read_safely(pickled, is_exception=True)
         except (Refused, UnsafePickle) as refused:
@@ -64,18 +65,26 @@ class Reader:
                 return RemoteError(f"the function raised an exception that cannot be unpickled here: {failure}")
         return error if isinstance(error, BaseException) else RemoteError(f"the function raised {error!r}")
 
-    def _trust(self, pickled: bytes) -> Any:
+    def _trust(self, pickled: Pickled) -> Any:
         try:
-            if b"\x93" not in pickled and b"c" not in pickled:
+            if _is_plain(pickled):
                 return pickle.loads(pickled)
             return _TrustingUnpickler(io.BytesIO(pickled)).load()
         except Exception as error:
             raise SerializationError(f"the result cannot be unpickled here: {type(error).__name__}: {error}") from error
 
-    def _read_safely(self, pickled: bytes, *, is_exception: bool) -> Any:
+    def _read_safely(self, pickled: Pickled, *, is_exception: bool) -> Any:
+        pickled = bytes(pickled)
         if not scan(pickled):
             return pickle.loads(pickled)
         return SafeUnpickler(pickled, self._graph, self._allow, is_exception=is_exception).load()
+
+
+def _is_plain(pickled: Pickled) -> bool:
+    """Whether a pickle certainly names nothing that dill would find otherwise."""
+    if pickled[:2] == b"\x80\x04" and len(pickled) >= BINARY_BYTES:
+        return not has_names(pickled)
+    return b"\x93" not in bytes(pickled) and b"c" not in bytes(pickled)
 
 
 _WAY_OUT = 'hint: results="trusted" where you trust the function, or allow=[CLASS]'

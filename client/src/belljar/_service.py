@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from typing import Any, Mapping, Optional, Sequence, cast
+from typing import Any, Mapping, Optional, Sequence, Union, cast
 from urllib.parse import quote, urlencode
 
 from ._answer import Response
 from ._errors import ServiceError, ServiceUnreachable, service_error
 from ._http import Address, Connection, connect
+from ._packed import Packed, loads
 
 # Statuses that mean "later": a proxy without a gateway, a gateway without its store, a full queue, a quota.
 _LATER = frozenset((408, 429, 502, 503, 504))
@@ -46,20 +47,21 @@ class Service:
 
     async def register(self, fields: Mapping[str, Any]) -> str:
         """Registers a function and returns its id."""
-        reply = await self.ask("POST", "/register_function", json.dumps(fields).encode())
+        body = Packed(fields) if isinstance(fields["payload"], bytes) else json.dumps(fields).encode()
+        reply = await self.ask("POST", "/register_function", body)
         return cast(str, reply["function_id"])
 
-    async def submit(self, body: bytes, wait: float) -> tuple[list[str], list[dict[str, str]]]:
+    async def submit(self, body: Union[bytes, Packed], wait: float) -> tuple[list[str], list[dict[str, Any]]]:
         """Submits a batch; the ids of its tasks, and the results of those that ended while it waited."""
         reply = await self.ask("POST", "/v1/tasks", body, wait)
         return reply["task_ids"], reply.get("results", [])
 
-    async def results(self, task_ids: Sequence[str], wait: float) -> list[dict[str, str]]:
+    async def results(self, task_ids: Sequence[str], wait: float) -> list[dict[str, Any]]:
         """Those of some tasks that have ended; waits for the first."""
         # Ids need no escaping, and this is the one request whose body can be long.
         listed = '","'.join(task_ids)
         body = f'{{"task_ids":["{listed}"],"wait":{wait:g}}}'
-        return cast("list[dict[str, str]]", (await self.ask("POST", "/v1/results", body.encode(), wait))["results"])
+        return cast("list[dict[str, Any]]", (await self.ask("POST", "/v1/results", body.encode(), wait))["results"])
 
     async def status(self, task_id: str, wait: float = 0.0) -> str:
         """Where a task stands, or will once it has ended."""
@@ -73,7 +75,8 @@ class Service:
         """The files that a task has left, by name."""
         entries = (await self.record(task_id)).get("files", ())
         names = [str(entry["name"]) for entry in entries]
-        return {name: (await self._answer("GET", f"/v1/tasks/{task_id}/files/{quote(name, '')}")).body for name in names}
+        paths = {name: f"/v1/tasks/{task_id}/files/{quote(name, '')}" for name in names}
+        return {name: bytes((await self._answer("GET", path)).body) for name, path in paths.items()}
 
     async def cancel(self, task_id: str) -> str:
         """Cancels a task and returns the status that it has then."""
@@ -89,11 +92,13 @@ class Service:
         words = {name: value for name, value in query.items() if value is not None}
         return cast("dict[str, Any]", await self.ask("GET", f"{path}?{urlencode(words)}"))
 
-    async def ask(self, method: str, path: str, body: Optional[bytes] = None, wait: float = 0.0) -> Any:
+    async def ask(self, method: str, path: str, body: Union[bytes, Packed, None] = None, wait: float = 0.0) -> Any:
         """Sends a request until it is answered; raises what the answer says is wrong."""
-        return json.loads((await self._answer(method, path, body, wait)).body)
+        return loads((await self._answer(method, path, body, wait)).body)
 
-    async def _answer(self, method: str, path: str, body: Optional[bytes] = None, wait: float = 0.0) -> Response:
+    async def _answer(
+        self, method: str, path: str, body: Union[bytes, Packed, None] = None, wait: float = 0.0
+    ) -> Response:
         request = self.address.request(method, path, body)
         pause, give_up = _FIRST_PAUSE, None
         now = asyncio.get_running_loop().time

@@ -19,7 +19,8 @@ use crate::caller::Caller;
 use crate::config::WHOLE_BYTES;
 use crate::error::ApiError;
 use crate::fields::{parse, request_body};
-use crate::routes::answer::{ResultReply, many_results};
+use crate::media::Accepted;
+use crate::routes::answer::{Answer, ResultReply, many_results};
 use crate::routes::wait::{Asker, next_event};
 use crate::schema::{Invalid, TooLarge, Unavailable, UnknownId};
 use crate::share::LARGE;
@@ -66,21 +67,27 @@ struct ResultsReply {
 /// Waits until at least one of them has ended and gives all that have.
 #[utoipa::path(
     post, path = "/v1/results", tag = "Tasks",
-    request_body(content = ResultsRequest, example = json!({
-        "task_ids": ["0f8fad5b-d9cb-469f-a165-70867728950e"], "wait": 1
-    })),
-    responses((status = 200, body = ResultsReply), UnknownId, TooLarge, Invalid, Unavailable)
+    request_body(content(
+        (ResultsRequest = "application/json", example = json!({
+            "task_ids": ["0f8fad5b-d9cb-469f-a165-70867728950e"], "wait": 1
+        })),
+        (ResultsRequest = "application/msgpack")
+    )),
+    responses((status = 200, content(
+        (ResultsReply = "application/json"), (ResultsReply = "application/msgpack")
+    )), UnknownId, TooLarge, Invalid, Unavailable)
 )]
 pub(crate) async fn results(
     State(app): State<Arc<App>>,
     Extension(timing): Extension<Arc<RequestTiming>>,
     caller: Caller,
+    accepted: Accepted,
     body: RequestBytes,
 ) -> Result<Response, ApiError> {
-    let RequestBytes { bytes, room, .. } = body;
+    let RequestBytes { bytes, form, room, .. } = body;
     let turn = if bytes.len() > INLINE_BYTES { caller.turn(LARGE).await } else { None };
     let (ids, ignored, wait) = offload(bytes.len(), move || {
-        let request: ResultsRequest<'_> = parse(&bytes)?;
+        let request: ResultsRequest<'_> = parse(form, &bytes)?;
         let wait = request.wait.map_or(Duration::ZERO, |wait| wait.0);
         Ok((request.task_ids.0, request.ignored, wait))
     })
@@ -92,15 +99,8 @@ pub(crate) async fn results(
     } else {
         first_ends(asker, &ids, wait).await?
     };
-    many_results(&app, r#"{"results":"#.to_owned(), finished.results, end(&ignored)).await
-}
-
-/// The end of an answer, with the fields of its request that are not known.
-pub(super) fn end(ignored: &[String]) -> String {
-    match ignored {
-        [] => "}".to_owned(),
-        ignored => format!(r#","ignored":{}}}"#, serde_json::json!(ignored)),
-    }
+    let answer = Answer { task_ids: None, results: Some(finished.results), ignored };
+    many_results(&app, accepted, answer).await
 }
 
 /// Ended tasks, as many as fit into one answer.

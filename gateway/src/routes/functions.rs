@@ -10,7 +10,6 @@ use belljar_core::id::FunctionId;
 use belljar_core::labels::Labels;
 use belljar_core::task::{CodeHash, PythonVersion, Runtime, TaskClass, TaskLimits};
 use belljar_pickle as pickle;
-use belljar_pickle::payload;
 use belljar_store::record::{FunctionRecord, Timestamp};
 use bytes::Bytes;
 use serde::Serialize;
@@ -24,6 +23,7 @@ use crate::error::ApiError;
 use crate::extract::InPath;
 use crate::fields::{parse, request_body};
 use crate::guest_modules;
+use crate::media::BodyForm;
 use crate::policy::TenantPolicy;
 use crate::problem::Problem;
 use crate::reply;
@@ -123,9 +123,12 @@ struct Registration {
 /// module's name.
 #[utoipa::path(
     post, path = "/register_function", tag = "Classic",
-    request_body(content = Register, example = json!({
-        "name": "len", "payload": "gASVFAAAAAAAAACMCGJ1aWx0aW5zlIwDbGVulJOULg==\n"
-    })),
+    request_body(content(
+        (Register = "application/json", example = json!({
+            "name": "len", "payload": "gASVFAAAAAAAAACMCGJ1aWx0aW5zlIwDbGVulJOULg==\n"
+        })),
+        (Register = "application/msgpack")
+    )),
     responses((status = 200, body = Registered), BadPayload, TooLarge, Invalid, Unavailable)
 )]
 pub(crate) async fn register_function(
@@ -134,10 +137,11 @@ pub(crate) async fn register_function(
     caller: Caller,
     body: RequestBytes,
 ) -> Result<Response, ApiError> {
-    let RequestBytes { bytes, idempotency_key, room: _room } = body;
+    let RequestBytes { bytes, form, idempotency_key, room: _room } = body;
     let (shared, policy) = (Arc::clone(&app), caller.policy());
     let of_policy = policy.clone();
-    let read = offload(bytes.len(), move || read(&bytes, &shared.config, of_policy.as_deref()));
+    let read =
+        offload(bytes.len(), move || read((form, &bytes), &shared.config, of_policy.as_deref()));
     let mut sent = timing.time(Phase::Read, read).await?;
     if idempotency_key.is_some() {
         sent.ignored.push("Idempotency-Key".to_owned());
@@ -226,12 +230,12 @@ pub(crate) async fn remove_function(
 }
 
 fn read(
-    bytes: &[u8],
+    (form, bytes): (BodyForm, &Bytes),
     config: &Config,
     policy: Option<&TenantPolicy>,
 ) -> Result<Registration, ApiError> {
     const WAY_OUT: &str = "send codecs.encode(dill.dumps(function), \"base64\")";
-    let body: Register<'_> = parse(bytes)?;
+    let body: Register<'_> = parse(form, bytes)?;
     let mut problems = Vec::new();
     let limits = Widest::new(config, policy).limits(&body, &config.default_limits, &mut problems);
     let grants = body.grants.and_then(|grants| requested(grants, &mut problems));
@@ -239,7 +243,9 @@ fn read(
         return Err(ApiError::Invalid(problems));
     }
     let bad = |why: String| ApiError::Payload(format!("the payload is {why}"));
-    let code = payload::decode(&body.payload.0)
+    let code = body
+        .payload
+        .decode(bytes)
         .map_err(|error| bad(format!("not base64: {error}; {WAY_OUT}")))?;
     policy.map_or(Ok(()), |policy| policy.check_payload(code.len()))?;
     let found =
@@ -252,7 +258,7 @@ fn read(
         name: body.name.0.into_owned(),
         description: body.description.map_or_else(String::new, |text| text.0.into_owned()),
         hash: CodeHash::of(&code),
-        code: code.into(),
+        code,
         modules: found.modules,
         runtime: RuntimeRequest { runtime: body.runtime, python: body.python, hint: found.python },
         limits,

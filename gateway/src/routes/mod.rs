@@ -3,6 +3,7 @@
 mod activity;
 mod answer;
 mod batch_results;
+mod call_query;
 mod cancel;
 mod events;
 mod files;

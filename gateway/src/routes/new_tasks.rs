@@ -57,7 +57,7 @@ impl IdempotentBatch {
             function.id
         );
         let parts = std::iter::once(asked.as_bytes()).chain(args.iter().map(|args| &args[..]));
-        let body = CodeHash::of(&parts.collect::<Vec<_>>().concat());
+        let body = CodeHash::of_parts(parts);
         // A unit separator: no key of a single task is like that of a batch by accident.
         let key = match form {
             Form::One => key.to_owned(),

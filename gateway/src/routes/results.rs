@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::extract::{InPath, Query};
+use crate::media::Accepted;
 use crate::reply;
 use crate::routes::answer::{ResultReply, one_result};
 use crate::routes::wait::{Asker, wait_for};
@@ -67,14 +68,21 @@ pub(crate) async fn status(
 
 /// Result of a task
 ///
-/// An unfinished task is 200 with its status and an empty result. With `wait` the answer comes the moment
+/// An unfinished task is 200 with its status and an empty result. With `Accept: application/octet-stream` the body is the
+/// pickle alone, and the rest stands in headers; with `application/msgpack` the result is bytes. With `wait` the answer comes the moment
 /// the task ends, or after so many seconds.
 #[utoipa::path(
     get, path = "/result/{task_id}", tag = "Classic",
     params(("task_id" = uuid::Uuid, Path), WaitQuery),
     responses(
-        (status = 200, body = ResultReply, headers(
-            ("x-result-expires" = String, description = "When the record of an ended task is deleted."))),
+        (status = 200, content(
+            (ResultReply = "application/json"), (ResultReply = "application/msgpack"),
+            (Vec<u8> = "application/octet-stream")
+        ), headers(
+            ("x-result-expires" = String, description = "When the record of an ended task is deleted."),
+            ("x-task-id" = String, description = "With `application/octet-stream`: the task."),
+            ("x-task-status" = String, description = "The same: where it stands; the body is empty until it has ended."),
+            ("x-result-kind" = String, description = "The same: `data` or `objects`."))),
         UnknownId, Invalid, Unavailable
     )
 )]
@@ -83,10 +91,10 @@ pub(crate) async fn result(
     Extension(timing): Extension<Arc<RequestTiming>>,
     caller: Caller,
     InPath(task_id): InPath<TaskId>,
-    query: Query,
+    (accepted, query): (Accepted, Query),
 ) -> Result<Response, ApiError> {
     let found = wait_for(Asker::new(&app, &timing, &caller), task_id, query.wait()?).await?;
-    one_result(&app, task_id, found, Vec::new()).await
+    one_result(&app, accepted, task_id, (found, Vec::new())).await
 }
 
 pub(super) fn with_expiry(mut response: Response, expires_at: Option<Timestamp>) -> Response {

@@ -24,24 +24,25 @@ use crate::cache::pythons;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::extract::Query;
+use crate::media::{Accepted, BodyForm};
 use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::reply;
-use crate::routes::answer::{ResultReply, many_results, one_result};
-use crate::routes::batch_results::{end, fresh_ends};
+use crate::routes::answer::{Answer, ResultReply, many_results, one_result};
+use crate::routes::batch_results::fresh_ends;
+use crate::routes::call_query::CallQuery;
 use crate::routes::functions::timeout_ms;
 use crate::routes::new_tasks::{Form, new_tasks};
 use crate::routes::results::WaitQuery;
 use crate::routes::runtime_selection::{unmet_labels, unserved};
-use crate::routes::submit_request::{Batch, Execute, Options, SubmitRequest, read_batch, read_one};
+use crate::routes::submit_request::{
+    Batch, Execute, Options, SubmitRequest, read_bare, read_batch, read_one,
+};
 use crate::routes::wait::{Asker, until_end, wait_for};
 use crate::schema::{BadPayload, Conflict, Invalid, QueueFull, TooLarge, Unavailable, UnknownId};
 use crate::share::{LARGE, Turn};
 use crate::timing::{Phase, RequestTiming};
 use crate::waiters::WaitGuard;
-
-/// How long an id is in an answer.
-const ID_BYTES: usize = 39;
 
 /// A call that is accepted.
 #[derive(Serialize, ToSchema)]
@@ -82,14 +83,24 @@ struct SubmittedBatch {
 ///
 /// Once this answers 200 the call ends in exactly one of COMPLETED, FAILED or CANCELLED. With `wait` the
 /// answer is that of the result route: it comes the moment the task ends, or after so many seconds.
+///
+/// A body of `application/msgpack` has the same fields, with bytes where JSON has base64. A body of
+/// `application/octet-stream` is the pickled pair `((args...), {kwargs})` alone; the fields stand in the query then.
 #[utoipa::path(
     post, path = "/execute_function", tag = "Classic",
-    params(WaitQuery),
-    request_body(content = Execute, example = json!({
-        "function_id": "0f8fad5b-d9cb-469f-a165-70867728950e", "payload": "gASVCQAAAAAAAABLAoWUfZSGlC4=\n"
-    })),
+    params(WaitQuery, CallQuery),
+    request_body(content(
+        (Execute = "application/json", example = json!({
+            "function_id": "0f8fad5b-d9cb-469f-a165-70867728950e", "payload": "gASVCQAAAAAAAABLAoWUfZSGlC4=\n"
+        })),
+        (Execute = "application/msgpack"),
+        (Vec<u8> = "application/octet-stream")
+    )),
     responses(
-        (status = 200, body = ExecuteReply),
+        (status = 200, content(
+            (ExecuteReply = "application/json"), (ExecuteReply = "application/msgpack"),
+            (Vec<u8> = "application/octet-stream")
+        )),
         BadPayload, UnknownId, Conflict, TooLarge, Invalid, QueueFull, Unavailable
     )
 )]
@@ -97,14 +108,17 @@ pub(crate) async fn execute_function(
     State(app): State<Arc<App>>,
     Extension(timing): Extension<Arc<RequestTiming>>,
     caller: Caller,
-    query: Query,
+    (accepted, query): (Accepted, Query),
     body: RequestBytes,
 ) -> Result<Response, ApiError> {
     let wait = query.wait()?;
     require_read(&caller, wait)?;
-    let RequestBytes { bytes, idempotency_key, room } = body;
+    let RequestBytes { bytes, form, idempotency_key, room } = body;
     let size = bytes.len();
-    let read = move || read_one(&bytes, idempotency_key.as_ref());
+    let read = move || match form {
+        BodyForm::Pickle => read_bare(&query, bytes, idempotency_key.as_ref()),
+        form => read_one((form, &bytes), idempotency_key.as_ref()),
+    };
     let mut request = offload(size, read).await?;
     let (has_key, ignored) = (request.options.key.is_some(), std::mem::take(&mut request.ignored));
     let (ids, guard) =
@@ -115,15 +129,15 @@ pub(crate) async fn execute_function(
     let task_id = task_id.ok_or(ApiError::Internal("the store gave no id".into()))?;
     let asker = Asker::new(&app, &timing, &caller);
     let found = match guard {
-        None => return reply::json(&Submitted { task_id, ignored }),
+        None => return reply::in_form(accepted, &Submitted { task_id, ignored }),
         // Submitted before, it may have ended long ago.
         Some(_) if has_key => wait_for(asker, task_id, wait).await,
         Some(guard) => until_end(asker, &guard, task_id, Instant::now() + wait).await,
     };
     match found {
-        Ok(found) => one_result(&app, task_id, found, ignored).await,
+        Ok(found) => one_result(&app, accepted, task_id, (found, ignored)).await,
         // It is accepted: an error now would say that it is not.
-        Err(_) => reply::json(&Submitted { task_id, ignored }),
+        Err(_) => reply::in_form(accepted, &Submitted { task_id, ignored }),
     }
 }
 
@@ -133,12 +147,17 @@ pub(crate) async fn execute_function(
 /// payloads.
 #[utoipa::path(
     post, path = "/v1/tasks", tag = "Tasks",
-    request_body(content = Batch, example = json!({
-        "function_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
-        "payloads": ["gASVCQAAAAAAAABLAoWUfZSGlC4=\n"]
-    })),
+    request_body(content(
+        (Batch = "application/json", example = json!({
+            "function_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
+            "payloads": ["gASVCQAAAAAAAABLAoWUfZSGlC4=\n"]
+        })),
+        (Batch = "application/msgpack")
+    )),
     responses(
-        (status = 200, body = SubmittedBatch),
+        (status = 200, content(
+            (SubmittedBatch = "application/json"), (SubmittedBatch = "application/msgpack")
+        )),
         BadPayload, UnknownId, Conflict, TooLarge, Invalid, QueueFull, Unavailable
     )
 )]
@@ -146,33 +165,29 @@ pub(crate) async fn submit_batch(
     State(app): State<Arc<App>>,
     Extension(timing): Extension<Arc<RequestTiming>>,
     caller: Caller,
+    accepted: Accepted,
     body: RequestBytes,
 ) -> Result<Response, ApiError> {
-    let RequestBytes { bytes, idempotency_key, room } = body;
+    let RequestBytes { bytes, form, idempotency_key, room } = body;
     let size = bytes.len();
     // Of large bodies too a tenant has one read at a time: threads take the processors from others.
     let turn = if size > INLINE_BYTES { caller.turn(LARGE).await } else { None };
-    let read = move || read_batch(&bytes, idempotency_key.as_ref());
+    let read = move || read_batch((form, &bytes), idempotency_key.as_ref());
     let mut request = offload(size, read).await?;
     let (wait, ignored) = (request.wait, std::mem::take(&mut request.ignored));
     require_read(&caller, wait)?;
     let (task_ids, guard) = submit(&app, &timing, &caller, request, (Form::Batch, turn)).await?;
     drop(room);
-    let accepted = task_ids.clone();
-    let ids = offload(task_ids.len() * ID_BYTES, move || {
-        serde_json::to_string(&accepted)
-            .map_err(|error| ApiError::Internal(format!("cannot write ids: {error}").into()))
-    });
-    let ids = ids.await?;
-    let (before, after) = (format!(r#"{{"task_ids":{ids}"#), end(&ignored));
-    let Some(guard) = &guard else {
-        return Ok(reply::of("application/json", before + &after));
+    let results = match &guard {
+        None => None,
+        Some(guard) => {
+            let asker = Asker::new(&app, &timing, &caller);
+            // The tasks are accepted: an error now would say that they are not.
+            Some(fresh_ends(asker, &task_ids, guard, wait).await.unwrap_or_default())
+        }
     };
-    // The tasks are accepted: an error now would say that they are not.
-    let asker = Asker::new(&app, &timing, &caller);
-    let ends = fresh_ends(asker, &task_ids, guard, wait).await;
-    let ends = ends.unwrap_or_default();
-    many_results(&app, before + r#","results":"#, ends, after).await
+    let task_ids = Some(task_ids);
+    many_results(&app, accepted, Answer { task_ids, results, ignored }).await
 }
 
 /// An answer with a result is for those who may read.

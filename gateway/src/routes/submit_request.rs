@@ -5,13 +5,16 @@ use std::time::Duration;
 use belljar_core::files::{CallFiles, MAX_PATTERNS};
 use belljar_core::id::FunctionId;
 use belljar_core::task::{Priority, Runtime};
-use belljar_pickle::{self as pickle, payload};
+use belljar_pickle as pickle;
 use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::error::ApiError;
+use crate::extract::Query;
 use crate::fields::{Wrong, parse, request_body};
+use crate::media::BodyForm;
 use crate::problem::Problem;
+use crate::routes::call_query::BareCall;
 use crate::values::{Delay, FilePattern, Files, IdempotencyKey, List, Payload, Seconds, Wait};
 
 /// The most tasks of one batch.
@@ -110,10 +113,13 @@ pub(super) struct SubmitRequest {
 }
 
 /// Reads the body of a single call.
-pub(super) fn read_one(bytes: &[u8], key: Option<&HeaderValue>) -> Result<SubmitRequest, ApiError> {
-    let body: Execute<'_> = parse(bytes)?;
+pub(super) fn read_one(
+    (form, bytes): (BodyForm, &Bytes),
+    key: Option<&HeaderValue>,
+) -> Result<SubmitRequest, ApiError> {
+    let body: Execute<'_> = parse(form, bytes)?;
     let files = call_files(body.files, body.outputs, 1)?;
-    let args = arguments(&body.payload)
+    let args = arguments(body.payload, bytes)
         .map(|args| vec![files.envelope(args)])
         .map_err(|why| ApiError::Payload(format!("the payload is {why}")));
     let key = one_key(body.idempotency_key, key)?;
@@ -122,15 +128,32 @@ pub(super) fn read_one(bytes: &[u8], key: Option<&HeaderValue>) -> Result<Submit
     Ok(SubmitRequest { function_id, options, args, wait: Duration::ZERO, ignored })
 }
 
-/// Reads the body of a batch.
-pub(super) fn read_batch(
-    bytes: &[u8],
+/// Reads a single call whose body is its arguments alone.
+pub(super) fn read_bare(
+    query: &Query,
+    body: Bytes,
     key: Option<&HeaderValue>,
 ) -> Result<SubmitRequest, ApiError> {
-    let body: Batch<'_> = parse(bytes)?;
+    let call = BareCall::read(query)?;
+    let files = CallFiles { inputs: Vec::new(), outputs: call.outputs };
+    let args = checked(body)
+        .map(|args| vec![files.envelope(args)])
+        .map_err(|why| ApiError::Payload(format!("the body is {why}")));
+    let key = one_key(call.idempotency_key, key)?;
+    let options = Options { key, ..call.options };
+    let (function_id, ignored) = (call.function_id, call.ignored);
+    Ok(SubmitRequest { function_id, options, args, wait: Duration::ZERO, ignored })
+}
+
+/// Reads the body of a batch.
+pub(super) fn read_batch(
+    (form, bytes): (BodyForm, &Bytes),
+    key: Option<&HeaderValue>,
+) -> Result<SubmitRequest, ApiError> {
+    let body: Batch<'_> = parse(form, bytes)?;
     let files = call_files(body.files, body.outputs, body.payloads.0.len())?;
     let read = |(index, text): (usize, Payload<'_>)| {
-        arguments(&text).map(|args| files.envelope(args)).map_err(|why| {
+        arguments(text, bytes).map(|args| files.envelope(args)).map_err(|why| {
             ApiError::Payload(format!("payloads[{index}] is {why}; no task was accepted"))
         })
     };
@@ -164,13 +187,20 @@ fn call_files(
     Ok(CallFiles { inputs, outputs })
 }
 
-/// The pickled arguments in a payload, or what it is instead.
-fn arguments(payload: &Payload<'_>) -> Result<Bytes, String> {
-    const WAY_OUT: &str = "send codecs.encode(dill.dumps((args, kwargs)), \"base64\")";
-    let args =
-        payload::decode(&payload.0).map_err(|error| format!("not base64: {error}; {WAY_OUT}"))?;
-    pickle::inspect(&args).map_err(|error| format!("not a pickle: {error}; {WAY_OUT}"))?;
-    Ok(args.into())
+/// The pickled arguments in a payload of `body`, or what it is instead.
+fn arguments(payload: Payload<'_>, body: &Bytes) -> Result<Bytes, String> {
+    let args = payload.decode(body).map_err(|error| format!("not base64: {error}; {WAY_OUT}"))?;
+    checked(args)
+}
+
+const WAY_OUT: &str = "send codecs.encode(dill.dumps((args, kwargs)), \"base64\")";
+
+/// Pickled arguments, or what they are instead.
+fn checked(args: Bytes) -> Result<Bytes, String> {
+    match pickle::inspect(&args) {
+        Ok(_) => Ok(args),
+        Err(error) => Err(format!("not a pickle: {error}; {WAY_OUT}")),
+    }
 }
 
 /// The idempotency key of the body or of the header, which must not differ.
@@ -206,7 +236,7 @@ mod tests {
         let body = format!(
             r#"{{"function_id":"{ID}","payload":"{ARGS}","priority":"high","delay_s":0.5,"x":1}}"#
         );
-        let request = read_one(body.as_bytes(), None).expect("valid");
+        let request = read_one((BodyForm::Json, &body.into()), None).expect("valid");
         assert_eq!(request.function_id.to_string(), ID);
         assert_eq!((request.options.priority, request.options.delay_ms), (Priority::High, 500));
         assert_eq!(request.args.expect("a pickle").len(), 1);
@@ -217,7 +247,7 @@ mod tests {
     fn every_wrong_field_is_told_at_once() {
         let body = r#"{"function_id":"x","payload":"","priority":"urgent","delay_s":-1,
             "idempotency_key":"","runtime":"sandbx"}"#;
-        let read = read_one(body.as_bytes(), None);
+        let read = read_one((BodyForm::Json, &body.into()), None);
         let Err(ApiError::Invalid(problems)) = read else { panic!("valid") };
         assert_eq!(problems.len(), 5, "{problems:?}");
     }
@@ -225,12 +255,15 @@ mod tests {
     #[test]
     fn the_bad_payload_of_a_batch_is_named() {
         let body = format!(r#"{{"function_id":"{ID}","payloads":["{ARGS}","payload"]}}"#);
-        let request = read_batch(body.as_bytes(), None).expect("valid JSON");
+        let request = read_batch((BodyForm::Json, &body.into()), None).expect("valid JSON");
         let error = request.args.expect_err("no base64").to_string();
         assert!(error.starts_with("payloads[1] is not base64: incorrect padding"), "{error}");
         let many = vec![format!("\"{ARGS}\""); MAX_BATCH + 1].join(",");
         let body = format!(r#"{{"function_id":"{ID}","payloads":[{many}]}}"#);
-        assert!(matches!(read_batch(body.as_bytes(), None), Err(ApiError::Invalid(_))));
+        assert!(matches!(
+            read_batch((BodyForm::Json, &body.into()), None),
+            Err(ApiError::Invalid(_))
+        ));
     }
 
     #[test]

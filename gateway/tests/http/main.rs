@@ -6,6 +6,7 @@ mod activity;
 mod audit_log;
 mod audit_stream;
 mod auth;
+mod binary;
 mod classic;
 mod client_certificates;
 mod cors;
