@@ -1,5 +1,7 @@
 //! The pool of a worker: which executors it has, and how many slots.
 
+use std::sync::Arc;
+
 use anyhow::{Result, anyhow};
 use belljar_core::labels::Labels;
 use belljar_core::task::{PythonVersion, TaskClass};
@@ -7,20 +9,23 @@ use belljar_worker::config::PoolConfig;
 use belljar_worker::error::NotInstalled;
 use belljar_worker::install::Installation;
 
-use crate::args::{ExecutorArgs, Runtimes};
+use crate::args::{ExecutorArgs, RequirementsArgs, Runtimes};
 use crate::exit::WithHint;
 use crate::install::{self, with_hint};
 
-/// A pool with one executor for each of these runtimes and each Python, on a worker with `labels`. An executor that is not installed is
+/// A pool with one executor for each of these runtimes and each Python, on a worker with these labels and packages. An executor that is not installed is
 /// left out with a warning, unless its runtime is the only one asked for.
 pub(crate) fn pool_config(
     slots: usize,
     runtimes: Runtimes,
-    labels: Labels,
+    (labels, requirements): (Labels, &RequirementsArgs),
     args: &ExecutorArgs,
 ) -> Result<PoolConfig> {
     let mut executors = Vec::new();
-    let installation = Installation { labels, ..install::installation(args)? };
+    let mut installation = Installation { labels, ..install::installation(args)? };
+    if let Some(index) = &requirements.requirements {
+        installation.packages = Some(Arc::new(install::packages(index, args, &installation)?));
+    }
     for (class, found) in install::executors(runtimes, &installation) {
         let is_required = class.python == PythonVersion::default() && runtimes != Runtimes::All;
         match found {

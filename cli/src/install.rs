@@ -7,8 +7,9 @@ use anyhow::{Context, Result, anyhow};
 use belljar_core::labels::Labels;
 use belljar_core::task::{PythonVersion, TaskClass};
 use belljar_worker::error::NotInstalled;
-use belljar_worker::executor::{Executor, RUNTIMES};
+use belljar_worker::executor::{Executor, NativeExecutor, RUNTIMES};
 use belljar_worker::install::Installation;
+use belljar_worker::packages::PackageStore;
 
 use crate::args::{ExecutorArgs, Runtimes};
 use crate::directory::require_dir;
@@ -68,6 +69,7 @@ pub(crate) fn installation(args: &ExecutorArgs) -> Result<Installation> {
         warm_mb: args.warm_mb,
         grant_policy: grants::grant_policy(args)?,
         http: grants::http_proxy(args)?,
+        packages: None,
         labels: Labels::NONE,
         max_result_mb: Some(args.max_result_mb),
     };
@@ -121,16 +123,39 @@ pub(crate) fn python(given: Option<&Path>) -> Result<PathBuf> {
         .hint("name the site-packages of a virtual environment with --site DIR")
 }
 
+/// A Python with pip, for what functions require.
+pub(crate) fn pip(site: Option<&Path>) -> PathBuf {
+    python(site).unwrap_or_else(|_| "python3".into())
+}
+
+/// What installs packages from `index` that functions require.
+pub(crate) fn packages(
+    index: &str,
+    args: &ExecutorArgs,
+    installation: &Installation,
+) -> Result<PackageStore> {
+    let in_cache = || user_cache().map(|cache| cache.join("requirements"));
+    let dir = args.requirements_dir.clone().or_else(in_cache);
+    let dir = dir.context("the directory for required packages is unknown, as HOME is not set");
+    let dir = std::path::absolute(dir.hint("--requirements-dir DIR names it")?)?;
+    let native = installation.pythons_in(&installation.programs, NativeExecutor::PROGRAM);
+    let pythons =
+        native.into_iter().filter_map(|python| Some((python, installation.pip_of(python)?)));
+    Ok(PackageStore::new(index.to_owned(), dir, pythons.collect(), pip(args.site.as_deref())))
+}
+
+/// The user's cache for belljar, where the user has a home.
+fn user_cache() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let home = || variable("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let cache = variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+    cache.map(|dir| dir.join("belljar"))
+}
+
 /// The directory of the guests: given, else of the installation, else in the user's cache.
 pub(crate) fn guest_dir(given: Option<&Path>) -> Result<PathBuf> {
     let cache = || {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let home = || variable("HOME").map(|home| PathBuf::from(home).join(".cache"));
-        let cache = variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
-        cache.map(|dir| dir.join("belljar"))
-    };
-    let cache = || {
-        cache()
+        user_cache()
             .context("the directory of the guests is unknown, as HOME is not set")
             .hint("--guest-dir DIR names it")
     };

@@ -10,6 +10,7 @@ use belljar_core::task::{TaskClass, TaskLimits};
 use belljar_dispatcher::config::{RemoteConfig, Workers};
 use belljar_gateway::audit_log::{AuditLog, AuditTargets};
 use belljar_gateway::policy::Tenants;
+use belljar_gateway::requirements::Resolver;
 use belljar_store::{Store, StoreConfig};
 use belljar_wire::{Authentication, ConnectConfig, Endpoint, ListenConfig};
 use belljar_worker::transport::{WorkerConfig, WorkerMetrics};
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::{DispatcherArgs, GatewayArgs, MetricsArgs, SecretArgs, WorkerArgs, WorkerMode};
 use crate::executors::{pool_config, slots};
 use crate::exit::{self, WithHint};
+use crate::install;
 use crate::listen::{self, Opened};
 
 /// The start of the line that tells `up` and scripts the address.
@@ -64,6 +66,7 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
             public_url: args.listen.public_url,
             cors_origins: args.listen.cors_origin,
             tenants: tenants.map(Arc::new),
+            resolver: args.requirements.requirements.map(|index| resolver(index).into()),
             audit_log: audit_log.map(Arc::new),
             allowed_hosts: defaults.allowed_host,
             low_latency: defaults.low_latency,
@@ -72,6 +75,11 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
         belljar_gateway::run(config, listeners, store, until_signal()?).await?;
         Ok(())
     })
+}
+
+/// Chooses packages from the index.
+fn resolver(index: String) -> Resolver {
+    Resolver::new(install::pip(None), index)
 }
 
 pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
@@ -85,7 +93,7 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
                 Workers::Local(pool_config(
                     slots(args.slots),
                     args.runtimes,
-                    labels,
+                    (labels, &args.requirements),
                     &args.executors,
                 )?)
             }
@@ -133,8 +141,8 @@ fn remote(args: &DispatcherArgs, mode: DeliveryMode) -> Result<RemoteConfig> {
 pub(crate) fn worker(args: WorkerArgs) -> Result<()> {
     runtime()?.block_on(async {
         let listener = metrics_listener(&args.metrics).await?;
-        let mut pool =
-            pool_config(args.slots, args.runtimes, args.labels.labels()?, &args.executors)?;
+        let offered = (args.labels.labels()?, &args.requirements);
+        let mut pool = pool_config(args.slots, args.runtimes, offered, &args.executors)?;
         let metrics = listener.map(|listener| {
             let metrics = WorkerMetrics::of(&mut pool);
             tokio::spawn(belljar_metrics::serve(listener, metrics.clone()));

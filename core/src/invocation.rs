@@ -30,6 +30,7 @@ impl Invocation {
             limits: TaskLimits::DEFAULT,
             priority: Priority::Normal,
             grants: None,
+            packages: None,
         };
         let task = TaskAttempt { task_id: TaskId::random(), attempt: Attempt(1) };
         Self { task, spec, code: Some(code), args }

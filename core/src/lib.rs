@@ -10,6 +10,7 @@
 //! * [`task`]: status and its legal moves, runtime, Python version, class, priority, limits, spec.
 //! * [`labels`]: what workers have and functions ask for, such as a GPU.
 //! * [`grants`]: what a function may reach: requests and policies.
+//! * [`requirements`]: packages that a function asks for, and those that were chosen for it.
 //! * [`http`]: which HTTP requests are granted, and what is noted of them.
 //! * [`guest`]: what a guest of the sandbox lacks.
 //! * [`files`]: files that go into a call and come out of it. [`collection`]: what a call leaves of them.
@@ -37,5 +38,6 @@ pub mod limits;
 pub mod message;
 pub mod outcome;
 mod pythons;
+pub mod requirements;
 pub mod task;
 pub mod tenant;

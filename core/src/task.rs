@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::grants::GrantRequest;
 use crate::id::{FunctionId, TaskId};
 use crate::labels::Labels;
+use crate::requirements::PackageLock;
 
 /// A word that is none of the words expected in its place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -396,6 +397,10 @@ pub struct TaskSpec {
     /// What it may reach beyond its interpreter; mostly nothing.
     #[serde(default)]
     pub grants: Option<Box<GrantRequest>>,
+    /// The packages that it imports from, besides those that its runtime has; mostly none. The last field: it is left out of
+    /// what is written then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<Box<PackageLock>>,
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::audit_log::AuditLog;
 use crate::cors::WebOrigin;
 use crate::policy::Tenants;
 use crate::proxies::{Proxies, PublicUrl};
+use crate::requirements::Resolver;
 
 /// So many bytes of large results are read at once for one request; what is more goes in parts.
 pub(crate) const WHOLE_BYTES: u64 = 2 << 20;
@@ -45,6 +46,8 @@ pub struct Config {
     pub require_keys: bool,
     /// What tenants may do, where that is restricted.
     pub tenants: Option<Arc<Tenants>>,
+    /// Chooses packages for functions that ask for some, where that is offered.
+    pub resolver: Option<Arc<Resolver>>,
     /// Where what was done is recorded, if it is.
     pub audit_log: Option<Arc<AuditLog>>,
     /// Whether the kernel is asked to keep processors awake while calls come and go: a single call is
@@ -89,6 +92,7 @@ impl Config {
             cors_origins: Vec::new(),
             require_keys: false,
             tenants: None,
+            resolver: None,
             audit_log: None,
             low_latency: true,
             max_body_bytes: 32 << 20,

@@ -87,6 +87,8 @@ pub(crate) enum ApiError {
         "the audit log cannot be written, and nothing is done that it would record: nothing was changed, try again later"
     )]
     AuditUnwritable,
+    #[error("{0}; nothing was registered, try again later")]
+    PackageIndex(String),
     #[error("the gateway is shutting down: try again later")]
     ShuttingDown,
     #[error("not ready: {0}")]
@@ -186,6 +188,7 @@ impl ApiError {
             Self::TooManyWaiters(_) => (StatusCode::SERVICE_UNAVAILABLE, "too_many_waiters"),
             Self::TooManyRequests(_) => (StatusCode::SERVICE_UNAVAILABLE, "too_many_requests"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+            Self::PackageIndex(_) => (StatusCode::SERVICE_UNAVAILABLE, "package_index"),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
             Self::AuditUnwritable => (StatusCode::SERVICE_UNAVAILABLE, "audit_unwritable"),
             Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),

@@ -128,13 +128,16 @@ fn problem(guest: &GuestModules, name: &str, package: &str) -> Option<Problem> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     /// What is said about a function that needs `modules`.
     fn refused(modules: &[&str]) -> Vec<String> {
         let modules: Vec<_> = modules.iter().map(|&name| name.to_owned()).collect();
         let missing = ["ctypes", "sqlite3"].map(str::to_owned).to_vec();
-        let guest = GuestModules { python: PythonVersion::default(), missing };
+        let guest =
+            GuestModules { python: PythonVersion::default(), missing, added: BTreeMap::default() };
         match check(&guest, "f", &modules) {
             Err(ApiError::NotInSandbox(problems)) => {
                 problems.into_iter().map(|problem| problem.msg.into_owned()).collect()

@@ -27,6 +27,7 @@
 //! * `waiters`, `notifier`: requests that wait for tasks, and the subscription that wakes them.
 //! * `event_stream`: moves of tasks for `/v1/events`.
 //! * `guest_modules`: modules that the sandbox does not have.
+//! * [`requirements`]: chooses packages for functions that ask for some.
 //! * `cpu_latency`: the kernel's limit on the wake-up latency of processors.
 //! * `cache`: what is cached of the store.
 //! * `metrics`, `service_metrics`, `timing`: what is measured.
@@ -66,6 +67,7 @@ mod problem;
 mod proxies;
 mod refusal;
 mod reply;
+pub mod requirements;
 mod routes;
 mod schema;
 mod serve;

@@ -9,6 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use belljar_core::files::{CallFile, MAX_FILES, MAX_NAME_BYTES, Patterns, check_name};
 use belljar_core::id::{FunctionId, TaskId};
 use belljar_core::labels::{Labels, MAX_LABELS_BYTES};
+use belljar_core::requirements::{InvalidRequirement, MAX_REQUIREMENT_BYTES, Requirement};
 use belljar_core::task::{Priority, PythonVersion, Runtime};
 use belljar_pickle::payload::{self, InvalidBase64};
 use belljar_store::record::Timestamp;
@@ -136,6 +137,13 @@ macro_rules! parsed {
 }
 
 parsed!(FunctionId, UUID, "uuid_parsing", id, uuid());
+parsed!(
+    Requirement,
+    STRING,
+    "requirement_invalid",
+    |text: &str| text.parse().map_err(|error: InvalidRequirement| error.to_string()),
+    object(Type::String).max_length(Some(MAX_REQUIREMENT_BYTES)).examples(["jinja2==3.1.4"]).into()
+);
 parsed!(TaskId, UUID, "uuid_parsing", id, uuid());
 parsed!(Runtime, STRING, "enum", word, crate::schema::reference("Runtime"));
 parsed!(Priority, STRING, "enum", priority, crate::schema::reference("Priority"));

@@ -210,6 +210,7 @@ fn new_task() -> Result<NewTask> {
             limits: TaskLimits::DEFAULT,
             priority: Priority::Normal,
             grants: None,
+            packages: None,
         },
         args: Bytes::from_static(&[0x80; 20]),
         delay_ms: 0,

@@ -209,6 +209,7 @@ mod tests {
             limits: TaskLimits::DEFAULT,
             priority: Priority::Normal,
             grants: None,
+            packages: None,
         };
         let (id, args) = (TaskId::random(), Bytes::from(vec![0; bytes]));
         NewTask { id, spec, args, delay_ms: 0, idempotency: None }

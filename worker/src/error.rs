@@ -12,6 +12,8 @@ use std::time::Duration;
 use belljar_core::invocation::Invocation;
 use belljar_core::task::PythonVersion;
 
+use crate::packages::PackagesError;
+
 /// An instance did not come up.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -33,6 +35,9 @@ pub enum StartError {
     /// Its memory cannot be measured.
     #[error("failed to measure the memory of the process")]
     Memory(#[source] io::Error),
+    /// The packages that it was to have cannot be had.
+    #[error(transparent)]
+    Packages(#[from] PackagesError),
     /// It was not ready in time.
     #[error("the process was not ready within {limit:?}: {evidence}")]
     Slow {

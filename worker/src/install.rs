@@ -12,6 +12,7 @@ use belljar_core::task::PythonVersion;
 use crate::child::ChildCommand;
 use crate::error::NotInstalled;
 use crate::http_proxy::HttpProxy;
+use crate::packages::PackageStore;
 
 /// The file that shows that a directory is a native interpreter's site.
 const SITE_MARK: &str = "dill/__init__.py";
@@ -39,6 +40,8 @@ pub struct Installation {
     pub grant_policy: GrantPolicy,
     /// Makes the HTTP requests of sandboxed calls, where some are offered.
     pub http: Option<Arc<HttpProxy>>,
+    /// Installs the packages that functions ask for, where that is offered.
+    pub packages: Option<Arc<PackageStore>>,
     /// What this worker has beside them, for functions that ask for it.
     pub labels: Labels,
     /// The largest result in MiB; [`MAX_RESULT_MB`] where it was not given.
@@ -87,6 +90,14 @@ impl Installation {
                 .find_site(&format!(".belljar/venv/{packages}"), "share/belljar/site", python)
                 .ok_or(NotInstalled::Site),
         }
+    }
+
+    /// The Python with pip that a site belongs to.
+    #[must_use]
+    pub fn pip_of(&self, python: PythonVersion) -> Option<PathBuf> {
+        let site = self.site_of(python).ok().filter(|site| site.join("pip").is_dir())?;
+        // ENV/lib/python3.11/site-packages
+        Some(site.ancestors().nth(3)?.join("bin/python")).filter(|python| python.is_file())
     }
 
     /// A site below the checkout or the prefix that the programs are part of, or below the working

@@ -11,6 +11,7 @@
 //! * [`config`]: what a pool is made of.
 //! * [`metrics`]: what a pool counts.
 //! * [`error`]: what can go wrong that is not the function's doing.
+//! * [`packages`]: installs packages that functions ask for.
 //! * [`http_proxy`]: makes the HTTP requests of sandboxed calls.
 //! * `slot`: runs one job after the other.
 //! * `standby`: the instance that is started ahead of need.
@@ -29,6 +30,7 @@ pub mod executor;
 pub mod http_proxy;
 pub mod install;
 pub mod metrics;
+pub mod packages;
 pub mod pool;
 mod shared;
 mod slot;

@@ -6,15 +6,21 @@ use std::time::Duration;
 
 use belljar_core::invocation::Invocation;
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
+use belljar_core::requirements::PackageLock;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::backlog::Job;
-use crate::error::NoInstance;
+use crate::error::{NoInstance, StartError};
 use crate::event::PoolEvent;
 use crate::executor::Instance;
+use crate::packages::PackagesError;
 use crate::shared::Shared;
-use crate::standby::Standby;
+use crate::standby::{Standby, reason_of};
+
+/// How long an instance for packages stays that no call needs.
+const PACKAGES_IDLE: Duration = Duration::from_secs(60);
 
 /// One slot of a pool.
 pub(crate) struct PoolSlot {
@@ -35,7 +41,7 @@ impl PoolSlot {
             // Where it fails, the first job fails alike and says so.
             let _ = cut.run_until_cancelled(first.warm_up()).await;
         }
-        while let Some(job) = self.jobs.recv().await {
+        while let Some(job) = self.next_job().await {
             let mut next = Some(job);
             while let Some(job) = next {
                 let (event, took) = self.execute(job).await;
@@ -48,6 +54,19 @@ impl PoolSlot {
         for instance in self.instances {
             instance.end().await;
         }
+    }
+
+    /// Waits for a job. Instances for packages that nobody needed for a while end meanwhile.
+    async fn next_job(&mut self) -> Option<Job> {
+        if self.instances.iter().any(|instance| instance.with_packages.is_some()) {
+            if let Ok(job) = timeout(PACKAGES_IDLE, self.jobs.recv()).await {
+                return job;
+            }
+            for instance in &mut self.instances {
+                instance.with_packages = None;
+            }
+        }
+        self.jobs.recv().await
     }
 
     /// The event in which a job ends, and how long the call took if there was one.
@@ -83,12 +102,14 @@ impl PoolSlot {
 pub(crate) struct SlotInstance {
     standby: Standby,
     instance: Option<Box<dyn Instance>>,
+    /// The one of the function with packages that was called last.
+    with_packages: Option<(PackageLock, Box<dyn Instance>)>,
 }
 
 impl SlotInstance {
     /// Takes its first instance when it is first needed.
     pub(crate) const fn new(standby: Standby) -> Self {
-        Self { standby, instance: None }
+        Self { standby, instance: None, with_packages: None }
     }
 
     /// Takes an instance, where there is none that can run a call.
@@ -108,6 +129,9 @@ impl SlotInstance {
         invocation: &Invocation,
         cancel: &CancellationToken,
     ) -> Result<Outcome, NoInstance> {
+        if let Some(packages) = invocation.spec.packages.as_deref() {
+            return Ok(Box::pin(self.run_with(packages, invocation, cancel)).await);
+        }
         loop {
             match cancel.run_until_cancelled(self.warm_up()).await {
                 Some(ready) => ready?,
@@ -124,11 +148,53 @@ impl SlotInstance {
         }
     }
 
+    /// Runs a call of a function with packages, in an instance that runs no others.
+    async fn run_with(
+        &mut self,
+        packages: &PackageLock,
+        invocation: &Invocation,
+        cancel: &CancellationToken,
+    ) -> Outcome {
+        let kept = self.with_packages.take();
+        let mut kept = kept.filter(|(of, instance)| of == packages && !instance.is_stale());
+        loop {
+            let instance = match kept.take() {
+                Some((_, instance)) => instance,
+                None => {
+                    let start = self.standby.executor().start_with(packages);
+                    match cancel.run_until_cancelled(start).await {
+                        Some(Ok(started)) => started.instance,
+                        Some(Err(error)) => {
+                            return Outcome::bare(no_packages(&error), Duration::ZERO);
+                        }
+                        None => return Outcome::bare(CallVerdict::Cancelled, Duration::ZERO),
+                    }
+                }
+            };
+            let ran = instance.run(invocation, cancel).await;
+            self.with_packages = ran.instance.map(|instance| (packages.clone(), instance));
+            match ran.outcome {
+                Some(outcome) => return outcome,
+                None => kept = self.with_packages.take(),
+            }
+        }
+    }
+
     async fn end(self) {
-        if let Some(instance) = self.instance {
+        let others = self.with_packages.map(|(_, instance)| instance);
+        for instance in self.instance.into_iter().chain(others) {
             instance.end().await;
         }
     }
+}
+
+/// How a call ends whose packages cannot be had. Another worker may have them, unless it is a matter of what is offered.
+fn no_packages(error: &StartError) -> CallVerdict {
+    let kind = match error {
+        StartError::Packages(PackagesError::NotOffered) => FailureKind::Denied,
+        _ => FailureKind::ExecutorDied,
+    };
+    CallVerdict::Failed(Failure::by_platform(kind, reason_of(error)))
 }
 
 /// The failure of a call that a stopping pool cut.

@@ -38,6 +38,7 @@ pub(crate) struct Standby {
     /// A channel with room for one.
     instances: Arc<Mutex<mpsc::Receiver<Box<dyn Instance>>>>,
     status: watch::Receiver<Status>,
+    executor: Arc<dyn Executor>,
 }
 
 impl Standby {
@@ -52,8 +53,9 @@ impl Standby {
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, instances) = mpsc::channel(1);
         let (status, watched) = watch::channel(Status::Starting);
+        let instances = Arc::new(Mutex::new(instances));
+        let standby = Self { instances, status: watched, executor: Arc::clone(&executor) };
         let starter = Starter { executor, sender, status, events, metrics };
-        let standby = Self { instances: Arc::new(Mutex::new(instances)), status: watched };
         (standby, async move {
             let work = async {
                 if let Some(mut first) = first {
@@ -79,6 +81,11 @@ impl Standby {
                 _ => Err(stopping()),
             },
         }
+    }
+
+    /// What starts the instances.
+    pub(crate) fn executor(&self) -> &dyn Executor {
+        &*self.executor
     }
 
     /// Whether instances do not start at present.
@@ -162,7 +169,7 @@ impl Starter {
 }
 
 /// An error and its causes in one line.
-fn reason_of(error: &StartError) -> String {
+pub(crate) fn reason_of(error: &StartError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -60,7 +60,8 @@ mod tests {
         --grant-http GET+http://a/* --grant-http-secrets f --grant-http-ca c --grant-http-private 10.0.0.0/8 \
         --drain-timeout 13 --redis-prefix r --allow-weak-sandbox --keys required \
         --insecure --tenants t --tls-cert c --tls-key k --tls-client-ca a --cors-origin https://a,https://b --audit-stream 1000 --max-result-mb 14 --reserved-slots 15 \
-        --metrics-listen 127.0.0.1:9100 --redis-ca c --redis-cert c --redis-key k --warm-mb 16";
+        --metrics-listen 127.0.0.1:9100 --redis-ca c --redis-cert c --redis-key k --warm-mb 16 \
+        --requirements https://h/simple/ --requirements-dir q";
 
     fn up() -> UpArgs {
         match Cli::read(UP.split_whitespace().map(Into::into)).expect("valid").command {
@@ -74,7 +75,7 @@ mod tests {
         let up = up();
         let worker: &[&str] = &["push", "3", "tcp://127.0.0.1:1"];
         for (name, positional, options) in
-            [("gateway", &[][..], 27), ("dispatcher", &[], 25), ("worker", worker, 15)]
+            [("gateway", &[][..], 28), ("dispatcher", &[], 27), ("worker", worker, 17)]
         {
             let argv = up.argv.forward(name, &[], positional);
             let words = std::iter::once(OsString::from("belljar")).chain(argv);

@@ -199,6 +199,23 @@ pub(crate) struct ShareArgs {
     pub(crate) reserved_slots: usize,
 }
 
+/// Where packages come from that functions ask for.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RequirementsArgs {
+    /// The package index, such as `https://pypi.org/simple/`, from which functions may require packages; none unless given. The gateway chooses
+    /// versions when a function is registered, and workers install these: both need it, and a Python with pip.
+    #[arg(long, env = "BELLJAR_REQUIREMENTS", value_name = "URL", value_parser = index, hide_env_values = true)]
+    pub(crate) requirements: Option<String>,
+}
+
+fn index(text: &str) -> Result<String, String> {
+    let is_url = ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme));
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    (is_url && is_plain).then(|| text.to_owned()).ok_or_else(|| {
+        "it must be the URL of a package index, as `https://HOST/simple/`".to_owned()
+    })
+}
+
 /// What a worker needs to run Python.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ExecutorArgs {
@@ -211,6 +228,9 @@ pub(crate) struct ExecutorArgs {
     /// The directory with one guest of the sandbox per Python [default: that of the installation, else ~/.cache/belljar].
     #[arg(long, env = "BELLJAR_GUEST_DIR", value_name = "DIR")]
     pub(crate) guest_dir: Option<PathBuf>,
+    /// The directory with packages that functions require [default: ~/.cache/belljar/requirements].
+    #[arg(long, env = "BELLJAR_REQUIREMENTS_DIR", value_name = "DIR")]
+    pub(crate) requirements_dir: Option<PathBuf>,
     /// An environment variable that functions may request; without VALUE, with its value here; repeatable.
     #[arg(long, env = "BELLJAR_GRANT_ENV", value_name = "NAME[=VALUE]", value_delimiter = ',')]
     pub(crate) grant_env: Vec<String>,

@@ -29,7 +29,9 @@ pub(crate) use argv::Argv;
 pub(crate) use audit::{AuditAction, AuditArgs};
 pub(crate) use common::WorkerRange;
 use common::{DataArgs, LabelArgs, ShareArgs, positive};
-pub(crate) use common::{DefaultsArgs, ExecutorArgs, RetentionArgs, Runtimes, SecretArgs};
+pub(crate) use common::{
+    DefaultsArgs, ExecutorArgs, RequirementsArgs, RetentionArgs, Runtimes, SecretArgs,
+};
 pub(crate) use durability::Durability;
 use durability::DurabilityArgs;
 pub(crate) use key::{KeyAction, KeyArgs, NewKeyArgs, OperatorArgs};
@@ -176,6 +178,8 @@ pub(crate) struct UpArgs {
     pub(crate) defaults: DefaultsArgs,
     #[command(flatten)]
     pub(crate) labels: LabelArgs,
+    #[command(flatten)]
+    pub(crate) requirements: RequirementsArgs,
     #[command(flatten)]
     pub(crate) executors: ExecutorArgs,
     #[command(flatten)]

@@ -6,8 +6,8 @@ use belljar_core::task::Runtime;
 use clap::{Args, ValueEnum};
 
 use super::common::{
-    DefaultsArgs, ExecutorArgs, LabelArgs, Runtimes, SecretArgs, ShareArgs, StoreArgs, TlsArgs,
-    positive,
+    DefaultsArgs, ExecutorArgs, LabelArgs, RequirementsArgs, Runtimes, SecretArgs, ShareArgs,
+    StoreArgs, TlsArgs, positive,
 };
 use super::durability::DurabilityArgs;
 use super::listen::{ListenArgs, MetricsArgs};
@@ -55,6 +55,8 @@ pub(crate) struct GatewayArgs {
     #[command(flatten)]
     pub(crate) durability: DurabilityArgs,
     #[command(flatten)]
+    pub(crate) requirements: RequirementsArgs,
+    #[command(flatten)]
     pub(crate) defaults: DefaultsArgs,
 }
 
@@ -91,6 +93,8 @@ pub(crate) struct DispatcherArgs {
     pub(crate) store: StoreArgs,
     #[command(flatten)]
     pub(crate) labels: LabelArgs,
+    #[command(flatten)]
+    pub(crate) requirements: RequirementsArgs,
     #[command(flatten)]
     pub(crate) executors: ExecutorArgs,
 }
@@ -137,6 +141,8 @@ pub(crate) struct WorkerArgs {
     pub(crate) metrics: MetricsArgs,
     #[command(flatten)]
     pub(crate) labels: LabelArgs,
+    #[command(flatten)]
+    pub(crate) requirements: RequirementsArgs,
     #[command(flatten)]
     pub(crate) executors: ExecutorArgs,
 }

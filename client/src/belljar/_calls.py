@@ -20,8 +20,8 @@ from ._records import own_python
 class Options:
     """What a call is asked to be, beside its function and arguments; None leaves it to the service.
 
-    `runtime`, `timeout`, `memory_mb`, `retries`, what it may reach (`env`, `read`, `scratch_mb`, `http`) and what its worker
-    must have (`labels`, such as `{"gpu": "a100"}`) are what the function is registered with; `priority`, `delay`, `idempotency_key`, `files` (names and contents) and
+    `runtime`, `timeout`, `memory_mb`, `retries`, what it may reach (`env`, `read`, `scratch_mb`, `http`), what its worker
+    must have (`labels`, such as `{"gpu": "a100"}`) and the packages it imports (`requirements`, such as `["jinja2==3.1.4"]`) are what the function is registered with; `priority`, `delay`, `idempotency_key`, `files` (names and contents) and
     `outputs` (patterns) are the call's own. `results`, `allow` and `py_modules` are for this side: how results are read,
     and which modules travel along.
     """
@@ -35,6 +35,7 @@ class Options:
     scratch_mb: int = 0
     http: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    requirements: tuple[str, ...] = ()
     priority: Optional[str] = None
     delay: Optional[float] = None
     idempotency_key: Optional[str] = None
@@ -57,7 +58,7 @@ class Options:
         unknown = sorted(set(changes) - set(self.__dataclass_fields__))
         if unknown:
             raise TypeError(f"there is no option `{unknown[0]}`: there are {', '.join(self.__dataclass_fields__)}")
-        lists = {name: _listed(changes[name]) for name in ("env", "read", "http", "allow", "outputs") if name in changes}
+        lists = {name: _listed(changes[name]) for name in ("env", "read", "http", "requirements", "allow", "outputs") if name in changes}
         if "files" in changes:
             lists["files"] = tuple((name, _content(name, content)) for name, content in dict(changes["files"]).items())
         if "labels" in changes:
@@ -88,6 +89,7 @@ class Options:
             "max_retries": self.retries,
             "grants": self._grants() or None,
             "labels": dict(self.labels) or None,
+            "requirements": list(self.requirements) or None,
         }
         return {name: value for name, value in named.items() if value is not None}
 

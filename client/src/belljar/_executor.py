@@ -95,6 +95,8 @@ class Executor(concurrent.futures.Executor):
         `labels`, such as `{"gpu": "a100"}`, are what the workers of its functions must have; where no live worker has them,
         calls fail at once.
 
+        `requirements`, such as `["jinja2==3.1.4"]`, are packages that its functions import, where the service offers a package index.
+
         `files` are there in the call's working directory: names, and for each bytes, a text, or the `pathlib.Path` of a
         file here. `outputs` are patterns such as `"*.png"` or `"out/**/*.csv"`: files there that fit come back by `Future.files`.
 

@@ -111,6 +111,7 @@ def function(
     scratch_mb: int = ...,
     http: Iterable[str] = ...,
     labels: Mapping[str, str] = ...,
+    requirements: Iterable[str] = ...,
     results: Optional[str] = ...,
     allow: Iterable[type] = ...,
     py_modules: Iterable[Any] = ...,

@@ -55,6 +55,7 @@ fn invocation() -> Invocation {
             limits: TaskLimits { timeout_ms: 1000, memory_mb: 64, ..TaskLimits::DEFAULT },
             priority: Priority::Normal,
             grants: None,
+            packages: None,
         },
         code: Some(code),
         args: Bytes::from_static(b"args"),

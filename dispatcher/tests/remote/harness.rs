@@ -185,6 +185,8 @@ impl Client {
             tenant: Tenant::default(),
             limits,
             grants: None,
+            requirements: Vec::new(),
+            packages: None,
             code: hash,
             code_bytes: code.len() as u64,
             registered_at: Timestamp::default(),
@@ -198,6 +200,7 @@ impl Client {
             limits,
             priority: Priority::Normal,
             grants: None,
+            packages: None,
         };
         let task = |args: &String| NewTask {
             id: TaskId::random(),

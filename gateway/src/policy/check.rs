@@ -189,6 +189,7 @@ mod tests {
             },
             priority: Priority::Normal,
             grants: None,
+            packages: None,
         }
     }
 

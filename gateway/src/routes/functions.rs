@@ -8,6 +8,7 @@ use axum::response::Response;
 use belljar_core::grants::GrantRequest;
 use belljar_core::id::FunctionId;
 use belljar_core::labels::Labels;
+use belljar_core::requirements::{MAX_REQUIREMENTS, PackageLock, Requirement};
 use belljar_core::task::{CodeHash, PythonVersion, Runtime, TaskClass, TaskLimits};
 use belljar_pickle as pickle;
 use belljar_store::record::{FunctionRecord, Timestamp};
@@ -27,6 +28,7 @@ use crate::media::BodyForm;
 use crate::policy::TenantPolicy;
 use crate::problem::Problem;
 use crate::reply;
+use crate::routes::requirements;
 use crate::routes::runtime_selection::RuntimeRequest;
 use crate::routes::submit::labels_problem;
 use crate::schema::{BadPayload, Invalid, TooLarge, Unavailable, UnknownId};
@@ -71,6 +73,10 @@ request_body! {
         /// What every call may reach beyond its interpreter, if the worker offers it; else the call fails
         /// with a PermissionError that names what is missing.
         optional grants: GrantFields<'de>,
+        /// Packages of the operator's package index that it imports from, such as `jinja2==3.1.4`, where the operator
+        /// offers that. They and what they need are chosen now, for all calls, with the hashes of their files; in the sandbox they must be
+        /// pure Python.
+        optional requirements: List<Requirement, MAX_REQUIREMENTS>,
     }
 }
 
@@ -111,6 +117,7 @@ struct Registration {
     runtime: RuntimeRequest,
     limits: TaskLimits,
     grants: Option<Box<GrantRequest>>,
+    requirements: Vec<Requirement>,
     labels: Labels,
     ttl_s: Option<u32>,
     ignored: Vec<String>,
@@ -167,12 +174,7 @@ pub(crate) async fn register_function(
         policy.check_runtime(class.runtime)?;
         sent.grants.iter().try_for_each(|grants| policy.check_grants(grants))?;
     }
-    if class.runtime == Runtime::Sandbox {
-        let guest = app.guests.get(&app.store, class.python);
-        if let Some(guest) = timing.time(Phase::Store, guest).await? {
-            guest_modules::check(&guest, &sent.name, &sent.modules)?;
-        }
-    }
+    let packages = packages(&app, &timing, &caller, class, &sent).await?;
     let ttl_s = policy.as_ref().map_or(Ok(sent.ttl_s), |policy| policy.check_ttl(sent.ttl_s))?;
     let record = FunctionRecord {
         ttl_s,
@@ -183,6 +185,8 @@ pub(crate) async fn register_function(
         tenant: caller.tenant().clone(),
         limits: sent.limits,
         grants: sent.grants,
+        requirements: sent.requirements.iter().map(Requirement::to_string).collect(),
+        packages,
         code: sent.hash,
         code_bytes: sent.code.len() as u64,
         registered_at: Timestamp::default(),
@@ -196,6 +200,27 @@ pub(crate) async fn register_function(
     timing.set_function(function_id);
     app.functions.insert(&Arc::new(record), since);
     reply::json(&Registered { function_id, ignored: sent.ignored })
+}
+
+/// The packages that the function gets, once it is clear that the sandbox has the modules that it needs.
+async fn packages(
+    app: &App,
+    timing: &RequestTiming,
+    caller: &Caller,
+    class: TaskClass,
+    sent: &Registration,
+) -> Result<Option<Box<PackageLock>>, ApiError> {
+    let mut guest = None;
+    if class.runtime == Runtime::Sandbox {
+        guest = timing.time(Phase::Store, app.guests.get(&app.store, class.python)).await?;
+        guest
+            .iter()
+            .try_for_each(|guest| guest_modules::check(guest, &sent.name, &sent.modules))?;
+    }
+    match &*sent.requirements {
+        [] => Ok(None),
+        asked => Box::pin(requirements::choose(app, caller, class, asked, guest.as_ref())).await,
+    }
 }
 
 /// A function that is forgotten.
@@ -263,6 +288,7 @@ fn read(
         runtime: RuntimeRequest { runtime: body.runtime, python: body.python, hint: found.python },
         limits,
         grants,
+        requirements: body.requirements.map(|list| list.0).unwrap_or_default(),
         labels: body.labels.map_or(Labels::NONE, |labels| labels.0),
         ttl_s: body.ttl_s.map(|count| count.0),
         ignored: body.ignored,

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use belljar_core::grants::GrantRequest;
 use belljar_core::id::{DispatcherId, FunctionId, WorkerId};
+use belljar_core::requirements::Wheel;
 use belljar_core::task::{PythonVersion, Runtime};
 use belljar_store::record::{FunctionRecord, Page, TaskFilter, UnreadableRecord, WorkerRecord};
 use serde::Serialize;
@@ -87,6 +88,14 @@ struct FunctionItem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<GrantFields>)]
     grants: Option<Box<GrantRequest>>,
+    /// The packages that it asks for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    requirements: Vec<String>,
+    /// The files that were chosen for these, each with its hash.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    packages: Vec<PackageItem>,
     /// BLAKE3 of the pickle.
     code_hash: String,
     code_bytes: u64,
@@ -96,6 +105,14 @@ struct FunctionItem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     expires_at: Option<String>,
+}
+
+/// A file of the package index.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Package)]
+struct PackageItem {
+    file: String,
+    sha256: String,
 }
 
 /// A connected worker.
@@ -260,10 +277,21 @@ fn function_item(function: FunctionRecord) -> FunctionItem {
         python: function.class.python,
         limits: function.limits.into(),
         grants: function.grants,
+        requirements: function.requirements,
+        packages: function
+            .packages
+            .iter()
+            .flat_map(|lock| lock.wheels())
+            .map(package_item)
+            .collect(),
         code_hash: function.code.to_string(),
         code_bytes: function.code_bytes,
         registered_at: rfc3339(function.registered_at),
     }
+}
+
+fn package_item(wheel: &Wheel) -> PackageItem {
+    PackageItem { file: wheel.file().to_owned(), sha256: wheel.sha256() }
 }
 
 fn worker_item(worker: WorkerRecord) -> WorkerItem {

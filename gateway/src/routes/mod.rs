@@ -12,6 +12,7 @@ mod health;
 mod lists;
 mod new_tasks;
 mod pages;
+mod requirements;
 mod results;
 mod runtime_selection;
 mod submit;

@@ -302,6 +302,12 @@ async fn narrow(
             problems.push(unserved(runtime, &format!("Python {python}"), &offered));
         }
     }
+    if runtime != registered && function.packages.is_some() {
+        let msg = format!(
+            "the packages of the function were chosen for `{registered}`: register it for `{runtime}` with its requirements"
+        );
+        problems.push(Problem::body("packages_differ", "runtime", msg));
+    }
     let class = TaskClass { runtime, ..function.class };
     if !class.labels.is_empty() {
         problems.extend(labels_problem(app, timing, class, "function_id").await?);
@@ -316,6 +322,7 @@ async fn narrow(
         limits,
         priority: options.priority,
         grants: function.grants.clone(),
+        packages: function.packages.clone(),
     })
 }
 

@@ -6,6 +6,7 @@ use belljar_core::files::FileEntry;
 use belljar_core::grants::GrantRequest;
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
 use belljar_core::outcome::{FailureKind, Outcome, Phases, ResultKind};
+use belljar_core::requirements::PackageLock;
 use belljar_core::task::{
     CodeHash, Priority, Runtime, TaskClass, TaskLimits, TaskSpec, TaskStatus,
 };
@@ -49,6 +50,12 @@ pub struct FunctionRecord {
     /// What every call of it may reach beyond its interpreter.
     #[serde(default)]
     pub grants: Option<Box<GrantRequest>>,
+    /// The packages that it asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requirements: Vec<String>,
+    /// Those that were chosen for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<Box<PackageLock>>,
     /// Names its code.
     pub code: CodeHash,
     /// The size of its code in bytes.

@@ -20,6 +20,8 @@ pub(crate) fn function(name: &str, code: &Bytes) -> FunctionRecord {
         tenant: Tenant::default(),
         limits: TaskLimits::DEFAULT,
         grants: None,
+        requirements: Vec::new(),
+        packages: None,
         code: CodeHash::of(code),
         code_bytes: code.len() as u64,
         registered_at: Timestamp(0),

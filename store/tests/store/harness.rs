@@ -114,6 +114,7 @@ pub(crate) fn task() -> NewTask {
             limits: TaskLimits::DEFAULT,
             priority: Priority::Normal,
             grants: None,
+            packages: None,
         },
         args: Bytes::from_static(b"\x80\x04\x95args"),
         delay_ms: 0,

@@ -1,5 +1,7 @@
 //! Dispatchers that vanish, leave, or lose an answer.
 
+use std::collections::BTreeMap;
+
 use belljar_core::guest::GuestModules;
 use belljar_core::id::{DispatcherId, WorkerId};
 use belljar_core::outcome::FailureKind;
@@ -182,6 +184,7 @@ async fn workers_and_classes_are_those_of_live_dispatchers() {
     let lacks = |missing: &[&str]| GuestModules {
         python: sandbox().python,
         missing: missing.iter().map(|&name| name.to_owned()).collect(),
+        added: BTreeMap::new(),
     };
     let with_guest = |guest| WorkerRecord { guests: vec![guest], ..worker.clone() };
     let workers = [with_guest(lacks(&["ctypes", "ssl"])), with_guest(lacks(&["ssl"]))];

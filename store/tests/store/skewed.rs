@@ -87,6 +87,7 @@ fn new_task(class: TaskClass, priority: Priority) -> NewTask {
         limits: TaskLimits::DEFAULT,
         priority,
         grants: None,
+        packages: None,
     };
     let args = Bytes::from_static(b"\x80\x04)}.");
     NewTask { id: TaskId::random(), spec, args, delay_ms: 0, idempotency: None }

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use belljar_core::invocation::Invocation;
 use belljar_core::outcome::Outcome;
+use belljar_core::requirements::PackageLock;
 use belljar_core::task::{PythonVersion, Runtime, TaskClass};
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +54,12 @@ pub trait Executor: fmt::Debug + Send + Sync {
     /// # Errors
     /// The instance did not come up in its time. Nothing of it is left.
     async fn start(&self) -> Result<Started, StartError>;
+
+    /// The same for functions that ask for packages: it runs no others. A slot starts it when a call needs it.
+    ///
+    /// # Errors
+    /// The packages cannot be had, or the instance did not come up.
+    async fn start_with(&self, packages: &PackageLock) -> Result<Started, StartError>;
 }
 
 /// A new instance, and what it says of itself.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use belljar_core::grants::GrantPolicy;
+use belljar_core::requirements::PackageLock;
 use belljar_core::task::{PythonVersion, Runtime, TaskClass};
 
 use super::process::Processes;
@@ -42,7 +43,7 @@ impl NativeExecutor {
     pub fn new(python: PythonVersion, command: ChildCommand, grant_policy: GrantPolicy) -> Self {
         let class = TaskClass::new(Runtime::Native, python);
         let command = ChildCommand { has_supervisor: true, ..command };
-        Self(Processes { class, command, grant_policy, http: None })
+        Self(Processes { class, command, grant_policy, http: None, packages: None })
     }
 
     fn installed(installation: &Installation, python: PythonVersion) -> Result<Self, NotInstalled> {
@@ -56,6 +57,7 @@ impl NativeExecutor {
         let command = command.option("--site", installation.site_of(python)?);
         let mut executor = Self::new(python, command, installation.grant_policy.clone());
         executor.0.class.labels = installation.labels;
+        executor.0.packages.clone_from(&installation.packages);
         Ok(executor)
     }
 }
@@ -92,5 +94,9 @@ impl Executor for NativeExecutor {
 
     async fn start(&self) -> Result<Started, StartError> {
         self.0.start().await
+    }
+
+    async fn start_with(&self, packages: &PackageLock) -> Result<Started, StartError> {
+        self.0.start_with(packages).await
     }
 }

@@ -1,5 +1,6 @@
 //! An instance over a child process that answers one call at a time over a framed socket.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use belljar_core::frame::{self, Call, Done, FrameError};
 use belljar_core::grants::GrantPolicy;
 use belljar_core::invocation::Invocation;
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome};
+use belljar_core::requirements::PackageLock;
 use belljar_core::task::{Runtime, TaskClass, TaskLimits};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +26,7 @@ use crate::child::{Child, ChildCommand, Lost};
 use crate::error::StartError;
 use crate::event::ExecutorInfo;
 use crate::http_proxy::{CallProxy, HttpProxy};
+use crate::packages::{PackageFolder, PackageStore, PackagesError};
 
 /// A child is replaced after this many calls, for whatever collects in it.
 const CALLS_PER_CHILD: u64 = 100_000;
@@ -36,12 +39,32 @@ pub(super) struct Processes {
     pub(super) grant_policy: GrantPolicy,
     /// Makes the HTTP requests of calls that are granted some.
     pub(super) http: Option<Arc<HttpProxy>>,
+    /// Installs the packages that functions ask for, where that is offered.
+    pub(super) packages: Option<Arc<PackageStore>>,
 }
 
 impl Processes {
     /// Starts a child and waits until it is ready.
     pub(super) async fn start(&self) -> Result<Started, StartError> {
-        let (child, ready) = Child::start(&self.command).await?;
+        self.start_by(&self.command, None).await
+    }
+
+    /// The same for functions with these packages, which come before all else on the path.
+    pub(super) async fn start_with(&self, packages: &PackageLock) -> Result<Started, StartError> {
+        let store = self.packages.as_ref().ok_or(PackagesError::NotOffered)?;
+        let folder = store.folder(self.class, packages).await?;
+        let mut command = self.command.clone();
+        let option: [OsString; 2] = ["--python-path".into(), folder.path().into()];
+        command.args.splice(..0, option);
+        self.start_by(&command, Some(folder)).await
+    }
+
+    async fn start_by(
+        &self,
+        command: &ChildCommand,
+        packages: Option<PackageFolder>,
+    ) -> Result<Started, StartError> {
+        let (child, ready) = Child::start(command).await?;
         let info =
             ExecutorInfo { class: self.class, python: ready.python, dill: ready.dill, guest: None };
         // A native call limits its own memory.
@@ -55,6 +78,7 @@ impl Processes {
             calls: 0,
             timer: Deadline::default(),
             memory: memory.transpose().map_err(StartError::Memory)?,
+            _packages: packages,
         };
         Ok(Started { instance: Box::new(process), info })
     }
@@ -71,6 +95,8 @@ struct Process {
     calls: u64,
     timer: Deadline,
     memory: Option<HostMemory>,
+    /// Stays in the cache for as long as the child may import from it.
+    _packages: Option<PackageFolder>,
 }
 
 /// What is sent to a child.

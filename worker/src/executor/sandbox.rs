@@ -1,5 +1,6 @@
 //! The sandbox runtime: CPython for WASI in a child process.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use belljar_core::grants::GrantPolicy;
 use belljar_core::guest::GuestModules;
+use belljar_core::requirements::PackageLock;
 use belljar_core::task::{PythonVersion, Runtime, TaskClass};
 use serde::Deserialize;
 
@@ -42,6 +44,8 @@ pub struct SandboxExecutor {
 #[derive(Deserialize)]
 struct ModuleList {
     missing: Vec<String>,
+    #[serde(default)]
+    added: BTreeMap<String, String>,
 }
 
 impl SandboxExecutor {
@@ -88,7 +92,8 @@ impl SandboxExecutor {
         }
         let scratch_mb = grant_policy.default_scratch_mb();
         let command = command.option("--scratch-mb", scratch_mb.to_string());
-        Self { processes: Processes { class, command, grant_policy, http: None }, modules }
+        let processes = Processes { class, command, grant_policy, http: None, packages: None };
+        Self { processes, modules }
     }
 
     /// The same with a way to make HTTP requests. Without it calls make none, whatever they are granted.
@@ -109,17 +114,18 @@ impl SandboxExecutor {
         let guest = installation.guest_of(python)?;
         let mut executor = Self::new(python, command, guest, installation.grant_policy.clone());
         executor.processes.class.labels = installation.labels;
+        executor.processes.packages.clone_from(&installation.packages);
         Ok(executor.with_http(installation.http.clone()))
     }
 }
 
 impl SandboxExecutor {
-    /// What the guest lacks; `None` for a guest without a list.
+    /// What the guest lacks and has; `None` for a guest without a list.
     fn modules(&self) -> Option<GuestModules> {
         let list = std::fs::read(&self.modules).ok()?;
-        let ModuleList { mut missing } = serde_json::from_slice(&list).ok()?;
+        let ModuleList { mut missing, added } = serde_json::from_slice(&list).ok()?;
         missing.sort_unstable();
-        Some(GuestModules { python: self.class().python, missing })
+        Some(GuestModules { python: self.class().python, missing, added })
     }
 }
 
@@ -133,5 +139,9 @@ impl Executor for SandboxExecutor {
         let mut started = self.processes.start().await?;
         started.info.guest = self.modules();
         Ok(started)
+    }
+
+    async fn start_with(&self, packages: &PackageLock) -> Result<Started, StartError> {
+        self.processes.start_with(packages).await
     }
 }

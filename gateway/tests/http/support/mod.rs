@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod guarded;
 pub(crate) mod tenants;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -175,7 +176,7 @@ impl Dispatcher {
 /// What the guest of a class lacks, if it has one.
 fn guest_of(class: &TaskClass) -> Option<GuestModules> {
     let missing = ["ctypes", "sqlite3"].map(str::to_owned).to_vec();
-    let guest = GuestModules { python: class.python, missing };
+    let guest = GuestModules { python: class.python, missing, added: BTreeMap::new() };
     Some(guest).filter(|_| class.runtime == Runtime::Sandbox)
 }
 
