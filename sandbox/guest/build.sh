@@ -186,6 +186,7 @@ fi
 # Compiled code is for one CPU, one version of wasmtime and its settings.
 cpu=$(grep -m1 '^flags' /proc/cpuinfo || uname -m)
 guest_hash=$( (echo "$link_hash $cpu"; grep -A1 '^name = "wasmtime"$' "$ROOT/Cargo.lock"
+    grep -A1 '^name = "wasmtime-wasi"$' "$ROOT/sandbox/reference/Cargo.lock"; cat "$ROOT/sandbox/reference/src/start.rs"
     cat "$HERE"/site/*.py "$ROOT/runner/runner.py" "$ROOT/runner/runner_pickles.py" "$HERE/requirements.txt" "$HERE/build.sh" \
         "$ROOT/sandbox/src/snapshot.rs" "$ROOT/sandbox/src/engine.rs") | sha256sum | cut -c1-16)
 GUEST=$CACHE/$MINOR-$guest_hash
@@ -198,8 +199,14 @@ if ! [ -d "$GUEST" ]; then
     cargo build --quiet --locked --manifest-path "$ROOT/Cargo.toml" --workspace --bin belljar-snapshot
     target=$(cargo metadata --no-deps --format-version 1 --manifest-path "$ROOT/Cargo.toml" |
         sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+    # Another workspace: `wasmtime-wasi` wants more of wasmtime than what compiles the guest may have.
+    cargo build --quiet --locked --manifest-path "$ROOT/sandbox/reference/Cargo.toml" --target-dir "$target" --bin belljar-guest-start
     dill=$(sed -n 's/^dill==\([^ ]*\).*/\1/p' "$HERE/requirements.txt")
-    "$target/debug/belljar-snapshot" "$LINKED" "$GUEST.new" "$VERSION" "$dill" $IMAGES
+    rm -rf "$GUEST.started"
+    mkdir "$GUEST.started"
+    "$target/debug/belljar-guest-start" "$LINKED" "$GUEST.new" "$GUEST.started" "$(echo $IMAGES | wc -w)"
+    "$target/debug/belljar-snapshot" "$LINKED" "$GUEST.started" "$GUEST.new" "$VERSION" "$dill" $IMAGES
+    rm -rf "$GUEST.started"
     mv "$GUEST.new" "$GUEST"
 fi
 ln -sfn "$(basename "$GUEST")" "$CACHE/$MINOR.new"

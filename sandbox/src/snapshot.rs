@@ -1,6 +1,6 @@
-//! Makes a guest of a linked module: runs its start once for each image, keeps the memory, compiles the rest.
+//! Makes a guest of a linked module and of the memories that it has after its starts: writes the images, compiles the rest.
 //!
-//! The memory after the start becomes a file beside the module instead of data segments within it, so that
+//! The starts run in a program of its own, hosted by `wasmtime-wasi` (`reference/src/start.rs`). The memory after one becomes a file beside the module instead of data segments within it, so that
 //! [`memory`](crate::memory) can map it and restore single pages. All other state of an instance is
 //! one global, the stack pointer, which is back at its start when the guest has returned. So one module
 //! serves several images, which differ in what their start imports.
@@ -13,7 +13,6 @@ use rustix::fs::{Advice, fadvise};
 
 use wasm_encoder::{MemorySection, MemoryType, RawSection};
 use wasmparser::{Parser, Payload};
-use wasmtime::{InstancePre, Linker, Module, Store};
 
 use crate::engine::{EngineConfig, Flavour, settings};
 use crate::error::Error;
@@ -22,7 +21,7 @@ use crate::image::{self, Description, Image, PackageImage};
 use crate::instance::Sandbox;
 use crate::limits::Limits;
 use crate::pagemap::PAGE;
-use crate::wasi::{self, Host, Output};
+use crate::wasi::Output;
 
 /// The file with the list of modules.
 const MODULES: &str = "modules.json";
@@ -30,19 +29,22 @@ const MODULES: &str = "modules.json";
 const WASM_PAGE: usize = 64 << 10;
 
 /// Makes the guest's files in `dir`, which already holds the library (`lib`, `site`), of the linked
-/// module `linked`. `python` and `dill` are their versions, `packages` what its further images import.
+/// module `linked` and its memories in `started`. `python` and `dill` are their versions, `packages` what its further images
+/// import.
 ///
 /// # Errors
-/// A file cannot be read or written, or the module does not start.
+/// A file cannot be read or written, or the guest does not run.
 pub fn build(
     linked: &Path,
+    started: &Path,
     dir: &Path,
-    python: &str,
-    dill: &str,
+    [python, dill]: [&str; 2],
     packages: &[String],
 ) -> Result<(), Error> {
-    let wasm = std::fs::read(linked).map_err(Error::read(linked))?;
-    let images = snapshots(&wasm, dir, packages.len()).map_err(Error::Engine)?;
+    let read = |path: &Path| std::fs::read(path).map_err(Error::read(path));
+    let wasm = read(linked)?;
+    let images = (0..=packages.len()).map(|image| read(&started.join(image.to_string())));
+    let images = images.collect::<Result<Vec<_>, _>>()?;
     let memory_bytes = images[0].len();
     let module = without_data(&wasm, (memory_bytes / WASM_PAGE) as u64).map_err(Error::Engine)?;
     let engine = wasmtime::Engine::new(&settings(Flavour::Killed)).map_err(Error::Engine)?;
@@ -88,42 +90,6 @@ fn importable_modules(dir: &Path) -> Result<Vec<u8>, Error> {
         Ok(_) => Ok(answer.stdout.bytes),
         Err(raised) => Err(Error::Instance(wasmtime::Error::msg(raised.traceback))),
     }
-}
-
-/// The memories of the module's instances after their starts: the bare one, and those of `packages` packages.
-fn snapshots(wasm: &[u8], dir: &Path, packages: usize) -> wasmtime::Result<Vec<Vec<u8>>> {
-    let mut settings = settings(Flavour::Killed);
-    settings.max_wasm_stack(2 << 20);
-    let engine = wasmtime::Engine::new(&settings)?;
-    let module = Module::from_binary(&engine, wasm)?;
-    let mut linker = Linker::new(&engine);
-    wasi::link(&mut linker)?;
-    let mounts = image::own_mounts(dir).map_err(wasmtime::Error::new)?;
-    let pre = linker.instantiate_pre(&module)?;
-    (0..=packages)
-        .map(|image| snapshot(&pre, Host::new(mounts.clone(), Output::Inherit), image))
-        .collect()
-}
-
-/// The memory of an instance that has started with the first `packages` packages.
-fn snapshot(pre: &InstancePre<Host>, host: Host, packages: usize) -> wasmtime::Result<Vec<u8>> {
-    let mut store = Store::new(pre.module().engine(), host);
-    let instance = pre.instantiate(&mut store)?;
-    let memory = instance.get_memory(&mut store, "memory");
-    store.data_mut().memory = memory;
-    let stack_pointer = |store: &mut Store<Host>| {
-        let global = instance.get_global(&mut *store, "__stack_pointer");
-        global.and_then(|global| global.get(store).i32())
-    };
-    let before = stack_pointer(&mut store);
-    instance.get_typed_func::<(), ()>(&mut store, "_initialize")?.call(&mut store, ())?;
-    let init = instance.get_typed_func::<u32, ()>(&mut store, "belljar_init")?;
-    init.call(&mut store, u32::try_from(packages)?)?;
-    if before.is_none() || before != stack_pointer(&mut store) {
-        return Err(wasmtime::Error::msg("the stack pointer is not exported or not back"));
-    }
-    let memory = memory.ok_or_else(|| wasmtime::Error::msg("the module exports no memory"))?;
-    Ok(memory.data(&store).to_vec())
 }
 
 /// `wasm` without data segments and custom sections, its memory `pages` long from the start.

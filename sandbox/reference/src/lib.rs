@@ -11,6 +11,7 @@
 //! * [`perform`]: what a step does, and what comes of it.
 //! * [`differences`]: what may differ.
 //! * [`check`]: whole sequences: compared, and shrunk where they differ.
+//! * [`start`]: the guest's start, on the reference, when the guest is built.
 
 pub mod check;
 pub mod differences;
@@ -19,4 +20,5 @@ pub mod guest;
 pub mod module;
 pub mod perform;
 pub mod side;
+pub mod start;
 pub mod step;

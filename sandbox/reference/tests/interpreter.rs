@@ -1,6 +1,6 @@
 //! The interpreter itself on both: the guest's image, hosted by the sandbox and by `wasmtime-wasi`, runs the same
-//! functions and must see the same. Its start ran on the sandbox's functions when it was built; what that noted must
-//! be true for the other as well.
+//! functions and must see the same. Its start ran on `wasmtime-wasi` when it was built; what that noted must be true for
+//! the sandbox as well.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! `belljar-snapshot LINKED DIR PYTHON DILL [PACKAGE...]`: the last step of the guest's build.
+//! `belljar-snapshot LINKED STARTED DIR PYTHON DILL [PACKAGE...]`: the last step of the guest's build. `STARTED` is what
+//! `belljar-guest-start` of `reference/` wrote.
 //! `belljar-snapshot --levels WASM DIR`: compiles a guest's module for other machines, into `DIR`.
 
 use std::path::Path;
@@ -12,12 +13,13 @@ fn main() -> ExitCode {
         [option, wasm, dir] if option == "--levels" => {
             level::compile(Path::new(wasm), Path::new(dir))
         }
-        [linked, dir, python, dill, packages @ ..] => {
-            snapshot::build(Path::new(linked), Path::new(dir), python, dill, packages)
+        [linked, started, dir, python, dill, packages @ ..] => {
+            let [linked, started, dir] = [linked, started, dir].map(Path::new);
+            snapshot::build(linked, started, dir, [python, dill], packages)
         }
         _ => {
             return fail(
-                &"usage: belljar-snapshot LINKED DIR PYTHON DILL [PACKAGE...], or --levels WASM DIR",
+                &"usage: belljar-snapshot LINKED STARTED DIR PYTHON DILL [PACKAGE...], or --levels WASM DIR",
             );
         }
     };
