@@ -10,7 +10,7 @@ FAIR = 0.95
 # How often a polite tenant's slowest calls may take what they take in quiet.
 GOAL = 3.0
 # About so many calls of all tenants together show the shares.
-CALLS = 40_000
+CALLS = 20_000
 
 
 def jain(shares):
@@ -51,7 +51,7 @@ def fairness(options):
     for count in options.tenants:
         skew = 100 if count <= 100 else 10
         weights = [skew ** (number / (count - 1)) for number in range(count)]
-        scale = max(CALLS / sum(weights), 10)
+        scale = max(CALLS / sum(weights), 8)
         with Service(options) as service:
             peers = [service.peer(f"t{number}") for number in range(count)]
             calls = compete(service, peers, [round(scale * weight) for weight in weights])

@@ -96,7 +96,9 @@ fn protection(
     mut hosts: impl Iterator<Item = IpAddr>,
     has_tls: bool,
 ) -> Result<bool> {
-    let are_wanted = args.keys == KeyUse::Required || args.tls.client_ca.is_some();
+    let are_wanted = args.keys == KeyUse::Required
+        || args.tls.client_ca.is_some()
+        || args.oidc.oidc_issuer.is_some();
     let beyond = hosts.find(|host| !host.to_canonical().is_loopback());
     let Some(beyond) = beyond.filter(|_| !args.insecure) else {
         return Ok(are_wanted);

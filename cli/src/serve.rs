@@ -65,6 +65,7 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
             proxies: args.listen.proxies(),
             public_url: args.listen.public_url,
             cors_origins: args.listen.cors_origin,
+            oidc: args.listen.oidc.config(),
             tenants: tenants.map(Arc::new),
             resolver: args.requirements.requirements.map(|index| resolver(index).into()),
             audit_log: audit_log.map(Arc::new),

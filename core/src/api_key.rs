@@ -16,6 +16,9 @@ const PREFIX: &str = "bj_";
 /// Keeps the hashes of certificates' names apart from those of keys.
 const CERTIFICATE_CONTEXT: &str = "belljar 2026-11 common name of a client certificate";
 
+/// Keeps the hashes of tokens apart from those of keys.
+const TOKEN_CONTEXT: &str = "belljar 2026-11 token of an OpenID Connect issuer";
+
 /// The characters after the prefix: five bits each. No `i`, `l`, `o` and `u`, which are misread.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const CHARACTERS: usize = ApiKeySecret::RANDOM_BYTES * 8 / 5;
@@ -77,6 +80,12 @@ impl ApiKeyHash {
     #[must_use]
     pub fn of_certificate(common_name: &str) -> Self {
         Self(blake3::derive_key(CERTIFICATE_CONTEXT, common_name.as_bytes()).into())
+    }
+
+    /// The hash that stands for a token of an issuer. No key has it.
+    #[must_use]
+    pub fn of_token(token: &str) -> Self {
+        Self(blake3::derive_key(TOKEN_CONTEXT, token.as_bytes()).into())
     }
 
     /// The name by which operators speak of the key: the first digits of the hash.

@@ -11,12 +11,13 @@ use tokio_util::sync::CancellationToken;
 use crate::addresses::Addresses;
 use crate::admission::Admission;
 use crate::cache::{FunctionCache, ServedBy, ServedClasses};
-use crate::caller::{Caller, Keys};
+use crate::caller::Caller;
 use crate::config::{Config, permits};
 use crate::cpu_latency::CpuLatency;
 use crate::error::ApiError;
 use crate::event_stream::EventStream;
 use crate::guest_modules::GuestCache;
+use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::notifier::Notifier;
 use crate::outage::Outage;
@@ -71,7 +72,9 @@ impl App {
             )),
             cpu_latency: cpu_latency(&config).map(Arc::new),
             metrics: Metrics::new(),
-            keys: config.require_keys.then(|| Keys::new(config.tenants.clone())),
+            keys: config
+                .require_keys
+                .then(|| Keys::new(config.tenants.clone(), config.oidc.clone())),
             anyone: Caller::anyone(config.tenants.as_deref()),
             addresses: Addresses::default(),
             functions: Arc::new(FunctionCache::new()),

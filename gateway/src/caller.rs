@@ -1,49 +1,53 @@
 //! Who sends a request, and what they may do.
 //!
-//! Where keys are required, each request to a route that is not public shows one, or comes from a client whose certificate stands for one. A key is looked up by its
-//! hash and cached for [`FRESH`]: a change of its record, such as a revocation, takes effect by then. Where
-//! they are not, every request is of the default tenant and may do everything, and nothing is looked up.
+//! Where no keys are required, every request is of the default tenant and may do everything, and nothing is looked up.
 
+use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use axum::extract::Request;
 use belljar_core::api_key::{ApiKeyHash, Scope, Scopes};
 use belljar_core::task::{Runtime, TaskClass};
 use belljar_core::tenant::Tenant;
-use belljar_store::record::{ApiKey, KeyState, Timestamp};
-use belljar_store::{Store, StoreError};
-use http::{HeaderMap, header};
-use quick_cache::sync::Cache;
+use belljar_store::StoreError;
+use belljar_store::record::Timestamp;
 
-use crate::client_certificate::ClientCertificate;
 use crate::error::ApiError;
 use crate::policy::{Account, OpenPermit, Quota, QuotaExceeded, TenantPolicy, Tenants};
 use crate::refusal::Refusal;
-use crate::share::{self, Share, SharePermit, Shares, Turn};
-
-/// How long what the store says of a key is believed.
-pub(crate) const FRESH: Duration = Duration::from_secs(3);
-/// How many keys are cached.
-const KEYS: usize = 16_384;
-/// How many keys that are not taken are cached. Apart, so that made-up ones push no real one out.
-const REFUSED: usize = 16_384;
+use crate::share::{self, Share, SharePermit, Turn};
 
 /// Who sends a request. A cheap clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller(Arc<Identity>);
 
+/// What is known of who sends a request.
 #[derive(Debug)]
-struct Identity {
-    tenant: Tenant,
-    scopes: Scopes,
-    runtimes: Vec<Runtime>,
-    /// The key that was shown, and when it ends; `None` where no keys are in use.
-    key: Option<(ApiKeyHash, Option<Timestamp>)>,
+pub(crate) struct Identity {
+    pub(crate) tenant: Tenant,
+    pub(crate) scopes: Scopes,
+    pub(crate) runtimes: Vec<Runtime>,
+    /// The key or token that was shown, and when it ends; `None` where no keys are in use.
+    pub(crate) key: Option<(ApiKeyHash, Option<Timestamp>)>,
+    /// Of a token, itself.
+    pub(crate) token: Option<HeldToken>,
     /// What its tenant may do and has open, where that is restricted.
-    account: Option<Arc<Account>>,
+    pub(crate) account: Option<Arc<Account>>,
     /// What its tenant has of what all tenants share; `None` where there is only one.
-    share: Option<Arc<Share>>,
+    pub(crate) share: Option<Arc<Share>>,
+}
+
+/// A token that was taken.
+pub(crate) struct HeldToken {
+    /// For when it is checked again.
+    pub(crate) text: Box<str>,
+    /// What its issuer calls the holder.
+    pub(crate) subject: Option<String>,
+}
+
+impl fmt::Debug for HeldToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeldToken").field("subject", &self.subject).finish_non_exhaustive()
+    }
 }
 
 impl Caller {
@@ -56,8 +60,24 @@ impl Caller {
             scopes: Scopes::ALL,
             runtimes: Runtime::ALL.to_vec(),
             key: None,
+            token: None,
             share: None,
         }))
+    }
+
+    /// The caller of whom this is known.
+    pub(crate) fn new(identity: Identity) -> Self {
+        Self(Arc::new(identity))
+    }
+
+    /// The key or token that was shown, and when it ends.
+    pub(crate) fn key(&self) -> Option<(ApiKeyHash, Option<Timestamp>)> {
+        self.0.key
+    }
+
+    /// The token that was shown, if it was one.
+    pub(crate) fn token(&self) -> Option<&HeldToken> {
+        self.0.token.as_ref()
     }
 
     /// Whose functions and tasks this caller sees and makes.
@@ -67,7 +87,11 @@ impl Caller {
 
     /// Refuses a caller whose key lacks `scope`.
     pub(crate) fn require(&self, scope: Scope) -> Result<(), Refusal> {
-        if self.0.scopes.allow(scope) { Ok(()) } else { Err(Refusal::Scope(scope)) }
+        match (self.0.scopes.allow(scope), &self.0.token) {
+            (true, _) => Ok(()),
+            (false, None) => Err(Refusal::Scope(scope)),
+            (false, Some(_)) => Err(Refusal::TokenScope(scope)),
+        }
     }
 
     /// Refuses a caller whose functions may not run in `runtime`.
@@ -139,190 +163,5 @@ impl Caller {
     pub(crate) fn open(&self, quota: Quota) -> Result<Option<OpenPermit>, ApiError> {
         let open = self.0.account.as_ref().map(|account| account.open(quota));
         open.transpose().map_err(ApiError::quota)
-    }
-}
-
-/// What the store said of a key, and when.
-#[derive(Clone)]
-struct Entry<T> {
-    read_at: Instant,
-    said: T,
-}
-
-impl<T> Entry<T> {
-    fn is_fresh(&self) -> bool {
-        self.read_at.elapsed() < FRESH
-    }
-}
-
-/// The keys of a store.
-pub(crate) struct Keys {
-    taken: Cache<ApiKeyHash, Entry<Caller>>,
-    refused: Cache<ApiKeyHash, Entry<Refusal>>,
-    tenants: Option<Arc<Tenants>>,
-    shares: Shares,
-}
-
-impl Keys {
-    /// No key is known yet.
-    pub(crate) fn new(tenants: Option<Arc<Tenants>>) -> Self {
-        Self {
-            taken: Cache::new(KEYS),
-            refused: Cache::new(REFUSED),
-            tenants,
-            shares: Shares::default(),
-        }
-    }
-
-    /// What is known of a key without asking the store.
-    pub(crate) fn known(&self, hash: ApiKeyHash) -> Option<Result<Caller, Refusal>> {
-        if let Some(known) = self.taken.get(&hash).filter(Entry::is_fresh) {
-            return Some(in_time(known.said));
-        }
-        self.refused.get(&hash).filter(Entry::is_fresh).map(|known| Err(known.said))
-    }
-
-    /// Whether the key of a caller who was let in is still taken.
-    pub(crate) async fn check(
-        &self,
-        caller: &Caller,
-        store: &Store,
-    ) -> Result<Result<(), Refusal>, StoreError> {
-        let Some((hash, _)) = caller.0.key else { return Ok(Ok(())) };
-        let holder = match self.known(hash) {
-            Some(known) => known,
-            None => self.look_up(hash, store).await?,
-        };
-        Ok(holder.map(|_| ()))
-    }
-
-    /// What the store says of a key.
-    pub(crate) async fn look_up(
-        &self,
-        hash: ApiKeyHash,
-        store: &Store,
-    ) -> Result<Result<Caller, Refusal>, StoreError> {
-        // Before the question: the answer may be that old when it comes.
-        let read_at = Instant::now();
-        let said = match store.api_key(hash).await? {
-            Some(key) => self.judge(hash, key, now()),
-            None => Err(Refusal::Unknown),
-        };
-        match &said {
-            Ok(caller) => {
-                self.taken.insert(hash, Entry { read_at, said: caller.clone() });
-            }
-            Err(refusal) => {
-                self.taken.remove(&hash);
-                self.refused.insert(hash, Entry { read_at, said: *refusal });
-            }
-        }
-        Ok(said)
-    }
-
-    fn judge(&self, hash: ApiKeyHash, key: ApiKey, now: Timestamp) -> Result<Caller, Refusal> {
-        match key.state(now) {
-            KeyState::Valid => Ok(Caller(Arc::new(Identity {
-                account: self.tenants.as_ref().map(|tenants| tenants.account(&key.tenant)),
-                share: Some(self.shares.of(&key.tenant)),
-                tenant: key.tenant,
-                scopes: key.scopes,
-                runtimes: key.runtimes,
-                key: Some((hash, key.expires_at)),
-            }))),
-            KeyState::Expired => Err(Refusal::Expired),
-            KeyState::Revoked => Err(Refusal::Revoked),
-        }
-    }
-}
-
-/// What a request shows of its sender.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ShownKey {
-    /// The key.
-    pub(crate) hash: ApiKeyHash,
-    /// Whether a certificate stands for it.
-    by_certificate: bool,
-}
-
-impl ShownKey {
-    /// The key that a request shows, else that of its client's certificate.
-    pub(crate) fn of(request: &Request) -> Result<Self, Refusal> {
-        match shown(request.headers()) {
-            Err(Refusal::Missing) => {
-                let certificate = request.extensions().get::<ClientCertificate>();
-                let certificate = certificate.ok_or(Refusal::Missing)?;
-                Ok(Self { hash: certificate.key(now())?, by_certificate: true })
-            }
-            shown => Ok(Self { hash: shown?, by_certificate: false }),
-        }
-    }
-
-    /// A refusal of it, in words that fit what was shown.
-    pub(crate) fn refused(self, refusal: Refusal) -> Refusal {
-        match refusal {
-            Refusal::Unknown if self.by_certificate => Refusal::UnknownCertificate,
-            other => other,
-        }
-    }
-}
-
-/// The hash of the key that these headers show.
-fn shown(headers: &HeaderMap) -> Result<ApiKeyHash, Refusal> {
-    let mut values = headers.get_all(header::AUTHORIZATION).into_iter();
-    let Some(value) = values.next() else { return Err(Refusal::Missing) };
-    let value = value.as_bytes();
-    let (scheme, key) =
-        value.split_at(value.iter().position(|&byte| byte == b' ').unwrap_or(value.len()));
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
-        return Err(Refusal::Missing);
-    }
-    let hash = ApiKeyHash::of(key.trim_ascii()).ok_or(Refusal::Malformed)?;
-    // Two keys are two answers to the question who sends it.
-    if values.next().is_some() { Err(Refusal::Malformed) } else { Ok(hash) }
-}
-
-/// The caller, unless the key has ended since it was read.
-fn in_time(caller: Caller) -> Result<Caller, Refusal> {
-    match caller.0.key {
-        Some((_, Some(end))) if end <= now() => Err(Refusal::Expired),
-        _ => Ok(caller),
-    }
-}
-
-fn now() -> Timestamp {
-    Timestamp::before_now(Duration::ZERO)
-}
-
-#[cfg(test)]
-mod tests {
-    use belljar_core::api_key::ApiKeySecret;
-    use http::HeaderValue;
-
-    use super::*;
-
-    fn of(values: &[&str]) -> Result<ApiKeyHash, Refusal> {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).expect("a value"));
-        }
-        shown(&headers)
-    }
-
-    #[test]
-    fn a_key_is_taken_from_one_bearer_header() {
-        let secret = ApiKeySecret::new([5; 25]);
-        let key = secret.reveal();
-        for scheme in ["Bearer", "bearer", "BEARER"] {
-            assert_eq!(of(&[&format!("{scheme} {key}")]), Ok(secret.hash()));
-        }
-        assert_eq!(of(&[]), Err(Refusal::Missing));
-        assert_eq!(of(&["Basic dXNlcjpwYXNz"]), Err(Refusal::Missing));
-        for malformed in ["Bearer", "Bearer ", "Bearer x", &format!("Bearer {key}0")] {
-            assert_eq!(of(&[malformed]), Err(Refusal::Malformed), "{malformed}");
-        }
-        let whole = format!("Bearer {key}");
-        assert_eq!(of(&[&whole, &whole]), Err(Refusal::Malformed));
-        assert_eq!(of(&[key]), Err(Refusal::Missing), "without its scheme");
     }
 }

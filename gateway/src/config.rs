@@ -7,6 +7,7 @@ use belljar_core::task::{TaskClass, TaskLimits};
 
 use crate::audit_log::AuditLog;
 use crate::cors::WebOrigin;
+use crate::oidc::OidcConfig;
 use crate::policy::Tenants;
 use crate::proxies::{Proxies, PublicUrl};
 use crate::requirements::Resolver;
@@ -44,6 +45,8 @@ pub struct Config {
     pub cors_origins: Vec<WebOrigin>,
     /// Whether every request, except to public routes, must show a key.
     pub require_keys: bool,
+    /// Whose tokens are taken in place of keys, where keys are required.
+    pub oidc: Option<OidcConfig>,
     /// What tenants may do, where that is restricted.
     pub tenants: Option<Arc<Tenants>>,
     /// Chooses packages for functions that ask for some, where that is offered.
@@ -91,6 +94,7 @@ impl Config {
             public_url: None,
             cors_origins: Vec::new(),
             require_keys: false,
+            oidc: None,
             tenants: None,
             resolver: None,
             audit_log: None,

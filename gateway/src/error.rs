@@ -95,6 +95,10 @@ pub(crate) enum ApiError {
     NotReady(String),
     #[error("not ready: {}", store_sentence(.0))]
     NotWritable(StoreError),
+    #[error(
+        "the issuer of tokens does not answer, and the key of this one is not known here: try again later, or show a key"
+    )]
+    IssuerDown,
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error(transparent)]
@@ -193,6 +197,7 @@ impl ApiError {
             Self::AuditUnwritable => (StatusCode::SERVICE_UNAVAILABLE, "audit_unwritable"),
             Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
             Self::NotWritable(error) => (StatusCode::SERVICE_UNAVAILABLE, error.code()),
+            Self::IssuerDown => (StatusCode::SERVICE_UNAVAILABLE, "issuer_unreachable"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Self::Refused(refusal) => refusal.status_and_code(),
             Self::Policy(Violation::Forbidden(_)) => (StatusCode::FORBIDDEN, "policy_forbidden"),

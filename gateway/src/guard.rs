@@ -16,9 +16,11 @@ use tower::{Layer, Service};
 
 use crate::app::App;
 use crate::audit_log::{Action, AuditRecord, DONE, is_refusal};
-use crate::caller::{Caller, FRESH, Keys, ShownKey};
+use crate::caller::Caller;
 use crate::error::{ApiError, ErrorCode};
+use crate::keys::{FRESH, Keys};
 use crate::policy::Quota;
+use crate::shown_key::{ShownKey, ShownKind};
 use crate::timing::{Phase, RequestTiming};
 
 /// Who may use a route.
@@ -44,10 +46,11 @@ impl Guard {
     }
 
     async fn admit(&self, keys: &Keys, request: &mut Request) -> Result<Caller, ApiError> {
-        let shown = ShownKey::of(request)?;
-        let caller = match keys.known(shown.hash) {
-            Some(known) => known,
-            None => {
+        let shown = ShownKey::of(request, keys.take_tokens())?;
+        let caller = match (keys.known(shown.hash), shown.kind) {
+            (Some(known), _) => known,
+            (None, ShownKind::Token(token)) => keys.read_token(shown.hash, token).await?,
+            (None, ShownKind::Key | ShownKind::Certificate) => {
                 let timing = request.extensions().get::<Arc<RequestTiming>>().cloned();
                 let timing = timing.unwrap_or_default();
                 timing.time(Phase::Store, keys.look_up(shown.hash, &self.app.store)).await?
@@ -69,7 +72,8 @@ impl Guard {
         if action.is_some() && !log.is_ready() {
             return ApiError::AuditUnwritable.into_response();
         }
-        let key = self.app.keys.as_ref().and_then(|_| ShownKey::of(&request).ok());
+        let keys = self.app.keys.as_ref();
+        let key = keys.and_then(|keys| ShownKey::of(&request, keys.take_tokens()).ok());
         let key = key.map(|shown| shown.hash);
         let timing = request.extensions().get::<Arc<RequestTiming>>().cloned().unwrap_or_default();
         let route = format!("{} {}", request.method(), timing.route());
@@ -102,20 +106,19 @@ impl Guard {
         timing: &RequestTiming,
         response: &Response,
     ) -> AuditRecord {
-        let tenant = match &self.app.keys {
-            None => Some(self.app.anyone.tenant().clone()),
+        let holder = match &self.app.keys {
+            None => Some(self.app.anyone.clone()),
             // Of a key that is refused the tenant is not told.
-            Some(keys) => {
-                let holder = key.and_then(|key| keys.known(key)?.ok());
-                holder.map(|caller| caller.tenant().clone())
-            }
+            Some(keys) => key.and_then(|key| keys.known(key)?.ok()),
         };
+        let subject = holder.as_ref().and_then(|holder| holder.token()?.subject.clone());
         let code = response.extensions().get::<ErrorCode>();
         let tasks = timing.tasks();
         let record = AuditRecord {
             status: Some(response.status().as_u16()),
             result: code.map_or(DONE, |code| code.0),
-            tenant,
+            tenant: holder.map(|holder| holder.tenant().clone()),
+            user: subject,
             key: key.map(|key| key.id()),
             request_id: Some(timing.request_id().to_owned()),
             function: timing.function(),

@@ -14,6 +14,8 @@
 //! * `cors`: web pages of others that may use the service.
 //! * `admission`: which requests are answered at all.
 //! * `caller`: who sends a request, and what they may do; `refusal`: why not.
+//! * `shown_key`: what requests show of their senders; `keys`: what is known of it.
+//! * [`oidc`]: tokens of an issuer in place of keys.
 //! * `guard`: what stands in front of a route where keys are required.
 //! * [`audit_log`]: who did what, for auditors.
 //! * [`policy`]: what tenants may do, and how much, by the operator's file.
@@ -54,11 +56,13 @@ mod extract;
 mod fields;
 mod guard;
 mod guest_modules;
+mod keys;
 pub mod listen;
 mod media;
 mod metrics;
 mod middleware;
 mod notifier;
+pub mod oidc;
 mod openapi;
 mod outage;
 mod pages;
@@ -73,6 +77,7 @@ mod schema;
 mod serve;
 mod service_metrics;
 mod share;
+mod shown_key;
 mod socket;
 mod stamp;
 mod streams;

@@ -4,6 +4,8 @@ use belljar_core::api_key::Scope;
 use belljar_core::task::Runtime;
 use http::{HeaderValue, StatusCode};
 
+use crate::oidc::TokenProblem;
+
 /// Why a caller may not do something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -27,6 +29,10 @@ pub(crate) enum Refusal {
     UnnamedCertificate,
     #[error("the client's certificate has expired: connect with a new one")]
     ExpiredCertificate,
+    #[error(transparent)]
+    Token(#[from] TokenProblem),
+    #[error("the token lacks the scope `belljar:{0}`: its issuer gives it")]
+    TokenScope(Scope),
     #[error(
         "the key lacks the scope `{0}`: an operator makes one that has it, with `belljar key create --scope {0}`"
     )]
@@ -48,7 +54,9 @@ impl Refusal {
             | Self::UnnamedCertificate => (StatusCode::UNAUTHORIZED, "key_invalid"),
             Self::Expired | Self::ExpiredCertificate => (StatusCode::UNAUTHORIZED, "key_expired"),
             Self::Revoked => (StatusCode::UNAUTHORIZED, "key_revoked"),
-            Self::Scope(_) => (StatusCode::FORBIDDEN, "scope_missing"),
+            Self::Token(TokenProblem::Expired) => (StatusCode::UNAUTHORIZED, "token_expired"),
+            Self::Token(_) => (StatusCode::UNAUTHORIZED, "token_invalid"),
+            Self::Scope(_) | Self::TokenScope(_) => (StatusCode::FORBIDDEN, "scope_missing"),
             Self::Runtime(_) => (StatusCode::FORBIDDEN, "runtime_forbidden"),
         }
     }
@@ -65,7 +73,7 @@ impl Refusal {
     pub(crate) fn challenge(self) -> HeaderValue {
         let text = match self {
             Self::Missing => "Bearer realm=\"belljar\"".to_owned(),
-            Self::Scope(scope) => {
+            Self::Scope(scope) | Self::TokenScope(scope) => {
                 format!("Bearer realm=\"belljar\", error=\"insufficient_scope\", scope=\"{scope}\"")
             }
             Self::Runtime(_) => "Bearer realm=\"belljar\", error=\"insufficient_scope\"".to_owned(),

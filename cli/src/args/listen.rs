@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use belljar_gateway::oidc::{IssuerUrl, KeyTimes, OidcConfig};
 use belljar_gateway::{
     CertificateFiles, ForwardedHeader, Proxies, PublicUrl, TrustedProxy, WebOrigin,
 };
@@ -132,7 +133,40 @@ pub(crate) struct ListenArgs {
     #[arg(long, env = "BELLJAR_AUDIT_STREAM", value_name = "RECORDS", value_parser = positive::<u64>)]
     pub(crate) audit_stream: Option<u64>,
     #[command(flatten)]
+    pub(crate) oidc: OidcArgs,
+    #[command(flatten)]
     pub(crate) tls: HttpTlsArgs,
+}
+
+/// Tokens in place of keys.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct OidcArgs {
+    /// Take tokens (JWT) of this OpenID Connect issuer in place of keys: its URL, as tokens have it in `iss`. Keys are required
+    /// then, and clients without a token show one.
+    #[arg(long, env = "BELLJAR_OIDC_ISSUER", value_name = "URL", requires = "oidc_audience")]
+    pub(crate) oidc_issuer: Option<IssuerUrl>,
+    /// What tokens for this service have in `aud`.
+    #[arg(long, env = "BELLJAR_OIDC_AUDIENCE", value_name = "TEXT", requires = "oidc_issuer")]
+    pub(crate) oidc_audience: Option<String>,
+    /// The claim of a token that names the tenant.
+    #[arg(long, env = "BELLJAR_OIDC_TENANT_CLAIM", value_name = "CLAIM", default_value = "tenant")]
+    pub(crate) oidc_tenant_claim: String,
+    /// The claim with the scopes, such as `belljar:submit`: words in one text, or a list.
+    #[arg(long, env = "BELLJAR_OIDC_SCOPE_CLAIM", value_name = "CLAIM", default_value = "scope")]
+    pub(crate) oidc_scope_claim: String,
+}
+
+impl OidcArgs {
+    /// Whose tokens are taken, if any are.
+    pub(crate) fn config(&self) -> Option<OidcConfig> {
+        Some(OidcConfig {
+            issuer: self.oidc_issuer.clone()?,
+            audience: self.oidc_audience.clone()?,
+            tenant_claim: self.oidc_tenant_claim.clone(),
+            scope_claim: self.oidc_scope_claim.clone(),
+            times: KeyTimes::default(),
+        })
+    }
 }
 
 /// Whether clients show keys.

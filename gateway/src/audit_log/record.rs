@@ -61,7 +61,7 @@ pub struct AuditRecord {
     /// The id of the key that was shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<String>,
-    /// The account of the operator.
+    /// The account of the operator; of a token, what its issuer calls the holder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<String>,
     /// Where the request comes from; `unix` is a unix socket.

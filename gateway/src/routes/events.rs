@@ -17,10 +17,11 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep_until};
 
 use crate::app::App;
-use crate::caller::{Caller, FRESH};
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::event_stream::{Moves, write_move};
 use crate::extract::Query;
+use crate::keys::FRESH;
 use crate::policy::{OpenPermit, Quota};
 use crate::problem::Problem;
 use crate::reply;

@@ -13,6 +13,7 @@ mod cors;
 mod files;
 mod functions;
 mod memory;
+mod oidc;
 mod openapi;
 mod policy;
 mod quotas;
