@@ -84,7 +84,7 @@ pub struct OidcConfig {
     pub times: KeyTimes,
 }
 
-/// Whoever a token is about.
+/// Who a token is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TokenHolder {
     pub(crate) tenant: Tenant,

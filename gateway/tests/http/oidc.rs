@@ -20,7 +20,7 @@ fn now() -> u64 {
     since.expect("after 1970").as_secs()
 }
 
-/// What a token says that is taken, changed by `with`.
+/// What a token says that is taken, changed by `with`, in which null is a claim that is absent.
 fn claims(issuer: &Issuer, with: &[(&str, Value)]) -> Value {
     let mut claims = json!({
         "iss": issuer.url, "aud": AUDIENCE, "exp": now() + 300, "nbf": now() - 1, "sub": "ann",
@@ -29,6 +29,7 @@ fn claims(issuer: &Issuer, with: &[(&str, Value)]) -> Value {
     for (name, value) in with {
         claims[*name] = value.clone();
     }
+    claims.as_object_mut().expect("claims").retain(|_, value| !value.is_null());
     claims
 }
 

@@ -54,7 +54,10 @@ impl SigningKey {
     fn rsa(id: &str, algorithm: &'static str, encoding: &'static dyn RsaEncoding) -> Self {
         let words = "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -outform DER";
         let made = Command::new("openssl").args(words.split(' ')).output().expect("openssl");
-        let pair = RsaKeyPair::from_pkcs8(&made.stdout).expect("a key");
+        // Versions of openssl write one or the other.
+        let pair =
+            RsaKeyPair::from_pkcs8(&made.stdout).or_else(|_| RsaKeyPair::from_der(&made.stdout));
+        let pair = pair.expect("a key");
         Self { id: id.to_owned(), algorithm, pair: Pair::Rsa(Box::new(pair), encoding) }
     }
 
