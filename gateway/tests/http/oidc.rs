@@ -86,7 +86,7 @@ async fn every_claim_is_checked() {
         ("aud", json!(["others", AUDIENCE])),
         ("nbf", Value::Null),
     ] {
-        let reply = list(&guarded, &key.sign(&claims(&issuer, &[taken.clone()]))).await;
+        let reply = list(&guarded, &key.sign(&claims(&issuer, std::slice::from_ref(&taken)))).await;
         assert_eq!(reply.status, 200, "{taken:?}: {}", reply.text());
     }
     for (name, value, code, says) in [
