@@ -40,12 +40,13 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
         let tenants = args.listen.tenants.clone().map(Tenants::load).transpose();
         let tenants = tenants.hint("`belljar tenant check FILE` reads a file without a service")?;
         let Opened { listeners, require_keys, urls } = listen::open(&args.listen).await?;
-        let config = args.store.retention.store_config(&args.store.redis);
-        let stream = args.listen.audit_stream.map(|keep| (config.clone(), keep));
+        let durability = args.durability.durability;
+        let config = args.store.retention.store_config(&args.store.redis, durability);
+        let plain = StoreConfig { replicas: 0, blobs: None, ..config.clone() };
+        let stream = args.listen.audit_stream.map(|keep| (plain, keep));
         let targets = AuditTargets { file: args.listen.audit_log.clone(), stream };
         let audit_log = AuditLog::open_all(targets).await?;
-        let replicas = args.durability.durability.replicas();
-        let store = Store::connect(StoreConfig { replicas, ..config }).await?;
+        let store = Store::connect(config).await?;
         for url in &urls {
             announce(&format!("{LISTENING}{url}"));
             tracing::info!(%url, "listening");
@@ -86,7 +87,10 @@ fn resolver(index: String) -> Resolver {
 pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
     raise_descriptor_limit();
     runtime()?.block_on(async {
-        let store = Store::connect(args.store.retention.store_config(&args.store.redis)).await?;
+        let config =
+            args.store.retention.store_config(&args.store.redis, args.durability.durability);
+        // What replicas must have, submissions wait for.
+        let store = Store::connect(StoreConfig { replicas: 0, ..config }).await?;
         let metrics = metrics_listener(&args.metrics).await?;
         let mut workers = match args.mode.remote() {
             None => {

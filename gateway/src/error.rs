@@ -142,6 +142,9 @@ fn store_sentence(error: &StoreError) -> Cow<'static, str> {
             format!("the store takes no writes, since {why}: nothing was changed, try again later")
                 .into()
         }
+        StoreError::UnwrittenBlob(_) => {
+            "large values cannot be written to the disk, which may be full: nothing was changed, try again later".into()
+        }
         StoreError::QueueFull { queued, limit } => format!(
             "the queue is full: {queued} tasks wait and {limit} are allowed; nothing was accepted, \
              try again later"
@@ -221,6 +224,9 @@ impl ApiError {
             StoreError::RefusesWrites(..) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_refuses_writes")
             }
+            StoreError::UnwrittenBlob(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "store_refuses_writes")
+            }
             StoreError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
             StoreError::OverQuota(_) | StoreError::TooManyLabels { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded")
@@ -235,6 +241,7 @@ impl ApiError {
             | StoreError::Format { .. }
             | StoreError::TlsFile { .. }
             | StoreError::TlsUnused { .. }
+            | StoreError::BlobDirectory { .. }
             | StoreError::Certificates { .. }
             | StoreError::Unexpected { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             StoreError::Corrupt { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "record_unreadable"),
@@ -243,7 +250,7 @@ impl ApiError {
 
     const fn store_fault(&self) -> Option<StoreFault> {
         match self {
-            Self::Store(StoreError::RefusesWrites(..))
+            Self::Store(StoreError::RefusesWrites(..) | StoreError::UnwrittenBlob(_))
             | Self::NotWritable(StoreError::RefusesWrites(..)) => Some(StoreFault::RefusedWrite),
             Self::Store(StoreError::Unconfirmed { .. }) => Some(StoreFault::Unconfirmed),
             Self::Store(_) | Self::NotWritable(_) => Some(StoreFault::Silent),

@@ -175,5 +175,8 @@ async fn expire_functions(store: Store) {
             // Requests tell of an outage.
             Err(error) => tracing::debug!(%error, "expired functions cannot be removed"),
         }
+        if let Err(error) = store.sweep_blobs().await {
+            tracing::debug!(%error, "files of large values cannot be looked through");
+        }
     }
 }

@@ -3,13 +3,17 @@
 //! Redis hashes every string that a script touches in full, some 1.5 ms a MiB each time. A blob is
 //! therefore a key of its own: written before the script that takes it over, read after the one that
 //! names it. Until a script takes it over it expires soon, so that a writer that dies leaves nothing.
+//! Where there is a directory for blobs the key refers to a file: see `blob_files`.
 
+use std::collections::HashSet;
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 
 use crate::Store;
+use crate::blob_name::{BlobName, REFERENCE_BYTES, Reference};
 use crate::error::StoreError;
 
 /// What is larger than this stays out of scripts. The next command costs a tenth of a millisecond, about
@@ -19,8 +23,24 @@ pub const BLOB_BYTES: usize = 64 * 1024;
 /// How long a blob waits for the script that takes it over: many times a command's timeout.
 pub(crate) const UNCLAIMED_TTL: Duration = Duration::from_secs(120);
 
+/// How many files are compared with their keys at once.
+const SWEPT_AT_ONCE: usize = 500;
+
+const _: () = assert!(BLOB_BYTES as u64 > REFERENCE_BYTES, "a reference is no blob");
+
 pub(crate) const fn is_blob(value: &Bytes) -> bool {
     value.len() > BLOB_BYTES
+}
+
+/// What a key has.
+#[derive(Debug)]
+pub(crate) enum Blob {
+    /// Nothing: it has expired, or a script has removed it.
+    Gone,
+    /// These bytes.
+    Here(Bytes),
+    /// A reference to a file that is not there, or not whole; and why.
+    Lost(io::Error),
 }
 
 impl Store {
@@ -29,14 +49,14 @@ impl Store {
     pub(crate) async fn put_blobs(
         &self,
         what: &'static str,
-        values: impl IntoIterator<Item = (String, &Bytes)>,
+        values: impl IntoIterator<Item = (BlobName, &Bytes)>,
     ) -> Result<(), StoreError> {
         self.put_for(UNCLAIMED_TTL, what, values).await
     }
 
     /// Writes files of attempts that are about to end. They need no script to take them over: an attempt that turns
     /// out to be late has keys of its own, of which nobody knows.
-    pub(crate) async fn put_files(&self, values: Vec<(String, &Bytes)>) -> Result<(), StoreError> {
+    pub(crate) async fn put_left(&self, values: Vec<(BlobName, &Bytes)>) -> Result<(), StoreError> {
         let results_live = Duration::from_millis(self.result_ttl_ms());
         self.put_for(results_live + UNCLAIMED_TTL, "complete", values).await
     }
@@ -45,27 +65,75 @@ impl Store {
         &self,
         ttl: Duration,
         what: &'static str,
-        values: impl IntoIterator<Item = (String, &Bytes)>,
+        values: impl IntoIterator<Item = (BlobName, &Bytes)>,
     ) -> Result<(), StoreError> {
-        let writes = values.into_iter().map(async |(key, value)| {
+        let writes = values.into_iter().map(async |(name, value)| {
+            let files = self.inner.files.as_ref().filter(|_| is_blob(value));
+            let written = match files {
+                None => None,
+                Some(files) => match files.write(name, value.clone()).await {
+                    Ok(kept) => Some((name.reference(value.len()), kept)),
+                    Err(error) if name.is_args() => return Err(StoreError::UnwrittenBlob(error)),
+                    // What has ended cannot wait: it is in Redis then.
+                    Err(error) => {
+                        tracing::error!(%error, "a large result cannot be written to its file");
+                        None
+                    }
+                },
+            };
+            let reference = written.as_ref().map(|(reference, _kept)| reference);
+            let value = reference.map_or(&value[..], |reference| reference.as_bytes());
             let mut command = redis::Cmd::with_capacity(6, value.len() + 128);
-            command.arg("SET").arg(key).arg(&value[..]);
+            command.arg("SET").arg(name.key(&self.inner.keys)).arg(value);
             command.arg("PX").arg(ttl.as_millis()).arg("NX");
             self.ask::<Option<String>>(what, &command).await
         });
         try_join_all(writes).await.map(|_| ())
     }
 
-    /// The values of these keys, empty where there is none.
+    /// What these keys have.
     pub(crate) async fn get_blobs(
         &self,
         what: &'static str,
         keys: Vec<String>,
-    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+    ) -> Result<Vec<Blob>, StoreError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        self.ask(what, redis::cmd("MGET").arg(keys)).await
+        let values: Vec<Option<Bytes>> = self.ask(what, redis::cmd("MGET").arg(keys)).await?;
+        Ok(join_all(values.into_iter().map(|value| self.referred(value))).await)
+    }
+
+    /// The bytes of a value, or those that it refers to.
+    async fn referred(&self, value: Option<Bytes>) -> Blob {
+        let Some(value) = value else { return Blob::Gone };
+        let Some(reference) = Reference::read(&value) else { return Blob::Here(value) };
+        let read = match &self.inner.files {
+            Some(files) => files.read(reference).await,
+            None => Err(no_directory()),
+        };
+        read.map_or_else(Blob::Lost, Blob::Here)
+    }
+
+    /// `length` bytes from `start` on of what a key has, fewer at its end; nothing where it has nothing.
+    pub(crate) async fn blob_part(
+        &self,
+        what: &'static str,
+        key: String,
+        (start, length): (u64, u64),
+    ) -> Result<Bytes, StoreError> {
+        if let Some(files) = &self.inner.files {
+            let mut command = redis::cmd("GETRANGE");
+            command.arg(&key).arg(0).arg(REFERENCE_BYTES - 1);
+            let head: Bytes = self.ask(what, &command).await?;
+            if let Some(reference) = Reference::read(&head) {
+                let part = files.read_part(reference, start, length).await;
+                return part.map_err(|error| lost("a large value", &error));
+            }
+        }
+        let mut command = redis::cmd("GETRANGE");
+        command.arg(key).arg(start).arg(start + length.max(1) - 1);
+        self.ask(what, &command).await
     }
 
     /// Removes values that no script took over, as far as the server answers: they expire anyway.
@@ -74,4 +142,45 @@ impl Store {
             let _ = self.ask::<u64>(what, redis::cmd("UNLINK").arg(keys)).await;
         }
     }
+
+    /// Removes files of blobs that no key refers to, of a part of all; returns how many. Call it now and then.
+    ///
+    /// # Errors
+    /// Redis does not answer, or the directory cannot be read.
+    pub async fn sweep_blobs(&self) -> Result<usize, StoreError> {
+        let Some(files) = &self.inner.files else { return Ok(0) };
+        let old = files.old_ones().await.map_err(StoreError::UnwrittenBlob)?;
+        let mut removed = 0;
+        for part in old.chunks(SWEPT_AT_ONCE) {
+            // Held until they are removed: nobody can come to rely on one of them meanwhile.
+            let lock = files.lock().await.map_err(StoreError::UnwrittenBlob)?;
+            if lock.is_none() {
+                break;
+            }
+            let needed = self.needed(part).await?;
+            let left = part.iter().filter(|name| !needed.contains(name)).copied().collect();
+            removed += files.remove(left).await.map_err(StoreError::UnwrittenBlob)?;
+        }
+        Ok(removed)
+    }
+
+    /// Those of these blobs that a key refers to.
+    async fn needed(&self, names: &[BlobName]) -> Result<HashSet<BlobName>, StoreError> {
+        let keys = &self.inner.keys;
+        let keys = names.iter().flat_map(|name| [Some(name.key(keys)), name.later_key(keys)]);
+        let keys: Vec<_> = keys.flatten().collect();
+        let values: Vec<Option<Bytes>> = self.ask("sweep", redis::cmd("MGET").arg(keys)).await?;
+        let references = values.into_iter().flatten().filter_map(|value| Reference::read(&value));
+        Ok(references.map(|reference| reference.name).collect())
+    }
+}
+
+fn no_directory() -> io::Error {
+    io::Error::other("it is in a file, and this process has no directory of blobs (--blobs)")
+}
+
+/// The error of a blob that cannot be had.
+pub(crate) fn lost(what: &str, why: &io::Error) -> StoreError {
+    let why = format!("its file cannot be read: {why}");
+    StoreError::Corrupt { what: what.to_owned(), why }
 }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::blob_files::BlobConfig;
+
 /// How long a silent dispatcher counts as alive.
 pub const DISPATCHER_TTL: Duration = Duration::from_secs(3);
 
@@ -62,6 +64,8 @@ pub struct StoreConfig {
     pub replica_timeout: Duration,
     /// How long a silent dispatcher counts as alive; the same in all processes of a deployment.
     pub dispatcher_ttl: Duration,
+    /// Where large values are files; `None` keeps them in Redis. The same in all processes of a deployment.
+    pub blobs: Option<BlobConfig>,
 }
 
 impl StoreConfig {
@@ -79,6 +83,7 @@ impl StoreConfig {
             replicas: 0,
             replica_timeout: REPLICA_TIMEOUT,
             dispatcher_ttl: DISPATCHER_TTL,
+            blobs: None,
         }
     }
 }

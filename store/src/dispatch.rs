@@ -11,7 +11,8 @@ use belljar_core::task::{Attempt, TaskAttempt};
 use bytes::Bytes;
 
 use crate::Store;
-use crate::blob::is_blob;
+use crate::blob::{Blob, is_blob, lost};
+use crate::blob_name::BlobName;
 use crate::error::StoreError;
 use crate::kind;
 use crate::record::{ClaimedTask, Completion, Demand, Leased, RequeueReason, Requeued, Settled};
@@ -92,9 +93,23 @@ impl Store {
             tasks.push(ClaimedTask { invocation, deaths, due_at });
         }
         let (places, keys): (Vec<_>, Vec<_>) = blobs.into_iter().unzip();
+        let mut without_args = Vec::new();
         for (place, args) in zip(places, self.get_blobs("claim", keys).await?) {
-            // They are gone where the task has ended meanwhile; this attempt is stale then.
-            tasks[place].invocation.args = args.unwrap_or_default();
+            if let Some(files) = &self.inner.files {
+                files.claimed(tasks[place].id());
+            }
+            match args {
+                Blob::Here(args) => tasks[place].invocation.args = args,
+                // The task has ended meanwhile; this attempt is stale then.
+                Blob::Gone => {}
+                Blob::Lost(why) => without_args.push((place, why)),
+            }
+        }
+        // From behind, so that the places before stay what they are.
+        for (place, why) in without_args.into_iter().rev() {
+            let task = tasks.remove(place).task();
+            let what = format!("the arguments of task {}", task.task_id);
+            unreadable.push(without_record(task, &lost(&what, &why)));
         }
         Ok((tasks, unreadable))
     }
@@ -135,7 +150,12 @@ impl Store {
                 call.arg(format!("{letter}{cpu_us} {memory} {files}"));
                 call.arg(outcome).arg(result);
             }
-            settled.extend(read_letters("complete", call.run(self).await?, part.len())?);
+            let answers = read_letters("complete", call.run(self).await?, part.len())?;
+            if let Some(files) = &self.inner.files {
+                let ended = zip(part, &answers).filter(|(_, answer)| **answer != Settled::Stale);
+                files.ended(ended.map(|(one, _)| one.report.task.task_id));
+            }
+            settled.extend(answers);
         }
         Ok(settled)
     }
@@ -150,12 +170,12 @@ impl Store {
             return Ok(Cow::Borrowed(part));
         }
         let files_of = |one: &'a Completion| {
-            let (keys, task) = (&self.inner.keys, one.report.task);
+            let task = one.report.task;
             let files = one.report.outcome.files.iter().enumerate();
-            files.map(move |(index, file)| (keys.file(task, index), &file.bytes))
+            files.map(move |(index, file)| (BlobName::Left(task, index), &file.bytes))
         };
         let files: Vec<_> = part.iter().flat_map(files_of).collect();
-        match self.put_files(files).await {
+        match self.put_left(files).await {
             Ok(()) => Ok(Cow::Borrowed(part)),
             Err(StoreError::RefusesWrites(..)) => {
                 let mut part = part.to_vec();
@@ -181,8 +201,7 @@ impl Store {
         rows: &mut [(&'static str, Vec<u8>, Bytes)],
     ) -> Result<(), StoreError> {
         let blobs = zip(part, rows.iter()).filter(|(_, (.., result))| is_blob(result));
-        let values = blobs
-            .map(|(one, (.., result))| (self.inner.keys.unpublished_blob(one.report.task), result));
+        let values = blobs.map(|(one, (.., result))| (BlobName::Result(one.report.task), result));
         match self.put_blobs("complete", values).await {
             Ok(()) => {}
             Err(StoreError::RefusesWrites(..)) => return Ok(()),

@@ -88,6 +88,17 @@ pub enum StoreError {
         /// The task accepted under it.
         task_id: TaskId,
     },
+    /// A large value cannot be written to its file, or the files cannot be looked through: the disk is full, or away.
+    #[error("a large value cannot be written to its file")]
+    UnwrittenBlob(#[source] std::io::Error),
+    /// The directory for large values cannot be made.
+    #[error("the directory `{}` for large values cannot be made", directory.display())]
+    BlobDirectory {
+        /// The directory.
+        directory: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A file of certificates cannot be read.
     #[error("`{}` cannot be read", path.display())]
     TlsFile {
@@ -186,7 +197,9 @@ impl StoreError {
                 "store_unreachable"
             }
             Self::RefusesWrites(WriteRefusal::Memory, _) => "store_memory_full",
-            Self::RefusesWrites(WriteRefusal::Disk, _) => "store_disk_full",
+            Self::RefusesWrites(WriteRefusal::Disk, _) | Self::UnwrittenBlob(_) => {
+                "store_disk_full"
+            }
             Self::RefusesWrites(..) => "store_read_only",
             _ => "store_unexpected",
         }

@@ -19,7 +19,7 @@
 //! * `keys`: the names of keys and channels, for Rust and for the scripts.
 //! * `layout`: the layout of records, for both.
 //! * `task_record`: the bytes of a task's record.
-//! * `blob`: values that no script touches.
+//! * `blob`: values that no script touches. `blob_files`, `blob_name`: these in files.
 //! * `kind`: reads results statically before they are stored.
 //! * `reply`: reads the replies of scripts.
 //! * `primary`: which server is asked, where sentinels name it.
@@ -33,6 +33,8 @@ mod audit;
 mod audit_log;
 mod batch;
 mod blob;
+mod blob_files;
+mod blob_name;
 pub mod config;
 mod confirm;
 mod connection;
@@ -64,6 +66,7 @@ use belljar_core::outcome::{CallVerdict, Outcome};
 
 pub use audit_log::AuditEntryId;
 pub use blob::BLOB_BYTES;
+pub use blob_files::BlobConfig;
 pub use config::{
     DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, MAX_LABEL_SETS, MAX_QUEUED, PREFIX,
     RECENT_TASKS, REMOVED_CODE_TTL, REPLICA_TIMEOUT, StoreConfig, StoreTls,
@@ -74,6 +77,7 @@ pub use event::{EndedTask, StoreEvent};
 pub use subscription::{Subscription, Topic};
 pub use tenant_store::TenantStore;
 
+use blob_files::BlobFiles;
 use confirm::Confirmer;
 use connection::SharedConnection;
 use heartbeat::LostTooOften;
@@ -91,6 +95,8 @@ struct Inner {
     connection: SharedConnection,
     /// `None` where no replicas are waited for.
     confirmer: Option<Confirmer>,
+    /// `None` where blobs are in Redis.
+    files: Option<BlobFiles>,
     config: StoreConfig,
     keys: Keys,
     scripts: Scripts,
@@ -109,7 +115,12 @@ impl Store {
         let primary = Arc::new(Primary::new(&config)?);
         let keys = Keys::new(&config.prefix, primary.database())?;
         let cancelled = Outcome::bare(CallVerdict::Cancelled, Duration::ZERO);
+        let files = config.blobs.clone().map(|blobs| {
+            let directory = blobs.directory.clone();
+            BlobFiles::open(blobs).map_err(|source| StoreError::BlobDirectory { directory, source })
+        });
         let inner = Inner {
+            files: files.transpose()?,
             confirmer: Confirmer::start(&primary, &config, &keys),
             connection: SharedConnection::new(primary, config.timeout),
             config,

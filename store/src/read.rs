@@ -10,6 +10,7 @@ use futures_util::future::try_join_all;
 use redis::Value;
 
 use crate::Store;
+use crate::blob::{Blob, lost};
 use crate::config::RECENT_TASKS;
 use crate::error::StoreError;
 use crate::record::{
@@ -82,9 +83,14 @@ impl Store {
             }
             for (place, result) in zip(places, self.get_blobs("results", keys).await?) {
                 match (result, &mut results[place]) {
-                    (Some(result), Some(known)) => {
+                    (Blob::Here(result), Some(known)) => {
                         known.result = result;
                         known.unread_bytes = 0;
+                    }
+                    (Blob::Lost(why), Some(_)) => {
+                        let offset = results.len() - part.len();
+                        let what = format!("the result of task {}", part[place - offset]);
+                        return Err(lost(&what, &why));
                     }
                     // Its record and it expire together: where it is gone, so is the task.
                     (_, gone) => *gone = None,
@@ -130,9 +136,7 @@ impl Store {
         start: u64,
         length: u64,
     ) -> Result<Option<Bytes>, StoreError> {
-        let mut command = redis::cmd("GETRANGE");
-        command.arg(key).arg(start).arg(start + length.max(1) - 1);
-        let part: Bytes = self.ask(what, &command).await?;
+        let part = self.blob_part(what, key, (start, length)).await?;
         Ok(Some(part).filter(|part| !part.is_empty()))
     }
 

@@ -8,6 +8,7 @@ use belljar_core::tenant::{Tenant, Weight};
 use redis::Value;
 
 use crate::blob::is_blob;
+use crate::blob_name::BlobName;
 use crate::encoded_tasks::{EncodedTasks, Submitter, own_key};
 use crate::error::StoreError;
 use crate::record::{CancelOutcome, NewTask, OverQuota, StoreQuotas};
@@ -39,11 +40,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let blobs = || tasks.iter().filter(|task| is_blob(&task.args));
-        self.put_blobs(
-            "submit",
-            blobs().map(|task| (self.inner.keys.args_blob(task.id), &task.args)),
-        )
-        .await?;
+        self.put_blobs("submit", blobs().map(|task| (BlobName::Args(task.id), &task.args))).await?;
         let answer = self.submit_tasks(by, &tasks).await;
         if matches!(answer, Err(StoreError::Unanswered(_))) {
             return answer;

@@ -61,7 +61,7 @@ mod tests {
         --drain-timeout 13 --redis-prefix r --allow-weak-sandbox --keys required \
         --insecure --tenants t --tls-cert c --tls-key k --tls-client-ca a --cors-origin https://a,https://b --audit-stream 1000 --oidc-issuer https://i --oidc-audience a --max-result-mb 14 --reserved-slots 15 \
         --metrics-listen 127.0.0.1:9100 --redis-ca c --redis-cert c --redis-key k --warm-mb 16 \
-        --requirements https://h/simple/ --requirements-dir q";
+        --requirements https://h/simple/ --requirements-dir q --blobs b";
 
     fn up() -> UpArgs {
         match Cli::read(UP.split_whitespace().map(Into::into)).expect("valid").command {
@@ -75,7 +75,7 @@ mod tests {
         let up = up();
         let worker: &[&str] = &["push", "3", "tcp://127.0.0.1:1"];
         for (name, positional, options) in
-            [("gateway", &[][..], 32), ("dispatcher", &[], 27), ("worker", worker, 17)]
+            [("gateway", &[][..], 33), ("dispatcher", &[], 29), ("worker", worker, 17)]
         {
             let argv = up.argv.forward(name, &[], positional);
             let words = std::iter::once(OsString::from("belljar")).chain(argv);

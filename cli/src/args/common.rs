@@ -8,12 +8,13 @@ use anyhow::{Context as _, Result};
 use belljar_core::labels::Labels;
 use belljar_core::limits::MAX_RESULT_MB;
 use belljar_core::task::{PythonVersion, Runtime, TaskLimits};
-use belljar_store::{StoreConfig, StoreTls};
+use belljar_store::{BlobConfig, StoreConfig, StoreTls};
 use belljar_wire::TlsFiles;
 use belljar_worker::http_proxy::Network;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::durability::Durability;
 use crate::exit::WithHint as _;
 
 /// The longest time limit that the gateway accepts.
@@ -174,13 +175,23 @@ pub(crate) struct RetentionArgs {
     /// share nothing.
     #[arg(long, env = "BELLJAR_REDIS_PREFIX", value_name = "PREFIX", default_value = belljar_store::PREFIX)]
     pub(crate) redis_prefix: String,
+    /// A directory for arguments and results of more than 64 KiB, in place of Redis: for a deployment whose gateways and
+    /// dispatchers are on one machine, all of which name the same [default: of `up` with its private Redis, `blobs` in the
+    /// data directory; else none].
+    #[arg(long, env = "BELLJAR_BLOBS", value_name = "DIR")]
+    pub(crate) blobs: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) tls: RedisTlsArgs,
 }
 
 impl RetentionArgs {
-    pub(crate) fn store_config(&self, url: &str) -> StoreConfig {
+    /// What is kept where, so that it survives what it should.
+    pub(crate) fn store_config(&self, url: &str, durability: Durability) -> StoreConfig {
+        let blobs = self.blobs.clone().map(BlobConfig::new);
         StoreConfig {
+            replicas: durability.replicas(),
+            blobs: blobs
+                .map(|blobs| BlobConfig { is_synced: durability == Durability::Disk, ..blobs }),
             result_ttl: Duration::from_secs(self.result_ttl),
             max_queued: self.max_queued,
             prefix: self.redis_prefix.clone(),

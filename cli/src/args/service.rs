@@ -92,6 +92,8 @@ pub(crate) struct DispatcherArgs {
     #[command(flatten)]
     pub(crate) store: StoreArgs,
     #[command(flatten)]
+    pub(crate) durability: DurabilityArgs,
+    #[command(flatten)]
     pub(crate) labels: LabelArgs,
     #[command(flatten)]
     pub(crate) requirements: RequirementsArgs,

@@ -31,7 +31,7 @@ use belljar_core::task::{Runtime, TaskClass};
 use belljar_store::{Store, StoreConfig, StoreError};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Runtimes, UpArgs};
+use crate::args::{Durability, Runtimes, UpArgs};
 use crate::{install, listen, serve};
 use parts::Parts;
 
@@ -141,6 +141,6 @@ async fn check(args: &UpArgs) -> Result<Checked> {
 
 /// Connects to Redis for what `up` itself wants to know: soon, or not at all.
 async fn connect(args: &UpArgs, url: &str) -> Result<Store> {
-    let config = StoreConfig { timeout: REDIS_TIMEOUT, ..args.retention.store_config(url) };
-    Ok(Store::connect(config).await?)
+    let config = args.retention.store_config(url, Durability::Process);
+    Ok(Store::connect(StoreConfig { timeout: REDIS_TIMEOUT, blobs: None, ..config }).await?)
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use belljar_core::task::{Runtime, TaskClass};
-use belljar_store::Store;
+use belljar_store::{Store, StoreConfig};
 use futures_util::future::pending;
 
 use super::readiness::{self, Wanted};
 use super::redis::Redis;
 use super::service::{Service, Supervised};
 use super::workers::{Workers, WorkersEvent, metrics_address, metrics_option, shown_metrics};
-use crate::args::{Runtimes, UpArgs};
+use crate::args::{Durability, Runtimes, UpArgs};
 use crate::audit;
 use crate::serve::{LISTENING, WORKERS_AT};
 
@@ -54,16 +54,24 @@ impl<'a> Parts<'a> {
             audit::point(&args.data.dir()?, args.listen.audit_log.as_deref())?;
         }
         let url = redis.as_ref().map(Redis::url).or(args.redis.clone()).unwrap_or_default();
-        let store = Store::connect(args.retention.store_config(&url)).await?;
+        let config = args.retention.store_config(&url, Durability::Process);
+        let store = Store::connect(StoreConfig { blobs: None, ..config }).await?;
         if redis.is_some() {
             // That of the user has been looked at before.
             store.check_writes().await?;
         }
         let redis_url = ("redis", OsStr::new(&url));
+        let blobs = match (&args.retention.blobs, &redis) {
+            (Some(named), _) => Some(named.clone()),
+            (None, Some(_)) => Some(args.data.dir()?.join("blobs")),
+            (None, None) => None,
+        };
+        let blobs = blobs.as_ref().map(|blobs| ("blobs", blobs.as_os_str()));
         let runtimes = ("runtimes", OsStr::new(runtimes(installed)));
 
         let default = ("runtime", OsStr::new(default.as_str()));
-        let command = args.argv.forward("gateway", &[redis_url, default], &[]);
+        let set: Vec<_> = [redis_url, default].into_iter().chain(blobs).collect();
+        let command = args.argv.forward("gateway", &set, &[]);
         let mut gateway = Service::start("gateway", command, &args.log)?;
         let address = gateway.announced(LISTENING, timeout).await?;
         let (_, listen) = address.split_once("://").unwrap_or(("", &address));
@@ -71,7 +79,7 @@ impl<'a> Parts<'a> {
 
         let port = ("port", OsStr::new("0"));
         let metrics = metrics_address(args, 0)?;
-        let set = [Some(redis_url), Some(runtimes), Some(port), metrics_option(&metrics)];
+        let set = [Some(redis_url), Some(runtimes), Some(port), metrics_option(&metrics), blobs];
         let set: Vec<_> = set.into_iter().flatten().collect();
         let command = args.argv.forward("dispatcher", &set, &[]);
         let mut dispatcher = Service::start("dispatcher", command, &args.log)?;

@@ -1,16 +1,68 @@
-//! Arguments and results that stay out of scripts.
+//! Arguments and results that stay out of scripts, in Redis and in files.
 
 use belljar_core::id::{DispatcherId, TaskId};
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, ResultKind};
 use belljar_core::task::{CodeHash, TaskStatus};
 use belljar_store::record::{Idempotency, NewTask, Settled};
-use belljar_store::{BLOB_BYTES, Store, StoreConfig, StoreError};
+use belljar_store::{BLOB_BYTES, BlobConfig, Store, StoreConfig, StoreError};
 use bytes::Bytes;
 
 use crate::harness::{
     NOBODY, Redis, audit, claim_one, completed, demand, died, finished, native, submit_one, task,
     unstarted,
 };
+
+/// Where the bytes are.
+enum Place {
+    Redis,
+    Files(tempfile::TempDir),
+}
+
+impl Place {
+    fn config(&self, redis: &Redis) -> StoreConfig {
+        let blobs = match self {
+            Self::Redis => None,
+            Self::Files(directory) => Some(BlobConfig::new(directory.path().join("blobs"))),
+        };
+        StoreConfig { blobs, ..redis.config() }
+    }
+
+    async fn store(&self, redis: &Redis) -> Store {
+        Store::connect(self.config(redis)).await.expect("the server is fit")
+    }
+}
+
+/// Declares each test for both places.
+macro_rules! in_redis_and_in_files {
+    ($($test:ident,)*) => {
+        mod in_redis {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::Place::Redis).await;
+            })*
+        }
+
+        mod in_files {
+            $(#[tokio::test]
+            async fn $test() {
+                let directory = tempfile::tempdir().expect("a directory");
+                super::$test(super::Place::Files(directory)).await;
+            })*
+        }
+    };
+}
+
+in_redis_and_in_files! {
+    blobs_come_back_and_leave_nothing,
+    a_result_blob_expires_with_its_task,
+    stale_and_cancelled_attempts_publish_no_blob,
+    argument_blobs_outlive_returned_delayed_and_cancelled_attempts,
+    refused_and_repeated_submissions_leave_no_blob,
+    a_result_blob_is_accepted_when_memory_is_full,
+    result_blobs_are_read_as_long_as_there_is_room,
+    a_result_is_read_in_parts,
+    every_result_is_stored_with_its_kind,
+}
 
 fn blob(fill: u8) -> Bytes {
     Bytes::from(vec![fill; BLOB_BYTES + 1])
@@ -36,10 +88,9 @@ async fn apart(redis: &Redis) -> Vec<(String, bool)> {
     found
 }
 
-#[tokio::test]
-async fn blobs_come_back_and_leave_nothing() {
+async fn blobs_come_back_and_leave_nothing(place: Place) {
     let redis = Redis::start().await;
-    let store = redis.store().await;
+    let store = place.store(&redis).await;
     let dispatcher = DispatcherId::random();
     let batch = vec![with(blob(1)), task(), with(blob(2)), with(vec![3; BLOB_BYTES].into())];
     let sent: Vec<_> = batch.iter().map(|task| (task.id, task.args.clone())).collect();
@@ -72,10 +123,9 @@ async fn blobs_come_back_and_leave_nothing() {
     assert_eq!(audit(&store).await.counts.completed, 4);
 }
 
-#[tokio::test]
-async fn a_result_blob_expires_with_its_task() {
+async fn a_result_blob_expires_with_its_task(place: Place) {
     let redis = Redis::start().await;
-    let store = redis.store().await;
+    let store = place.store(&redis).await;
     let id = submit(&store, with(blob(1))).await;
     let claimed = claim_one(&store, DispatcherId::random()).await;
     let failure = Failure {
@@ -95,10 +145,9 @@ async fn a_result_blob_expires_with_its_task() {
     assert_eq!(store.results(&[id]).await.expect("read"), [None], "what is left is no answer");
 }
 
-#[tokio::test]
-async fn stale_and_cancelled_attempts_publish_no_blob() {
+async fn stale_and_cancelled_attempts_publish_no_blob(place: Place) {
     let redis = Redis::start().await;
-    let store = redis.store().await;
+    let store = place.store(&redis).await;
     let dispatcher = DispatcherId::random();
     let id = submit(&store, with(blob(1))).await;
     let first = claim_one(&store, dispatcher).await;
@@ -126,10 +175,9 @@ async fn stale_and_cancelled_attempts_publish_no_blob() {
     audit(&store).await;
 }
 
-#[tokio::test]
-async fn argument_blobs_outlive_returned_delayed_and_cancelled_attempts() {
+async fn argument_blobs_outlive_returned_delayed_and_cancelled_attempts(place: Place) {
     let redis = Redis::start().await;
-    let store = redis.store().await;
+    let store = place.store(&redis).await;
     let [lost, judge] = [DispatcherId::random(), DispatcherId::random()];
     let id = submit(&store, NewTask { delay_ms: 1, ..with(blob(1)) }).await;
     let first = loop {
@@ -150,10 +198,9 @@ async fn argument_blobs_outlive_returned_delayed_and_cancelled_attempts() {
     audit(&store).await;
 }
 
-#[tokio::test]
-async fn refused_and_repeated_submissions_leave_no_blob() {
+async fn refused_and_repeated_submissions_leave_no_blob(place: Place) {
     let redis = Redis::start().await;
-    let config = StoreConfig { max_queued: 1, ..redis.config() };
+    let config = StoreConfig { max_queued: 1, ..place.config(&redis) };
     let store = Store::connect(config).await.expect("fit");
     let keyed = |fill| {
         let body = CodeHash::of(&[fill]);
@@ -174,10 +221,9 @@ async fn refused_and_repeated_submissions_leave_no_blob() {
     assert_eq!(claim_one(&store, DispatcherId::random()).await.invocation.args, blob(1));
 }
 
-#[tokio::test]
-async fn a_result_blob_is_accepted_when_memory_is_full() {
+async fn a_result_blob_is_accepted_when_memory_is_full(place: Place) {
     let redis = Redis::start().await;
-    let store = redis.store().await;
+    let store = place.store(&redis).await;
     let id = submit(&store, with(blob(1))).await;
     let claimed = claim_one(&store, DispatcherId::random()).await;
     redis.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
@@ -189,10 +235,9 @@ async fn a_result_blob_is_accepted_when_memory_is_full() {
     assert_eq!(result.result, blob(3));
 }
 
-#[tokio::test]
-async fn result_blobs_are_read_as_long_as_there_is_room() {
+async fn result_blobs_are_read_as_long_as_there_is_room(place: Place) {
     let redis = Redis::start().await;
-    let store = redis.store().await;
+    let store = place.store(&redis).await;
     let ids = store.submit((0..4).map(|_| task()).collect()).await.expect("accepted");
     let claimed = store.claim(DispatcherId::random(), &demand(4)).await.expect("claimed");
     for (n, task) in claimed.iter().enumerate() {
@@ -216,10 +261,9 @@ async fn result_blobs_are_read_as_long_as_there_is_room() {
     }
 }
 
-#[tokio::test]
-async fn a_result_is_read_in_parts() {
+async fn a_result_is_read_in_parts(place: Place) {
     let redis = Redis::start().await;
-    let store = redis.store().await;
+    let store = place.store(&redis).await;
     let id = submit_one(&store).await;
     let claimed = claim_one(&store, DispatcherId::random()).await;
     let value: Bytes = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
@@ -234,10 +278,9 @@ async fn a_result_is_read_in_parts() {
     assert_eq!(store.result_part(id, 0, 1).await.expect("read"), None, "forgotten");
 }
 
-#[tokio::test]
-async fn every_result_is_stored_with_its_kind() {
+async fn every_result_is_stored_with_its_kind(place: Place) {
     let redis = Redis::start().await;
-    let store = redis.store().await;
+    let store = place.store(&redis).await;
     let objects = |name: &str, padding: usize| {
         let padding = vec![b'N'; padding];
         [b"\x80\x04](", &padding[..], b"cos\n", name.as_bytes(), b"\ne."].concat()

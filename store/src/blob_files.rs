@@ -1,0 +1,365 @@
+//! Blobs in files beside Redis, where the gateways and dispatchers of a deployment are on one machine: what Redis would copy
+//! several times and write to its append-only file is written once.
+//!
+//! Each blob still has its key in Redis, and scripts do to it what they ever did: they take it over, rename it, let it
+//! expire. In place of the bytes it holds a reference, the name of a file and its length. So a file is needed for as long as
+//! a key refers to it, and there is nothing else to count. It is written whole before its key is, and removed after its key
+//! is gone: a process that is killed in between leaves a file that no key refers to, which [`crate::Store::sweep_blobs`] finds.
+
+use std::collections::HashSet;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use belljar_core::id::TaskId;
+use bytes::Bytes;
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::io::Errno;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::blob_name::{BlobName, Reference};
+
+/// Where blobs are files.
+#[derive(Debug, Clone)]
+pub struct BlobConfig {
+    /// The directory, the same in all processes that use the store.
+    pub directory: PathBuf,
+    /// Whether a file is on the disk before what refers to it is accepted. Else it is within a second.
+    pub is_synced: bool,
+    /// How old a file must be before it may be removed as one that no key refers to: many times as old as a file can be
+    /// before its key is written.
+    pub grace: Duration,
+}
+
+impl BlobConfig {
+    /// The usual grace, without syncing each file.
+    #[must_use]
+    pub const fn new(directory: PathBuf) -> Self {
+        Self { directory, is_synced: false, grace: Duration::from_secs(240) }
+    }
+}
+
+/// Directories below the one of all blobs: those of one are looked through at a time.
+pub(crate) const SHARDS: usize = 16;
+/// What is being written.
+const UNFINISHED: &str = "tmp-";
+/// The lock between those who remove files and those who need one that was there before them.
+const LOCK: &str = "lock";
+/// How often new files are carried to the disk, where that is not waited for.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The files of one directory; a cheap clone.
+#[derive(Clone)]
+pub(crate) struct BlobFiles(Arc<Inner>);
+
+struct Inner {
+    config: BlobConfig,
+    /// Written and not carried to the disk yet.
+    unsynced: Mutex<Vec<PathBuf>>,
+    /// Tasks that were claimed here whose arguments are in files: these go when the task has ended.
+    claimed: Mutex<HashSet<TaskId>>,
+    /// The directory to be looked through next.
+    next_shard: AtomicUsize,
+    _sync: DropGuard,
+}
+
+/// A file that was there before may be one that is about to be removed: while this is held, none is.
+pub(crate) struct Kept(#[expect(dead_code, reason = "unlocked when it is closed")] Option<File>);
+
+impl BlobFiles {
+    /// Makes the directory.
+    pub(crate) fn open(config: BlobConfig) -> io::Result<Self> {
+        for shard in 0..SHARDS {
+            fs::create_dir_all(config.directory.join(format!("{shard:x}")))?;
+        }
+        let stop = CancellationToken::new();
+        let files = Self(Arc::new(Inner {
+            config,
+            unsynced: Mutex::default(),
+            claimed: Mutex::default(),
+            next_shard: AtomicUsize::new(0),
+            _sync: stop.clone().drop_guard(),
+        }));
+        let inner = Arc::downgrade(&files.0);
+        tokio::spawn(stop.run_until_cancelled_owned(async move {
+            loop {
+                tokio::time::sleep(SYNC_INTERVAL).await;
+                let Some(inner) = inner.upgrade() else { return };
+                let _ = tokio::task::spawn_blocking(move || inner.sync()).await;
+            }
+        }));
+        Ok(files)
+    }
+
+    /// Writes a blob, unless it is there: then it is the same, written by a try whose answer was lost. What is returned is
+    /// to be kept until a key refers to it.
+    pub(crate) async fn write(&self, name: BlobName, bytes: Bytes) -> io::Result<Kept> {
+        self.blocking(move |inner| inner.write(name, &bytes)).await
+    }
+
+    /// The whole of a blob, if it is whole.
+    pub(crate) async fn read(&self, reference: Reference) -> io::Result<Bytes> {
+        self.blocking(move |inner| {
+            let mut file = inner.open(&reference)?;
+            let mut bytes = Vec::with_capacity(usize::try_from(reference.bytes).unwrap_or(0));
+            file.read_to_end(&mut bytes)?;
+            Ok(bytes.into())
+        })
+        .await
+    }
+
+    /// So many bytes from `start` on, fewer at its end.
+    pub(crate) async fn read_part(
+        &self,
+        reference: Reference,
+        start: u64,
+        length: u64,
+    ) -> io::Result<Bytes> {
+        self.blocking(move |inner| {
+            let mut file = inner.open(&reference)?;
+            file.seek(SeekFrom::Start(start))?;
+            let length = length.min(reference.bytes.saturating_sub(start));
+            let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+            file.take(length).read_to_end(&mut bytes)?;
+            Ok(bytes.into())
+        })
+        .await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let inner = Arc::clone(&self.0);
+        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
+        done.unwrap_or_else(|_| Err(io::Error::other("work on a blob panicked")))
+    }
+
+    /// Notes that a task was claimed here whose arguments are in a file.
+    pub(crate) fn claimed(&self, id: TaskId) {
+        self.0.claimed().insert(id);
+    }
+
+    /// Removes the arguments of those of these tasks that were claimed here. They have ended.
+    pub(crate) fn ended(&self, ids: impl Iterator<Item = TaskId>) {
+        let mut claimed = self.0.claimed();
+        if claimed.is_empty() {
+            return;
+        }
+        let ended: Vec<_> = ids.filter(|id| claimed.remove(id)).collect();
+        drop(claimed);
+        for id in ended {
+            // Else it is found later.
+            let _ = fs::remove_file(self.0.path(BlobName::Args(id)));
+        }
+    }
+
+    /// The files of the next directory that are old enough to be removed if no key refers to them, by their names.
+    pub(crate) async fn old_ones(&self) -> io::Result<Vec<BlobName>> {
+        self.blocking(Inner::old_ones).await
+    }
+
+    /// Nobody may rely on a file that was there before while this is held; `None` if somebody does.
+    pub(crate) async fn lock(&self) -> io::Result<Option<File>> {
+        self.blocking(|inner| {
+            let file = inner.lock_file()?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => Ok(Some(file)),
+                Err(Errno::WOULDBLOCK) => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await
+    }
+
+    /// Removes these.
+    pub(crate) async fn remove(&self, names: Vec<BlobName>) -> io::Result<usize> {
+        self.blocking(move |inner| {
+            let removed = names.iter().map(|name| fs::remove_file(inner.path(*name)));
+            Ok(removed.filter(Result::is_ok).count())
+        })
+        .await
+    }
+}
+
+impl Inner {
+    fn claimed(&self) -> std::sync::MutexGuard<'_, HashSet<TaskId>> {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn path(&self, name: BlobName) -> PathBuf {
+        self.config.directory.join(shard_of(name.task_id())).join(name.file())
+    }
+
+    fn lock_file(&self) -> io::Result<File> {
+        File::create(self.config.directory.join(LOCK))
+    }
+
+    fn open(&self, reference: &Reference) -> io::Result<File> {
+        let file = File::open(self.path(reference.name))?;
+        let bytes = file.metadata()?.len();
+        if bytes == reference.bytes {
+            return Ok(file);
+        }
+        // A crash of the machine may cost the last second.
+        let why = format!("it has {bytes} bytes, and {} were written", reference.bytes);
+        Err(io::Error::new(io::ErrorKind::InvalidData, why))
+    }
+
+    fn write(&self, name: BlobName, bytes: &[u8]) -> io::Result<Kept> {
+        let path = self.path(name);
+        let unfinished = path.with_file_name(format!("{UNFINISHED}{}", TaskId::random()));
+        let written = self.write_new(&unfinished, &path, bytes);
+        if written.is_err() {
+            let _ = fs::remove_file(&unfinished);
+        }
+        if !matches!(&written, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
+            return written.map(|()| Kept(None));
+        }
+        let lock = self.lock_file()?;
+        flock(&lock, FlockOperation::LockShared)?;
+        // It may have been removed before it was locked.
+        match path.try_exists()? {
+            true => Ok(Kept(Some(lock))),
+            false => {
+                self.write_new(&unfinished, &path, bytes)?;
+                Ok(Kept(Some(lock)))
+            }
+        }
+    }
+
+    fn write_new(&self, unfinished: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = File::create_new(unfinished)?;
+        file.write_all(bytes)?;
+        if self.config.is_synced {
+            file.sync_data()?;
+        }
+        drop(file);
+        rename_new(unfinished, path)?;
+        if self.config.is_synced {
+            return sync_directory(path);
+        }
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
+        Ok(())
+    }
+
+    /// Carries new files to the disk. Those of short calls are gone by then, and cost the disk nothing.
+    fn sync(&self) {
+        let unsynced =
+            std::mem::take(&mut *self.unsynced.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut directories = HashSet::new();
+        for path in unsynced {
+            match File::open(&path).and_then(|file| file.sync_data()) {
+                Ok(()) => directories.extend(path.parent().map(Path::to_owned)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::error!(%error, "cannot sync a blob to the disk"),
+            }
+        }
+        for directory in directories {
+            if let Err(error) = File::open(directory).and_then(|file| file.sync_all()) {
+                tracing::error!(%error, "cannot sync blobs to the disk");
+            }
+        }
+    }
+
+    fn old_ones(&self) -> io::Result<Vec<BlobName>> {
+        let shard = self.next_shard.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.config.directory.join(format!("{shard:x}")))? {
+            let entry = entry?;
+            // It may be removed meanwhile.
+            let Ok(metadata) = entry.metadata() else { continue };
+            if !self.is_old(&metadata) {
+                continue;
+            }
+            let name = entry.file_name();
+            let name = name.to_str().unwrap_or_default();
+            if name.starts_with(UNFINISHED) {
+                let _ = fs::remove_file(entry.path());
+            }
+            found.extend(BlobName::of_file(name));
+        }
+        Ok(found)
+    }
+
+    fn is_old(&self, metadata: &Metadata) -> bool {
+        let age = metadata.modified().map(|time| SystemTime::now().duration_since(time));
+        // A clock that was put back makes files young, never old.
+        matches!(age, Ok(Ok(age)) if age >= self.config.grace)
+    }
+}
+
+/// The directory of a task's files, by a digit of its id: ids are random.
+fn shard_of(id: TaskId) -> String {
+    let [.., last] = id.as_bytes();
+    format!("{:x}", usize::from(*last) % SHARDS)
+}
+
+/// Renames, unless something has the name: what a key may refer to already is never changed.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot, such as NFS.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        renamed => Ok(renamed?),
+    }
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files() -> (tempfile::TempDir, BlobFiles) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let config =
+            BlobConfig { grace: Duration::ZERO, ..BlobConfig::new(directory.path().join("blobs")) };
+        let files = BlobFiles::open(config).expect("made");
+        (directory, files)
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_never_changed() {
+        let (_directory, files) = files();
+        let name = BlobName::Args(TaskId::random());
+        files.write(name, Bytes::from_static(b"first")).await.expect("written");
+        files.write(name, Bytes::from_static(b"other")).await.expect("kept");
+        let reference = || Reference { name, bytes: 5 };
+        assert_eq!(files.read(reference()).await.expect("read"), "first");
+        assert_eq!(files.read_part(reference(), 3, 70).await.expect("read"), "st");
+        let cut = files.read(Reference { bytes: 6, ..reference() }).await.expect_err("cut");
+        assert_eq!(cut.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_removed_while_somebody_relies_on_what_was_there() {
+        let (_directory, files) = files();
+        let name = BlobName::Args(TaskId::random());
+        let kept = files.write(name, Bytes::from_static(b"x")).await.expect("written");
+        assert!(files.lock().await.expect("asked").is_some(), "a new file is young");
+        drop(kept);
+        let kept = files.write(name, Bytes::from_static(b"x")).await.expect("kept");
+        assert!(files.lock().await.expect("asked").is_none());
+        drop(kept);
+        assert!(files.lock().await.expect("asked").is_some());
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_writer_left_is_removed() {
+        let (directory, files) = files();
+        let left = directory.path().join("blobs/3/tmp-1");
+        fs::write(&left, "part").expect("written");
+        for _ in 0..SHARDS {
+            assert_eq!(files.old_ones().await.expect("read"), []);
+        }
+        assert!(!left.exists());
+    }
+}
