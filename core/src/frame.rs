@@ -20,6 +20,9 @@ use crate::outcome::{Failure, FailureKind, Phases};
 /// The descriptor on which a child finds its socket.
 pub const CHILD_FD: i32 = 3;
 
+/// So much is set aside for a message before it has come.
+pub const AHEAD_BYTES: usize = 8 << 20;
+
 /// A message that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
@@ -210,9 +213,9 @@ pub fn read<T: DeserializeOwned>(stream: &mut impl Read) -> Result<Option<T>, Fr
             _ => Err(error.into()),
         };
     }
-    let mut body = Vec::new();
     let length = length(prefix, MAX_FRAME_BYTES)?;
-    // Grows with what arrives: a claimed length alone allocates nothing.
+    // What is set aside and not written to costs no memory; what is longer grows with what arrives.
+    let mut body = Vec::with_capacity(length.min(AHEAD_BYTES));
     stream.take(length as u64).read_to_end(&mut body)?;
     if body.len() < length {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());

@@ -244,6 +244,7 @@ impl FramedPipe {
     /// Waits for a reply.
     async fn receive(&mut self) -> Result<ChildReply, Lost> {
         loop {
+            let mut ahead = BUFFER_BYTES;
             if let Some(prefix) = self.buffer.first_chunk::<4>() {
                 let length = frame::length(*prefix, self.max_frame_bytes)?;
                 if let Some(body) = self.buffer.get(4..4 + length) {
@@ -252,9 +253,10 @@ impl FramedPipe {
                     self.reset_buffer();
                     return Ok(reply);
                 }
+                ahead = (4 + length - self.buffer.len()).clamp(BUFFER_BYTES, frame::AHEAD_BYTES);
             }
-            // Grows with what arrives: a claimed length alone allocates nothing.
-            self.buffer.reserve(BUFFER_BYTES);
+            // What is set aside and not written to costs no memory.
+            self.buffer.reserve(ahead);
             if self.socket.read_buf(&mut self.buffer).await? == 0 {
                 return Err(Lost::Closed);
             }
