@@ -2,7 +2,8 @@
 
 Both runtimes run this file, the native interpreter and the sandbox's guest, so that a function means the
 same in both. It keeps nothing between calls but caches, and knows nothing of processes, limits or wasm;
-its host calls `run` and passes the answer on. `runner_pickles.py` reads and writes what travels.
+its host calls `run` and passes the answer on. `runner_pickles.py` reads and writes what travels,
+`runner_progress.py` is what calls say meanwhile.
 """
 
 import os
@@ -15,6 +16,7 @@ from types import CoroutineType, FunctionType
 if sys.platform == "wasi":
     import belljar_limits
 
+import runner_progress
 from runner_pickles import PROTOCOL, begin, call_state, dumps, end, loads
 
 # Freed when memory runs out, so that there is some left to report it with. CPython needs it: where it cannot
@@ -71,6 +73,7 @@ def run(code, args, env=None):
         answer = (False, *_describe(error, kind))
     done = perf_counter_ns()
     end()
+    runner_progress.end()
     called = called or done
     ended = ended or done
     return (*answer, (called - start) // 1000, (ended - called) // 1000, (done - ended) // 1000)

@@ -16,7 +16,6 @@ import threading
 import types
 import typing
 from contextvars import ContextVar
-from importlib.machinery import PathFinder
 from io import BytesIO
 from types import CodeType, FunctionType
 
@@ -256,8 +255,6 @@ def _known_object(index):
 
 def _modules(sources, values):
     """Makes the modules that the client sent importable, each anew for each call."""
-    if any("belljar" in source for source, _, _ in sources.values()) and PathFinder.find_spec("belljar") is None:
-        sources = {**sources, "belljar": (_PACKAGE, "<belljar>", False)}
     for name, (source, path, is_package) in sources.items():
         call_state.modules[name] = sys.modules.pop(name, None)
         _finder.sources[name] = source, path, is_package, values.get(name)
@@ -276,25 +273,6 @@ def _type_parameter(kind, name, args, options, tracker_id):
     if found is None:
         found = call_state.classes[tracker_id] = getattr(typing, kind)(name, *args, **options)
     return found
-
-
-# Stands for the Python package where modules import it that send calls, or decorate functions for that.
-_PACKAGE = """
-def function(function=None, /, **options):
-    return (lambda function: function) if function is None else function
-
-class _Absent:
-    def __init__(self, *args, **options):
-        pass
-
-    def __getattr__(self, name):
-        raise RuntimeError("a call cannot send calls: the worker does not have the package `belljar`")
-
-def __getattr__(name):
-    if name.startswith("__"):
-        raise AttributeError(name)
-    return _Absent
-"""
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):

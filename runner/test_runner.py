@@ -1,14 +1,17 @@
 """Tests of `runner.run`, without a process around it: `python -m unittest` in this folder."""
 
+import importlib.util
 import pickle
 import sys
 import threading
 import unittest
+import unittest.mock
 
 import cloudpickle
 import dill
 
 import runner
+import runner_progress
 
 NOTHING = dill.dumps(((), {}))
 
@@ -60,6 +63,36 @@ class Returns(unittest.TestCase):
         for name in dir(dills.__code__):
             if name.startswith("co_") and name != "co_lnotab" and not callable(getattr(dills.__code__, name)):
                 self.assertEqual(getattr(ours.__code__, name), getattr(dills.__code__, name), name)
+
+
+class Progress(unittest.TestCase):
+    def setUp(self):
+        self.told, tell = [], runner_progress._tell
+        runner_progress._tell = lambda *said: self.told.append(said)
+        self.addCleanup(setattr, runner_progress, "_tell", tell)
+        # Whether the package is installed here or not.
+        module = importlib.util.module_from_spec(runner_progress._Finder.find_spec("belljar"))
+        module.__loader__.exec_module(module)
+        patch = unittest.mock.patch.dict(sys.modules, belljar=module)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_the_first_and_the_last_of_many_are_told(self):
+        source = "def f():\n  import belljar\n  for i in range(1000): belljar.progress(i, 1000, f'item {i}')"
+        self.assertEqual(call(dumped(source))[1], None)
+        self.assertEqual((self.told[0], self.told[-1]), ((0.0, 1000.0, "item 0"), (999.0, 1000.0, "item 999")))
+        self.assertLess(len(self.told), 100)
+        call(dumped(source))
+        self.assertEqual(self.told[-1][0], 999.0)
+
+    def test_what_is_no_number_is_the_functions_error(self):
+        ok, error, *_ = call(dumped("def f():\n  from belljar import progress\n  progress('half')"))
+        self.assertEqual((type(error), str(error)), (TypeError, "`done` is a str: expected a number"))
+        self.assertEqual(self.told, [])
+
+    def test_nothing_else_of_the_package_works(self):
+        ok, error, *_ = call(dumped("def f():\n  import belljar\n  belljar.Executor().submit(len)"))
+        self.assertEqual((type(error), str(error)[:26]), (RuntimeError, "a call cannot send calls: "))
 
 
 class OneGraph(unittest.TestCase):

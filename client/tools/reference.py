@@ -16,8 +16,8 @@ Made from the docstrings by `make reference`. [The guide](../how-to/python-clien
 """
 SECTIONS = {
     "Executors": ["Executor", "AsyncExecutor"],
-    "Futures and what they tell": ["Future", "AsyncFuture", "TaskRecord", "Durations", "Failure", "Output"],
-    "Functions": ["function", "Function", "default_executor", "set_default_executor"],
+    "Futures and what they tell": ["Future", "AsyncFuture", "TaskEvent", "Progress", "TaskRecord", "Durations", "Failure", "Output", "FileEntry"],
+    "Functions": ["progress", "function", "Function", "default_executor", "set_default_executor"],
     "Looking at a service": ["Client"],
 }
 # The standard library's own, given out here for convenience.

@@ -15,6 +15,7 @@ use crate::files::{CallFile, MAX_FILES, check_name};
 use crate::grants::Granted;
 use crate::invocation::Invocation;
 use crate::limits::MAX_FRAME_BYTES;
+use crate::live::Progress;
 use crate::outcome::{Failure, FailureKind, Phases};
 
 /// The descriptor on which a child finds its socket.
@@ -72,6 +73,8 @@ pub enum ChildReply {
     /// The running call makes an HTTP request, in the words of its guest. The worker answers with bytes in one
     /// frame, and the child reads nothing else meanwhile. Only from a call with [`Granted::http`].
     Http(Bytes),
+    /// The call with this nonce says how far it has come.
+    Progress(u64, Progress),
 }
 
 /// A child's first word.

@@ -15,6 +15,7 @@
 //! * [`guest`]: what a guest of the sandbox lacks.
 //! * [`files`]: files that go into a call and come out of it. [`collection`]: what a call leaves of them.
 //! * [`outcome`]: the outcome of a call: verdict, failure kinds, phases, output tails.
+//! * [`live`]: what a running call shows before it ends: output and progress.
 //! * `exception`: pickles of builtin exceptions, for failures that the platform finds.
 //! * [`invocation`]: a task on its way to a slot.
 //! * [`limits`]: bounds on bytes that several crates share.
@@ -35,6 +36,7 @@ pub mod id;
 pub mod invocation;
 pub mod labels;
 pub mod limits;
+pub mod live;
 pub mod message;
 pub mod outcome;
 mod pythons;

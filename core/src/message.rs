@@ -25,6 +25,7 @@ pub use secret::{Nonce, Proof, Secret, SecretTooShort, accepts};
 use crate::guest::GuestModules;
 use crate::id::{DispatcherId, WorkerId};
 use crate::invocation::Invocation;
+use crate::live::LiveUpdate;
 use crate::outcome::Report;
 use crate::task::{CodeHash, TaskAttempt, TaskClass};
 
@@ -158,6 +159,9 @@ pub enum FromWorker {
     Guests(Vec<GuestModules>),
     /// The worker has dropped code that it was sent: what still needs it must bring it along.
     Evicted(Vec<CodeHash>),
+    /// What running calls show of themselves: the output of those that are watched, and the progress of those that
+    /// tell it. Sent once: what is lost with a connection is in the next update or in the report.
+    Live(Vec<LiveUpdate>),
     /// Pull only, and last in its batch: the one message that waits for a reply. At most `free`
     /// invocations come with it.
     Request {
@@ -207,6 +211,14 @@ pub enum FromDispatcher {
     Tasks(Vec<Invocation>),
     /// Stop a call; its end is reported as that of any other.
     Stop(TaskAttempt),
+    /// Somebody watches a call for [`crate::live::WATCH_TTL`] from now: show its output. Ignored where the call does not
+    /// run.
+    Watch {
+        /// The call.
+        task: TaskAttempt,
+        /// Whether what it has written so far is wanted again.
+        from_start: bool,
+    },
     /// These batches of reports and returned tasks are stored and need not be sent again.
     Ack(Vec<u64>),
     /// Sent in silence only, as a sign of life; in pull also the reply that ends a wait without work.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use belljar_core::id::{TaskId, WorkerId};
 use belljar_core::invocation::Invocation;
 use belljar_core::labels::Labels;
+use belljar_core::live::LiveUpdate;
 use belljar_core::outcome::Report;
 use belljar_core::task::{TaskAttempt, TaskClass};
 use belljar_store::record::{ClaimedTask, Completion, Demand, Leased, Requeued};
@@ -36,6 +37,20 @@ pub enum SchedulerEvent {
         worker: WorkerId,
         /// The outcomes.
         reports: Vec<Report>,
+    },
+    /// Running calls show something of themselves.
+    Live {
+        /// The worker.
+        worker: WorkerId,
+        /// What they show.
+        updates: Vec<LiveUpdate>,
+    },
+    /// A client watches this task for [`belljar_core::live::WATCH_TTL`].
+    WatchRequested {
+        /// The task.
+        task_id: TaskId,
+        /// Whether what it has written so far is wanted too.
+        from_start: bool,
     },
     /// A worker gives back calls that it has not begun.
     Returned {
@@ -112,6 +127,17 @@ pub enum SchedulerAction {
         /// The call.
         task: TaskAttempt,
     },
+    /// Tell a worker that a call is watched.
+    Watch {
+        /// The worker.
+        worker: WorkerId,
+        /// The call.
+        task: TaskAttempt,
+        /// Whether what it has written so far is wanted too.
+        from_start: bool,
+    },
+    /// Tell those who watch what running calls show of themselves.
+    Publish(Vec<LiveUpdate>),
     /// Record the outcome of a task.
     Complete(Completion),
     /// Queue a task again.

@@ -61,7 +61,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), DispatcherError> {
     let id = DispatcherId::random();
-    let topics = [Topic::Work, Topic::Cancel, Topic::Deliveries(id)];
+    let topics = [Topic::Work, Topic::Cancel, Topic::Watches, Topic::Deliveries(id)];
     let mut store_events = store.subscribe(&topics).await?;
     let mut transport = Transport::start(id, config.workers, config.metrics.clone()).await?;
     let mut store_client = StoreClient::new(id, store, config.host);
@@ -107,6 +107,9 @@ pub async fn run(
                         transport.send(worker, invocations);
                     }
                     SchedulerAction::Stop { worker, task } => transport.stop(worker, task),
+                    SchedulerAction::Watch { worker, task, from_start } => {
+                        transport.watch(worker, task, from_start);
+                    }
                     action => store_client.apply(action),
                 }
             }

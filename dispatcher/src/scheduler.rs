@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use belljar_core::id::{TaskId, WorkerId};
+use belljar_core::live::LiveUpdate;
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
 use belljar_core::task::{Attempt, TaskAttempt, TaskLimits};
 use belljar_store::record::{ClaimedTask, Completion, Leased, RequeueReason, Requeued};
@@ -94,6 +95,10 @@ impl Scheduler {
             SchedulerEvent::WorkerLeft { worker, reason } => self.handle_left(worker, &reason, now),
             SchedulerEvent::Reported { worker, reports } => {
                 reports.into_iter().for_each(|report| self.handle_report(worker, report));
+            }
+            SchedulerEvent::Live { worker, updates } => self.handle_live(worker, updates),
+            SchedulerEvent::WatchRequested { task_id, from_start } => {
+                self.handle_watch(task_id, from_start);
             }
             SchedulerEvent::Returned { tasks, .. } => {
                 tasks.into_iter().for_each(|task| self.handle_returned(task));
@@ -210,6 +215,27 @@ impl Scheduler {
                 self.complete(worker, Report { outcome, ..report });
             }
             _ => self.complete(worker, report),
+        }
+    }
+
+    /// Only the worker that has an attempt speaks for it.
+    fn handle_live(&mut self, worker: WorkerId, updates: Vec<LiveUpdate>) {
+        let is_current = |update: &LiveUpdate| {
+            let held = self.tasks.get(&update.task.task_id);
+            held.is_some_and(|held| held.attempt == update.task.attempt && held.worker == worker)
+        };
+        let updates: Vec<_> =
+            updates.into_iter().filter(is_current).map(LiveUpdate::bounded).collect();
+        if !updates.is_empty() {
+            self.actions.push(SchedulerAction::Publish(updates));
+        }
+    }
+
+    fn handle_watch(&mut self, task_id: TaskId, from_start: bool) {
+        let Some(task) = self.tasks.get(&task_id) else { return };
+        if task.stage == Stage::Running {
+            let (worker, task) = (task.worker, task.attempt_of(task_id));
+            self.actions.push(SchedulerAction::Watch { worker, task, from_start });
         }
     }
 

@@ -5,12 +5,14 @@
 //! there are never more of them than calls at the workers. While short calls queue up in the store, a few
 //! outcomes wait for each other: a batch costs the store as much as several of them do.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 use belljar_core::id::DispatcherId;
 use belljar_core::labels::Labels;
+use belljar_core::live::LiveUpdate;
 use belljar_core::task::TaskAttempt;
 use belljar_store::record::{Completion, Demand, HeartbeatReport, Requeued};
 use belljar_store::{Store, StoreError, StoreEvent};
@@ -34,6 +36,9 @@ const RECORDING_DELAY: Duration = Duration::from_millis(1);
 /// Calls queue up where a claim gets all that it asks for, and asks for so many: workers take ahead only what is short.
 const LARGE_CLAIM: usize = 8;
 
+/// How many updates of running calls wait for those before them; the oldest are dropped for others.
+const LIVE_UPDATES: usize = 256;
+
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Request<T> = Option<Pending<T>>;
 
@@ -48,6 +53,7 @@ pub(crate) struct StoreClient {
     deliveries: FuturesUnordered<Pending<(SchedulerEvent, Vec<Completion>)>>,
     recording: Request<Vec<TaskAttempt>>,
     heartbeat: Request<Result<HeartbeatReport, StoreError>>,
+    publishing: Request<()>,
     next_heartbeat: Instant,
     /// The labels that functions ask for, as the last heartbeat told.
     labels: Vec<Labels>,
@@ -61,6 +67,8 @@ pub(crate) struct StoreClient {
     recording_due: Instant,
     /// Returned tasks for the next batch.
     requeued: Vec<Requeued>,
+    /// What running calls show of themselves, for the next publication.
+    live: VecDeque<LiveUpdate>,
     /// How much capacity has become free since the store was last told.
     freed: usize,
 }
@@ -76,6 +84,7 @@ impl StoreClient {
             deliveries: FuturesUnordered::new(),
             recording: None,
             heartbeat: None,
+            publishing: None,
             next_heartbeat: Instant::now(),
             labels: Vec::new(),
             claimed: 0,
@@ -83,6 +92,7 @@ impl StoreClient {
             completed: Vec::new(),
             recording_due: Instant::now(),
             requeued: Vec::new(),
+            live: VecDeque::new(),
             freed: 0,
         }
     }
@@ -117,7 +127,13 @@ impl StoreClient {
             }
             SchedulerAction::CapacityFreed(count) => self.freed += count,
             SchedulerAction::Requeue(requeued) => self.requeued.push(requeued),
-            SchedulerAction::Send { .. } | SchedulerAction::Stop { .. } => {}
+            SchedulerAction::Publish(updates) => {
+                self.live.extend(updates);
+                self.live.drain(..self.live.len().saturating_sub(LIVE_UPDATES));
+            }
+            SchedulerAction::Send { .. }
+            | SchedulerAction::Stop { .. }
+            | SchedulerAction::Watch { .. } => {}
         }
     }
 
@@ -136,9 +152,13 @@ impl StoreClient {
                 }));
                 Some(SchedulerEvent::DeliveryAnnounced)
             }
+            StoreEvent::WatchRequested { task_id, from_start } => {
+                Some(SchedulerEvent::WatchRequested { task_id, from_start })
+            }
             StoreEvent::Cancel(task_id) => Some(SchedulerEvent::CancelRequested(task_id)),
             StoreEvent::Connected => Some(SchedulerEvent::StoreReconnected),
             StoreEvent::Delayed
+            | StoreEvent::Live(_)
             | StoreEvent::Ended(_)
             | StoreEvent::StatusChanged(..)
             | StoreEvent::FunctionRemoved(_) => None,
@@ -149,6 +169,7 @@ impl StoreClient {
     pub(crate) async fn answer(&mut self) -> SchedulerEvent {
         loop {
             self.start_recording();
+            self.start_publishing();
             tokio::select! {
                 // New tasks first: a slot waits for them, and nothing waits for a recorded outcome.
                 biased;
@@ -164,6 +185,8 @@ impl StoreClient {
                     self.completed.extend(lost);
                     return event;
                 }
+                // What a call showed at last goes before its end.
+                () = answer(&mut self.publishing) => {}
                 recorded = answer(&mut self.recording) => {
                     return SchedulerEvent::Recorded(recorded);
                 }
@@ -207,6 +230,19 @@ impl StoreClient {
         let freed = if completed.is_empty() { 0 } else { std::mem::take(&mut self.freed) };
         let (store, id) = (self.store.clone(), self.id);
         self.recording = Some(Box::pin(record(store, (id, freed), completed, requeued)));
+    }
+
+    fn start_publishing(&mut self) {
+        if self.publishing.is_some() || self.live.is_empty() {
+            return;
+        }
+        let (store, updates) = (self.store.clone(), Vec::from(std::mem::take(&mut self.live)));
+        self.publishing = Some(Box::pin(async move {
+            if let Err(error) = store.publish_live(&updates).await {
+                // The next update, or the outcome, has what matters.
+                tracing::debug!(error = &error as &dyn std::error::Error, "updates are lost");
+            }
+        }));
     }
 
     /// Sends the next heartbeat at once: it tells the store the classes that are served.

@@ -18,6 +18,7 @@ use crate::error::ApiError;
 use crate::event_stream::EventStream;
 use crate::guest_modules::GuestCache;
 use crate::keys::Keys;
+use crate::live_stream::LiveStream;
 use crate::metrics::Metrics;
 use crate::notifier::Notifier;
 use crate::outage::Outage;
@@ -33,6 +34,7 @@ pub(crate) struct App {
     pub(crate) admission: Admission,
     pub(crate) notifier: Arc<Notifier>,
     pub(crate) events: Arc<EventStream>,
+    pub(crate) live_stream: Arc<LiveStream>,
     pub(crate) metrics: Metrics,
     /// The keys of clients, where they are required.
     pub(crate) keys: Option<Keys>,
@@ -66,6 +68,7 @@ impl App {
         Self {
             notifier: Arc::new(Notifier::new(config.max_waiters)),
             events: EventStream::new(),
+            live_stream: LiveStream::new(),
             body_room: Arc::new(Semaphore::new(
                 // The largest body has room whatever is configured.
                 (config.max_buffered_bytes >> 10).max(permits(config.max_body_bytes) as usize),

@@ -140,6 +140,8 @@ impl EventStream {
             | StoreEvent::Delivered { .. }
             | StoreEvent::Delayed
             | StoreEvent::FunctionRemoved(_)
+            | StoreEvent::WatchRequested { .. }
+            | StoreEvent::Live(_)
             | StoreEvent::Cancel(_) => return,
         }
         for (tenant, moves) in groups {

@@ -28,6 +28,7 @@
 //! * `reply`: how answers are written; `times`: how times are.
 //! * `waiters`, `notifier`: requests that wait for tasks, and the subscription that wakes them.
 //! * `event_stream`: moves of tasks for `/v1/events`.
+//! * `live_stream`, `live_reader`: output and progress of running tasks for `/v1/tasks/{task_id}/output`.
 //! * `guest_modules`: modules that the sandbox does not have.
 //! * [`requirements`]: chooses packages for functions that ask for some.
 //! * `cpu_latency`: the kernel's limit on the wake-up latency of processors.
@@ -58,6 +59,8 @@ mod guard;
 mod guest_modules;
 mod keys;
 pub mod listen;
+mod live_reader;
+mod live_stream;
 mod media;
 mod metrics;
 mod middleware;

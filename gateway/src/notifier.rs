@@ -51,6 +51,8 @@ impl Notifier {
             | StoreEvent::Delivered { .. }
             | StoreEvent::Delayed
             | StoreEvent::FunctionRemoved(_)
+            | StoreEvent::WatchRequested { .. }
+            | StoreEvent::Live(_)
             | StoreEvent::Cancel(_) => {}
         }
     }

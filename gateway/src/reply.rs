@@ -62,6 +62,14 @@ pub(crate) fn of(content_type: &'static str, body: impl Into<axum::body::Body>) 
     (headers, body.into()).into_response()
 }
 
+/// A number as people write it: a whole one without a fraction.
+#[expect(clippy::cast_possible_truncation, reason = "exact within the bound")]
+pub(crate) fn number(value: f64) -> serde_json::Number {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let whole = (value.fract() == 0.0 && value.abs() < EXACT).then(|| (value as i64).into());
+    whole.or_else(|| serde_json::Number::from_f64(value)).unwrap_or_else(|| 0.into())
+}
+
 /// Milliseconds from one time to a later one, to the microsecond.
 pub(crate) fn ms_between(from: Timestamp, to: Timestamp) -> f64 {
     ms(to.0.saturating_sub(from.0))

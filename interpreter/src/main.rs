@@ -8,6 +8,7 @@
 //! * [`python`]: starts CPython.
 //! * [`serve`]: the loop of calls.
 //! * [`files`]: the files of a call.
+//! * [`progress`]: what a call says of its progress.
 //! * [`memory`]: limit and peak.
 //! * [`process_state`]: puts back what a call changed in the process.
 //! * [`watch`], `reset/`: put back what it changed in the interpreter.
@@ -19,6 +20,7 @@ mod files;
 mod intercept;
 mod memory;
 mod process_state;
+mod progress;
 mod python;
 mod serve;
 mod supervisor;

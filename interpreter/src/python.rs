@@ -9,9 +9,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::args::Args;
-use crate::{sys, watch};
+use crate::{progress, sys, watch};
 
 const RUNNER: &str = include_str!("../../runner/runner.py");
+const PROGRESS: &str = include_str!("../../runner/runner_progress.py");
 const PICKLES: &str = include_str!("../../runner/runner_pickles.py");
 /// The modules that put the interpreter back in order, each after those that it imports.
 const RESET: [(&CStr, &str); 3] = [
@@ -68,6 +69,8 @@ fn prepare(py: Python<'_>, args: &Args) -> PyResult<Interpreter> {
         site_module.call_method1("addsitedir", (site.as_os_str(),))?;
     }
     PyModule::from_code(py, &source(PICKLES), c"runner_pickles.py", c"runner_pickles")?;
+    sys.getattr("modules")?.set_item("belljar_host", progress::module(py)?)?;
+    PyModule::from_code(py, &source(PROGRESS), c"runner_progress.py", c"runner_progress")?;
     let runner = PyModule::from_code(py, &source(RUNNER), c"runner.py", c"runner")?;
     let dill = py.import("dill")?.getattr("__version__")?.extract()?;
     py.import("cloudpickle")?;

@@ -18,6 +18,7 @@ use crate::files;
 use crate::intercept;
 use crate::memory::Memory;
 use crate::process_state::{Baseline, move_up};
+use crate::progress;
 use crate::python::Interpreter;
 use crate::sys;
 
@@ -75,6 +76,7 @@ impl Server {
         memory: Memory,
         baseline: Baseline,
     ) -> io::Result<Self> {
+        progress::tell_to(UnixStream::from(move_up(&socket)?));
         let reader = UnixStream::from(move_up(&socket)?);
         let reader = BufReader::with_capacity(INBOX_BYTES, reader);
         Ok(Self { socket, reader, interpreter, memory, baseline, codes: HashMap::new() })
@@ -129,7 +131,9 @@ impl Server {
         let env = call.granted.as_ref().map(|granted| environment(py, &granted.env));
         let call_bytes = call.invocation.args.len() + call.invocation.code_bytes();
         self.memory.limit(call.invocation.spec.limits.memory_mb, call_bytes)?;
+        progress::call_begins(call.nonce);
         let answer = in_new_context(py, || self.interpreter.run.bind(py).call1((code, args, env)));
+        progress::call_ended();
         let used = self.memory.release()?;
         let (mut result, mut phases) =
             match answer.and_then(|answer| answer.extract::<Answer<'_>>()) {

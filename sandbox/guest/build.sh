@@ -112,7 +112,7 @@ library() {
     for package in $PACKAGES; do
         [ ! -d "$package/site" ] || cp -r "$package/site/." "$1/site/"
     done
-    cp "$HERE"/site/*.py "$ROOT/runner/runner.py" "$ROOT/runner/runner_pickles.py" "$1/site/"
+    cp "$HERE"/site/*.py "$ROOT"/runner/runner*.py "$1/site/"
     # The hash of the source is not checked at import: the folder does not change.
     "$BUILD_PYTHON" -I -m compileall -q --invalidation-mode unchecked-hash -s "$1" "$1/lib" "$1/site" || die "compileall"
 }
@@ -187,7 +187,7 @@ fi
 cpu=$(grep -m1 '^flags' /proc/cpuinfo || uname -m)
 guest_hash=$( (echo "$link_hash $cpu"; grep -A1 '^name = "wasmtime"$' "$ROOT/Cargo.lock"
     grep -A1 '^name = "wasmtime-wasi"$' "$ROOT/sandbox/reference/Cargo.lock"; cat "$ROOT/sandbox/reference/src/start.rs"
-    cat "$HERE"/site/*.py "$ROOT/runner/runner.py" "$ROOT/runner/runner_pickles.py" "$HERE/requirements.txt" "$HERE/build.sh" \
+    cat "$HERE"/site/*.py "$ROOT"/runner/runner*.py "$HERE/requirements.txt" "$HERE/build.sh" \
         "$ROOT/sandbox/src/snapshot.rs" "$ROOT/sandbox/src/engine.rs") | sha256sum | cut -c1-16)
 GUEST=$CACHE/$MINOR-$guest_hash
 if ! [ -d "$GUEST" ]; then

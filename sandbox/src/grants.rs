@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use belljar_core::files::CallFiles;
 use belljar_core::grants::{InvalidGrant, check_name, check_path};
+use belljar_core::live::Progress;
 use bytes::Bytes;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -25,6 +26,12 @@ pub trait HttpChannel: fmt::Debug + Send + Sync {
     fn exchange(&self, request: &[u8]) -> io::Result<Bytes>;
 }
 
+/// Is told how far a call has come.
+pub trait ProgressChannel: fmt::Debug + Send + Sync {
+    /// The running call says so.
+    fn tell(&self, progress: Progress);
+}
+
 /// Where in the guest the directories on `sys.path` are.
 const ON_PATH: &str = "path/";
 
@@ -36,6 +43,7 @@ pub struct GrantedAccess {
     env: Vec<u8>,
     pub(crate) scratch_bytes: u64,
     pub(crate) http: Option<Arc<dyn HttpChannel>>,
+    pub(crate) progress: Option<Arc<dyn ProgressChannel>>,
     /// And how many bytes of files it may leave.
     pub(crate) files: Option<Arc<(CallFiles, u64)>>,
 }
@@ -104,6 +112,13 @@ impl GrantedAccess {
         self
     }
 
+    /// Tells `channel` how far each call has come.
+    #[must_use]
+    pub fn progress(mut self, channel: Arc<dyn ProgressChannel>) -> Self {
+        self.progress = Some(channel);
+        self
+    }
+
     /// Gives a call files in its working directory, which is `/tmp`, and puts the wanted ones of those that it leaves there
     /// into its answer, at most `max_bytes` bytes of them. Takes scratch space.
     #[must_use]
@@ -120,7 +135,8 @@ impl GrantedAccess {
             self.dirs.iter().find(|mount| name.strip_prefix('/') == Some(&*mount.name)).cloned()
         };
         let dirs = names.iter().map(find).collect::<Option<_>>()?;
-        Some(Self { dirs, scratch_bytes: self.scratch_bytes, ..Self::none() })
+        let (scratch_bytes, progress) = (self.scratch_bytes, self.progress.clone());
+        Some(Self { dirs, scratch_bytes, progress, ..Self::none() })
     }
 
     /// The directories, for who restricts this process to them.

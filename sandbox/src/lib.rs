@@ -37,7 +37,7 @@ mod wasi;
 pub use answer::Answer;
 pub use engine::{EngineConfig, Flavour};
 pub use error::Error;
-pub use grants::{GrantedAccess, HttpChannel};
+pub use grants::{GrantedAccess, HttpChannel, ProgressChannel};
 pub use image::Image;
 pub use instance::Sandbox;
 pub use limits::Limits;

@@ -4,13 +4,14 @@ use std::str::FromStr;
 
 use belljar_core::id::{FunctionId, TaskId};
 use belljar_core::invocation::Invocation;
+use belljar_core::live::LiveUpdate;
 use belljar_core::task::{Attempt, TaskAttempt, TaskStatus};
 use belljar_core::tenant::Tenant;
 use bytes::Bytes;
 use redis::Msg;
 
 use crate::keys::{
-    Keys, TOPIC_CANCEL, TOPIC_DELIVERED, TOPIC_ENDED, TOPIC_STATUS, TOPIC_UNREGISTERED, TOPIC_WORK,
+    Keys, TOPIC_CANCEL, TOPIC_DELIVERED, TOPIC_ENDED, TOPIC_LIVE, TOPIC_STATUS, TOPIC_UNREGISTERED, TOPIC_WATCH, TOPIC_WORK,
 };
 use crate::kind;
 use crate::layout::{ID_BYTES, TENANT_MARK};
@@ -39,6 +40,15 @@ pub enum StoreEvent {
     FunctionRemoved(FunctionId),
     /// A running task must be stopped.
     Cancel(TaskId),
+    /// Somebody watches a task, for [`belljar_core::live::WATCH_TTL`] from now.
+    WatchRequested {
+        /// The task.
+        task_id: TaskId,
+        /// Whether what it has written so far is wanted too.
+        from_start: bool,
+    },
+    /// What running tasks show of themselves.
+    Live(Vec<LiveUpdate>),
     /// The connection was lost and is back (also sent once at the start), or events came faster than
     /// they were read: some are missing, so read the store.
     Connected,
@@ -68,6 +78,11 @@ pub(crate) fn read(message: &Msg, keys: &Keys) -> Option<StoreEvent> {
         TOPIC_WORK => Some(StoreEvent::Work),
         TOPIC_UNREGISTERED => id(payload).map(StoreEvent::FunctionRemoved),
         TOPIC_CANCEL => id(payload).map(StoreEvent::Cancel),
+        TOPIC_WATCH => {
+            let (mark, task_id) = payload.split_first()?;
+            Some(StoreEvent::WatchRequested { task_id: id(task_id)?, from_start: *mark == b'+' })
+        }
+        TOPIC_LIVE => rmp_serde::from_slice(payload).ok().map(StoreEvent::Live),
         // A delivery that cannot be read is found by comparing: its tasks are leased in the store.
         name if name.starts_with(TOPIC_DELIVERED) => {
             Some(read_delivery(payload).unwrap_or(StoreEvent::Connected))

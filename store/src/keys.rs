@@ -59,6 +59,8 @@ names! { KEYS:
     DEMAND = "demand";
     /// Hash of the conservation counters, the sequence, and how many tasks each tenant submitted.
     COUNTS = "counts";
+    /// + task id: how far it has come; see `live.rs`.
+    PROGRESS = "progress:";
     /// List of the newest accepted task ids.
     RECENT = "recent";
     /// + tenant: the same, for tenants other than the default one.
@@ -115,6 +117,10 @@ names! { CHANNELS:
     TOPIC_UNREGISTERED = "unregistered";
     /// A running task was cancelled.
     TOPIC_CANCEL = "cancel";
+    /// A task is watched: `+` where what it has written so far is wanted too, else `-`; and its id.
+    TOPIC_WATCH = "watch";
+    /// What running tasks show of themselves.
+    TOPIC_LIVE = "live";
     /// To replicas only: see `confirm.rs`.
     TOPIC_CONFIRM = "confirm";
     /// + dispatcher: tasks delivered to it.

@@ -14,6 +14,7 @@
 //! * `batch`: large batches, part by part. `encoded_tasks`: tasks as scripts take them.
 //! * `submit`, `dispatch`, `heartbeat`, `read`, `function`, `audit`, `audit_log`: the operations of [`Store`].
 //! * `script` and `scripts/*.lua`: the scripts that carry the operations out.
+//! * `live`: what running tasks show of themselves.
 //! * [`usage`]: what tenants use, and how much they may.
 //! * `assemble`: puts scripts together.
 //! * `keys`: the names of keys and channels, for Rust and for the scripts.
@@ -47,6 +48,7 @@ mod heartbeat;
 mod keys;
 mod kind;
 mod layout;
+mod live;
 mod primary;
 mod read;
 pub mod record;

@@ -13,6 +13,7 @@ use crate::Store;
 use crate::blob::{Blob, lost};
 use crate::config::RECENT_TASKS;
 use crate::error::StoreError;
+use crate::live::read_progress;
 use crate::record::{
     Page, TaskEnd, TaskFilter, TaskRecord, TaskResult, TaskSummary, UnreadableRecord,
 };
@@ -145,7 +146,7 @@ impl Store {
     /// # Errors
     /// Redis does not answer or refuses.
     pub async fn task(&self, id: TaskId) -> Result<Option<TaskRecord>, StoreError> {
-        let (record, state): (Option<Bytes>, Option<Bytes>) =
+        let (record, state, progress): (Option<Bytes>, Option<Bytes>, Option<Bytes>) =
             self.inner.scripts.task.call(1, 36).arg(id.to_string()).run(self).await?;
         let Some(record) = record else { return Ok(None) };
         let record = StoredTask::read(id, record)?;
@@ -178,6 +179,7 @@ impl Store {
             kind,
             files,
             failures: attempts.failures,
+            progress: read_progress(progress.as_ref(), attempts.opened),
             args_bytes: body.args_bytes,
             result_bytes: record.result_bytes(),
         }))

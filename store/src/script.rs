@@ -17,6 +17,8 @@ enum ScriptKind {
     Accepts,
     /// Hands out what was accepted: goes on when memory is full, since it leads to what frees it.
     Opens,
+    /// Shows running tasks: refused when the server's memory is full.
+    Shows,
     /// Ends attempts: goes on when memory is full, since it is what frees it.
     Ends,
     /// Forgets a function: goes on when memory is full, since it frees some.
@@ -36,7 +38,7 @@ pub(crate) struct NamedScript {
 impl NamedScript {
     fn new(what: &'static str, kind: ScriptKind, repeat: Repeat, body: &str, keys: &Keys) -> Self {
         let flags = match kind {
-            ScriptKind::Registers | ScriptKind::Accepts => "",
+            ScriptKind::Registers | ScriptKind::Accepts | ScriptKind::Shows => "",
             ScriptKind::Opens | ScriptKind::Ends | ScriptKind::Unregisters => " flags=allow-oom",
             ScriptKind::Reads => " flags=no-writes",
         };
@@ -121,6 +123,7 @@ scripts! {
     complete: Ends, Safe;
     heartbeat: Ends, Safe;
     leased: Reads, Safe;
+    live: Shows, Safe;
     queues: Reads, Safe;
     recent: Reads, Safe;
     register: Registers, Safe;

@@ -1,8 +1,9 @@
 //! A client of the REST interface.
 
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 /// The longest reply that is read.
@@ -59,6 +60,21 @@ impl Client {
         let mut response = request.call()?;
         let status = response.status().as_u16();
         Ok((status, response.body_mut().with_config().limit(MAX_BODY_BYTES).read_json()?))
+    }
+
+    /// The body of a GET, as it comes.
+    ///
+    /// # Errors
+    /// There is no answer, or it is no success.
+    pub fn stream(&self, path: &str) -> Result<impl BufRead + use<>> {
+        let mut request = self.agent.get(format!("{}{path}", self.base));
+        if let Some(key) = &self.key {
+            request = request.header("authorization", key);
+        }
+        let response = request.call()?;
+        let status = response.status().as_u16();
+        ensure!(status == 200, "{path}: {status}");
+        Ok(BufReader::new(response.into_body().into_reader()))
     }
 
     /// A POST.

@@ -2,6 +2,7 @@
 //! waiting: the pool locks it for a moment at a time.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_core::invocation::Invocation;
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::duration_estimator::{AHEAD, AHEAD_CALLS, DurationEstimator};
+use crate::live::Watch;
 
 /// How long an invocation waits for a slot before it is given back.
 pub(crate) const MAX_WAIT: Duration = Duration::from_millis(100);
@@ -64,6 +66,8 @@ pub(crate) struct Backlog {
     free: Vec<usize>,
     waiting: VecDeque<Waiting>,
     durations: DurationEstimator,
+    /// Whether anybody watches the call of each slot.
+    watches: Vec<Arc<Watch>>,
 }
 
 impl Backlog {
@@ -74,6 +78,21 @@ impl Backlog {
             free: (0..slots).rev().collect(),
             waiting: VecDeque::new(),
             durations: DurationEstimator::default(),
+            watches: (0..slots).map(|_| Arc::default()).collect(),
+        }
+    }
+
+    /// Whether anybody watches the call of a slot.
+    pub(crate) fn watch_of(&self, slot: usize) -> Arc<Watch> {
+        Arc::clone(&self.watches[slot])
+    }
+
+    /// Somebody watches an attempt. Nothing happens where it does not run.
+    pub(crate) fn watch(&self, task: TaskAttempt, from_start: bool) {
+        let of_task =
+            |running: &Option<Running>| running.as_ref().is_some_and(|it| it.task == task);
+        if let Some(slot) = self.running.iter().position(of_task) {
+            self.watches[slot].ask(from_start);
         }
     }
 
@@ -135,6 +154,7 @@ impl Backlog {
     fn start(&mut self, slot: usize, invocation: Invocation, now: Instant) -> Job {
         let cancel = CancellationToken::new();
         let (task, function) = (invocation.task, invocation.spec.code);
+        self.watches[slot].reset();
         self.running[slot] = Some(Running { task, cancel: cancel.clone(), function, since: now });
         Job { invocation, cancel }
     }

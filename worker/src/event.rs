@@ -1,6 +1,7 @@
 //! What a pool tells its owner.
 
 use belljar_core::guest::GuestModules;
+use belljar_core::live::LiveUpdate;
 use belljar_core::outcome::Report;
 use belljar_core::task::{TaskAttempt, TaskClass};
 
@@ -12,6 +13,8 @@ pub enum PoolEvent {
     Finished(Report),
     /// An invocation that never started: another worker may have it.
     Returned(TaskAttempt),
+    /// What a running call shows of itself.
+    Live(Box<LiveUpdate>),
     /// `Pool::window` has changed by time alone.
     Resized,
     /// Instances of a class start: tasks of it can run. Comes once after the start, and again

@@ -17,6 +17,7 @@
 //! * `standby`: the instance that is started ahead of need.
 //! * `backlog`: what runs, waits and is free; pure.
 //! * `duration_estimator`: how long calls take, and so how many are worth holding ahead; pure.
+//! * [`live`]: shows running calls.
 //! * `shared`: what slots and handles share, and housekeeping.
 //! * `child`: a process that answers calls: start, exchange, output, death.
 
@@ -29,6 +30,7 @@ pub mod event;
 pub mod executor;
 pub mod http_proxy;
 pub mod install;
+pub mod live;
 pub mod metrics;
 pub mod packages;
 pub mod pool;

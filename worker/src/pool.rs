@@ -63,6 +63,7 @@ impl Pool {
         let (jobs, receivers): (Vec<_>, Vec<_>) =
             (0..config.slots).map(|_| mpsc::channel(1)).unzip();
         let backlog = Backlog::new(config.slots);
+        let watches: Vec<_> = (0..config.slots).map(|slot| backlog.watch_of(slot)).collect();
         let shared = Arc::new(Shared {
             state: Mutex::new(PoolState { backlog, jobs, outbox: Vec::new() }),
             classes,
@@ -76,10 +77,10 @@ impl Pool {
             let pool = Arc::downgrade(&shared);
             metrics.watch(move || pool.upgrade().map(|shared| shared.figures()));
         }
-        for (index, jobs) in receivers.into_iter().enumerate() {
+        for (index, (jobs, watch)) in receivers.into_iter().zip(watches).enumerate() {
             let instances = shared.standbys.iter().cloned().map(SlotInstance::new).collect();
             let (shared, events) = (Arc::clone(&shared), events.clone());
-            slots.spawn(PoolSlot { index, shared, instances, jobs, events }.run());
+            slots.spawn(PoolSlot { index, shared, instances, jobs, events, watch }.run());
         }
         let keeping = Arc::clone(&shared);
         housekeeping.spawn(async move { keeping.housekeep(events).await });
@@ -188,6 +189,12 @@ impl Pool {
                 true
             }
         }
+    }
+
+    /// Somebody watches an attempt, for [`belljar_core::live::WATCH_TTL`] from now: [`PoolEvent::Live`] has what it writes, and
+    /// what it has written before too if that is wanted. Nothing happens where it does not run.
+    pub fn watch(&self, task: TaskAttempt, from_start: bool) {
+        self.shared().lock().backlog.watch(task, from_start);
     }
 
     /// Takes nothing more, gives the backlog back, lets running calls end for up to `deadline`, cuts

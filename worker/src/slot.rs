@@ -15,6 +15,7 @@ use crate::backlog::Job;
 use crate::error::{NoInstance, StartError};
 use crate::event::PoolEvent;
 use crate::executor::Instance;
+use crate::live::{Live, Watch};
 use crate::packages::PackagesError;
 use crate::shared::Shared;
 use crate::standby::{Standby, reason_of};
@@ -31,6 +32,8 @@ pub(crate) struct PoolSlot {
     /// A free slot gets its next job here; closed when the pool stops.
     pub(crate) jobs: mpsc::Receiver<Job>,
     pub(crate) events: mpsc::Sender<PoolEvent>,
+    /// Whether anybody watches its call.
+    pub(crate) watch: Arc<Watch>,
 }
 
 impl PoolSlot {
@@ -79,7 +82,12 @@ impl PoolSlot {
         let Some((index, instance)) = instance else {
             return (returned, None);
         };
-        let mut outcome = match instance.run(&invocation, &cancel).await {
+        let live = Live::new(task, &self.watch, &self.events);
+        let ran = instance.run(&invocation, &cancel, &live).await;
+        if let Some(update) = live.last() {
+            let _ = self.events.send(PoolEvent::Live(Box::new(update))).await;
+        }
+        let mut outcome = match ran {
             Ok(outcome) => outcome,
             Err(none) => {
                 tracing::debug!(task_id = %task.task_id, reason = none.reason, "given back");
@@ -128,9 +136,10 @@ impl SlotInstance {
         &mut self,
         invocation: &Invocation,
         cancel: &CancellationToken,
+        live: &Live<'_>,
     ) -> Result<Outcome, NoInstance> {
         if let Some(packages) = invocation.spec.packages.as_deref() {
-            return Ok(Box::pin(self.run_with(packages, invocation, cancel)).await);
+            return Ok(Box::pin(self.run_with(packages, invocation, cancel, live)).await);
         }
         loop {
             match cancel.run_until_cancelled(self.warm_up()).await {
@@ -140,7 +149,7 @@ impl SlotInstance {
             let Some(instance) = self.instance.take() else {
                 return Err(NoInstance { reason: "the instance is gone".to_owned() });
             };
-            let ran = instance.run(invocation, cancel).await;
+            let ran = instance.run(invocation, cancel, live).await;
             self.instance = ran.instance;
             if let Some(outcome) = ran.outcome {
                 return Ok(outcome);
@@ -154,6 +163,7 @@ impl SlotInstance {
         packages: &PackageLock,
         invocation: &Invocation,
         cancel: &CancellationToken,
+        live: &Live<'_>,
     ) -> Outcome {
         let kept = self.with_packages.take();
         let mut kept = kept.filter(|(of, instance)| of == packages && !instance.is_stale());
@@ -171,7 +181,7 @@ impl SlotInstance {
                     }
                 }
             };
-            let ran = instance.run(invocation, cancel).await;
+            let ran = instance.run(invocation, cancel, live).await;
             self.with_packages = ran.instance.map(|instance| (packages.clone(), instance));
             match ran.outcome {
                 Some(outcome) => return outcome,

@@ -16,7 +16,9 @@ use belljar_worker::ChildCommand;
 use belljar_worker::error::NotInstalled;
 use belljar_worker::executor::{Executor, Instance, NativeExecutor, RUNTIMES, SandboxExecutor};
 use belljar_worker::install::Installation;
+use belljar_worker::live::{Live, Watch};
 use support::{call, command, completed, failed, read, with_memory, within};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 const ENDLESS: &str = "def f():\n  while True: pass";
@@ -46,12 +48,15 @@ struct Calls<'a> {
 
 impl Calls<'_> {
     async fn run(&mut self, invocation: Invocation) -> Outcome {
+        // What the call shows of itself nobody reads.
+        let (watch, (events, _shown)) = (Watch::default(), mpsc::channel(16));
         loop {
             let instance = match self.instance.take() {
                 Some(instance) if !instance.is_stale() => instance,
                 _ => self.executor.start().await.expect("it starts").instance,
             };
-            let ran = instance.run(&invocation, &self.cancel).await;
+            let live = Live::new(invocation.task, &watch, &events);
+            let ran = instance.run(&invocation, &self.cancel, &live).await;
             self.instance = ran.instance;
             if let Some(outcome) = ran.outcome {
                 return outcome;

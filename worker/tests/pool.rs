@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use belljar_core::live::{LIVE_BYTES, LiveUpdate};
 use belljar_core::outcome::{CallVerdict, FailureKind};
 use belljar_core::task::{Attempt, TaskAttempt, TaskClass};
 use belljar_worker::ChildCommand;
@@ -73,7 +74,7 @@ async fn many_calls_end_once_each() {
             }
             // On a loaded machine some may wait too long.
             PoolEvent::Returned(_) => submitted -= 1,
-            PoolEvent::ExecutorUp(_) | PoolEvent::Resized => {}
+            PoolEvent::ExecutorUp(_) | PoolEvent::Resized | PoolEvent::Live(_) => {}
             other @ PoolEvent::ExecutorDown { .. } => panic!("{other:?}"),
         }
     }
@@ -101,6 +102,79 @@ async fn a_call_is_asked_for_just_before_the_end_of_one_like_those_before() {
     rig.pool.submit(next).expect("taken");
     rig.finished().await;
     assert_eq!(rig.finished().await.0, id);
+    rig.end().await;
+}
+
+/// The next update of a running call.
+async fn update(rig: &mut Rig) -> LiveUpdate {
+    loop {
+        match rig.event().await {
+            PoolEvent::Live(update) => return *update,
+            PoolEvent::ExecutorUp(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_shows_what_it_writes_while_it_is_watched() {
+    let mut rig = Rig::new(1);
+    rig.is_sound().await;
+    let source = "
+def f():
+    import time
+    print('x' * 100_000, flush=True)
+    time.sleep(60)
+";
+    let speaking = call(source, "((), {})");
+    let task = speaking.task;
+    rig.pool.submit(speaking).expect("taken");
+    let (mut end, mut from_start) = (0, true);
+    // Asked again until it has written everything.
+    while end < 100_001 {
+        rig.pool.watch(task, from_start);
+        let update = update(&mut rig).await;
+        assert!(update.task == task && update.progress.is_none() && update.stderr.bytes.is_empty());
+        assert!(update.stdout.bytes.len() <= LIVE_BYTES, "{}", update.stdout.bytes.len());
+        assert!(update.stdout.start >= end, "nothing twice");
+        (end, from_start) = (update.stdout.end(), false);
+    }
+    rig.pool.watch(task, true);
+    let again = update(&mut rig).await.stdout;
+    assert_eq!((again.bytes.len(), again.end()), (LIVE_BYTES, 100_001), "what it still has");
+    assert!(rig.pool.cancel(task));
+    assert_eq!(rig.finished().await.1.verdict, CallVerdict::Cancelled);
+    // Nobody watches the next one.
+    let outcome = rig.run(call("def f(): print('unseen')", "((), {})")).await;
+    assert_eq!(outcome.stdout.bytes, "unseen\n");
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_call_tells_its_progress_at_intervals_and_what_it_said_last() {
+    let mut rig = Rig::new(1);
+    rig.is_sound().await;
+    let source = "
+def f(n):
+    import belljar, time
+    for i in range(n):
+        belljar.progress(i, n, f'item {i}')
+        time.sleep(0.01)
+";
+    rig.pool.submit(call(source, "((60,), {})")).expect("taken");
+    let mut told = Vec::new();
+    loop {
+        match rig.event().await {
+            PoolEvent::Live(update) => told.extend(update.progress),
+            PoolEvent::Finished(report) => break drop(completed(&report.outcome)),
+            other => panic!("{other:?}"),
+        }
+    }
+    let last = told.last().expect("some");
+    assert_eq!((last.done, last.total, &*last.note), (59.0, Some(60.0), "item 59"));
+    assert!(told.is_sorted_by_key(|progress| progress.done as u32));
+    // The call takes at least 600 ms, on a busy machine longer.
+    assert!((3..30).contains(&told.len()), "{}", told.len());
     rig.end().await;
 }
 

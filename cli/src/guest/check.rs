@@ -88,7 +88,7 @@ async fn call(
                     .context("the call was refused")?;
                 info = Some(up);
             }
-            PoolEvent::Resized => {}
+            PoolEvent::Resized | PoolEvent::Live(_) => {}
             PoolEvent::ExecutorDown { reason, .. } => bail!("the sandbox does not start: {reason}"),
             PoolEvent::Returned(_) => bail!("the call was returned"),
             PoolEvent::Finished(Report { outcome, .. }) => {

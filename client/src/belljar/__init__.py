@@ -38,7 +38,8 @@ from ._errors import (
 from ._executor import Executor
 from ._function import Function, default_executor, function, set_default_executor
 from ._future import AsyncFuture, Future
-from ._records import Durations, Failure, FileEntry, Output, TaskRecord
+from ._progress import progress
+from ._records import Durations, Failure, FileEntry, Output, Progress, TaskEvent, TaskRecord
 
 __version__ = "0.1.0"
 
@@ -70,6 +71,7 @@ __all__ = [
     "NotFound",
     "NotInSandbox",
     "Output",
+    "Progress",
     "PythonMismatch",
     "QuotaExceeded",
     "RemoteError",
@@ -78,6 +80,7 @@ __all__ = [
     "SerializationError",
     "ServiceError",
     "ServiceUnreachable",
+    "TaskEvent",
     "TaskFailed",
     "TaskOutOfMemory",
     "TaskRecord",
@@ -88,6 +91,7 @@ __all__ = [
     "as_completed",
     "default_executor",
     "function",
+    "progress",
     "set_default_executor",
     "wait",
 ]

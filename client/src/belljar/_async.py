@@ -12,8 +12,9 @@ from ._engine import Engine
 from ._future import AsyncFuture
 from ._http import Certificate
 from ._pool import FunctionRegistry, Settings
-from ._records import TaskRecord
+from ._records import TaskEvent, TaskRecord
 from ._service import Service
+from ._stream import follow
 
 T = TypeVar("T")
 
@@ -148,6 +149,9 @@ class AsyncExecutor:
 
     async def _status(self, task_id: str) -> str:
         return await self._core.service.status(task_id)
+
+    def _stream(self, task_id: str) -> AsyncIterator[TaskEvent]:
+        return follow(self._core.service, task_id)
 
     async def _files(self, task_id: str) -> dict[str, bytes]:
         return await self._core.service.files(task_id)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Coroutine, Iterator, Mapping, Optional, TypeVar
+import contextlib
+from typing import Any, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Optional, TypeVar
 
 from ._http import Certificate
 from ._loop import LoopThread
 from ._pool import Settings
-from ._records import TaskRecord
+from ._records import TaskEvent, TaskRecord
 from ._service import Service
+from ._stream import follow
 
 T = TypeVar("T")
 
@@ -43,6 +45,10 @@ class Client:
     def status(self, task_id: str, wait: float = 0.0) -> str:
         """Where a task stands; with `wait`, once it has ended or after so many seconds."""
         return self._connection.run(lambda service: service.status(task_id, wait))
+
+    def stream(self, task_id: str) -> Iterator[TaskEvent]:
+        """What a task writes and how far it has come, as it comes, up to its end; see `Future.stream`."""
+        return self._connection.iterate(lambda service: follow(service, task_id))
 
     def cancel(self, task_id: str) -> str:
         """Cancels a task and returns the status that it has then: another than CANCELLED if it had ended."""
@@ -95,10 +101,18 @@ class Blocking:
 
     def run(self, work: Callable[[Service], Coroutine[Any, Any, T]]) -> T:
         """Does something with the service and waits for it."""
+        thread, service = self._opened()
+        return thread.run(work(service))
+
+    def iterate(self, work: Callable[[Service], AsyncIterator[T]]) -> Iterator[T]:
+        """What an iterator of the service gives, one after the other."""
+        thread, service = self._opened()
+        return iterate(thread, work(service))
+
+    def _opened(self) -> tuple[LoopThread, Service]:
         if self._open is None:
             self._open = LoopThread("belljar-client"), self._settings.service()
-        thread, service = self._open
-        return thread.run(work(service))
+        return self._open
 
     def close(self) -> None:
         """Closes the connections and ends the thread."""
@@ -106,6 +120,22 @@ class Blocking:
             (thread, service), self._open = self._open, None
             thread.run(_close(service))
             thread.stop()
+
+
+def iterate(thread: LoopThread, items: AsyncIterator[T]) -> Iterator[T]:
+    """The items of an iterator that belongs to a loop on another thread."""
+
+    async def following() -> Optional[tuple[T]]:
+        async for item in items:
+            return (item,)
+        return None
+
+    try:
+        while (found := thread.run(following())) is not None:
+            yield found[0]
+    finally:
+        with contextlib.suppress(RuntimeError):  # The thread has ended, and the connection with it.
+            thread.run(items.aclose())  # type: ignore[attr-defined]
 
 
 async def _close(service: Service) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import atexit
 import threading
 import weakref
-from typing import Any, Callable, Coroutine, Iterable, NamedTuple, Optional, TypeVar
+from typing import Any, AsyncIterator, Callable, Coroutine, Iterable, Iterator, NamedTuple, Optional, TypeVar
 
-from ._client import Blocking
+from ._client import Blocking, iterate
 from ._engine import Engine
 from ._future import Future
 from ._loop import LoopThread
@@ -57,6 +57,18 @@ class Core:
         connection = Blocking(self.settings)
         try:
             return connection.run(work)
+        finally:
+            connection.close()
+
+    def iterate(self, work: Callable[[Service], AsyncIterator[T]]) -> Iterator[T]:
+        """What an iterator of the service gives, one after the other; also after the end."""
+        running = self._running
+        if running is not None:
+            yield from iterate(running.thread, work(running.service))
+            return
+        connection = Blocking(self.settings)
+        try:
+            yield from connection.iterate(work)
         finally:
             connection.close()
 

@@ -17,7 +17,8 @@ from ._graph import FutureFound
 from ._held import Held, awaited
 from ._http import Certificate
 from ._pool import Settings
-from ._records import TaskRecord
+from ._records import TaskEvent, TaskRecord
+from ._stream import follow
 
 T = TypeVar("T")
 
@@ -203,6 +204,9 @@ class Executor(concurrent.futures.Executor):
 
     def _status(self, task_id: str) -> str:
         return self._core.ask(lambda service: service.status(task_id))
+
+    def _stream(self, task_id: str) -> Iterator[TaskEvent]:
+        return self._core.iterate(lambda service: follow(service, task_id))
 
     def _files(self, task_id: str) -> dict[str, bytes]:
         return self._core.ask(lambda service: service.files(task_id))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import time
-from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Generic, Iterator, Optional, TypeVar
 
 from ._direct import WAIT_SECONDS, Direct
 from ._graph import FutureFound
-from ._records import TaskRecord
+from ._records import TaskEvent, TaskRecord
 
 if TYPE_CHECKING:
     from ._async import AsyncExecutor
@@ -119,6 +119,17 @@ class Future(_Future[T]):
         """Everything that the service knows of the task: times, attempts, worker, output, failure."""
         return self._executor._record(self._known_id())
 
+    def stream(self) -> Iterator[TaskEvent]:
+        """What the call writes and how far it has come, as it comes, up to its end.
+
+            for event in future.stream():
+                if event.kind == "stdout":
+                    print(event.text, end="")
+
+        What it wrote before is told too, as far as its worker still has it: the last 16 KiB of each stream.
+        """
+        return self._executor._stream(self._known_id())
+
     def files(self) -> dict[str, bytes]:
         """The files that the call has left, of those that `outputs` names, once it has ended; waits for that. One that
         failed may have left some too."""
@@ -173,6 +184,11 @@ class AsyncFuture(_AsyncFuture[T]):
     async def record(self) -> TaskRecord:
         """Everything that the service knows of the task: times, attempts, worker, output, failure."""
         return await self._executor._record(await self._known_id())
+
+    async def stream(self) -> AsyncIterator[TaskEvent]:
+        """What the call writes and how far it has come, as it comes, up to its end: `async for`."""
+        async for event in self._executor._stream(await self._known_id()):
+            yield event
 
     async def files(self) -> dict[str, bytes]:
         """The files that the call has left, of those that `outputs` names, once it has ended; waits for that."""

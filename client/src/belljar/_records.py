@@ -55,6 +55,28 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a call has come, as its function says: `done` of `total`, if that is known, and what it does now."""
+
+    done: float
+    total: Optional[float] = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class TaskEvent:
+    """What a task tells while it runs. `kind` is "stdout" or "stderr" (`text`, before which `skipped` bytes are left out of one
+    that writes much), "progress", "attempt" (it runs once more: its output begins anew), or at last "end" (its `status`)."""
+
+    kind: str
+    text: str = ""
+    skipped: int = 0
+    progress: Optional[Progress] = None
+    attempt: Optional[int] = None
+    status: Optional[str] = None
+
+
+@dataclass(frozen=True)
 class TaskRecord:
     """Everything that the service knows about a task.
 
@@ -80,6 +102,7 @@ class TaskRecord:
     durations_ms: Durations
     worker: Optional[str]
     failure: Optional[Failure]
+    progress: Optional[Progress]
     peak_memory_bytes: Optional[int]
     stdout: Output
     stderr: Output
@@ -100,6 +123,7 @@ class TaskRecord:
             result_globals=tuple(raw.get("result_globals", ())),
             durations_ms=_read(Durations, raw.get("durations_ms") or {}),
             failure=_read(Failure, raw["failure"]) if raw.get("failure") else None,
+            progress=_read(Progress, raw["progress"]) if raw.get("progress") else None,
             stdout=_read(Output, raw.get("stdout") or {}),
             stderr=_read(Output, raw.get("stderr") or {}),
             files=tuple(_read(FileEntry, file) for file in raw.get("files", ())),

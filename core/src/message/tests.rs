@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::id::{FunctionId, TaskId};
 use crate::invocation::Invocation;
+use crate::live::{LiveChunk, Progress};
 use crate::outcome::{CallVerdict, Outcome};
 use crate::task::{Attempt, Priority, PythonVersion, Runtime, TaskLimits, TaskSpec};
 
@@ -73,6 +74,12 @@ fn from_workers() -> BTreeMap<&'static str, Vec<FromWorker>> {
         std::time::Duration::from_micros(9),
     );
     let report = Report { task: task(), outcome };
+    let update = LiveUpdate {
+        task: task(),
+        stdout: LiveChunk { start: 3, bytes: Bytes::from_static(b"hi") },
+        stderr: LiveChunk::default(),
+        progress: Progress::new(1.0, Some(4.0), "next".to_owned()),
+    };
     let proof = secret().prove_worker(challenge(), &registration());
     let register = FromWorker::Register { registration: registration(), proof: Some(proof) };
     let reports = FromWorker::Reports { sequence: 5, reports: vec![report] };
@@ -85,6 +92,7 @@ fn from_workers() -> BTreeMap<&'static str, Vec<FromWorker>> {
         ("window", vec![FromWorker::Window(8)]),
         ("classes", vec![FromWorker::Classes(vec![class()])]),
         ("evicted", vec![FromWorker::Evicted(vec![CodeHash::of(b"code")])]),
+        ("live", vec![FromWorker::Live(vec![update])]),
         ("request", vec![FromWorker::Request { free: 3 }]),
         ("heartbeat", vec![FromWorker::Heartbeat]),
         ("draining", vec![FromWorker::Draining]),
@@ -110,6 +118,7 @@ fn from_dispatchers() -> BTreeMap<&'static str, Vec<FromDispatcher>> {
         ("tasks", vec![first]),
         ("tasks without code", vec![second]),
         ("stop", vec![FromDispatcher::Stop(task())]),
+        ("watch", vec![FromDispatcher::Watch { task: task(), from_start: true }]),
         ("ack", vec![FromDispatcher::Ack(vec![5, 6])]),
         ("heartbeat from a dispatcher", vec![FromDispatcher::Heartbeat]),
         ("drain", vec![FromDispatcher::Drain]),

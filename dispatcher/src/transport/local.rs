@@ -60,11 +60,13 @@ impl LocalTransport {
         }
         let worker = self.id;
         let (mut reports, mut tasks) = (Vec::new(), std::mem::take(&mut self.refused));
+        let mut updates = Vec::new();
         let mut classes = self.classes.clone();
         for event in received {
             match event {
                 PoolEvent::Finished(report) => reports.push(report),
                 PoolEvent::Returned(task) => tasks.push(task),
+                PoolEvent::Live(update) => updates.push(*update),
                 // The window is compared after every event.
                 PoolEvent::Resized => {}
                 PoolEvent::ExecutorUp(info) => {
@@ -80,6 +82,10 @@ impl LocalTransport {
         }
         // First: capacity that ends with a call must not be offered to the store.
         let mut events: Vec<_> = self.changed(classes).into_iter().collect();
+        // Before the ends of those calls.
+        if !updates.is_empty() {
+            events.push(SchedulerEvent::Live { worker, updates });
+        }
         if !reports.is_empty() {
             events.push(SchedulerEvent::Reported { worker, reports });
         }
@@ -119,6 +125,10 @@ impl LocalTransport {
     pub(crate) fn stop(&self, task: TaskAttempt) {
         // If the pool has it no more, its end is in an event.
         let _ = self.pool.cancel(task);
+    }
+
+    pub(crate) fn watch(&self, task: TaskAttempt, from_start: bool) {
+        self.pool.watch(task, from_start);
     }
 
     pub(crate) fn workers(&self, dispatcher: DispatcherId, host: &str) -> Vec<WorkerRecord> {

@@ -84,6 +84,14 @@ impl Transport {
         }
     }
 
+    /// Tells a worker that a call is watched.
+    pub(crate) fn watch(&mut self, worker: WorkerId, task: TaskAttempt, from_start: bool) {
+        match self {
+            Self::Local(local) => local.watch(task, from_start),
+            Self::Remote(remote) => remote.watch(worker, task, from_start),
+        }
+    }
+
     /// The store has recorded what became of these attempts: the worker need not repeat it.
     pub(crate) fn recorded(&mut self, recorded: &[TaskAttempt]) {
         match self {

@@ -42,6 +42,11 @@ impl Outstanding {
         self.0.remove(&task);
     }
 
+    /// Whether an attempt is unanswered.
+    pub(crate) fn has(&self, task: TaskAttempt) -> bool {
+        self.0.contains_key(&task)
+    }
+
     /// Notes that the worker is told to stop an attempt. `false` if it is answered or stopped already.
     pub(crate) fn stop(&mut self, task: TaskAttempt) -> bool {
         self.0.get_mut(&task).is_some_and(|state| !std::mem::replace(&mut state.is_stopped, true))

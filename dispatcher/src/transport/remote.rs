@@ -139,6 +139,10 @@ impl RemoteTransport {
         self.sessions.stop(worker, task);
     }
 
+    pub(crate) fn watch(&mut self, worker: WorkerId, task: TaskAttempt, from_start: bool) {
+        self.sessions.watch(worker, task, from_start);
+    }
+
     pub(crate) fn recorded(&mut self, recorded: &[TaskAttempt]) {
         self.sessions.recorded(recorded);
     }

@@ -1,7 +1,7 @@
 //! What a dispatcher knows of one worker: what it was sent and has not answered, which code it has, and
 //! what it must be told next. Pure: no socket, no clock.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
@@ -45,6 +45,8 @@ pub(crate) struct WorkerSession {
     queue: VecDeque<Invocation>,
     /// Attempts that it must be told to stop.
     stops: Vec<TaskAttempt>,
+    /// Attempts that are watched, which it must be told, and whether from their start.
+    watches: HashMap<TaskAttempt, bool>,
     pub(crate) acks: Acks,
 }
 
@@ -144,6 +146,7 @@ impl WorkerSession {
             code: HashSet::new(),
             queue: VecDeque::new(),
             stops: Vec::new(),
+            watches: HashMap::new(),
             acks: Acks::default(),
         }
     }
@@ -267,6 +270,13 @@ impl WorkerSession {
         }
     }
 
+    /// An attempt is watched. Not told again while it has not been: who watches asks again and again.
+    pub(crate) fn watch(&mut self, task: TaskAttempt, from_start: bool) {
+        if self.outstanding.has(task) {
+            *self.watches.entry(task).or_default() |= from_start;
+        }
+    }
+
     /// The worker has dropped the code of these functions.
     pub(crate) fn evict(&mut self, code: &[CodeHash]) {
         code.iter().for_each(|hash| {
@@ -306,13 +316,14 @@ impl WorkerSession {
         let outlet = self.link.outlet(heartbeat, now)?;
         let can_report = self.outstanding.is_empty() || self.link.can_report();
         let acks_can_wait = !outlet.is_due && !self.acks.are_due() && can_report;
-        if acks_can_wait && self.queue.is_empty() && self.stops.is_empty() {
+        let has_notices = !self.stops.is_empty() || !self.watches.is_empty();
+        if acks_can_wait && self.queue.is_empty() && !has_notices {
             return None;
         }
         let mut batch: Vec<_> = self.acks.take().into_iter().collect();
         let tasks = self.next_tasks(outlet.max_tasks);
         let has_tasks = !tasks.is_empty();
-        if !has_tasks && batch.is_empty() && self.stops.is_empty() {
+        if !has_tasks && batch.is_empty() && !has_notices {
             if !outlet.is_due {
                 return None;
             }
@@ -322,8 +333,12 @@ impl WorkerSession {
         if has_tasks {
             batch.push(FromDispatcher::Tasks(tasks));
         }
-        // After the tasks: it may concern one of them.
+        // After the tasks: they may concern one of them.
         batch.extend(self.stops.drain(..).map(FromDispatcher::Stop));
+        let watches = self.watches.drain();
+        batch.extend(
+            watches.map(|(task, from_start)| FromDispatcher::Watch { task, from_start }),
+        );
         Some((outlet.peer, batch))
     }
 

@@ -202,6 +202,7 @@ impl WorkerSessions {
             }
             FromWorker::Guests(guests) => session.guests = guests,
             FromWorker::Evicted(code) => session.evict(&code),
+            FromWorker::Live(updates) => events.push(SchedulerEvent::Live { worker, updates }),
             FromWorker::Draining => {
                 let unsent = session.drain();
                 events.push(window_changed(session));
@@ -307,6 +308,12 @@ impl WorkerSessions {
     pub(crate) fn stop(&mut self, worker: WorkerId, task: TaskAttempt) {
         let Some(session) = self.sessions.get_mut(&worker) else { return };
         session.stop(task);
+        self.dirty.insert(worker);
+    }
+
+    pub(crate) fn watch(&mut self, worker: WorkerId, task: TaskAttempt, from_start: bool) {
+        let Some(session) = self.sessions.get_mut(&worker) else { return };
+        session.watch(task, from_start);
         self.dirty.insert(worker);
     }
 

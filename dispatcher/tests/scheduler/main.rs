@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use belljar_core::id::{TaskId, WorkerId};
 use belljar_core::invocation::Invocation;
+use belljar_core::live::{LiveChunk, LiveUpdate};
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
 use belljar_core::task::{Attempt, TaskAttempt, TaskClass, TaskLimits};
 use belljar_dispatcher::event::{DEADLINE_GRACE, SchedulerAction, SchedulerEvent, WorkerCapacity};
@@ -180,6 +181,32 @@ fn a_lost_worker_s_tasks_are_queued_again_before_their_deadline_and_failed_after
         assert_eq!(returned(&actions).len(), expected, "{actions:?}");
         assert_eq!(finished(&actions).len(), 1 - expected, "{actions:?}");
     }
+}
+
+#[test]
+fn a_watch_goes_to_the_worker_and_only_that_one_shows_the_call() {
+    let (mut scheduler, worker, now) = started(1);
+    let task_id = TaskId::random();
+    let asked = || SchedulerEvent::WatchRequested { task_id, from_start: true };
+    assert!(scheduler.handle(asked(), now).is_empty(), "it is not here");
+    scheduler.handle(SchedulerEvent::Claimed(vec![assignment(task_id, 2, 0)]), now);
+    let actions = scheduler.handle(asked(), now);
+    let [SchedulerAction::Watch { worker: to, task, from_start: true }] = actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!((to, task), (worker, attempt(task_id, 2)));
+    let update = |number| LiveUpdate {
+        task: attempt(task_id, number),
+        stdout: LiveChunk { start: 0, bytes: Bytes::from_static(b"x") },
+        stderr: LiveChunk::default(),
+        progress: None,
+    };
+    let shows = |worker, number| SchedulerEvent::Live { worker, updates: vec![update(number)] };
+    for other in [shows(WorkerId::random(), 2), shows(worker, 1)] {
+        assert!(scheduler.handle(other, now).is_empty(), "an attempt of another's, or an old one");
+    }
+    let actions = scheduler.handle(shows(worker, 2), now);
+    assert!(matches!(&actions[..], [SchedulerAction::Publish(shown)] if *shown == [update(2)]));
 }
 
 #[test]

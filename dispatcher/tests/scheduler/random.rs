@@ -68,7 +68,9 @@ impl World {
                     let stopped = self.running.remove_entry(&task);
                     self.stopped.extend(stopped);
                 }
-                SchedulerAction::CapacityFreed(_) => {}
+                SchedulerAction::CapacityFreed(_)
+                | SchedulerAction::Watch { .. }
+                | SchedulerAction::Publish(_) => {}
                 SchedulerAction::Complete(finished) => self.end(finished.report.task),
                 SchedulerAction::Requeue(requeued) => self.end(requeued.task),
             }

@@ -1,7 +1,7 @@
-// One task: why it waits, where its time went, what it wrote, why it failed; cancel, run again.
+// One task: why it waits, how far it has come, where its time went, what it writes, why it failed; cancel, run again.
 
 import { content, events, get, post } from "./api.js";
-import { bytes, clock, el, link, ms, number, panel, replace } from "./dom.js";
+import { bar, bytes, clock, el, link, ms, number, panel, percent, replace } from "./dom.js";
 import { functionOf, nameOf } from "./data.js";
 import { phaseBar } from "./phases.js";
 import { pickled } from "./pickle.js";
@@ -12,6 +12,22 @@ const ENDED = ["COMPLETED", "FAILED", "CANCELLED"];
 const NO_ARGUMENTS_BYTES = 15;
 
 const output = (name, stream) => stream?.total_bytes > 0 && panel(`${name}, ${stream.text.length < stream.total_bytes ? `the end of ${bytes(stream.total_bytes)}` : bytes(stream.total_bytes)}`, el("pre", { tabIndex: 0, "aria-label": name }, stream.text));
+
+/** How many characters of a running task's output are shown, the last ones. */
+const LIVE_CHARACTERS = 64 << 10;
+
+/** What a running task has written since the page was opened, and what its worker still had of before. */
+function liveOutput(name, text) {
+  return text && panel(`${name}, as it comes`, el("pre", { tabIndex: 0, "aria-label": name }, text));
+}
+
+function progressOf({ progress, status }) {
+  if (!progress) return null;
+  const { done, total, note } = progress, share = total ? done / total : null;
+  const text = `${number(done)}${total ? ` of ${number(total)}, ${percent(share)}` : ""}`;
+  return el("section.panel", { id: "progress", "aria-label": "Progress" }, el("h2", {}, ENDED.includes(status) ? "How far it came" : "Progress"),
+    el("p", {}, total ? bar(share, text) : null, " ", text, note ? ` – ${note}` : ""));
+}
 
 function failure({ failure }) {
   if (!failure) return null;
@@ -82,7 +98,7 @@ function runAgain(task) {
 
 export default function page(main, _, id) {
   const leave = new AbortController(), body = el("div"), said = el("span.soft", { role: "status" });
-  let task, readAt = 0;
+  let task, readAt = 0, live = { stdout: "", stderr: "" };
   const status = el("span"), title = el("h1", {}, "Task ", el("span.mono", {}, id), " ", status);
   const cancel = el("button", { type: "button", onclick: async () => {
     try { said.textContent = `cancel: ${(await post(`v1/tasks/${id}/cancel`)).status}`; read(); } catch (error) { said.textContent = error.message; }
@@ -101,10 +117,12 @@ export default function page(main, _, id) {
     replace(body,
       task.waiting && el("div.note", { id: "waiting" }, el("b", {}, `It waits: ${task.waiting.detail}.`), el("p", {}, `Since ${clock(task.due_at ?? task.accepted_at)}, class ${task.runtime}:${task.python}, priority ${task.priority}.`)),
       failure(task),
+      progressOf(task),
       panel("Where the time went", phaseBar(task.durations_ms, true)),
       panel("Facts", facts(task)),
       files(task, said),
-      output("Standard output", task.stdout) || null, output("Standard error", task.stderr) || null);
+      ENDED.includes(task.status) ? output("Standard output", task.stdout) || null : liveOutput("Standard output", live.stdout) || null,
+      ENDED.includes(task.status) ? output("Standard error", task.stderr) || null : liveOutput("Standard error", live.stderr) || null);
   };
   const read = async () => {
     readAt = performance.now();
@@ -112,9 +130,23 @@ export default function page(main, _, id) {
       if (error.name !== "AbortError") replace(body, el("p.bad", {}, error.message));
     }
   };
-  read().then(() => {
-    if (task && !ENDED.includes(task.status)) events(`v1/events?task_id=${id}`, kind => { if (kind === "task" || kind === "gap") read(); }, leave.signal).catch(() => {});
-  });
+  const hear = (kind, data) => {
+    if (kind === "progress") task.progress = data;
+    else if (kind in live) live[kind] = (live[kind] + (data.skipped ? `\n… ${bytes(data.skipped)} left out …\n` : "") + data.text).slice(-LIVE_CHARACTERS);
+    else if (kind === "attempt") live = { stdout: "", stderr: "" };
+    if (kind === "end" || kind === "attempt") read();
+    else show();
+  };
+  /** Goes on where a stream was cut, as by a gateway that restarts. */
+  const follow = async () => {
+    while (task && !ENDED.includes(task.status) && !leave.signal.aborted) {
+      live = { stdout: "", stderr: "" };
+      try { await events(`v1/tasks/${id}/output`, hear, leave.signal); } catch { /* It is asked again. */ }
+      await read();
+      await new Promise(resolve => setTimeout(resolve, 1000));
+    }
+  };
+  read().then(follow);
   const draw = () => {
     if (!task) return;
     if (!ENDED.includes(task.status) && performance.now() - readAt > 1500) read();

@@ -147,7 +147,7 @@ bounds! {
     OpenRequests: open_requests;
     /// Tasks that open requests wait for, at each gateway process.
     WaitedTasks: waited_tasks;
-    /// Open `/v1/events`, at each gateway process.
+    /// Open `/v1/events` and `/v1/tasks/{task_id}/output`, at each gateway process.
     EventStreams: event_streams;
     /// Registered functions.
     Functions: functions;

@@ -11,6 +11,7 @@ mod functions;
 mod health;
 mod lists;
 mod new_tasks;
+mod output;
 mod pages;
 mod requirements;
 mod results;
@@ -60,6 +61,7 @@ fn table() -> Vec<(Access, UtoipaMethodRouter<Arc<App>>)> {
         (SUBMIT, routes!(submit::submit_batch)),
         (READ, routes!(batch_results::results)),
         (READ, routes!(tasks::task)),
+        (READ, routes!(output::output)),
         (READ, routes!(files::file)),
         (CANCEL, routes!(cancel::cancel)),
         (READ, routes!(lists::functions)),
@@ -177,7 +179,7 @@ mod tests {
                 assert!(operation["summary"].is_string() && operation["tags"].is_array(), "{path}");
             }
         }
-        assert_eq!(ids.len(), 27);
+        assert_eq!(ids.len(), 28);
         assert_eq!(openapi::methods(&DOCUMENT, "/v1/tasks"), ["GET", "POST"]);
     }
 

@@ -10,6 +10,7 @@ use belljar_core::files::FileEntry;
 use belljar_core::grants::GrantRequest;
 use belljar_core::http::{HttpLog, HttpNote};
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
+use belljar_core::live::Progress;
 use belljar_core::outcome::{Failure, FailureKind, OutputTail};
 use belljar_core::task::{Priority, PythonVersion, Runtime, TaskLimits, TaskStatus};
 use belljar_store::record::{TaskRecord, Timestamp};
@@ -20,7 +21,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::extract::InPath;
-use crate::reply::{self, rfc3339};
+use crate::reply::{self, number, rfc3339};
 use crate::routes::answer::kind_fields;
 use crate::routes::functions::GrantFields;
 use crate::routes::task_item::DurationsView;
@@ -73,6 +74,9 @@ struct TaskView {
     #[schema(value_type = Option<uuid::Uuid>)]
     worker: Option<WorkerId>,
     failure: Option<FailureView>,
+    /// How far it has come, where the function tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<ProgressView>,
     peak_memory_bytes: Option<u64>,
     stdout: Option<OutputView>,
     stderr: Option<OutputView>,
@@ -125,6 +129,18 @@ struct FailureView {
     /// A way out, where one is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+}
+
+/// How far a call has come, in its own words.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Progress)]
+struct ProgressView {
+    #[schema(value_type = f64)]
+    done: serde_json::Number,
+    /// Of how much; `null` where the function does not say.
+    #[schema(value_type = Option<f64>)]
+    total: Option<serde_json::Number>,
+    note: String,
 }
 
 /// A file that a call left.
@@ -210,6 +226,12 @@ impl From<TaskLimits> for LimitsView {
     }
 }
 
+impl From<Progress> for ProgressView {
+    fn from(Progress { done, total, note }: Progress) -> Self {
+        Self { done: number(done), total: total.map(number), note }
+    }
+}
+
 impl From<FileEntry> for FileView {
     fn from(FileEntry { name, bytes }: FileEntry) -> Self {
         Self { name, bytes }
@@ -283,6 +305,7 @@ fn view(record: TaskRecord, waiting: Option<WaitingView>) -> TaskView {
         dispatcher: record.dispatcher,
         worker: record.worker,
         failure,
+        progress: record.progress.map(ProgressView::from),
         peak_memory_bytes,
         stdout: stdout.map(OutputView::from),
         stderr: stderr.map(OutputView::from),

@@ -71,7 +71,9 @@ impl Checker {
     /// Reads a task that has failed, and tasks that do not exist.
     async fn read_tasks(&mut self, failed: &str) {
         let file = "/v1/tasks/{task_id}/files/{name}";
-        for route in ["/status/{task_id}", "/result/{task_id}", "/v1/tasks/{task_id}", file] {
+        let output = "/v1/tasks/{task_id}/output";
+        let routes = ["/status/{task_id}", "/result/{task_id}", "/v1/tasks/{task_id}", file, output];
+        for route in routes {
             for (id, status) in [(failed, 200), (UNKNOWN, 404), ("x", 422)] {
                 self.send(&format!("GET {route}"), id, &Value::Null, status).await;
             }

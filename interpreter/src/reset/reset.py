@@ -23,7 +23,7 @@ globals().update({name: value for name, value in vars(builtins).items() if not n
 
 # Our own modules, and the one that the runner empties before each call.
 _OWN = {"__main__", "__mp_main__", "belljar_entries", "belljar_reset", "belljar_settings", "belljar_watch"}
-_OWN |= {"runner", "runner_pickles"}
+_OWN |= {"belljar_host", "runner", "runner_pickles", "runner_progress"}
 # Packages that the runner works with: as much a part of the interpreter as the standard library.
 _STANDARD = {"dill", "cloudpickle"}
 _LIBRARY = os.path.join(os.path.dirname(os.__file__), "")

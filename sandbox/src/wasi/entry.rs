@@ -16,6 +16,8 @@ pub(crate) enum Entry {
     Null,
     /// `/dev/http`.
     Http,
+    /// `/dev/progress`.
+    Progress,
     /// A regular file.
     File(OpenFile),
     /// A directory of the host.

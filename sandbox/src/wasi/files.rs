@@ -14,7 +14,7 @@ use super::host::{self, Opened};
 use super::http::HttpDevice;
 use super::scratch::{How, Scratch, TOP};
 use super::sources::Sources;
-use crate::grants::{GrantedAccess, Mount};
+use crate::grants::{GrantedAccess, Mount, ProgressChannel};
 
 /// Files that a guest may have open at once.
 const OPEN_FILES: usize = 256;
@@ -40,6 +40,7 @@ pub(crate) struct Files {
     mounts: Arc<[Mount]>,
     pub(crate) scratch: Option<Scratch>,
     pub(super) http: Option<HttpDevice>,
+    pub(super) progress: Option<Arc<dyn ProgressChannel>>,
     /// What was refused.
     pub(crate) denied: Vec<Denied>,
     /// What was looked at below directories on `sys.path`, where that is to be noted.
@@ -50,6 +51,7 @@ pub(crate) struct Files {
 enum Place<'f, 'p> {
     Null,
     Http,
+    Progress,
     Root,
     Below(&'f OwnedFd, &'p str),
     Scratch(u64, &'p str),
@@ -63,7 +65,8 @@ impl Files {
             Some(Entry::Output(2)),
             Some(Entry::Root),
         ];
-        Self { entries, mounts, scratch: None, http: None, denied: Vec::new(), sources: None }
+        let (scratch, http, progress) = (None, None, None);
+        Self { entries, mounts, scratch, http, progress, denied: Vec::new(), sources: None }
     }
 
     /// Adds what a call is granted: directories of the host, a scratch directory, the device for HTTP requests.
@@ -75,6 +78,7 @@ impl Files {
             self.scratch = Some(Scratch::new(granted.scratch_bytes));
         }
         self.http = granted.http.clone().map(HttpDevice::new);
+        self.progress.clone_from(&granted.progress);
     }
 
     /// Whether the guest has nothing open, has made no file and was refused nothing.
@@ -148,9 +152,12 @@ impl Files {
             found => found?,
         };
         let entry = match place {
-            Place::Null | Place::Http if how.directory => return Err(Errno::NOTDIR),
+            Place::Null | Place::Http | Place::Progress if how.directory => {
+                return Err(Errno::NOTDIR);
+            }
             Place::Null => Entry::Null,
             Place::Http => Entry::Http,
+            Place::Progress => Entry::Progress,
             Place::Root | Place::Below(..) if changes => return Err(Errno::ACCES),
             Place::Root => Entry::Root,
             Place::Below(base, path) => match host::open(base, path, follow)? {
@@ -192,7 +199,9 @@ impl Files {
     pub(crate) fn stat(&mut self, dir: u32, path: &str, follow: bool) -> Result<Status, Errno> {
         self.note(dir, path);
         match self.place(dir, path)? {
-            Place::Null | Place::Http => Ok(Status::virtual_of(FileType::CharacterDevice)),
+            Place::Null | Place::Http | Place::Progress => {
+                Ok(Status::virtual_of(FileType::CharacterDevice))
+            }
             Place::Root => Ok(Status::virtual_of(FileType::Directory)),
             Place::Below(base, path) => host::stat(base, path, follow),
             Place::Scratch(base, path) => {
@@ -209,7 +218,7 @@ impl Files {
                 host::status(file)
             }
             Entry::Root => Ok(Status::virtual_of(FileType::Directory)),
-            Entry::Null | Entry::Http | Entry::Input | Entry::Output(_) => {
+            Entry::Null | Entry::Http | Entry::Progress | Entry::Input | Entry::Output(_) => {
                 Ok(Status::virtual_of(FileType::CharacterDevice))
             }
             Entry::File(OpenFile { body: Body::Scratch(inode), .. }) | Entry::ScratchDir(inode) => {
@@ -222,7 +231,7 @@ impl Files {
     pub(crate) fn read_link(&self, dir: u32, path: &str) -> Result<Vec<u8>, Errno> {
         match self.place(dir, path)? {
             Place::Below(base, path) => host::read_link(base, path),
-            Place::Null | Place::Http | Place::Root => Err(Errno::INVAL),
+            Place::Null | Place::Http | Place::Progress | Place::Root => Err(Errno::INVAL),
             // There are none.
             Place::Scratch(base, path) => {
                 self.scratch.as_ref().ok_or(Errno::ACCES)?.find(base, path)?;
@@ -295,6 +304,7 @@ impl Files {
             "" | "." => return Ok(Place::Root),
             "dev/null" => return Ok(Place::Null),
             "dev/http" if self.http.is_some() => return Ok(Place::Http),
+            "dev/progress" if self.progress.is_some() => return Ok(Place::Progress),
             "dev/null/" => return Err(Errno::NOTDIR),
             _ => {}
         }

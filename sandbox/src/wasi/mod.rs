@@ -13,6 +13,7 @@
 //! * [`files`]: descriptors and where paths lead. `moves`: bytes in and out of them.
 //! * [`host`]: granted directories, read-only.
 //! * [`http`]: the device for HTTP requests.
+//! * [`progress`]: the device on which a call says how far it has come.
 //! * [`scratch`]: a `/tmp` in memory.
 //! * [`sources`]: which files imports looked at.
 //! * [`time`]: clocks and sleep.
@@ -31,6 +32,7 @@ mod host;
 mod http;
 mod moves;
 mod output;
+mod progress;
 mod scratch;
 mod sources;
 mod time;

@@ -5,7 +5,7 @@ use super::entry::{Body, Entry, OpenFile};
 use super::errno::Errno;
 use super::files::Files;
 use super::http::HttpDevice;
-use super::{host, scratch::Scratch};
+use super::{host, progress, scratch::Scratch};
 
 impl Wasi {
     /// Writes `data` at the place of `fd`, or at `offset`.
@@ -16,10 +16,13 @@ impl Wasi {
         offset: Option<u64>,
     ) -> Result<usize, Errno> {
         match (self.files.look(fd)?, offset) {
-            (Entry::Output(_) | Entry::Http, Some(_)) => Err(Errno::SPIPE),
+            (Entry::Output(_) | Entry::Http | Entry::Progress, Some(_)) => Err(Errno::SPIPE),
             (&Entry::Output(stream), None) => self.sinks.write(stream, data),
             (Entry::Null, _) => Ok(data.len()),
             (Entry::Http, None) => self.files.http()?.write(data),
+            (Entry::Progress, None) => {
+                progress::write(self.files.progress.as_ref().ok_or(Errno::BADF)?, data)
+            }
             _ => self.files.write(fd, data, offset),
         }
     }
@@ -34,7 +37,7 @@ impl Wasi {
         match (self.files.look(fd)?, offset) {
             (Entry::Input | Entry::Http, Some(_)) => Err(Errno::SPIPE),
             (Entry::Http, None) => Ok(self.files.http()?.read(buffer)),
-            (Entry::Input | Entry::Null, _) => Ok(0),
+            (Entry::Input | Entry::Null | Entry::Progress, _) => Ok(0),
             (Entry::Dir(_) | Entry::Root | Entry::ScratchDir(_), _) => Err(Errno::ISDIR),
             _ => self.files.read(fd, buffer, offset),
         }
@@ -83,7 +86,9 @@ impl Files {
         }
         match self.look(fd)? {
             Entry::Null => return Ok(0),
-            Entry::Input | Entry::Output(_) | Entry::Http => return Err(Errno::SPIPE),
+            Entry::Input | Entry::Output(_) | Entry::Http | Entry::Progress => {
+                return Err(Errno::SPIPE);
+            }
             _ => {}
         }
         let (file, scratch) = self.file_and_scratch(fd)?;

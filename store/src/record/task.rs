@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use belljar_core::files::FileEntry;
 use belljar_core::grants::GrantRequest;
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
+use belljar_core::live::Progress;
 use belljar_core::outcome::{FailureKind, Outcome, Phases, ResultKind};
 use belljar_core::requirements::PackageLock;
 use belljar_core::task::{
@@ -170,6 +171,8 @@ pub struct TaskRecord {
     pub files: Vec<FileEntry>,
     /// How earlier attempts were lost, oldest first: `attempt 1: killed by signal 11 (SIGSEGV)`.
     pub failures: Vec<String>,
+    /// How far its last attempt has come, where it tells.
+    pub progress: Option<Progress>,
     /// The size of the pickled arguments in bytes.
     pub args_bytes: u64,
     /// The size of the pickled result in bytes; 0 while there is none.

@@ -1,4 +1,5 @@
--- One task: its record and its state, each nil where there is none.
+-- One task: its record, its state and its progress, each nil where there is none.
 --
 -- ARGV: task id.
-return { redis.call('GET', TASK .. ARGV[1]), redis.call('HGET', UNFINISHED, ARGV[1]) }
+local id = ARGV[1]
+return { redis.call('GET', TASK .. id), redis.call('HGET', UNFINISHED, id), redis.call('GET', PROGRESS .. id) }

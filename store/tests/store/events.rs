@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use belljar_core::id::{DispatcherId, TaskId};
+use belljar_core::live::{LiveChunk, LiveUpdate, Progress};
 use belljar_core::task::{Attempt, TaskStatus};
 use belljar_core::tenant::Tenant;
 use belljar_store::record::{ClaimedTask, NewTask, Settled, TaskResult};
@@ -46,6 +47,44 @@ async fn ended_tasks_are_published_in_one_message_with_their_results() {
     store.complete(NOBODY, 0, &ends).await.expect("repeated, without a second event");
     store.cancel(ids[49]).await.expect("answered");
     assert_eq!(next_event(&mut events).await, ended(&store, &ids[49..]).await);
+}
+
+#[tokio::test]
+async fn who_watches_is_told_what_tasks_show_and_their_records_how_far_they_are() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let mut asked = listen(&store, &[Topic::Watches]).await;
+    let mut shown = listen(&store, &[Topic::Live]).await;
+    let id = submit_one(&store).await;
+    for from_start in [true, false] {
+        store.watch_task(id, from_start).await.expect("asked");
+        let event = StoreEvent::WatchRequested { task_id: id, from_start };
+        assert_eq!(next_event(&mut asked).await, event);
+    }
+    let dispatcher = DispatcherId::random();
+    let first = claim_one(&store, dispatcher).await.task();
+    let update = |task, done| LiveUpdate {
+        task,
+        stdout: LiveChunk { start: 3, bytes: Bytes::from_static(b"x\xff") },
+        stderr: LiveChunk::default(),
+        progress: Progress::new(done, Some(4.0), "half".to_owned()),
+    };
+    let silent = LiveUpdate { progress: None, ..update(first, 0.0) };
+    let updates = vec![update(first, 2.0), silent];
+    store.publish_live(&updates).await.expect("published");
+    assert_eq!(next_event(&mut shown).await, StoreEvent::Live(updates));
+    let progress = async || store.task(id).await.expect("read").expect("known").progress;
+    assert_eq!(progress().await, update(first, 2.0).progress);
+    let key = format!("{{belljar}}:progress:{id}");
+    let left: i64 = redis.command(&["PTTL", &key]).await;
+    assert!(left > 0, "{left}");
+    // Another attempt begins anew.
+    store.requeue(&[unstarted(first)]).await.expect("taken back");
+    let second = claim_one(&store, dispatcher).await.task();
+    assert_eq!(progress().await, None);
+    store.publish_live(&[update(second, 1.0)]).await.expect("published");
+    store.complete(NOBODY, 0, &[completed(second, b"v")]).await.expect("answered");
+    assert_eq!(progress().await, update(second, 1.0).progress, "also once it has ended");
 }
 
 #[tokio::test]

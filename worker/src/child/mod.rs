@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use belljar_core::frame::{self, ChildReply, Done, FrameError, Ready};
 use belljar_core::limits::REPLY_MARGIN_BYTES;
+use belljar_core::live::Progress;
 use bytes::{Buf as _, BytesMut};
 use rustix::process::{Pid, Signal};
 use tokio::io::unix::AsyncFd;
@@ -218,12 +219,13 @@ impl Child {
 
 impl FramedPipe {
     /// Sends the frame of the call with this nonce and waits for the reply to it. `http` makes the requests of the
-    /// call meanwhile.
+    /// call meanwhile, and `on_progress` takes what it says of its progress.
     pub(crate) async fn exchange(
         &mut self,
         frame: &[u8],
         nonce: u64,
         mut http: Option<&mut CallProxy>,
+        on_progress: impl Fn(Progress),
     ) -> Result<Done, Lost> {
         self.socket.write_all(frame).await?;
         fail::fail_point!("running");
@@ -231,6 +233,7 @@ impl FramedPipe {
             match (self.receive().await?, &mut http) {
                 (ChildReply::Done(done), _) if done.nonce == nonce => return Ok(done),
                 (ChildReply::LeftBehind(what), _) => return Err(Lost::LeftBehind(what)),
+                (ChildReply::Progress(of, progress), _) if of == nonce => on_progress(progress),
                 // In a box: calls without requests carry none of its state.
                 (ChildReply::Http(message), Some(http)) => {
                     let answer = Box::pin(http.answer(message)).await;

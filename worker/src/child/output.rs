@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 
+use belljar_core::live::{LIVE_BYTES, LiveChunk};
 use belljar_core::outcome::OutputTail;
 use bytes::Bytes;
 use tokio::net::unix::pipe::Receiver;
@@ -63,10 +64,28 @@ impl Streams {
             tokio::select! {
                 biased;
                 done = &mut work => return done,
-                () = self.stdout.pump() => {}
-                () = self.stderr.pump() => {}
+                () = self.pump() => {}
             }
         }
+    }
+
+    /// Waits until the child has written something, and reads it.
+    pub(crate) async fn pump(&mut self) {
+        tokio::select! {
+            biased;
+            () = self.stdout.pump() => {}
+            () = self.stderr.pump() => {}
+        }
+    }
+
+    /// How many bytes of each were read since the last time that they were taken.
+    pub(crate) fn written(&self) -> [u64; 2] {
+        [self.stdout.tail.total, self.stderr.tail.total]
+    }
+
+    /// What was read of each since it had so many bytes; of much, the end.
+    pub(crate) fn since(&self, [stdout, stderr]: [u64; 2]) -> [LiveChunk; 2] {
+        [self.stdout.tail.since(stdout), self.stderr.tail.since(stderr)]
     }
 
     /// What was written since the last time: all of it that is in the pipes now.
@@ -145,6 +164,14 @@ impl Tail {
         self.kept.drain(..surplus);
     }
 
+    /// What was pushed since there were `from` bytes, at most [`LIVE_BYTES`] of it, the last ones.
+    fn since(&self, from: u64) -> LiveChunk {
+        let kept = self.kept.len().min(LIVE_BYTES);
+        let start = from.max(self.total - kept as u64).min(self.total);
+        let new = usize::try_from(self.total - start).unwrap_or(kept);
+        LiveChunk { start, bytes: Bytes::copy_from_slice(&self.kept[self.kept.len() - new..]) }
+    }
+
     fn take(&mut self) -> OutputTail {
         self.cut();
         let bytes = Bytes::from(std::mem::take(&mut self.kept));
@@ -168,6 +195,19 @@ mod tests {
         assert_eq!(taken.bytes.len(), OutputTail::KEPT_BYTES);
         assert!(taken.bytes.ends_with(b"xend"));
         assert_eq!(tail.take(), OutputTail::default());
+    }
+
+    #[test]
+    fn what_was_written_since_is_bounded_and_knows_its_place() {
+        let mut tail = Tail::default();
+        tail.push(b"first");
+        assert_eq!(tail.since(0), LiveChunk { start: 0, bytes: Bytes::from_static(b"first") });
+        tail.push(b"second");
+        assert_eq!(tail.since(5), LiveChunk { start: 5, bytes: Bytes::from_static(b"second") });
+        assert_eq!(tail.since(11), LiveChunk { start: 11, bytes: Bytes::new() });
+        (0..1000).for_each(|_| tail.push(&[b'x'; 1000]));
+        let flood = tail.since(11);
+        assert_eq!((flood.bytes.len(), flood.end()), (LIVE_BYTES, 1_000_011));
     }
 
     #[test]

@@ -36,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{NotInstalled, StartError};
 use crate::event::ExecutorInfo;
 use crate::install::Installation;
+use crate::live::Live;
 
 pub use native::NativeExecutor;
 pub use sandbox::SandboxExecutor;
@@ -84,8 +85,14 @@ pub trait Instance: fmt::Debug + Send {
     /// or passes its deadline, `invocation.limits.timeout()` from now.
     ///
     /// Once `cancel` is cancelled the code is stopped, and the verdict is `Cancelled` unless the call ended
-    /// first. No code of the call runs any more when this returns.
-    async fn run(self: Box<Self>, invocation: &Invocation, cancel: &CancellationToken) -> Ran;
+    /// first. No code of the call runs any more when this returns. What the call says of its progress meanwhile goes to
+    /// `live`.
+    async fn run(
+        self: Box<Self>,
+        invocation: &Invocation,
+        cancel: &CancellationToken,
+        live: &Live<'_>,
+    ) -> Ran;
 
     /// Ends the instance and everything that it started, and waits until it has ended.
     async fn end(self: Box<Self>);

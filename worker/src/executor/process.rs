@@ -26,6 +26,7 @@ use crate::child::{Child, ChildCommand, Lost};
 use crate::error::StartError;
 use crate::event::ExecutorInfo;
 use crate::http_proxy::{CallProxy, HttpProxy};
+use crate::live::Live;
 use crate::packages::{PackageFolder, PackageStore, PackagesError};
 
 /// A child is replaced after this many calls, for whatever collects in it.
@@ -161,6 +162,7 @@ impl Process {
         &mut self,
         invocation: &Invocation,
         cancel: &CancellationToken,
+        live: &Live<'_>,
     ) -> (Option<Outcome>, Fate) {
         self.calls += 1;
         let started = Instant::now();
@@ -179,7 +181,7 @@ impl Process {
             }
         };
         let deadline = self.timer.passed(started + invocation.spec.limits.timeout());
-        let exchange = exchange(&mut self.child, &mut request, deadline, cancel).await;
+        let exchange = exchange(&mut self.child, &mut request, deadline, cancel, live).await;
         let (mut outcome, fate) = match exchange {
             Exchange::Replied(Ok(done)) => self.done(done, &invocation.spec.limits),
             Exchange::Replied(Err(lost)) if self.calls > 1 && lost.has_not_begun() => {
@@ -229,8 +231,13 @@ impl Instance for Process {
             || self.memory.as_ref().is_some_and(|memory| memory.has_grown(self.calls))
     }
 
-    async fn run(mut self: Box<Self>, invocation: &Invocation, cancel: &CancellationToken) -> Ran {
-        let (outcome, fate) = self.call(invocation, cancel).await;
+    async fn run(
+        mut self: Box<Self>,
+        invocation: &Invocation,
+        cancel: &CancellationToken,
+        live: &Live<'_>,
+    ) -> Ran {
+        let (outcome, fate) = self.call(invocation, cancel, live).await;
         let instance: Option<Box<dyn Instance>> = match fate {
             Fate::Kept => Some(self),
             Fate::Replaced => None,
@@ -249,18 +256,21 @@ async fn exchange(
     request: &mut ChildRequest,
     deadline: impl Future<Output = ()>,
     cancel: &CancellationToken,
+    live: &Live<'_>,
 ) -> Exchange {
     let (pipe, streams) = child.parts();
     let ChildRequest { frame, nonce, http } = request;
+    let on_progress = |progress| live.progress(progress);
     let wait = async {
+        let reply = pipe.exchange(frame, *nonce, http.as_deref_mut(), on_progress);
         tokio::select! {
             biased;
-            reply = pipe.exchange(frame, *nonce, http.as_deref_mut()) => Exchange::Replied(reply),
+            reply = reply => Exchange::Replied(reply),
             () = deadline => Exchange::DeadlinePassed,
             () = cancel.cancelled() => Exchange::Cancelled,
         }
     };
-    streams.while_pumping(wait).await
+    live.while_showing(streams, wait).await
 }
 
 fn explain(lost: &Lost) -> String {

@@ -230,6 +230,7 @@ impl WorkerClient {
                 // Where the pool no longer has it, its end is on the way.
                 let _ = self.pool.cancel(task);
             }
+            PoolCommand::Watch(task, from_start) => self.pool.watch(task, from_start),
             PoolCommand::Drain => self.drain(),
         }
     }

@@ -1,11 +1,13 @@
 //! What passes between a pool and a dispatcher: turns the pool's events into messages, and messages into
 //! commands for the pool. Pure: no socket, no clock.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use belljar_core::id::WorkerId;
 use belljar_core::invocation::Invocation;
 use belljar_core::limits::BATCH_BYTES;
+use belljar_core::live::LiveUpdate;
 use belljar_core::message::{
     DeliveryMode, FromDispatcher, FromWorker, Nonce, RejectReason, SessionId, WorkerRegistration,
 };
@@ -17,6 +19,9 @@ use super::assignments::{Accepted, Assignments};
 use super::outbox::Outbox;
 use crate::event::PoolEvent;
 
+/// How many updates of running calls wait for a connection; the oldest is dropped for another one.
+const LIVE_UPDATES: usize = 64;
+
 /// What the pool is to do.
 #[derive(Debug)]
 pub(crate) enum PoolCommand {
@@ -24,6 +29,8 @@ pub(crate) enum PoolCommand {
     Submit(Box<Invocation>),
     /// Stop this.
     Cancel(TaskAttempt),
+    /// Somebody watches this: show what it writes.
+    Watch(TaskAttempt, bool),
     /// Take nothing more.
     Drain,
 }
@@ -56,6 +63,8 @@ pub(crate) struct WorkerSession {
     duty: Duty,
     /// The pool's window has changed by time alone, so that no report is due with which to say so.
     is_resized: bool,
+    /// What running calls show of themselves.
+    live: VecDeque<LiveUpdate>,
 }
 
 impl WorkerSession {
@@ -68,6 +77,7 @@ impl WorkerSession {
             capabilities: Capabilities::default(),
             duty: Duty::Serving,
             is_resized: false,
+            live: VecDeque::new(),
         }
     }
 
@@ -76,6 +86,12 @@ impl WorkerSession {
         match event {
             PoolEvent::Finished(report) => self.report(report),
             PoolEvent::Returned(task) => self.give_back(task),
+            PoolEvent::Live(update) => {
+                if self.live.len() == LIVE_UPDATES {
+                    self.live.pop_front();
+                }
+                self.live.push_back(*update);
+            }
             PoolEvent::Resized => self.is_resized = true,
             PoolEvent::ExecutorUp(info) => {
                 tracing::info!(class = %info.class, python = info.python, "executor is up");
@@ -162,6 +178,7 @@ impl WorkerSession {
     /// Whether something must be sent without waiting for an occasion; `pool` is the pool's window.
     pub(crate) fn is_pressing(&self, announced: &Announced, pool: usize) -> bool {
         self.outbox.is_pressing()
+            || !self.live.is_empty()
             || self.assignments.has_evicted()
             || announced.is_outdated(self.duty, &self.capabilities)
             || (self.is_resized && announced.window() != self.window(pool))
@@ -175,6 +192,9 @@ impl WorkerSession {
         // Before the tasks that need it are given back: they come again with their code.
         if self.assignments.has_evicted() {
             batch.push(FromWorker::Evicted(self.assignments.take_evicted()));
+        }
+        if !self.live.is_empty() {
+            batch.push(FromWorker::Live(std::mem::take(&mut self.live).into()));
         }
         let mut bytes = 0;
         while bytes < BATCH_BYTES {
@@ -198,6 +218,9 @@ impl WorkerSession {
                 if self.assignments.stop(task) {
                     return Ok(vec![PoolCommand::Cancel(task)]);
                 }
+            }
+            FromDispatcher::Watch { task, from_start } => {
+                return Ok(vec![PoolCommand::Watch(task, from_start)]);
             }
             FromDispatcher::Ack(sequences) => self.outbox.acknowledge(&sequences),
             FromDispatcher::Heartbeat => {}

@@ -11,6 +11,8 @@ use belljar_testkit::{binary, paths};
 use belljar_worker::ChildCommand;
 use belljar_worker::executor::{Executor, Instance, SandboxExecutor};
 use belljar_worker::http_proxy::{HttpConfig, HttpProxy};
+use belljar_worker::live::{Live, Watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::server::Server;
@@ -64,7 +66,9 @@ impl Guest {
             Some(instance) => instance,
             None => self.executor.start().await.expect("it starts").instance,
         };
-        let ran = instance.run(&invocation, &CancellationToken::new()).await;
+        let (watch, (events, _shown)) = (Watch::default(), mpsc::channel(16));
+        let live = Live::new(invocation.task, &watch, &events);
+        let ran = instance.run(&invocation, &CancellationToken::new(), &live).await;
         self.instance = ran.instance;
         ran.outcome.expect("it began")
     }

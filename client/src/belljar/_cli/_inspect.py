@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._client import Client
 from .._errors import NotFound
-from ._table import age, table
+from . import _live
+from ._table import age, call_line, table
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -62,23 +63,29 @@ def add_logs(commands: Commands) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         "logs",
         help="show what a task wrote, and why it failed",
-        description="Shows the end of what a task wrote to standard output and standard error, and why it failed.",
+        description="Shows the end of what a task wrote to standard output and standard error, how far it came, and why it failed.",
     )
     parser.add_argument("task_id", metavar="TASK")
-    parser.add_argument("-f", "--follow", action="store_true", help="wait until it has ended")
+    parser.add_argument("-f", "--follow", action="store_true", help="show what it writes as it comes, until it has ended")
     parser.set_defaults(command=_logs)
     return parser
 
 
 def _logs(options: argparse.Namespace) -> bool:
     with Client(options.url) as client:
+        is_shown = options.follow and not options.json
+        if is_shown:
+            _live.show(client.stream(options.task_id))
         while options.follow and client.status(options.task_id, wait=60) in ("QUEUED", "RUNNING"):
             pass
         record = client.record(options.task_id)
     if options.json:
         return _print_json(dict(record.raw))
-    print_output(record.stdout.text, record.stderr.text)
+    if not is_shown:
+        print_output(record.stdout.text, record.stderr.text)
     print(f"{record.task_id} {record.status}, attempts: {record.attempts}", file=sys.stderr)
+    if record.progress is not None:
+        print(f"progress: {call_line(record.progress, 200)}", file=sys.stderr)
     for loss in record.losses:
         print(loss, file=sys.stderr)
     if record.failure is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import json
 import statistics
 import sys
@@ -15,9 +16,9 @@ from .._errors import notes
 from .._executor import Executor
 from .._future import Future
 from .._records import TaskRecord
-from . import _learn, _script
+from . import _learn, _live, _script
 from ._inspect import print_output
-from ._table import Progress, table
+from ._table import Progress, share, table
 
 if TYPE_CHECKING:
     from ._inspect import Commands
@@ -26,6 +27,11 @@ _EPILOG = """ARGUMENTS are literals of Python's, or else texts: 3, '[1, 2]', wor
 line `args: ((1, 2), {"name": 3})` in the file's docstring gives, if there is one."""
 # The first call of a runtime starts an interpreter; the median of a few does not show it.
 _COMPARED_CALLS = 5
+# A call that takes longer shows what it writes as it comes.
+_LONG_SECONDS = 0.3
+# How often a bar asks how far calls have come, and how many of them.
+_BAR_SECONDS = 1.0
+_BAR_CALLS = 8
 
 
 def add(commands: Commands) -> argparse.ArgumentParser:
@@ -101,6 +107,7 @@ class _Outcome(NamedTuple):
     seconds: float
     record: Optional[TaskRecord]
     files: Callable[[], Mapping[str, bytes]] = dict
+    is_output_shown: bool = False
 
     @property
     def shown(self) -> str:
@@ -117,26 +124,37 @@ class _Outcome(NamedTuple):
         return {**fields, "seconds": round(self.seconds, 6), "record": self.record and dict(self.record.raw)}
 
 
-def _call(executor: Executor, script: _script.Script, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Outcome:
+def _call(
+    executor: Executor, script: _script.Script, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_live: bool = False
+) -> _Outcome:
     start = time.perf_counter()
     future: Future[Any] = executor.submit(script.function, *args, **kwargs)
+    is_shown = is_live and not _ends_within(future, _LONG_SECONDS)
+    if is_shown:
+        _live.show(future.stream())
     error = future.exception()
     seconds = time.perf_counter() - start
     value = None if error else future.result()
-    return _Outcome(value, error, seconds, None if future.task_id is None else future.record(), future.files)
+    record = None if future.task_id is None else future.record()
+    return _Outcome(value, error, seconds, record, future.files, is_shown)
+
+
+def _ends_within(future: Future[Any], seconds: float) -> bool:
+    concurrent.futures.wait([future], seconds)
+    return future.done()
 
 
 def _once(
     executor: Executor, script: _script.Script, args: tuple[Any, ...], kwargs: dict[str, Any], options: argparse.Namespace
 ) -> bool:
-    outcome = _call(executor, script, args, kwargs)
+    outcome = _call(executor, script, args, kwargs, is_live=not options.json)
     record = outcome.record
     if record is not None and record.files:
         _save(outcome.files(), options.output_dir)
     if options.json:
         print(json.dumps(outcome.as_json(), indent=2))
         return outcome.error is None
-    if record is not None:
+    if record is not None and not outcome.is_output_shown:
         print_output(record.stdout.text, record.stderr.text)
     if outcome.error is None:
         print(outcome.shown)
@@ -174,7 +192,9 @@ def _map(
     progress = Progress(len(items))
     futures = [executor.submit(script.function, item, *args, **kwargs) for item in items]
     outcomes = []
-    for future in futures:
+    for at, future in enumerate(futures):
+        while progress.is_shown and not _ends_within(future, _BAR_SECONDS):
+            progress.show(sum(map(_share, futures[at : at + _BAR_CALLS])))
         error = future.exception()
         outcomes.append(_Outcome(None if error else future.result(), error, 0.0, None))
         progress.step()
@@ -188,6 +208,11 @@ def _map(
     if failed:
         print(f"{failed} of {len(outcomes)} calls failed", file=sys.stderr)
     return not failed
+
+
+def _share(future: Future[Any]) -> float:
+    """How much of a call that runs is done, as far as it says."""
+    return 0.0 if future.done() or future.task_id is None else share(future.record().progress)
 
 
 def _compare(

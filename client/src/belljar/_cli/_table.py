@@ -8,6 +8,8 @@ import time
 from datetime import datetime, timezone
 from typing import Any, Iterable, Optional, Sequence
 
+from .. import _records
+
 _GAP = 2
 _NARROWEST = 8
 
@@ -44,6 +46,41 @@ def age(since: str, now: Optional[datetime] = None) -> str:
     return f"{seconds}s"
 
 
+class CallProgress:
+    """A line on standard error that shows how far a call has come, while that is a terminal."""
+
+    def __init__(self) -> None:
+        self._is_possible = sys.stderr.isatty()
+        self._is_shown = False
+
+    def show(self, progress: _records.Progress) -> None:
+        """The call has come so far."""
+        if self._is_possible:
+            self._is_shown = True
+            print(f"\r\x1b[K{call_line(progress, shutil.get_terminal_size().columns)}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Makes room for what the call writes."""
+        if self._is_shown:
+            self._is_shown = False
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def call_line(progress: _records.Progress, width: int) -> str:
+    """How far a call has come, in one line."""
+    note = " ".join(progress.note.split())
+    words = f" {progress.done:g}" + (f"/{progress.total:g}" if progress.total else "") + (f"  {note}" if note else "")
+    bar = max(min(width - len(words) - 3, 40), 0) if progress.total else 0
+    filled = int(bar * share(progress))
+    line = f"[{'#' * filled}{' ' * (bar - filled)}]{words}" if bar else words.strip()
+    return "".join(character if character.isprintable() else "?" for character in line)[: width - 1]
+
+
+def share(progress: Optional[_records.Progress]) -> float:
+    """How much of a call is done, from 0 to 1; 0 where it does not say."""
+    return max(0.0, min(progress.done / progress.total, 1.0)) if progress is not None and progress.total else 0.0
+
+
 class Progress:
     """A line on standard error, while that is a terminal."""
 
@@ -59,17 +96,31 @@ class Progress:
         self._done += 1
         now = time.monotonic()
         if self._is_shown and (now - self._shown > 0.1 or self._done == self._total):
-            self._shown = now
-            line = self.line(now - self._start, shutil.get_terminal_size().columns)
-            print(f"\r{line}", end="", file=sys.stderr, flush=True)
+            self._show(now, 0.0)
 
-    def line(self, elapsed: float, width: int) -> str:
-        """What is shown after so many seconds."""
-        rate = self._done / elapsed if elapsed else 0.0
-        left = (self._total - self._done) / rate if rate else 0.0
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is a terminal to show it on."""
+        return self._is_shown
+
+    def show(self, running: float) -> None:
+        """What runs is done to this part, in calls."""
+        if self._is_shown:
+            self._show(time.monotonic(), running)
+
+    def _show(self, now: float, running: float) -> None:
+        self._shown = now
+        line = self.line(now - self._start, shutil.get_terminal_size().columns, running)
+        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+
+    def line(self, elapsed: float, width: int, running: float = 0.0) -> str:
+        """What is shown after so many seconds, while what runs is done to this part."""
+        done = self._done + running
+        rate = done / elapsed if elapsed else 0.0
+        left = (self._total - done) / rate if rate else 0.0
         words = f" {self._done}/{self._total}  {rate:.0f}/s  {int(left) // 60}:{int(left) % 60:02} left"
         bar = max(min(width - len(words) - 3, 40), 0)
-        filled = bar * self._done // self._total
+        filled = int(bar * done / self._total)
         return f"[{'#' * filled}{' ' * (bar - filled)}]{words}"[: width - 1]
 
     def end(self) -> None:

@@ -5,13 +5,17 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::fd::FromRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use belljar_core::files::CallFiles;
 use belljar_core::frame::{self, CHILD_FD, Call, ChildReply, Done, FrameError, Ready};
 use belljar_core::grants::Granted;
 use belljar_core::http::HTTP_REQUEST_BYTES;
+use belljar_core::live::Progress;
 use belljar_core::task::CodeHash;
-use belljar_sandbox::{Error, Function, FunctionName, GrantedAccess, HttpChannel, Limits, Sandbox};
+use belljar_sandbox::{
+    Error, Function, FunctionName, GrantedAccess, HttpChannel, Limits, ProgressChannel, Sandbox,
+};
 use bytes::Bytes;
 
 use crate::hardening;
@@ -49,6 +53,8 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
     let description = sandbox.description();
     let (python, dill) = (description.python.clone(), description.dill.clone());
     frame::write(&mut replies, &ChildReply::Ready(Ready { python, dill }))?;
+    let listener = Arc::new(Listener { channel: Arc::clone(&parent), nonce: AtomicU64::new(0) });
+    let grantable = &grantable.clone().progress(Arc::<Listener>::clone(&listener));
     let default = grantable.only(&[]).ok_or(ServeError::UnknownDirectory)?;
     let mut functions: HashMap<CodeHash, Bytes> = HashMap::new();
     while let Some(call) = frame::read::<Call>(&mut calls)? {
@@ -82,6 +88,7 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
         let grants = grants.as_ref().unwrap_or(&default);
         let name = FunctionName { id: invocation.spec.function_id, code: invocation.spec.code };
         let function = Function { code, name: Some(name) };
+        listener.nonce.store(nonce, Ordering::Relaxed);
         let answer = sandbox.call_granting(function, &args, &limits, grants)?;
         let done = Done {
             nonce,
@@ -117,6 +124,23 @@ impl HttpChannel for Parent {
         // Nothing else is on its way: the next call comes after the answer to this one.
         let answer = frame::read(&mut channel).map_err(io::Error::other)?;
         answer.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// The parent, which is told how far the running call has come.
+#[derive(Debug)]
+struct Listener {
+    channel: Arc<File>,
+    /// That of the call.
+    nonce: AtomicU64,
+}
+
+impl ProgressChannel for Listener {
+    fn tell(&self, progress: Progress) {
+        let mut channel = &*self.channel;
+        let reply = ChildReply::Progress(self.nonce.load(Ordering::Relaxed), progress);
+        // A parent that has gone is noticed at the answer.
+        let _ = frame::write(&mut channel, &reply);
     }
 }
 
