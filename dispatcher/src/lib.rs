@@ -34,7 +34,7 @@ mod worker_registry;
 use std::time::{Duration, Instant};
 
 use belljar_core::id::DispatcherId;
-use belljar_store::{Store, Topic};
+use belljar_store::{Store, StoreEvent, Topic};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, RemoteConfig, Workers};
@@ -61,8 +61,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), DispatcherError> {
     let id = DispatcherId::random();
-    let topics = [Topic::Work, Topic::Cancel, Topic::Watches, Topic::Deliveries(id)];
-    let mut store_events = store.subscribe(&topics).await?;
+    let mut store_events = store.subscribe(&topics(id)).await?;
     let mut transport = Transport::start(id, config.workers, config.metrics.clone()).await?;
     let mut store_client = StoreClient::new(id, store, config.host);
     let mut scheduler = Scheduler::new(config.reserved_slots);
@@ -78,7 +77,7 @@ pub async fn run(
             events = transport.events() => events?,
             event = store_client.answer() => vec![event],
             event = store_events.next() => {
-                store_client.handle_store_event(event).into_iter().collect()
+                handle_store_event(event, &mut store_client, &mut transport)
             }
             () = shutdown.cancelled(), if drain_deadline.is_none() => {
                 tracing::info!(held = scheduler.held(), "draining");
@@ -119,6 +118,21 @@ pub async fn run(
     tokio::join!(store_client.retire(), transport.close());
     tracing::info!(dispatcher_id = %id, given_back = scheduler.held(), "left");
     Ok(())
+}
+
+const fn topics(id: DispatcherId) -> [Topic; 5] {
+    [Topic::Work, Topic::Cancel, Topic::Watches, Topic::Drains, Topic::Deliveries(id)]
+}
+
+fn handle_store_event(
+    event: StoreEvent,
+    store_client: &mut StoreClient,
+    transport: &mut Transport,
+) -> Vec<SchedulerEvent> {
+    if let StoreEvent::DrainRequested(worker) = event {
+        transport.drain_worker(worker);
+    }
+    store_client.handle_store_event(event).into_iter().collect()
 }
 
 async fn until(deadline: Option<tokio::time::Instant>) {

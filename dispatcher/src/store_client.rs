@@ -158,6 +158,7 @@ impl StoreClient {
             StoreEvent::Cancel(task_id) => Some(SchedulerEvent::CancelRequested(task_id)),
             StoreEvent::Connected => Some(SchedulerEvent::StoreReconnected),
             StoreEvent::Delayed
+            | StoreEvent::DrainRequested(_)
             | StoreEvent::Live(_)
             | StoreEvent::Ended(_)
             | StoreEvent::StatusChanged(..)

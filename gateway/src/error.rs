@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
-use belljar_core::id::{FunctionId, TaskId};
+use belljar_core::id::{FunctionId, TaskId, WorkerId};
 use belljar_core::task::TaskStatus;
 use belljar_store::StoreError;
 use http::{HeaderValue, StatusCode, header};
@@ -47,6 +47,12 @@ pub(crate) enum ApiError {
     UnknownTask(TaskId),
     #[error("task {id} has left no file `{name}`: its record lists those that it has")]
     UnknownFile { id: TaskId, name: String },
+    #[error("no worker has the id `{0}`: it has left, or was never connected")]
+    UnknownWorker(WorkerId),
+    #[error(
+        "worker {0} is a part of its dispatcher and leaves with it: end the dispatcher, which finishes what runs"
+    )]
+    NotRemote(WorkerId),
     #[error("there is nothing at `{0}`: /docs lists the routes")]
     UnknownRoute(String),
     #[error("use {methods} for {path}")]
@@ -180,6 +186,8 @@ impl ApiError {
             Self::UnknownFunction(_) => (StatusCode::NOT_FOUND, "unknown_function"),
             Self::UnknownTask(_) => (StatusCode::NOT_FOUND, "unknown_task"),
             Self::UnknownFile { .. } => (StatusCode::NOT_FOUND, "unknown_file"),
+            Self::UnknownWorker(_) => (StatusCode::NOT_FOUND, "unknown_worker"),
+            Self::NotRemote(_) => (StatusCode::CONFLICT, "worker_not_remote"),
             Self::UnknownRoute(_) => (StatusCode::NOT_FOUND, "unknown_route"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),

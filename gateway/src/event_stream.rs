@@ -141,6 +141,7 @@ impl EventStream {
             | StoreEvent::Delayed
             | StoreEvent::FunctionRemoved(_)
             | StoreEvent::WatchRequested { .. }
+            | StoreEvent::DrainRequested(_)
             | StoreEvent::Live(_)
             | StoreEvent::Cancel(_) => return,
         }

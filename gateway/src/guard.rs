@@ -95,6 +95,7 @@ impl Guard {
             (Scope::Register, _) => Some(Action::Register),
             (Scope::Submit, _) => Some(Action::Submit),
             (Scope::Cancel, _) => Some(Action::Cancel),
+            (Scope::Admin, &Method::POST) => Some(Action::DrainWorker),
             (Scope::Read | Scope::Admin, _) => None,
         }
     }

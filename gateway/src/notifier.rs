@@ -52,6 +52,7 @@ impl Notifier {
             | StoreEvent::Delayed
             | StoreEvent::FunctionRemoved(_)
             | StoreEvent::WatchRequested { .. }
+            | StoreEvent::DrainRequested(_)
             | StoreEvent::Live(_)
             | StoreEvent::Cancel(_) => {}
         }

@@ -82,6 +82,8 @@ errors! {
             "A quota of the tenant is used up (`quota_exceeded`; `quota` says which), or the queue is full \
              (`queue_full`): nothing was accepted. With `Retry-After`.";
     UnknownId: "404" "Error" "No such function or task (`unknown_function`, `unknown_task`).";
+    UnknownWorker: "404" "Error" "No such worker (`unknown_worker`).";
+    NotRemote: "409" "Error" "The worker is a part of its dispatcher (`worker_not_remote`).";
     UnknownPath: "404" "Error" "No such route (`unknown_route`).";
     Conflict: "409" "Error"
         "The idempotency key was used with another request (`idempotency_conflict`).";

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use belljar_core::id::{FunctionId, TaskId};
+use belljar_core::id::{FunctionId, TaskId, WorkerId};
 use belljar_core::invocation::Invocation;
 use belljar_core::live::LiveUpdate;
 use belljar_core::task::{Attempt, TaskAttempt, TaskStatus};
@@ -11,7 +11,8 @@ use bytes::Bytes;
 use redis::Msg;
 
 use crate::keys::{
-    Keys, TOPIC_CANCEL, TOPIC_DELIVERED, TOPIC_ENDED, TOPIC_LIVE, TOPIC_STATUS, TOPIC_UNREGISTERED, TOPIC_WATCH, TOPIC_WORK,
+    Keys, TOPIC_CANCEL, TOPIC_DELIVERED, TOPIC_DRAIN, TOPIC_ENDED, TOPIC_LIVE, TOPIC_STATUS,
+    TOPIC_UNREGISTERED, TOPIC_WATCH, TOPIC_WORK,
 };
 use crate::kind;
 use crate::layout::{ID_BYTES, TENANT_MARK};
@@ -47,6 +48,8 @@ pub enum StoreEvent {
         /// Whether what it has written so far is wanted too.
         from_start: bool,
     },
+    /// This worker is to be taken out of service.
+    DrainRequested(WorkerId),
     /// What running tasks show of themselves.
     Live(Vec<LiveUpdate>),
     /// The connection was lost and is back (also sent once at the start), or events came faster than
@@ -78,6 +81,7 @@ pub(crate) fn read(message: &Msg, keys: &Keys) -> Option<StoreEvent> {
         TOPIC_WORK => Some(StoreEvent::Work),
         TOPIC_UNREGISTERED => id(payload).map(StoreEvent::FunctionRemoved),
         TOPIC_CANCEL => id(payload).map(StoreEvent::Cancel),
+        TOPIC_DRAIN => id(payload).map(StoreEvent::DrainRequested),
         TOPIC_WATCH => {
             let (mark, task_id) = payload.split_first()?;
             Some(StoreEvent::WatchRequested { task_id: id(task_id)?, from_start: *mark == b'+' })

@@ -1,7 +1,7 @@
 //! The life of dispatchers: heartbeats, recovery of the leases of vanished ones, leaving.
 
 use belljar_core::guest::GuestModules;
-use belljar_core::id::DispatcherId;
+use belljar_core::id::{DispatcherId, WorkerId};
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome};
 use belljar_core::task::TaskClass;
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::Store;
 use crate::config::MAX_ATTEMPTS;
 use crate::error::StoreError;
+use crate::keys::TOPIC_DRAIN;
 use crate::kind;
 use crate::record::{HeartbeatReport, WorkerRecord};
 use crate::task_record;
@@ -100,6 +101,16 @@ impl Store {
                 return Ok(());
             }
         }
+    }
+
+    /// Asks the dispatcher of a worker to take it out of service. Said twice, it is the same.
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn drain_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
+        let mut command = redis::cmd("PUBLISH");
+        command.arg(self.inner.keys.channel(TOPIC_DRAIN)).arg(worker.to_string());
+        self.ask("drain", &command).await.map(|_: u64| ())
     }
 
     /// Workers of live dispatchers.

@@ -119,6 +119,8 @@ names! { CHANNELS:
     TOPIC_CANCEL = "cancel";
     /// A task is watched: `+` where what it has written so far is wanted too, else `-`; and its id.
     TOPIC_WATCH = "watch";
+    /// A worker is to be taken out of service: its id.
+    TOPIC_DRAIN = "drain";
     /// What running tasks show of themselves.
     TOPIC_LIVE = "live";
     /// To replicas only: see `confirm.rs`.

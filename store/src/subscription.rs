@@ -19,7 +19,10 @@ use crate::Store;
 use crate::connection::{BACKOFF, LAST_PAUSE};
 use crate::error::StoreError;
 use crate::event::{self, StoreEvent};
-use crate::keys::{Keys, TOPIC_CANCEL, TOPIC_ENDED, TOPIC_LIVE, TOPIC_STATUS, TOPIC_UNREGISTERED, TOPIC_WATCH, TOPIC_WORK};
+use crate::keys::{
+    Keys, TOPIC_CANCEL, TOPIC_DRAIN, TOPIC_ENDED, TOPIC_LIVE, TOPIC_STATUS, TOPIC_UNREGISTERED,
+    TOPIC_WATCH, TOPIC_WORK,
+};
 
 /// How often a silent subscription is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(2);
@@ -42,6 +45,8 @@ pub enum Topic {
     Cancel,
     /// [`StoreEvent::WatchRequested`], for dispatchers.
     Watches,
+    /// [`StoreEvent::DrainRequested`], for dispatchers.
+    Drains,
     /// [`StoreEvent::Live`], for gateways with clients that watch tasks.
     Live,
     /// [`StoreEvent::Delivered`], for this dispatcher.
@@ -56,6 +61,7 @@ impl Topic {
             Self::RemovedFunctions => keys.channel(TOPIC_UNREGISTERED),
             Self::Work => keys.channel(TOPIC_WORK),
             Self::Cancel => keys.channel(TOPIC_CANCEL),
+            Self::Drains => keys.channel(TOPIC_DRAIN),
             Self::Watches => keys.channel(TOPIC_WATCH),
             Self::Live => keys.channel(TOPIC_LIVE),
             Self::Deliveries(dispatcher) => keys.deliveries(dispatcher),

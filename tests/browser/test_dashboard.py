@@ -55,6 +55,19 @@ def wait_for(path):
         time.sleep(0.01)
 
 
+def tell(path):
+    import os
+    import time
+
+    import belljar
+
+    print("begun")
+    belljar.progress(1, 4, "a <b>quarter</b>")
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    print("ended")
+
+
 class Dashboard(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -108,6 +121,18 @@ class Dashboard(unittest.TestCase):
         for phase in ("queue", "transport", "decode", "call"):
             self.browser.sees(phase)
         self.service.finish(running, waiting)
+
+    def test_a_running_task_shows_what_it_writes_and_how_far_it_is(self):
+        gate = Path(self.service.folder.name) / "told"
+        task = self.service.call(self.service.register(tell, runtime="native"), str(gate))
+        self.go(f"task/{task}")
+        self.browser.sees("begun", '[aria-label="Standard output, as it comes"]')
+        self.browser.sees("1 of 4, 25 % – a <b>quarter</b>", "#progress")
+        self.browser.sees("RUNNING", "h1")
+        gate.touch()
+        self.browser.sees("COMPLETED", "h1")
+        self.browser.sees("ended", '[aria-label="Standard output"]')
+        self.browser.sees("How far it came", "#progress")
 
     def test_the_traceback_of_a_failed_task_is_three_clicks_away(self):
         function = self.service.register(divide, runtime="native")
@@ -240,6 +265,25 @@ class Dashboard(unittest.TestCase):
             self.browser.click("#theme")
         self.assertEqual(shades[0], shades[1], "the system of the test is light")
         self.assertLess(shades[2], 150)
+
+
+class Workers(unittest.TestCase):
+    def test_a_worker_is_drained_by_a_button(self):
+        service = Service("-m", "push", "--workers", "2")
+        self.addCleanup(service.close)
+        browser = Browser()
+        self.addCleanup(browser.close)
+        browser.open(f"{service.url}/#/workers")
+        browser.until("both are there", lambda: len(browser.all("button[data-worker]")) == 2)
+        drained = browser.run("return document.querySelector('button[data-worker]').dataset.worker")
+        version = service.ask("/v1/workers")["items"][0]["version"]
+        self.assertTrue(version)
+        browser.sees(version, "main table")
+        browser.click(f'button[data-worker="{drained}"]')
+        browser.sees("takes no more tasks", 'main [role="status"]')
+        # `up` starts another one in its place.
+        ids = lambda: [it["worker_id"] for it in service.ask("/v1/workers")["items"]]
+        browser.until("it has left", lambda: drained not in ids())
 
 
 class Keys(unittest.TestCase):

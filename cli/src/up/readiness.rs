@@ -83,6 +83,8 @@ mod tests {
             mode: "local".to_owned(),
             host: "here".to_owned(),
             pid,
+            version: String::new(),
+            draining: false,
             slots: 1,
             busy: 0,
             classes: classes.to_vec(),

@@ -138,6 +138,8 @@ impl LocalTransport {
             mode: "local".to_owned(),
             host: host.to_owned(),
             pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            draining: false,
             slots: saturating_u32(self.pool.slots()),
             busy: saturating_u32(self.pool.in_flight().min(self.pool.slots())),
             classes: self.classes.clone(),

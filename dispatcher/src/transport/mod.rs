@@ -92,6 +92,15 @@ impl Transport {
         }
     }
 
+    /// Takes a worker out of service, if it is one of these.
+    pub(crate) fn drain_worker(&mut self, worker: WorkerId) {
+        match self {
+            // The one that there is leaves with its dispatcher.
+            Self::Local(_) => {}
+            Self::Remote(remote) => remote.drain_worker(worker),
+        }
+    }
+
     /// The store has recorded what became of these attempts: the worker need not repeat it.
     pub(crate) fn recorded(&mut self, recorded: &[TaskAttempt]) {
         match self {

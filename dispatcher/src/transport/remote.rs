@@ -143,6 +143,10 @@ impl RemoteTransport {
         self.sessions.watch(worker, task, from_start);
     }
 
+    pub(crate) fn drain_worker(&mut self, worker: WorkerId) {
+        self.events.extend(self.sessions.drain_worker(worker));
+    }
+
     pub(crate) fn recorded(&mut self, recorded: &[TaskAttempt]) {
         self.sessions.recorded(recorded);
     }
@@ -193,6 +197,8 @@ impl RemoteTransport {
                 mode: mode.to_string(),
                 host: worker.host.clone(),
                 pid: worker.pid,
+                version: worker.version.clone(),
+                draining: session.is_draining(),
                 slots: worker.slots,
                 busy: busy.min(worker.slots),
                 classes: session.classes.clone(),

@@ -36,6 +36,7 @@ pub(crate) struct WorkerSession {
     pub(crate) guests: Vec<GuestModules>,
     window: u32,
     phase: Phase,
+    leave: Leave,
     presence: Presence,
     pub(crate) link: SessionLink,
     pub(crate) outstanding: Outstanding,
@@ -56,6 +57,7 @@ pub(crate) struct WorkerInfo {
     pub(crate) id: WorkerId,
     pub(crate) host: String,
     pub(crate) pid: u32,
+    pub(crate) version: String,
     pub(crate) slots: u32,
     pub(crate) since: Instant,
 }
@@ -66,6 +68,16 @@ enum Phase {
     Serving,
     /// It finishes what it runs, and leaves.
     Draining,
+}
+
+/// Whether the worker is asked to leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leave {
+    NotAsked,
+    /// It must be told.
+    Due,
+    /// It was told on the connection that there is.
+    Told,
 }
 
 /// When a worker was last heard, and since when it has no connection.
@@ -129,6 +141,7 @@ impl WorkerSession {
                 id: registration.worker,
                 host: registration.host.clone(),
                 pid: registration.pid,
+                version: registration.belljar.clone(),
                 slots: registration.slots,
                 since: now,
             },
@@ -137,6 +150,7 @@ impl WorkerSession {
             guests: Vec::new(),
             window: 0,
             phase: Phase::Serving,
+            leave: Leave::NotAsked,
             presence: Presence { last_heard: now, absent_since: None },
             link: match registration.mode {
                 DeliveryMode::Push => SessionLink::Push(PushLink::new(now)),
@@ -191,6 +205,9 @@ impl WorkerSession {
         replaced.iter().for_each(|peer| self.detach(*peer, now));
         // Requests to stop may have been lost as well.
         self.stops = self.outstanding.stopped();
+        if self.leave == Leave::Told {
+            self.leave = Leave::Due;
+        }
         self.link.attach(peer, now);
         self.classes.clone_from(&registration.classes);
         self.set_window(registration.window);
@@ -242,6 +259,19 @@ impl WorkerSession {
         self.phase = Phase::Draining;
         self.acks.send_at_once();
         self.take_back(0)
+    }
+
+    /// Asks the worker to leave once it has finished what it runs. Returns the attempts that it will not get.
+    pub(crate) fn ask_to_leave(&mut self) -> Vec<TaskAttempt> {
+        if self.leave == Leave::NotAsked {
+            self.leave = Leave::Due;
+        }
+        self.drain()
+    }
+
+    /// Whether it gets no more tasks.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.phase == Phase::Draining
     }
 
     /// Takes back the attempts behind the first `keep` that are not on their way yet.
@@ -316,7 +346,8 @@ impl WorkerSession {
         let outlet = self.link.outlet(heartbeat, now)?;
         let can_report = self.outstanding.is_empty() || self.link.can_report();
         let acks_can_wait = !outlet.is_due && !self.acks.are_due() && can_report;
-        let has_notices = !self.stops.is_empty() || !self.watches.is_empty();
+        let must_leave = self.leave == Leave::Due;
+        let has_notices = !self.stops.is_empty() || !self.watches.is_empty() || must_leave;
         if acks_can_wait && self.queue.is_empty() && !has_notices {
             return None;
         }
@@ -336,9 +367,11 @@ impl WorkerSession {
         // After the tasks: they may concern one of them.
         batch.extend(self.stops.drain(..).map(FromDispatcher::Stop));
         let watches = self.watches.drain();
-        batch.extend(
-            watches.map(|(task, from_start)| FromDispatcher::Watch { task, from_start }),
-        );
+        batch.extend(watches.map(|(task, from_start)| FromDispatcher::Watch { task, from_start }));
+        if must_leave {
+            self.leave = Leave::Told;
+            batch.push(FromDispatcher::Drain);
+        }
         Some((outlet.peer, batch))
     }
 

@@ -317,6 +317,17 @@ impl WorkerSessions {
         self.dirty.insert(worker);
     }
 
+    /// Takes a worker out of service: it gets no more tasks, and is told to leave.
+    pub(crate) fn drain_worker(&mut self, worker: WorkerId) -> Vec<SchedulerEvent> {
+        let Some(session) = self.sessions.get_mut(&worker) else { return Vec::new() };
+        tracing::info!(worker_id = %worker, host = session.worker.host, "the worker is asked to leave");
+        let unsent = session.ask_to_leave();
+        self.dirty.insert(worker);
+        let mut events = vec![window_changed(session)];
+        events.extend(returned(worker, unsent));
+        events
+    }
+
     /// The store has recorded what became of these attempts.
     pub(crate) fn recorded(&mut self, recorded: &[TaskAttempt]) {
         for task in recorded {

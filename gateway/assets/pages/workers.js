@@ -1,5 +1,6 @@
-// Workers: slots, classes, load.
+// Workers: slots, classes, load, version; taking one out of service.
 
+import { post } from "./api.js";
 import { bar, clock, el, link, ms, number, panel, percent, replace, short, table } from "./dom.js";
 import { model } from "./data.js";
 import { byWorker } from "./statistics.js";
@@ -13,9 +14,26 @@ function slots(worker) {
   return el("span.slots", { role: "img", "aria-label": text, title: text }, Array.from({ length: worker.slots }, (_, at) => el(at < busy ? "i.busy" : "i")));
 }
 
+/** What is done with a worker. Rows change their places, so that the list listens and not the button. */
+function leave(row) {
+  if (row.mode === "local") return el("span.soft", { title: "It is a part of its dispatcher, and leaves with it." }, "–");
+  if (row.draining) return el("span.warn", {}, row.busy ? `leaves after ${row.busy} running` : "leaves");
+  return el("button", { type: "button", "aria-label": `Drain ${row.host}:${row.pid}`, "data-worker": row.worker_id, title: "It takes no more tasks, finishes what it runs, and ends." }, "Drain");
+}
+
 export default function workers(main) {
-  const list = el("div"), figures = el("p.soft");
-  main.append(el("h1", {}, "Workers"), panel("Connected workers, newest first", list, figures));
+  const said = el("p.soft", { role: "status" });
+  const drain = async event => {
+    const button = event.target.closest("button[data-worker]");
+    if (!button) return;
+    button.disabled = true;
+    try {
+      await post(`v1/workers/${button.dataset.worker}/drain`);
+      said.textContent = `${button.getAttribute("aria-label").replace("Drain ", "")} takes no more tasks.`;
+    } catch (error) { said.textContent = error.message; button.disabled = false; }
+  };
+  const list = el("div", { onclick: drain }), figures = el("p.soft");
+  main.append(el("h1", {}, "Workers"), panel("Connected workers, newest first", list, said, figures));
   return () => {
     if (!model.workers) { replace(list, el("p.empty", {}, model.refused.workers ?? "asking…")); return; }
     const ended = byWorker();
@@ -32,9 +50,11 @@ export default function workers(main) {
       ["p50", row => of(row, it => ms(it.p50)), { num: true }],
       ["p95", row => of(row, it => ms(it.p95)), { num: true }],
       ["Dispatcher", row => el("span.mono.soft", { title: row.dispatcher }, short(row.dispatcher))],
+      ["Version", row => row.version || "–"],
       ["Connected since", row => clock(row.since)],
+      ["Out of service", leave],
     ], model.workers, { empty: "none is connected: start one with `belljar worker`", label: "Workers" }));
     const slots_ = model.workers.reduce((sum, it) => sum + it.slots, 0);
-    figures.textContent = `${model.workers.length} workers, ${number(slots_)} slots. To take a worker out of service, end it with SIGTERM: it finishes what it runs.`;
+    figures.textContent = `${model.workers.length} workers, ${number(slots_)} slots. A worker that is drained, or ended by SIGTERM, finishes what it runs. What started it may start another one in its place.`;
   };
 }

@@ -37,6 +37,8 @@ pub enum Action {
     Submit,
     /// A task was cancelled.
     Cancel,
+    /// A worker was taken out of service.
+    DrainWorker,
     /// A request that none of these is about. Only refused ones are recorded.
     Request,
     /// Requests were refused, so many that they are only counted.

@@ -127,6 +127,10 @@ struct WorkerItem {
     mode: String,
     host: String,
     pid: u32,
+    /// Of belljar.
+    version: String,
+    /// Whether it takes no more tasks, and leaves.
+    draining: bool,
     /// Tasks that it runs at once.
     slots: u32,
     /// Tasks that it runs now.
@@ -301,6 +305,8 @@ fn worker_item(worker: WorkerRecord) -> WorkerItem {
         mode: worker.mode,
         host: worker.host,
         pid: worker.pid,
+        version: worker.version,
+        draining: worker.draining,
         slots: worker.slots,
         busy: worker.busy,
         classes: worker.classes.iter().map(ToString::to_string).collect(),

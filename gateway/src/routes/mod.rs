@@ -22,6 +22,7 @@ mod task_item;
 mod tasks;
 mod wait;
 mod waiting;
+mod workers;
 
 use std::sync::{Arc, LazyLock};
 
@@ -68,6 +69,7 @@ fn table() -> Vec<(Access, UtoipaMethodRouter<Arc<App>>)> {
         (READ, routes!(lists::function)),
         (REGISTER, routes!(functions::remove_function)),
         (ADMIN, routes!(lists::workers)),
+        (ADMIN, routes!(workers::drain)),
         (READ, routes!(activity::activity)),
         (ADMIN, routes!(activity::queues)),
         (READ, routes!(events::events)),
@@ -179,7 +181,7 @@ mod tests {
                 assert!(operation["summary"].is_string() && operation["tags"].is_array(), "{path}");
             }
         }
-        assert_eq!(ids.len(), 28);
+        assert_eq!(ids.len(), 29);
         assert_eq!(openapi::methods(&DOCUMENT, "/v1/tasks"), ["GET", "POST"]);
     }
 

@@ -45,7 +45,7 @@ impl Checker {
     /// Sends a request to `route`, whose `{...}` is `id`, and checks status and body of the answer.
     async fn send(&mut self, route: &str, id: &str, body: &Value, status: u16) -> Reply {
         let (method, route) = route.split_once(' ').expect("a method and a path");
-        let path = ["{task_id}", "{function_id}", "{file}"];
+        let path = ["{task_id}", "{function_id}", "{worker_id}", "{file}"];
         let path = path.iter().fold(route.to_owned(), |path, name| path.replace(name, id));
         let path = path.replace("{name}", LEFT);
         let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
@@ -72,7 +72,8 @@ impl Checker {
     async fn read_tasks(&mut self, failed: &str) {
         let file = "/v1/tasks/{task_id}/files/{name}";
         let output = "/v1/tasks/{task_id}/output";
-        let routes = ["/status/{task_id}", "/result/{task_id}", "/v1/tasks/{task_id}", file, output];
+        let routes =
+            ["/status/{task_id}", "/result/{task_id}", "/v1/tasks/{task_id}", file, output];
         for route in routes {
             for (id, status) in [(failed, 200), (UNKNOWN, 404), ("x", 422)] {
                 self.send(&format!("GET {route}"), id, &Value::Null, status).await;
@@ -101,6 +102,11 @@ impl Checker {
         for list in ["tasks", "functions", "workers"] {
             self.send(&format!("GET /v1/{list}"), "", &Value::Null, 200).await;
             self.send(&format!("GET /v1/{list}?cursor=x"), "", &Value::Null, 422).await;
+        }
+        let worker = self.send("GET /v1/workers", "", &Value::Null, 200).await.json();
+        let worker = worker["items"][0]["worker_id"].as_str().expect("a worker").to_owned();
+        for (id, status) in [(&*worker, 202), (UNKNOWN, 404), ("x", 422)] {
+            self.send("POST /v1/workers/{worker_id}/drain", id, &Value::Null, status).await;
         }
         self.send("GET /v1/activity", "", &Value::Null, 200).await;
         self.send("GET /v1/activity?after=x", "", &Value::Null, 422).await;

@@ -23,6 +23,12 @@ pub struct WorkerRecord {
     pub host: String,
     /// Its process id.
     pub pid: u32,
+    /// The version of belljar; empty where it does not say.
+    #[serde(default)]
+    pub version: String,
+    /// Whether it takes no more tasks.
+    #[serde(default)]
+    pub draining: bool,
     /// How many tasks it runs at once.
     pub slots: u32,
     /// How many it runs now.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use belljar_core::id::DispatcherId;
+use belljar_core::id::{DispatcherId, WorkerId};
+use belljar_core::live::{LiveChunk, LiveUpdate, Progress};
 use belljar_core::tenant::Tenant;
 use belljar_store::{Store, StoreConfig, StoreEvent, Subscription, Topic};
 use bytes::Bytes;
@@ -30,6 +31,9 @@ impl Deployment {
             Topic::StatusChanges,
             Topic::Work,
             Topic::Cancel,
+            Topic::Watches,
+            Topic::Drains,
+            Topic::Live,
             Topic::RemovedFunctions,
             Topic::Deliveries(dispatcher),
         ];
@@ -48,6 +52,12 @@ impl Deployment {
         assert_eq!(store.claim(*dispatcher, &demand(1)).await.expect("claimed"), []);
         let delivered = store.submit(vec![task()]).await.expect("delivered")[0];
         store.cancel(delivered).await.expect("cancelled");
+        store.watch_task(delivered, true).await.expect("watched");
+        store.drain_worker(WorkerId::from_bytes([1; 16])).await.expect("asked to leave");
+        let (stdout, stderr) = (LiveChunk::default(), LiveChunk::default());
+        let progress = Progress::new(1.0, None, String::new());
+        let update = LiveUpdate { task: ended.task(), stdout, stderr, progress };
+        store.publish_live(&[update]).await.expect("shown");
         assert_eq!(store.claim(*dispatcher, &demand(1)).await.expect("claimed"), []);
         store.submit(vec![task(), task()]).await.expect("announced");
         let (code, default) = (Bytes::from_static(b"code"), Tenant::default());
@@ -65,6 +75,9 @@ impl Deployment {
                 StoreEvent::Work | StoreEvent::Delayed => "work",
                 StoreEvent::Delivered { .. } => "delivered",
                 StoreEvent::Cancel(_) => "cancel",
+                StoreEvent::WatchRequested { .. } => "watch",
+                StoreEvent::DrainRequested(_) => "drain",
+                StoreEvent::Live(_) => "live",
                 StoreEvent::FunctionRemoved(_) => "function",
                 StoreEvent::Connected => "connected",
             });
@@ -81,7 +94,8 @@ async fn assert_isolated(one: StoreConfig, other: StoreConfig) {
     one.use_everything().await;
     assert_eq!(
         one.kinds().await,
-        ["cancel", "delivered", "ended", "function", "status", "work"].into()
+        ["cancel", "delivered", "drain", "ended", "function", "live", "status", "watch", "work"]
+            .into()
     );
     assert_eq!(other.kinds().await, [].into(), "no message of the other deployment");
     assert_eq!(audit(&one.store).await.counts.accepted, 4);

@@ -171,6 +171,8 @@ async fn workers_and_classes_are_those_of_live_dispatchers() {
         mode: "pull".to_owned(),
         host: "host".to_owned(),
         pid: 7,
+        version: "0.1.0".to_owned(),
+        draining: true,
         slots: 4,
         busy: 1,
         classes: vec![native()],

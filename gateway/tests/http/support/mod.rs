@@ -137,9 +137,11 @@ impl Dispatcher {
         let worker = WorkerRecord {
             id: self.worker,
             dispatcher: self.id,
-            mode: "local".to_owned(),
+            mode: "push".to_owned(),
             host: "here".to_owned(),
             pid: 1,
+            version: "0.1.0".to_owned(),
+            draining: false,
             slots: 2,
             busy,
             classes: self.classes.clone(),
