@@ -162,7 +162,7 @@ for name in $(table list sha256); do
         done
     done
     package_hash=$( (echo "$headers_hash" ${needed:+$(basename -a $needed)}; table show "$name"; cd "$HERE/packages"
-        cat ../toolchain.sh common.sh "$name"[._]*; [ -z "$INDEX" ] || cat tools.txt meson.sh sigscan.py compiler include/*) | sha256sum | cut -c1-16)
+        cat ../toolchain.sh common.sh "$name"[._]*; [ -z "$INDEX" ] || cat tools.txt meson.sh extension.sh sigscan.py compiler include/*) | sha256sum | cut -c1-16)
     folder=$WORK/package-$MINOR-$name-$package_hash
     if ! [ -d "$folder" ]; then
         say "compiling $name"

@@ -46,6 +46,41 @@ fn numpy_is_the_native_one() {
 }
 
 #[test]
+fn packages_with_compiled_code_are_the_native_ones() {
+    gives_the_native_answers("compiled");
+}
+
+/// Natively the stack is long enough for these; here each would leave it.
+#[test]
+fn nodes_within_nodes_are_calls() {
+    let mut sandbox = SandboxChild::start(&[]);
+    for expression in [
+        "yaml.load('[' * 3000, yaml.CSafeLoader)",
+        "yaml.load('{a: ' * 30000, yaml.CSafeLoader)",
+        "yaml.load('- ' * 30000, yaml.CSafeLoader)",
+        "yaml.serialize(deep(), Dumper=yaml.CSafeDumper)",
+        "yaml.dump(nested(30000), Dumper=yaml.CSafeDumper)",
+    ] {
+        let source = format!(
+            "import yaml
+def nested(levels):
+    value = []
+    for _ in range(levels): value = [value]
+    return value
+def deep():
+    node = yaml.ScalarNode('!', 'x')
+    for _ in range(30000): node = yaml.SequenceNode('!', [node])
+    return node
+def f(): return {expression}"
+        );
+        let failure = sandbox.call(&source).result.expect_err(expression);
+        assert_eq!(failure.kind, FailureKind::Recursion, "{expression}: {}", failure.message);
+        assert!(failure.message.contains("maximum recursion depth"), "{}", failure.message);
+    }
+    sandbox.is_right();
+}
+
+#[test]
 fn a_deadlock_of_an_event_loop_is_an_error() {
     let source = "
 import asyncio

@@ -1,7 +1,7 @@
 """Refuses C functions that CPython would call with another number of parameters than they take: sigscan.py FOLDER
 
-Such a call is harmless on most machines and a trap in wasm. What is compared are tables of methods, as they are
-written in C, with the functions that they name.
+Such a call is harmless on most machines and a trap in wasm. What is compared are tables of methods and of attributes, as they
+are written in C, with the functions that they name.
 """
 
 import re
@@ -13,20 +13,37 @@ PARAMETERS = {
     frozenset(["FASTCALL"]): 3, frozenset(["FASTCALL", "KEYWORDS"]): 4,
 }
 ENTRY = re.compile(r'\{\s*"(\w+)",\s*(?:\(PyCFunction\)\s*)?(?:\(void\s*\*\)\s*)?(\w+),\s*((?:METH_\w+\s*\|?\s*)+)')
+ATTRIBUTE = re.compile(r'\{\s*"(\w+)",\s*\(getter\)\s*(\w+),\s*(?:\(setter\)\s*)?(\w+)')
+
+
+def parameters_of(function, text):
+    """How many parameters the function is defined with; None where it is not defined in this text."""
+    defined = re.search(rf"\b{re.escape(function)}\s*\(([^;{{)]*(?:\([^)]*\)[^;{{)]*)*)\)\s*\{{", text)
+    if defined is None:
+        return None
+    parameters = defined[1].strip()
+    return 0 if parameters in ("", "void") else len(parameters.split(","))
+
+
+def called(text):
+    """The functions that tables in the text name, each with what it is and the parameters that it is called with."""
+    for name, function, flags in ENTRY.findall(text):
+        kind = frozenset(re.findall(r"METH_(\w+)", flags)) - {"STATIC", "CLASS", "COEXIST"}
+        if kind in PARAMETERS:
+            yield function, f"the method {name}", PARAMETERS[kind]
+    for name, getter, setter in ATTRIBUTE.findall(text):
+        yield getter, f"the attribute {name}", 2
+        yield setter, f"the attribute {name}", 3
+
 
 wrong = []
 for path in sorted(Path(sys.argv[1]).rglob("*")):
     if not re.search(r"\.c(pp)?(\.src)?$", path.name) or "_tests." in path.name:
         continue
     text = path.read_text(errors="replace")
-    for name, function, flags in ENTRY.findall(text):
-        kind = frozenset(re.findall(r"METH_(\w+)", flags)) - {"STATIC", "CLASS", "COEXIST"}
-        defined = re.search(rf"\b{re.escape(function)}\s*\(([^;{{)]*(?:\([^)]*\)[^;{{)]*)*)\)\s*\{{", text)
-        if defined is None or kind not in PARAMETERS:
-            continue
-        parameters = defined[1].strip()
-        count = 0 if parameters in ("", "void") else len(parameters.split(","))
-        if count != PARAMETERS[kind]:
-            wrong.append(f"{path}: {function}, the method {name}, takes {count} parameters, not {PARAMETERS[kind]}")
+    for function, what, expected in called(text):
+        count = parameters_of(function, text)
+        if count is not None and count != expected:
+            wrong.append(f"{path}: {function}, {what}, takes {count} parameters, not {expected}")
 if wrong:
     sys.exit("\n".join(wrong))

@@ -22,6 +22,7 @@ import email.message, html.parser, xml.etree.ElementTree, zipfile, zoneinfo
 # dill asks for a folder for temporary files at import, where none can be written to yet.
 tempfile.tempdir = "/tmp"
 
+import belljar_hash
 import belljar_http
 import belljar_loop
 import belljar_packages
@@ -92,7 +93,10 @@ def importable():
             names[False].append(name)
         else:
             names[True].append(name)
-    added = {name: importlib.import_module(name).__version__ for name in belljar_packages.ADDED if importlib.util.find_spec(name)}
+    from importlib.metadata import distributions
+
+    versions = {package.name: package.version for package in distributions()}
+    added = {name: versions[name] for name in belljar_packages.ADDED if name in versions}
     print(json.dumps({"python": platform.python_version(), "modules": names[True], "added": added, "missing": names[False]}, indent=1))
 
 

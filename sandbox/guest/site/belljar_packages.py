@@ -5,7 +5,7 @@ import sys
 from importlib.machinery import BuiltinImporter, ModuleSpec
 
 # What is there besides the standard library.
-ADDED = ["cloudpickle", "dill", "tzdata", "numpy"]
+ADDED = ["cloudpickle", "dill", "tzdata", "numpy", "PyYAML", "MarkupSafe", "msgpack", "regex"]
 
 # The further images, in their order: what is imported in each besides that of those before it.
 IMPORTED = {

@@ -1,6 +1,6 @@
 """Records what the cases beside this file give natively: record.py [NAME...]
 
-The sandbox must give the same: `packages.rs` compares. Those of numpy take the version that
+The sandbox must give the same: `packages.rs` compares. Those of numpy and of `compiled` take the versions that
 packages.toml names, installed in the Python 3.11 that runs this.
 """
 
