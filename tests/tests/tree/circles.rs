@@ -61,7 +61,9 @@ fn crates() -> Result<BTreeMap<String, Imports>> {
     let mut crates: BTreeMap<String, Imports> = BTreeMap::new();
     for file in tracked()? {
         let Some((name, rest)) = file.path.split_once("/src/") else { continue };
-        let Some(rest) = rest.strip_suffix(".rs").filter(|rest| !rest.starts_with("bin/")) else {
+        // Programs of their own, and tests in a file of their own.
+        let is_apart = |rest: &&str| rest.starts_with("bin/") || rest.ends_with("/tests");
+        let Some(rest) = rest.strip_suffix(".rs").filter(|rest| !is_apart(rest)) else {
             continue;
         };
         let module = rest.split('/').next().unwrap_or(rest).to_owned();

@@ -17,6 +17,9 @@ const MOST_LINES: usize = 500;
 const GENERATED: &[&str] =
     &["Cargo.lock", ".json", ".svg", ".html", "docs/reports/", "requirements/"];
 
+/// What the program writes of itself: as long as it has options, and nobody reads it from end to end.
+const REFERENCE: &str = "docs/reference/cli.md";
+
 /// Where words of our own are still being replaced, and imports taken apart. To be emptied.
 const PENDING: &[&str] = &[];
 
@@ -54,7 +57,7 @@ fn tracked() -> Result<Vec<File>> {
 #[test]
 fn no_file_is_longer_than_one_can_read() -> Result<()> {
     let files = tracked()?;
-    let written = files.iter().filter(|file| !file.is_generated());
+    let written = files.iter().filter(|file| !file.is_generated() && file.path != REFERENCE);
     let long: Vec<_> = written
         .map(|file| (file.text.lines().count(), &file.path))
         .filter(|(lines, _)| *lines > MOST_LINES)
