@@ -7,8 +7,9 @@
 //! is gone: a process that is killed in between leaves a file that no key refers to, which [`crate::Store::sweep_blobs`] finds.
 
 use std::collections::HashSet;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -70,10 +71,12 @@ struct Inner {
 pub(crate) struct Kept(#[expect(dead_code, reason = "unlocked when it is closed")] Option<File>);
 
 impl BlobFiles {
-    /// Makes the directory.
+    /// Makes the directory, where it is not there for its user alone.
     pub(crate) fn open(config: BlobConfig) -> io::Result<Self> {
+        let mut directories = DirBuilder::new();
+        directories.recursive(true).mode(0o700);
         for shard in 0..SHARDS {
-            fs::create_dir_all(config.directory.join(format!("{shard:x}")))?;
+            directories.create(config.directory.join(format!("{shard:x}")))?;
         }
         let stop = CancellationToken::new();
         let files = Self(Arc::new(Inner {
@@ -316,6 +319,8 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn files() -> (tempfile::TempDir, BlobFiles) {
@@ -328,7 +333,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_written_is_never_changed() {
-        let (_directory, files) = files();
+        let (directory, files) = files();
+        let made = fs::metadata(directory.path().join("blobs")).expect("made").permissions();
+        assert_eq!(made.mode() & 0o077, 0, "values are for nobody else");
         let name = BlobName::Args(TaskId::random());
         files.write(name, Bytes::from_static(b"first")).await.expect("written");
         files.write(name, Bytes::from_static(b"other")).await.expect("kept");
