@@ -43,6 +43,11 @@ pub(crate) trait FieldType<'de>: Sized {
         Err(wrong_type::<Self>("a string"))
     }
 
+    /// Reads a string with escapes, which is gone afterwards.
+    fn passing_text(text: &str) -> Result<Self, Wrong> {
+        Self::text(Cow::Owned(text.to_owned()))
+    }
+
     /// Reads bytes, which JSON does not have.
     fn bytes(_: &'de [u8]) -> Result<Self, Wrong> {
         Err(wrong_type::<Self>("bytes"))
@@ -171,7 +176,7 @@ impl<'de, T: FieldType<'de>> Visitor<'de> for FieldVisitor<T> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Field<T>, E> {
-        Self::field(T::text(Cow::Owned(text.to_owned())))
+        Self::field(T::passing_text(text))
     }
 
     fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Field<T>, E> {

@@ -62,7 +62,9 @@ impl<'de, const MAX: usize> FieldType<'de> for Text<'de, MAX> {
 
 /// A pickle in base64, or as it is where a body has bytes.
 pub(crate) enum Payload<'de> {
-    Text(Cow<'de, str>),
+    Text(&'de str),
+    /// Of a text with escapes, which are not kept: the pickle is shorter.
+    Decoded(Result<Vec<u8>, InvalidBase64>),
     Bytes(&'de [u8]),
 }
 
@@ -70,8 +72,8 @@ impl Payload<'_> {
     /// The pickle; without a copy where it is a part of `body`, from which this was read.
     pub(crate) fn decode(self, body: &Bytes) -> Result<Bytes, InvalidBase64> {
         match self {
-            Self::Text(Cow::Borrowed(text)) => payload::decode(text).map(Into::into),
-            Self::Text(Cow::Owned(text)) => payload::decode_owned(text).map(Into::into),
+            Self::Text(text) => payload::decode(text).map(Into::into),
+            Self::Decoded(decoded) => decoded.map(Into::into),
             Self::Bytes(bytes) => Ok(body.slice_ref(bytes)),
         }
     }
@@ -85,7 +87,14 @@ impl<'de> FieldType<'de> for Payload<'de> {
     }
 
     fn text(text: Cow<'de, str>) -> Result<Self, Wrong> {
-        Ok(Self::Text(text))
+        match text {
+            Cow::Borrowed(text) => Ok(Self::Text(text)),
+            Cow::Owned(text) => Self::passing_text(&text),
+        }
+    }
+
+    fn passing_text(text: &str) -> Result<Self, Wrong> {
+        Ok(Self::Decoded(payload::decode(text)))
     }
 
     fn bytes(bytes: &'de [u8]) -> Result<Self, Wrong> {
@@ -369,8 +378,8 @@ impl<'de> FieldType<'de> for Files {
                 _ if is_given => Err(format!("`{name}` is given twice")),
                 (_, None) => Err(format!("`{name}` should be a text in base64")),
                 (_, Some(Payload::Bytes(bytes))) => Ok(Bytes::copy_from_slice(bytes)),
-                (_, Some(Payload::Text(text))) => payload::decode(&text)
-                    .map(Bytes::from)
+                (_, Some(text)) => text
+                    .decode(&Bytes::new())
                     .map_err(|error| format!("`{name}` is not base64: {error}")),
             };
             match file {
