@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import shutil
+import subprocess
 import tempfile
 import threading
 import unittest
@@ -73,6 +74,14 @@ class Index:
         shutil.rmtree(self.folder)
 
 
+def packages_folder(case: type[unittest.TestCase]) -> str:
+    """A folder for packages, whose read-only parts go with the tests."""
+    folder = tempfile.mkdtemp(prefix="belljar-packages-")
+    case.addClassCleanup(shutil.rmtree, folder, True)
+    case.addClassCleanup(subprocess.run, ["chmod", "-R", "u+w", folder], check=True)
+    return folder
+
+
 def greet():
     import greeting
 
@@ -122,8 +131,7 @@ class Offered(unittest.TestCase):
         cls.index.add(*wheel("compiled", "1.0", {"compiled.so": ""}, tag="cp27-cp27m-win32"))
         cls.index.add(*wheel("needs_compiled", "1.0", {"needs_compiled.py": ""}, ("compiled",)))
         cls.index.add("source-1.0.tar.gz", b"")
-        cls.dir = tempfile.mkdtemp(prefix="belljar-packages-")
-        cls.addClassCleanup(support.run_python, "-c", f"import shutil; shutil.rmtree({cls.dir!r}, True)")
+        cls.dir = packages_folder(cls)
         cls.service = support.Service("--requirements", cls.index.url, "--requirements-dir", cls.dir)
         cls.addClassCleanup(cls.service.stop)
         executor = belljar.Executor(cls.service.url, runtime=cls.runtime)
