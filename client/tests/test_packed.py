@@ -89,6 +89,7 @@ class Calls(unittest.TestCase):
         values = [LARGE[n % 5] if n % 3 == 0 else n for n in range(60)]
         self.assertEqual(list(self.executor.map(echoed, values)), values)
 
+    @support.needs_sandbox
     def test_a_sandbox_takes_and_gives_them_too(self):
         with belljar.Executor(support.shared(), runtime="sandbox") as executor:
             for value in (*LARGE, Point(LARGE[3])):
