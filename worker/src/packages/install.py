@@ -63,8 +63,8 @@ def finish(request, target):
     """Compiles the modules ahead for this Python, if it is the one that runs them, and makes all read-only."""
     if request["python"] == "{}.{}".format(*sys.version_info):
         with contextlib.redirect_stdout(io.StringIO()):
-            # Some packages bring files of other Pythons; these are of no use here.
-            compileall.compile_dir(target, quiet=2, stripdir=target, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+            # Some packages bring files of other Pythons; these are of no use here. Python 3.9 wants texts.
+            compileall.compile_dir(str(target), quiet=2, stripdir=str(target), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
     for folder, _, names in os.walk(target):
         for name in names:
             path = os.path.join(folder, name)
