@@ -12,6 +12,19 @@ pub const MAX_REQUIREMENT_BYTES: usize = 200;
 /// The most packages that may be chosen for it, with those that they need: they are part of the record of every call.
 pub const MAX_WHEELS: usize = 64;
 
+/// What pip gets of the environment of the process that runs it, which is otherwise empty: the way to the index.
+pub const PIP_ENVIRONMENT: [&str; 9] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "PATH",
+];
+
 const OPERATORS: [&str; 7] = ["==", "!=", "<=", ">=", "~=", "<", ">"];
 
 /// A package and the versions of it that will do, such as `jinja2==3.1.4` or `httpx[http2]>=0.27,<1`. Nothing else that pip takes:

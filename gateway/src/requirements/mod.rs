@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use belljar_core::requirements::{InvalidWheel, PackageLock, Requirement, Wheel};
+use belljar_core::requirements::{InvalidWheel, PIP_ENVIRONMENT, PackageLock, Requirement, Wheel};
 use belljar_core::task::PythonVersion;
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
@@ -23,18 +23,6 @@ const AT_ONCE: usize = 2;
 /// How many are kept, and for how long: clients register the same function again and again.
 const KEPT: usize = 256;
 const FRESH: Duration = Duration::from_secs(300);
-/// What pip needs of this process' environment: the way to the index.
-const ENVIRONMENT: [&str; 9] = [
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "PATH",
-];
 
 /// Chooses packages from one index.
 #[derive(Debug)]
@@ -127,7 +115,8 @@ impl Resolver {
         command.args(["-I", "-c", SCRIPT]).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env_clear().env("PIP_CONFIG_FILE", "/dev/null");
-        command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        command
+            .envs(PIP_ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         let mut child = command.spawn().map_err(failed)?;
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(request.as_bytes()).await.map_err(failed)?;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
-use belljar_core::requirements::PackageLock;
+use belljar_core::requirements::{PIP_ENVIRONMENT, PackageLock};
 use belljar_core::task::{PythonVersion, TaskClass};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -26,18 +26,6 @@ const SCRIPT: &str = include_str!("install.py");
 const TIME: Duration = Duration::from_secs(300);
 /// How many folders stay although nobody uses them.
 const KEPT: usize = 64;
-/// What pip needs of this process' environment: the way to the index.
-const ENVIRONMENT: [&str; 9] = [
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "PATH",
-];
 
 /// Why a function's packages are not there.
 #[derive(Debug, thiserror::Error)]
@@ -147,7 +135,8 @@ impl PackageStore {
         command.args(["-I", "-c", SCRIPT]).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env_clear().env("PIP_CONFIG_FILE", "/dev/null");
-        command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        command
+            .envs(PIP_ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         let wheels = packages.wheels().iter().map(|wheel| (wheel.pinned(), wheel.sha256()));
         let (index, python) = (&*self.index, version.to_string());
         let request = Request { index, python, wheels: wheels.collect(), target };
