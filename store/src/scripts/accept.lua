@@ -23,22 +23,32 @@ local function counted_bytes(args, tasks_from, places)
   return bytes
 end
 
+-- Queues those of the tasks at the places `fresh` that are not delayed; `queues_of` holds the queue of each group.
+local function queue_accepted(args, tasks_from, fresh, delays, queues_of, sequence, demand)
+  local first, queues = {}, {}
+  for g = 1, #queues_of do first[g] = args[GROUPS_FROM + 2 * g] * PRIORITY_WIDTH + sequence end
+  for n, i in ipairs(fresh) do
+    if (delays[i] or 0) == 0 then
+      local at = tasks_from + 5 * (i - 1)
+      local group = tonumber(args[at + 4])
+      local items = list_in(queues, queues_of[group])
+      items[#items + 1] = first[group] + n .. ''
+      items[#items + 1] = args[at + 1]
+    end
+  end
+  enqueue(queues, demand)
+end
+
 -- Accepts the tasks at the places `fresh`: writes them, and delivers or queues them. `delays` maps places to ms.
 local function accept(args, tasks_from, fresh, delays, counts, us, ms, may_deliver)
   local tenant, share = args[5], args[6]
   local blob_flag = tenant == '' and args[7] == '' and BLOB_FLAG or TENANT_BLOB_FLAG
-  local accepted, queued_now, delayed_now, sequence = unpack(counts)
-  local records, fields, ids, delayed, queues, lists, first, bytes = {}, {}, {}, {}, {}, {}, {}, 0
-  for g = 1, args[4] do
-    local class, priority = args[GROUPS_FROM + 2 * g - 1], args[GROUPS_FROM + 2 * g]
-    first[g], lists[g] = priority * PRIORITY_WIDTH + sequence, queue_name(class, tenant)
-  end
+  local records, fields, ids, delayed, bytes = {}, {}, {}, {}, 0
   local prefix = 'L' .. us
   for n, i in ipairs(fresh) do
     local at = tasks_from + 5 * (i - 1)
-    local id, group, delay = args[at + 1], tonumber(args[at + 4]), delays[i]
+    local id, record, arg, delay = args[at + 1], args[at + 2], args[at + 3], delays[i]
     ids[n] = id
-    local record, arg = args[at + 2], args[at + 3]
     records[2 * n - 1], records[2 * n] = TASK .. id, prefix .. record
     if string.byte(record) == blob_flag then
       redis.call('PERSIST', ARGS_BLOB .. id)
@@ -47,15 +57,11 @@ local function accept(args, tasks_from, fresh, delays, counts, us, ms, may_deliv
       fields[#fields + 1], fields[#fields + 2] = id .. ARGS_MARK, arg
       bytes = bytes + #record + #arg
     end
-    local items, score
     if delay and delay > 0 then
       -- One more: the time was cut to whole milliseconds, and no task may come early.
-      items, score = delayed, ms + delay + 1
-    else
-      items, score = list_in(queues, lists[group]), first[group] + n
+      delayed[#delayed + 1] = ms + delay + 1 .. ''
+      delayed[#delayed + 1] = id
     end
-    items[#items + 1] = score .. ''
-    items[#items + 1] = id
   end
   write_all('MSET', nil, records)
   if #delayed > 0 then
@@ -65,31 +71,34 @@ local function accept(args, tasks_from, fresh, delays, counts, us, ms, may_deliv
       redis.call('PUBLISH', TOPIC_WORK, 'delayed')
     end
   end
-  local delivered, demand = 0, redis.call('HGETALL', DEMAND)
+  local queues_of, demand = {}, redis.call('HGETALL', DEMAND)
+  for g = 1, args[4] do queues_of[g] = queue_name(args[GROUPS_FROM + 2 * g - 1], tenant) end
   local bound = string.find(share, '/', 1, true)
   if bound then
     weigh(tenant, share)
-    bind(lists)
+    bind(queues_of)
   end
   if may_deliver and args[4] == '1' and #delayed == 0 and bytes <= MAX_DELIVERED_BYTES
     and (not bound or running_of(tenant) + #ids <= tonumber(string.sub(share, bound + 1)))
     and direct_dispatch(demand, args[GROUPS_FROM + 1], us, ids, records, fields) then
-    delivered = #ids
     -- Where a dispatcher demands tasks of a class, none wait: there are no turns to change.
-    redis.call('HINCRBY', RUNNING, lists[1], delivered)
+    redis.call('HINCRBY', RUNNING, queues_of[1], #ids)
+    redis.call('HINCRBY', COUNTS, 'accepted', #ids)
+    publish_status('G', tenant, ids)
   else
+    local accepted, queued, delayed_before, sequence = unpack(counts)
     weigh(tenant, share)
-    enqueue(queues, demand)
+    queue_accepted(args, tasks_from, fresh, delays, queues_of, sequence, demand)
+    redis.call('HSET', COUNTS, 'accepted', accepted + #ids, 'sequence', sequence + #ids,
+      'queued', queued + #ids - #delayed / 2, 'delayed', delayed_before + #delayed / 2)
+    publish_status('Q', tenant, ids)
   end
   write_all('HSET', UNFINISHED, fields)
-  publish_status(delivered > 0 and 'G' or 'Q', { [tenant] = ids })
   -- Trimmed in strides: a trim for every task would cost as much as the push.
   local recent = RECENT
   if tenant ~= '' then
     recent = RECENT_OF .. tenant
-    count({ ['accepted:' .. tenant] = #fresh, accepted_of_tenants = #fresh })
+    count({ ['accepted:' .. tenant] = #ids, accepted_of_tenants = #ids })
   end
   if write_all('LPUSH', recent, ids) > args[2] + 1000 then redis.call('LTRIM', recent, 0, args[2] - 1) end
-  redis.call('HSET', COUNTS, 'accepted', accepted + #fresh, 'sequence', sequence + #fresh,
-    'queued', queued_now + #fresh - delivered - #delayed / 2, 'delayed', delayed_now + #delayed / 2)
 end

@@ -73,5 +73,5 @@ end
 write_all('HSET', UNFINISHED, states)
 write_all('SADD', LEASES .. dispatcher, leased)
 count({ queued = -#leased - dropped })
-publish_status('R', moved)
+for tenant, ids in pairs(moved) do publish_status('R', tenant, ids) end
 return claimed

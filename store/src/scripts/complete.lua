@@ -63,7 +63,7 @@ if ARGV[4] ~= '0' then
   -- With a single demand, the places are added to it; else the dispatcher will claim.
   local demand = redis.call('HGET', DEMAND, ARGV[3]) or ''
   local count, classes = string.match(demand, '^(%d+)(' .. RESERVED_MARK .. '? [^;]*;)$')
-  if string.find(demand, '%f[%d]0' .. RESERVED_MARK) then
+  if string.find(demand, RESERVED_MARK, 1, true) and string.find(demand, '%f[%d]0' .. RESERVED_MARK) then
     -- Tasks may wait for a place that is not reserved.
     redis.call('HDEL', DEMAND, ARGV[3])
     redis.call('PUBLISH', TOPIC_WORK, 'work')

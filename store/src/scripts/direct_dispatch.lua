@@ -4,6 +4,13 @@ local MAX_DELIVERED_BYTES = 65536
 
 -- What is left of a demand after `n` tasks of a class; nil where it does not demand so many.
 local function without(demand, class, n)
+  local wanted = string.find(demand, ' ' .. class .. ' ', 1, true)
+  if not wanted then return nil end
+  local only, others = string.match(demand, '^(%d+)( [^;]*;)$')
+  if only then
+    only = only - n
+    return only > 0 and only .. others or only == 0 and '' or nil
+  end
   local left, found = '', false
   for count, mark, classes in string.gmatch(demand, '(%d+)(' .. RESERVED_MARK .. '?)( [^;]*);') do
     count = tonumber(count)

@@ -115,7 +115,7 @@ local function take_back(ends, attempts, final)
   write_all('HSET', UNFINISHED, states)
   enqueue(queues)
   count({ queued = queued })
-  publish_status('Q', moved)
+  for tenant, ids in pairs(moved) do publish_status('Q', tenant, ids) end
   return answers
 end
 

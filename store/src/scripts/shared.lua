@@ -11,7 +11,7 @@ local IS_MISSING = 'TRYAGAIN a blob has not been written'
 -- The time in microseconds, as text, and in milliseconds, as a number.
 local function clock()
   local t = redis.call('TIME')
-  local us = t[1] .. string.format('%06d', t[2])
+  local us = t[1] .. string.sub('00000' .. t[2], -6)
   return us, tonumber(string.sub(us, 1, 13))
 end
 

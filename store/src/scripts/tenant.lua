@@ -7,11 +7,8 @@ local function tenant_of(record)
   return string.match(record, '^[^\n]*' .. TENANT_MARK .. '([^\n' .. COUNTED_MARK .. ']*)') or ''
 end
 
--- Publishes that tasks went to a status, Q, R or both (G), each tenant's in a message; `moved` maps tenants to
--- ids. `event.rs` reads it.
-local function publish_status(letter, moved)
-  for tenant, ids in pairs(moved) do
-    local whose = tenant == '' and '' or TENANT_MARK .. tenant .. '\n'
-    redis.call('PUBLISH', TOPIC_STATUS, letter .. whose .. table.concat(ids))
-  end
+-- Publishes that tasks of a tenant went to a status, Q, R or both (G). `event.rs` reads it.
+local function publish_status(letter, tenant, ids)
+  local whose = tenant == '' and '' or TENANT_MARK .. tenant .. '\n'
+  redis.call('PUBLISH', TOPIC_STATUS, letter .. whose .. table.concat(ids))
 end
