@@ -10,8 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use belljar_stream::UnixStream;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
+use redis::{
+    AsyncConnectionConfig, Cmd, ConnectionAddr, ErrorKind, RedisError, ServerErrorKind, Value,
+};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::error::{StoreError, WriteRefusal};
@@ -207,7 +210,7 @@ impl SharedConnection {
             .set_response_timeout(Some(self.timeout))
             .set_pipeline_buffer_size(WRITE_QUEUE);
         let opened = match self.primary.client().await {
-            Ok(client) => client.get_multiplexed_async_connection_with_config(&config).await,
+            Ok(client) => open(&client, config).await,
             Err(error) => Err(error),
         };
         let mut current = self.current();
@@ -245,6 +248,24 @@ impl SharedConnection {
     pub(crate) async fn client(&self) -> Result<redis::Client, RedisError> {
         self.primary.client().await
     }
+}
+
+/// Opens a connection.
+async fn open(
+    client: &redis::Client,
+    config: AsyncConnectionConfig,
+) -> Result<MultiplexedConnection, RedisError> {
+    let info = client.get_connection_info();
+    let ConnectionAddr::Unix(path) = info.addr() else {
+        return client.get_multiplexed_async_connection_with_config(&config).await;
+    };
+    // What listens here has an answer for each command: to be woken for anything else costs both sides time.
+    let stream = UnixStream::connect(path).await?;
+    let opening = MultiplexedConnection::new_with_config(info.redis_settings(), stream, config);
+    let (connection, driver) = opening.await?;
+    // It ends with the last handle of the connection.
+    tokio::spawn(driver);
+    Ok(connection)
 }
 
 /// The error for the caller of a failed command.

@@ -23,11 +23,11 @@ use std::time::Duration;
 use belljar_core::frame::{self, ChildReply, Done, FrameError, Ready};
 use belljar_core::limits::REPLY_MARGIN_BYTES;
 use belljar_core::live::Progress;
+use belljar_stream::UnixStream;
 use bytes::{Buf as _, BytesMut};
 use rustix::process::{Pid, Signal};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::StartError;
