@@ -49,6 +49,8 @@ pub(crate) const SHARDS: usize = 16;
 const UNFINISHED: &str = "tmp-";
 /// The lock between those who remove files and those who need one that was there before them.
 const LOCK: &str = "lock";
+/// Whose the directory is.
+const OWNER: &str = "owner";
 /// How often new files are carried to the disk, where that is not waited for.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -95,6 +97,29 @@ impl BlobFiles {
             }
         }));
         Ok(files)
+    }
+
+    /// Where the files are.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.0.config.directory
+    }
+
+    /// Takes the directory for the deployment of this name.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`]: it is another's.
+    pub(crate) fn own(&self, deployment: &str) -> io::Result<()> {
+        let path = self.directory().join(OWNER);
+        let unfinished = self.directory().join(format!("{UNFINISHED}{}", TaskId::random()));
+        fs::write(&unfinished, deployment)?;
+        let taken = rename_new(&unfinished, &path);
+        match taken {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(&unfinished)?;
+                if fs::read_to_string(&path)? == deployment { Ok(()) } else { Err(error) }
+            }
+            taken => taken,
+        }
     }
 
     /// Writes a blob, unless it is there: then it is the same, written by a try whose answer was lost. What is returned is

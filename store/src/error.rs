@@ -99,6 +99,20 @@ pub enum StoreError {
         /// Why.
         source: std::io::Error,
     },
+    /// The directory for large values has those of another deployment.
+    #[error(
+        "`{}` has the large values of another deployment than the one in Redis at `{url}` with the prefix `{prefix}`\nhint: \
+         name a directory of its own by --blobs; or if that deployment is gone, remove this one",
+        directory.display()
+    )]
+    BlobsOfAnother {
+        /// The directory.
+        directory: PathBuf,
+        /// The server of this deployment.
+        url: String,
+        /// The prefix of its keys.
+        prefix: String,
+    },
     /// A file of certificates cannot be read.
     #[error("`{}` cannot be read", path.display())]
     TlsFile {

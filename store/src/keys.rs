@@ -102,6 +102,8 @@ names! { KEYS:
     AUDIT_LOG = "audit_log";
     /// Set of the labels that functions ask for, each as one text.
     LABEL_SETS = "label_sets";
+    /// A name that no other deployment has.
+    DEPLOYMENT = "deployment";
     /// The number of the layout of all this; see `layout.rs`.
     FORMAT = "format";
 }

@@ -28,8 +28,10 @@
 //! R runs, X runs and must be stopped, Q waits for another attempt.
 
 /// The number of this layout, of keys and messages too. One that older programs cannot read, or that cannot read what they
-/// wrote, has another.
-pub(crate) const FORMAT: u32 = 1;
+/// wrote, has another. Since 2, what is in files is referred to.
+pub(crate) const FORMAT: u32 = 2;
+/// Those that this program goes on with as they are.
+pub(crate) const UNDERSTOOD: [u32; 1] = [1];
 
 /// The length of an id in records and messages.
 pub(crate) const ID_BYTES: usize = 36;

@@ -133,6 +133,7 @@ impl Store {
         };
         let store = Self { inner: Arc::new(inner) };
         server::check(&store).await?;
+        server::own_blobs(&store).await?;
         Ok(store)
     }
 

@@ -1,17 +1,19 @@
 //! Whether a server is fit to hold tasks.
 
+use std::io;
 use std::path::PathBuf;
 
+use belljar_core::id::TaskId;
 use redis::{
     Client, ClientTlsConfig, ErrorKind, InfoDict, IntoConnectionInfo as _, TlsCertificates,
 };
 use tracing::warn;
 
 use crate::Store;
-use crate::config::StoreTls;
+use crate::config::{StoreConfig, StoreTls};
 use crate::error::StoreError;
 use crate::keys;
-use crate::layout::FORMAT;
+use crate::layout::{FORMAT, UNDERSTOOD};
 
 /// The oldest release whose scripts have flags. Debian 12 brings it.
 const OLDEST: (u64, u64) = (7, 0);
@@ -102,14 +104,32 @@ async fn check_format(store: &Store) -> Result<(), StoreError> {
         Err(error) => return Err(error),
     }
     let found: Option<String> = store.ask("GET", redis::cmd("GET").arg(&key)).await?;
-    match found {
-        Some(found) if found != FORMAT.to_string() => Err(StoreError::Format {
+    let Some(found) = found.filter(|found| *found != FORMAT.to_string()) else { return Ok(()) };
+    if UNDERSTOOD.iter().any(|older| found == older.to_string()) {
+        // From now on there may be what the older program does not understand.
+        return store.ask("SET", redis::cmd("SET").arg(&key).arg(FORMAT)).await;
+    }
+    let StoreConfig { url, prefix, .. } = &store.inner.config;
+    Err(StoreError::Format { url: shown_url(url), prefix: prefix.clone(), found })
+}
+
+/// Takes the directory of blobs for this deployment, unless it is another's: the files of one are what no key of the other refers
+/// to.
+pub(crate) async fn own_blobs(store: &Store) -> Result<(), StoreError> {
+    let Some(files) = &store.inner.files else { return Ok(()) };
+    let key = store.inner.keys.key(keys::DEPLOYMENT);
+    let mut name = redis::cmd("SET");
+    name.arg(&key).arg(TaskId::random().to_string()).arg("NX");
+    store.ask::<Option<String>>("SET", &name).await?;
+    let own: String = store.ask("GET", redis::cmd("GET").arg(&key)).await?;
+    files.own(&own).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => StoreError::BlobsOfAnother {
+            directory: files.directory().to_owned(),
             url: shown_url(&store.inner.config.url),
             prefix: store.inner.config.prefix.clone(),
-            found,
-        }),
-        _ => Ok(()),
-    }
+        },
+        _ => StoreError::BlobDirectory { directory: files.directory().to_owned(), source },
+    })
 }
 
 /// Makes a change that leaves nothing behind, for the error of a server that takes none.

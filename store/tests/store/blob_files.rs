@@ -42,7 +42,7 @@ impl Beside {
     /// The files of values, by their names.
     fn files(&self) -> Vec<String> {
         let mut found: Vec<_> = files_in(self.directory.path()).iter().map(name_of).collect();
-        found.retain(|name| name != "lock");
+        found.retain(|name| !["lock", "owner"].contains(&name.as_str()));
         found.sort();
         found
     }
@@ -226,4 +226,21 @@ async fn nothing_dangles_while_submissions_are_repeated_and_files_are_swept() {
     assert_eq!(claimed.len(), batch.len());
     assert!(claimed.iter().all(|task| task.invocation.args == blob(1)));
     audit(&store).await;
+}
+
+#[tokio::test]
+async fn a_directory_is_of_one_deployment() {
+    let beside = Beside::start().await;
+    let store = beside.store().await;
+    let id = submit(&store, 1).await;
+    let other = StoreConfig { prefix: "other".to_owned(), ..beside.config(Duration::ZERO) };
+    let refused = Store::connect(other).await.map(drop).expect_err("it would remove the files");
+    assert!(matches!(refused, StoreError::BlobsOfAnother { .. }), "{refused:?}");
+    let message = refused.to_string();
+    for part in ["prefix `other`", "--blobs", beside.directory.path().to_str().expect("UTF-8")] {
+        assert!(message.contains(part), "{message}");
+    }
+    let again = beside.store().await;
+    assert_eq!(sweep(&again).await, 0);
+    assert_eq!(beside.files(), [format!("args-{id}")]);
 }

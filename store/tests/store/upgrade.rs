@@ -1,7 +1,6 @@
-//! A backlog that an earlier version left in the same format: this one finishes it.
+//! A backlog that an earlier version left in the format before: this one finishes it.
 //!
-//! `format-1.aof` is the append-only file of a server that the first version with this format used. Where the format changes, its
-//! number does too, and this file is what a migration, or the refusal, is tested with.
+//! `format-1.aof` is the append-only file of a server that the first version with format 1 used. Format 2 only adds to it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -77,7 +76,12 @@ async fn what_an_earlier_version_left_is_finished() {
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::copy(Path::new(FILE), dir.path().join("appendonly.aof")).expect("copied");
     let redis = Redis::start_in(dir.path(), &["--appendonly", "yes"]).expect("it is loaded");
-    let store = Store::connect(StoreConfig::new(redis.url())).await.expect("the same format");
+    let store = Store::connect(StoreConfig::new(redis.url())).await.expect("understood");
+    let format = redis.tell("GET {belljar}:format").expect("answered");
+    assert!(
+        format.contains('2'),
+        "{format}: the earlier version must not go on with what this one adds"
+    );
     assert_eq!(audit(&store).await.counts.accepted, 1 + WAITING.len() as u64);
     let dispatcher = DispatcherId::random();
     store.heartbeat(dispatcher, &[native()], &[]).await.expect("taken");
