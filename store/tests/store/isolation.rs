@@ -138,12 +138,12 @@ async fn what_another_layout_has_written_is_left_alone() {
     let store = redis.store().await;
     store.submit(vec![task()]).await.expect("accepted");
     Store::connect(redis.config()).await.expect("the same layout, with a backlog");
-    assert_eq!(redis.command::<String>(&["GET", "{belljar}:format"]).await, "1");
-    for other in ["0", "2", "x"] {
+    assert_eq!(redis.command::<String>(&["GET", "{belljar}:format"]).await, "2");
+    for other in ["0", "3", "x"] {
         redis.command::<String>(&["SET", "{belljar}:format", other]).await;
         let refused = Store::connect(redis.config()).await.err().expect("refused").to_string();
         assert!(
-            refused.contains(&format!("in format {other}, where this one has format 1")),
+            refused.contains(&format!("in format {other}, where this one has format 2")),
             "{refused}"
         );
         assert!(refused.contains("another --redis-prefix"), "{refused}");
