@@ -250,6 +250,7 @@ impl ApiError {
             | StoreError::TlsFile { .. }
             | StoreError::TlsUnused { .. }
             | StoreError::BlobDirectory { .. }
+            | StoreError::BlobsOfAnother { .. }
             | StoreError::Certificates { .. }
             | StoreError::Unexpected { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             StoreError::Corrupt { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "record_unreadable"),
