@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use belljar_testkit::Program;
 use belljar_testkit::process::{self, eventually};
+use belljar_tests::Client;
 use rustix::process::Signal;
+use serde_json::json;
 use tokio::runtime::Handle;
 
 use crate::control::Control;
@@ -262,19 +264,38 @@ impl Cluster {
             let pid = part.pid();
             leaving(&format!("process {pid} leaves"))?;
             process::kill(pid.cast_signed(), Signal::TERM);
-            let mut status = None;
-            let left = eventually(START_TIMEOUT, || {
-                status = part.exit_status().ok().flatten();
-                status.is_some()
-            });
-            if !left || !status.is_some_and(|status| status.success()) {
-                bail!("it should leave: {status:?}; {}", part.evidence());
-            }
-            start_again(part, with_slots.contains(&pid))?;
-            await_control(part, control)?;
+            follow(part, with_slots.contains(&pid), control)?;
             back()?;
         }
         Ok(())
+    }
+
+    /// Takes a worker out of service through the gateway, waits until it has left, and starts it again. Calls `leaving` with a
+    /// description first.
+    ///
+    /// # Errors
+    /// The gateway does not know or drain it, or it does not leave by itself.
+    pub fn drain(&mut self, choice: usize, leaving: impl FnOnce(&str) -> Result<()>) -> Result<()> {
+        let Self { workers, control, bases, .. } = self;
+        let at = choice % workers.len().max(1);
+        let worker = workers.get_mut(at).context("no worker")?;
+        let (pid, client) = (worker.pid(), Client::new(&bases[0]));
+        let mut id = None;
+        // Its dispatcher tells of it with its next heartbeat.
+        let _ = eventually(START_TIMEOUT, || {
+            let Ok((_, listed)) = client.get("/v1/workers") else { return false };
+            let mut workers = listed["items"].as_array().into_iter().flatten();
+            let found = workers.find(|one| one["pid"] == pid && one["draining"] == false);
+            id = found.and_then(|one| one["worker_id"].as_str()).map(str::to_owned);
+            id.is_some()
+        });
+        let id = id.with_context(|| format!("no worker with the process {pid} is listed"))?;
+        leaving(&format!("worker {id} with the process {pid} is drained"))?;
+        let (status, reply) = client.post(&format!("/v1/workers/{id}/drain"), &json!({}))?;
+        if status != 202 {
+            bail!("worker {id} is not drained: {status} {reply}");
+        }
+        follow(worker, true, control)
     }
 
     fn parts(&mut self) -> impl Iterator<Item = &mut Program> {
@@ -303,6 +324,20 @@ fn start_again(part: &mut Program, has_slots: bool) -> Result<()> {
         bail!("no executor is up; {}", part.evidence());
     }
     Ok(())
+}
+
+/// Waits until a part that was asked to has left by itself, and starts it again.
+fn follow(part: &mut Program, has_slots: bool, control: &Control) -> Result<()> {
+    let mut status = None;
+    let left = eventually(START_TIMEOUT, || {
+        status = part.exit_status().ok().flatten();
+        status.is_some()
+    });
+    if !left || !status.is_some_and(|status| status.success()) {
+        bail!("it should leave: {status:?}; {}", part.evidence());
+    }
+    start_again(part, has_slots)?;
+    await_control(part, control)
 }
 
 /// How often a process has logged that it can run tasks.

@@ -97,7 +97,7 @@ fn run_in(
     load.finish(traced, RECOVERY_TIMEOUT)?;
     drop(cluster);
     let mut report = checker::check(&History::read(&lines, traced)?);
-    if scenario.fault == Fault::Rolling {
+    if matches!(scenario.fault, Fault::Rolling | Fault::Drain) {
         report.allow_no_reruns();
     }
     Ok(report)
@@ -138,12 +138,16 @@ fn inject(
             || Ok(()),
         ),
         Fault::Rolling => cluster.roll(
-            |what| {
-                recorder.record(Event::Fault { what: what.to_owned(), bound_ms })?;
-                Ok(())
-            },
+            |what| recorder.record(Event::Fault { what: what.to_owned(), bound_ms }),
             || recorder.record(Event::FaultEnded),
         ),
+        Fault::Drain => {
+            let choice = random.next() as usize;
+            cluster.drain(choice, |what| {
+                recorder.record(Event::Fault { what: what.to_owned(), bound_ms })
+            })?;
+            recorder.record(Event::FaultEnded)
+        }
     }
 }
 

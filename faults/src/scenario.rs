@@ -77,6 +77,8 @@ pub enum Fault {
     Failover,
     /// Every part in turn is asked to leave and started again.
     Rolling,
+    /// A worker is taken out of service through the gateway, and started again.
+    Drain,
 }
 
 /// A fault in a mode.
@@ -109,7 +111,7 @@ const NETWORK_FAULTS: [NetworkFault; 4] =
     [NetworkFault::Cut, NetworkFault::HalfOpen, NetworkFault::Slow, NetworkFault::Reset];
 
 /// Every scenario: six victims at seven stages in pull and push, the two that differ in local mode, four
-/// faults of each connection, a failover of Redis, and restarts of all parts in pull and push.
+/// faults of each connection, a failover of Redis, and in pull and push restarts of all parts and workers that are drained.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
     use Victim::{Child, Dispatcher, Gateway, Redis, SandboxWorker, Worker};
@@ -137,10 +139,10 @@ pub fn all() -> Vec<Scenario> {
         }
     }
     scenarios.push(Scenario { mode: DispatchMode::Push, fault: Fault::Failover });
-    scenarios.extend(
-        [DispatchMode::Push, DispatchMode::Pull]
-            .map(|mode| Scenario { mode, fault: Fault::Rolling }),
-    );
+    for fault in [Fault::Rolling, Fault::Drain] {
+        scenarios
+            .extend([DispatchMode::Push, DispatchMode::Pull].map(|mode| Scenario { mode, fault }));
+    }
     scenarios
 }
 
@@ -187,7 +189,8 @@ impl Fault {
             Self::Kill(Victim::Dispatcher | Victim::Redis, _)
             | Self::Network(..)
             | Self::Failover
-            | Self::Rolling => Duration::from_secs(5),
+            | Self::Rolling
+            | Self::Drain => Duration::from_secs(5),
         }
     }
 }
@@ -227,6 +230,7 @@ impl fmt::Display for Scenario {
             Fault::Network(connection, how) => (connection.as_str(), name_of(how)),
             Fault::Failover => ("primary", "failover"),
             Fault::Rolling => ("all", "rolling"),
+            Fault::Drain => ("worker", "drain"),
         };
         write!(f, "{}/{what}/{how}", self.mode.as_str())
     }
@@ -274,7 +278,7 @@ mod tests {
     #[test]
     fn every_scenario_has_its_own_name() {
         let names: HashSet<_> = all().iter().map(Scenario::to_string).collect();
-        assert_eq!(names.len(), 2 * 6 * 7 + 2 * 7 + 4 * 4 + 4 + 3);
+        assert_eq!(names.len(), 2 * 6 * 7 + 2 * 7 + 4 * 4 + 4 + 5);
     }
 
     #[test]
@@ -283,7 +287,7 @@ mod tests {
             |pattern| all().into_iter().filter(|scenario| scenario.matches(pattern)).count();
         assert_eq!(count("push/worker/sent"), 1);
         assert_eq!(count("push/worker"), 0);
-        assert_eq!(count("*/worker/*"), 14);
+        assert_eq!(count("*/worker/*"), 16);
         assert_eq!(count("*/sent"), 14);
         assert_eq!(count("pull/*-*/cut"), 1);
         assert_eq!(count("*"), all().len());
