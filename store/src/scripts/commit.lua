@@ -30,8 +30,6 @@ local us, ms = clock()
 if quotas ~= '' then
   local over = over_quota(tenant, quotas, total, bytes, us, ms)
   if over then return over end
-  redis.call('HINCRBY', USAGE .. tenant, 'tasks', total)
-  redis.call('HINCRBY', USAGE .. tenant, 'bytes', bytes)
 end
 for _, value in ipairs(values) do redis.call('PERSIST', value) end
 if key then redis.call('SET', IDEMPOTENCY .. key, first .. body, 'EX', ARGV[2]) end

@@ -16,7 +16,7 @@ if ARGV[6] ~= '' then
 end
 local us, ms = clock()
 if ARGV[7] ~= '' then
-  local bytes = stored_bytes(tenant, ms)
+  local bytes = stored_bytes(tenant, usage_of(tenant, us), ms)
   if bytes + size > tonumber(ARGV[7]) then return { 'bytes', bytes } end
 end
 if ARGV[9] ~= '' and redis.call('SISMEMBER', LABEL_SETS, ARGV[9]) == 0 then

@@ -17,21 +17,26 @@ end
 
 -- Counts what was noted: see usage.lua.
 local function settle(ends)
-  local now, ms = tonumber(string.sub(ends.us, 1, -7)), tonumber(string.sub(ends.us, 1, 13))
+  local ms = tonumber(string.sub(ends.us, 1, 13))
   local part = math.max(1000, math.floor((ends.expires - ms) / KEPT_IN_PARTS))
   local expiry = math.ceil(ends.expires / part) * part
   for tenant, use in pairs(ends.uses) do
-    local key = USAGE .. tenant
-    local known = redis.call('HMGET', key,
-      'tasks', 'bytes', 'expiry', 'hour', 'hour_cpu', 'hour_memory', 'day', 'day_cpu', 'day_memory')
-    for i = 1, 9 do known[i] = tonumber(known[i] or 0) end
-    local hour, day = math.floor(now / 3600), math.floor(now / 86400)
-    if known[4] ~= hour then known[5], known[6] = 0, 0 end
-    if known[7] ~= day then known[8], known[9] = 0, 0 end
-    redis.call('HSET', key, 'tasks', known[1] - use.tasks, 'bytes', known[2] - use.bytes + use.kept,
-      'expiry', known[3] > 0 and math.min(known[3], expiry) or expiry,
-      'hour', hour, 'hour_cpu', known[5] + use.cpu, 'hour_memory', known[6] + use.memory,
-      'day', day, 'day_cpu', known[8] + use.cpu, 'day_memory', known[9] + use.memory)
+    local used, began = usage_of(tenant, ends.us)
+    local changed = {
+      'tasks', used[USED_TASKS] - use.tasks, 'bytes', used[USED_BYTES] - use.bytes + use.kept,
+      'hour_cpu', used[USED_HOUR + 1] + use.cpu, 'day_cpu', used[USED_DAY + 1] + use.cpu,
+    }
+    local function set(field, value) changed[#changed + 1], changed[#changed + 2] = field, value end
+    if began or use.memory > 0 then
+      set('hour_memory', used[USED_HOUR + 2] + use.memory)
+      set('day_memory', used[USED_DAY + 2] + use.memory)
+    end
+    if began then
+      set('hour', used[USED_HOUR])
+      set('day', used[USED_DAY])
+    end
+    if used[USED_EXPIRY] == 0 or expiry < used[USED_EXPIRY] then set('expiry', expiry) end
+    redis.call('HSET', USAGE .. tenant, unpack(changed))
     redis.call('HINCRBY', EXPIRING .. tenant, expiry, use.kept)
   end
 end

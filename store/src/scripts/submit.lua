@@ -25,16 +25,10 @@ local counts, waiting = read_counts()
 if waiting + #fresh > tonumber(ARGV[1]) then return { 'full', waiting } end
 
 local us, ms = clock()
-local counted
 if quotas ~= '' then
-  counted = counted_bytes(ARGV, tasks_from, fresh)
-  local over = over_quota(tenant, quotas, #fresh, counted, us, ms)
+  local over = over_quota(tenant, quotas, #fresh, counted_bytes(ARGV, tasks_from, fresh), us, ms)
   if over then return over end
 end
 for key, value in pairs(keys) do redis.call('SET', IDEMPOTENCY .. key, value, 'EX', ARGV[3]) end
 accept(ARGV, tasks_from, fresh, delays, counts, us, ms, true)
-if counted then
-  redis.call('HINCRBY', USAGE .. tenant, 'tasks', #fresh)
-  redis.call('HINCRBY', USAGE .. tenant, 'bytes', counted)
-end
 return older

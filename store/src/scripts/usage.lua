@@ -4,11 +4,33 @@
 -- far as they were submitted under quotas; `hour` and `day`, the number of the last one, with `_cpu` and `_memory` in it.
 -- What expires stands in EXPIRING: times and bytes. `expiry` is the first of these times.
 
--- How many bytes a tenant has. What has expired is not counted any more.
-local function stored_bytes(tenant, ms)
-  local key, gone, times, first = USAGE .. tenant, 0, {}, nil
-  local used = redis.call('HMGET', key, 'code', 'bytes', 'expiry')
-  if used[3] and tonumber(used[3]) <= ms then
+-- Where they stand in what `usage_of` returns. Processor time and memory of a period stand behind its number.
+local USED_TASKS = 1
+local USED_BYTES = 2
+local USED_CODE = 3
+local USED_EXPIRY = 4
+local USED_HOUR = 5
+local USED_DAY = 8
+
+-- What a tenant uses at a time, in the order above, and whether an hour or a day has begun: what it used in another one is not
+-- counted any more.
+local function usage_of(tenant, us)
+  local used = redis.call('HMGET', USAGE .. tenant, 'tasks', 'bytes', 'code', 'expiry',
+    'hour', 'hour_cpu', 'hour_memory', 'day', 'day_cpu', 'day_memory')
+  for i = 1, 10 do used[i] = tonumber(used[i] or 0) end
+  local now = string.sub(us, 1, -7)
+  local hour, day = math.floor(now / 3600), math.floor(now / 86400)
+  local began = used[USED_HOUR] ~= hour
+  if began then used[USED_HOUR], used[USED_HOUR + 1], used[USED_HOUR + 2] = hour, 0, 0 end
+  -- A day begins with an hour.
+  if used[USED_DAY] ~= day then used[USED_DAY], used[USED_DAY + 1], used[USED_DAY + 2] = day, 0, 0 end
+  return used, began
+end
+
+-- How many bytes a tenant has that uses this. What has expired is not counted any more.
+local function stored_bytes(tenant, used, ms)
+  if used[USED_EXPIRY] > 0 and used[USED_EXPIRY] <= ms then
+    local key, gone, times, first = USAGE .. tenant, 0, {}, nil
     local all = redis.call('HGETALL', EXPIRING .. tenant)
     for i = 1, #all, 2 do
       local ends = tonumber(all[i])
@@ -21,8 +43,9 @@ local function stored_bytes(tenant, ms)
     write_all('HDEL', EXPIRING .. tenant, times)
     redis.call('HINCRBY', key, 'bytes', -gone)
     if first then redis.call('HSET', key, 'expiry', first) else redis.call('HDEL', key, 'expiry') end
+    used[USED_BYTES], used[USED_EXPIRY] = used[USED_BYTES] - gone, first or 0
   end
-  return (used[1] or 0) + (used[2] or 0) - gone
+  return used[USED_CODE] + used[USED_BYTES]
 end
 
 -- Counts bytes that a tenant has until a time in ms: see usage.lua.
@@ -33,31 +56,31 @@ local function keep_until(tenant, bytes, ends)
 end
 
 -- The quota that `n` more tasks of so many bytes would exceed: 'quota', its name, how much is used, and in how many ms that is
--- certainly less, or -1; nothing where there is none. `quotas` holds, each `-` where there is no bound: waiting tasks, bytes,
--- processor us and MiB times ms of memory of an hour, and of a day.
+-- certainly less, or -1; nothing where there is none, and then they are counted. `quotas` holds, each `-` where there is no bound:
+-- waiting tasks, bytes, processor us and MiB times ms of memory of an hour, and of a day.
 local function over_quota(tenant, quotas, n, bytes, us, ms)
-  local most = {}
-  for word in string.gmatch(quotas, '%S+') do most[#most + 1] = tonumber(word) or false end
-  if most[1] then
-    local tasks = tonumber(redis.call('HGET', USAGE .. tenant, 'tasks') or 0)
+  local tasks, stored, hour_cpu, hour_memory, day_cpu, day_memory =
+    string.match(quotas, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+  local used = usage_of(tenant, us)
+  tasks, stored = tonumber(tasks), tonumber(stored)
+  if tasks then
     -- Mostly it need not be asked how many of them run.
-    local waiting = tasks + n > most[1] and math.max(0, tasks - running_of(tenant)) or 0
-    if waiting + n > most[1] then return { 'quota', 'queued', waiting, -1 } end
+    local all = used[USED_TASKS]
+    local waiting = all + n > tasks and math.max(0, all - running_of(tenant)) or 0
+    if waiting + n > tasks then return { 'quota', 'queued', waiting, -1 } end
   end
-  if most[2] then
-    local stored = stored_bytes(tenant, ms)
-    if stored + bytes > most[2] then return { 'quota', 'bytes', stored, -1 } end
+  if stored then
+    local has = stored_bytes(tenant, used, ms)
+    if has + bytes > stored then return { 'quota', 'bytes', has, -1 } end
   end
-  local now = tonumber(string.sub(us, 1, -7))
-  for at, period in pairs({ [3] = 'hour', [5] = 'day' }) do
-    local seconds = at == 3 and 3600 or 86400
-    if most[at] or most[at + 1] then
-      local used = redis.call('HMGET', USAGE .. tenant, period, period .. '_cpu', period .. '_memory')
-      local left = tonumber(used[1]) == math.floor(now / seconds) and (seconds - now % seconds) * 1000
-      for i, what in ipairs({ '_cpu', '_memory' }) do
-        local limit, amount = most[at + i - 1], tonumber(used[i + 1] or 0)
-        if left and limit and amount >= limit then return { 'quota', period .. what, amount, left } end
-      end
-    end
+  local function over_period(name, at, seconds, cpu, memory)
+    local over = used[at + 1] >= (tonumber(cpu) or math.huge) and 1 or used[at + 2] >= (tonumber(memory) or math.huge) and 2
+    if not over then return nil end
+    local left = (seconds - string.sub(us, 1, -7) % seconds) * 1000
+    return { 'quota', name .. (over == 1 and '_cpu' or '_memory'), used[at + over], left }
   end
+  local over = over_period('hour', USED_HOUR, 3600, hour_cpu, hour_memory)
+    or over_period('day', USED_DAY, 86400, day_cpu, day_memory)
+  if over then return over end
+  redis.call('HSET', USAGE .. tenant, 'tasks', used[USED_TASKS] + n, 'bytes', used[USED_BYTES] + bytes)
 end
