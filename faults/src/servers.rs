@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use belljar_testkit::redis::free_port;
 use belljar_testkit::{Redis, Sentinels, eventually};
 
@@ -58,11 +58,13 @@ impl Servers {
         killing: impl FnOnce(&str) -> Result<()>,
         over: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        ensure!(self.has_replica(), "there is one server");
+        let Some(sentinels) = &self.sentinels else { bail!("there is one server") };
         killing(&format!("primary {} killed", self.primary().program().pid()))?;
-        self.primary_mut().kill();
+        self.servers[0].kill();
         self.servers.rotate_left(1);
-        ensure!(has_role(self.primary(), "master"), "the replica was not promoted");
+        let port = self.servers[0].port()?;
+        let promoted = eventually(SENTINEL_TIMEOUT, || sentinels.agree_on(port));
+        ensure!(promoted, "the replica was not promoted");
         over()?;
         // It still believes that it is the primary.
         self.servers[1].restart()?;

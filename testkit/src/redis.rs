@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::process::{cpu_time, eventually};
@@ -98,15 +98,25 @@ impl Redis {
         Ok(answer)
     }
 
+    /// The port at which it listens; 0 for none.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn port(&self) -> Result<u16> {
+        let told = self.tell("CONFIG GET port")?;
+        told.lines().last().and_then(|port| port.parse().ok()).context("no port")
+    }
+
     /// Starts a replica of it, with further options, and waits until it has the data.
     ///
     /// # Errors
     /// There is no port for it, or the replica gets no data.
     pub fn replica(&self, options: &[&str]) -> Result<Self> {
-        let mut port = self.tell("CONFIG GET port")?.lines().last().unwrap_or("0").to_owned();
-        if port == "0" {
-            port = free_port()?.to_string();
-        }
+        let port = match self.port()? {
+            0 => free_port()?,
+            port => port,
+        };
+        let port = port.to_string();
         for (name, value) in [("port", &*port), ("repl-diskless-sync-delay", "0")] {
             let set = self.tell(&format!("CONFIG SET {name} {value}"))?;
             ensure!(set == "+OK\r\n", "{name} {value}: {set}");

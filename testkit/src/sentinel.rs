@@ -30,7 +30,7 @@ impl Sentinels {
     pub const NAME: &str = "main";
 
     /// Starts them for a primary and a replica at these ports of this machine, and waits until they know each other and both
-    /// servers. A server that is silent for a third of a second counts as dead.
+    /// servers. A server that is silent for a second counts as dead.
     ///
     /// # Errors
     /// They do not start, or do not find the servers.
@@ -52,6 +52,17 @@ impl Sentinels {
         Ok(sentinels)
     }
 
+    /// Whether all of them name the server at this port as the primary, and no failover is going on. The first that a promoted
+    /// replica hears is to be a primary, which is taken back if the rest of the failover takes too long.
+    #[must_use]
+    pub fn agree_on(&self, port: u16) -> bool {
+        let named = format!("\r\nport\r\n${}\r\n{port}\r\n", port.to_string().len());
+        self.ports.iter().all(|sentinel| {
+            let told = tell(*sentinel, &format!("SENTINEL MASTER {}", Self::NAME));
+            told.is_ok_and(|told| told.contains(&named) && !told.contains("failover_in_progress"))
+        })
+    }
+
     /// What `--redis` takes.
     #[must_use]
     pub fn url(&self) -> String {
@@ -64,7 +75,7 @@ fn configuration(number: usize, ports: &[u16], primary: u16, replica: u16) -> Re
     let name = Sentinels::NAME;
     let id = |number: usize| format!("{number:040x}");
     let mut text = format!(
-        "port {}\nsentinel monitor {name} 127.0.0.1 {primary} 2\nsentinel down-after-milliseconds {name} 300\n\
+        "port {}\nsentinel monitor {name} 127.0.0.1 {primary} 2\nsentinel down-after-milliseconds {name} 1000\n\
          sentinel failover-timeout {name} 3000\nsentinel known-replica {name} 127.0.0.1 {replica}\nsentinel myid {}\n",
         ports[number],
         id(number + 1)
