@@ -30,7 +30,7 @@ impl Sentinels {
     pub const NAME: &str = "main";
 
     /// Starts them for a primary and a replica at these ports of this machine, and waits until they know each other and both
-    /// servers. A server that is silent for a second counts as dead.
+    /// servers. A server that is silent for one and a half seconds counts as dead.
     ///
     /// # Errors
     /// They do not start, or do not find the servers.
@@ -75,7 +75,7 @@ fn configuration(number: usize, ports: &[u16], primary: u16, replica: u16) -> Re
     let name = Sentinels::NAME;
     let id = |number: usize| format!("{number:040x}");
     let mut text = format!(
-        "port {}\nsentinel monitor {name} 127.0.0.1 {primary} 2\nsentinel down-after-milliseconds {name} 1000\n\
+        "port {}\nsentinel monitor {name} 127.0.0.1 {primary} 2\nsentinel down-after-milliseconds {name} 1500\n\
          sentinel failover-timeout {name} 3000\nsentinel known-replica {name} 127.0.0.1 {replica}\nsentinel myid {}\n",
         ports[number],
         id(number + 1)
