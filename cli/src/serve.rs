@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use belljar_core::message::{DeliveryMode, Secret};
 use belljar_core::task::{TaskClass, TaskLimits};
 use belljar_dispatcher::config::{RemoteConfig, Workers};
@@ -12,6 +12,7 @@ use belljar_gateway::audit_log::{AuditLog, AuditTargets};
 use belljar_gateway::policy::Tenants;
 use belljar_gateway::requirements::Resolver;
 use belljar_store::{Store, StoreConfig};
+use belljar_traces::Traces;
 use belljar_wire::{Authentication, ConnectConfig, Endpoint, ListenConfig};
 use belljar_worker::transport::{WorkerConfig, WorkerMetrics};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,7 +20,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{DispatcherArgs, GatewayArgs, MetricsArgs, SecretArgs, WorkerArgs, WorkerMode};
+use crate::args::{
+    DispatcherArgs, GatewayArgs, MetricsArgs, SecretArgs, TraceArgs, WorkerArgs, WorkerMode,
+};
 use crate::executors::{pool_config, slots};
 use crate::exit::{self, WithHint};
 use crate::install;
@@ -53,7 +56,9 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
         }
         let defaults = args.defaults;
         let class = TaskClass::new(args.runtime, defaults.python_version);
+        let traces = traces(&args.traces, "belljar-gateway")?;
         let config = belljar_gateway::Config {
+            traces: traces.clone(),
             default_limits: TaskLimits {
                 timeout_ms: defaults.timeout * 1000,
                 memory_mb: defaults.memory_mb,
@@ -74,7 +79,9 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
             low_latency: defaults.low_latency,
             ..belljar_gateway::Config::new(class)
         };
-        belljar_gateway::run(config, listeners, store, until_signal()?).await?;
+        let served = belljar_gateway::run(config, listeners, store, until_signal()?).await;
+        close(traces);
+        served?;
         Ok(())
     })
 }
@@ -115,10 +122,21 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
             tokio::spawn(belljar_metrics::serve(listener, metrics.clone()));
             metrics
         });
-        let host = host();
-        let config =
-            belljar_dispatcher::Config { workers, host, reserved_slots, drain_timeout, metrics };
-        belljar_dispatcher::run(config, store, until_signal()?).await?;
+        let traces = traces(&args.traces, "belljar-dispatcher")?;
+        if let Workers::Local(pool) = &mut workers {
+            pool.traces.clone_from(&traces);
+        }
+        let config = belljar_dispatcher::Config {
+            workers,
+            host: host(),
+            reserved_slots,
+            drain_timeout,
+            metrics,
+            traces: traces.clone(),
+        };
+        let served = belljar_dispatcher::run(config, store, until_signal()?).await;
+        close(traces);
+        served?;
         Ok(())
     })
 }
@@ -153,6 +171,8 @@ pub(crate) fn worker(args: WorkerArgs) -> Result<()> {
             tokio::spawn(belljar_metrics::serve(listener, metrics.clone()));
             metrics
         });
+        let traces = traces(&args.traces, "belljar-worker")?;
+        pool.traces.clone_from(&traces);
         let tls = args.tls.files();
         let config = WorkerConfig {
             endpoint: ConnectConfig { tls, ..ConnectConfig::new(args.dispatcher) },
@@ -167,9 +187,24 @@ pub(crate) fn worker(args: WorkerArgs) -> Result<()> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             drain_timeout: Duration::from_secs(args.executors.drain_timeout),
         };
-        belljar_worker::transport::run(config, until_signal()?).await?;
+        let served = belljar_worker::transport::run(config, until_signal()?).await;
+        close(traces);
+        served?;
         Ok(())
     })
+}
+
+/// Exports spans as a service, where that is wanted.
+fn traces(args: &TraceArgs, service: &'static str) -> Result<Option<Traces>> {
+    let config = args.config(service, host()).map_err(Error::msg)?;
+    Ok(config.as_ref().map(Traces::start).transpose()?)
+}
+
+/// Sends the spans that are left.
+fn close(traces: Option<Traces>) {
+    if let Some(traces) = traces {
+        traces.close();
+    }
 }
 
 /// The socket for metrics, announced, where one is asked for.

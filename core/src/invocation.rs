@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{FunctionId, TaskId};
 use crate::task::{Attempt, CodeHash, Priority, TaskAttempt, TaskClass, TaskLimits, TaskSpec};
+use crate::trace::TraceContext;
 
 /// One attempt at a task, with all that a slot needs to make it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,9 @@ pub struct Invocation {
     pub code: Option<Bytes>,
     /// The pickled `(args, kwargs)`.
     pub args: Bytes,
+    /// What the spans of the task belong to, where it is traced. The last field: it is left out of what is written otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Box<TraceContext>>,
 }
 
 impl Invocation {
@@ -33,7 +37,7 @@ impl Invocation {
             packages: None,
         };
         let task = TaskAttempt { task_id: TaskId::random(), attempt: Attempt(1) };
-        Self { task, spec, code: Some(code), args }
+        Self { task, spec, code: Some(code), args, trace: None }
     }
 
     /// The same without its code, for a receiver that has it.

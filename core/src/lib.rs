@@ -16,6 +16,7 @@
 //! * [`files`]: files that go into a call and come out of it. [`collection`]: what a call leaves of them.
 //! * [`outcome`]: the outcome of a call: verdict, failure kinds, phases, output tails.
 //! * [`live`]: what a running call shows before it ends: output and progress.
+//! * [`trace`]: which trace a task belongs to, and the ids of its spans.
 //! * `exception`: pickles of builtin exceptions, for failures that the platform finds.
 //! * [`invocation`]: a task on its way to a slot.
 //! * [`limits`]: bounds on bytes that several crates share.
@@ -43,3 +44,4 @@ mod pythons;
 pub mod requirements;
 pub mod task;
 pub mod tenant;
+pub mod trace;

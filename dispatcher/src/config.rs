@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_core::message::{DeliveryMode, Secret};
+use belljar_traces::Traces;
 use belljar_wire::ListenConfig;
 use belljar_worker::config::PoolConfig;
 use tokio::sync::oneshot;
@@ -28,6 +29,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Counts what happens; `None` where nobody asks.
     pub metrics: Option<Arc<Metrics>>,
+    /// Exports the spans of tasks that are traced; `None` where nobody asks.
+    pub traces: Option<Traces>,
 }
 
 /// Where tasks run.

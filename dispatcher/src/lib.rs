@@ -10,7 +10,7 @@
 //! * [`error`]: the errors.
 //! * [`event`]: the events and actions of the scheduler.
 //! * [`scheduler`]: decides; pure.
-//! * `observer`, `metrics`: what is logged and counted of what happens.
+//! * `observer`, `metrics`, `traces`: what is logged, counted and traced of what happens.
 //! * `claim_state`: what the scheduler knows of its requests to the queue.
 //! * `worker_registry`: the workers and the choice among them.
 //! * `store_client`: carries out the actions that concern the store.
@@ -28,6 +28,7 @@ mod observer;
 mod retry;
 pub mod scheduler;
 mod store_client;
+mod traces;
 mod transport;
 mod worker_registry;
 
@@ -65,7 +66,7 @@ pub async fn run(
     let mut transport = Transport::start(id, config.workers, config.metrics.clone()).await?;
     let mut store_client = StoreClient::new(id, store, config.host);
     let mut scheduler = Scheduler::new(config.reserved_slots);
-    let observer = Observer::new(config.metrics);
+    let mut observer = Observer::new(config.metrics, config.traces);
     tracing::info!(dispatcher_id = %id, "dispatching");
 
     let mut drain_deadline = None;

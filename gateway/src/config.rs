@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_core::task::{TaskClass, TaskLimits};
+use belljar_traces::Traces;
 
 use crate::audit_log::AuditLog;
 use crate::cors::WebOrigin;
@@ -53,6 +54,8 @@ pub struct Config {
     pub resolver: Option<Arc<Resolver>>,
     /// Where what was done is recorded, if it is.
     pub audit_log: Option<Arc<AuditLog>>,
+    /// Exports the spans of submissions, where they are traced.
+    pub traces: Option<Traces>,
     /// Whether the kernel is asked to keep processors awake while calls come and go: a single call is
     /// faster, at the cost of some power.
     pub low_latency: bool,
@@ -98,6 +101,7 @@ impl Config {
             tenants: None,
             resolver: None,
             audit_log: None,
+            traces: None,
             low_latency: true,
             max_body_bytes: 32 << 20,
             max_buffered_bytes: 512 << 20,

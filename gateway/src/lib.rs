@@ -34,6 +34,7 @@
 //! * `cpu_latency`: the kernel's limit on the wake-up latency of processors.
 //! * `cache`: what is cached of the store.
 //! * `metrics`, `service_metrics`, `timing`: what is measured.
+//! * `traces`: the spans of submissions.
 //! * `outage`: whether the store refuses requests, for the log.
 //! * `stamp`: whether a file has changed.
 //! * `openapi`, `schema`, `pages`: descriptions for programs and for people.
@@ -87,6 +88,7 @@ mod streams;
 mod times;
 mod timing;
 mod tls;
+mod traces;
 mod values;
 mod waiters;
 

@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::cors;
 use crate::error::{ApiError, Fault};
 use crate::timing::RequestTiming;
+use crate::traces;
 
 /// The id of a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -80,7 +81,9 @@ impl Middleware {
         let response = finish(response, &id, &timing, started);
         self.report(&response, &id, &timing);
         let code = response.status().as_u16();
-        self.app.metrics.answered(timing.route(), &method, code, started.elapsed());
+        let took = started.elapsed();
+        self.app.metrics.answered(timing.route(), &method, code, took);
+        traces::answered(&self.app, &timing, (&method, code), took);
         response
     }
 

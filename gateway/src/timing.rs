@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use axum::extract::MatchedPath;
 use belljar_core::id::{FunctionId, TaskId};
+use belljar_traces::Sampled;
 use http::HeaderValue;
 
 /// A part of a request's time.
@@ -33,6 +34,8 @@ pub(crate) struct RequestTiming {
     address: OnceLock<IpAddr>,
     function: OnceLock<FunctionId>,
     tasks: OnceLock<(TaskId, usize)>,
+    /// Boxed: most requests are not sampled.
+    sampled: OnceLock<Box<Sampled>>,
 }
 
 impl RequestTiming {
@@ -111,6 +114,16 @@ impl RequestTiming {
     /// The tasks that the request is about.
     pub(crate) fn tasks(&self) -> Option<(TaskId, usize)> {
         self.tasks.get().copied()
+    }
+
+    /// The request is sampled.
+    pub(crate) fn set_sampled(&self, sampled: Sampled) {
+        self.sampled.get_or_init(|| Box::new(sampled));
+    }
+
+    /// The span of the request, where it is sampled.
+    pub(crate) fn sampled(&self) -> Option<&Sampled> {
+        self.sampled.get().map(|sampled| &**sampled)
     }
 
     /// Sets the route.

@@ -212,7 +212,7 @@ mod tests {
             packages: None,
         };
         let (id, args) = (TaskId::random(), Bytes::from(vec![0; bytes]));
-        NewTask { id, spec, args, delay_ms: 0, idempotency: None }
+        NewTask { id, spec, args, delay_ms: 0, idempotency: None, trace: None }
     }
 
     #[test]

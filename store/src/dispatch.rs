@@ -17,7 +17,7 @@ use crate::error::StoreError;
 use crate::kind;
 use crate::record::{ClaimedTask, Completion, Demand, Leased, RequeueReason, Requeued, Settled};
 use crate::reply::{parse_id, unexpected};
-use crate::task_record::{self, StoredTask};
+use crate::task_record::{self, Body, StoredTask};
 
 /// How many attempts one script call settles: enough that calls cost little, few enough that a call
 /// does not keep others waiting.
@@ -89,7 +89,8 @@ impl Store {
                 blobs.push((tasks.len(), self.inner.keys.args_blob(id)));
             }
             let due_at = body.due_at(accepted_at);
-            let invocation = Invocation { task, spec: body.spec, code: None, args };
+            let Body { spec, trace, .. } = body;
+            let invocation = Invocation { task, spec, code: None, args, trace };
             tasks.push(ClaimedTask { invocation, deaths, due_at });
         }
         let (places, keys): (Vec<_>, Vec<_>) = blobs.into_iter().unzip();

@@ -17,7 +17,7 @@ use crate::keys::{
 use crate::kind;
 use crate::layout::{ID_BYTES, TENANT_MARK};
 use crate::record::{ClaimedTask, TaskResult, Timestamp};
-use crate::task_record::{StoredTask, number, status_of};
+use crate::task_record::{Body, StoredTask, number, status_of};
 
 /// A message to subscribers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,7 +174,8 @@ fn read_delivery(message: &[u8]) -> Option<StoreEvent> {
         let args = Bytes::copy_from_slice(args);
         let task = TaskAttempt { task_id: id, attempt: Attempt(1) };
         let due_at = body.due_at(accepted_at);
-        let invocation = Invocation { task, spec: body.spec, code: None, args };
+        let Body { spec, trace, .. } = body;
+        let invocation = Invocation { task, spec, code: None, args, trace };
         rest = after;
         tasks.push(ClaimedTask { invocation, deaths: 0, due_at });
     }

@@ -164,6 +164,7 @@ impl Store {
         Ok(Some(TaskRecord {
             id,
             tenant: record.tenant(id)?,
+            trace_id: body.trace.map(|trace| trace.trace_id),
             spec: body.spec,
             status,
             attempts: attempts.opened,

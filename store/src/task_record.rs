@@ -7,6 +7,7 @@ use belljar_core::id::{DispatcherId, TaskId, WorkerId};
 use belljar_core::outcome::{CallVerdict, Failure, Outcome, ResultKind};
 use belljar_core::task::{Priority, TaskSpec, TaskStatus};
 use belljar_core::tenant::Tenant;
+use belljar_core::trace::TraceContext;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,9 @@ pub(crate) struct Body {
     pub(crate) spec: TaskSpec,
     pub(crate) args_bytes: u64,
     pub(crate) delay_ms: u64,
+    /// What its spans belong to, where it is traced. The last field: it is left out of what is written otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trace: Option<Box<TraceContext>>,
 }
 
 impl Body {
@@ -57,7 +61,7 @@ pub(crate) const fn priority_number(priority: Priority) -> u64 {
 
 /// The part of a new task's record after its time. With `is_counted` it says how many bytes the task is counted with.
 pub(crate) fn encode(task: &NewTask, tenant: &Tenant, is_counted: bool) -> Vec<u8> {
-    let NewTask { spec, args, delay_ms, .. } = task;
+    let NewTask { spec, args, delay_ms, trace, .. } = task;
     let names_tenant = is_counted || !tenant.is_default();
     let flag = match (names_tenant, is_blob(args)) {
         (false, false) => NO_FLAG,
@@ -76,7 +80,8 @@ pub(crate) fn encode(task: &NewTask, tenant: &Tenant, is_counted: bool) -> Vec<u
     }
     record.push('\n');
     let mut record = record.into_bytes();
-    let body = Body { spec: spec.clone(), args_bytes: args.len() as u64, delay_ms: *delay_ms };
+    let (spec, trace) = (spec.clone(), trace.clone());
+    let body = Body { spec, args_bytes: args.len() as u64, delay_ms: *delay_ms, trace };
     write(&mut record, &body);
     record
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use belljar_traces::Traces;
 use prometheus_client::registry::Registry;
 
 use crate::executor::Executor;
@@ -17,13 +18,15 @@ pub struct PoolConfig {
     pub executors: Vec<Arc<dyn Executor>>,
     /// Counts what happens; `None` where nobody asks.
     pub metrics: Option<Arc<PoolMetrics>>,
+    /// Exports the spans of calls that are traced; `None` where nobody asks.
+    pub traces: Option<Traces>,
 }
 
 impl PoolConfig {
     /// A pool that counts nothing.
     #[must_use]
     pub fn new(slots: usize, executors: Vec<Arc<dyn Executor>>) -> Self {
-        Self { slots, executors, metrics: None }
+        Self { slots, executors, metrics: None, traces: None }
     }
 
     /// Lets the pool count what happens, in `registry`.

@@ -19,6 +19,7 @@
 //! * `duration_estimator`: how long calls take, and so how many are worth holding ahead; pure.
 //! * [`live`]: shows running calls.
 //! * `shared`: what slots and handles share, and housekeeping.
+//! * `traces`: spans of calls that are traced.
 //! * `child`: a process that answers calls: start, exchange, output, death.
 
 mod backlog;
@@ -37,6 +38,7 @@ pub mod pool;
 mod shared;
 mod slot;
 mod standby;
+mod traces;
 pub mod transport;
 
 pub use child::ChildCommand;

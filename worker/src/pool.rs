@@ -69,6 +69,7 @@ impl Pool {
             classes,
             standbys,
             metrics: config.metrics,
+            traces: config.traces,
             cut: CancellationToken::new(),
             stop,
             housekeeping: Notify::new(),

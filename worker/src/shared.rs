@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use belljar_core::invocation::Invocation;
 use belljar_core::task::TaskClass;
+use belljar_traces::Traces;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) classes: Vec<TaskClass>,
     pub(crate) standbys: Vec<Standby>,
     pub(crate) metrics: Option<Arc<PoolMetrics>>,
+    pub(crate) traces: Option<Traces>,
     /// Running calls are cut.
     pub(crate) cut: CancellationToken,
     /// Housekeeping and the standbys end.

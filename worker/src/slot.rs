@@ -19,6 +19,7 @@ use crate::live::{Live, Watch};
 use crate::packages::PackagesError;
 use crate::shared::Shared;
 use crate::standby::{Standby, reason_of};
+use crate::traces::TracedCall;
 
 /// How long an instance for packages stays that no call needs.
 const PACKAGES_IDLE: Duration = Duration::from_secs(60);
@@ -83,6 +84,7 @@ impl PoolSlot {
             return (returned, None);
         };
         let live = Live::new(task, &self.watch, &self.events);
+        let traced = TracedCall::begin(self.shared.traces.as_ref(), &invocation);
         let ran = instance.run(&invocation, &cancel, &live).await;
         if let Some(update) = live.last() {
             let _ = self.events.send(PoolEvent::Live(Box::new(update))).await;
@@ -99,6 +101,9 @@ impl PoolSlot {
         }
         if let Some(metrics) = &self.shared.metrics {
             metrics.ended(index, &outcome);
+        }
+        if let Some(traced) = traced {
+            traced.end(self.index, &outcome);
         }
         let took = Duration::from_micros(outcome.elapsed_us);
         (PoolEvent::Finished(Report { task, outcome }), Some(took))

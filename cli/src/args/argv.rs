@@ -60,7 +60,7 @@ mod tests {
         --grant-http GET+http://a/* --grant-http-secrets f --grant-http-ca c --grant-http-private 10.0.0.0/8 \
         --drain-timeout 13 --redis-prefix r --allow-weak-sandbox --keys required \
         --insecure --tenants t --tls-cert c --tls-key k --tls-client-ca a --cors-origin https://a,https://b --audit-stream 1000 --oidc-issuer https://i --oidc-audience a --max-result-mb 14 --reserved-slots 15 \
-        --metrics-listen 127.0.0.1:9100 --redis-ca c --redis-cert c --redis-key k --warm-mb 16 \
+        --metrics-listen 127.0.0.1:9100 --otlp-endpoint http://c:4318 --trace-sample 0.5 --redis-ca c --redis-cert c --redis-key k --warm-mb 16 \
         --requirements https://h/simple/ --requirements-dir q --blobs b";
 
     fn up() -> UpArgs {
@@ -75,7 +75,7 @@ mod tests {
         let up = up();
         let worker: &[&str] = &["push", "3", "tcp://127.0.0.1:1"];
         for (name, positional, options) in
-            [("gateway", &[][..], 33), ("dispatcher", &[], 29), ("worker", worker, 17)]
+            [("gateway", &[][..], 35), ("dispatcher", &[], 31), ("worker", worker, 19)]
         {
             let argv = up.argv.forward(name, &[], positional);
             let words = std::iter::once(OsString::from("belljar")).chain(argv);

@@ -7,6 +7,7 @@
 //! * `key`, `tenant`, `audit`: the keys of clients, what tenants may do, and what was done.
 //! * `listen`: who reaches the gateway.
 //! * `common`: options of more than one command.
+//! * `trace`: whether spans are exported.
 //! * `durability`: what accepted tasks survive.
 //! * `argv`: command lines for the processes that `up` starts.
 
@@ -18,6 +19,7 @@ mod key;
 mod listen;
 mod service;
 mod tenant;
+mod trace;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -40,6 +42,7 @@ pub(crate) use listen::HttpTlsArgs;
 pub(crate) use listen::{KeyUse, ListenAddress, ListenArgs, MetricsArgs};
 pub(crate) use service::{DispatcherArgs, GatewayArgs, Mode, WorkerArgs, WorkerMode};
 pub(crate) use tenant::{TenantAction, TenantArgs};
+pub(crate) use trace::TraceArgs;
 
 /// Runs Python functions that arrive over REST, natively or in a WebAssembly sandbox.
 #[derive(Debug, Parser)]
@@ -184,6 +187,8 @@ pub(crate) struct UpArgs {
     pub(crate) executors: ExecutorArgs,
     #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
+    #[command(flatten)]
+    pub(crate) traces: TraceArgs,
     /// What the processes that it starts log, and how.
     #[arg(skip)]
     pub(crate) log: LogArgs,

@@ -11,6 +11,7 @@ use super::common::{
 };
 use super::durability::DurabilityArgs;
 use super::listen::{ListenArgs, MetricsArgs};
+use super::trace::TraceArgs;
 
 /// How tasks reach workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -58,6 +59,8 @@ pub(crate) struct GatewayArgs {
     pub(crate) requirements: RequirementsArgs,
     #[command(flatten)]
     pub(crate) defaults: DefaultsArgs,
+    #[command(flatten)]
+    pub(crate) traces: TraceArgs,
 }
 
 #[derive(Debug, Args)]
@@ -89,6 +92,8 @@ pub(crate) struct DispatcherArgs {
     pub(crate) tls: TlsArgs,
     #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
+    #[command(flatten)]
+    pub(crate) traces: TraceArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
     #[command(flatten)]
@@ -141,6 +146,8 @@ pub(crate) struct WorkerArgs {
     pub(crate) tls: TlsArgs,
     #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
+    #[command(flatten)]
+    pub(crate) traces: TraceArgs,
     #[command(flatten)]
     pub(crate) labels: LabelArgs,
     #[command(flatten)]

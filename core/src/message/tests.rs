@@ -11,6 +11,7 @@ use crate::invocation::Invocation;
 use crate::live::{LiveChunk, Progress};
 use crate::outcome::{CallVerdict, Outcome};
 use crate::task::{Attempt, Priority, PythonVersion, Runtime, TaskLimits, TaskSpec};
+use crate::trace::{SpanId, TraceContext, TraceId};
 
 const PAGE: &str = include_str!("../../../docs/reference/wire-protocol.md");
 
@@ -60,6 +61,7 @@ fn invocation() -> Invocation {
         },
         code: Some(code),
         args: Bytes::from_static(b"args"),
+        trace: None,
     }
 }
 
@@ -153,6 +155,17 @@ fn the_page_tells_the_truth() {
     assert!(wrong.is_empty(), "the page should say\n{}", wrong.join("\n"));
     assert!(examples.is_empty(), "unknown: {:?}", examples.keys());
     assert!(PAGE.contains(&format!("Version {VERSION}")));
+}
+
+#[test]
+fn an_invocation_that_is_traced_is_longer_by_its_trace_alone() {
+    let (trace_id, span_id) = (TraceId([1; 16]), SpanId([2; 8]));
+    let trace = Some(Box::new(TraceContext { trace_id, span_id, state: String::new() }));
+    let traced = Invocation { trace, ..invocation() };
+    let [plain, bytes] = [invocation(), traced.clone()].map(|one| encode(&[one]));
+    assert_eq!(bytes.len() - plain.len(), 1 + (2 + 16) + (2 + 8));
+    assert_eq!(decode::<Invocation>(&bytes).expect("ours"), [traced]);
+    assert_eq!(decode::<Invocation>(&plain).expect("ours"), [invocation()]);
 }
 
 #[test]

@@ -86,6 +86,7 @@ impl Dispatcher {
                 reserved_slots: 0,
                 drain_timeout: Duration::from_secs(20),
                 metrics: None,
+                traces: None,
             };
             let shutdown = CancellationToken::new();
             let run = belljar_dispatcher::run(config, redis.store().await, shutdown.clone());
@@ -208,6 +209,7 @@ impl Client {
             args: value(args),
             delay_ms: 0,
             idempotency: None,
+            trace: None,
         };
         self.store.submit(args.iter().map(task).collect()).await.expect("accepted")
     }

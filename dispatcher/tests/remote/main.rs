@@ -59,6 +59,7 @@ async fn a_local_pool_runs_many() {
         reserved_slots: 0,
         drain_timeout: PATIENCE,
         metrics: None,
+        traces: None,
     };
     let run = belljar_dispatcher::run(config, redis.store().await, shutdown.clone());
     let running = tokio::spawn(run);

@@ -40,6 +40,7 @@ impl Program {
             reserved_slots: 0,
             drain_timeout: PATIENCE,
             metrics: None,
+            traces: None,
         };
         let url = redis.url();
         let shutdown = CancellationToken::new();

@@ -52,6 +52,7 @@ function facts(task) {
     fact("memory", `${bytes(task.peak_memory_bytes)} of ${number(limits.memory_mb)} MiB allowed`),
     fact("processor time", task.durations_ms.cpu !== null && ms(task.durations_ms.cpu)),
     fact("worker", task.worker && link(`tasks?worker=${task.worker}`, workerName(task.worker), { title: task.worker })),
+    fact("trace", task.trace_id),
     fact("arguments", bytes(task.args_bytes)),
     fact("result", ENDED.includes(task.status) && `${bytes(task.result_bytes)}${task.result_kind ? `, ${task.result_kind}` : ""}`),
     fact("names", task.result_globals?.join(", ")),

@@ -30,6 +30,7 @@ pub(super) fn new_tasks(
         idempotency: idempotent.as_mut().and_then(|idempotent| idempotent.first.take()),
         args,
         delay_ms: options.delay_ms,
+        trace: None,
     };
     args.into_iter().enumerate().map(task).collect()
 }

@@ -42,6 +42,7 @@ use crate::routes::wait::{Asker, until_end, wait_for};
 use crate::schema::{BadPayload, Conflict, Invalid, QueueFull, TooLarge, Unavailable, UnknownId};
 use crate::share::{LARGE, Turn};
 use crate::timing::{Phase, RequestTiming};
+use crate::traces::Traced;
 use crate::waiters::WaitGuard;
 
 /// A call that is accepted.
@@ -108,7 +109,7 @@ pub(crate) async fn execute_function(
     State(app): State<Arc<App>>,
     Extension(timing): Extension<Arc<RequestTiming>>,
     caller: Caller,
-    (accepted, query): (Accepted, Query),
+    (accepted, query, Traced): (Accepted, Query, Traced),
     body: RequestBytes,
 ) -> Result<Response, ApiError> {
     let wait = query.wait()?;
@@ -165,7 +166,7 @@ pub(crate) async fn submit_batch(
     State(app): State<Arc<App>>,
     Extension(timing): Extension<Arc<RequestTiming>>,
     caller: Caller,
-    accepted: Accepted,
+    (accepted, Traced): (Accepted, Traced),
     body: RequestBytes,
 ) -> Result<Response, ApiError> {
     let RequestBytes { bytes, form, idempotency_key, room } = body;
@@ -223,7 +224,11 @@ async fn submit<'a>(
     let (wait, options, is_large) = (request.wait, request.options, args.len() >= LARGE);
     let key = options.key.clone();
     let make = move || Ok(new_tasks(&function, &spec, &options, form, args));
-    let tasks = if is_large { on_a_thread(make).await } else { make() }?;
+    let mut tasks = if is_large { on_a_thread(make).await } else { make() }?;
+    let trace = timing.sampled().map(|sampled| &sampled.context);
+    if let Some(trace) = trace {
+        tasks.iter_mut().for_each(|task| task.trace = Some(Box::new(trace.clone())));
+    }
     let ids = || tasks.iter().map(|task| task.id).collect();
     let guard = (!wait.is_zero()).then(|| app.wait_for(caller, ids())).transpose()?;
     fail::fail_point!("before_enqueue");
@@ -237,8 +242,9 @@ async fn submit<'a>(
     })?;
     timing.set_wrote();
     task_ids.first().iter().for_each(|first| timing.set_tasks(**first, task_ids.len()));
+    let trace_id = trace.map(|trace| tracing::field::display(trace.trace_id));
     for task_id in &task_ids {
-        tracing::debug!(request_id = timing.request_id(), %task_id, "accepted");
+        tracing::debug!(request_id = timing.request_id(), %task_id, trace_id, "accepted");
     }
     Ok((task_ids, guard))
 }

@@ -74,6 +74,10 @@ struct TaskView {
     #[schema(value_type = Option<uuid::Uuid>)]
     worker: Option<WorkerId>,
     failure: Option<FailureView>,
+    /// The trace that it belongs to, where it is traced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "4bf92f3577b34da6a3ce929d0e0e4736")]
+    trace_id: Option<String>,
     /// How far it has come, where the function tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<ProgressView>,
@@ -305,6 +309,7 @@ fn view(record: TaskRecord, waiting: Option<WaitingView>) -> TaskView {
         dispatcher: record.dispatcher,
         worker: record.worker,
         failure,
+        trace_id: record.trace_id.map(|id| id.to_string()),
         progress: record.progress.map(ProgressView::from),
         peak_memory_bytes,
         stdout: stdout.map(OutputView::from),

@@ -12,6 +12,7 @@ use belljar_core::task::{
     CodeHash, Priority, Runtime, TaskClass, TaskLimits, TaskSpec, TaskStatus,
 };
 use belljar_core::tenant::Tenant;
+use belljar_core::trace::{TraceContext, TraceId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +97,8 @@ pub struct NewTask {
     pub delay_ms: u64,
     /// Makes a repeated submission answer with the first one's task.
     pub idempotency: Option<Idempotency>,
+    /// What its spans belong to, where it is traced.
+    pub trace: Option<Box<TraceContext>>,
 }
 
 /// A client's key for one submission, and what was submitted under it.
@@ -171,6 +174,8 @@ pub struct TaskRecord {
     pub files: Vec<FileEntry>,
     /// How earlier attempts were lost, oldest first: `attempt 1: killed by signal 11 (SIGSEGV)`.
     pub failures: Vec<String>,
+    /// The trace that it belongs to, where it is traced.
+    pub trace_id: Option<TraceId>,
     /// How far its last attempt has come, where it tells.
     pub progress: Option<Progress>,
     /// The size of the pickled arguments in bytes.

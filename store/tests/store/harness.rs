@@ -119,6 +119,7 @@ pub(crate) fn task() -> NewTask {
         args: Bytes::from_static(b"\x80\x04\x95args"),
         delay_ms: 0,
         idempotency: None,
+        trace: None,
     }
 }
 

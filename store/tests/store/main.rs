@@ -26,5 +26,6 @@ mod starvation;
 mod submitting;
 mod tenants;
 mod tls;
+mod traces;
 mod turns;
 mod upgrade;

@@ -90,7 +90,7 @@ fn new_task(class: TaskClass, priority: Priority) -> NewTask {
         packages: None,
     };
     let args = Bytes::from_static(b"\x80\x04)}.");
-    NewTask { id: TaskId::random(), spec, args, delay_ms: 0, idempotency: None }
+    NewTask { id: TaskId::random(), spec, args, delay_ms: 0, idempotency: None, trace: None }
 }
 
 fn completion(task: TaskAttempt) -> Completion {

@@ -33,6 +33,13 @@ labels:
 {{- end }}
 {{- end }}
 
+{{- define "belljar.traces" -}}
+{{- with .Values.traces.otlpEndpoint }}
+- {name: BELLJAR_OTLP_ENDPOINT, value: {{ . | quote }}}
+- {name: BELLJAR_TRACE_SAMPLE, value: {{ $.Values.traces.sample | quote }}}
+{{- end }}
+{{- end }}
+
 {{- define "belljar.pod" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
