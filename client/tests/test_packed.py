@@ -123,7 +123,7 @@ class SmallCalls(unittest.TestCase):
         from belljar._engine import _body
 
         def body(payload):
-            return _body("id", [Call(None, FunctionRef("f", b"", Options(), None), payload, Options())], 0.0)
+            return _body("id", [Call(None, FunctionRef("f", b"", Options(), None), payload, Options(), "")], 0.0)
 
         self.assertEqual(json.loads(body("gAQu"))["payloads"], ["gAQu"])
         self.assertIsInstance(body(b"x"), _packed.Packed)

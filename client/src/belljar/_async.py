@@ -15,6 +15,7 @@ from ._pool import FunctionRegistry, Settings
 from ._records import TaskEvent, TaskRecord
 from ._service import Service
 from ._stream import follow
+from ._trace import span_headers
 
 T = TypeVar("T")
 
@@ -69,7 +70,7 @@ class AsyncExecutor:
         engine = core.engine()
         function, payload = core.functions.prepare(fn, args, kwargs, self._options)
         future: AsyncFuture[T] = AsyncFuture(self, function, asyncio.get_running_loop())
-        engine.add(Call(future, function, payload, self._options))
+        engine.add(Call(future, function, payload, self._options, span_headers()))
         return future
 
     def map(

@@ -222,6 +222,8 @@ class Call(NamedTuple):
     function: FunctionRef
     payload: Union[str, bytes]
     options: Options
+    # What names the span that it was made in: see `_trace`.
+    headers: str
 
 
 def finish(pending: PendingCall, result: Mapping[str, Any]) -> None:

@@ -82,7 +82,7 @@ class Direct:
 
     def take(self, call: Call, body: Union[bytes, Packed]) -> bool:
         """Sends a call, unless another is under way."""
-        request = self._address.request("POST", "/v1/tasks", body)
+        request = self._address.request("POST", "/v1/tasks", body, call.headers)
         with self._lock:
             if self._connection is None or self._exchange is not None:
                 return False

@@ -228,7 +228,7 @@ class Engine:
 
     async def _send_body(self, batch: list[Call], body: Union[bytes, Packed], wait: float) -> None:
         try:
-            task_ids, ended = await self._service.submit(body, wait)
+            task_ids, ended = await self._service.submit(body, wait, batch[0].headers)
         except Exception as error:
             _fail(batch, error)
             return
@@ -285,10 +285,10 @@ def _take(queue: deque[Call]) -> Iterable[Call]:
 
 
 def _batches(calls: Iterable[Call]) -> Iterable[list[Call]]:
-    """Groups of one function and the same options, of bounded size, in the order of their first calls."""
-    groups: dict[tuple[bytes, Options], list[Call]] = {}
+    """Groups of one function, the same options and one span, of bounded size, in the order of their first calls."""
+    groups: dict[tuple[bytes, Options, str], list[Call]] = {}
     for call in calls:
-        groups.setdefault((call.function.key, call.options), []).append(call)
+        groups.setdefault((call.function.key, call.options, call.headers), []).append(call)
     for group in groups.values():
         # A key that the caller chose names one task.
         most = 1 if group[0].options.idempotency_key else _BATCH_CALLS

@@ -19,6 +19,7 @@ from ._http import Certificate
 from ._pool import Settings
 from ._records import TaskEvent, TaskRecord
 from ._stream import follow
+from ._trace import span_headers
 
 T = TypeVar("T")
 
@@ -125,7 +126,7 @@ class Executor(concurrent.futures.Executor):
         except FutureFound:
             return self._hold(engine, fn, args, kwargs)
         future: Future[T] = Future(self, function)
-        future._direct = engine.add(Call(future, function, payload, self._options))
+        future._direct = engine.add(Call(future, function, payload, self._options, span_headers()))
         return future
 
     def _hold(self, engine: Engine, fn: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Future[T]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional
 
 from ._calls import Call, Options
 from ._graph import FutureFound
+from ._trace import span_headers
 
 if TYPE_CHECKING:
     from ._engine import Engine
@@ -32,6 +33,7 @@ class Held:
         self._call = call
         self._options = options
         self._future = future
+        self._headers = span_headers()
         self._lock = threading.Lock()
         self._left = 0
 
@@ -59,7 +61,7 @@ class Held:
         try:
             ref, payload = self._functions.prepare(function, _filled(args), _filled(kwargs), self._options)
             self._future.source = ref
-            self._engine.add(Call(self._future, ref, payload, self._options))
+            self._engine.add(Call(self._future, ref, payload, self._options, self._headers))
             self._engine.release(self._future)
         except Exception as error:
             self._fail(error)

@@ -52,12 +52,12 @@ class Address:
         self._head = _common_head(self._netloc, headers, "application/json")
         self._packed_head = _common_head(self._netloc, headers, "application/msgpack")
 
-    def request(self, method: str, path: str, body: Union[bytes, Packed, None]) -> bytes:
-        """The bytes of a request."""
+    def request(self, method: str, path: str, body: Union[bytes, Packed, None], headers: str = "") -> bytes:
+        """The bytes of a request; `headers` are lines of its own."""
         if isinstance(body, Packed):
-            head = f"{method} {self._path}{path} HTTP/1.1\r\n{self._packed_head}"
+            head = f"{method} {self._path}{path} HTTP/1.1\r\n{self._packed_head}{headers}"
             return b"".join((f"{head}Content-Length: {len(body)}\r\n\r\n".encode("latin-1"), *body.pieces))
-        head = f"{method} {self._path}{path} HTTP/1.1\r\n{self._head}"
+        head = f"{method} {self._path}{path} HTTP/1.1\r\n{self._head}{headers}"
         if body is None:
             return f"{head}\r\n".encode("latin-1")
         return f"{head}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body

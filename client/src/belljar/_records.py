@@ -83,7 +83,7 @@ class TaskRecord:
     Times are texts in RFC 3339 form. `attempts` counts how often the task was started, `losses` tells
     what became of the attempts that were lost. `result_kind` is "data" where loading the result runs nothing
     but constructors of plain values and builtin exceptions, else "objects"; `result_globals` has what it names
-    beside those, and `result_unreadable` why it may name more. `raw` is the record as it came.
+    beside those, and `result_unreadable` why it may name more. `trace_id` is that of a call which is traced. `raw` is the record as it came.
     """
 
     task_id: str
@@ -112,6 +112,7 @@ class TaskRecord:
     result_kind: Optional[str]
     result_globals: tuple[str, ...]
     result_unreadable: Optional[str]
+    trace_id: Optional[str]
     raw: Mapping[str, Any]
 
     @classmethod

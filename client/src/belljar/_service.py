@@ -51,9 +51,11 @@ class Service:
         reply = await self.ask("POST", "/register_function", body)
         return cast(str, reply["function_id"])
 
-    async def submit(self, body: Union[bytes, Packed], wait: float) -> tuple[list[str], list[dict[str, Any]]]:
+    async def submit(
+        self, body: Union[bytes, Packed], wait: float, headers: str = ""
+    ) -> tuple[list[str], list[dict[str, Any]]]:
         """Submits a batch; the ids of its tasks, and the results of those that ended while it waited."""
-        reply = await self.ask("POST", "/v1/tasks", body, wait)
+        reply = loads((await self._answer("POST", "/v1/tasks", body, wait, headers)).body)
         return reply["task_ids"], reply.get("results", [])
 
     async def results(self, task_ids: Sequence[str], wait: float) -> list[dict[str, Any]]:
@@ -97,9 +99,14 @@ class Service:
         return loads((await self._answer(method, path, body, wait)).body)
 
     async def _answer(
-        self, method: str, path: str, body: Union[bytes, Packed, None] = None, wait: float = 0.0
+        self,
+        method: str,
+        path: str,
+        body: Union[bytes, Packed, None] = None,
+        wait: float = 0.0,
+        headers: str = "",
     ) -> Response:
-        request = self.address.request(method, path, body)
+        request = self.address.request(method, path, body, headers)
         pause, give_up = _FIRST_PAUSE, None
         now = asyncio.get_running_loop().time
         while True:
