@@ -1,4 +1,5 @@
 //! The stream against a peer in a thread.
+#![expect(clippy::expect_used, reason = "a test says with it what it counts on")]
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};

@@ -121,7 +121,7 @@ pub(crate) async fn queues(
     State(app): State<Arc<App>>,
     Extension(timing): Extension<Arc<RequestTiming>>,
 ) -> Result<Response, ApiError> {
-    let work = async { tokio::try_join!(app.store.queue_lengths(), app.store.workers()) };
+    let work = Box::pin(async { tokio::try_join!(app.store.queue_lengths(), app.store.workers()) });
     let (lengths, workers) = timing.time(Phase::Store, work).await?;
     let mut queues: BTreeMap<TaskClass, QueueItem> = BTreeMap::new();
     for worker in workers {

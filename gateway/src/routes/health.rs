@@ -118,7 +118,8 @@ pub(crate) async fn readyz(
     }
     timing.time(Phase::Store, app.store.probe_writes()).await.map_err(ApiError::NotWritable)?;
     timing.set_wrote();
-    let work = async { tokio::try_join!(app.store.served_classes(), app.store.workers()) };
+    let work =
+        Box::pin(async { tokio::try_join!(app.store.served_classes(), app.store.workers()) });
     let (classes, workers) = timing.time(Phase::Store, work).await?;
     let is_public = app.keys.is_none();
     let problems = Hindrance::all(&classes, &workers, is_public);
