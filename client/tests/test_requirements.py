@@ -249,7 +249,6 @@ class OfferedInSandbox(Offered):
         said = self.refused("needs-compiled")
         self.assertRegex(said, "`compiled`, which `needs-compiled` needs, has no pure Python wheel.* it has: .*dill")
 
-    @unittest.skipUnless(support.PYTHON == "3.11", "numpy is in the guest of 3.11")
     def test_what_the_sandbox_has_is_taken_as_it_is(self):
         self.index.add(*wheel("needs_numpy", "1.0", {"needs_numpy.py": ""}, ("numpy>=1.26",)))
         self.assertEqual(self.requiring("needs-numpy").submit(import_numpy).result(60), 6)

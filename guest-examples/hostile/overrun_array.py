@@ -3,7 +3,6 @@
 args: ((), {})
 native: unsafe
 sandbox: raises RuntimeError containing out of bounds
-sandbox-3.13: raises ModuleNotFoundError containing numpy
 """
 
 

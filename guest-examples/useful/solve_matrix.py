@@ -3,7 +3,6 @@
 args: (([[3, 1], [1, 2]], [9, 8]), {})
 native: unsafe
 sandbox: value [2.0, 3.0]
-sandbox-3.13: raises ModuleNotFoundError containing numpy
 """
 
 

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use belljar_core::grants::Granted;
 use belljar_core::outcome::FailureKind;
-use common::SandboxChild;
+use common::{SandboxChild, guests};
 use serde_json::Value;
 
-/// Compares what `packages/NAME_cases.py` gives with what it gave natively (`packages/record.py`).
+/// Compares what `packages/NAME_cases.py` gives in each guest with what it gave natively (`packages/record.py`).
 #[track_caller]
 #[expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 fn gives_the_native_answers(name: &str) {
@@ -20,14 +20,16 @@ fn gives_the_native_answers(name: &str) {
     let native = read(format!("{name}.json"));
     let native: BTreeMap<String, Value> = serde_json::from_str(&native).expect("JSON");
     let source = read("answers.py".to_owned()) + &read(format!("{name}_cases.py"));
-    let said = SandboxChild::start(&[]).value(&source);
-    let said: BTreeMap<String, Value> = serde_json::from_str(&said).expect("JSON");
-    assert_eq!(said.len(), native.len());
-    let differing = native.iter().filter(|(case, value)| said.get(*case) != Some(value));
-    let differing: Vec<_> = differing
-        .map(|(case, value)| format!("{case}: {:?}, not {value}", said.get(case)))
-        .collect();
-    assert!(differing.is_empty(), "{}", differing.join("\n"));
+    for (python, guest) in guests() {
+        let said = SandboxChild::start_in(&guest).value(&source);
+        let said: BTreeMap<String, Value> = serde_json::from_str(&said).expect("JSON");
+        assert_eq!(said.len(), native.len(), "{python}");
+        let differing = native.iter().filter(|(case, value)| said.get(*case) != Some(value));
+        let differing: Vec<_> = differing
+            .map(|(case, value)| format!("{case}: {:?}, not {value}", said.get(case)))
+            .collect();
+        assert!(differing.is_empty(), "{python}: {}", differing.join("\n"));
+    }
 }
 
 #[test]
@@ -113,7 +115,12 @@ fn what_has_no_use_here_says_so() {
 
 #[test]
 fn a_call_that_mentions_a_package_finds_it_imported() {
-    let mut sandbox = SandboxChild::start(&[]);
+    for (_, guest) in guests() {
+        finds_what_it_mentions_imported(&mut SandboxChild::start_in(&guest));
+    }
+}
+
+fn finds_what_it_mentions_imported(sandbox: &mut SandboxChild) {
     let look = "import sys\ndef f(): return 'num' + 'py' in sys.modules";
     assert_eq!(sandbox.value(look), "false");
     let mention = "import sys\ndef f(): return 'numpy' in sys.modules";
@@ -126,7 +133,12 @@ fn a_call_that_mentions_a_package_finds_it_imported() {
 
 #[test]
 fn numpys_hidden_generator_is_seeded_anew_for_every_call() {
-    let mut sandbox = SandboxChild::start(&[]);
+    for (_, guest) in guests() {
+        draws_anew(&mut SandboxChild::start_in(&guest));
+    }
+}
+
+fn draws_anew(sandbox: &mut SandboxChild) {
     for draw in
         ["np.random.rand()", "int(np.random.randint(1 << 40))", "np.random.default_rng().random()"]
     {
@@ -140,7 +152,12 @@ fn numpys_hidden_generator_is_seeded_anew_for_every_call() {
 /// Compiled code can read and write past its arrays. It reaches no further than the memory of its call.
 #[test]
 fn a_package_that_leaves_its_memory_costs_its_call_only() {
-    let mut sandbox = SandboxChild::start(&[]);
+    for (_, guest) in guests() {
+        loses_one_call(&mut SandboxChild::start_in(&guest));
+    }
+}
+
+fn loses_one_call(sandbox: &mut SandboxChild) {
     let stride =
         "np.lib.stride_tricks.as_strided(np.zeros(1), shape=(1 << 15,), strides=(1 << 16,))";
     for (harm, kind) in [

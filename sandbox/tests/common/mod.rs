@@ -5,6 +5,7 @@
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -15,7 +16,18 @@ use belljar_core::invocation::Invocation;
 use belljar_core::task::PythonVersion;
 use belljar_sandbox::image::default_dir;
 use belljar_sandbox::source;
+use belljar_testkit::paths;
 use bytes::Bytes;
+
+/// The guests that were built, one for each Python: versions and folders.
+pub(crate) fn guests() -> Vec<(PythonVersion, PathBuf)> {
+    let built = std::fs::read_dir(paths::guests()).expect("a folder of guests");
+    let named = built.filter_map(|entry| {
+        let entry = entry.expect("an entry");
+        Some((entry.file_name().to_str()?.parse().ok()?, entry.path()))
+    });
+    named.collect()
+}
 
 /// A running `belljar-sandbox`.
 pub(crate) struct SandboxChild {
@@ -26,22 +38,34 @@ pub(crate) struct SandboxChild {
 
 impl SandboxChild {
     /// Starts one; `paths` are its `--python-path`.
-    pub(crate) fn start(paths: &[&std::path::Path]) -> Self {
+    pub(crate) fn start(paths: &[&Path]) -> Self {
         Self::start_offering(paths, &[])
     }
 
-    /// Starts one that may also grant the directories `read`.
-    pub(crate) fn start_offering(paths: &[&std::path::Path], read: &[&std::path::Path]) -> Self {
-        let mut command = Self::command(paths, read);
-        // What a machine without landlock has for this: the same as for a worker.
-        if std::env::var_os("BELLJAR_ALLOW_WEAK_SANDBOX").is_some() {
-            command.arg("--allow-weak-sandbox");
-        }
+    /// Starts one with the guest in the folder `guest`.
+    pub(crate) fn start_in(guest: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_belljar-sandbox"));
+        command.arg("--guest").arg(guest);
+        Self::allow_weak(&mut command);
         Self::spawn(command)
     }
 
+    /// Starts one that may also grant the directories `read`.
+    pub(crate) fn start_offering(paths: &[&Path], read: &[&Path]) -> Self {
+        let mut command = Self::command(paths, read);
+        Self::allow_weak(&mut command);
+        Self::spawn(command)
+    }
+
+    /// What a machine without landlock has for this: the same as for a worker.
+    fn allow_weak(command: &mut Command) {
+        if std::env::var_os("BELLJAR_ALLOW_WEAK_SANDBOX").is_some() {
+            command.arg("--allow-weak-sandbox");
+        }
+    }
+
     /// The command that starts one.
-    pub(crate) fn command(paths: &[&std::path::Path], read: &[&std::path::Path]) -> Command {
+    pub(crate) fn command(paths: &[&Path], read: &[&Path]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_belljar-sandbox"));
         command.arg("--guest").arg(default_dir(PythonVersion::default()).expect("a home"));
         for path in paths {
