@@ -116,8 +116,10 @@ def timer():
 
 
 def zone_of_the_machine():
+    import os
     import time
 
+    os.environ["TZ"] = "Europe/Berlin"
     time.tzset()
 
 

@@ -20,6 +20,7 @@ datetime(2024, 7, 1, 12, tzinfo=timezone.utc).astimezone(ZoneInfo("America/New_Y
 datetime(2024, 10, 27, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"), fold=1).utcoffset()
 datetime(1900, 1, 1, tzinfo=ZoneInfo("Asia/Kolkata")).tzname()
 ZoneInfo("Europe/Atlantis")
+datetime.strptime("2 Jan 2024 03:04 +0100", "%d %b %Y %H:%M %z").isoformat(), time.strptime("2024", "%Y").tm_year
 {"UTC", "Asia/Tokyo"} <= zoneinfo.available_timezones()
 hashlib.pbkdf2_hmac("sha256", b"x", b"salt", 100).hex()
 [hashlib.new(name, b"x").hexdigest()[:8] for name in ("md5", "sha1", "sha256", "sha512", "sha3_256", "blake2b")]
