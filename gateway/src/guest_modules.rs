@@ -1,7 +1,7 @@
 //! Which modules a sandboxed function can have, as far as that is sure before it runs.
 //!
 //! A name is refused if the guest's standard library lacks it, or if it is a package known to be
-//! compiled for the machine. Any other may lie on `--python-path`. A module that imports in the guest
+//! compiled for the machine that the guest has not linked. Any other may lie on `--python-path`. A module that imports in the guest
 //! and cannot do all of its work there (`socket`, `threading`, `subprocess`) passes: libraries import
 //! these as a matter of course, and what fails then says so itself.
 
@@ -48,7 +48,7 @@ fn find(guests: &[GuestModules], python: PythonVersion) -> Option<GuestModules> 
     guests.iter().find(|guest| guest.python == python).cloned()
 }
 
-/// Packages that are compiled for the machine and have no pure form. In order.
+/// Packages that are compiled for the machine and have no pure form, so that a guest has them only where it says so. In order.
 const COMPILED: &[&str] = &[
     "Crypto",
     "MySQLdb",
@@ -113,7 +113,7 @@ pub(crate) fn check(guest: &GuestModules, name: &str, modules: &[String]) -> Res
 fn problem(guest: &GuestModules, name: &str, package: &str) -> Option<Problem> {
     let why = if guest.missing.iter().any(|missing| missing == package) {
         format!("it is not part of its Python {}", guest.python)
-    } else if COMPILED.binary_search(&package).is_ok() {
+    } else if COMPILED.binary_search(&package).is_ok() && !guest.added.contains_key(package) {
         "its compiled code cannot be loaded there".to_owned()
     } else {
         return None;
@@ -136,8 +136,8 @@ mod tests {
     fn refused(modules: &[&str]) -> Vec<String> {
         let modules: Vec<_> = modules.iter().map(|&name| name.to_owned()).collect();
         let missing = ["ctypes", "sqlite3"].map(str::to_owned).to_vec();
-        let guest =
-            GuestModules { python: PythonVersion::default(), missing, added: BTreeMap::default() };
+        let added = BTreeMap::from([("pandas".to_owned(), "3.1.1".to_owned())]);
+        let guest = GuestModules { python: PythonVersion::default(), missing, added };
         match check(&guest, "f", &modules) {
             Err(ApiError::NotInSandbox(problems)) => {
                 problems.into_iter().map(|problem| problem.msg.into_owned()).collect()
@@ -166,6 +166,9 @@ mod tests {
     fn what_may_work_passes() {
         let imported = ["dill._dill", "socket", "threading", "subprocess", "multiprocessing.pool"];
         assert_eq!(refused(&imported), [""; 0]);
-        assert_eq!(refused(&["mine", "numpy", "scipy_like", "yaml", "__main__", ""]), [""; 0]);
+        assert_eq!(
+            refused(&["mine", "numpy", "pandas.api", "scipy_like", "yaml", "__main__", ""]),
+            [""; 0]
+        );
     }
 }

@@ -109,7 +109,8 @@ library() {
         --exclude='__pycache__' --exclude='*.exe' .) | tar -xf - -C "$1/lib"
     "$TOOLS/bin/pip" install --quiet --no-compile --no-deps --require-hashes \
         --target "$1/site" -r "$HERE/requirements.txt"
-    for package in $PACKAGES; do
+    for package in $PACKAGES $APART_PACKAGES; do
+        package=${package#*=}
         [ ! -d "$package/site" ] || cp -r "$package/site/." "$1/site/"
     done
     cp "$HERE"/site/*.py "$ROOT"/runner/runner*.py "$1/site/"
@@ -148,12 +149,12 @@ fi
 headers_hash=$(cd "$PYTHON/src" && cat Include/*.h Include/*/*.h ../build/pyconfig.h ../build/linux_errno.h Modules/_bz2module.c Modules/_lzmamodule.c \
     Modules/_sqlite/*.[ch] | sha256sum)
 table() { TABLE=$HERE/packages/packages.toml "$ROOT/scripts/python-table.sh" "$@"; }
-PACKAGES= IMAGES=
+PACKAGES= IMAGES= APART_PACKAGES=
 for name in $(table list sha256); do
-    PACKAGE= INDEX= SUITE= NEEDS= IMAGE=
+    PACKAGE= INDEX= SUITE= NEEDS= IMAGE= APART=
     eval "$(table show "$name")"
     case " $MINORS " in *" $MINOR "*) ;; *) continue ;; esac
-    [ -z "$IMAGE" ] || IMAGES="$IMAGES $name"
+    [ -z "$IMAGE" ] || [ -n "$APART" ] || IMAGES="$IMAGES $name"
     fetch "${PACKAGE:-index:$INDEX}" "$TARBALL" "$SHA256" "$SUITE"
     needed=
     for folder in $PACKAGES; do
@@ -171,21 +172,31 @@ for name in $(table list sha256); do
         PATH=$TOOLS/bin:$PATH "$HERE/packages/$name.sh" "$MINOR" "$PYTHON" "$WORK/sources/$TARBALL" "$folder.new" $needed
         mv "$folder.new" "$folder"
     fi
-    PACKAGES="$PACKAGES $folder"
+    if [ -z "$APART" ]; then PACKAGES="$PACKAGES $folder"; else APART_PACKAGES="$APART_PACKAGES $name=$folder"; fi
 done
 
-link_hash=$(echo "$python_hash" ${PACKAGES:+$(basename -a $PACKAGES)} | cat - "$HERE/shim.c" "$HERE/errno.c" "$HERE/link.sh" "$HERE"/packages/*.c \
-    "$HERE/packages/table.sh" "$HERE/packages/duplicates.py" | sha256sum | cut -c1-16)
-LINKED=$WORK/linked-$MINOR-$link_hash.wasm
-if ! [ -e "$LINKED" ]; then
+# usage: link PACKAGE...      sets LINKED, the module with these packages
+link() {
+    link_hash=$(echo "$python_hash" ${1:+$(basename -a "$@")} | cat - "$HERE/shim.c" "$HERE/errno.c" "$HERE/link.sh" "$HERE"/packages/*.c \
+        "$HERE/packages/table.sh" "$HERE/packages/duplicates.py" | sha256sum | cut -c1-16)
+    LINKED=$WORK/linked-$MINOR-$link_hash.wasm
+    [ ! -e "$LINKED" ] || return 0
     say "linking"
-    "$HERE/link.sh" "$MINOR" "$PYTHON" "$LINKED.new" $PACKAGES
+    "$HERE/link.sh" "$MINOR" "$PYTHON" "$LINKED.new" "$@"
     mv "$LINKED.new" "$LINKED"
-fi
+}
+
+# A package apart is linked into a module of its own, with those that all calls may use.
+APART_IMAGES=
+for package in $APART_PACKAGES; do
+    link $PACKAGES "${package#*=}"
+    APART_IMAGES="$APART_IMAGES ${package%%=*}=$LINKED"
+done
+link $PACKAGES
 
 # Compiled code is for one CPU, one version of wasmtime and its settings.
 cpu=$(grep -m1 '^flags' /proc/cpuinfo || uname -m)
-guest_hash=$( (echo "$link_hash $cpu"; grep -A1 '^name = "wasmtime"$' "$ROOT/Cargo.lock"
+guest_hash=$( (echo "$link_hash $cpu" ${APART_IMAGES:+$(basename -a $APART_IMAGES)}; grep -A1 '^name = "wasmtime"$' "$ROOT/Cargo.lock"
     grep -A1 '^name = "wasmtime-wasi"$' "$ROOT/sandbox/reference/Cargo.lock"; cat "$ROOT/sandbox/reference/src/start.rs"
     cat "$HERE"/site/*.py "$ROOT"/runner/runner*.py "$HERE/requirements.txt" "$HERE/build.sh" \
         "$ROOT/sandbox/src/snapshot.rs" "$ROOT/sandbox/src/engine.rs") | sha256sum | cut -c1-16)
@@ -204,8 +215,13 @@ if ! [ -d "$GUEST" ]; then
     dill=$(sed -n 's/^dill==\([^ ]*\).*/\1/p' "$HERE/requirements.txt")
     rm -rf "$GUEST.started"
     mkdir "$GUEST.started"
-    "$target/debug/belljar-guest-start" "$LINKED" "$GUEST.new" "$GUEST.started" "$(echo $IMAGES | wc -w)"
-    "$target/debug/belljar-snapshot" "$LINKED" "$GUEST.started" "$GUEST.new" "$VERSION" "$dill" $IMAGES
+    count=$(echo $IMAGES | wc -w)
+    "$target/debug/belljar-guest-start" "$LINKED" "$GUEST.new" "$GUEST.started" 0 "$count"
+    for image in $APART_IMAGES; do
+        count=$((count + 1))
+        "$target/debug/belljar-guest-start" "${image#*=}" "$GUEST.new" "$GUEST.started" "$count" "$count"
+    done
+    "$target/debug/belljar-snapshot" "$LINKED" "$GUEST.started" "$GUEST.new" "$VERSION" "$dill" $IMAGES $APART_IMAGES
     rm -rf "$GUEST.started"
     mv "$GUEST.new" "$GUEST"
 fi

@@ -38,6 +38,10 @@ pub struct PackageImage {
     pub name: String,
     /// Bytes of linear memory that an instance has from its start.
     pub memory_bytes: usize,
+    /// Whether its compiled code is in a module of its own, with all that the guest's has, in the folder of its name:
+    /// much code that is not run makes the rest slower.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub apart: bool,
 }
 
 impl PackageImage {
@@ -59,7 +63,8 @@ pub(crate) const MEMORY: &str = "memory.img";
 #[derive(Clone)]
 pub struct Image {
     pub(crate) description: Arc<Description>,
-    pub(crate) pre: InstancePre<Host>,
+    /// The guest's module, then those of packages apart. A memory knows whose it is.
+    pub(crate) modules: Arc<[InstancePre<Host>]>,
     /// Of the bare image, then of [`Description::packages`].
     pub(crate) memories: Arc<[Arc<Memories>]>,
     /// Finds the packages' names.
@@ -91,15 +96,20 @@ impl Image {
             serde_json::from_slice(&description).map_err(Error::Describe)?;
         let memories = memories(&dir, &description)?;
         let engine = engine::engine(config, Arc::clone(&memories[0]))?;
-        let module = module(&engine, config, &dir)?;
         let mut linker = Linker::new(&engine);
         wasi::link(&mut linker).map_err(Error::Engine)?;
-        let pre = linker.instantiate_pre(&module).map_err(Error::Engine)?;
+        let apart = description.packages.iter().filter(|package| package.apart);
+        let dirs = std::iter::once(dir.clone()).chain(apart.map(|package| dir.join(&package.name)));
+        let modules = dirs.map(|dir| {
+            let module = module(&engine, config, &dir)?;
+            linker.instantiate_pre(&module).map_err(Error::Engine)
+        });
+        let modules = modules.collect::<Result<_, _>>()?;
         let mounts = own_mounts(&dir)?;
         let packages = description.packages.iter();
         let mentions = packages.map(|package| Finder::new(&package.name).into_owned()).collect();
         let description = Arc::new(description);
-        Ok(Self { description, pre, memories, mentions, config: *config, mounts })
+        Ok(Self { description, modules, memories, mentions, config: *config, mounts })
     }
 
     /// What the guest is.
@@ -111,8 +121,8 @@ impl Image {
     /// The image to start a call from: the one of the last package whose name stands in the pickle of the
     /// function or near the start of that of its arguments; 0 is the bare one.
     ///
-    /// Only a matter of speed: every image can import every package. So a name in a text does no harm,
-    /// and neither does a module that is imported by another and not seen here.
+    /// Mostly a matter of speed: every image can import every package but those apart. So a name in a text does no harm;
+    /// a package apart can only be had by its name.
     pub(crate) fn choose(&self, code: &[u8], args: &[u8]) -> usize {
         let args = &args[..args.len().min(MENTIONED_WITHIN)];
         let mentioned =
@@ -122,12 +132,16 @@ impl Image {
 }
 
 fn memories(dir: &Path, description: &Description) -> Result<Arc<[Arc<Memories>]>, Error> {
-    let bare = (MEMORY.to_owned(), description.memory_bytes);
-    let packages = description.packages.iter().map(|image| (image.file(), image.memory_bytes));
+    let bare = (MEMORY.to_owned(), description.memory_bytes, 0);
+    let mut modules = 0;
+    let packages = description.packages.iter().map(|image| {
+        modules += usize::from(image.apart);
+        (image.file(), image.memory_bytes, if image.apart { modules } else { 0 })
+    });
     let images = std::iter::once(bare).chain(packages);
-    let open = images.map(|(file, bytes)| {
+    let open = images.map(|(file, bytes, module)| {
         let path = dir.join(file);
-        let memories = File::open(&path).and_then(|image| Memories::new(image, bytes));
+        let memories = File::open(&path).and_then(|image| Memories::new(image, bytes, module));
         memories.map_err(Error::read(path))
     });
     open.collect()

@@ -201,7 +201,8 @@ impl Sandbox {
     fn fresh(&self, memories: &Arc<Memories>, output: Output, paths: u32) -> Result<Ready, Error> {
         let host = Host::new(Arc::clone(&self.mounts), output);
         let flavour = self.image.config.flavour;
-        Ready::start(&self.image.pre, host, memories, paths, flavour).map_err(Error::Instance)
+        let module = &self.image.modules[memories.module()];
+        Ready::start(module, host, memories, paths, flavour).map_err(Error::Instance)
     }
 }
 

@@ -33,6 +33,8 @@ const GAP_PAGES: usize = 8;
 /// Makes the memories of one image. See the module's text.
 pub(crate) struct Memories {
     image: Arc<File>,
+    /// Which of the guest's modules they are for.
+    module: usize,
     /// The image as it is, to copy from.
     pristine: Mapping,
     /// Bytes of the file.
@@ -63,8 +65,8 @@ struct Pool {
 struct Slot(Mapping);
 
 impl Memories {
-    /// For instances whose memory starts as `image` and has at least `minimum` bytes.
-    pub(crate) fn new(image: File, minimum: usize) -> io::Result<Arc<Self>> {
+    /// For instances of `module` whose memory starts as `image` and has at least `minimum` bytes.
+    pub(crate) fn new(image: File, minimum: usize, module: usize) -> io::Result<Arc<Self>> {
         let length = usize::try_from(image.metadata()?.len()).map_err(io::Error::other)?;
         if length == 0 || !length.is_multiple_of(PAGE) || length > minimum {
             return Err(io::Error::other("the memory image has an impossible length"));
@@ -73,7 +75,7 @@ impl Memories {
         let pagemap = Pagemap::open().map(Arc::new);
         let (image, pool) = (Arc::new(image), Mutex::default());
         let (imaged, floor, delta) = (length, minimum, None);
-        Ok(Arc::new(Self { image, pristine, imaged, minimum, floor, pagemap, pool, delta }))
+        Ok(Arc::new(Self { image, module, pristine, imaged, minimum, floor, pagemap, pool, delta }))
     }
 
     /// For instances whose memory starts as `memory`, which is one of an instance of this image. The pages that differ
@@ -104,7 +106,9 @@ impl Memories {
         let pristine = Mapping::reserve(minimum)?;
         pristine.protect(0..minimum, MprotectFlags::READ)?;
         let pool = Mutex::default();
-        let derived = Self { image, pristine, imaged, minimum, floor, pagemap, pool, delta };
+        let module = self.module;
+        let derived =
+            Self { image, module, pristine, imaged, minimum, floor, pagemap, pool, delta };
         derived.map_onto(&derived.pristine, ProtFlags::READ)?;
         Ok(Some(Arc::new(derived)))
     }
@@ -141,6 +145,11 @@ impl Memories {
         unsafe {
             std::slice::from_raw_parts(self.pristine.base.add(at), PAGE)
         }
+    }
+
+    /// Which of the guest's modules they are for.
+    pub(crate) const fn module(&self) -> usize {
+        self.module
     }
 
     /// Bytes that every instance has from its start.

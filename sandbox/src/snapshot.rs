@@ -3,7 +3,7 @@
 //! The starts run in a program of its own, hosted by `wasmtime-wasi` (`reference/src/start.rs`). The memory after one becomes a file beside the module instead of data segments within it, so that
 //! [`memory`](crate::memory) can map it and restore single pages. All other state of an instance is
 //! one global, the stack pointer, which is back at its start when the guest has returned. So one module
-//! serves several images, which differ in what their start imports.
+//! serves several images, which differ in what their start imports. A package with much code has a module of its own all the same.
 
 use std::fs::File;
 use std::io::Write;
@@ -30,7 +30,7 @@ const WASM_PAGE: usize = 64 << 10;
 
 /// Makes the guest's files in `dir`, which already holds the library (`lib`, `site`), of the linked
 /// module `linked` and its memories in `started`. `python` and `dill` are their versions, `packages` what its further images
-/// import.
+/// import: names, and `NAME=LINKED` for one whose code is in a module of its own.
 ///
 /// # Errors
 /// A file cannot be read or written, or the guest does not run.
@@ -42,16 +42,19 @@ pub fn build(
     packages: &[String],
 ) -> Result<(), Error> {
     let read = |path: &Path| std::fs::read(path).map_err(Error::read(path));
-    let wasm = read(linked)?;
     let images = (0..=packages.len()).map(|image| read(&started.join(image.to_string())));
     let images = images.collect::<Result<Vec<_>, _>>()?;
     let memory_bytes = images[0].len();
-    let module = without_data(&wasm, (memory_bytes / WASM_PAGE) as u64).map_err(Error::Engine)?;
-    let engine = wasmtime::Engine::new(&settings(Flavour::Killed)).map_err(Error::Engine)?;
-    let code = engine.precompile_module(&module).map_err(Error::Engine)?;
-    let packages: Vec<_> = std::iter::zip(packages, &images[1..])
-        .map(|(name, memory)| PackageImage { name: name.clone(), memory_bytes: memory.len() })
-        .collect();
+    compile(linked, memory_bytes, dir)?;
+    let packages = std::iter::zip(packages, &images[1..]).map(|(package, memory)| {
+        let (name, linked) = package.split_once('=').unwrap_or((package, ""));
+        if !linked.is_empty() {
+            compile(Path::new(linked), memory.len(), &dir.join(name))?;
+        }
+        let (name, apart) = (name.to_owned(), !linked.is_empty());
+        Ok(PackageImage { name, memory_bytes: memory.len(), apart })
+    });
+    let packages = packages.collect::<Result<Vec<_>, Error>>()?;
     let names =
         std::iter::once(image::MEMORY.into()).chain(packages.iter().map(PackageImage::file));
     for (name, memory) in std::iter::zip(names, &images) {
@@ -61,10 +64,19 @@ pub fn build(
     let description =
         Description { python: python.into(), dill: dill.into(), memory_bytes, packages };
     let description = serde_json::to_vec_pretty(&description).map_err(Error::Describe)?;
-    write(&dir.join(image::MODULE), &module)?;
-    write(&dir.join(Flavour::Killed.artefact()), &code)?;
     write(&dir.join(image::DESCRIPTION), &description)?;
     write(&dir.join(MODULES), &importable_modules(dir)?)
+}
+
+/// Writes the module `linked` and its code to `dir`, for memories of `bytes`.
+fn compile(linked: &Path, bytes: usize, dir: &Path) -> Result<(), Error> {
+    let wasm = std::fs::read(linked).map_err(Error::read(linked))?;
+    let module = without_data(&wasm, (bytes / WASM_PAGE) as u64).map_err(Error::Engine)?;
+    let engine = wasmtime::Engine::new(&settings(Flavour::Killed)).map_err(Error::Engine)?;
+    let code = engine.precompile_module(&module).map_err(Error::Engine)?;
+    std::fs::create_dir_all(dir).map_err(Error::read(dir))?;
+    write(&dir.join(image::MODULE), &module)?;
+    write(&dir.join(Flavour::Killed.artefact()), &code)
 }
 
 /// Writes a file, to the disk. What was just written lies in the page cache in large pieces, which the

@@ -8,28 +8,35 @@ use std::path::Path;
 
 use belljar_core::grants::Granted;
 use belljar_core::outcome::FailureKind;
+use belljar_core::task::PythonVersion;
+use belljar_sandbox::image::default_dir;
 use common::{SandboxChild, guests};
 use serde_json::Value;
 
 /// Compares what `packages/NAME_cases.py` gives in each guest with what it gave natively (`packages/record.py`).
 #[track_caller]
-#[expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 fn gives_the_native_answers(name: &str) {
+    for (python, guest) in guests() {
+        gives_them_in(python, &guest, name);
+    }
+}
+
+#[track_caller]
+#[expect(clippy::expect_used, reason = "a test that cannot go on fails")]
+fn gives_them_in(python: PythonVersion, guest: &Path, name: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/packages");
     let read = |file: String| std::fs::read_to_string(folder.join(file)).expect("a file");
     let native = read(format!("{name}.json"));
     let native: BTreeMap<String, Value> = serde_json::from_str(&native).expect("JSON");
     let source = read("answers.py".to_owned()) + &read(format!("{name}_cases.py"));
-    for (python, guest) in guests() {
-        let said = SandboxChild::start_in(&guest).value(&source);
-        let said: BTreeMap<String, Value> = serde_json::from_str(&said).expect("JSON");
-        assert_eq!(said.len(), native.len(), "{python}");
-        let differing = native.iter().filter(|(case, value)| said.get(*case) != Some(value));
-        let differing: Vec<_> = differing
-            .map(|(case, value)| format!("{case}: {:?}, not {value}", said.get(case)))
-            .collect();
-        assert!(differing.is_empty(), "{python}: {}", differing.join("\n"));
-    }
+    let said = SandboxChild::start_in(guest).value(&source);
+    let said: BTreeMap<String, Value> = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(said.len(), native.len(), "{python}");
+    let differing = native.iter().filter(|(case, value)| said.get(*case) != Some(value));
+    let differing: Vec<_> = differing
+        .map(|(case, value)| format!("{case}: {:?}, not {value}", said.get(case)))
+        .collect();
+    assert!(differing.is_empty(), "{python}: {}", differing.join("\n"));
 }
 
 #[test]
@@ -45,6 +52,12 @@ fn asyncio_runs() {
 #[test]
 fn numpy_is_the_native_one() {
     gives_the_native_answers("numpy");
+}
+
+#[test]
+fn pandas_is_the_native_one() {
+    let python = PythonVersion::default();
+    gives_them_in(python, &default_dir(python).expect("a home"), "pandas");
 }
 
 #[test]
@@ -129,6 +142,25 @@ fn finds_what_it_mentions_imported(sandbox: &mut SandboxChild) {
     // Not mentioned, it is imported from its files.
     let hidden = "def f():\n    import importlib\n    return importlib.import_module('num' + 'py').arange(3).sum().item()";
     assert_eq!(sandbox.value(hidden), "3");
+}
+
+#[test]
+fn pandas_has_an_image_that_goes_on_from_numpys() {
+    let mut sandbox = SandboxChild::start(&[]);
+    let mention = "import sys\ndef f(): return ['numpy' in sys.modules, 'pandas' in sys.modules]";
+    assert_eq!(sandbox.value(mention), "[true, true]");
+    let numpy =
+        "import sys\ndef f(): return ['numpy' in sys.modules, 'pan' + 'das' in sys.modules]";
+    assert_eq!(sandbox.value(numpy), "[true, false]");
+    let draw = "import pandas as pd\ndef f(): return pd.Series(range(100_000)).sample(4).tolist()";
+    assert_ne!(sandbox.value(draw), sandbox.value(draw));
+    // Its code is in a module of its own, which only what mentions it runs.
+    let hidden = "def f():\n    import importlib\n    importlib.import_module('pan' + 'das')";
+    let failure = sandbox.call(hidden).result.expect_err("not there");
+    assert!(failure.message.contains("No module named 'pandas._libs"), "{}", failure.message);
+    let hint = failure.traceback.lines().last().expect("a hint");
+    assert!(hint.contains("say `import pandas` in the function"), "{hint}");
+    sandbox.is_right();
 }
 
 #[test]

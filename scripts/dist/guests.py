@@ -14,8 +14,13 @@ from common import Failed, fresh, run
 LEFT_OUT = ("guest.wasm", "guest.cwasm", "guest-epoch.cwasm", "guest-v3.cwasm")
 
 
+def modules(guest: Path) -> list[Path]:
+    """The folders of a guest that hold compiled code: itself, and one for each package whose code is apart."""
+    return [guest, *sorted(path.parent for path in guest.glob("*/guest.wasm"))]
+
+
 def compiled(guest: Path, snapshot: Path, cache: Path) -> list[Path]:
-    """The code of a guest for each level of x86-64: it takes half a minute, so it is kept by what it comes from."""
+    """The code of a folder of a guest for each level of x86-64: it takes half a minute, so it is kept by what it comes from."""
     digest = hashlib.sha256((guest / "guest.wasm").read_bytes() + snapshot.read_bytes()).hexdigest()[:16]
     kept = cache / digest
     if not kept.is_dir():
@@ -34,10 +39,12 @@ def stage(guests: Path, snapshot: Path, cache: Path, out: Path) -> Path:
         raise Failed(f"`{guests}` holds no guest: `make guest` builds one")
     for guest in found:
         target = out / guest.name
-        shutil.copytree(guest.resolve(), target, ignore=lambda folder, names: [
-            name for name in names if name in LEFT_OUT and Path(folder) == guest.resolve()])
-        for code in compiled(guest, snapshot, cache):
-            shutil.copy(code, target)
+        coded = modules(guest.resolve())
+        shutil.copytree(guest.resolve(), target, ignore=lambda folder, names, coded=coded: [
+            name for name in names if name in LEFT_OUT and Path(folder) in coded])
+        for module in coded:
+            for code in compiled(module, snapshot, cache):
+                shutil.copy(code, target / module.relative_to(guest.resolve()))
         for folder, _, files in os.walk(target):
             os.chmod(folder, 0o755)
             for name in files:
@@ -51,8 +58,8 @@ def archive(staged: Path, epoch: int, out: Path) -> Path:
     for path in staged.rglob("*"):
         if not path.is_dir():
             os.utime(path, (epoch, epoch), follow_symlinks=False)
-    for guest in (staged, *staged.iterdir()):
-        os.utime(guest, (epoch, epoch))
+    for folder in (staged, *(code.parent for code in staged.rglob("guest.cwasm"))):
+        os.utime(folder, (epoch, epoch))
     tar = ["tar", "-C", staged, "--sort=name", "--format=posix", "--pax-option=delete=atime,delete=ctime"]
     tar += ["--pax-option=exthdr.name=%d/PaxHeaders/%f", "--owner=0", "--group=0", "--numeric-owner", "-cf", "-"]
     names = sorted(path.name for path in staged.iterdir())

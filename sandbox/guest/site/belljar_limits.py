@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 
+import belljar_packages
+
 _TRUST = 'for code that you trust, runtime="native" has it'
 WAYS_OUT = {
     "threads": "the sandbox has one thread: call the functions one after the other, or submit them as calls of their own",
@@ -36,6 +38,7 @@ WAYS_OUT = {
     "module": "`{name}` is part of Python's standard library, but not of the sandbox's: do without it; " + _TRUST,
     "package": "the sandbox has no module `{name}`: put a pure Python one on the worker's --python-path; the Python"
     " package sends modules beside the script along",
+    "package apart": "the sandbox has `{name}` for calls that name it: say `import {name}` in the function that is called",
 }
 _PROCESS = "_multiprocessing multiprocessing _posixsubprocess _posixshmem pty"
 # Modules whose absence says more than that.
@@ -76,7 +79,9 @@ def hint(error):
 def _kind(error):
     """What an error is about, and a name that its way out tells; None for an error with no way out."""
     if isinstance(error, ImportError) and error.name:
-        root = error.name.partition(".")[0]
+        root, _, part = error.name.partition(".")
+        if part and root in belljar_packages.APART:
+            return "package apart", root
         return _OF_MODULES.get(root) or ("module" if root in sys.stdlib_module_names else "package"), error.name
     if type(error) is KeyError and error.args and _raised_in(error) == os._Environ.__getitem__.__code__.co_filename:
         return "variables", error.args[0]

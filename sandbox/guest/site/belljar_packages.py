@@ -5,12 +5,16 @@ import sys
 from importlib.machinery import BuiltinImporter, ModuleSpec
 
 # What is there besides the standard library.
-ADDED = ["cloudpickle", "dill", "tzdata", "numpy", "PyYAML", "MarkupSafe", "msgpack", "regex"]
+ADDED = ["cloudpickle", "dill", "tzdata", "numpy", "pandas", "python-dateutil", "PyYAML", "MarkupSafe", "msgpack", "regex"]
 
 # The further images, in their order: what is imported in each besides that of those before it.
 IMPORTED = {
     "numpy": ["numpy", "numpy.linalg", "numpy.fft", "numpy.random", "numpy.ma", "numpy.polynomial"],
+    "pandas": ["pandas"],
 }
+
+# Those whose compiled code is only there in calls that start from their image.
+APART = ["pandas"]
 
 
 class Finder:

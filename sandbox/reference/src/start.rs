@@ -1,6 +1,7 @@
 //! The guest's start, hosted by `wasmtime-wasi`: what the C library and the interpreter note there is what the
 //! reference answers, and a call that runs on the sandbox's functions afterwards must find it true.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use wasmtime::{
@@ -9,12 +10,12 @@ use wasmtime::{
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
-/// Writes the memories of the module `linked` after its starts to files in `out`: `0` for the bare one, and one for
-/// each of `packages` packages. `dir` holds the library (`lib`, `site`), which the guest sees at its root.
+/// Writes the memories of the module `linked` after its starts to files in `out`, named by how many packages
+/// were imported: `images` are these numbers. `dir` holds the library (`lib`, `site`), which the guest sees at its root.
 ///
 /// # Errors
 /// A file cannot be read or written, or the module does not start.
-pub fn write(linked: &Path, dir: &Path, out: &Path, packages: u32) -> Result<()> {
+pub fn write(linked: &Path, dir: &Path, out: &Path, images: RangeInclusive<u32>) -> Result<()> {
     let mut config = Config::new();
     // The interpreter is deep in C where it imports: as deep as calls may be.
     config.max_wasm_stack(2 << 20).async_stack_size(4 << 20);
@@ -27,7 +28,7 @@ pub fn write(linked: &Path, dir: &Path, out: &Path, packages: u32) -> Result<()>
     let dev = dir.join("dev");
     std::fs::create_dir(&dev)?;
     std::fs::write(dev.join("null"), [])?;
-    for image in 0..=packages {
+    for image in images {
         let memory = started(&pre, dir, image)?;
         std::fs::write(out.join(image.to_string()), memory)?;
     }

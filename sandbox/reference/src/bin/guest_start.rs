@@ -1,5 +1,5 @@
-//! `belljar-guest-start LINKED DIR OUT PACKAGES`: starts the guest, once bare and once for each of so many packages, and writes
-//! the memories after it to `OUT`, as `0`, `1` and so on. `DIR` holds its library.
+//! `belljar-guest-start LINKED DIR OUT FIRST LAST`: starts the guest with the first `FIRST` packages imported, and so on up to `LAST`,
+//! and writes the memories after it to `OUT`, named by these numbers. `DIR` holds its library.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,12 +8,14 @@ use belljar_wasi_reference::start;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let packages = arguments.get(3).and_then(|count| count.parse().ok());
-    let ([linked, dir, out, _], Some(packages)) = (&arguments[..], packages) else {
-        eprintln!("usage: belljar-guest-start LINKED DIR OUT PACKAGES");
+    let number = |at: usize| arguments.get(at).and_then(|count| count.parse::<u32>().ok());
+    let ([linked, dir, out, _, _], Some(first), Some(last)) =
+        (&arguments[..], number(3), number(4))
+    else {
+        eprintln!("usage: belljar-guest-start LINKED DIR OUT FIRST LAST");
         return ExitCode::FAILURE;
     };
-    match start::write(Path::new(linked), Path::new(dir), Path::new(out), packages) {
+    match start::write(Path::new(linked), Path::new(dir), Path::new(out), first..=last) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("belljar-guest-start: {error:#}");

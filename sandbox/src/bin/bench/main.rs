@@ -56,6 +56,8 @@ struct Figures {
     /// What a process with a live instance holds beyond one without.
     instance_kib: u64,
     two_processes_per_s: f64,
+    /// Of calls of a function that imports a package of the guest and does nothing with it.
+    importing_ms: BTreeMap<String, Vec<f64>>,
     /// The best seconds of each function, natively and in the sandbox.
     suite: BTreeMap<String, [f64; 2]>,
 }
@@ -77,6 +79,7 @@ impl Figures {
             page_faults: (after.0 - before.0) as f64 / count,
             instance_kib,
             two_processes_per_s: side_by_side(2, minor)?,
+            importing_ms: importing(minor)?,
             suite: suite(minor, native)?,
         })
     }
@@ -103,6 +106,10 @@ impl Figures {
             self.instance_kib,
         );
         println!("two processes: {:.0} calls/s together", self.two_processes_per_s);
+        for (name, samples) in &self.importing_ms {
+            let (median, p99) = (quantile(samples, 50), quantile(samples, 99));
+            println!("import {name}: median {median:.3} ms, p99 {p99:.3} ms");
+        }
         let mut product = 1.0;
         for (name, [native, jailed]) in &self.suite {
             let ratio = jailed / native;
@@ -163,6 +170,44 @@ fn calls(minor: PythonVersion) -> Result<(Vec<(Duration, Duration)>, u64), Failu
         times.push((start.elapsed(), answered));
     }
     Ok((times, private_kib().saturating_sub(without)))
+}
+
+/// Whole times in milliseconds of calls that import nothing, and of calls that import each package which has an image, by turns.
+fn importing(minor: PythonVersion) -> Result<BTreeMap<String, Vec<f64>>, Failure> {
+    const PICKLE: &str = "import dill\ndef f(statement):\n    names = {}\n    \
+        exec('def g(): ' + statement, names)\n    return dill.dumps(names['g'], recurse=True).hex()";
+    const TURN: usize = 200;
+    let image = Image::load(default_dir(minor)?, &EngineConfig::default())?;
+    let mut sandbox = Sandbox::new(&image, &GrantedAccess::none(), Output::Inherit)?;
+    let limits = Limits::default();
+    let packages = image.description().packages.iter().map(|package| package.name.clone());
+    let mut functions = Vec::new();
+    for name in std::iter::once("nothing".to_owned()).chain(packages) {
+        let statement = if functions.is_empty() { "pass".into() } else { format!("import {name}") };
+        let arguments = source::arguments(&format!("[{statement:?}]"));
+        let pickle = sandbox.call(&source::function(PICKLE, "f"), &arguments, &limits)?.result;
+        let pickle = pickle.map_err(|raised| raised.traceback)?;
+        let pickle = source::json(&pickle).ok_or("no text")?.trim_matches('"').to_owned();
+        functions.push((name, unhex(&pickle)?));
+    }
+    let arguments = unhex("8004297d862e")?;
+    let mut times = BTreeMap::<String, Vec<f64>>::new();
+    let begin = Instant::now();
+    while begin.elapsed().as_secs_f64() < SECONDS {
+        for (name, code) in &functions {
+            for _ in 0..TURN {
+                let start = Instant::now();
+                sandbox
+                    .call(code, &arguments, &limits)?
+                    .result
+                    .map_err(|raised| raised.traceback)?;
+                sandbox.prepare()?;
+                let took = start.elapsed().as_secs_f64() * 1e3;
+                times.entry(name.clone()).or_default().push(took);
+            }
+        }
+    }
+    Ok(times)
 }
 
 /// The best times of both, measured in turns: what else the machine does then meets both.
