@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use belljar_core::task::PythonVersion;
 use memchr::memmem::Finder;
@@ -63,8 +63,9 @@ pub(crate) const MEMORY: &str = "memory.img";
 #[derive(Clone)]
 pub struct Image {
     pub(crate) description: Arc<Description>,
-    /// The guest's module, then those of packages apart. A memory knows whose it is.
-    pub(crate) modules: Arc<[InstancePre<Host>]>,
+    engine: wasmtime::Engine,
+    /// The guest's module, then those of packages apart, each with its folder. A memory knows whose it is.
+    modules: Arc<[(PathBuf, OnceLock<InstancePre<Host>>)]>,
     /// Of the bare image, then of [`Description::packages`].
     pub(crate) memories: Arc<[Arc<Memories>]>,
     /// Finds the packages' names.
@@ -96,20 +97,37 @@ impl Image {
             serde_json::from_slice(&description).map_err(Error::Describe)?;
         let memories = memories(&dir, &description)?;
         let engine = engine::engine(config, Arc::clone(&memories[0]))?;
-        let mut linker = Linker::new(&engine);
-        wasi::link(&mut linker).map_err(Error::Engine)?;
         let apart = description.packages.iter().filter(|package| package.apart);
         let dirs = std::iter::once(dir.clone()).chain(apart.map(|package| dir.join(&package.name)));
-        let modules = dirs.map(|dir| {
-            let module = module(&engine, config, &dir)?;
-            linker.instantiate_pre(&module).map_err(Error::Engine)
-        });
-        let modules = modules.collect::<Result<_, _>>()?;
+        let modules: Arc<[_]> = dirs.map(|dir| (dir, OnceLock::new())).collect();
         let mounts = own_mounts(&dir)?;
         let packages = description.packages.iter();
         let mentions = packages.map(|package| Finder::new(&package.name).into_owned()).collect();
         let description = Arc::new(description);
-        Ok(Self { description, modules, memories, mentions, config: *config, mounts })
+        let image =
+            Self { description, engine, modules, memories, mentions, config: *config, mounts };
+        // Where the process restricts itself, what is not open by then never is. The epoch flavour's code is not worth its
+        // compilation before it is used.
+        let count = if config.flavour == Flavour::Killed { image.modules.len() } else { 1 };
+        (0..count).try_for_each(|index| image.loaded(index).map(drop))?;
+        Ok(image)
+    }
+
+    /// The module of which an instance has a memory of `memories`.
+    pub(crate) fn module_of(&self, memories: &Memories) -> Result<&InstancePre<Host>, Error> {
+        self.loaded(memories.module())
+    }
+
+    fn loaded(&self, index: usize) -> Result<&InstancePre<Host>, Error> {
+        let (dir, loaded) = &self.modules[index];
+        if let Some(pre) = loaded.get() {
+            return Ok(pre);
+        }
+        let mut linker = Linker::new(&self.engine);
+        wasi::link(&mut linker).map_err(Error::Engine)?;
+        let module = module(&self.engine, &self.config, dir)?;
+        let pre = linker.instantiate_pre(&module).map_err(Error::Engine)?;
+        Ok(loaded.get_or_init(|| pre))
     }
 
     /// What the guest is.

@@ -201,7 +201,7 @@ impl Sandbox {
     fn fresh(&self, memories: &Arc<Memories>, output: Output, paths: u32) -> Result<Ready, Error> {
         let host = Host::new(Arc::clone(&self.mounts), output);
         let flavour = self.image.config.flavour;
-        let module = &self.image.modules[memories.module()];
+        let module = self.image.module_of(memories)?;
         Ready::start(module, host, memories, paths, flavour).map_err(Error::Instance)
     }
 }
