@@ -78,7 +78,7 @@ async fn a_gateway_that_can_queue_is_ready_and_says_why_calls_wait() {
 #[tokio::test]
 async fn what_replicas_do_not_confirm_is_told_and_settled_by_its_key() {
     let few = |config: &mut StoreConfig| {
-        (config.replicas, config.replica_timeout) = (1, Duration::from_millis(500));
+        (config.replicas, config.replica_timeout) = (1, Duration::from_millis(1500));
     };
     let gateway = Gateway::with(|_| {}, few).await;
     let client = gateway.client();
