@@ -194,7 +194,7 @@ class Run(unittest.TestCase):
         for path in sorted((EXAMPLES / "useful").glob("*.py")):
             with self.subTest(path.name):
                 minor = "sandbox-{}.{}".format(*sys.version_info)
-                stated = [re.search(rf"^{of}: (value|raises) (.*)$", path.read_text(), re.MULTILINE) for of in (minor, "native", "sandbox")]
+                stated = [re.search(rf"^{of}: (value|raises|refused) (.*)$", path.read_text(), re.MULTILINE) for of in (minor, "native", "sandbox")]
                 expected = next(filter(None, stated))
                 ended = belljar_command("run", str(path), "--sandbox")
                 if expected[1] == "value":
