@@ -44,7 +44,9 @@ def stage(guests: Path, snapshot: Path, cache: Path, out: Path) -> Path:
             name for name in names if name in LEFT_OUT and Path(folder) in coded])
         for module in coded:
             for code in compiled(module, snapshot, cache):
-                shutil.copy(code, target / module.relative_to(guest.resolve()))
+                # That of a package apart is the largest part of all: once, for every processor, has to do.
+                if module == guest.resolve() or code.name == "guest.cwasm":
+                    shutil.copy(code, target / module.relative_to(guest.resolve()))
         for folder, _, files in os.walk(target):
             os.chmod(folder, 0o755)
             for name in files:
