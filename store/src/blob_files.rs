@@ -110,16 +110,23 @@ impl BlobFiles {
     /// [`io::ErrorKind::AlreadyExists`]: it is another's.
     pub(crate) fn own(&self, deployment: &str) -> io::Result<()> {
         let path = self.directory().join(OWNER);
-        let unfinished = self.directory().join(format!("{UNFINISHED}{}", TaskId::random()));
-        fs::write(&unfinished, deployment)?;
-        let taken = rename_new(&unfinished, &path);
-        match taken {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                fs::remove_file(&unfinished)?;
-                if fs::read_to_string(&path)? == deployment { Ok(()) } else { Err(error) }
+        // On a full disk what is there can be read still.
+        if !path.try_exists()? {
+            let unfinished = self.directory().join(format!("{UNFINISHED}{}", TaskId::random()));
+            let taken =
+                fs::write(&unfinished, deployment).and_then(|()| rename_new(&unfinished, &path));
+            // Another process may have been first.
+            if let Err(error) = taken {
+                let _ = fs::remove_file(&unfinished);
+                if error.kind() != io::ErrorKind::AlreadyExists {
+                    return Err(error);
+                }
             }
-            taken => taken,
         }
+        if fs::read_to_string(&path)? == deployment {
+            return Ok(());
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 
     /// Writes a blob, unless it is there: then it is the same, written by a try whose answer was lost. What is returned is

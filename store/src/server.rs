@@ -93,21 +93,36 @@ pub(crate) async fn check(store: &Store) -> Result<(), StoreError> {
     check_format(store).await
 }
 
+/// Writes a mark that is not there yet, and reads it. A server that takes no writes now is marked at a later start: what
+/// frees its memory must be able to start.
+async fn mark(store: &Store, name: &str, value: &str) -> Result<Option<String>, StoreError> {
+    let key = store.inner.keys.key(name);
+    let read: Option<String> = store.ask("GET", redis::cmd("GET").arg(&key)).await?;
+    if read.is_some() {
+        return Ok(read);
+    }
+    write_mark(store, redis::cmd("SET").arg(&key).arg(value).arg("NX")).await?;
+    // Another process may have been first.
+    store.ask("GET", redis::cmd("GET").arg(&key)).await
+}
+
+async fn write_mark(store: &Store, command: &redis::Cmd) -> Result<(), StoreError> {
+    match store.ask::<Option<String>>("SET", command).await {
+        Ok(_) | Err(StoreError::RefusesWrites(..)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Refuses what a program with another layout has written, and marks what is new.
 async fn check_format(store: &Store) -> Result<(), StoreError> {
-    let key = store.inner.keys.key(keys::FORMAT);
-    let mut mark = redis::cmd("SET");
-    mark.arg(&key).arg(FORMAT).arg("NX");
-    // A server that takes no writes now is marked at the next start.
-    match store.ask::<Option<String>>("SET", &mark).await {
-        Ok(_) | Err(StoreError::RefusesWrites(..)) => {}
-        Err(error) => return Err(error),
-    }
-    let found: Option<String> = store.ask("GET", redis::cmd("GET").arg(&key)).await?;
-    let Some(found) = found.filter(|found| *found != FORMAT.to_string()) else { return Ok(()) };
+    let own = FORMAT.to_string();
+    let Some(found) = mark(store, keys::FORMAT, &own).await?.filter(|found| *found != own) else {
+        return Ok(());
+    };
     if UNDERSTOOD.iter().any(|older| found == older.to_string()) {
         // From now on there may be what the older program does not understand.
-        return store.ask("SET", redis::cmd("SET").arg(&key).arg(FORMAT)).await;
+        let key = store.inner.keys.key(keys::FORMAT);
+        return write_mark(store, redis::cmd("SET").arg(&key).arg(own)).await;
     }
     let StoreConfig { url, prefix, .. } = &store.inner.config;
     Err(StoreError::Format { url: shown_url(url), prefix: prefix.clone(), found })
@@ -117,18 +132,20 @@ async fn check_format(store: &Store) -> Result<(), StoreError> {
 /// to.
 pub(crate) async fn own_blobs(store: &Store) -> Result<(), StoreError> {
     let Some(files) = &store.inner.files else { return Ok(()) };
-    let key = store.inner.keys.key(keys::DEPLOYMENT);
-    let mut name = redis::cmd("SET");
-    name.arg(&key).arg(TaskId::random().to_string()).arg("NX");
-    store.ask::<Option<String>>("SET", &name).await?;
-    let own: String = store.ask("GET", redis::cmd("GET").arg(&key)).await?;
-    files.own(&own).map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => StoreError::BlobsOfAnother {
-            directory: files.directory().to_owned(),
-            url: shown_url(&store.inner.config.url),
-            prefix: store.inner.config.prefix.clone(),
-        },
-        _ => StoreError::BlobDirectory { directory: files.directory().to_owned(), source },
+    let Some(own) = mark(store, keys::DEPLOYMENT, &TaskId::random().to_string()).await? else {
+        return Ok(());
+    };
+    let StoreConfig { url, prefix, .. } = &store.inner.config;
+    files.own(&own).map_err(|source| {
+        let directory = files.directory().to_owned();
+        match source.kind() {
+            io::ErrorKind::AlreadyExists => StoreError::BlobsOfAnother {
+                directory,
+                url: shown_url(url),
+                prefix: prefix.clone(),
+            },
+            _ => StoreError::BlobDirectory { directory, source },
+        }
     })
 }
 

@@ -29,7 +29,7 @@ pub struct PeriodQuotas {
 }
 
 impl StoreQuotas {
-    /// The quotas that submissions are held against, as `admit.lua` reads them.
+    /// The quotas that submissions are held against, as `usage.lua` reads them.
     pub(crate) fn for_submission(&self) -> String {
         let Self { stored_bytes, queued_tasks, hour, day, .. } = self;
         let all = [

@@ -244,3 +244,18 @@ async fn a_directory_is_of_one_deployment() {
     assert_eq!(sweep(&again).await, 0);
     assert_eq!(beside.files(), [format!("args-{id}")]);
 }
+
+#[tokio::test]
+async fn a_full_server_and_a_used_directory_let_its_processes_start_again() {
+    let beside = Beside::start().await;
+    let store = beside.store().await;
+    let id = submit(&store, 1).await;
+    drop(store);
+    let owner = beside.path_of("owner");
+    let written = std::fs::metadata(&owner).expect("there").modified().expect("a time");
+    beside.redis.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let again = beside.store().await;
+    assert_eq!(claim_one(&again, DispatcherId::random()).await.id(), id);
+    let after = std::fs::metadata(&owner).expect("there").modified().expect("a time");
+    assert_eq!(after, written, "nothing is written where it is known whose it is");
+}
