@@ -57,7 +57,7 @@ local function accept(args, tasks_from, fresh, delays, counts, us, ms, may_deliv
       fields[#fields + 1], fields[#fields + 2] = id .. ARGS_MARK, arg
       bytes = bytes + #record + #arg
     end
-    if delay and delay > 0 then
+    if (delay or 0) > 0 then
       -- One more: the time was cut to whole milliseconds, and no task may come early.
       delayed[#delayed + 1] = ms + delay + 1 .. ''
       delayed[#delayed + 1] = id

@@ -4,8 +4,8 @@ local MAX_DELIVERED_BYTES = 65536
 
 -- What is left of a demand after `n` tasks of a class; nil where it does not demand so many.
 local function without(demand, class, n)
-  local wanted = string.find(demand, ' ' .. class .. ' ', 1, true)
-  if not wanted then return nil end
+  if not string.find(demand, ' ' .. class .. ' ', 1, true) then return nil end
+  -- Mostly it is a single one without reserved places.
   local only, others = string.match(demand, '^(%d+)( [^;]*;)$')
   if only then
     only = only - n

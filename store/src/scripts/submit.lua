@@ -5,7 +5,7 @@
 -- (empty where they are a blob), its group, and either nothing or `<delay ms> <body hash> <idempotency key>`.
 -- A task whose id is known was accepted before and its answer lost: it is passed over.
 -- Returns: 'accepted' and, for each task that has an older one's id, its place and that id; or
--- 'conflict', the key and its task; or 'full' and how many are queued; or what `over_quota` says.
+-- 'conflict', the key and its task; or 'full' and how many are queued; or what `use_quota` says.
 local tenant, quotas = ARGV[5], ARGV[7]
 local blob_flag = tenant == '' and quotas == '' and BLOB_FLAG or TENANT_BLOB_FLAG
 local tasks_from, total = tasks_in(ARGV)
@@ -26,7 +26,7 @@ if waiting + #fresh > tonumber(ARGV[1]) then return { 'full', waiting } end
 
 local us, ms = clock()
 if quotas ~= '' then
-  local over = over_quota(tenant, quotas, #fresh, counted_bytes(ARGV, tasks_from, fresh), us, ms)
+  local over = use_quota(tenant, quotas, #fresh, counted_bytes(ARGV, tasks_from, fresh), us, ms)
   if over then return over end
 end
 for key, value in pairs(keys) do redis.call('SET', IDEMPOTENCY .. key, value, 'EX', ARGV[3]) end

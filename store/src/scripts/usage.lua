@@ -55,10 +55,10 @@ local function keep_until(tenant, bytes, ends)
   if not first or tonumber(first) > ends then redis.call('HSET', USAGE .. tenant, 'expiry', ends) end
 end
 
--- The quota that `n` more tasks of so many bytes would exceed: 'quota', its name, how much is used, and in how many ms that is
--- certainly less, or -1; nothing where there is none, and then they are counted. `quotas` holds, each `-` where there is no bound:
--- waiting tasks, bytes, processor us and MiB times ms of memory of an hour, and of a day.
-local function over_quota(tenant, quotas, n, bytes, us, ms)
+-- Counts `n` more tasks of so many bytes, unless a quota would be exceeded. Then returns 'quota', its name, how much is used, and in
+-- how many ms that is certainly less, or -1. `quotas` holds, each `-` where there is no bound: waiting tasks, bytes, processor us and
+-- MiB times ms of memory of an hour, and of a day.
+local function use_quota(tenant, quotas, n, bytes, us, ms)
   local tasks, stored, hour_cpu, hour_memory, day_cpu, day_memory =
     string.match(quotas, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
   local used = usage_of(tenant, us)
