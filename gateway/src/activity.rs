@@ -14,7 +14,7 @@ use belljar_store::record::{TaskFilter, TaskSummary, Timestamp};
 use belljar_store::{EndedTask, StoreError, TenantStore};
 
 /// How many ended tasks are read between two questions, at most.
-const SAMPLE: usize = 256;
+const SAMPLE: usize = 128;
 /// How many ended tasks are remembered for each tenant, in some 600 KiB.
 const REMEMBERED: usize = 2_000;
 /// How many of the newest tasks are read when somebody begins to watch.

@@ -1,10 +1,12 @@
-"""What watching costs: processor time of a service under load, without a page and with one, and of the browser.
+"""What watching costs: per cent of a processor that a service takes under load, and what it and the browser take more while a
+page is shown, in turns with a blank one.
 
     .belljar/venv/bin/python tests/browser/cost.py --belljar target/release/belljar --rate 5000
 """
 
 import argparse
 import json
+import statistics
 import threading
 import time
 import urllib.request
@@ -76,7 +78,8 @@ def main() -> None:
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parse.add_argument("--belljar", type=Path, default=service.TARGET / "release" / "belljar")
     parse.add_argument("--rate", type=int, default=5000)
-    parse.add_argument("--seconds", type=float, default=15)
+    parse.add_argument("--seconds", type=float, default=6, help="of each look")
+    parse.add_argument("--rounds", type=int, default=4, help="looks at each page, and at a blank one")
     parse.add_argument("--watch", help="the address of another gateway of the same service, to watch it there")
     given = parse.parse_args()
     of = service.Service(program=given.belljar)
@@ -89,25 +92,25 @@ def main() -> None:
             more.append(other)
             url = other.url
 
-        def measure(name: str) -> None:
-            parts = {"service": of.process.pid, "browser": browser.driver.pid, **({"watched_gateway": more[0].process.pid} if more else {})}
+        parts = {"service": of.process.pid, "browser": browser.driver.pid, **({"watched_gateway": more[0].process.pid} if more else {})}
+
+        def measure(address: str) -> dict[str, float]:
+            browser.open("about:blank")
+            browser.open(address)
             time.sleep(3)
-            tasks, begun = of.ask("/v1/audit")["completed"], time.monotonic()
-            used = {part: cpu_s(pid) for part, pid in parts.items()}
+            begun, used = time.monotonic(), {part: cpu_s(pid) for part, pid in parts.items()}
+            tasks = of.ask("/v1/audit")["completed"]
             time.sleep(given.seconds)
             elapsed = time.monotonic() - begun
-            percent = {f"{part}_cpu_percent": round(100 * (cpu_s(pid) - used[part]) / elapsed, 1) for part, pid in parts.items()}
-            print(json.dumps({"page": name, "tasks_per_s": round((of.ask("/v1/audit")["completed"] - tasks) / elapsed), **percent}), flush=True)
+            percent = {part: 100 * (cpu_s(pid) - used[part]) / elapsed for part, pid in parts.items()}
+            return {"tasks_per_s": (of.ask("/v1/audit")["completed"] - tasks) / elapsed, **percent}
 
-        browser.open("about:blank")
-        measure("none")
         for page in ("", "tasks", "functions", "workers", "stream"):
-            browser.open("about:blank")
-            browser.open(f"{url}/#/{page}")
-            measure(page or "overview")
-        browser.open("about:blank")
-        time.sleep(20)
-        measure("none")
+            pairs = [(measure("about:blank"), measure(f"{url}/#/{page}")) for _ in range(given.rounds)]
+            rate = statistics.median(shown["tasks_per_s"] for _, shown in pairs)
+            adds = {f"{part}_adds": round(statistics.median(shown[part] - blank[part] for blank, shown in pairs), 1) for part in parts}
+            of_service = round(statistics.median(blank["service"] for blank, _ in pairs), 1)
+            print(json.dumps({"page": page or "overview", "tasks_per_s": round(rate), "service": of_service, **adds}), flush=True)
     finally:
         if load:
             load.close()

@@ -1,28 +1,26 @@
 // Overview: rates, queues, slots, latency, failures, health.
 
-import { bar, clock, el, link, ms, number, panel, percent, quantile, rate, replace, sorted, table } from "./dom.js";
+import { bar, clock, el, link, ms, number, panel, percent, rate, replace, table } from "./dom.js";
 import { functionOf, model, nameOf, recently } from "./data.js";
-import { byFunction } from "./statistics.js";
+import { byFunction, lastMinute } from "./statistics.js";
 import { chart } from "./charts.js";
 
 const tile = (value, unit, label, kind) => el("div.panel.tile", {}, el(kind ? `b.${kind}` : "b", {}, value, unit && el("small", {}, unit)), el("span", {}, label));
 
 function tiles() {
   const { audit, queues, workers } = model, now = Date.now();
-  const tasks = [...model.tasks.values()].filter(task => task.at > now - 60_000);
-  const failed = tasks.filter(task => task.status === "FAILED").length / tasks.length;
+  const { failed, queueP95, runP50, runP95 } = lastMinute();
   const slots = workers?.reduce((sum, it) => sum + it.slots, 0), busy = workers?.reduce((sum, it) => sum + Math.min(it.busy, it.slots), 0);
   const oldest = queues?.map(queue => queue.oldest_at).filter(Boolean).sort()[0];
-  const of = (name, share) => ms(quantile(sorted(tasks.map(task => task.durations_ms[name])), share));
   return [
     tile(rate(recently("completed")), "/s", "calls completed"),
     tile(percent(failed), "", "failed, 1 min", failed > .05 ? "bad" : failed > 0 ? "warn" : undefined),
     audit && tile(number(audit.queued), audit.delayed ? `+${number(audit.delayed)} delayed` : "", "waiting"),
     queues && tile(oldest ? ms(Math.max(0, now - Date.parse(oldest))) : "–", "", "oldest waits", oldest && now - Date.parse(oldest) > 60_000 ? "warn" : undefined),
     workers && tile(number(busy), `of ${number(slots)}`, "slots busy"),
-    tile(of("queue", .95), "", "in queue, p95"),
-    tile(of("run", .5), "", "to run, p50"),
-    tile(of("run", .95), "", "to run, p95"),
+    tile(ms(queueP95), "", "in queue, p95"),
+    tile(ms(runP50), "", "to run, p50"),
+    tile(ms(runP95), "", "to run, p95"),
   ];
 }
 

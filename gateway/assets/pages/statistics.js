@@ -41,6 +41,17 @@ function groups(key) {
   return found;
 }
 
+/** Figures of the tasks that ended in the last minute: the share that failed, and times in the queue and to run. */
+export const lastMinute = remembered(() => {
+  const tasks = [...model.tasks.values()].filter(task => task.at > Date.now() - 60_000);
+  const of = name => sorted(tasks.map(task => task.durations_ms[name]));
+  const [queue, run] = [of("queue"), of("run")];
+  return {
+    failed: tasks.filter(task => task.status === "FAILED").length / tasks.length,
+    queueP95: quantile(queue, .95), runP50: quantile(run, .5), runP95: quantile(run, .95),
+  };
+});
+
 /** One row for each function and runtime. */
 export const byFunction = remembered(() => [...groups(task => `${task.function_id} ${task.runtime}`)].map(([name, tasks]) => {
   const [id, runtime] = name.split(" ");

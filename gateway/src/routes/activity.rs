@@ -32,7 +32,7 @@ struct ActivityView {
     ended: EndedView,
     /// `after` of the next request: it brings what ended since this one.
     next: String,
-    /// Ended tasks, the last one to end at the end. All, or a sample where more than 256 end between two requests.
+    /// Ended tasks, the last one to end at the end. All, or a sample where more than 128 end between two requests.
     items: Vec<TaskItem>,
 }
 
