@@ -105,7 +105,7 @@ library() {
     mkdir -p "$1/lib" "$1/site"
     (cd "$PYTHON/src/Lib" && tar -cf - --exclude='test' --exclude='tests' --exclude='idlelib' --exclude='lib2to3' \
         --exclude='tkinter' --exclude='turtledemo' --exclude='turtle.py' --exclude='ensurepip' --exclude='distutils' \
-        --exclude='curses' --exclude='./ssl.py' --exclude='dbm' --exclude='msilib' --exclude='venv' \
+        --exclude='curses' --exclude='./ssl.py' --exclude='msilib' --exclude='venv' \
         --exclude='__pycache__' --exclude='*.exe' .) | tar -xf - -C "$1/lib"
     "$TOOLS/bin/pip" install --quiet --no-compile --no-deps --require-hashes \
         --target "$1/site" -r "$HERE/requirements.txt"

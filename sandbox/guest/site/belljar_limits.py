@@ -151,6 +151,7 @@ _add(signal, _no_signal, "alarm", "setitimer", "getitimer", "pause", "pthread_ki
 _add(time, _set_zone, "tzset")
 for _name, _number in (("SIGHUP", 1), ("SIGKILL", 9), ("SIGALRM", 14), ("SIGCHLD", 17), ("ITIMER_REAL", 0)):
     _add(signal, _number, _name)
+_add(signal, OSError, "ItimerError")
 _NAMES = "getaddrinfo gethostbyname gethostbyname_ex gethostbyaddr getnameinfo".split()
 for _module in (sys.modules["_socket"], socket):
     _add(_module, _no_name, *_NAMES)

@@ -1,5 +1,6 @@
 """What WASI's C library leaves out of `os`, `time` and `socket` and ordinary code takes for granted."""
 
+import errno
 import os
 import posix
 import socket
@@ -27,7 +28,30 @@ def utime(path, times=None, *, ns=None, **where):
     """Names the present where no times are given: the C library's own word for it does not reach the host."""
     if times is None and ns is None:
         ns = (time.time_ns(),) * 2
-    return _utime(path, times, **where) if ns is None else _utime(path, ns=ns, **where)
+    # Both are refused by the function itself.
+    given = {} if ns is None else {"ns": ns}
+    return _utime(path, times, **given, **where)
+
+
+def posix_fallocate(fd, offset, length, /):
+    """Makes a file at least so long; the C library has it without an effect, and with its own numbers of errors."""
+    if offset < 0 or length <= 0:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    if os.fstat(fd).st_size < offset + length:
+        os.ftruncate(fd, offset + length)
+
+
+def posix_fadvise(fd, offset, length, advice, /):
+    """Takes advice on a file that is open, and does nothing."""
+    os.fstat(fd)
+
+
+_get_clock_info = time.get_clock_info
+
+
+def get_clock_info(name, /):
+    """That of a thread's time, which is the process's, too."""
+    return _get_clock_info("process_time" if name == "thread_time" else name)
 
 
 def getuid():
@@ -49,7 +73,8 @@ def _add(module, **functions):
 
 
 for _module in (os, posix):
-    _module.utime = utime
+    _module.utime, _module.posix_fallocate, _module.posix_fadvise = utime, posix_fallocate, posix_fadvise
     _add(_module, umask=umask, chmod=chmod, getuid=getuid, geteuid=getuid, getgid=getuid, getegid=getuid, getppid=getppid)
 _add(time, thread_time=time.process_time, thread_time_ns=time.process_time_ns)
+time.get_clock_info = get_clock_info
 _add(socket, gethostname=gethostname, getfqdn=gethostname)

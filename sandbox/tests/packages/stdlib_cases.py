@@ -31,6 +31,9 @@ pathlib.Path.home().is_absolute(), os.path.expanduser("~").startswith("/")
 [int(getattr(signal, name)) for name in ("SIGINT", "SIGTERM", "SIGKILL", "SIGUSR1", "SIGALRM", "SIGCHLD", "SIGPIPE")]
 ssl.create_default_context().check_hostname, issubclass(ssl.SSLError, OSError), ssl.CERT_REQUIRED.name
 multiprocessing.cpu_count() >= 1, multiprocessing.current_process().name
+time.get_clock_info("thread_time").monotonic, issubclass(signal.ItimerError, OSError)
+refused(lambda: os.posix_fallocate(99, 0, 1)), refused(lambda: os.posix_fadvise(99, 0, 1, os.POSIX_FADV_NORMAL))
+refused(lambda: os.posix_fallocate(0, -1, 1)), refused(lambda: os.utime("/", (1, 1), ns=(1, 1)))
 """
 
 
@@ -40,6 +43,14 @@ def sql(text):
     connection = sqlite3.connect(":memory:")
     connection.create_function("twice", 1, lambda x: 2 * x)
     return connection.execute(text).fetchall()
+
+
+def refused(do):
+    """The class and number of what something raises."""
+    try:
+        return do()
+    except Exception as error:
+        return type(error).__name__, getattr(error, "errno", None)
 
 
 def read(mode):
