@@ -36,7 +36,8 @@ WAYS_OUT = {
     "source": "a function travels as bytecode, without its source text: pass that as an argument",
     "machine": "the sandbox shows nothing of the machine it runs on: pass what the function needs as an argument",
     "module": "`{name}` is part of Python's standard library, but not of the sandbox's: do without it; " + _TRUST,
-    "package": "the sandbox has no module `{name}`: put a pure Python one on the worker's --python-path; the Python"
+    "package": 'the sandbox has no module `{name}`: ask for a package of pure Python by options(requirements=["PACKAGE"]), over'
+    ' REST "requirements": ["PACKAGE"], where the service offers it, or put one on the worker\'s --python-path; the Python'
     " package sends modules beside the script along",
     "package apart": "the sandbox has `{name}` for calls that name it: say `import {name}` in the function that is called",
 }
