@@ -1,4 +1,4 @@
-"""`guest-examples/granted/`: functions that ask for HTTP requests or packages, in both runtimes. Others run in the tests of the service."""
+"""`guest-examples/granted/`: functions that ask for HTTP requests, packages or files, in both runtimes. Others run in the tests of the service."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import ast
 import importlib.metadata
 import importlib.util
 import json
+import struct
 import tempfile
 import threading
 import unittest
 import zipfile
+import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -76,16 +78,36 @@ class Granted(unittest.TestCase):
         exec(source, names)
         positional, keyword = ast.literal_eval(said["args"])
         asked = json.loads(said["with"])
-        options = {**asked.get("grants", {}), "requirements": asked.get("requirements", [])}
+        options = {**asked.get("grants", {}), **{name: asked[name] for name in ("requirements", "outputs") if name in asked}}
+        left = []
         for runtime in ("native", "sandbox") if support.HAS_SANDBOX else ("native",):
             with self.subTest(runtime):
                 expected = said["native"] if said[runtime] == "same" else said[runtime]
                 executor = self.executor.options(runtime=runtime, **options)
-                result = executor.submit(names[name], *positional, **keyword).result(60)
-                self.assertEqual(f"value {result!r}", expected)
+                future = executor.submit(names[name], *positional, **keyword)
+                self.assertEqual(f"value {future.result(60)!r}", expected)
+                left += [future.files()] if "outputs" in asked else []
+        return left
 
     def test_a_json_api_of_a_granted_host(self):
         self.check("call_json_api")
+
+    def test_three_requests_at_once(self):
+        self.check("gather_requests")
+
+    def test_a_chart_that_comes_back_as_a_file(self):
+        left = self.check("draw_chart")
+        self.assertEqual([list(files) for files in left], [["chart.png"]] * len(left))
+        for picture in (files["chart.png"] for files in left):
+            self.assertTrue(picture.startswith(b"\x89PNG\r\n\x1a\n"))
+            width, height = struct.unpack(">II", picture[16:24])
+            start = picture.index(b"IDAT") + 4
+            pixels = zlib.decompress(picture[start : start + int.from_bytes(picture[start - 8 : start - 4], "big")])
+            lines = [pixels[at : at + 1 + 3 * width] for at in range(0, len(pixels), 1 + 3 * width)]
+            self.assertEqual(len(lines), height)
+            # The colours down the middle of each bar: white above it, as far as it is short.
+            bars = [[line[1 + 3 * middle : 4 + 3 * middle] for line in lines].count(b"\x1f\x77\xb4") for middle in (12, 34, 56)]
+            self.assertEqual(bars, [30, 10, 20])
 
     @unittest.skipUnless(importlib.util.find_spec("jinja2"), "jinja2 is not installed here: `make setup` does it for the default Python")
     def test_a_template_by_a_required_package(self):

@@ -90,14 +90,14 @@ fn example(path: &Path, hostile: bool) -> Result<Example> {
     Ok(Example { name, source, hostile, args, native, sandbox, elsewhere, limits })
 }
 
-/// All examples, the useful ones first.
+/// All examples, the hostile ones last.
 ///
 /// # Errors
 /// An example cannot be read or states no outcome.
 pub fn examples() -> Result<Vec<Example>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-examples");
     let mut found = Vec::new();
-    for (directory, hostile) in [("useful", false), ("hostile", true)] {
+    for (directory, hostile) in [("useful", false), ("public", false), ("hostile", true)] {
         for entry in fs::read_dir(root.join(directory))? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "py") {
