@@ -2,7 +2,7 @@
 
 args: ((), {})
 native: unsafe
-sandbox: raises AttributeError containing module '_imp' has no attribute 'create_dynamic'
+sandbox: raises ImportError containing the sandbox cannot load compiled code
 """
 
 

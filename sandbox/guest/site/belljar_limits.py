@@ -5,6 +5,7 @@ A row of `WAYS_OUT`, with its rules and functions, goes when the sandbox comes t
 
 import errno
 import importlib
+import importlib.machinery
 import os
 import re
 import signal
@@ -171,6 +172,14 @@ def _noting_threads(start):
 for _name in ("_start_new_thread", "_start_joinable_thread"):
     if hasattr(threading, _name):
         setattr(threading, _name, _noting_threads(getattr(threading, _name)))
+
+
+def _load_no_code(loader, spec):
+    """Compiled code for the machine: without this, an AttributeError of the import system."""
+    raise ImportError("the sandbox cannot load compiled code", name=spec.name, path=spec.origin)
+
+
+importlib.machinery.ExtensionFileLoader.create_module = _load_no_code
 # A path that cannot be seen is none: `Path.exists` asks for these errors.
 for _module in ("pathlib", "pathlib._abc"):
     try:
