@@ -19,7 +19,7 @@ MINOR := $(DEFAULT_MINOR)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build pythons guests test lint test-client test-browser test-valkey guest-tests cpython-tests check faults attack guest bench bench-sandbox bench-client bench-access bench-modes bench-floods bench-tenants bench-peers bench-sdk dist dist-test reference audit sbom setup tools doctor clean
+.PHONY: help up build pythons guests test lint test-client test-browser test-valkey guest-tests cpython-tests public-examples check faults attack guest bench bench-sandbox bench-client bench-access bench-modes bench-floods bench-tenants bench-peers bench-sdk dist dist-test reference audit sbom setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ guest-tests: guest ## Run the tests of the guest's packages that their authors w
 cpython-tests: build ## Run CPython's own tests in the sandbox, in ten minutes, and write what passes to docs/reports; MINOR=3.13: of another.
 	@scripts/cpython-tests.sh $(TARGET)/release/belljar $(MINOR) >.belljar/cpython.md
 	@mv .belljar/cpython.md docs/reports/cpython-$(MINOR).md
+
+public-examples: build guests ## Run what was reported to fail in other Pythons on WebAssembly, and write docs/reports/public-examples.md. ARGS="--packages PYTHON": beside that Python's numpy.
+	@$(VENV)/bin/python scripts/public_examples.py --belljar $(TARGET)/release/belljar $(ARGS)
 
 # Two at once: they wait more than they compute. CI tries again what fails, as it does with the other tests.
 test-client: tools ## Run the tests of the Python client, under each Python, against what was built last.

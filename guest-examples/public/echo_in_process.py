@@ -2,7 +2,7 @@
 
 args: (("hello",), {})
 native: value 'hello\n'
-sandbox: raises OSError containing the sandbox has one process
+sandbox: raises OSError containing wasi does not support processes
 reported: https://github.com/pyodide/pyodide/issues/548: `subprocess.run` raised BlockingIOError without a reason
 """
 

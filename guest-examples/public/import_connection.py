@@ -1,4 +1,4 @@
-"""Imports the parts of `multiprocessing` that libraries import, and counts the processors' processes at work.
+"""Imports the parts of `multiprocessing` that libraries import as a matter of course.
 
 args: ((), {})
 native: value ('MainProcess', [], True)

@@ -3,7 +3,7 @@
 args: ((["started", "ended"],), {})
 native: value 'WARNING MainProcess started\nWARNING MainProcess ended\n'
 sandbox: same
-reported: https://github.com/python/cpython/issues/113692: code that logs failed where it takes `multiprocessing` for granted
+reported: https://github.com/python/cpython/issues/113692: a test of `logging` failed, which takes `multiprocessing` for granted
 """
 
 

@@ -18,5 +18,4 @@ def pack_table(towns, people):
     with tempfile.NamedTemporaryFile(suffix=".csv.xz") as file, warnings.catch_warnings():
         warnings.simplefilter("error")
         pd.DataFrame({"town": towns, "people": people}).to_csv(file.name, index=False)
-        start = open(file.name, "rb").read(6)
-        return start, pd.read_csv(file.name).to_dict("list")
+        return file.read(6), pd.read_csv(file.name).to_dict("list")

@@ -1,8 +1,8 @@
-"""Reads names and passwords from the file `.netrc` of the home folder, which has to be the user's own.
+"""Reads names and passwords from the file `.netrc` of the home folder, which has to be the user's own. In the sandbox files are of no user that is known there.
 
 args: (("example.com",), {})
 native: value ('ann', '', 'secret')
-sandbox: same
+sandbox: raises NetrcParseError containing does not match current user
 reported: https://github.com/python/cpython/issues/135815: `netrc.netrc()` failed, since there is no `os.getuid`
 """
 

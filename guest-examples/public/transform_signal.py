@@ -3,7 +3,7 @@
 args: ((64, 5), {})
 native: unsafe
 sandbox: value (5, 32.0)
-reported: https://github.com/dicej/wasi-wheels/issues/4: `import numpy` failed in a Python without that wheel's linker
+reported: https://github.com/dicej/wasi-wheels/issues/4: `import numpy` failed in another WASI build of CPython than the one it was built for
 """
 
 

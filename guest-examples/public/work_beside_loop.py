@@ -3,7 +3,7 @@
 args: ((["one", "three"],), {})
 native: value ([3, 5], 3)
 sandbox: same
-reported: https://github.com/pyodide/pyodide/issues/237: threads, and so `to_thread` and executors, are not supported
+reported: https://github.com/pyodide/pyodide/issues/237: threads are not supported
 """
 
 
