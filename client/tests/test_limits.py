@@ -129,6 +129,35 @@ def load():
     return os.getloadavg()
 
 
+def login():
+    import os
+
+    return os.getlogin()
+
+
+def disk():
+    import shutil
+
+    return shutil.disk_usage("/tmp")
+
+
+def signal_of_loop():
+    import asyncio
+    import signal
+
+    async def wait():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, print)
+
+    asyncio.run(wait())
+
+
+def compiled_code():
+    from importlib.machinery import ExtensionFileLoader
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    module_from_spec(spec_from_file_location("fast", "/tmp/fast.so", loader=ExtensionFileLoader("fast", "/tmp/fast.so")))
+
+
 def source():
     import inspect
 
@@ -193,9 +222,13 @@ CASES = [
     (timer, OSError, "timeout="),
     (zone_of_the_machine, OSError, "UTC"),
     (load, OSError, "nothing of the machine"),
+    (login, OSError, "nothing of the machine"),
+    (disk, OSError, "nothing of the machine"),
+    (signal_of_loop, NotImplementedError, "no signals"),
+    (compiled_code, ImportError, "requirements="),
     (source, OSError, "source text"),
     (missing_standard_module, ImportError, "but not of the sandbox's"),
-    (missing_package, ImportError, "--python-path"),
+    (missing_package, ImportError, "requirements=.*--python-path"),
 ]
 
 

@@ -8,6 +8,7 @@ import importlib
 import importlib.machinery
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -53,7 +54,7 @@ _RULES = [
     ("requests", OSError, r"the HTTP request `(?P<name>[^`]*)` is not granted"),
     ("secrets", OSError, r"the worker has no secret"),
     ("private addresses", OSError, r"an address that is not public"),
-    ("signals", OSError, r"has no signals"),
+    ("signals", (OSError, NotImplementedError), r"has no signals"),
     ("machine", OSError, r"shows nothing of the machine"),
     ("zones", OSError, r"is in UTC"),
     ("source", OSError, r"source code"),
@@ -148,7 +149,8 @@ _no_name = _refusing("the sandbox has no network", socket.gaierror, socket.EAI_F
 
 # With `os.fork` there, asyncio would register what to do at a fork when it is imported: belljar_boot did so before.
 _add(os, _no_process, *"fork forkpty pipe kill killpg system execv execve posix_spawn posix_spawnp wait waitpid".split())
-_add(os, _no_machine, "getloadavg", "statvfs")
+_add(os, _no_machine, "getloadavg", "getlogin", "statvfs")
+_add(shutil, _no_machine, "disk_usage")
 _add(signal, _no_signal, "alarm", "setitimer", "getitimer", "pause", "pthread_kill", "sigwait")
 _add(time, _set_zone, "tzset")
 for _name, _number in (("SIGHUP", 1), ("SIGKILL", 9), ("SIGALRM", 14), ("SIGCHLD", 17), ("ITIMER_REAL", 0)):

@@ -52,6 +52,12 @@ class Loop(base_events.BaseEventLoop):
             future.set_exception(error)
         return future
 
+    def add_signal_handler(self, sig, callback, *args):
+        raise NotImplementedError("the sandbox has no signals")
+
+    def remove_signal_handler(self, sig):
+        raise NotImplementedError("the sandbox has no signals")
+
     async def shutdown_default_executor(self, timeout=None):
         pass
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import posix
+import re
 import socket
 import time
 
@@ -54,6 +55,20 @@ def get_clock_info(name, /):
     return _get_clock_info("process_time" if name == "thread_time" else name)
 
 
+_strftime = time.strftime
+
+
+def strftime(format, *when):
+    """With `%k`, `%l` and `%P`, which the C library here leaves out of the text; `datetime` asks this function too."""
+    if isinstance(format, str) and ("%k" in format or "%l" in format or "%P" in format):
+        moment = when[0] if when else time.localtime()
+        if isinstance(moment, tuple) and len(moment) > 3:
+            hour = moment[3]
+            texts = {"%k": f"{hour:2}", "%l": f"{hour % 12 or 12:2}", "%P": "am" if hour < 12 else "pm"}
+            format = re.sub("%[%klP]", lambda found: texts.get(found[0], found[0]), format)
+    return _strftime(format, *when)
+
+
 def getuid():
     return 1000
 
@@ -75,6 +90,7 @@ def _add(module, **functions):
 for _module in (os, posix):
     _module.utime, _module.posix_fallocate, _module.posix_fadvise = utime, posix_fallocate, posix_fadvise
     _add(_module, umask=umask, chmod=chmod, getuid=getuid, geteuid=getuid, getgid=getuid, getegid=getuid, getppid=getppid)
+time.strftime = strftime
 _add(time, thread_time=time.process_time, thread_time_ns=time.process_time_ns)
 time.get_clock_info = get_clock_info
 _add(socket, gethostname=gethostname, getfqdn=gethostname)
