@@ -83,6 +83,15 @@ def server():
     http.server.HTTPServer(("", 0), http.server.BaseHTTPRequestHandler)
 
 
+def server_of_loop():
+    import asyncio
+
+    async def serve():
+        return (await asyncio.start_server(print, "127.0.0.1", 0)).sockets
+
+    return asyncio.run(serve())
+
+
 def read_file():
     return open("/etc/passwd").read()
 
@@ -214,6 +223,7 @@ CASES = [
     (url, OSError, "no network"),
     (url_caught, ValueError, "no network"),
     (server, OSError, "no network"),
+    (server_of_loop, OSError, "no network"),
     (read_file, PermissionError, r'read=\["/FOLDER"\]'),
     (write_file, PermissionError, r'read=\["/FOLDER"\]'),
     (fill_temporary_files, OSError, r"scratch_mb=64"),
