@@ -39,6 +39,12 @@ impl Gate {
     }
 }
 
+/// How soon what the harness looks for is collected: files of values that no key refers to, after so many milliseconds.
+pub(crate) fn collected_after() -> Option<std::time::Duration> {
+    let text = std::env::var("BELLJAR_FAULT_COLLECTED_MS").ok()?;
+    text.parse().ok().map(std::time::Duration::from_millis)
+}
+
 /// Connects to the harness and follows its commands from then on, in a thread of its own.
 pub(crate) fn listen(socket: &Path) -> Result<()> {
     let shown = socket.display();

@@ -66,6 +66,7 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
                 max_result_mb: None,
             },
             max_body_bytes: defaults.max_body_mb << 20,
+            max_value_bytes: defaults.max_value_mb << 20,
             max_connections: defaults.max_connections,
             require_keys,
             proxies: args.listen.proxies(),
@@ -78,6 +79,12 @@ pub(crate) fn gateway(args: GatewayArgs) -> Result<()> {
             allowed_hosts: defaults.allowed_host,
             low_latency: defaults.low_latency,
             ..belljar_gateway::Config::new(class)
+        };
+        #[cfg(feature = "failpoints")]
+        let config = match crate::faults::collected_after() {
+            // All directories are looked through in that time.
+            Some(after) => belljar_gateway::Config { expire_every: after / 16, ..config },
+            None => config,
         };
         let served = belljar_gateway::run(config, listeners, store, until_signal()?).await;
         close(traces);

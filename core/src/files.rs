@@ -140,6 +140,28 @@ impl CallFiles {
         envelope.into()
     }
 
+    /// What stands before arguments of so many bytes in their envelope; nothing without files.
+    ///
+    /// # Panics
+    /// The arguments are longer than any that can travel.
+    #[must_use]
+    pub fn envelope_head(&self, args_bytes: u64) -> Vec<u8> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let mut head = MAGIC.to_vec();
+        #[expect(clippy::expect_used, reason = "our own types into memory")]
+        rmp_serde::encode::write(&mut head, &(self, &Bytes::new()))
+            .expect("files are serializable");
+        // In place of the length of none: one byte that says that one follows, and that.
+        head.truncate(head.len() - 2);
+        head.push(0xc6);
+        #[expect(clippy::expect_used, reason = "arguments are bounded before")]
+        let length = u32::try_from(args_bytes).expect("arguments that can travel");
+        head.extend_from_slice(&length.to_be_bytes());
+        head
+    }
+
     /// What travels in place of arguments, taken apart again: the pickle, and the files if there are any.
     ///
     /// # Errors
@@ -168,9 +190,12 @@ mod tests {
         let files = CallFiles { inputs: vec![file], outputs: vec!["*.png".into()] };
         let envelope = files.envelope(args.clone());
         assert!(CallFiles::are_in(&envelope) && !CallFiles::are_in(&args));
-        assert_eq!(CallFiles::open(&envelope).expect("whole"), (Some(files), args.clone()));
+        assert_eq!(CallFiles::open(&envelope).expect("whole"), (Some(files.clone()), args.clone()));
         assert!(CallFiles::open(&envelope.slice(..envelope.len() - 1)).is_err());
         assert_eq!(CallFiles::default().envelope(args.clone()), args);
+        let joined = Bytes::from([&files.envelope_head(args.len() as u64), &args[..]].concat());
+        assert_eq!(CallFiles::open(&joined).expect("whole"), (Some(files), args.clone()));
+        assert_eq!(CallFiles::default().envelope_head(5), b"");
         assert_eq!(CallFiles::open(&args).expect("a pickle"), (None, args));
     }
 

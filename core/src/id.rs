@@ -79,6 +79,21 @@ impl TaskId {
 }
 
 id! {
+    /// Names one uploaded value.
+    BlobId
+}
+impl BlobId {
+    /// The id of the value with this SHA-256 hash that `tenant` uploads: the same value has the same id, and another with another
+    /// tenant.
+    #[must_use]
+    pub fn derived(tenant: &str, sha256: &[u8; 32]) -> Self {
+        let [bytes @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
+            *blake3::hash(&[b"blob\0", tenant.as_bytes(), b"\0", sha256].concat()).as_bytes();
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
+id! {
     /// Names one registered function.
     FunctionId
 }

@@ -5,6 +5,7 @@
 //!
 //! * [`access`]: what a call reached and what it was refused.
 //! * [`api_key`]: keys of clients, and what they allow.
+//! * [`args`]: arguments that have values elsewhere.
 //! * [`id`]: task, function, dispatcher and worker ids.
 //! * [`tenant`]: whom functions and tasks belong to.
 //! * [`task`]: status and its legal moves, runtime, Python version, class, priority, limits, spec.
@@ -26,6 +27,7 @@
 
 pub mod access;
 pub mod api_key;
+pub mod args;
 pub mod collection;
 mod exception;
 pub mod files;

@@ -17,6 +17,9 @@ const _: () = assert!(((MAX_RESULT_MB as usize) << 20) + REPLY_MARGIN_BYTES <= M
 /// a worker. The listener's limit on messages is larger by what stands around a payload.
 pub const MAX_PAYLOAD_BYTES: usize = 63 << 20;
 
+/// The most bytes of arguments with all values that they refer to: as much as goes in one message with some code.
+pub const MAX_ARGS_BYTES: u64 = (MAX_PAYLOAD_BYTES - (3 << 20)) as u64;
+
 /// Invocations and reports of more bytes than this go out in several messages.
 pub const BATCH_BYTES: usize = 16 << 20;
 

@@ -12,7 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 use crate::app::App;
-use crate::config::permits;
+use crate::config::{Config, permits};
+use crate::encoding::{self, Decompressor};
 use crate::error::ApiError;
 use crate::media::BodyForm;
 use crate::problem::Problem;
@@ -74,13 +75,10 @@ fn one_key(headers: &HeaderMap) -> Result<Option<HeaderValue>, ApiError> {
 type Received = (Bytes, Option<OwnedSemaphorePermit>);
 
 async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received, ApiError> {
-    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
-        return Err(ApiError::Encoding(String::from_utf8_lossy(encoding.as_bytes()).into_owned()));
-    }
+    let is_compressed = encoding::is_compressed(headers)?;
     let limit = app.config.max_body_bytes;
-    let claimed = http_body::Body::size_hint(&body).exact();
+    // Of a compressed one nobody says how long it will be.
+    let claimed = http_body::Body::size_hint(&body).exact().filter(|_| !is_compressed);
     let claimed = claimed.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     if claimed.is_some_and(|length| length > limit) {
         // A client that asks before it sends is answered before it sends.
@@ -101,17 +99,74 @@ async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received,
     }
     // A body that comes in several parts is copied together: into one buffer that never grows.
     receiver.claimed = claimed.unwrap_or_default();
-    receiver.run(body).await
+    receiver.run(BodyPieces::new(&app.config, body, is_compressed)).await
 }
 
 /// Reads on for a while without keeping anything.
-async fn drain(mut body: Body) {
+pub(crate) async fn drain(mut body: Body) {
     let deadline = tokio::time::Instant::now() + DRAIN_TIME;
     let mut left = DRAIN_BYTES;
     while let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await {
         let length = frame.data_ref().map_or(0, Bytes::len);
         let Some(rest) = left.checked_sub(length) else { return };
         left = rest;
+    }
+}
+
+/// A body, piece by piece, from a client that is fast enough.
+pub(crate) struct BodyPieces {
+    body: Body,
+    pause: Duration,
+    start: tokio::time::Instant,
+    received: u64,
+    /// Of a body that is compressed; `None` also once it has ended.
+    decompressor: Option<Decompressor>,
+}
+
+impl BodyPieces {
+    /// The pieces of a body, as they were before it was compressed.
+    pub(crate) fn new(config: &Config, body: Body, is_compressed: bool) -> Self {
+        let (pause, start) = (config.body_timeout, tokio::time::Instant::now());
+        let decompressor = is_compressed.then(Decompressor::new);
+        Self { body, pause, start, received: 0, decompressor }
+    }
+
+    /// The next piece; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let broken = |error: std::io::Error| ApiError::BrokenEncoding(error.to_string());
+        loop {
+            if let Some(decompressor) = &mut self.decompressor
+                && let Some(piece) = decompressor.next().map_err(broken)?
+            {
+                return Ok(Some(piece));
+            }
+            let received = self.receive().await?;
+            match (&mut self.decompressor, received) {
+                (None, received) => return Ok(received),
+                (Some(decompressor), Some(received)) => decompressor.push(received),
+                (Some(decompressor), None) => {
+                    let rest = decompressor.finish().map_err(broken)?;
+                    self.decompressor = None;
+                    return Ok(Some(rest).filter(|rest| !rest.is_empty()));
+                }
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Result<Option<Bytes>, ApiError> {
+        loop {
+            let earned = Duration::from_secs(self.received / MIN_BYTES_PER_SECOND as u64);
+            let now = tokio::time::Instant::now();
+            let deadline = (now + self.pause).min(self.start + self.pause + earned);
+            let frame = match timeout_at(deadline, self.body.frame()).await {
+                Err(_) => return Err(ApiError::SlowBody),
+                Ok(None) => return Ok(None),
+                Ok(Some(frame)) => frame.map_err(|e| ApiError::BrokenBody(e.to_string()))?,
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            self.received += data.len() as u64;
+            return Ok(Some(data));
+        }
     }
 }
 
@@ -125,22 +180,12 @@ struct Receiver<'a> {
 }
 
 impl Receiver<'_> {
-    async fn run(mut self, mut body: Body) -> Result<Received, ApiError> {
-        let start = tokio::time::Instant::now();
-        let pause = self.app.config.body_timeout;
+    async fn run(mut self, mut pieces: BodyPieces) -> Result<Received, ApiError> {
         let mut only = None;
-        loop {
+        while let Some(data) = pieces.next().await? {
             let have = self.received.len() + only.as_ref().map_or(0, Bytes::len);
-            let earned = Duration::from_secs((have / MIN_BYTES_PER_SECOND) as u64);
-            let deadline = (tokio::time::Instant::now() + pause).min(start + pause + earned);
-            let frame = match timeout_at(deadline, body.frame()).await {
-                Err(_) => return Err(ApiError::SlowBody),
-                Ok(None) => break,
-                Ok(Some(frame)) => frame.map_err(|e| ApiError::BrokenBody(e.to_string()))?,
-            };
-            let Ok(data) = frame.into_data() else { continue };
             if have + data.len() > self.limit {
-                drain(body).await;
+                drain(pieces.body).await;
                 return Err(ApiError::TooLarge { limit: self.limit });
             }
             self.make_room(have + data.len())?;

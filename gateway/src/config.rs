@@ -61,6 +61,8 @@ pub struct Config {
     pub low_latency: bool,
     /// The largest request body in bytes.
     pub max_body_bytes: usize,
+    /// The largest value that can be uploaded, in bytes.
+    pub max_value_bytes: u64,
     /// How many bytes large bodies, and what is read from them, may take at once, over all requests: four times
     /// their size. One body of the largest size always has room.
     pub max_buffered_bytes: usize,
@@ -80,6 +82,8 @@ pub struct Config {
     pub write_timeout: Duration,
     /// How long a cancel waits for the code to have stopped before it answers 202.
     pub cancel_wait: Duration,
+    /// How often what has expired is looked for: functions, and a part of the files of large values.
+    pub expire_every: Duration,
     /// How long open requests may take at shutdown before they are cut.
     pub drain_timeout: Duration,
 }
@@ -104,6 +108,7 @@ impl Config {
             traces: None,
             low_latency: true,
             max_body_bytes: 32 << 20,
+            max_value_bytes: 2 << 30,
             max_buffered_bytes: 512 << 20,
             max_connections: 4_096,
             max_waiters: 200_000,
@@ -112,6 +117,7 @@ impl Config {
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
             cancel_wait: Duration::from_secs(5),
+            expire_every: Duration::from_secs(15),
             drain_timeout: Duration::from_secs(10),
         }
     }

@@ -7,7 +7,8 @@
 use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
-use belljar_core::id::{FunctionId, TaskId, WorkerId};
+use belljar_core::args::ValueRef;
+use belljar_core::id::{BlobId, FunctionId, TaskId, WorkerId};
 use belljar_core::task::TaskStatus;
 use belljar_store::StoreError;
 use http::{HeaderValue, StatusCode, header};
@@ -20,6 +21,7 @@ use crate::policy::{QuotaExceeded, Violation};
 use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::schema::Status;
+use crate::upload::UploadProblem;
 
 /// Why a gateway ended.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +49,32 @@ pub(crate) enum ApiError {
     UnknownTask(TaskId),
     #[error("task {id} has left no file `{name}`: its record lists those that it has")]
     UnknownFile { id: TaskId, name: String },
+    #[error("no uploaded value has the id `{0}`: it was never uploaded, or it has expired")]
+    UnknownBlob(BlobId),
+    #[error(
+        "there is no value `{0}`, to which the payload refers: it was never there, or it has expired; nothing was accepted"
+    )]
+    UnknownValue(ValueRef),
+    #[error(
+        "task {id} is {status}: the payload can refer to its result once it is COMPLETED; nothing was accepted"
+    )]
+    NoResult { id: TaskId, status: TaskStatus },
+    #[error(
+        "the result of task {id} was made in the sandbox and {globals}: loading it outside of the sandbox may run anything; \
+         nothing was accepted: run this call in the sandbox too, or return plain data"
+    )]
+    UnsafeValue { id: TaskId, globals: String },
+    #[error(
+        "the arguments have {bytes} bytes with the values that they refer to, and {limit} are allowed: nothing was accepted"
+    )]
+    ArgsTooLarge { bytes: u64, limit: u64 },
+    #[error(
+        "the value has more than the {limit} bytes that are allowed: upload it in several, or raise the gateway's limit, \
+         --max-value-mb"
+    )]
+    ValueTooLarge { limit: u64 },
+    #[error("{0}")]
+    Upload(UploadProblem),
     #[error("no worker has the id `{0}`: it has left, or was never connected")]
     UnknownWorker(WorkerId),
     #[error(
@@ -61,8 +89,10 @@ pub(crate) enum ApiError {
         "the body has more than the {limit} bytes that are allowed: store large data elsewhere and pass a reference, or raise the gateway's body limit"
     )]
     TooLarge { limit: usize },
-    #[error("the body is encoded as `{0}`: send it without a Content-Encoding")]
+    #[error("the body is encoded as `{0}`: send it as it is, or compressed by gzip")]
     Encoding(String),
+    #[error("the body cannot be decompressed as its Content-Encoding says: {0}")]
+    BrokenEncoding(String),
     #[error("the body did not arrive in time: send it faster, or in smaller parts")]
     SlowBody,
     #[error("the body ended early: {0}")]
@@ -157,6 +187,13 @@ fn store_sentence(error: &StoreError) -> Cow<'static, str> {
         )
         .into(),
         StoreError::TooManyLabels { .. } => format!("{error}; nothing was changed").into(),
+        StoreError::NoBlobDirectory => {
+            "this deployment has no directory for large values, so that none can be uploaded: the operator names one by --blobs".into()
+        }
+        StoreError::UnknownValue(value) => format!(
+            "there is no value `{value}` any more, to which the payload refers: nothing was accepted"
+        )
+        .into(),
         StoreError::OverQuota(_) => "a quota is used up: nothing was changed".into(),
         // Which one, as in the lists: the others of a request can be asked for without it.
         StoreError::Corrupt { .. } => error.to_string().into(),
@@ -187,11 +224,19 @@ impl ApiError {
             Self::UnknownTask(_) => (StatusCode::NOT_FOUND, "unknown_task"),
             Self::UnknownFile { .. } => (StatusCode::NOT_FOUND, "unknown_file"),
             Self::UnknownWorker(_) => (StatusCode::NOT_FOUND, "unknown_worker"),
+            Self::UnknownBlob(_) => (StatusCode::NOT_FOUND, "unknown_blob"),
+            Self::UnknownValue(_) => (StatusCode::NOT_FOUND, "unknown_value"),
+            Self::NoResult { .. } => (StatusCode::CONFLICT, "no_result"),
+            Self::UnsafeValue { .. } => (StatusCode::FORBIDDEN, "value_not_data"),
+            Self::ArgsTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "arguments_too_large"),
+            Self::ValueTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "value_too_large"),
+            Self::Upload(problem) => problem.status_and_code(),
             Self::NotRemote(_) => (StatusCode::CONFLICT, "worker_not_remote"),
             Self::UnknownRoute(_) => (StatusCode::NOT_FOUND, "unknown_route"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::Encoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding"),
+            Self::BrokenEncoding(_) => (StatusCode::BAD_REQUEST, "invalid_encoding"),
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "body_timeout"),
             Self::BrokenBody(_) => (StatusCode::BAD_REQUEST, "body_incomplete"),
             Self::Host(_) => (StatusCode::MISDIRECTED_REQUEST, "unknown_host"),
@@ -235,6 +280,8 @@ impl ApiError {
             StoreError::UnwrittenBlob(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_refuses_writes")
             }
+            StoreError::NoBlobDirectory => (StatusCode::NOT_IMPLEMENTED, "no_blob_directory"),
+            StoreError::UnknownValue(_) => (StatusCode::NOT_FOUND, "unknown_value"),
             StoreError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
             StoreError::OverQuota(_) | StoreError::TooManyLabels { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded")
@@ -262,6 +309,7 @@ impl ApiError {
             Self::Store(StoreError::RefusesWrites(..) | StoreError::UnwrittenBlob(_))
             | Self::NotWritable(StoreError::RefusesWrites(..)) => Some(StoreFault::RefusedWrite),
             Self::Store(StoreError::Unconfirmed { .. }) => Some(StoreFault::Unconfirmed),
+            Self::Store(StoreError::NoBlobDirectory | StoreError::UnknownValue(_)) => None,
             Self::Store(_) | Self::NotWritable(_) => Some(StoreFault::Silent),
             _ => None,
         }
@@ -290,7 +338,10 @@ impl ApiError {
                 | Self::SlowBody
                 | Self::BrokenBody(_)
                 | Self::Encoding(_)
+                | Self::BrokenEncoding(_)
                 | Self::Overloaded
+                | Self::ValueTooLarge { .. }
+                | Self::Upload(_)
                 | Self::ShuttingDown
         )
     }

@@ -34,7 +34,9 @@
 //! * `cpu_latency`: the kernel's limit on the wake-up latency of processors.
 //! * `cache`: what is cached of the store.
 //! * `metrics`, `service_metrics`, `timing`: what is measured.
+//! * `encoding`: bodies that are compressed.
 //! * `traces`: the spans of submissions.
+//! * `upload`: what an upload says of itself.
 //! * `outage`: whether the store refuses requests, for the log.
 //! * `stamp`: whether a file has changed.
 //! * `openapi`, `schema`, `pages`: descriptions for programs and for people.
@@ -52,7 +54,8 @@ pub mod config;
 mod connection;
 mod cors;
 mod cpu_latency;
-pub mod error;
+pub mod encoding;
+mod error;
 mod event_stream;
 mod extract;
 mod fields;
@@ -89,6 +92,7 @@ mod times;
 mod timing;
 mod tls;
 mod traces;
+mod upload;
 mod values;
 mod waiters;
 
@@ -145,7 +149,7 @@ pub async fn run(
     let (listening, functions) = (Arc::clone(notifier), Arc::clone(&app.functions));
     background.spawn(notifier::listen(listening, store.clone(), functions, latency.clone()));
     background.spawn(notifier::deliver(Arc::clone(notifier), store.clone()));
-    background.spawn(expire_functions(store.clone()));
+    background.spawn(expire_functions(store.clone(), app.config.expire_every));
     if let Some(latency) = app.cpu_latency.clone() {
         background.spawn(async move { match latency.expire().await {} });
     }
@@ -167,13 +171,10 @@ pub async fn run(
     ended
 }
 
-/// How often functions that have expired are looked for. Until they are removed nobody sees them any more, but they count.
-const EXPIRE_EVERY: Duration = Duration::from_secs(15);
-
-/// Removes functions that have expired. Never returns.
-async fn expire_functions(store: Store) {
+/// Removes functions that have expired: until then nobody sees them any more, but they count. Never returns.
+async fn expire_functions(store: Store, every: Duration) {
     loop {
-        tokio::time::sleep(EXPIRE_EVERY).await;
+        tokio::time::sleep(every).await;
         match store.remove_expired_functions().await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "functions have expired"),

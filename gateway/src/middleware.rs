@@ -18,6 +18,7 @@ use tower_http::cors::CorsLayer;
 use crate::addresses::CountedConnection;
 use crate::app::App;
 use crate::cors;
+use crate::encoding;
 use crate::error::{ApiError, Fault};
 use crate::timing::RequestTiming;
 use crate::traces;
@@ -68,6 +69,7 @@ impl Middleware {
         if let Some(target) = self.without_prefix(&request) {
             *request.uri_mut() = target;
         }
+        let may_compress = encoding::is_accepted(request.headers());
         let admit = |request| self.admit(request, &timing, (peer, client), has_room);
         let response = match &self.cors {
             None => admit(request).await,
@@ -78,6 +80,7 @@ impl Middleware {
                 answer.unwrap_or_else(|never| match never {})
             }
         };
+        let response = if may_compress { encoding::compressed(response) } else { response };
         let response = finish(response, &id, &timing, started);
         self.report(&response, &id, &timing);
         let code = response.status().as_u16();

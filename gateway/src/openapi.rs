@@ -46,7 +46,7 @@ pub(crate) fn document(
         components.schemas.extend(schemas);
         for (path, mut item) in of_route.paths {
             if let Access::Key(scope) = access {
-                [&mut item.get, &mut item.post, &mut item.delete]
+                [&mut item.get, &mut item.post, &mut item.put, &mut item.delete]
                     .into_iter()
                     .flatten()
                     .for_each(|it| secure(it, scope));
@@ -79,7 +79,12 @@ fn secure(operation: &mut Operation, scope: Scope) {
 pub(crate) fn methods(document: &OpenApi, route: &str) -> Vec<&'static str> {
     let item: Option<&PathItem> = document.paths.paths.get(route);
     let of = |item: &PathItem| {
-        let of = [("GET", &item.get), ("POST", &item.post), ("DELETE", &item.delete)];
+        let of = [
+            ("GET", &item.get),
+            ("POST", &item.post),
+            ("PUT", &item.put),
+            ("DELETE", &item.delete),
+        ];
         of.map(|(method, operation)| operation.as_ref().map(|_| method))
     };
     item.map(of).into_iter().flatten().flatten().collect()

@@ -82,6 +82,16 @@ errors! {
             "A quota of the tenant is used up (`quota_exceeded`; `quota` says which), or the queue is full \
              (`queue_full`): nothing was accepted. With `Retry-After`.";
     UnknownId: "404" "Error" "No such function or task (`unknown_function`, `unknown_task`).";
+    UnknownBlob: "404" "Error" "No such uploaded value (`unknown_blob`).";
+    UploadConflict:
+        "400" "Error"
+            "The hash or the range is malformed (`invalid_digest`, `invalid_range`), or the value has another hash \
+             (`digest_mismatch`).",
+        "409" "Error"
+            "The piece does not begin where the last one ended (`upload_offset`; the header `upload-offset` says where), or \
+             somebody else sends pieces of it (`upload_busy`).";
+    NoValues: "501" "Error"
+        "There is no directory for large values (`no_blob_directory`): the operator names one by `--blobs`.";
     UnknownWorker: "404" "Error" "No such worker (`unknown_worker`).";
     NotRemote: "409" "Error" "The worker is a part of its dispatcher (`worker_not_remote`).";
     UnknownPath: "404" "Error" "No such route (`unknown_route`).";
@@ -92,7 +102,7 @@ errors! {
         "408" "Error" "The body does not arrive in time (`body_timeout`).",
         "413" "Error"
             "The body is over the limit (`body_too_large`), or a payload over that of the tenant (`payload_too_large`).",
-        "415" "Error" "The body has a Content-Encoding (`unsupported_encoding`).";
+        "415" "Error" "The body has another Content-Encoding than gzip (`unsupported_encoding`).";
     Invalid: "422" "Invalid"
         "Malformed JSON, a missing, mistyped or misspelt field, a malformed id or cursor \
          (`invalid_request`); a function for the sandbox that needs a module which the sandbox does not \

@@ -19,6 +19,17 @@ pub struct Inspection {
     pub python: PythonHint,
 }
 
+/// A place in a pickle where a persistent id stands for a value outside of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// Where its opcode is, one byte long: the id stands on the stack then.
+    pub at: usize,
+    /// Where the opcode of the frame is that it stands in, if it stands in one.
+    pub frame: Option<usize>,
+    /// The id.
+    pub id: String,
+}
+
 impl Inspection {
     /// Whether loading the pickle may give something that can be called.
     #[must_use]

@@ -16,6 +16,7 @@
 //! * `machine`, `value`: the stack, the marks and the memo, and what stands there for an object.
 //! * `names`, `shapes`: globals and modules; tuples whose contents matter.
 //! * `bytecode`, `python_hint`: which Python compiled a code object.
+//! * `splice`: puts values in place of persistent ids.
 //! * `error`: what can be wrong with a pickle.
 //! * [`payload`]: the base64 text form of serialized objects.
 
@@ -32,13 +33,15 @@ pub mod payload;
 mod python_hint;
 mod reader;
 mod shapes;
+mod splice;
 mod text;
 mod value;
 mod walk;
 
 pub use error::PickleError;
-pub use inspection::{Inspection, TopObject};
+pub use inspection::{Inspection, Reference, TopObject};
 pub use kind::{MAX_GLOBAL_BYTES, MAX_RESULT_GLOBALS, data_globals, result_kind};
 pub use names::Global;
 pub use python_hint::PythonHint;
-pub use walk::inspect;
+pub use splice::{Splice, spliced};
+pub use walk::{inspect, inspect_referring};

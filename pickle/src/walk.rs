@@ -1,18 +1,20 @@
 //! Walks a pickle opcode by opcode.
 
 use crate::error::PickleError;
-use crate::inspection::{Inspection, TopObject};
+use crate::inspection::{Inspection, Reference, TopObject};
 use crate::machine::Machine;
 use crate::names::Names;
 use crate::opcode as op;
 use crate::python_hint::PythonHint;
-use crate::reader::Reader;
+use crate::reader::{Reader, block_at};
 use crate::shapes::Shapes;
 use crate::text;
 use crate::value::{Kind, Value};
 
 /// The newest protocol that exists.
 pub(super) const NEWEST_PROTOCOL: u8 = 5;
+/// The longest persistent id that is read, in bytes.
+const LONGEST_ID: usize = 128;
 
 /// Reads a pickle of protocol 0 to 5 without loading it.
 ///
@@ -23,15 +25,28 @@ pub(super) const NEWEST_PROTOCOL: u8 = 5;
 /// `data` are not one whole pickle that Python could begin to load here. Bytes after the pickle are
 /// refused although Python ignores them: no pickler writes them, so that something was lost.
 pub fn inspect(data: &[u8]) -> Result<Inspection, PickleError> {
+    walked(data, Walker::new(data))?.finish()
+}
+
+/// The same for pickles that may refer to values outside of them by persistent ids; and these.
+///
+/// # Errors
+/// Those of [`inspect`]; or an id is no text that stands in the pickle.
+pub fn inspect_referring(data: &[u8]) -> Result<(Inspection, Vec<Reference>), PickleError> {
+    let mut walker = walked(data, Walker { may_refer: true, ..Walker::new(data) })?;
+    let references = std::mem::take(&mut walker.references);
+    Ok((walker.finish()?, references))
+}
+
+fn walked<'a>(data: &[u8], mut walker: Walker<'a>) -> Result<Walker<'a>, PickleError> {
     if data.is_empty() {
         return Err(PickleError::Empty);
     }
     if u32::try_from(data.len()).is_err() {
         return Err(PickleError::TooLong { length: data.len() });
     }
-    let mut walker = Walker::new(data);
     while walker.step()? == Progress::More {}
-    walker.finish()
+    Ok(walker)
 }
 
 #[derive(PartialEq, Eq)]
@@ -50,6 +65,10 @@ pub(super) struct Walker<'a> {
     pub(super) python: PythonHint,
     protocol: u8,
     frame_end: Option<usize>,
+    /// Where the opcode of the current frame is, or of the last one.
+    frame_at: usize,
+    may_refer: bool,
+    references: Vec<Reference>,
     /// Bytes of names and bytecode that may still be looked at a second time. Each is looked at
     /// once in a genuine pickle; without a bound, a short one could refer to a long one many times.
     pub(super) looks: usize,
@@ -65,6 +84,9 @@ impl<'a> Walker<'a> {
             python: PythonHint::UNKNOWN,
             protocol: 0,
             frame_end: None,
+            frame_at: 0,
+            may_refer: false,
+            references: Vec::new(),
             looks: data.len().saturating_mul(4).saturating_add(4096),
         }
     }
@@ -85,6 +107,7 @@ impl<'a> Walker<'a> {
                 let top = self.machine.top(&self.reader)?;
                 self.machine.push(top);
             }
+            op::BINPERSID if self.may_refer => self.refer()?,
             op::PERSID | op::BINPERSID => {
                 let (at, opcode) = (self.reader.at(), self.reader.name());
                 return Err(PickleError::PersistentId { at, opcode });
@@ -194,10 +217,24 @@ impl<'a> Walker<'a> {
         match usize::try_from(need) {
             Ok(length) if length <= left => {
                 self.frame_end = Some(self.reader.position() + length);
+                self.frame_at = at;
                 Ok(())
             }
             _ => Err(PickleError::Truncated { at, opcode, need, left }),
         }
+    }
+
+    /// A persistent id, in place of which the object that it names will stand.
+    fn refer(&mut self) -> Result<(), PickleError> {
+        let (at, opcode) = (self.reader.at(), self.reader.name());
+        let id = self.machine.pop(&self.reader)?.detail_of(Kind::Text);
+        let id = id.and_then(|text_at| block_at(self.reader.data(), text_at));
+        let id = id.filter(|id| id.len() <= LONGEST_ID).and_then(|id| std::str::from_utf8(id).ok());
+        let Some(id) = id else { return Err(PickleError::PersistentId { at, opcode }) };
+        let frame = self.frame_end.map(|_| self.frame_at);
+        self.references.push(Reference { at, frame, id: id.to_owned() });
+        self.machine.push(Value::of(Kind::Unknown));
+        Ok(())
     }
 
     fn check_frame(&mut self) -> Result<Progress, PickleError> {

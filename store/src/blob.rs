@@ -15,6 +15,8 @@ use futures_util::future::{join_all, try_join_all};
 use crate::Store;
 use crate::blob_name::{BlobName, REFERENCE_BYTES, Reference};
 use crate::error::StoreError;
+use crate::keys::BATCHES;
+use crate::layout::LIVE;
 
 /// What is larger than this stays out of scripts. The next command costs a tenth of a millisecond, about
 /// as much as the hashing of so many bytes.
@@ -72,7 +74,7 @@ impl Store {
             let written = match files {
                 None => None,
                 Some(files) => match files.write(name, value.clone()).await {
-                    Ok(kept) => Some((name.reference(value.len()), kept)),
+                    Ok(kept) => Some((name.reference(value.len() as u64), kept)),
                     Err(error) if name.is_args() => return Err(StoreError::UnwrittenBlob(error)),
                     // What has ended cannot wait: it is in Redis then.
                     Err(error) => {
@@ -158,20 +160,46 @@ impl Store {
                 break;
             }
             let needed = self.needed(part).await?;
+            fail::fail_point!("sweeping");
             let left = part.iter().filter(|name| !needed.contains(name)).copied().collect();
             removed += files.remove(left).await.map_err(StoreError::UnwrittenBlob)?;
         }
         Ok(removed)
     }
 
-    /// Those of these blobs that a key refers to.
+    /// Those of these blobs that a key refers to, or that a task needs.
     async fn needed(&self, names: &[BlobName]) -> Result<HashSet<BlobName>, StoreError> {
+        let mut needed = self.needed_by_tasks(names).await?;
         let keys = &self.inner.keys;
-        let keys = names.iter().flat_map(|name| [Some(name.key(keys)), name.later_key(keys)]);
+        let names = names.iter().filter(|name| !matches!(name, BlobName::Held(..)));
+        let keys = names.flat_map(|name| [Some(name.key(keys)), name.later_key(keys)]);
         let keys: Vec<_> = keys.flatten().collect();
+        if keys.is_empty() {
+            return Ok(needed);
+        }
         let values: Vec<Option<Bytes>> = self.ask("sweep", redis::cmd("MGET").arg(keys)).await?;
         let references = values.into_iter().flatten().filter_map(|value| Reference::read(&value));
-        Ok(references.map(|reference| reference.name).collect())
+        needed.extend(references.map(|reference| reference.name));
+        Ok(needed)
+    }
+
+    /// Those of these that tasks which have not ended refer to. Of a batch that is accepted and not unpacked there are no records
+    /// yet.
+    async fn needed_by_tasks(&self, names: &[BlobName]) -> Result<HashSet<BlobName>, StoreError> {
+        let held = || names.iter().filter(|name| matches!(name, BlobName::Held(..)));
+        if held().next().is_none() {
+            return Ok(HashSet::new());
+        }
+        let batches = self.inner.keys.key(BATCHES);
+        let unpacking: u64 = self.ask("sweep", redis::cmd("HLEN").arg(batches)).await?;
+        let needed = held().map(async |name| {
+            let mut first = redis::cmd("GETRANGE");
+            first.arg(name.key(&self.inner.keys)).arg(0).arg(0);
+            let first: Bytes = self.ask("sweep", &first).await?;
+            let is_needed = first.first() == Some(&LIVE) || (first.is_empty() && unpacking > 0);
+            Ok::<_, StoreError>(is_needed.then_some(*name))
+        });
+        Ok(try_join_all(needed).await?.into_iter().flatten().collect())
     }
 }
 

@@ -6,10 +6,10 @@
 //! a key refers to it, and there is nothing else to count. It is written whole before its key is, and removed after its key
 //! is gone: a process that is killed in between leaves a file that no key refers to, which [`crate::Store::sweep_blobs`] finds.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,20 +33,25 @@ pub struct BlobConfig {
     /// How old a file must be before it may be removed as one that no key refers to: many times as old as a file can be
     /// before its key is written.
     pub grace: Duration,
+    /// How long an upload in pieces may pause before what has come is removed.
+    pub part_ttl: Duration,
 }
 
 impl BlobConfig {
     /// The usual grace, without syncing each file.
     #[must_use]
     pub const fn new(directory: PathBuf) -> Self {
-        Self { directory, is_synced: false, grace: Duration::from_secs(240) }
+        let part_ttl = Duration::from_secs(3_600);
+        Self { directory, is_synced: false, grace: Duration::from_secs(240), part_ttl }
     }
 }
 
 /// Directories below the one of all blobs: those of one are looked through at a time.
 pub(crate) const SHARDS: usize = 16;
 /// What is being written.
-const UNFINISHED: &str = "tmp-";
+pub(crate) const UNFINISHED: &str = "tmp-";
+/// What is being uploaded in pieces; the id follows.
+pub(crate) const PART: &str = "part-";
 /// The lock between those who remove files and those who need one that was there before them.
 const LOCK: &str = "lock";
 /// Whose the directory is.
@@ -56,14 +61,15 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The files of one directory; a cheap clone.
 #[derive(Clone)]
-pub(crate) struct BlobFiles(Arc<Inner>);
+pub(crate) struct BlobFiles(pub(crate) Arc<Inner>);
 
-struct Inner {
-    config: BlobConfig,
+pub(crate) struct Inner {
+    pub(crate) config: BlobConfig,
     /// Written and not carried to the disk yet.
     unsynced: Mutex<Vec<PathBuf>>,
     /// Tasks that were claimed here whose arguments are in files: these go when the task has ended.
-    claimed: Mutex<HashSet<TaskId>>,
+    /// With each, how many values it holds.
+    claimed: Mutex<HashMap<TaskId, u32>>,
     /// The directory to be looked through next.
     next_shard: AtomicUsize,
     _sync: DropGuard,
@@ -164,7 +170,7 @@ impl BlobFiles {
         .await
     }
 
-    async fn blocking<T: Send + 'static>(
+    pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
@@ -173,9 +179,11 @@ impl BlobFiles {
         done.unwrap_or_else(|_| Err(io::Error::other("work on a blob panicked")))
     }
 
-    /// Notes that a task was claimed here whose arguments are in a file.
-    pub(crate) fn claimed(&self, id: TaskId) {
-        self.0.claimed().insert(id);
+    /// Notes that a task was claimed here whose arguments are in a file, or that holds so many values.
+    pub(crate) fn claimed(&self, id: TaskId, held: u32) {
+        let mut claimed = self.0.claimed();
+        let known = claimed.entry(id).or_default();
+        *known = held.max(*known);
     }
 
     /// Removes the arguments of those of these tasks that were claimed here. They have ended.
@@ -184,11 +192,14 @@ impl BlobFiles {
         if claimed.is_empty() {
             return;
         }
-        let ended: Vec<_> = ids.filter(|id| claimed.remove(id)).collect();
+        let ended: Vec<_> = ids.filter_map(|id| Some((id, claimed.remove(&id)?))).collect();
         drop(claimed);
-        for id in ended {
+        for (id, held) in ended {
             // Else it is found later.
             let _ = fs::remove_file(self.0.path(BlobName::Args(id)));
+            for index in 0..held {
+                let _ = fs::remove_file(self.0.path(BlobName::Held(id, index)));
+            }
         }
     }
 
@@ -221,19 +232,24 @@ impl BlobFiles {
 }
 
 impl Inner {
-    fn claimed(&self) -> std::sync::MutexGuard<'_, HashSet<TaskId>> {
+    fn claimed(&self) -> std::sync::MutexGuard<'_, HashMap<TaskId, u32>> {
         self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn path(&self, name: BlobName) -> PathBuf {
-        self.config.directory.join(shard_of(name.task_id())).join(name.file())
+    pub(crate) fn path(&self, name: BlobName) -> PathBuf {
+        self.shard(name.last_byte()).join(name.file())
+    }
+
+    /// The directory of files whose id ends so: ids are random.
+    pub(crate) fn shard(&self, last_byte: u8) -> PathBuf {
+        self.config.directory.join(format!("{:x}", usize::from(last_byte) % SHARDS))
     }
 
     fn lock_file(&self) -> io::Result<File> {
         File::create(self.config.directory.join(LOCK))
     }
 
-    fn open(&self, reference: &Reference) -> io::Result<File> {
+    pub(crate) fn open(&self, reference: &Reference) -> io::Result<File> {
         let file = File::open(self.path(reference.name))?;
         let bytes = file.metadata()?.len();
         if bytes == reference.bytes {
@@ -266,13 +282,35 @@ impl Inner {
         }
     }
 
+    /// Gives a file that was written elsewhere its name; one that has it already is kept in its place. What is returned is to be
+    /// kept until a key refers to it.
+    pub(crate) fn publish(&self, written: &Path, name: BlobName) -> io::Result<Kept> {
+        let path = self.path(name);
+        let file = File::open(written)?;
+        match self.rename_synced(&file, written, &path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            renamed => return renamed.map(|()| Kept(None)),
+        }
+        let lock = self.lock_file()?;
+        flock(&lock, FlockOperation::LockShared)?;
+        match path.try_exists()? {
+            true => fs::remove_file(written)?,
+            // It was removed before it was locked.
+            false => self.rename_synced(&file, written, &path)?,
+        }
+        Ok(Kept(Some(lock)))
+    }
+
     fn write_new(&self, unfinished: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut file = File::create_new(unfinished)?;
         file.write_all(bytes)?;
+        self.rename_synced(&file, unfinished, path)
+    }
+
+    fn rename_synced(&self, file: &File, unfinished: &Path, path: &Path) -> io::Result<()> {
         if self.config.is_synced {
             file.sync_data()?;
         }
-        drop(file);
         rename_new(unfinished, path)?;
         if self.config.is_synced {
             return sync_directory(path);
@@ -307,30 +345,37 @@ impl Inner {
             let entry = entry?;
             // It may be removed meanwhile.
             let Ok(metadata) = entry.metadata() else { continue };
-            if !self.is_old(&metadata) {
-                continue;
-            }
             let name = entry.file_name();
             let name = name.to_str().unwrap_or_default();
-            if name.starts_with(UNFINISHED) {
+            let blob = BlobName::of_file(name);
+            let changed = match blob {
+                // It has the content of another, and got this name later.
+                Some(BlobName::Held(..)) => changed_at(&metadata),
+                _ => metadata.modified().ok(),
+            };
+            let is_old = |least| has_passed(least, changed);
+            if name.starts_with(UNFINISHED) && is_old(self.config.grace)
+                || name.starts_with(PART) && is_old(self.config.part_ttl)
+            {
                 let _ = fs::remove_file(entry.path());
             }
-            found.extend(BlobName::of_file(name));
+            found.extend(blob.filter(|_| is_old(self.config.grace)));
         }
         Ok(found)
     }
-
-    fn is_old(&self, metadata: &Metadata) -> bool {
-        let age = metadata.modified().map(|time| SystemTime::now().duration_since(time));
-        // A clock that was put back makes files young, never old.
-        matches!(age, Ok(Ok(age)) if age >= self.config.grace)
-    }
 }
 
-/// The directory of a task's files, by a digit of its id: ids are random.
-fn shard_of(id: TaskId) -> String {
-    let [.., last] = id.as_bytes();
-    format!("{:x}", usize::from(*last) % SHARDS)
+/// When the names or the content of a file changed last.
+fn changed_at(metadata: &Metadata) -> Option<SystemTime> {
+    let seconds = Duration::from_secs(u64::try_from(metadata.ctime()).ok()?);
+    let nanoseconds = Duration::from_nanos(u64::try_from(metadata.ctime_nsec()).ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(seconds + nanoseconds)
+}
+
+/// Whether so much time has passed. A clock that was put back makes files young, never old.
+fn has_passed(time: Duration, since: Option<SystemTime>) -> bool {
+    let age = since.map(|since| SystemTime::now().duration_since(since));
+    matches!(age, Some(Ok(age)) if age >= time)
 }
 
 /// Renames, unless something has the name: what a key may refer to already is never changed.
@@ -345,7 +390,7 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 

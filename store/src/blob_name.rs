@@ -1,6 +1,6 @@
 //! How blobs in files are named, and how keys refer to them.
 
-use belljar_core::id::TaskId;
+use belljar_core::id::{BlobId, TaskId};
 use belljar_core::task::{Attempt, TaskAttempt};
 
 use crate::keys::Keys;
@@ -19,6 +19,10 @@ pub(crate) enum BlobName {
     Result(TaskAttempt),
     /// A file that an attempt left.
     Left(TaskAttempt, usize),
+    /// An uploaded value.
+    Upload(BlobId),
+    /// A value that a task refers to, kept for it whatever becomes of the value itself.
+    Held(TaskId, u32),
 }
 
 impl BlobName {
@@ -28,6 +32,9 @@ impl BlobName {
             Self::Args(id) => keys.args_blob(id),
             Self::Result(task) => keys.unpublished_blob(task),
             Self::Left(task, index) => keys.file(task, index),
+            Self::Upload(id) => keys.upload(id),
+            // Needed as long as the task has not ended.
+            Self::Held(id, _) => keys.task(id),
         }
     }
 
@@ -35,7 +42,7 @@ impl BlobName {
     pub(crate) fn later_key(self, keys: &Keys) -> Option<String> {
         match self {
             Self::Result(task) => Some(keys.result_blob(task.task_id)),
-            Self::Args(_) | Self::Left(..) => None,
+            Self::Args(_) | Self::Left(..) | Self::Upload(_) | Self::Held(..) => None,
         }
     }
 
@@ -44,11 +51,14 @@ impl BlobName {
         matches!(self, Self::Args(_))
     }
 
-    pub(crate) const fn task_id(self) -> TaskId {
-        match self {
-            Self::Args(id) => id,
-            Self::Result(task) | Self::Left(task, _) => task.task_id,
-        }
+    /// The last byte of the id in it: ids are random.
+    pub(crate) const fn last_byte(self) -> u8 {
+        let [.., last] = match &self {
+            Self::Args(id) | Self::Held(id, _) => id.as_bytes(),
+            Self::Result(task) | Self::Left(task, _) => task.task_id.as_bytes(),
+            Self::Upload(id) => id.as_bytes(),
+        };
+        *last
     }
 
     /// The name of its file.
@@ -57,6 +67,8 @@ impl BlobName {
             Self::Args(id) => format!("args-{id}"),
             Self::Result(task) => format!("result-{}-{}", task.attempt, task.task_id),
             Self::Left(task, index) => format!("left-{}-{index}-{}", task.attempt, task.task_id),
+            Self::Upload(id) => format!("upload-{id}"),
+            Self::Held(id, index) => format!("held-{index}-{id}"),
         }
     }
 
@@ -77,18 +89,23 @@ impl BlobName {
                 let (index, id) = rest.split_once('-')?;
                 Some(Self::Left(attempt(number, id)?, index.parse().ok()?))
             }
+            "upload" => Some(Self::Upload(rest.parse().ok()?)),
+            "held" => {
+                let (index, id) = rest.split_once('-')?;
+                Some(Self::Held(id.parse().ok()?, index.parse().ok()?))
+            }
             _ => None,
         }
     }
 
     /// What a key holds in place of so many bytes.
-    pub(crate) fn reference(self, bytes: usize) -> String {
+    pub(crate) fn reference(self, bytes: u64) -> String {
         format!("{REFERENCE}{} {bytes}", self.file())
     }
 }
 
 /// What a key holds.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reference {
     pub(crate) name: BlobName,
     pub(crate) bytes: u64,
@@ -100,8 +117,8 @@ impl Reference {
         if value.len() as u64 >= REFERENCE_BYTES {
             return None;
         }
-        let (name, bytes) =
-            std::str::from_utf8(value).ok()?.strip_prefix(REFERENCE)?.split_once(' ')?;
+        let mut words = std::str::from_utf8(value).ok()?.strip_prefix(REFERENCE)?.split(' ');
+        let (name, bytes) = (words.next()?, words.next()?);
         Some(Self { name: BlobName::of_file(name)?, bytes: bytes.parse().ok()? })
     }
 }
@@ -113,15 +130,19 @@ mod tests {
     #[test]
     fn names_come_back() {
         let task = TaskAttempt { task_id: TaskId::random(), attempt: Attempt(7) };
-        for name in [BlobName::Args(task.task_id), BlobName::Result(task), BlobName::Left(task, 12)]
-        {
+        let id = task.task_id;
+        let [args, result] = [BlobName::Args(id), BlobName::Result(task)];
+        let upload = BlobName::Upload(BlobId::random());
+        for name in [args, result, BlobName::Left(task, 12), upload, BlobName::Held(id, 7)] {
             assert_eq!(BlobName::of_file(&name.file()), Some(name));
-            let reference = name.reference(usize::MAX);
+            let reference = name.reference(u64::MAX);
             assert!((reference.len() as u64) < REFERENCE_BYTES, "{reference}");
             let read = Reference::read(reference.as_bytes()).expect("a reference");
-            assert_eq!(read, Reference { name, bytes: usize::MAX as u64 });
+            assert_eq!(read, Reference { name, bytes: u64::MAX });
         }
-        for other in ["", "lock", "tmp-x", "args-x", "result-1", "left-1-x", "args-"] {
+        for other in
+            ["", "lock", "tmp-x", "args-x", "result-1", "left-1-x", "args-", "held-x", "part-x"]
+        {
             assert_eq!(BlobName::of_file(other), None, "{other}");
         }
         assert_eq!(Reference::read(&[b'x'; 70_000]), None);

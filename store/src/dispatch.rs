@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::iter::zip;
 use std::time::Duration;
 
+use belljar_core::args;
 use belljar_core::id::{DispatcherId, WorkerId};
 use belljar_core::invocation::Invocation;
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
@@ -97,22 +98,49 @@ impl Store {
         let mut without_args = Vec::new();
         for (place, args) in zip(places, self.get_blobs("claim", keys).await?) {
             if let Some(files) = &self.inner.files {
-                files.claimed(tasks[place].id());
+                files.claimed(tasks[place].id(), 0);
             }
             match args {
                 Blob::Here(args) => tasks[place].invocation.args = args,
                 // The task has ended meanwhile; this attempt is stale then.
                 Blob::Gone => {}
-                Blob::Lost(why) => without_args.push((place, why)),
+                Blob::Lost(why) => {
+                    let what = format!("the arguments of task {}", tasks[place].id());
+                    without_args.push((place, lost(&what, &why)));
+                }
             }
         }
+        self.put_args_together(&mut tasks, &mut without_args).await;
+        without_args.sort_by_key(|(place, _)| *place);
         // From behind, so that the places before stay what they are.
-        for (place, why) in without_args.into_iter().rev() {
+        for (place, error) in without_args.into_iter().rev() {
             let task = tasks.remove(place).task();
-            let what = format!("the arguments of task {}", task.task_id);
-            unreadable.push(without_record(task, &lost(&what, &why)));
+            unreadable.push(without_record(task, &error));
         }
         Ok((tasks, unreadable))
+    }
+
+    /// Puts arguments together that have parts elsewhere.
+    async fn put_args_together(
+        &self,
+        tasks: &mut [ClaimedTask],
+        without_args: &mut Vec<(usize, StoreError)>,
+    ) {
+        for (place, task) in tasks.iter_mut().enumerate() {
+            if !args::is_list(&task.invocation.args) {
+                continue;
+            }
+            let args = std::mem::take(&mut task.invocation.args);
+            match self.whole_args(task.id(), args).await {
+                Ok((args, held)) => {
+                    if let Some(files) = &self.inner.files {
+                        files.claimed(task.id(), held);
+                    }
+                    task.invocation.args = args;
+                }
+                Err(error) => without_args.push((place, error)),
+            }
+        }
     }
 
     /// Publishes results, each under its fence; answers in the same order. An attempt that

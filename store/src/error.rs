@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use belljar_core::args::ValueRef;
 use belljar_core::id::TaskId;
 use redis::RedisError;
 
@@ -91,6 +92,12 @@ pub enum StoreError {
     /// A large value cannot be written to its file, or the files cannot be looked through: the disk is full, or away.
     #[error("a large value cannot be written to its file")]
     UnwrittenBlob(#[source] std::io::Error),
+    /// There is no directory for large values.
+    #[error("there is no directory for large values")]
+    NoBlobDirectory,
+    /// A task would refer to a value that is not there, or not any more.
+    #[error("there is no value `{0}`")]
+    UnknownValue(ValueRef),
     /// The directory for large values cannot be made.
     #[error("the directory `{}` for large values cannot be made", directory.display())]
     BlobDirectory {

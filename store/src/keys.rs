@@ -4,7 +4,7 @@
 //! two databases of it must not get each other's messages. The braces are a hash tag, so that all keys stay
 //! together wherever keys are distributed by their names.
 
-use belljar_core::id::{DispatcherId, FunctionId, TaskId};
+use belljar_core::id::{BlobId, DispatcherId, FunctionId, TaskId};
 use belljar_core::task::{CodeHash, TaskAttempt};
 
 use crate::error::StoreError;
@@ -34,6 +34,10 @@ names! { KEYS:
     RESULT_BLOB = "result:";
     /// + task id, `:`, an attempt, `:` and a number: a file that it left.
     FILE = "file:";
+    /// + blob id: an uploaded value, as `upload.rs` writes it.
+    UPLOAD = "upload:";
+    /// + blob id: how many bytes are counted for one that is being uploaded in pieces, and until when.
+    UPLOADING = "uploading:";
     /// Hash of what tasks have beside their records until they end: task id -> attempt state; task id and `ARGS_MARK` ->
     /// pickled arguments.
     UNFINISHED = "unfinished";
@@ -186,6 +190,11 @@ impl Keys {
     /// A file that an attempt left: a late attempt has keys of its own.
     pub(crate) fn file(&self, task: TaskAttempt, index: usize) -> String {
         self.key(&format!("{FILE}{}:{}:{index}", task.task_id, task.attempt))
+    }
+
+    /// An uploaded value.
+    pub(crate) fn upload(&self, id: BlobId) -> String {
+        self.key(&format!("{UPLOAD}{id}"))
     }
 
     pub(crate) fn function(&self, id: FunctionId) -> String {

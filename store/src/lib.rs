@@ -21,6 +21,7 @@
 //! * `layout`: the layout of records, for both.
 //! * `task_record`: the bytes of a task's record.
 //! * `blob`: values that no script touches. `blob_files`, `blob_name`: these in files.
+//! * `upload`, `upload_files`: values that clients upload. [`value_ref`]: values that arguments refer to.
 //! * `kind`: reads results statically before they are stored.
 //! * `reply`: reads the replies of scripts.
 //! * `primary`: which server is asked, where sentinels name it.
@@ -59,7 +60,10 @@ mod submit;
 mod subscription;
 mod task_record;
 mod tenant_store;
+mod upload;
+mod upload_files;
 pub mod usage;
+pub mod value_ref;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,6 +82,8 @@ pub use error::{StoreError, WriteRefusal};
 pub use event::{EndedTask, StoreEvent};
 pub use subscription::{Subscription, Topic};
 pub use tenant_store::TenantStore;
+pub use upload::{Upload, UploadEnd, UploadedValue};
+pub use upload_files::Sha256Hash;
 
 use blob_files::BlobFiles;
 use confirm::Confirmer;

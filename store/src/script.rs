@@ -135,6 +135,7 @@ scripts! {
     tenant_usage: Reads, Safe;
     // Said twice, it unpacks two parts.
     unpack: Opens, Safe;
+    upload: Registers, Safe;
     // Said twice, the second run finds nothing; the caller has read the record before.
     unregister: Unregisters, Safe;
 }

@@ -1,6 +1,7 @@
 //! The store as one tenant sees it. What belongs to another is unknown, as if it did not exist.
 
-use belljar_core::id::{FunctionId, TaskId};
+use belljar_core::args::ValueRef;
+use belljar_core::id::{BlobId, FunctionId, TaskId};
 use belljar_core::tenant::{Tenant, Weight};
 use bytes::Bytes;
 
@@ -10,6 +11,9 @@ use crate::record::{
     CancelOutcome, FunctionRecord, NewTask, Page, StoreQuotas, TaskFilter, TaskRecord, TaskResult,
     TaskSummary, TenantUsage, UnreadableRecord,
 };
+use crate::upload::{Upload, UploadEnd, UploadedValue};
+use crate::upload_files::Sha256Hash;
+use crate::value_ref::ValueState;
 
 /// A view of a [`Store`] for one tenant.
 #[derive(Clone, Copy)]
@@ -114,6 +118,56 @@ impl TenantStore<'_> {
     pub async fn function(&self, id: FunctionId) -> Result<Option<FunctionRecord>, StoreError> {
         let found = self.store.function(id).await?;
         Ok(found.filter(|function| function.tenant == *self.tenant))
+    }
+
+    /// Counts the bytes of an upload in pieces for the tenant, for as long as a value is kept. The value, where it is there already.
+    ///
+    /// # Errors
+    /// A quota is used up, or Redis does not answer or refuses.
+    pub async fn reserve_upload(
+        &self,
+        id: BlobId,
+        bytes: u64,
+    ) -> Result<Option<UploadedValue>, StoreError> {
+        let quotas = self.quotas.unwrap_or_default();
+        self.store.reserve_upload_of(self.tenant, quotas, (id, bytes)).await
+    }
+
+    /// Keeps what was uploaded for the tenant, if it has the hash that it should have.
+    ///
+    /// # Errors
+    /// A quota is used up, the directory cannot be written to, or Redis does not answer or refuses.
+    pub async fn keep_upload(
+        &self,
+        upload: Upload,
+        expected: Option<Sha256Hash>,
+    ) -> Result<UploadEnd, StoreError> {
+        let quotas = self.quotas.unwrap_or_default();
+        self.store.keep_upload_of(self.tenant, quotas, upload, expected).await
+    }
+
+    /// A value that the tenant has uploaded.
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn uploaded(&self, id: BlobId) -> Result<Option<UploadedValue>, StoreError> {
+        self.store.uploaded_of(self.tenant, id).await
+    }
+
+    /// Forgets a value that the tenant has uploaded, and returns what it was. Tasks that refer to it still run.
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn drop_upload(&self, id: BlobId) -> Result<Option<UploadedValue>, StoreError> {
+        self.store.drop_upload_of(self.tenant, id).await
+    }
+
+    /// A value that arguments refer to.
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn value(&self, value: ValueRef) -> Result<ValueState, StoreError> {
+        self.store.value_of(self.tenant, value).await
     }
 
     /// What the tenant uses.

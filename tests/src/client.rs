@@ -92,6 +92,32 @@ impl Client {
         Ok((status, body))
     }
 
+    /// A PUT of bytes.
+    ///
+    /// # Errors
+    /// There is no answer, or it is not JSON.
+    pub fn put(&self, path: &str, body: &[u8]) -> Result<Response> {
+        let mut request = self.agent.put(format!("{}{path}", self.base));
+        if let Some(key) = &self.key {
+            request = request.header("authorization", key);
+        }
+        let mut response = request.send(body)?;
+        Ok((response.status().as_u16(), response.body_mut().read_json()?))
+    }
+
+    /// A DELETE.
+    ///
+    /// # Errors
+    /// There is no answer, or it is not JSON.
+    pub fn delete(&self, path: &str) -> Result<Response> {
+        let mut request = self.agent.delete(format!("{}{path}", self.base));
+        if let Some(key) = &self.key {
+            request = request.header("authorization", key);
+        }
+        let mut response = request.call()?;
+        Ok((response.status().as_u16(), response.body_mut().read_json()?))
+    }
+
     /// Registers a function; `more` adds fields.
     ///
     /// # Errors

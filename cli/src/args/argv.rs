@@ -55,7 +55,7 @@ mod tests {
 
     const UP: &str = "belljar up --mode push --slots 3 --workers 2 --runtime sandbox --listen 127.0.0.1:1 \
         --data d --redis-memory-mb 15 --redis redis://h/1 --result-ttl 5 --max-queued 6 --timeout 7 --memory-mb 8 --max-retries 9 \
-        --python-version 3.13 --max-body-mb 10 --max-connections 11 --low-latency false --allowed-host a,b \
+        --python-version 3.13 --max-body-mb 10 --max-value-mb 17 --max-connections 11 --low-latency false --allowed-host a,b \
         --python-path p:q --site s --guest-dir g --grant-env A=1,B --grant-read r --grant-scratch-mb 12 \
         --grant-http GET+http://a/* --grant-http-secrets f --grant-http-ca c --grant-http-private 10.0.0.0/8 \
         --drain-timeout 13 --redis-prefix r --allow-weak-sandbox --keys required \
@@ -75,7 +75,7 @@ mod tests {
         let up = up();
         let worker: &[&str] = &["push", "3", "tcp://127.0.0.1:1"];
         for (name, positional, options) in
-            [("gateway", &[][..], 35), ("dispatcher", &[], 31), ("worker", worker, 19)]
+            [("gateway", &[][..], 36), ("dispatcher", &[], 31), ("worker", worker, 19)]
         {
             let argv = up.argv.forward(name, &[], positional);
             let words = std::iter::once(OsString::from("belljar")).chain(argv);

@@ -188,6 +188,11 @@ impl RetentionArgs {
     /// What is kept where, so that it survives what it should.
     pub(crate) fn store_config(&self, url: &str, durability: Durability) -> StoreConfig {
         let blobs = self.blobs.clone().map(BlobConfig::new);
+        #[cfg(feature = "failpoints")]
+        let blobs = blobs.map(|blobs| {
+            let grace = crate::faults::collected_after().unwrap_or(blobs.grace);
+            BlobConfig { grace, part_ttl: grace, ..blobs }
+        });
         StoreConfig {
             replicas: durability.replicas(),
             blobs: blobs
@@ -300,6 +305,9 @@ pub(crate) struct DefaultsArgs {
     /// The largest request body, in MiB.
     #[arg(long, env = "BELLJAR_MAX_BODY_MB", value_name = "MIB", default_value_t = 32, value_parser = positive::<usize>)]
     pub(crate) max_body_mb: usize,
+    /// The largest value that clients can upload, in MiB.
+    #[arg(long, env = "BELLJAR_MAX_VALUE_MB", value_name = "MIB", default_value_t = 2048, value_parser = positive::<u64>)]
+    pub(crate) max_value_mb: u64,
     /// The largest number of connections, and of requests, that the gateway serves at once.
     #[arg(long, env = "BELLJAR_MAX_CONNECTIONS", value_name = "N", default_value_t = 4096, value_parser = positive::<usize>)]
     pub(crate) max_connections: usize,

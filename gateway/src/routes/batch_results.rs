@@ -8,8 +8,10 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use belljar_core::id::TaskId;
+use belljar_core::task::TaskStatus;
 use belljar_store::BLOB_BYTES;
 use belljar_store::record::TaskResult;
+use bytes::Bytes;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
@@ -18,6 +20,7 @@ use crate::body::{INLINE_BYTES, RequestBytes, offload};
 use crate::caller::Caller;
 use crate::config::WHOLE_BYTES;
 use crate::error::ApiError;
+use crate::extract::Query;
 use crate::fields::{parse, request_body};
 use crate::media::Accepted;
 use crate::routes::answer::{Answer, ResultReply, many_results};
@@ -64,9 +67,11 @@ struct ResultsReply {
 
 /// Results of many tasks
 ///
-/// Waits until at least one of them has ended and gives all that have.
+/// Waits until at least one of them has ended and gives all that have. With `keep=true` what calls have returned is left out: other
+/// calls can refer to it.
 #[utoipa::path(
     post, path = "/v1/results", tag = "Tasks",
+    params(("keep" = Option<bool>, Query)),
     request_body(content(
         (ResultsRequest = "application/json", example = json!({
             "task_ids": ["0f8fad5b-d9cb-469f-a165-70867728950e"], "wait": 1
@@ -81,7 +86,7 @@ pub(crate) async fn results(
     State(app): State<Arc<App>>,
     Extension(timing): Extension<Arc<RequestTiming>>,
     caller: Caller,
-    accepted: Accepted,
+    (accepted, query): (Accepted, Query),
     body: RequestBytes,
 ) -> Result<Response, ApiError> {
     let RequestBytes { bytes, form, room, .. } = body;
@@ -94,11 +99,14 @@ pub(crate) async fn results(
     .await?;
     drop((room, turn));
     let asker = Asker::new(&app, &timing, &caller);
-    let finished = if wait.is_zero() || ids.is_empty() {
+    let mut finished = if wait.is_zero() || ids.is_empty() {
         Finished::of(asker, &ids).await?
     } else {
         first_ends(asker, &ids, wait).await?
     };
+    if query.get("keep") == Some("true") {
+        finished.leave_values();
+    }
     let answer = Answer { task_ids: None, results: Some(finished.results), ignored };
     many_results(&app, accepted, answer).await
 }
@@ -131,6 +139,15 @@ impl Finished {
                 self.blob_bytes += bytes;
             }
             self.results.push((id, result));
+        }
+    }
+
+    /// Leaves out what calls have returned.
+    fn leave_values(&mut self) {
+        for (_, result) in &mut self.results {
+            if result.status == TaskStatus::Completed {
+                (result.result, result.unread_bytes) = (Bytes::new(), 0);
+            }
         }
     }
 

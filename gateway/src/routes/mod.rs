@@ -3,6 +3,7 @@
 mod activity;
 mod answer;
 mod batch_results;
+mod blobs;
 mod call_query;
 mod cancel;
 mod events;
@@ -13,6 +14,7 @@ mod lists;
 mod new_tasks;
 mod output;
 mod pages;
+mod referred;
 mod requirements;
 mod results;
 mod runtime_selection;
@@ -64,6 +66,9 @@ fn table() -> Vec<(Access, UtoipaMethodRouter<Arc<App>>)> {
         (READ, routes!(tasks::task)),
         (READ, routes!(output::output)),
         (READ, routes!(files::file)),
+        (SUBMIT, routes!(blobs::upload)),
+        (READ, routes!(blobs::blob)),
+        (SUBMIT, routes!(blobs::remove_blob)),
         (CANCEL, routes!(cancel::cancel)),
         (READ, routes!(lists::functions)),
         (READ, routes!(lists::function)),
@@ -181,7 +186,7 @@ mod tests {
                 assert!(operation["summary"].is_string() && operation["tags"].is_array(), "{path}");
             }
         }
-        assert_eq!(ids.len(), 29);
+        assert_eq!(ids.len(), 32);
         assert_eq!(openapi::methods(&DOCUMENT, "/v1/tasks"), ["GET", "POST"]);
     }
 

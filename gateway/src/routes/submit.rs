@@ -33,6 +33,7 @@ use crate::routes::batch_results::fresh_ends;
 use crate::routes::call_query::CallQuery;
 use crate::routes::functions::timeout_ms;
 use crate::routes::new_tasks::{Form, new_tasks};
+use crate::routes::referred::place_values;
 use crate::routes::results::WaitQuery;
 use crate::routes::runtime_selection::{unmet_labels, unserved};
 use crate::routes::submit_request::{
@@ -206,17 +207,25 @@ async fn submit<'a>(
 ) -> Result<(Vec<TaskId>, Option<WaitGuard<'a>>), ApiError> {
     timing.set_function(request.function_id);
     let function = app.function(request.function_id, caller, timing).await?;
-    let args = request.args?;
+    let mut args = request.args?;
     let mut spec = narrow(app, timing, &function, &request.options).await?;
     caller.require_runtime(spec.class.runtime)?;
     if let Some(policy) = caller.policy() {
         policy.check_call(&spec)?;
         spec.limits.max_result_mb = policy.max_result_mb();
-        args.iter().try_for_each(|args| policy.check_payload(args.len()))?;
+        args.payloads.iter().try_for_each(|args| policy.check_payload(args.len()))?;
     }
-    if args.is_empty() {
+    if args.payloads.is_empty() {
         return Ok((Vec::new(), None));
     }
+    let mut holds = Vec::new();
+    if !args.referring.is_empty() {
+        // In a box: other calls carry none of its state.
+        let store = app.store_of(caller);
+        let placed = Box::pin(place_values(&store, spec.class.runtime, &mut args));
+        holds = timing.time(Phase::Store, placed).await?;
+    }
+    let args = args.payloads;
     let turn = match turn {
         None => caller.turn(args.len()).await,
         turn => turn,
@@ -231,6 +240,10 @@ async fn submit<'a>(
     }
     let ids = || tasks.iter().map(|task| task.id).collect();
     let guard = (!wait.is_zero()).then(|| app.wait_for(caller, ids())).transpose()?;
+    if !holds.is_empty() {
+        let holds = holds.into_iter().map(|(index, held)| (tasks[index].id, held)).collect();
+        timing.time(Phase::Store, app.store.hold(holds)).await?;
+    }
     fail::fail_point!("before_enqueue");
     let submitted = timing.time(Phase::Store, store(app, caller, tasks, turn)).await;
     fail::fail_point!("enqueued");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use belljar_core::files::{CallFiles, MAX_PATTERNS};
 use belljar_core::id::FunctionId;
 use belljar_core::task::{Priority, Runtime};
-use belljar_pickle as pickle;
+use belljar_pickle::{self as pickle, Reference};
 use bytes::Bytes;
 use http::HeaderValue;
 
@@ -105,11 +105,48 @@ impl Options {
 pub(super) struct SubmitRequest {
     pub(super) function_id: FunctionId,
     pub(super) options: Options,
-    pub(super) args: Result<Vec<Bytes>, ApiError>,
+    pub(super) args: Result<Arguments, ApiError>,
     /// How long to wait for results that go into the answer.
     pub(super) wait: Duration,
     /// Fields that are not known here.
     pub(super) ignored: Vec<String>,
+}
+
+/// The arguments of calls.
+pub(super) struct Arguments {
+    /// For each call: the pickle, with its files around it; the pickle alone where it refers to values.
+    pub(super) payloads: Vec<Bytes>,
+    /// Those that refer to values.
+    pub(super) referring: Vec<Referring>,
+    files: CallFiles,
+}
+
+/// A call whose arguments refer to values.
+pub(super) struct Referring {
+    /// Which call.
+    pub(super) index: usize,
+    /// Where its pickle refers to what.
+    pub(super) references: Vec<Reference>,
+}
+
+impl Arguments {
+    fn new(files: CallFiles) -> Self {
+        Self { payloads: Vec::new(), referring: Vec::new(), files }
+    }
+
+    fn push(&mut self, (pickle, references): (Bytes, Vec<Reference>)) {
+        if references.is_empty() {
+            self.payloads.push(self.files.envelope(pickle));
+        } else {
+            self.referring.push(Referring { index: self.payloads.len(), references });
+            self.payloads.push(pickle);
+        }
+    }
+
+    /// The files of each call.
+    pub(super) const fn files(&self) -> &CallFiles {
+        &self.files
+    }
 }
 
 /// Reads the body of a single call.
@@ -120,7 +157,7 @@ pub(super) fn read_one(
     let body: Execute<'_> = parse(form, bytes)?;
     let files = call_files(body.files, body.outputs, 1)?;
     let args = arguments(body.payload, bytes)
-        .map(|args| vec![files.envelope(args)])
+        .map(|args| one(files, args))
         .map_err(|why| ApiError::Payload(format!("the payload is {why}")));
     let key = one_key(body.idempotency_key, key)?;
     let options = Options::new(body.runtime, body.timeout_s, key, body.priority, body.delay_s);
@@ -137,7 +174,7 @@ pub(super) fn read_bare(
     let call = BareCall::read(query)?;
     let files = CallFiles { inputs: Vec::new(), outputs: call.outputs };
     let args = checked(body)
-        .map(|args| vec![files.envelope(args)])
+        .map(|args| one(files, args))
         .map_err(|why| ApiError::Payload(format!("the body is {why}")));
     let key = one_key(call.idempotency_key, key)?;
     let options = Options { key, ..call.options };
@@ -152,17 +189,25 @@ pub(super) fn read_batch(
 ) -> Result<SubmitRequest, ApiError> {
     let body: Batch<'_> = parse(form, bytes)?;
     let files = call_files(body.files, body.outputs, body.payloads.0.len())?;
-    let read = |(index, text): (usize, Payload<'_>)| {
-        arguments(text, bytes).map(|args| files.envelope(args)).map_err(|why| {
+    let read = |mut all: Arguments, (index, text): (usize, Payload<'_>)| {
+        let args = arguments(text, bytes).map_err(|why| {
             ApiError::Payload(format!("payloads[{index}] is {why}; no task was accepted"))
-        })
+        })?;
+        all.push(args);
+        Ok(all)
     };
-    let args = body.payloads.0.into_iter().enumerate().map(read).collect();
+    let args = body.payloads.0.into_iter().enumerate().try_fold(Arguments::new(files), read);
     let key = one_key(body.idempotency_key, key)?;
     let options = Options::new(body.runtime, body.timeout_s, key, body.priority, body.delay_s);
     let wait = body.wait.map_or(Duration::ZERO, |wait| wait.0);
     let (function_id, ignored) = (body.function_id, body.ignored);
     Ok(SubmitRequest { function_id, options, args, wait, ignored })
+}
+
+fn one(files: CallFiles, args: (Bytes, Vec<Reference>)) -> Arguments {
+    let mut all = Arguments::new(files);
+    all.push(args);
+    all
 }
 
 /// The files of each of so many calls.
@@ -187,8 +232,8 @@ fn call_files(
     Ok(CallFiles { inputs, outputs })
 }
 
-/// The pickled arguments in a payload of `body`, or what it is instead.
-fn arguments(payload: Payload<'_>, body: &Bytes) -> Result<Bytes, String> {
+/// The pickled arguments in a payload of `body` with what they refer to, or what it is instead.
+fn arguments(payload: Payload<'_>, body: &Bytes) -> Result<(Bytes, Vec<Reference>), String> {
     let args = payload.decode(body).map_err(|error| format!("not base64: {error}; {WAY_OUT}"))?;
     checked(args)
 }
@@ -196,9 +241,9 @@ fn arguments(payload: Payload<'_>, body: &Bytes) -> Result<Bytes, String> {
 const WAY_OUT: &str = "send codecs.encode(dill.dumps((args, kwargs)), \"base64\")";
 
 /// Pickled arguments, or what they are instead.
-fn checked(args: Bytes) -> Result<Bytes, String> {
-    match pickle::inspect(&args) {
-        Ok(_) => Ok(args),
+fn checked(args: Bytes) -> Result<(Bytes, Vec<Reference>), String> {
+    match pickle::inspect_referring(&args) {
+        Ok((_, references)) => Ok((args, references)),
         Err(error) => Err(format!("not a pickle: {error}; {WAY_OUT}")),
     }
 }
@@ -239,7 +284,7 @@ mod tests {
         let request = read_one((BodyForm::Json, &body.into()), None).expect("valid");
         assert_eq!(request.function_id.to_string(), ID);
         assert_eq!((request.options.priority, request.options.delay_ms), (Priority::High, 500));
-        assert_eq!(request.args.expect("a pickle").len(), 1);
+        assert_eq!(request.args.ok().map(|args| args.payloads.len()), Some(1));
         assert_eq!(request.ignored, ["x"]);
     }
 
@@ -256,7 +301,7 @@ mod tests {
     fn the_bad_payload_of_a_batch_is_named() {
         let body = format!(r#"{{"function_id":"{ID}","payloads":["{ARGS}","payload"]}}"#);
         let request = read_batch((BodyForm::Json, &body.into()), None).expect("valid JSON");
-        let error = request.args.expect_err("no base64").to_string();
+        let error = request.args.err().expect("no base64").to_string();
         assert!(error.starts_with("payloads[1] is not base64: incorrect padding"), "{error}");
         let many = vec![format!("\"{ARGS}\""); MAX_BATCH + 1].join(",");
         let body = format!(r#"{{"function_id":"{ID}","payloads":[{many}]}}"#);

@@ -127,7 +127,7 @@ async fn bodies_share_a_bounded_memory() {
 #[tokio::test]
 async fn encoded_bodies_are_415() {
     let gateway = Gateway::start().await;
-    let headers = [("content-encoding", "gzip")];
+    let headers = [("content-encoding", "br")];
     let reply = gateway.client().send("POST", "/register_function", &headers, b"\x1f\x8b").await;
     reply.is_error(415, "unsupported_encoding");
     let body = json!({"name": "len", "payload": FUNCTION}).to_string();

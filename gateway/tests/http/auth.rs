@@ -25,8 +25,8 @@ struct Route {
     names: bool,
 }
 
-/// Every route of the gateway, in the form of requests that `function` and `task` answer.
-async fn routes(guarded: &Guarded, function: &str, task: &str) -> Vec<Route> {
+/// Every route of the gateway, in the form of requests that `function`, `task` and an uploaded value answer.
+async fn routes(guarded: &Guarded, function: &str, task: &str, blob: &str) -> Vec<Route> {
     let document = guarded.send("", "GET", "/openapi.json", &Value::Null).await.json();
     let workers = guarded.gateway.store.workers().await.expect("read");
     let worker = workers
@@ -46,7 +46,7 @@ async fn routes(guarded: &Guarded, function: &str, task: &str) -> Vec<Route> {
                 }
             }
             let path = pattern.replace("{task_id}", task).replace("{function_id}", function);
-            let path = path.replace("{worker_id}", &worker);
+            let path = path.replace("{worker_id}", &worker).replace("{blob_id}", blob);
             let names = path != *pattern
                 || body.to_string().contains(function)
                 || body.to_string().contains(task);
@@ -59,6 +59,11 @@ async fn routes(guarded: &Guarded, function: &str, task: &str) -> Vec<Route> {
     // Last, as nothing finds the function any more.
     routes.sort_by_key(|route| route.method == "DELETE");
     routes
+}
+
+/// Uploads a value: its id.
+async fn upload(guarded: &Guarded, key: &str) -> String {
+    guarded.send(key, "PUT", "/v1/blobs", &json!("a value")).await.text_at("blob_id")
 }
 
 /// Collects wrong answers.
@@ -110,7 +115,7 @@ async fn every_route_answers_every_key_as_it_should() {
     };
     let other = guarded.key("other", &ALL).await;
     let refused = refused_keys(&guarded).await;
-    let routes = routes(&guarded, &function, &task).await;
+    let routes = routes(&guarded, &function, &task, &upload(&guarded, &owner).await).await;
     assert!(routes.len() >= 22, "{}", routes.len());
     let (mut wrong, mut count) = (Wrong::default(), 0);
     for route in &routes {
@@ -139,7 +144,7 @@ async fn every_route_answers_every_key_as_it_should() {
                 let is_right = match names {
                     true => foreign.status == 404,
                     false => {
-                        foreign.status == 200
+                        matches!(foreign.status, 200 | 201)
                             && !foreign.text().contains(&task)
                             && !foreign.text().contains(&function)
                     }
@@ -155,7 +160,7 @@ async fn every_route_answers_every_key_as_it_should() {
             let reply = guarded.send(&only, method, path, body).await;
             // The call has left no file, which only who may read it is told.
             let is_right =
-                matches!(reply.status, 200 | 202) || reply.text().contains("\"unknown_file\"");
+                matches!(reply.status, 200..=202) || reply.text().contains("\"unknown_file\"");
             wrong.unless(is_right, "its own key", route, &reply);
             count += 1;
         }
@@ -173,10 +178,11 @@ async fn what_is_another_tenants_is_answered_like_what_does_not_exist() {
     let task = guarded.execute(&owner, &function).await;
     let nothing = FunctionId::random().to_string();
     let mut compared = 0;
-    for (real, made_up) in routes(&guarded, &function, &task)
+    let blob = upload(&guarded, &owner).await;
+    for (real, made_up) in routes(&guarded, &function, &task, &blob)
         .await
         .iter()
-        .zip(&routes(&guarded, &nothing, &nothing).await)
+        .zip(&routes(&guarded, &nothing, &nothing, &nothing).await)
     {
         if !real.names || real.scope == Some(Scope::Admin) {
             continue;
@@ -186,7 +192,9 @@ async fn what_is_another_tenants_is_answered_like_what_does_not_exist() {
             let reply = guarded.send(&other, method, path, body).await;
             (reply.status, reply.text().replace(id, "ID"))
         };
-        let id = if real.body["function_id"].is_null() && !real.path.contains(&function) {
+        let id = if real.path.contains(&blob) {
+            &blob
+        } else if real.body["function_id"].is_null() && !real.path.contains(&function) {
             &task
         } else {
             &function

@@ -10,6 +10,7 @@ mod binary;
 mod classic;
 mod client_certificates;
 mod cors;
+mod encoded;
 mod files;
 mod functions;
 mod memory;
@@ -22,6 +23,7 @@ mod requests;
 mod support;
 mod tls;
 mod v1;
+mod values;
 mod waiting;
 
 /// As in the service: what a request costs in memory depends on it.

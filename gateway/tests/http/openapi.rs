@@ -45,7 +45,7 @@ impl Checker {
     /// Sends a request to `route`, whose `{...}` is `id`, and checks status and body of the answer.
     async fn send(&mut self, route: &str, id: &str, body: &Value, status: u16) -> Reply {
         let (method, route) = route.split_once(' ').expect("a method and a path");
-        let path = ["{task_id}", "{function_id}", "{worker_id}", "{file}"];
+        let path = ["{task_id}", "{function_id}", "{worker_id}", "{blob_id}", "{file}"];
         let path = path.iter().fold(route.to_owned(), |path, name| path.replace(name, id));
         let path = path.replace("{name}", LEFT);
         let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
@@ -95,6 +95,18 @@ impl Checker {
     async fn delete(&mut self, function: &str) {
         for (id, status) in [(function, 200), (function, 404), ("x", 422)] {
             self.send("DELETE /v1/functions/{function_id}", id, &Value::Null, status).await;
+        }
+    }
+
+    /// Uploads a value, reads it, and deletes it.
+    async fn values(&mut self) {
+        let value = self.send("PUT /v1/blobs", "", &json!("a value"), 201).await;
+        let id = value.text_at("blob_id");
+        for (id, status) in [(&*id, 200), (UNKNOWN, 404), ("x", 422)] {
+            self.send("GET /v1/blobs/{blob_id}", id, &Value::Null, status).await;
+        }
+        for (id, status) in [(&*id, 200), (&*id, 404), ("x", 422)] {
+            self.send("DELETE /v1/blobs/{blob_id}", id, &Value::Null, status).await;
         }
     }
 
@@ -200,6 +212,7 @@ async fn every_answer_is_as_described() {
     checker.send("POST /v1/results", "", &json!({"task_ids": [failed]}), 200).await;
     checker.send("POST /v1/results", "", &json!({"task_ids": [UNKNOWN]}), 404).await;
 
+    checker.values().await;
     checker.read_tasks(&failed).await;
     checker.cancel(&[(&*queued, 200), (&running, 202), (&failed, 409)]).await;
     checker.lists().await;

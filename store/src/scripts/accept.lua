@@ -56,6 +56,8 @@ local function accept(args, tasks_from, fresh, delays, counts, us, ms, may_deliv
     else
       fields[#fields + 1], fields[#fields + 2] = id .. ARGS_MARK, arg
       bytes = bytes + #record + #arg
+      -- A list of pieces (`\0parts\0`) is put together by who claims the task.
+      if string.byte(arg, 1) == 0 and string.byte(arg, 2) == 112 then bytes = MAX_DELIVERED_BYTES + 1 end
     end
     if (delay or 0) > 0 then
       -- One more: the time was cut to whole milliseconds, and no task may come early.

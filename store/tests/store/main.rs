@@ -29,3 +29,4 @@ mod tls;
 mod traces;
 mod turns;
 mod upgrade;
+mod uploads;

@@ -191,6 +191,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
             .collect();
+        // Streams that do not end come in chunks too: these are read as they come.
+        if headers.iter().any(|(name, _)| name == "content-encoding") {
+            self.buffer.drain(..head_end);
+            let body = self.chunks().await?;
+            return Some(Reply { status, headers, body });
+        }
         let length = headers.iter().find(|(name, _)| name == "content-length");
         let length: usize = length.map_or(0, |(_, value)| value.parse().expect("a length"));
         while self.buffer.len() < head_end + length {
@@ -202,5 +208,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let body = self.buffer.split_off(head_end);
         self.buffer = rest;
         Some(Reply { status, headers, body })
+    }
+
+    /// A body in chunks.
+    async fn chunks(&mut self) -> Option<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let Some(line) = self.buffer.windows(2).position(|two| two == b"\r\n") else {
+                if !self.fill().await {
+                    return None;
+                }
+                continue;
+            };
+            let size = std::str::from_utf8(&self.buffer[..line]).expect("a size");
+            let size = usize::from_str_radix(size, 16).expect("a size");
+            let end = line + 2 + size + 2;
+            while self.buffer.len() < end {
+                if !self.fill().await {
+                    return None;
+                }
+            }
+            body.extend_from_slice(&self.buffer[line + 2..end - 2]);
+            self.buffer.drain(..end);
+            if size == 0 {
+                return Some(body);
+            }
+        }
     }
 }

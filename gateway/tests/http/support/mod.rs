@@ -14,7 +14,7 @@ use belljar_core::outcome::{CallVerdict, Outcome, Report};
 use belljar_core::task::{Runtime, TaskClass};
 use belljar_gateway::{Config, GatewayError, Listener, Listeners, Stopped};
 use belljar_store::record::{ClaimedTask, Completion, Demand, Timestamp, WorkerRecord};
-use belljar_store::{Store, StoreConfig};
+use belljar_store::{BlobConfig, Store, StoreConfig};
 use belljar_testkit::Redis;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -36,6 +36,7 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     pub(crate) shutdown: CancellationToken,
     pub(crate) run: JoinHandle<Result<Stopped, GatewayError>>,
+    _values: tempfile::TempDir,
 }
 
 pub(crate) fn class() -> TaskClass {
@@ -70,6 +71,8 @@ impl Gateway {
         configure(&mut config);
         let mut store_config = StoreConfig::new(redis.url());
         store_config.timeout = Duration::from_secs(2);
+        let values = tempfile::tempdir().expect("a directory");
+        store_config.blobs = Some(BlobConfig::new(values.path().to_owned()));
         configure_store(&mut store_config);
         let store = Store::connect(store_config).await.expect("a store");
         let tcp = listeners.sockets.iter().find_map(|listener| match listener {
@@ -80,7 +83,7 @@ impl Gateway {
         let shutdown = CancellationToken::new();
         let run = belljar_gateway::run(config, listeners, store.clone(), shutdown.clone());
         let run = tokio::spawn(run);
-        Self { redis, store, address, shutdown, run }
+        Self { redis, store, address, shutdown, run, _values: values }
     }
 
     pub(crate) fn client(&self) -> Client {

@@ -1,0 +1,272 @@
+//! Values that clients upload once and refer to often.
+//!
+//! Each is a file and a key: the key says whose it is, and for how long it is kept. A task that refers to one has a name of its own
+//! for the file, which is removed when the task has ended: the value may be forgotten meanwhile.
+
+use std::io;
+
+use belljar_core::id::BlobId;
+use belljar_core::tenant::Tenant;
+use bytes::Bytes;
+use redis::Value;
+use tokio::io::AsyncRead;
+
+use crate::blob::lost;
+use crate::blob_name::{BlobName, Reference};
+use crate::error::StoreError;
+use crate::record::{OverQuota, StoreQuotas, Timestamp};
+use crate::upload_files::{NewFile, Sha256Hash};
+use crate::usage::StoreQuota;
+use crate::{Store, reply};
+
+/// A value that was uploaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadedValue {
+    /// Names it.
+    pub id: BlobId,
+    /// Its length.
+    pub bytes: u64,
+    /// The SHA-256 hash of its content, in hexadecimal.
+    pub sha256: String,
+    /// Until when it is kept at least.
+    pub expires_at: Timestamp,
+}
+
+/// A value on its way into the store. What has come of one that comes in pieces stays for a while when this is dropped.
+pub struct Upload(Option<NewFile>);
+
+impl Upload {
+    /// How much of it is there.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.as_ref().map_or(0, |file| file.bytes)
+    }
+}
+
+/// How an upload ended.
+#[derive(Debug)]
+pub enum UploadEnd {
+    /// It is kept.
+    Kept(UploadedValue),
+    /// It has another hash than was said: this. What has come of it is removed.
+    Differs(Sha256Hash),
+}
+
+impl Store {
+    /// Whether values can be uploaded: there is a directory for them.
+    #[must_use]
+    pub fn takes_uploads(&self) -> bool {
+        self.inner.files.is_some()
+    }
+
+    /// Begins an upload that comes at once.
+    ///
+    /// # Errors
+    /// There is no directory for values, or it cannot be written to.
+    pub async fn new_upload(&self) -> Result<Upload, StoreError> {
+        let file = self.files()?.new_file().await.map_err(StoreError::UnwrittenBlob)?;
+        Ok(Upload(Some(file)))
+    }
+
+    /// Goes on with an upload that comes in pieces, or begins it; `None` while somebody else goes on with it.
+    ///
+    /// # Errors
+    /// There is no directory for values, or it cannot be written to.
+    pub async fn resume_upload(&self, id: BlobId) -> Result<Option<Upload>, StoreError> {
+        match self.files()?.part(id).await {
+            Ok(file) => Ok(Some(Upload(Some(file)))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(StoreError::UnwrittenBlob(error)),
+        }
+    }
+
+    /// How much has come of an upload in pieces.
+    ///
+    /// # Errors
+    /// There is no directory for values, or it cannot be read.
+    pub async fn uploaded_bytes(&self, id: BlobId) -> Result<u64, StoreError> {
+        self.files()?.part_bytes(id).await.map_err(StoreError::UnwrittenBlob)
+    }
+
+    /// Appends to an upload.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub async fn write_upload(&self, upload: Upload, bytes: Bytes) -> Result<Upload, StoreError> {
+        let Some(file) = upload.0 else { return Ok(upload) };
+        let file = self.files()?.append(file, bytes).await.map_err(StoreError::UnwrittenBlob)?;
+        Ok(Upload(Some(file)))
+    }
+
+    /// Counts the bytes of an upload that comes in pieces for its tenant.
+    pub(crate) async fn reserve_upload_of(
+        &self,
+        tenant: &Tenant,
+        quotas: StoreQuotas,
+        (id, bytes): (BlobId, u64),
+    ) -> Result<Option<UploadedValue>, StoreError> {
+        self.run_upload(tenant, UploadCall { bytes, quotas, ..UploadCall::of("reserve", id) }).await
+    }
+
+    /// Keeps what was uploaded, if it has the hash that it should have.
+    pub(crate) async fn keep_upload_of(
+        &self,
+        tenant: &Tenant,
+        quotas: StoreQuotas,
+        upload: Upload,
+        expected: Option<Sha256Hash>,
+    ) -> Result<UploadEnd, StoreError> {
+        let files = self.files()?;
+        let Some(file) = upload.0 else { return Err(StoreError::NoBlobDirectory) };
+        let (file, sha256) = files.hash(file).await.map_err(StoreError::UnwrittenBlob)?;
+        if let Some(expected) = expected.filter(|expected| *expected != sha256) {
+            let _ = files.drop_part(BlobId::derived(tenant.mark(), &expected)).await;
+            return Ok(UploadEnd::Differs(sha256));
+        }
+        let id = BlobId::derived(tenant.mark(), &sha256);
+        let bytes = file.bytes;
+        fail::fail_point!("uploaded");
+        // Until the key refers to it.
+        let _kept = files.keep(file, id).await.map_err(StoreError::UnwrittenBlob)?;
+        fail::fail_point!("upload_named");
+        let note = &*hexadecimal(&sha256);
+        let asked = UploadCall { bytes, quotas, note, ..UploadCall::of("keep", id) };
+        let found = self.run_upload(tenant, asked).await?;
+        fail::fail_point!("upload_kept");
+        found.map(UploadEnd::Kept).ok_or_else(|| reply::unexpected("upload"))
+    }
+
+    /// A value of a tenant.
+    pub(crate) async fn uploaded_of(
+        &self,
+        tenant: &Tenant,
+        id: BlobId,
+    ) -> Result<Option<UploadedValue>, StoreError> {
+        let key = self.inner.keys.upload(id);
+        let record: Option<Bytes> = self.ask("upload", redis::cmd("GET").arg(key)).await?;
+        let found = record.map(|record| read_record(id, &record)).transpose()?;
+        Ok(found.filter(|(_, mark)| mark == tenant.mark()).map(|(value, _)| value))
+    }
+
+    /// The same, which is kept for longer then.
+    pub(crate) async fn use_upload_of(
+        &self,
+        tenant: &Tenant,
+        id: BlobId,
+    ) -> Result<Option<UploadedValue>, StoreError> {
+        self.run_upload(tenant, UploadCall::of("use", id)).await
+    }
+
+    /// Forgets a value of a tenant, and returns what it was. Tasks that refer to it still run.
+    pub(crate) async fn drop_upload_of(
+        &self,
+        tenant: &Tenant,
+        id: BlobId,
+    ) -> Result<Option<UploadedValue>, StoreError> {
+        let Some(files) = &self.inner.files else { return Ok(None) };
+        let held = files.is_held(BlobName::Upload(id)).await.unwrap_or(false);
+        let note = if held { "held" } else { "" };
+        let found =
+            self.run_upload(tenant, UploadCall { note, ..UploadCall::of("drop", id) }).await?;
+        // Its file is found by the next sweep. Who uploads the same now relies on it, and may do so until the key is there.
+        Ok(found)
+    }
+
+    /// A value from its byte `start` on. This does not ask whose it is.
+    ///
+    /// # Errors
+    /// Its file cannot be read.
+    pub async fn read_upload(
+        &self,
+        value: &UploadedValue,
+        start: u64,
+    ) -> Result<impl AsyncRead + Send + Unpin + 'static, StoreError> {
+        let reference = Reference { name: BlobName::Upload(value.id), bytes: value.bytes };
+        let opened = self.files()?.open_at(reference, start).await;
+        opened.map_err(|error| lost("an uploaded value", &error))
+    }
+
+    async fn run_upload(
+        &self,
+        tenant: &Tenant,
+        asked: UploadCall<'_>,
+    ) -> Result<Option<UploadedValue>, StoreError> {
+        let UploadCall { what, id, bytes, quotas, note } = asked;
+        let mut call = self.inner.scripts.upload.call(8, 384);
+        call.arg(what).arg(id.to_string()).arg(tenant.mark()).number(self.result_ttl_ms());
+        call.number(bytes);
+        call.arg(quotas.stored_bytes.map_or_else(String::new, |most| most.to_string()));
+        call.arg(note).arg(BlobName::Upload(id).reference(bytes));
+        let Some(answer) = call.run::<Option<Vec<Value>>>(self).await? else { return Ok(None) };
+        let mut answer = answer.into_iter();
+        let verdict: String = reply::next(&mut answer, "upload")?;
+        match verdict.as_str() {
+            "reserved" => Ok(None),
+            "bytes" => {
+                let (quota, limit) = (StoreQuota::StoredBytes, quotas.stored_bytes);
+                let used = reply::next(&mut answer, "upload")?;
+                let limit = limit.unwrap_or_default();
+                Err(StoreError::OverQuota(OverQuota { quota, used, limit, frees_after: None }))
+            }
+            _ => {
+                let record: Bytes = reply::next(&mut answer, "upload")?;
+                if what == "keep" {
+                    self.confirm(|| self.inner.keys.upload(id)).await?;
+                }
+                Ok(Some(read_record(id, &record)?.0))
+            }
+        }
+    }
+
+    pub(crate) fn files(&self) -> Result<&crate::blob_files::BlobFiles, StoreError> {
+        self.inner.files.as_ref().ok_or(StoreError::NoBlobDirectory)
+    }
+}
+
+/// What `upload.lua` is asked.
+struct UploadCall<'a> {
+    what: &'static str,
+    id: BlobId,
+    bytes: u64,
+    quotas: StoreQuotas,
+    /// The hash of what is kept; or `held`.
+    note: &'a str,
+}
+
+impl UploadCall<'_> {
+    fn of(what: &'static str, id: BlobId) -> Self {
+        Self { what, id, bytes: 0, quotas: StoreQuotas::default(), note: "" }
+    }
+}
+
+/// A record, and the tenant's mark in it.
+fn read_record(id: BlobId, record: &[u8]) -> Result<(UploadedValue, String), StoreError> {
+    let corrupt = || StoreError::Corrupt {
+        what: format!("the uploaded value {id}"),
+        why: "its record has no known form".to_owned(),
+    };
+    let reference = Reference::read(record).ok_or_else(corrupt)?;
+    let text = std::str::from_utf8(record).map_err(|_| corrupt())?;
+    let mut words = text.split(' ').skip(2);
+    let (sha256, expires, mark) = (words.next(), words.next(), words.next());
+    let expires = expires.and_then(|text| text.parse::<u64>().ok()).ok_or_else(corrupt)?;
+    let (Some(sha256), Some(mark)) = (sha256, mark.and_then(|mark| mark.strip_prefix('@'))) else {
+        return Err(corrupt());
+    };
+    let value = UploadedValue {
+        id,
+        bytes: reference.bytes,
+        sha256: sha256.to_owned(),
+        expires_at: Timestamp(expires * 1_000),
+    };
+    Ok((value, mark.to_owned()))
+}
+
+fn hexadecimal(hash: &Sha256Hash) -> String {
+    use std::fmt::Write as _;
+    hash.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,153 @@
+//! Values that arguments refer to: what was uploaded, and results of other tasks.
+
+use belljar_core::args::{self, ArgsPiece, ValueRef};
+use belljar_core::id::TaskId;
+use belljar_core::outcome::ResultKind;
+use belljar_core::task::{Runtime, TaskStatus};
+use belljar_core::tenant::Tenant;
+use bytes::{Bytes, BytesMut};
+use futures_util::future::try_join_all;
+
+use crate::Store;
+use crate::blob::lost;
+use crate::blob_name::{BlobName, REFERENCE_BYTES, Reference};
+use crate::error::StoreError;
+use crate::task_record::corrupt;
+
+/// A value that a task may refer to.
+#[derive(Debug, Clone)]
+pub struct FoundValue {
+    /// Its length.
+    pub bytes: u64,
+    /// Of a result, where it was made and what loading it runs.
+    pub made: Option<(Runtime, Option<ResultKind>)>,
+    content: Content,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    Here(Bytes),
+    File(BlobName),
+}
+
+/// What is known of a value by its name.
+#[derive(Debug, Clone)]
+pub enum ValueState {
+    /// Nothing.
+    Unknown,
+    /// It is the result of a task that has none, or not yet.
+    NoResult(TaskStatus),
+    /// It is there.
+    Found(FoundValue),
+}
+
+/// A file that a task is to hold, under a number of its own.
+#[derive(Debug, Clone)]
+pub struct HeldFile {
+    index: u32,
+    value: ValueRef,
+    file: BlobName,
+}
+
+impl FoundValue {
+    /// The value as a piece of arguments. What is in a file is to be held by their task, under the number `index`.
+    #[must_use]
+    pub fn piece(&self, value: ValueRef, index: u32) -> (ArgsPiece, Option<HeldFile>) {
+        match &self.content {
+            Content::Here(bytes) => (ArgsPiece::Here(bytes.clone()), None),
+            Content::File(file) => {
+                let held = HeldFile { index, value, file: *file };
+                (ArgsPiece::Held(index, self.bytes), Some(held))
+            }
+        }
+    }
+}
+
+impl Store {
+    /// What is known of a value of a tenant. One that was uploaded is kept for longer then.
+    pub(crate) async fn value_of(
+        &self,
+        tenant: &Tenant,
+        value: ValueRef,
+    ) -> Result<ValueState, StoreError> {
+        match value {
+            ValueRef::Upload(id) => {
+                let found = self.use_upload_of(tenant, id).await?;
+                Ok(found.map_or(ValueState::Unknown, |value| {
+                    let content = Content::File(BlobName::Upload(id));
+                    ValueState::Found(FoundValue { bytes: value.bytes, made: None, content })
+                }))
+            }
+            ValueRef::Result(id) => self.result_value(tenant, id).await,
+        }
+    }
+
+    async fn result_value(&self, tenant: &Tenant, id: TaskId) -> Result<ValueState, StoreError> {
+        let found = self.task(id).await?.filter(|task| task.tenant == *tenant);
+        let Some(task) = found else { return Ok(ValueState::Unknown) };
+        if task.status != TaskStatus::Completed {
+            return Ok(ValueState::NoResult(task.status));
+        }
+        let key = self.inner.keys.result_blob(id);
+        let mut head = redis::cmd("GETRANGE");
+        head.arg(key).arg(0).arg(REFERENCE_BYTES - 1);
+        let head: Bytes = self.ask("result", &head).await?;
+        let content = match Reference::read(&head) {
+            Some(reference) => Content::File(reference.name),
+            None => match self.results_of(Some(tenant), &[id], u64::MAX).await?.pop().flatten() {
+                Some(result) => Content::Here(result.result),
+                None => return Ok(ValueState::Unknown),
+            },
+        };
+        let made = Some((task.spec.class.runtime, task.kind));
+        Ok(ValueState::Found(FoundValue { bytes: task.result_bytes, made, content }))
+    }
+
+    /// Holds values for tasks that are about to be submitted. What is held for one that is not accepted is let go after a while.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownValue`]: one is not there any more. Or the directory cannot be written to.
+    pub async fn hold(&self, holds: Vec<(TaskId, HeldFile)>) -> Result<(), StoreError> {
+        if holds.is_empty() {
+            return Ok(());
+        }
+        let files = self.files()?;
+        let linked = holds.into_iter().map(async |(task, held)| {
+            let name = BlobName::Held(task, held.index);
+            let linked = files.hold(held.file, name).await.map_err(StoreError::UnwrittenBlob)?;
+            if linked { Ok(()) } else { Err(StoreError::UnknownValue(held.value)) }
+        });
+        try_join_all(linked).await?;
+        fail::fail_point!("values_held");
+        Ok(())
+    }
+
+    /// Arguments as they are, or put together from their pieces; and how many values the task holds.
+    pub(crate) async fn whole_args(
+        &self,
+        id: TaskId,
+        args: Bytes,
+    ) -> Result<(Bytes, u32), StoreError> {
+        if !args::is_list(&args) {
+            return Ok((args, 0));
+        }
+        let pieces =
+            args::pieces(&args).map_err(|error| corrupt(id, &format!("its arguments: {error}")))?;
+        let read = pieces.iter().map(async |piece| match piece {
+            ArgsPiece::Here(bytes) => Ok((bytes.clone(), 0)),
+            ArgsPiece::Held(index, bytes) => {
+                let reference = Reference { name: BlobName::Held(id, *index), bytes: *bytes };
+                let read = self.files()?.read(reference).await;
+                let what = || format!("a value that the arguments of task {id} refer to");
+                read.map(|bytes| (bytes, index + 1)).map_err(|error| lost(&what(), &error))
+            }
+        });
+        let read = try_join_all(read).await?;
+        let mut whole = BytesMut::with_capacity(read.iter().map(|(bytes, _)| bytes.len()).sum());
+        for (bytes, _) in &read {
+            whole.extend_from_slice(bytes);
+        }
+        let held = read.iter().map(|(_, held)| *held).max().unwrap_or(0);
+        Ok((whole.freeze(), held))
+    }
+}

@@ -1,0 +1,224 @@
+//! Values that are uploaded: how long their files are kept, and for whom.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use belljar_core::args::{ValueRef, list};
+use belljar_core::id::{BlobId, DispatcherId};
+use belljar_core::tenant::Tenant;
+use belljar_store::record::{NewTask, StoreQuotas};
+use belljar_store::value_ref::ValueState;
+use belljar_store::{
+    BlobConfig, Sha256Hash, Store, StoreConfig, StoreError, UploadEnd, UploadedValue,
+};
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use crate::harness::{NOBODY, Redis, audit, claim_one, completed, task};
+
+const VALUE: &[u8] = b"\x80\x04\x8c\x07a value.";
+
+struct Beside {
+    redis: Redis,
+    directory: tempfile::TempDir,
+}
+
+impl Beside {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        Self { redis: Redis::start().await, directory }
+    }
+
+    async fn store(&self, ttl: Duration) -> Store {
+        let zero = Duration::ZERO;
+        let blobs = BlobConfig::new(self.directory.path().to_owned());
+        let blobs = Some(BlobConfig { grace: zero, part_ttl: Duration::from_secs(3_600), ..blobs });
+        let config = StoreConfig { blobs, result_ttl: ttl, ..self.redis.config() };
+        Store::connect(config).await.expect("the server is fit")
+    }
+
+    /// The files of values, by their names.
+    fn files(&self) -> Vec<PathBuf> {
+        let mut found = files_in(self.directory.path());
+        found.retain(|path| path.parent() != Some(self.directory.path()));
+        found.sort();
+        found
+    }
+
+    fn names(&self) -> Vec<String> {
+        let name = |path: PathBuf| path.file_name().expect("a name").to_string_lossy().into_owned();
+        let mut names: Vec<_> = self.files().into_iter().map(name).collect();
+        names.sort();
+        names
+    }
+}
+
+fn files_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("a directory");
+    let entries = entries.map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files_in(&path) } else { vec![path] }).collect()
+}
+
+async fn sweep(store: &Store) -> usize {
+    let mut removed = 0;
+    for _ in 0..16 {
+        removed += store.sweep_blobs().await.expect("swept");
+    }
+    removed
+}
+
+async fn upload(store: &Store, tenant: &Tenant, value: &'static [u8]) -> UploadedValue {
+    let upload = store.new_upload().await.expect("a file");
+    let upload = store.write_upload(upload, Bytes::from_static(value)).await.expect("written");
+    match store.of(tenant).keep_upload(upload, None).await.expect("answered") {
+        UploadEnd::Kept(value) => value,
+        UploadEnd::Differs(hash) => panic!("{hash:?}"),
+    }
+}
+
+/// Submits a task of the default tenant that gets a value as its arguments.
+async fn refer(store: &Store, value: ValueRef) -> NewTask {
+    let tenant = Tenant::default();
+    let state = store.of(&tenant).value(value).await.expect("read");
+    let ValueState::Found(found) = state else { panic!("{state:?}") };
+    let (piece, held) = found.piece(value, 0);
+    let task = NewTask { args: list(&[piece]), ..task() };
+    let holds = held.into_iter().map(|held| (task.id, held)).collect();
+    store.hold(holds).await.expect("held");
+    task
+}
+
+#[tokio::test]
+async fn a_value_is_kept_for_the_tasks_that_refer_to_it() {
+    let beside = Beside::start().await;
+    let (store, other) =
+        (beside.store(Duration::from_secs(60)).await, beside.store(Duration::from_secs(60)).await);
+    let tenant = Tenant::default();
+    let value = upload(&store, &tenant, VALUE).await;
+    assert_eq!(value, upload(&other, &tenant, VALUE).await, "the same value");
+    assert_eq!(beside.names(), [format!("upload-{}", value.id)]);
+    assert_eq!(sweep(&other).await, 0, "its key is there");
+    let waiting = refer(&store, ValueRef::Upload(value.id)).await;
+    store.submit(vec![waiting.clone()]).await.expect("accepted");
+    let refused = refer(&store, ValueRef::Upload(value.id)).await;
+    assert_eq!(beside.names().len(), 3);
+    assert_eq!(sweep(&other).await, 1, "no task needs the name of the one that was not accepted");
+    assert!(store.of(&tenant).drop_upload(value.id).await.expect("answered").is_some());
+    assert_eq!(sweep(&other).await, 1, "the value is forgotten");
+    assert_eq!(beside.names(), [format!("held-0-{}", waiting.id)], "not {}", refused.id);
+    let unknown = store.of(&tenant).value(ValueRef::Upload(value.id)).await.expect("read");
+    assert!(matches!(unknown, ValueState::Unknown));
+    let claimed = claim_one(&store, DispatcherId::random()).await;
+    assert_eq!(claimed.invocation.args, VALUE);
+    store.complete(NOBODY, 0, &[completed(claimed.task(), VALUE)]).await.expect("answered");
+    assert_eq!(beside.names(), [""; 0], "it goes with the end");
+    audit(&store).await;
+}
+
+#[tokio::test]
+async fn results_are_values_too() {
+    let beside = Beside::start().await;
+    let store = beside.store(Duration::from_secs(60)).await;
+    for result in [Bytes::from_static(VALUE), Bytes::from(vec![7; 100_000])] {
+        let first = task();
+        store.submit(vec![first.clone()]).await.expect("accepted");
+        let of = async || store.of(&Tenant::default()).value(ValueRef::Result(first.id)).await;
+        assert!(matches!(of().await.expect("read"), ValueState::NoResult(_)));
+        let claimed = claim_one(&store, DispatcherId::random()).await;
+        store.complete(NOBODY, 0, &[completed(claimed.task(), &result)]).await.expect("answered");
+        let other: Tenant = "acme".parse().expect("a name");
+        let foreign = store.of(&other).value(ValueRef::Result(first.id)).await.expect("read");
+        assert!(matches!(foreign, ValueState::Unknown));
+        let next = refer(&store, ValueRef::Result(first.id)).await;
+        store.submit(vec![next]).await.expect("accepted");
+        // The first may be forgotten meanwhile.
+        for key in ["task", "result"] {
+            let key = format!("{{belljar}}:{key}:{}", first.id);
+            beside.redis.command::<()>(&["DEL", &key]).await;
+        }
+        sweep(&store).await;
+        let claimed = claim_one(&store, DispatcherId::random()).await;
+        assert_eq!(claimed.invocation.args, result);
+        store.complete(NOBODY, 0, &[completed(claimed.task(), VALUE)]).await.expect("answered");
+    }
+    assert_eq!(sweep(&store).await, 0);
+    assert_eq!(beside.names(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_task_whose_value_is_lost_fails_and_says_so() {
+    let beside = Beside::start().await;
+    let store = beside.store(Duration::from_secs(60)).await;
+    let value = upload(&store, &Tenant::default(), VALUE).await;
+    let lost = refer(&store, ValueRef::Upload(value.id)).await;
+    store.submit(vec![lost.clone(), task()]).await.expect("accepted");
+    let held = beside.files().into_iter().find(|path| path.to_string_lossy().contains("held-"));
+    std::fs::remove_file(held.expect("a name")).expect("removed");
+    let claimed = claim_one(&store, DispatcherId::random()).await;
+    assert_ne!(claimed.id(), lost.id);
+    let record = store.task(lost.id).await.expect("read").expect("known");
+    let outcome = record.outcome.expect("it has ended");
+    let message = &outcome.verdict.failure().expect("it failed").message;
+    assert!(message.contains("a value that the arguments of task"), "{message}");
+}
+
+#[tokio::test]
+async fn values_expire_and_are_counted_until_then() {
+    let beside = Beside::start().await;
+    let store = beside.store(Duration::from_secs(2)).await;
+    let tenant: Tenant = "acme".parse().expect("a name");
+    let used = async || store.of(&tenant).usage().await.expect("read").stored_bytes;
+    let value = upload(&store, &tenant, VALUE).await;
+    upload(&store, &tenant, VALUE).await;
+    assert_eq!(used().await, VALUE.len() as u64, "once");
+    let quotas = StoreQuotas { stored_bytes: Some(40), ..StoreQuotas::default() };
+    let within = store.of(&tenant).with_quotas(Some(quotas));
+    let hash: Sha256Hash = Sha256::digest(b"another").into();
+    let id = BlobId::derived(tenant.mark(), &hash);
+    assert!(within.reserve_upload(id, 20).await.expect("there is room").is_none());
+    assert!(within.reserve_upload(id, 20).await.expect("counted once").is_none());
+    assert_eq!(used().await, VALUE.len() as u64 + 20, "what is on its way counts");
+    let over = within.reserve_upload(id, 40).await.expect_err("too much");
+    assert!(matches!(over, StoreError::OverQuota(_)), "{over}");
+    assert_eq!(used().await, VALUE.len() as u64);
+    crate::harness::eventually("it expires", async || {
+        store.of(&tenant).uploaded(value.id).await.expect("read").is_none().then_some(())
+    })
+    .await;
+    assert_eq!((sweep(&store).await, used().await), (1, 0));
+    upload(&store, &tenant, VALUE).await;
+    store.of(&tenant).drop_upload(value.id).await.expect("answered").expect("known");
+    assert_eq!(used().await, 0);
+    assert!(store.of(&tenant).drop_upload(value.id).await.expect("answered").is_none());
+}
+
+#[tokio::test]
+async fn what_came_of_an_upload_stays_for_a_while() {
+    let beside = Beside::start().await;
+    let store = beside.store(Duration::from_secs(60)).await;
+    let tenant = Tenant::default();
+    let hash: Sha256Hash = Sha256::digest(VALUE).into();
+    let id = BlobId::derived(tenant.mark(), &hash);
+    let upload = store.resume_upload(id).await.expect("a file").expect("nobody has it");
+    let upload =
+        store.write_upload(upload, Bytes::from_static(&VALUE[..5])).await.expect("written");
+    assert!(store.resume_upload(id).await.expect("asked").is_none(), "one at a time");
+    drop(upload);
+    sweep(&store).await;
+    let again = beside.store(Duration::from_secs(60)).await;
+    assert_eq!(again.uploaded_bytes(id).await.expect("read"), 5);
+    let upload = again.resume_upload(id).await.expect("a file").expect("nobody has it");
+    let upload =
+        again.write_upload(upload, Bytes::from_static(&VALUE[5..])).await.expect("written");
+    let kept = again.of(&tenant).keep_upload(upload, Some(hash)).await.expect("answered");
+    assert!(matches!(kept, UploadEnd::Kept(value) if value.id == id));
+    // One that nobody goes on with.
+    let other = BlobId::random();
+    drop(store.resume_upload(other).await.expect("a file"));
+    let path = beside.files().into_iter().find(|path| path.to_string_lossy().contains("part-"));
+    let file = std::fs::File::options().write(true).open(path.expect("a part")).expect("opened");
+    let old = SystemTime::now() - Duration::from_secs(4_000);
+    file.set_modified(old).expect("set");
+    sweep(&store).await;
+    assert_eq!(beside.names(), [format!("upload-{id}")]);
+}
