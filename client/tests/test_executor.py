@@ -320,7 +320,7 @@ class Calls(unittest.TestCase):
         self.assertEqual(self.executor.submit(bytes, 5 << 20).result(60), bytes(5 << 20))
 
     def test_too_much_is_refused_with_the_limit(self):
-        error = self.executor.submit(len, bytes(40 << 20)).exception(60)
+        error = self.executor.submit(len, bytes(64 << 20)).exception(60)
         self.assertIsInstance(error, belljar.TooLarge)
         self.assertEqual(self.executor.submit(len, b"1").result(60), 1, "others are not drawn in")
 

@@ -17,6 +17,7 @@ Made from the docstrings by `make reference`. [The guide](../how-to/python-clien
 SECTIONS = {
     "Executors": ["Executor", "AsyncExecutor"],
     "Futures and what they tell": ["Future", "AsyncFuture", "TaskEvent", "Progress", "TaskRecord", "Durations", "Failure", "Output", "FileEntry"],
+    "Values": ["put", "Reference"],
     "Functions": ["progress", "function", "Function", "default_executor", "set_default_executor"],
     "Looking at a service": ["Client"],
 }
@@ -75,7 +76,8 @@ def reference():
         for name in names:
             parts.extend(described(name))
     parts += ["## Errors", "```\n" + tree(belljar.BelljarError, "") + "```"]
-    parts += [f"`{name}`: {text(getattr(belljar, name))}" for name in errors]
+    listed = [f"* `{name}`: " + text(getattr(belljar, name)).replace("\n\n", "\n") for name in errors]
+    parts.append("\n".join(entry.replace("\n", "\n  ") for entry in listed))
     parts.append("`as_completed`, `wait` and its constants are those of `concurrent.futures`.")
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 

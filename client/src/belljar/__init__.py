@@ -36,10 +36,11 @@ from ._errors import (
     WorkerLost,
 )
 from ._executor import Executor
-from ._function import Function, default_executor, function, set_default_executor
+from ._function import Function, default_executor, function, put, set_default_executor
 from ._future import AsyncFuture, Future
 from ._progress import progress
 from ._records import Durations, Failure, FileEntry, Output, Progress, TaskEvent, TaskRecord
+from ._values import Reference
 
 __version__ = "0.1.0"
 
@@ -74,6 +75,7 @@ __all__ = [
     "Progress",
     "PythonMismatch",
     "QuotaExceeded",
+    "Reference",
     "RemoteError",
     "ResultNotEncoded",
     "SandboxDenied",
@@ -92,6 +94,7 @@ __all__ = [
     "default_executor",
     "function",
     "progress",
+    "put",
     "set_default_executor",
     "wait",
 ]

@@ -16,6 +16,7 @@ from ._records import TaskEvent, TaskRecord
 from ._service import Service
 from ._stream import follow
 from ._trace import span_headers
+from ._values import Reference, dump_value, sha256
 
 T = TypeVar("T")
 
@@ -100,6 +101,13 @@ class AsyncExecutor:
         finally:
             for future in futures:
                 future.cancel()
+
+    async def put(self, value: T) -> Reference[T]:
+        """Uploads a value and returns a reference to it, as `Executor.put` does."""
+        pickled = dump_value(value)
+        digest = await asyncio.get_running_loop().run_in_executor(None, sha256, pickled)
+        self._core.engine()
+        return Reference(f"blob:{await self._core.service.upload(pickled, digest)}")
 
     def reattach(self, task_ids: Iterable[str]) -> list[AsyncFuture[Any]]:
         """Futures of tasks that were submitted before, also by another process."""

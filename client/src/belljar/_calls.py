@@ -14,6 +14,7 @@ from ._packed import BINARY_BYTES
 from ._pickling import encode, payload
 from ._reading import SAFE, TRUSTED, Reader
 from ._records import own_python
+from ._values import Reference
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Options:
 
     `runtime`, `timeout`, `memory_mb`, `retries`, what it may reach (`env`, `read`, `scratch_mb`, `http`), what its worker
     must have (`labels`, such as `{"gpu": "a100"}`) and the packages it imports (`requirements`, such as `["jinja2==3.1.4"]`) are what the function is registered with; `priority`, `delay`, `idempotency_key`, `files` (names and contents) and
-    `outputs` (patterns) are the call's own. `results`, `allow` and `py_modules` are for this side: how results are read,
+    `outputs` (patterns) are the call's own, and so is `keep`: what it returns stays with the service. `results`, `allow` and `py_modules` are for this side: how results are read,
     and which modules travel along.
     """
 
@@ -41,6 +42,7 @@ class Options:
     idempotency_key: Optional[str] = None
     files: tuple[tuple[str, bytes], ...] = ()
     outputs: tuple[str, ...] = ()
+    keep: bool = False
     results: Optional[str] = None
     allow: tuple[type, ...] = ()
     py_modules: tuple[str, ...] = ()
@@ -77,7 +79,7 @@ class Options:
     @cached_property
     def of_function(self) -> Options:
         """These without what is a single call's own."""
-        own: dict[str, Any] = {"priority": None, "delay": None, "idempotency_key": None, "files": (), "outputs": ()}
+        own: dict[str, Any] = {"priority": None, "delay": None, "idempotency_key": None, "files": (), "outputs": (), "keep": False}
         return self if all(getattr(self, name) == value for name, value in own.items()) else replace(self, **own)
 
     def registration(self) -> dict[str, Any]:
@@ -226,11 +228,15 @@ class Call(NamedTuple):
     headers: str
 
 
-def finish(pending: PendingCall, result: Mapping[str, Any]) -> None:
-    """Passes on how a task ended."""
+def finish(pending: PendingCall, result: Mapping[str, Any], keep: bool = False) -> None:
+    """Passes on how a task ended; with `keep`, a reference to what it has returned."""
     status = result["status"]
     if status == "CANCELLED":
         pending.ended_cancelled()
+        return
+    if keep and status == "COMPLETED":
+        executor = getattr(pending, "_executor", None)
+        pending.set_result(Reference(f"task:{result['task_id']}", executor, pending.source))
         return
     reader = pending.source.reader()
     if status == "COMPLETED":

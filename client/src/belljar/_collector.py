@@ -29,7 +29,11 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 class Collector:
     """The tasks that somebody waits for."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, service: Service, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, service: Service, on_end: Callable[[], None], *, keep: bool = False
+    ) -> None:
+        # Whether what calls have returned is left with the service.
+        self._keep = keep
         self._loop = loop
         self._service = service
         self._on_end = on_end
@@ -108,7 +112,7 @@ class Collector:
         # While there are more tasks than polls can ask for, they take turns.
         wait = _WAIT if len(self._open) <= _POLLS * _POLL_IDS_MOST else 1.0
         try:
-            results = await self._service.results(task_ids, wait)
+            results = await self._service.results(task_ids, wait, self._keep)
         except ServiceError as error:
             if error.code not in _ABOUT_ONE:
                 raise
@@ -122,7 +126,7 @@ class Collector:
 
     def _finish(self, result: dict[str, Any]) -> None:
         for pending in self._take(result["task_id"]):
-            finish(pending, result)
+            finish(pending, result, self._keep)
 
     def _end(self, task_id: str, error: BaseException) -> None:
         for pending in self._take(task_id):

@@ -19,7 +19,9 @@ from ._collector import Collector
 from ._direct import IS_POSSIBLE, Direct
 from ._errors import ServiceError
 from ._packed import Packed
+from ._pickling import encode
 from ._service import Service
+from ._values import referring, sha256
 
 # The service takes 10,000 calls at once, but more than so many in parts, so that other clients wait less; and smaller
 # batches let workers begin while the rest is prepared.
@@ -30,6 +32,8 @@ _BATCH_CHARACTERS = 4 << 20
 _JOINED_CALLS = 8
 _JOINED_WAIT = 0.02
 _JOINED_AT_ONCE = 2
+# What is larger is uploaded first: a request has 32 MiB at most, unless the operator says otherwise.
+_UPLOADED_BYTES = 24 << 20
 # A socket takes at least so much at once.
 _DIRECT_CHARACTERS = 8 << 10
 
@@ -48,6 +52,8 @@ class Engine:
         self._functions: dict[bytes, str] = {}
         self._runtimes: dict[bytes, str] = {}
         self._collector = Collector(loop, service, self._check_idle)
+        # Of calls whose results stay with the service.
+        self._keeper = Collector(loop, service, self._check_idle, keep=True)
         self._idle: list[asyncio.Future[None]] = []
         self._flushed: list[asyncio.Future[None]] = []
         self._joined: set[asyncio.Task[None]] = set()
@@ -75,7 +81,7 @@ class Engine:
     def _is_alone(self, call: Call) -> bool:
         """Whether there is nothing that a call could travel with."""
         is_quiet = self._sender is None and not self._is_woken
-        return is_quiet and call.function.key in self._functions and len(call.payload) <= _DIRECT_CHARACTERS
+        return is_quiet and not call.options.keep and call.function.key in self._functions and len(call.payload) <= _DIRECT_CHARACTERS
 
     def hold(self, pending: PendingCall) -> None:
         """A call will be added later; until then there is something to wait for."""
@@ -131,7 +137,7 @@ class Engine:
             if not call.pending.done():
                 call.pending.ended_cancelled()
         await self.flush()
-        for pending in self._collector.pending():
+        for pending in [*self._collector.pending(), *self._keeper.pending()]:
             await self.cancel(pending)
 
     def cancel_soon(self, task_id: str) -> None:
@@ -170,13 +176,13 @@ class Engine:
         if self._is_sending:
             return
         _release(self._flushed)
-        if not self._collector.is_busy:
+        if not self._collector.is_busy and not self._keeper.is_busy:
             _release(self._idle)
 
     async def close(self) -> None:
         """Stops everything, whatever is still open, and closes all connections."""
         sender = [] if self._sender is None else [self._sender]
-        tasks = [*sender, *self._joined, *self._cancels, *self._collector.stop()]
+        tasks = [*sender, *self._joined, *self._cancels, *self._collector.stop(), *self._keeper.stop()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -199,7 +205,7 @@ class Engine:
             self._check_idle()
 
     def _may_join(self, batch: list[Call]) -> bool:
-        is_known = batch[0].function.key in self._functions
+        is_known = batch[0].function.key in self._functions and not batch[0].options.keep
         return is_known and len(batch) <= _JOINED_CALLS and len(self._joined) < _JOINED_AT_ONCE
 
     def _join(self, batch: list[Call]) -> None:
@@ -220,11 +226,26 @@ class Engine:
 
     async def _send_batch(self, batch: list[Call], wait: float = 0.0) -> None:
         try:
+            batch = [await self._within_body(call) for call in batch]
             body = _body(await self._function_id(batch[0].function), batch, wait)
         except Exception as error:
             _fail(batch, error)
         else:
             await self._send_body(batch, body, wait)
+
+    async def _within_body(self, call: Call) -> Call:
+        """The call; where its arguments are too large for one request, with a reference to them in their place."""
+        payload = call.payload
+        if len(payload) < _UPLOADED_BYTES or isinstance(payload, str):
+            return call
+        digest = await self._loop.run_in_executor(None, sha256, payload)
+        try:
+            blob_id = await self._service.upload(payload, digest)
+        except ServiceError as error:
+            if error.code != "no_blob_directory":
+                raise
+            return call  # The service says how large they may be.
+        return call._replace(payload=encode(referring(f"blob:{blob_id}")))
 
     async def _send_body(self, batch: list[Call], body: Union[bytes, Packed], wait: float) -> None:
         try:
@@ -244,7 +265,7 @@ class Engine:
             pending.task_id = task_id
             if pending.done():  # Cancelled on the way.
                 self.cancel_soon(task_id)
-        self._collector.add(accepted, ended)
+        (self._keeper if batch[0].options.keep else self._collector).add(accepted, ended)
 
     async def _function_id(self, function: FunctionRef) -> str:
         function_id = self._functions.get(function.key)

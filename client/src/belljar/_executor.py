@@ -17,9 +17,11 @@ from ._graph import FutureFound
 from ._held import Held, awaited
 from ._http import Certificate
 from ._pool import Settings
+from ._reading import TRUSTED, Reader
 from ._records import TaskEvent, TaskRecord
 from ._stream import follow
 from ._trace import span_headers
+from ._values import Reference, dump_value, sha256, shared
 
 T = TypeVar("T")
 
@@ -102,6 +104,8 @@ class Executor(concurrent.futures.Executor):
         `files` are there in the call's working directory: names, and for each bytes, a text, or the `pathlib.Path` of a
         file here. `outputs` are patterns such as `"*.png"` or `"out/**/*.csv"`: files there that fit come back by `Future.files`.
 
+        `keep=True` leaves what its calls return with the service: their futures have a `Reference` to it as their result.
+
         It shares everything else with this one, and ends with it.
         """
         view = Executor.__new__(Executor)
@@ -148,9 +152,9 @@ class Executor(concurrent.futures.Executor):
 
         All calls are submitted at once, or `buffersize` ahead of the results. `chunksize` is there for the
         standard library's sake: calls travel in batches anyway. What is left when the iterator is closed
-        is cancelled.
+        is cancelled. A large argument that is the same in all calls, as by `itertools.repeat`, is sent once.
         """
-        return self.starmap(fn, zip(*iterables), timeout=timeout, buffersize=buffersize)
+        return self.starmap(fn, zip(*shared(iterables, self.put)), timeout=timeout, buffersize=buffersize)
 
     def starmap(
         self,
@@ -179,6 +183,33 @@ class Executor(concurrent.futures.Executor):
                 yield last.pop()
         finally:
             self._core.cancel_soon(futures)
+
+    def put(self, value: T) -> Reference[T]:
+        """Uploads a value and returns a reference to it: arguments may be that, or hold it anywhere, and calls get the value.
+
+        A value that is there already is not sent again.
+        """
+        pickled = dump_value(value)
+        digest = sha256(pickled)
+        return Reference(f"blob:{self._core.ask(lambda service: service.upload(pickled, digest))}", self)
+
+    def get(self, reference: Reference[T]) -> T:
+        """The value that a reference refers to."""
+        kind, _, name = reference.id.partition(":")
+        source = reference._source or Reattached(self._options)
+        if kind == "blob":
+            pickled = self._core.ask(lambda service: service.download(name))
+            return Reader(self._options.results or TRUSTED, self._options.allow).read(pickled)  # type: ignore[no-any-return]
+        ended = self._core.ask(lambda service: service.results([name], 0.0))
+        if not ended or ended[0]["status"] != "COMPLETED":
+            raise ValueError(f"task {name} has no result: it is {self._status(name)}")
+        return source.reader().read(ended[0]["result"])  # type: ignore[no-any-return]
+
+    def _delete(self, reference: Reference[Any]) -> None:
+        kind, _, name = reference.id.partition(":")
+        if kind != "blob":
+            raise ValueError("the result of a task goes with its record")
+        self._core.ask(lambda service: service.delete_value(name))
 
     def reattach(self, task_ids: Iterable[str]) -> list[Future[Any]]:
         """Futures of tasks that were submitted before, also by another process."""

@@ -12,6 +12,7 @@ from typing import Any, Callable, Generic, Iterable, Iterator, Mapping, Optional
 from ._calls import Options
 from ._executor import Executor
 from ._future import Future
+from ._values import Reference
 
 if sys.version_info >= (3, 10):
     from typing import ParamSpec
@@ -20,6 +21,7 @@ else:
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
+T = TypeVar("T")
 
 _default: Optional[Executor] = None
 _lock = threading.Lock()
@@ -39,6 +41,11 @@ def set_default_executor(executor: Optional[Executor]) -> None:
     global _default
     with _lock:
         _default = executor
+
+
+def put(value: T) -> Reference[T]:
+    """Uploads a value by the default executor and returns a reference to it: see `Executor.put`."""
+    return default_executor().put(value)
 
 
 class Function(Generic[P, R]):

@@ -23,6 +23,7 @@ from . import _modules, _remote, _unnamed
 from ._errors import SerializationError
 from ._packed import has_names
 from ._reducers import REDUCERS, WRAPPER, reduce_cached, whole_class
+from ._values import ReferenceFound, persistent_id
 from ._watch import Watch
 
 # The highest that every Python reads.
@@ -112,8 +113,14 @@ class Graph:
                 return pickled
         except Exception:
             pass
-        pickler = _Pickler(self, self._py_modules)
-        pickler.dump((args, kwargs))
+        try:
+            return self._dump(_Pickler(self, self._py_modules), (args, kwargs))
+        except ReferenceFound:
+            # Such a pickler asks for each object whether it is one.
+            return self._dump(_ReferringPickler(self, self._py_modules), (args, kwargs))
+
+    def _dump(self, pickler: _Pickler, arguments: Any) -> bytes:
+        pickler.dump(arguments)
         return pickler.file.getvalue()
 
 
@@ -231,6 +238,18 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
         self.modules.add(name)
         if self._sent is not None and name not in self._sent.modules:
             raise Unsent(name)
+
+
+class _ReferringPickler(_Pickler):
+    def persistent_id(self, obj: Any) -> Optional[str]:
+        return persistent_id(obj)
+
+
+def dump_alone(value: Any) -> bytes:
+    """A value with the classes and functions of the script that it has. Each class is the one that a function brings too."""
+    pickler = _Pickler(None)
+    pickler.dump(value)
+    return pickler.file.getvalue()
 
 
 def _is_plain(function: types.FunctionType, reduced: Any) -> bool:

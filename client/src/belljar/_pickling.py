@@ -19,6 +19,7 @@ import dill
 from ._errors import SerializationError
 from ._graph import FutureFound, Graph
 from ._packed import BINARY_BYTES
+from ._values import ReferenceFound, dump_referring
 
 # dill's own default, which every Python 3 reads.
 _PROTOCOL = 4
@@ -40,6 +41,8 @@ def dump_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Union[str, by
             pickled = _dill_dumps((args, kwargs))
         except FutureFound:
             raise
+        except ReferenceFound:
+            pickled = dump_referring((args, kwargs), _PROTOCOL)
         except Exception as error:
             raise SerializationError(f"the arguments cannot be pickled: {error}{culprit(args, kwargs, _dump_pair)}") from error
     return payload(pickled)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from binascii import b2a_base64
 from typing import Any, Mapping, Optional, Sequence, Union, cast
 from urllib.parse import quote, urlencode
 
@@ -24,6 +25,8 @@ _LONGEST_PAUSE = 2.0
 # How long an answer may take beyond what the service was asked to wait.
 _ANSWER_TIMEOUT = 30.0
 _IDLE_KEPT = 6
+# Values go in pieces of so many bytes: an answer that is lost costs no more than one.
+_PIECE_BYTES = 8 << 20
 
 
 class Service:
@@ -58,12 +61,52 @@ class Service:
         reply = loads((await self._answer("POST", "/v1/tasks", body, wait, headers)).body)
         return reply["task_ids"], reply.get("results", [])
 
-    async def results(self, task_ids: Sequence[str], wait: float) -> list[dict[str, Any]]:
-        """Those of some tasks that have ended; waits for the first."""
+    async def results(self, task_ids: Sequence[str], wait: float, keep: bool = False) -> list[dict[str, Any]]:
+        """Those of some tasks that have ended; waits for the first. With `keep` what calls have returned is left there."""
         # Ids need no escaping, and this is the one request whose body can be long.
         listed = '","'.join(task_ids)
         body = f'{{"task_ids":["{listed}"],"wait":{wait:g}}}'
-        return cast("list[dict[str, Any]]", (await self.ask("POST", "/v1/results", body.encode(), wait))["results"])
+        path = "/v1/results?keep=true" if keep else "/v1/results"
+        return cast("list[dict[str, Any]]", (await self.ask("POST", path, body.encode(), wait))["results"])
+
+    async def upload(self, value: bytes, sha256: bytes) -> str:
+        """Uploads a value, in pieces where it is large, and returns its id. What is there already is not sent again."""
+        digest = f"Repr-Digest: sha-256=:{b2a_base64(sha256, newline=False).decode()}:\r\n"
+        if len(value) <= _PIECE_BYTES:
+            return cast(str, loads((await self._answer("PUT", "/v1/blobs", value, 0.0, digest)).body)["blob_id"])
+        offset: Optional[int] = None
+        pause = _FIRST_PAUSE
+        while True:
+            piece = b"" if offset is None else bytes(memoryview(value)[offset : offset + _PIECE_BYTES])
+            place = "*" if offset is None else f"{offset}-{offset + len(piece) - 1}"
+            headers = f"{digest}Content-Range: bytes {place}/{len(value)}\r\n"
+            try:
+                answer = loads((await self._answer("PUT", "/v1/blobs", piece, 0.0, headers)).body)
+            except ServiceError as error:
+                if error.code not in ("upload_offset", "upload_busy") or pause > self._retry_timeout:
+                    raise
+                # An answer was lost, or somebody else uploads the same.
+                offset = None
+                await asyncio.sleep(pause)
+                pause *= 2
+                continue
+            if "sha256" in answer:
+                return cast(str, answer["blob_id"])
+            offset = int(answer["received"])
+
+    async def download(self, blob_id: str) -> bytes:
+        """An uploaded value."""
+        value = bytearray()
+        while True:
+            headers = f"Range: bytes={len(value)}-{len(value) + _PIECE_BYTES - 1}\r\n"
+            answer = await self._answer("GET", f"/v1/blobs/{blob_id}", headers=headers)
+            value += answer.body
+            if len(answer.body) < _PIECE_BYTES:
+                return bytes(value)
+
+    async def delete_value(self, blob_id: str) -> None:
+        """Has an uploaded value forgotten."""
+        await self.ask("DELETE", f"/v1/blobs/{blob_id}")
 
     async def status(self, task_id: str, wait: float = 0.0) -> str:
         """Where a task stands, or will once it has ended."""
