@@ -24,6 +24,8 @@ pub enum Rule {
     Failed,
     /// Recovery took too long.
     Late,
+    /// Files of values stay that nobody needs.
+    Leaked,
     /// The service's audit disagrees with itself or with what clients saw.
     Inconsistent,
 }
@@ -38,6 +40,7 @@ impl fmt::Display for Rule {
             Self::Unfounded => "R2 unfounded",
             Self::Failed => "R1 failed",
             Self::Late => "R4 late",
+            Self::Leaked => "R7 leaked",
             Self::Inconsistent => "R8 inconsistent",
         };
         f.write_str(text)
@@ -80,6 +83,13 @@ impl CheckReport {
         if self.reruns > 0 {
             let text = format!("{} executions were repeated although no part died", self.reruns);
             self.find(Rule::Duplicated, text);
+        }
+    }
+
+    /// Makes every file that stays a finding: nobody needs it any more.
+    pub fn allow_no_leaks(&mut self, left: &[String]) {
+        for name in left {
+            self.find(Rule::Leaked, format!("`{name}` stays"));
         }
     }
 

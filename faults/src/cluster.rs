@@ -22,6 +22,10 @@ const WORKERS: usize = 2;
 const SLOTS: usize = 2;
 /// How long a process may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// After how long files of values are removed that nobody needs: long after a killed Redis is back.
+const COLLECTED_AFTER: Duration = Duration::from_secs(4);
+/// Where values are, below the directory of a cluster.
+pub(crate) const VALUES: &str = "values";
 /// The pause before a dead process is restarted, as `belljar up` makes it.
 const RESTART_PAUSE: Duration = Duration::from_millis(50);
 
@@ -46,12 +50,18 @@ struct Builder<'a> {
     scenario: Scenario,
     runtime: &'a Handle,
     proxies: Vec<(Connection, Proxy)>,
+    /// Empty where tasks refer to none.
+    values: String,
 }
 
 impl Builder<'_> {
     fn belljar(&self, name: &str, args: &[&str]) -> Result<Program> {
         let log = self.dir.join(format!("{name}.log"));
-        let environment = vec![("BELLJAR_FAULT_SOCKET".into(), self.control.socket().into())];
+        let collected = COLLECTED_AFTER.as_millis().to_string();
+        let environment = vec![
+            ("BELLJAR_FAULT_SOCKET".into(), self.control.socket().into()),
+            ("BELLJAR_FAULT_COLLECTED_MS".into(), collected.into()),
+        ];
         let part = Program::belljar(args, environment, Some(log))?;
         await_control(&part, &self.control)?;
         Ok(part)
@@ -73,7 +83,8 @@ impl Builder<'_> {
         let url = self.redis_url(Connection::GatewayRedis)?;
         let durability = if self.redis.has_replica() { "replica:1" } else { "process" };
         let args = ["gateway", "--listen", "127.0.0.1:0", "--redis", &url];
-        let args = [&args[..], &["--durability", durability]].concat();
+        let values = self.values();
+        let args = [&args[..], &["--durability", durability], &values].concat();
         let mut gateway = self.belljar(&format!("gateway-{number}"), &args)?;
         let at = gateway.line_after("belljar gateway listens at http://")?;
         gateway.replace_option("--listen", &at);
@@ -87,7 +98,7 @@ impl Builder<'_> {
         let url = self.redis_url(Connection::DispatcherRedis)?;
         let (mode, slots) = (self.scenario.mode.as_str(), (WORKERS * SLOTS).to_string());
         let args = ["dispatcher", "-m", mode, "-p", "0", "--redis", &url, "-w", &slots];
-        let args = [&args[..], &self.executors()].concat();
+        let args = [&args[..], &self.executors(), &self.values()].concat();
         let mut dispatcher = self.belljar(&format!("dispatcher-{number}"), &args)?;
         if self.scenario.mode == DispatchMode::Local {
             return Ok((dispatcher, None));
@@ -103,6 +114,11 @@ impl Builder<'_> {
         let (slots, endpoint) = (SLOTS.to_string(), format!("tcp://{dispatcher}"));
         let args = ["worker", self.scenario.mode.as_str(), &slots, &endpoint];
         self.belljar(&format!("worker-{number}"), &[&args[..], &self.executors()].concat())
+    }
+
+    /// Where values are, if tasks refer to some.
+    fn values(&self) -> Vec<&str> {
+        if self.values.is_empty() { Vec::new() } else { vec!["--blobs", &self.values] }
     }
 
     fn executors(&self) -> [&'static str; 4] {
@@ -126,7 +142,10 @@ impl Cluster {
     pub fn start(dir: &Path, scenario: Scenario, runtime: &Handle) -> Result<Self> {
         let redis = Servers::start(dir, scenario.fault == Fault::Failover)?;
         let control = Control::listen(&dir.join("faults.sock"))?;
-        let mut builder = Builder { dir, redis, control, scenario, runtime, proxies: Vec::new() };
+        let values = dir.join(VALUES).to_string_lossy().into_owned();
+        let values = if scenario.has_values() { values } else { String::new() };
+        let proxies = Vec::new();
+        let mut builder = Builder { dir, redis, control, scenario, runtime, proxies, values };
         // Who is restarted leaves another one.
         let each = if scenario.fault == Fault::Rolling { 2 } else { 1 };
         let (mut gateways, mut bases) = (Vec::new(), Vec::new());
@@ -164,6 +183,8 @@ impl Cluster {
     fn at(&self, stage: Stage) -> Vec<u32> {
         match stage {
             Stage::BeforeEnqueue | Stage::Enqueued => pids(&self.gateways),
+            Stage::Uploaded | Stage::UploadNamed | Stage::UploadKept => pids(&self.gateways),
+            Stage::ValuesHeld | Stage::Sweeping => pids(&self.gateways),
             Stage::Leased | Stage::Stored => pids(&self.dispatchers),
             Stage::Sent | Stage::Running | Stage::Computed => self.with_slots(),
         }

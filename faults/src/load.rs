@@ -40,6 +40,8 @@ const RECENT: usize = 400;
 pub struct LoadConfig {
     /// Whether calls run in the sandbox.
     pub is_sandboxed: bool,
+    /// Whether calls refer to values that were uploaded.
+    pub has_values: bool,
     /// Tasks submitted per second.
     pub rate: u64,
 }
@@ -51,6 +53,7 @@ struct Shared {
     function: String,
     /// The file to which tasks write their executions.
     executions: String,
+    has_values: bool,
     rate: u64,
     begun: Instant,
     recorder: Arc<Recorder>,
@@ -146,6 +149,7 @@ impl Load {
             bases: bases.to_vec(),
             function,
             executions: executions.to_string_lossy().into_owned(),
+            has_values: config.has_values,
             rate: config.rate,
             begun: Instant::now(),
             recorder,
@@ -238,11 +242,17 @@ fn submit_steadily(shared: &Shared, number: u64) -> Result<()> {
 
 /// Submits a task until it is accepted.
 fn submit(shared: &Shared, client: &AnyClient, key: u64) -> Result<()> {
-    let args = pickle::arguments(&key.to_string(), &shared.executions);
-    let function = &shared.function;
-    let body =
-        json!({"function_id": function, "payload": args, "idempotency_key": format!("{key}")});
     loop {
+        let value = match shared.has_values {
+            true => Some(upload(shared, client, key)?),
+            false => None,
+        };
+        let args = match &value {
+            Some(id) => pickle::referring(&format!("blob:{id}"), &shared.executions),
+            None => pickle::arguments(&key.to_string(), &shared.executions),
+        };
+        let (function, key_text) = (&shared.function, key.to_string());
+        let body = json!({"function_id": function, "payload": args, "idempotency_key": key_text});
         // Faults cause statuses from 500 on; another refusal is a bug.
         match client.post("/execute_function", &body) {
             Ok((200, reply)) => {
@@ -252,15 +262,46 @@ fn submit(shared: &Shared, client: &AnyClient, key: u64) -> Result<()> {
                 tasks.queues[key as usize % COLLECTORS].push_back(task.clone());
                 tasks.open.insert(task.clone());
                 tasks.all.push((task, key));
-                return Ok(());
+                drop(tasks);
+                // The task has it all the same.
+                return value.map_or(Ok(()), |id| delete(shared, client, &id));
             }
+            // A killed Redis may have forgotten it.
+            Ok((404, reply)) if reply["code"] == "unknown_value" => again(shared),
             Ok((status, reply)) if status < 500 => bail!("key {key} was refused: {status} {reply}"),
-            Ok(_) | Err(_) => {
-                shared.repeated.fetch_add(1, Ordering::Relaxed);
-                std::thread::sleep(RETRY_PAUSE);
-            }
+            Ok(_) | Err(_) => again(shared),
         }
     }
+}
+
+/// Uploads the value of a task until it is kept: its id.
+fn upload(shared: &Shared, client: &AnyClient, key: u64) -> Result<String> {
+    let value = pickle::value(&key.to_string());
+    loop {
+        match client.ask(|client| client.put("/v1/blobs", &value)) {
+            Ok((200 | 201, reply)) => {
+                return Ok(reply["blob_id"].as_str().context("no id of a value")?.to_owned());
+            }
+            Ok((status, reply)) if status < 500 => bail!("value {key}: {status} {reply}"),
+            Ok(_) | Err(_) => again(shared),
+        }
+    }
+}
+
+/// Deletes a value until it is gone.
+fn delete(shared: &Shared, client: &AnyClient, id: &str) -> Result<()> {
+    loop {
+        match client.ask(|client| client.delete(&format!("/v1/blobs/{id}"))) {
+            Ok((200 | 404, _)) => return Ok(()),
+            Ok((status, reply)) if status < 500 => bail!("value {id}: {status} {reply}"),
+            Ok(_) | Err(_) => again(shared),
+        }
+    }
+}
+
+fn again(shared: &Shared) {
+    shared.repeated.fetch_add(1, Ordering::Relaxed);
+    std::thread::sleep(RETRY_PAUSE);
 }
 
 /// Waits for results, many at once, in turn.

@@ -23,6 +23,26 @@ pub fn arguments(first: &str, second: &str) -> String {
     STANDARD.encode(bytes)
 }
 
+/// The same with a persistent id in place of the first.
+#[must_use]
+pub fn referring(id: &str, second: &str) -> String {
+    let mut bytes = b"\x80\x04".to_vec();
+    push_text(&mut bytes, id);
+    bytes.push(b'Q');
+    push_text(&mut bytes, second);
+    bytes.extend(b"\x86}\x86.");
+    STANDARD.encode(bytes)
+}
+
+/// The pickle of a text.
+#[must_use]
+pub fn value(text: &str) -> Vec<u8> {
+    let mut bytes = b"\x80\x04".to_vec();
+    push_text(&mut bytes, text);
+    bytes.push(b'.');
+    bytes
+}
+
 /// Adds a text with its length in four bytes.
 fn push_text(bytes: &mut Vec<u8>, text: &str) {
     bytes.push(b'X');

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use tokio::runtime::Runtime;
 
 use crate::checker::{self, CheckReport};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, VALUES};
 use crate::history::{Event, History, Recorder};
 use crate::load::{Load, LoadConfig};
 use crate::proxy::NetworkFault;
@@ -85,7 +85,8 @@ fn run_in(
     let traced = (!scenario.is_sandboxed()).then_some(executions.as_path());
     let recorder = Arc::new(Recorder::create(&lines)?);
     let mut cluster = Cluster::start(dir, scenario, runtime.handle())?;
-    let config = LoadConfig { is_sandboxed: scenario.is_sandboxed(), rate: options.rate };
+    let (is_sandboxed, has_values) = (scenario.is_sandboxed(), scenario.has_values());
+    let config = LoadConfig { is_sandboxed, has_values, rate: options.rate };
     let load = Load::start(cluster.bases(), &executions, &config, Arc::clone(&recorder))?;
     let mut random = Random::new(options.seed, scenario);
     for _ in 0..options.repeats {
@@ -95,12 +96,36 @@ fn run_in(
         let _ = load.settled(RECOVERY_TIMEOUT);
     }
     load.finish(traced, RECOVERY_TIMEOUT)?;
+    let left = if has_values { left_after_collection(&dir.join(VALUES)) } else { Vec::new() };
     drop(cluster);
     let mut report = checker::check(&History::read(&lines, traced)?);
+    report.allow_no_leaks(&left);
     if matches!(scenario.fault, Fault::Rolling | Fault::Drain) {
         report.allow_no_reruns();
     }
     Ok(report)
+}
+
+/// The files of values that are still there some time after every task has ended and every value was deleted.
+fn left_after_collection(values: &Path) -> Vec<String> {
+    let files = || -> std::io::Result<Vec<String>> {
+        let mut found = Vec::new();
+        for part in std::fs::read_dir(values)? {
+            let part = part?.path();
+            if part.is_dir() {
+                for file in std::fs::read_dir(part)? {
+                    found.push(file?.file_name().to_string_lossy().into_owned());
+                }
+            }
+        }
+        Ok(found)
+    };
+    let mut left = Vec::new();
+    let _ = belljar_testkit::eventually(RECOVERY_TIMEOUT, || {
+        left = files().unwrap_or_else(|error| vec![error.to_string()]);
+        left.is_empty()
+    });
+    left
 }
 
 /// Begins and ends one fault.

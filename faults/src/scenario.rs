@@ -51,6 +51,16 @@ pub enum Stage {
     Computed,
     /// The dispatcher has stored its result and not acknowledged it.
     Stored,
+    /// The gateway has all of a value, which has no name yet.
+    Uploaded,
+    /// The value has its name, and its key is not written.
+    UploadNamed,
+    /// The key of the value is written, and the client has no answer.
+    UploadKept,
+    /// A task that is about to be stored holds its value.
+    ValuesHeld,
+    /// The gateway is about to remove files of values that nobody needs.
+    Sweeping,
 }
 
 /// Which connection is broken.
@@ -101,6 +111,10 @@ pub const STAGES: [Stage; 7] = [
     Stage::Stored,
 ];
 
+/// The stages of values that tasks refer to, in their order.
+pub const VALUE_STAGES: [Stage; 5] =
+    [Stage::Uploaded, Stage::UploadNamed, Stage::UploadKept, Stage::ValuesHeld, Stage::Sweeping];
+
 const CONNECTIONS: [Connection; 4] = [
     Connection::ClientGateway,
     Connection::GatewayRedis,
@@ -111,7 +125,7 @@ const NETWORK_FAULTS: [NetworkFault; 4] =
     [NetworkFault::Cut, NetworkFault::HalfOpen, NetworkFault::Slow, NetworkFault::Reset];
 
 /// Every scenario: six victims at seven stages in pull and push, the two that differ in local mode, four
-/// faults of each connection, a failover of Redis, and in pull and push restarts of all parts and workers that are drained.
+/// faults of each connection, the gateway and Redis at five stages of values, a failover of Redis, and in pull and push restarts of all parts and workers that are drained.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
     use Victim::{Child, Dispatcher, Gateway, Redis, SandboxWorker, Worker};
@@ -126,6 +140,10 @@ pub fn all() -> Vec<Scenario> {
             let kill = |stage| Scenario { mode, fault: Fault::Kill(victim, stage) };
             scenarios.extend(STAGES.map(kill));
         }
+    }
+    for victim in [Gateway, Redis] {
+        let kill = |stage| Scenario { mode: DispatchMode::Push, fault: Fault::Kill(victim, stage) };
+        scenarios.extend(VALUE_STAGES.map(kill));
     }
     for mode in [DispatchMode::Push, DispatchMode::Pull] {
         // Only the last connection is used in another way in pull.
@@ -151,6 +169,12 @@ impl Scenario {
     #[must_use]
     pub const fn is_sandboxed(self) -> bool {
         matches!(self.fault, Fault::Kill(Victim::SandboxWorker, _))
+    }
+
+    /// Whether tasks refer to values that were uploaded.
+    #[must_use]
+    pub fn has_values(self) -> bool {
+        matches!(self.fault, Fault::Kill(_, stage) if VALUE_STAGES.contains(&stage))
     }
 
     /// Whether a pattern, in which `*` stands for any text, matches the name.
@@ -207,6 +231,11 @@ impl Stage {
             Self::Running => "running",
             Self::Computed => "computed",
             Self::Stored => "stored",
+            Self::Uploaded => "uploaded",
+            Self::UploadNamed => "upload_named",
+            Self::UploadKept => "upload_kept",
+            Self::ValuesHeld => "values_held",
+            Self::Sweeping => "sweeping",
         }
     }
 }
@@ -278,7 +307,7 @@ mod tests {
     #[test]
     fn every_scenario_has_its_own_name() {
         let names: HashSet<_> = all().iter().map(Scenario::to_string).collect();
-        assert_eq!(names.len(), 2 * 6 * 7 + 2 * 7 + 4 * 4 + 4 + 5);
+        assert_eq!(names.len(), 2 * 6 * 7 + 2 * 7 + 2 * 5 + 4 * 4 + 4 + 5);
     }
 
     #[test]

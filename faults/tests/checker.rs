@@ -213,3 +213,13 @@ fn a_history_is_read_as_it_was_written() {
     };
     assert_eq!(events(&read), events(&written));
 }
+
+#[test]
+fn a_file_that_stays_is_leaked() {
+    let mut report = correct().report();
+    report.allow_no_leaks(&[]);
+    assert_eq!(report.findings, []);
+    report.allow_no_leaks(&["held-0-t1".to_owned()]);
+    assert_eq!(report.count(Rule::Leaked), 1);
+    assert!(report.findings[0].evidence.contains("held-0-t1"), "{report:?}");
+}
