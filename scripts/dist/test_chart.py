@@ -31,11 +31,17 @@ class Chart(unittest.TestCase):
     def check(self, text: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run([chart.schemas(), "-c", CHECK], input=text, capture_output=True, text=True)
 
-    def render(self, *settings: str) -> str:
+    def template(self, *settings: str) -> "subprocess.CompletedProcess[str]":
         with tempfile.TemporaryDirectory() as home:
             env = {**os.environ, **{f"HELM_{kind}_HOME": home for kind in ("CACHE", "CONFIG", "DATA")}}
             sets = [word for setting in settings for word in ("--set", setting)]
-            return run(chart.helm(), "template", "bj", CHART, "-n", "faas", *sets, env=env)
+            command = [chart.helm(), "template", "bj", CHART, "-n", "faas", *sets]
+            return subprocess.run(command, env=env, capture_output=True, text=True)
+
+    def render(self, *settings: str) -> str:
+        made = self.template(*settings)
+        self.assertEqual((made.returncode, made.stderr), (0, ""))
+        return made.stdout
 
     def objects(self, *settings: str) -> "dict[tuple[str, str], dict]":
         checked = self.check(self.render(*settings))
@@ -94,6 +100,81 @@ class Chart(unittest.TestCase):
         self.assertEqual(dispatcher["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"], "dispatcher")
         self.assertFalse(policy.get("ingress"))
 
+    def test_who_reaches_the_gateway(self) -> None:
+        found = self.objects(
+            "gateway.tlsSecret=web", "gateway.clientCaSecret=people", "gateway.publicUrl=https://faas.example.com/belljar",
+            "gateway.trustedProxies={10.0.0.0/8,192.0.2.1}", "gateway.forwardedHeader=forwarded",
+            "gateway.corsOrigins={https://app.example.com,https://b.example.com}", "gateway.oidc.issuer=https://id.example.com",
+            "gateway.oidc.audience=belljar", "gateway.audit.stream=1000000", "gateway.audit.claim=records", "gateway.env.BELLJAR_RESULT_TTL=60",
+        )
+        gateway = found["Deployment", "bj-gateway"]
+        env = {name: variable.get("value") for name, variable in self.environment(gateway).items()}
+        self.assertLessEqual({
+            "BELLJAR_HTTP_TLS_CLIENT_CA": "/client-ca/ca.crt", "BELLJAR_PUBLIC_URL": "https://faas.example.com/belljar",
+            "BELLJAR_TRUSTED_PROXY": "10.0.0.0/8,192.0.2.1", "BELLJAR_FORWARDED_HEADER": "forwarded",
+            "BELLJAR_CORS_ORIGIN": "https://app.example.com,https://b.example.com", "BELLJAR_OIDC_ISSUER": "https://id.example.com",
+            "BELLJAR_OIDC_AUDIENCE": "belljar", "BELLJAR_OIDC_TENANT_CLAIM": "tenant", "BELLJAR_OIDC_SCOPE_CLAIM": "scope",
+            "BELLJAR_AUDIT_STREAM": "1000000", "BELLJAR_AUDIT_LOG": "/audit/$(POD_NAME).jsonl", "BELLJAR_RESULT_TTL": "60",
+        }.items(), env.items())
+        # What a variable refers to stands before it.
+        self.assertLess(list(env).index("POD_NAME"), list(env).index("BELLJAR_AUDIT_LOG"))
+        self.assertEqual(self.mounts(gateway), {"/tmp": "tmp", "/tls": "tls", "/client-ca": "client-ca", "/audit": "audit"})
+        self.assertNotIn("BELLJAR_TENANTS", env)
+        self.assertRefused("clients show certificates over TLS alone", "gateway.clientCaSecret=people")
+        self.assertRefused("gateway.oidc.audience", "gateway.oidc.issuer=https://id.example.com")
+
+    def test_policies_of_tenants_are_a_file(self) -> None:
+        found = self.objects("tenants.policies=[default]\nweight = 2")
+        self.assertEqual(found["ConfigMap", "bj-tenants"]["data"], {"tenants.toml": "[default]\nweight = 2"})
+        for found, kind in ((found, "configMap"), (self.objects("tenants.secret=mine"), "secret")):
+            gateway = found["Deployment", "bj-gateway"]
+            self.assertEqual(self.environment(gateway)["BELLJAR_TENANTS"]["value"], "/tenants/tenants.toml")
+            self.assertEqual(self.mounts(gateway)["/tenants"], "tenants")
+            [volume] = [one for one in gateway["spec"]["template"]["spec"]["volumes"] if one["name"] == "tenants"]
+            self.assertIn(kind, volume)
+        self.assertNotIn(("ConfigMap", "bj-tenants"), found)
+
+    def test_large_values_have_a_volume_on_one_node(self) -> None:
+        found = self.objects("blobs.enabled=true", "blobs.size=7Gi", "blobs.storageClass=fast")
+        claim = found["PersistentVolumeClaim", "bj-blobs"]["spec"]
+        self.assertEqual((claim["storageClassName"], claim["resources"]["requests"]["storage"]), ("fast", "7Gi"))
+        for name in ("bj-gateway", "bj-dispatcher"):
+            made = found["Deployment", name]
+            self.assertEqual(self.environment(made)["BELLJAR_BLOBS"]["value"], "/blobs/values")
+            self.assertEqual(self.mounts(made)["/blobs"], "blobs")
+            pod = made["spec"]["template"]
+            [rule] = pod["spec"]["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+            self.assertLessEqual(rule["labelSelector"]["matchLabels"].items(), pod["metadata"]["labels"].items())
+        self.assertNotIn("/blobs", self.mounts(found["Deployment", "bj-worker-sandbox"]))
+
+    def test_dispatchers_and_workers_show_metrics(self) -> None:
+        found = self.objects("metrics.enabled=true", "metrics.port=9000", "networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus")
+        for name in ("bj-dispatcher", "bj-worker-sandbox"):
+            made = found["Deployment", name]
+            self.assertEqual(self.environment(made)["BELLJAR_METRICS_LISTEN"]["value"], "0.0.0.0:9000")
+            self.assertEqual(made["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"], "9000")
+            [container] = made["spec"]["template"]["spec"]["containers"]
+            self.assertIn({"name": "metrics", "containerPort": 9000}, container["ports"])
+        for name in ("bj-dispatcher", "bj-workers"):
+            rule = found["NetworkPolicy", name]["spec"]["ingress"][-1]
+            self.assertEqual((rule["ports"], rule["from"][0]["podSelector"]["matchLabels"]), ([{"port": "metrics"}], {"app": "prometheus"}))
+        self.assertNotIn("BELLJAR_METRICS_LISTEN", self.environment(found["Deployment", "bj-gateway"]))
+
+    def test_every_variable_is_one_of_the_program(self) -> None:
+        # Each value that is not there by default is asked for.
+        found = self.objects(
+            "gateway.tlsSecret=web", "gateway.clientCaSecret=people", "gateway.publicUrl=https://x", "gateway.trustedProxies={10.0.0.0/8}",
+            "gateway.corsOrigins={https://x}", "gateway.oidc.issuer=https://x", "gateway.oidc.audience=x", "gateway.audit.stream=1",
+            "gateway.audit.claim=x", "tenants.secret=x", "blobs.enabled=true", "metrics.enabled=true", "dispatcher.tlsSecret=x",
+            "traces.otlpEndpoint=http://x",
+        )
+        page = (ROOT / "docs/reference/cli.md").read_text()
+        for name, section in (("bj-gateway", "gateway"), ("bj-dispatcher", "dispatcher"), ("bj-worker-sandbox", "worker")):
+            text = page.split(f"## `belljar {section}`\n", 1)[1].split("\n## ", 1)[0]
+            for variable in set(self.environment(found["Deployment", name])) - {"POD_NAME"}:
+                with self.subTest(f"{name} {variable}"):
+                    self.assertIn(f"| `{variable}` |", text)
+
     def test_the_containers_of_compose_are_confined_too(self) -> None:
         script = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)"
         text = (ROOT / "deploy/compose.yaml").read_text()
@@ -104,6 +185,16 @@ class Chart(unittest.TestCase):
             self.assertEqual(service.get("cap_drop"), None if name == "redis" else ["ALL"], name)
         # Without keys and TLS: for this machine alone.
         self.assertTrue(all(port.startswith("127.0.0.1:") for port in services["gateway"]["ports"]))
+
+    def assertRefused(self, why: str, *settings: str) -> None:
+        made = self.template(*settings)
+        self.assertNotEqual(made.returncode, 0)
+        self.assertIn(why, made.stderr)
+
+    @staticmethod
+    def mounts(deployment: dict) -> "dict[str, str]":
+        [container] = deployment["spec"]["template"]["spec"]["containers"]
+        return {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
 
     @staticmethod
     def environment(deployment: dict) -> "dict[str, dict]":

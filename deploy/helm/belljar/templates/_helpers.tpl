@@ -85,6 +85,69 @@ volumes:
   {{- end }}
 {{- end }}
 
+{{- define "belljar.env" -}}
+{{- range $name, $value := . }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- end }}
+
+{{- /* For pods that share a volume for large values. */}}
+{{- define "belljar.blobs.env" -}}
+{{- if .Values.blobs.enabled }}
+- {name: BELLJAR_BLOBS, value: /blobs/values}
+{{- end }}
+{{- end }}
+
+{{- define "belljar.blobs.mount" -}}
+{{- if .Values.blobs.enabled }}
+- {name: blobs, mountPath: /blobs}
+{{- end }}
+{{- end }}
+
+{{- define "belljar.blobs.volume" -}}
+{{- if .Values.blobs.enabled }}
+- name: blobs
+  persistentVolumeClaim: {claimName: {{ .Release.Name }}-blobs}
+{{- end }}
+{{- end }}
+
+{{- define "belljar.blobs.label" -}}
+{{- if .Values.blobs.enabled }}
+belljar/blobs: "true"
+{{- end }}
+{{- end }}
+
+{{- define "belljar.blobs.affinity" -}}
+{{- if .Values.blobs.enabled }}
+affinity:
+  podAffinity:
+    requiredDuringSchedulingIgnoredDuringExecution:
+      - topologyKey: kubernetes.io/hostname
+        labelSelector: {matchLabels: {app.kubernetes.io/instance: {{ .Release.Name }}, belljar/blobs: "true"}}
+{{- end }}
+{{- end }}
+
+{{- define "belljar.metrics.env" -}}
+{{- if .Values.metrics.enabled }}
+- {name: BELLJAR_METRICS_LISTEN, value: "0.0.0.0:{{ .Values.metrics.port }}"}
+{{- end }}
+{{- end }}
+
+{{- define "belljar.metrics.port" -}}
+{{- if .Values.metrics.enabled }}
+- {name: metrics, containerPort: {{ .Values.metrics.port }}}
+{{- end }}
+{{- end }}
+
+{{- define "belljar.metrics.annotations" -}}
+{{- if .Values.metrics.enabled }}
+annotations:
+  prometheus.io/scrape: "true"
+  prometheus.io/port: {{ .Values.metrics.port | quote }}
+  prometheus.io/path: /metrics
+{{- end }}
+{{- end }}
+
 {{- define "belljar.budget" -}}
 ---
 apiVersion: policy/v1
@@ -105,5 +168,25 @@ podSelector:
 {{- end }}
 
 {{- define "belljar.keys" -}}
-{{- if or (eq .Values.gateway.keys "required") .Values.gateway.tlsSecret }}required{{ end }}
+{{- if or (eq .Values.gateway.keys "required") .Values.gateway.tlsSecret .Values.gateway.oidc.issuer }}required{{ end }}
+{{- end }}
+
+{{- /* The volume with the policies of tenants, where there are any. */}}
+{{- define "belljar.tenants" -}}
+{{- if .Values.tenants.secret }}
+- name: tenants
+  secret: {secretName: {{ .Values.tenants.secret }}, defaultMode: 0440}
+{{- else if .Values.tenants.policies }}
+- name: tenants
+  configMap: {name: {{ .Release.Name }}-tenants}
+{{- end }}
+{{- end }}
+
+{{- define "belljar.metrics.ingress" -}}
+{{- if .Values.metrics.enabled }}
+- ports: [{port: metrics}]
+  {{- with .Values.networkPolicy.metricsFrom }}
+  from: {{ toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
 {{- end }}
