@@ -2,11 +2,16 @@
 //!
 //! No credentials are allowed: a page sends its key itself, and a browser adds neither cookies nor the certificate of its user.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, header};
+use axum::body::Body;
+use axum::response::Response;
+use futures_util::FutureExt as _;
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::proxies::PublicUrl;
@@ -46,21 +51,78 @@ impl WebOrigin {
     }
 }
 
-/// What answers browsers that ask for these pages, which may read the headers `shown`; `None` where there are none.
-pub(crate) fn layer(origins: &[WebOrigin], shown: [HeaderName; 2]) -> Option<CorsLayer> {
-    if origins.is_empty() {
-        return None;
+/// What browsers are told of which pages may use this gateway.
+pub(crate) struct Cors {
+    layer: CorsLayer,
+    origins: Vec<WebOrigin>,
+}
+
+impl Cors {
+    /// For these pages, which may read the headers `shown`; `None` where there are none.
+    pub(crate) fn new(origins: &[WebOrigin], shown: [HeaderName; 2]) -> Option<Self> {
+        if origins.is_empty() {
+            return None;
+        }
+        let shown = shown.into_iter().chain([header::RETRY_AFTER, header::WWW_AUTHENTICATE]);
+        let layer = CorsLayer::new()
+            .allow_origin(AllowOrigin::list(origins.iter().map(|origin| origin.0.clone())))
+            .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
+            // Which ones does not matter: the page is one that the operator named.
+            .allow_headers(AllowHeaders::mirror_request())
+            .expose_headers(shown.collect::<Vec<_>>())
+            .max_age(REMEMBERED);
+        Some(Self { layer, origins: origins.to_vec() })
     }
-    let origins = origins.iter().map(|origin| origin.0.clone());
-    let shown = shown.into_iter().chain([header::RETRY_AFTER, header::WWW_AUTHENTICATE]);
-    let layer = CorsLayer::new()
-        .allow_origin(AllowOrigin::list(origins))
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
-        // Which ones does not matter: the page is one that the operator named.
-        .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers(shown.collect::<Vec<_>>())
-        .max_age(REMEMBERED);
-    Some(layer)
+
+    /// Answers a request. `answer` knows the routes, none of which has a method OPTIONS.
+    pub(crate) async fn answer<F: Future<Output = Response>>(
+        &self,
+        request: Request<Body>,
+        answer: impl Fn(Request<Body>) -> F,
+    ) -> Response {
+        if request.method() != Method::OPTIONS {
+            return self.with_headers(request, answer).await;
+        }
+        let preflight = self.preflight(&request);
+        let refused = answer(request).await;
+        match preflight {
+            Some((method, preflight)) if has_method(&refused, &method) => {
+                // It answers every request with OPTIONS itself.
+                self.with_headers(preflight, |_| std::future::ready(Response::default())).await
+            }
+            _ => refused,
+        }
+    }
+
+    async fn with_headers<F: Future<Output = Response>>(
+        &self,
+        request: Request<Body>,
+        answer: impl Fn(Request<Body>) -> F,
+    ) -> Response {
+        let answer = service_fn(|request| answer(request).map(Ok::<_, Infallible>));
+        self.layer.layer(answer).oneshot(request).await.unwrap_or_else(|never| match never {})
+    }
+
+    /// What a browser asks before one of the pages may send a request: its method, and the question.
+    fn preflight(&self, request: &Request<Body>) -> Option<(HeaderValue, Request<Body>)> {
+        let headers = request.headers();
+        let origin = headers.get(header::ORIGIN)?;
+        let method = headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
+        if !self.origins.iter().any(|ours| ours.0 == origin) {
+            return None;
+        }
+        let mut preflight = Request::new(Body::empty());
+        *preflight.method_mut() = Method::OPTIONS;
+        preflight.headers_mut().clone_from(headers);
+        Some((method.clone(), preflight))
+    }
+}
+
+/// Whether the route that refused a method has this one.
+fn has_method(refused: &Response, method: &HeaderValue) -> bool {
+    let allowed = refused.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok());
+    refused.status() == StatusCode::METHOD_NOT_ALLOWED
+        && allowed.is_some_and(|allow| allow.split(',').any(|one| one.trim() == method))
 }
 
 #[cfg(test)]

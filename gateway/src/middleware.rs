@@ -1,6 +1,5 @@
 //! What every request passes: its id, admission, caught panics, timing, metrics.
 
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -12,12 +11,11 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
-use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
-use tower_http::cors::CorsLayer;
+use tower::Service as _;
 
 use crate::addresses::CountedConnection;
 use crate::app::App;
-use crate::cors;
+use crate::cors::Cors;
 use crate::encoding;
 use crate::error::{ApiError, Fault};
 use crate::timing::RequestTiming;
@@ -37,13 +35,13 @@ pub(crate) struct Middleware {
     router: Router,
     ids: Arc<RequestIds>,
     /// What browsers are told, where web pages of others may use this gateway.
-    cors: Option<Arc<CorsLayer>>,
+    cors: Option<Arc<Cors>>,
 }
 
 impl Middleware {
     /// Surrounds `router`.
     pub(crate) fn new(app: Arc<App>, router: Router) -> Self {
-        let cors = cors::layer(&app.config.cors_origins, [REQUEST_ID, SERVER_TIMING]).map(Arc::new);
+        let cors = Cors::new(&app.config.cors_origins, [REQUEST_ID, SERVER_TIMING]).map(Arc::new);
         Self { app, router, ids: Arc::new(RequestIds::new()), cors }
     }
 
@@ -73,12 +71,8 @@ impl Middleware {
         let admit = |request| self.admit(request, &timing, (peer, client), has_room);
         let response = match &self.cors {
             None => admit(request).await,
-            Some(cors) => {
-                let admit = service_fn(|request| admit(request).map(Ok::<_, Infallible>));
-                // Boxed: most deployments have none.
-                let answer = Box::pin(cors.layer(admit).oneshot(request)).await;
-                answer.unwrap_or_else(|never| match never {})
-            }
+            // Boxed: most deployments have none.
+            Some(cors) => Box::pin(cors.answer(request, admit)).await,
         };
         let response = if may_compress { encoding::compressed(response) } else { response };
         let response = finish(response, &id, &timing, started);

@@ -39,7 +39,8 @@ async fn pages_of_the_list_may_use_the_service() {
         assert!(headers.contains("authorization") && headers.contains("traceparent"), "{headers}");
         assert!(reply.header("access-control-max-age").is_some());
         assert_eq!(reply.header("access-control-allow-credentials"), None);
-        assert_eq!(allowed(&preflight(&guarded, OTHER, method, path).await), None, "{path}");
+        let reply = preflight(&guarded, OTHER, method, path).await;
+        assert_eq!((reply.status, allowed(&reply)), (405, None), "{path}");
     }
 
     let key = guarded.key("acme", &ALL).await;
@@ -64,6 +65,27 @@ async fn pages_of_the_list_may_use_the_service() {
     assert_eq!(allowed(&reply), None);
     let reply = send("GET", "/v1/functions", OTHER).await;
     assert_eq!((reply.status, allowed(&reply)), (200, None), "the page cannot read it");
+}
+
+#[tokio::test]
+async fn what_is_no_preflight_of_a_route_is_refused() {
+    let origins = vec![LISTED.parse().expect("an origin")];
+    let guarded = Guarded::with(|config| config.cors_origins = origins).await;
+    for (method, path, status) in [
+        ("POST", "/nowhere", 404),
+        ("POST", "/v1/events", 405),
+        ("OPTIONS", "/v1/tasks", 405),
+        ("PUT", "/v1/tasks", 405),
+        ("", "/v1/tasks", 405),
+    ] {
+        let reply = preflight(&guarded, LISTED, method, path).await;
+        assert_eq!((reply.status, allowed(&reply)), (status, None), "{method} {path}");
+    }
+    for headers in [&[][..], &[("origin", LISTED)], &[("access-control-request-method", "POST")]] {
+        let reply = guarded.gateway.client().send("OPTIONS", "/v1/tasks", headers, b"").await;
+        reply.is_error(405, "method_not_allowed");
+        assert_eq!(allowed(&reply), None, "{headers:?}");
+    }
 }
 
 #[tokio::test]
