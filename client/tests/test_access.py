@@ -1,10 +1,14 @@
 """Keys: where they come from, which service is shown them, and a whole walk over TLS."""
 
+import asyncio
+import base64
 import contextlib
+import http.server
 import json
 import os
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 import warnings
@@ -12,7 +16,8 @@ from pathlib import Path
 from unittest import mock
 
 import belljar
-from belljar._access import key_file, with_key
+from belljar._access import Access, key_file
+from belljar._pool import Settings
 
 from . import support
 from .support import run_python
@@ -38,7 +43,7 @@ def write_keys(text, mode=0o600):
 
 
 def shown(url, key=None, headers=None):
-    return with_key(url, key, headers).get("Authorization")
+    return Access(url, key, headers).headers().get("Authorization")
 
 
 class Sources(unittest.TestCase):
@@ -108,6 +113,174 @@ class Shown(unittest.IsolatedAsyncioTestCase):
             self.assertEqual((caught.exception.status, caught.exception.code), (401, "key_revoked"))
             self.assertEqual(len(peer.requests), 1)
             self.assertIn(f"\r\nAuthorization: Bearer {KEY}\r\n".encode(), peer.requests[0])
+
+
+def answer(code, fields):
+    body = json.dumps(fields).encode()
+    return b"HTTP/1.1 %d Some\r\nContent-Length: %d\r\n\r\n%s" % (code, len(body), body)
+
+
+REFUSED = answer(401, {"detail": "the token has ended", "code": "token_expired"})
+STATUS = answer(200, {"status": "QUEUED"})
+
+
+class Renewed(unittest.IsolatedAsyncioTestCase):
+    """Keys that are read again once the service refuses the last."""
+
+    async def keys_shown(self, answers, key=None, calls=1):
+        """What each request showed while statuses were asked for at once."""
+        async with Peer(*answers) as peer:
+            service = Settings(peer.url, None, 5, 5, key).service()
+            try:
+                await asyncio.gather(*(service.status("x") for _ in range(calls)))
+            finally:
+                service.close()
+                self.shown = [head.partition(b"Bearer ")[2].partition(b"\r\n")[0].decode() for head in peer.requests]
+        return self.shown
+
+    async def test_a_callable_is_asked_before_the_first_request_and_after_a_refusal(self):
+        tokens = iter(("one", "two\n", "three"))
+        with home():
+            shown = await self.keys_shown([STATUS], lambda: next(tokens))
+            self.assertEqual(shown, ["one"])
+            shown = await self.keys_shown([REFUSED, STATUS], lambda: next(tokens))
+            self.assertEqual(shown, ["two", "three"])
+
+    async def test_many_requests_that_are_refused_renew_once(self):
+        asked = []
+
+        def token():
+            asked.append(time.monotonic())
+            return f"token{len(asked)}"
+
+        with home():
+            shown = await self.keys_shown([REFUSED] * 4 + [STATUS] * 4, token, calls=4)
+        self.assertEqual((sorted(shown), len(asked)), (["token1"] * 4 + ["token2"] * 4, 2))
+
+    async def test_the_same_key_is_not_shown_twice(self):
+        with home(), self.assertRaisesRegex(belljar.AccessDenied, "has ended") as caught:
+            await self.keys_shown([REFUSED, STATUS], lambda: "same")
+        self.assertEqual((caught.exception.code, self.shown), ("token_expired", ["same"]))
+        count = iter(range(9))
+        with home(), self.assertRaises(belljar.AccessDenied):
+            await self.keys_shown([REFUSED] * 9, lambda: str(next(count)))
+        self.assertEqual(self.shown, ["0", "1"], "who refuses every key is not asked for ever")
+
+    async def test_files_and_commands_are_read_again(self):
+        with home() as path:
+            file = path / "token"
+            file.write_text("first\n")
+            with mock.patch.dict(os.environ, BELLJAR_KEY_FILE=str(file)):
+                async with Peer(STATUS, REFUSED, STATUS) as peer:
+                    with belljar.Client(peer.url) as client:
+                        for content in ("second\n", "third\n"):
+                            await asyncio.to_thread(client.status, "x")
+                            file.write_text(content)
+                    shown = [head.partition(b"Bearer ")[2].partition(b"\r\n")[0] for head in peer.requests]
+                self.assertEqual(shown, [b"first", b"first", b"second"])
+            command = f"sh -c 'cat {file}; echo +>>{path}/count'"
+            with mock.patch.dict(os.environ, BELLJAR_KEY_COMMAND=command):
+                self.assertEqual(await self.keys_shown([STATUS, STATUS], calls=2), ["third"] * 2)
+            self.assertEqual((path / "count").read_text(), "+\n")
+
+    async def test_what_gives_no_key_says_why(self):
+        def fails():
+            raise OSError("the issuer is away")
+
+        with home() as path:
+            for key, said in ((fails, "OSError: the issuer is away"), (lambda: None, "NoneType instead of a text")):
+                with self.assertRaisesRegex(belljar.AccessDenied, said):
+                    await self.keys_shown([STATUS], key)
+                self.assertEqual(self.shown, [])
+            commands = {"false": "ended with 1 and said: nothing", "sh -c 'echo bad >&2; exit 3'": "ended with 3 and said: bad",
+                        f"{path}/nowhere": "No such file", "'": "No closing quotation"}
+            for command, said in commands.items():
+                with mock.patch.dict(os.environ, BELLJAR_KEY_COMMAND=command), self.assertRaisesRegex(belljar.AccessDenied, said):
+                    await self.keys_shown([STATUS])
+            with mock.patch.dict(os.environ, BELLJAR_KEY_FILE=f"{path}/nowhere"):
+                with self.assertRaisesRegex(belljar.AccessDenied, "BELLJAR_KEY_FILE"):
+                    belljar.Client("http://127.0.0.1:8000")
+
+
+class Issuer:
+    """An OpenID Connect issuer on this machine, whose tokens end after some seconds."""
+
+    LEEWAY = 60  # by which a gateway lets clocks differ
+
+    def __init__(self, folder):
+        self._key, self.tokens = Path(folder) / "issuer.key", 0
+        openssl = ["openssl", "genrsa", "-out", str(self._key), "2048"]
+        subprocess.run(openssl, check=True, capture_output=True)
+        words = ["openssl", "rsa", "-in", str(self._key), "-noout", "-modulus"]
+        modulus = bytes.fromhex(subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip().partition("=")[2])
+        issuer = self
+
+        class Documents(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                key = {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "1", "n": issuer.base64(modulus), "e": "AQAB"}
+                document = {"keys": [key]} if self.path == "/keys" else {"issuer": issuer.url, "jwks_uri": f"{issuer.url}/keys"}
+                body = json.dumps(document).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Documents)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @staticmethod
+    def base64(data):
+        return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+    def token(self, seconds):
+        """One that is taken for so many seconds more."""
+        self.tokens += 1
+        claims = {"iss": self.url, "aud": "belljar", "sub": "ann", "exp": int(time.time()) - self.LEEWAY + seconds,
+                  "tenant": "research", "scope": "belljar:submit belljar:read belljar:register", "jti": self.tokens}
+        parts = ({"alg": "RS256", "kid": "1"}, claims)
+        signed = ".".join(self.base64(json.dumps(part).encode()) for part in parts)
+        words = ["openssl", "dgst", "-sha256", "-sign", str(self._key)]
+        signature = subprocess.run(words, input=signed.encode(), check=True, capture_output=True).stdout
+        return f"{signed}.{self.base64(signature)}"
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Tokens(unittest.TestCase):
+    """Tokens of an issuer that end while a program runs."""
+
+    def test_a_program_outlives_its_tokens(self):
+        with tempfile.TemporaryDirectory() as folder, home():
+            issuer = Issuer(folder)
+            self.addCleanup(issuer.close)
+            service = support.Service("--oidc-issuer", issuer.url, "--oidc-audience", "belljar")
+            self.addCleanup(service.stop)
+            with belljar.Executor(service.url, key=lambda: issuer.token(2), retry_timeout=5) as executor:
+                end, calls = time.monotonic() + 60, 0
+                while issuer.tokens < 3 and time.monotonic() < end:
+                    self.assertEqual(executor.submit(pow, 2, 5).result(), 32)
+                    calls += 1
+                self.assertGreaterEqual(issuer.tokens, 3)
+                self.assertGreater(calls, issuer.tokens)
+                slow = executor.submit(time.sleep, 8)  # Longer than the token that it was submitted with.
+                self.assertIsNone(slow.result())
+            with belljar.Executor(service.url, key=issuer.token(2), retry_timeout=5) as executor:
+                with self.assertRaisesRegex(belljar.AccessDenied, "token") as caught:
+                    while time.monotonic() < end:
+                        executor.submit(pow, 2, 5).result()
+            self.assertEqual(caught.exception.status, 401)
+            token = Path(folder) / "token"
+            token.write_text(issuer.token(600))
+            command = {"BELLJAR_KEY_COMMAND": f"cat {token}"}
+            run = run_python("-m", "belljar", "tasks", "--url", service.url, env=command)
+            self.assertIn("COMPLETED", run.stdout, run.stderr)
 
 
 SIX_LINES = """

@@ -7,6 +7,7 @@ import itertools
 from collections import deque
 from typing import Any, AsyncIterator, Callable, Iterable, Mapping, Optional, TypeVar
 
+from ._access import Key
 from ._calls import Call, Options, Reattached
 from ._engine import Engine
 from ._future import AsyncFuture
@@ -40,7 +41,7 @@ class AsyncExecutor:
         memory_mb: Optional[int] = None,
         retries: Optional[int] = None,
         pickler: Optional[str] = None,
-        key: Optional[str] = None,
+        key: Optional[Key] = None,
         ca: Optional[str] = None,
         cert: Optional[Certificate] = None,
         headers: Optional[Mapping[str, str]] = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Optional, TypeVar
 
+from ._access import Key
 from ._http import Certificate
 from ._loop import LoopThread
 from ._pool import Settings
@@ -29,7 +30,7 @@ class Client:
         self,
         url: Optional[str] = None,
         *,
-        key: Optional[str] = None,
+        key: Optional[Key] = None,
         ca: Optional[str] = None,
         cert: Optional[Certificate] = None,
         headers: Optional[Mapping[str, str]] = None,

@@ -9,6 +9,7 @@ import weakref
 from collections import deque
 from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, TypeVar
 
+from ._access import Key
 from ._calls import Call, Options, Reattached
 from ._core import Core
 from ._engine import Engine
@@ -35,8 +36,10 @@ class Executor(concurrent.futures.Executor):
     `url` is the service's address; without it the variable `BELLJAR_URL`, else `http://127.0.0.1:8000`.
     `runtime` ("native" or "sandbox"), `timeout` in seconds, `memory_mb` and `retries` are what functions
     are registered with; what is not given is the service's to say.
-    `key` is shown with every request; without it the one in the variable `BELLJAR_KEY`, else the one that the
-    file `~/.config/belljar/keys` has for this address. `ca` is a file with the certificates of the authority that
+    `key` is shown with every request, a key or a token; without it the one in the variable `BELLJAR_KEY`, in the file
+    that `BELLJAR_KEY_FILE` names, or that the command in `BELLJAR_KEY_COMMAND` prints, else the one that the
+    file `~/.config/belljar/keys` has for this address. It may also be a callable that returns one. What is no plain text is
+    asked again when the service refuses the last answer: so tokens that end are renewed, and no call fails for it. `ca` is a file with the certificates of the authority that
     a service's own certificate comes from, where the system does not know it. `cert` is a certificate of your
     own that stands for a key: a PEM file with it and its private key, or the two files; without it the file that the
     variable `BELLJAR_CERT` names. `headers` are sent with every request, for a proxy that authenticates.
@@ -64,7 +67,7 @@ class Executor(concurrent.futures.Executor):
         memory_mb: Optional[int] = None,
         retries: Optional[int] = None,
         pickler: Optional[str] = None,
-        key: Optional[str] = None,
+        key: Optional[Key] = None,
         ca: Optional[str] = None,
         cert: Optional[Certificate] = None,
         headers: Optional[Mapping[str, str]] = None,

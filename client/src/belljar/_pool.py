@@ -6,7 +6,7 @@ import os
 import weakref
 from typing import Any, Callable, Mapping, Optional, Union
 
-from ._access import with_key
+from ._access import Access, Key
 from ._calls import FunctionRef, Options
 from ._errors import SerializationError
 from ._graph import FutureFound, Unsent
@@ -26,19 +26,20 @@ class Settings:
         headers: Optional[Mapping[str, str]],
         connect_timeout: float,
         retry_timeout: float,
-        key: Optional[str] = None,
+        key: Optional[Key] = None,
         ca: Optional[str] = None,
         cert: Optional[Certificate] = None,
     ) -> None:
         place = url or os.environ.get("BELLJAR_URL") or DEFAULT_URL
         self.address = Address(place, ca=ca, cert=cert or os.environ.get("BELLJAR_CERT"))
-        self.address.show(with_key(place, key, headers))
+        self._access = Access(place, key, headers, self.address.show)
         self._connect_timeout = connect_timeout
         self._retry_timeout = retry_timeout
 
     def service(self) -> Service:
         """The service, for one event loop."""
-        return Service(self.address, connect_timeout=self._connect_timeout, retry_timeout=self._retry_timeout)
+        timeouts = {"connect_timeout": self._connect_timeout, "retry_timeout": self._retry_timeout}
+        return Service(self.address, self._access, **timeouts)
 
 
 class FunctionRegistry:

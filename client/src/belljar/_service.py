@@ -13,6 +13,7 @@ from binascii import b2a_base64
 from typing import Any, Mapping, Optional, Sequence, Union, cast
 from urllib.parse import quote, urlencode
 
+from ._access import Access
 from ._answer import Response
 from ._errors import ServiceError, ServiceUnreachable, service_error
 from ._http import Address, Connection, connect
@@ -32,8 +33,11 @@ _PIECE_BYTES = 8 << 20
 class Service:
     """One service, for one event loop."""
 
-    def __init__(self, address: Address, *, connect_timeout: float, retry_timeout: float) -> None:
+    def __init__(
+        self, address: Address, access: Optional[Access] = None, *, connect_timeout: float, retry_timeout: float
+    ) -> None:
         self.address = address
+        self._access = access or Access(address.url)
         self._connect_timeout = connect_timeout
         self._retry_timeout = retry_timeout
         self._idle: list[Connection] = []
@@ -149,8 +153,10 @@ class Service:
         wait: float = 0.0,
         headers: str = "",
     ) -> Response:
-        request = self.address.request(method, path, body, headers)
-        pause, give_up = _FIRST_PAUSE, None
+        if self._access.is_pending:
+            await self._renew(None)
+        shown, request = self._access.key, self.address.request(method, path, body, headers)
+        pause, give_up, was_renewed = _FIRST_PAUSE, None, False
         now = asyncio.get_running_loop().time
         while True:
             try:
@@ -158,6 +164,9 @@ class Service:
                 self._has_answered = True
                 if response.status < 300:
                     return response
+                if response.status == 401 and not was_renewed and await self._renew(shown):
+                    was_renewed, request = True, self.address.request(method, path, body, headers)
+                    continue
                 failure = _refusal(response)
                 later = response.retry_after if response.status == 429 else 0.0
                 if response.status not in _LATER:
@@ -178,6 +187,19 @@ class Service:
                 raise failure
             await asyncio.sleep(max(pause, later))
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def show_key(self) -> None:
+        """Gets the key that requests show, where that was not done yet."""
+        if self._access.is_pending:
+            await self._renew(None)
+
+    async def _renew(self, refused: Optional[str]) -> bool:
+        """Gets another key than the one that was refused, if there is one."""
+        try:
+            reading = asyncio.get_running_loop().run_in_executor(None, self._access.renew, refused)
+        except RuntimeError:  # The interpreter is ending: there are no more threads.
+            return self._access.renew(refused)
+        return await reading
 
     def _unreachable(self, error: OSError) -> str:
         hint = "" if self._has_answered else "; hint: `belljar up` starts a service, BELLJAR_URL or url=... names one"

@@ -7,7 +7,7 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any, AsyncIterator, Mapping, NamedTuple, Optional
 
-from ._errors import ServiceUnreachable, service_error
+from ._errors import AccessDenied, ServiceUnreachable, service_error
 from ._records import Progress, TaskEvent
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _LATER = (502, 503, 504)
 async def follow(service: Service, task_id: str) -> AsyncIterator[TaskEvent]:
     """The events of a task, up to its end. A connection that breaks is made again, and goes on where it was."""
     place = ""
+    await service.show_key()
     while True:
         events = _events(service, task_id, place)
         try:
@@ -37,6 +38,10 @@ async def follow(service: Service, task_id: str) -> AsyncIterator[TaskEvent]:
                     return
         except (OSError, EOFError, asyncio.TimeoutError, ServiceUnreachable):
             pass  # Said below, where the service is gone.
+        except AccessDenied as error:
+            if error.status != 401:
+                raise
+            # Said below as well, where there is no other key.
         finally:
             await events.aclose()  # type: ignore[attr-defined]
         await asyncio.sleep(_PAUSE)
