@@ -4,13 +4,16 @@ import json
 import statistics
 import time
 
-from peer import Peer, Service, noop, say, serialize, table
+from peer import Peer, Service, leave, say, serialize, table
 
+# Times that differ by more tell something, even on a busy machine.
+TELLS = 1.3
 SCOPES = ("submit", "read", "cancel", "register")
 
 
-def routes(peer, function, task):
-    """Every route of `/openapi.json`: method, path, body, scope (none: public), whether it names one of these."""
+def routes(peer, function, task, worker):
+    """Every route of `/openapi.json`: method, path, body, scope (none: public), whether it names the function or the task."""
+    places = {"file": "dashboard.js", "task_id": task, "function_id": function, "worker_id": worker, "name": "left.txt"}
     found = []
     for pattern, methods in peer.ok("GET", "/openapi.json")["paths"].items():
         for method, operation in methods.items():
@@ -20,7 +23,7 @@ def routes(peer, function, task):
             body = content.get("application/json", {}).get("example")
             if body is not None:
                 body = {**body, **{name: value for name, value in {"function_id": function, "task_ids": [task]}.items() if name in body}}
-            path = pattern.replace("{file}", "dashboard.js").replace("{task_id}", task).replace("{function_id}", function)
+            path = pattern.format(**places)
             names = function in path + json.dumps(body) or task in path + json.dumps(body)
             found.append((method.upper(), path, body, scope, names))
     # Last, as nothing finds the function any more.
@@ -45,8 +48,12 @@ def isolation(options):
     table("Who sees what: every route with every kind of key", "key", "requests", "wrong")
     with Service(options) as service:
         owner = service.peer("ann")
-        function = owner.register(noop)
-        task = owner.ok("POST", "/execute_function?wait=60", {"function_id": function, "payload": serialize(((1,), {}))})["task_id"]
+        function = owner.register(leave)
+        call = {"function_id": function, "payload": serialize(((1,), {})), "outputs": ["left.txt"]}
+        task = owner.ok("POST", "/execute_function?wait=60", call)["task_id"]
+        status, _, _ = owner.send("GET", f"/v1/tasks/{task}/files/left.txt")
+        assert status == 200, status  # So that a 404 for others is one for others.
+        worker = Peer(service.url, service.key("ann", "--scope", "admin")).ok("GET", "/v1/workers")["items"][0]["worker_id"]
         revoked = service.key("ann", "--scope", "admin")
         service.revoke(revoked)
         keys = {
@@ -60,7 +67,7 @@ def isolation(options):
         wrong = 0
         for kind in (*keys, "no scope"):
             count, bad = 0, []
-            for route in routes(owner, function, task):
+            for route in routes(owner, function, task, worker):
                 method, path, body, scope, _ = route
                 if path == "/v1/events" and kind == "another tenant":
                     continue  # A stream, which says nothing of others: `cargo nextest run -p belljar-gateway --test http`.
@@ -96,5 +103,8 @@ def existence(service, owner, function, task):
             wrong += 1
             print(f"wrong: {pattern}: {answers}")
         ours, theirs = (statistics.median(times[name]) * 1e6 for name in (real, nobody))
+        if not 1 / TELLS < ours / theirs < TELLS:
+            wrong += 1
+            print(f"wrong: {pattern}: the time of its answer tells what exists")
         say(pattern.format("{id}"), f"{ours:.0f} us", f"{theirs:.0f} us", f"{ours / theirs:.2f}")
     return wrong

@@ -19,6 +19,10 @@ FUNCTIONS = """
 def noop(x):
     return x
 
+def leave(x):
+    with open("left.txt", "w") as file:
+        file.write(str(x))
+
 def nap(seconds):
     import time
     time.sleep(seconds)
@@ -31,7 +35,7 @@ def spin(seconds):
 """
 _names = {"__name__": "__main__"}
 exec(FUNCTIONS, _names)
-noop, nap, spin = (_names[name] for name in ("noop", "nap", "spin"))
+noop, leave, nap, spin = (_names[name] for name in ("noop", "leave", "nap", "spin"))
 
 
 class Peer:
