@@ -5,12 +5,16 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use belljar_core::task::TaskClass;
-use belljar_metrics::{ByLabel, set, set_total};
-use belljar_store::record::{Audit, QueueLength, Timestamp, WorkerRecord};
+use belljar_metrics::{ByLabel, Labels, set, set_total};
+use belljar_store::record::{Audit, QueueLength, TenantCounts, Timestamp, WorkerRecord};
 use belljar_store::{Store, StoreError};
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+
+/// Of so many tenants there are figures: more would be too much for Prometheus.
+const MOST_TENANTS: u64 = 100;
 
 type Decimal = Gauge<f64, AtomicU64>;
 
@@ -20,6 +24,7 @@ pub(crate) struct ServiceFigures {
     queues: Vec<QueueLength>,
     /// How many seconds what waits longest has waited; in the order of the queues.
     oldest: Vec<f64>,
+    tenants: Vec<TenantCounts>,
     workers: Vec<WorkerRecord>,
     served: Vec<TaskClass>,
 }
@@ -36,8 +41,9 @@ impl ServiceFigures {
             let waited = since.map_or(0, |Timestamp(since)| now.saturating_sub(since));
             oldest.push(waited as f64 / 1e6);
         }
+        let tenants = store.tenant_counts(MOST_TENANTS).await?;
         let (workers, served) = (store.workers().await?, store.served_classes().await?);
-        Ok(Self { audit, queues, oldest, workers, served })
+        Ok(Self { audit, queues, oldest, tenants, workers, served })
     }
 
     /// The text for Prometheus.
@@ -46,6 +52,7 @@ impl ServiceFigures {
         let of = registry.sub_registry_with_prefix("belljar_service");
         self.tasks(of);
         self.queues(of);
+        self.tenants(of);
         self.workers(of);
         belljar_metrics::text(&registry)
     }
@@ -87,6 +94,21 @@ impl ServiceFigures {
         of.register("queue_length", "Tasks that wait", length);
         let help = "How long the task has waited that waits longest";
         of.register_with_unit("queue_oldest", help, Unit::Seconds, oldest);
+    }
+
+    fn tenants(&self, of: &mut Registry) {
+        let accepted = ByLabel::<Counter>::default();
+        let tasks = Family::<Labels<2>, Gauge>::default();
+        for counts in &self.tenants {
+            let tenant = ("tenant", counts.tenant.to_string());
+            set_total(&accepted.get_or_create(std::array::from_ref(&tenant)), counts.accepted);
+            for (state, count) in [("queued", counts.queued), ("running", counts.running)] {
+                set(&tasks.get_or_create(&[tenant.clone(), ("state", state.to_owned())]), count);
+            }
+        }
+        of.register("tenant_tasks_accepted", "Tasks of a tenant that were accepted", accepted);
+        let help = "Tasks of a tenant that have not ended, by where they are";
+        of.register("tenant_tasks", help, tasks);
     }
 
     fn workers(&self, of: &mut Registry) {

@@ -8,7 +8,9 @@ use crate::Store;
 use crate::error::StoreError;
 use crate::keys::{QUEUE, TURNS};
 use crate::layout::{PRIORITY_WIDTH, RETRY_PRIORITY};
-use crate::record::{Audit, Counts, PeriodUsage, QueueLength, TenantUsage, Timestamp};
+use crate::record::{
+    Audit, Counts, PeriodUsage, QueueLength, TenantCounts, TenantUsage, Timestamp,
+};
 use crate::reply::{parse_id, unexpected};
 use crate::task_record::priority_number;
 
@@ -52,6 +54,20 @@ impl Store {
         let hour = PeriodUsage { cpu_us: hour_cpu, memory_mb_ms: hour_memory };
         let day = PeriodUsage { cpu_us: day_cpu, memory_mb_ms: day_memory };
         Ok(TenantUsage { functions, stored_bytes, tasks, running, hour, day })
+    }
+
+    /// What tenants have: at most `most` of them, those of which most tasks were accepted.
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn tenant_counts(&self, most: u64) -> Result<Vec<TenantCounts>, StoreError> {
+        let mut call = self.inner.scripts.tenants.call(1, 8);
+        let rows: Vec<(String, u64, u64, u64)> = call.number(most).run(self).await?;
+        let counts = rows.into_iter().map(|(mark, accepted, queued, running)| {
+            let tenant = Tenant::of_mark(&mark).ok_or_else(|| unexpected("tenants"))?;
+            Ok(TenantCounts { tenant, accepted, queued, running })
+        });
+        counts.collect()
     }
 
     /// The length of every queue.

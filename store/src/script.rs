@@ -133,6 +133,7 @@ scripts! {
     submit: Accepts, Safe;
     task: Reads, Safe;
     tenant_usage: Reads, Safe;
+    tenants: Reads, Safe;
     // Said twice, it unpacks two parts.
     unpack: Opens, Safe;
     upload: Registers, Safe;

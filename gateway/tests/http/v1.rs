@@ -354,6 +354,8 @@ async fn operators_see_what_is_missing() {
         r#"belljar_service_workers{class="native:3.11"} 1"#,
         r#"belljar_service_tasks{state="queued"} 1"#,
         "belljar_service_tasks_accepted_total 1",
+        r#"belljar_service_tenant_tasks_accepted_total{tenant="default"} 1"#,
+        r#"belljar_service_tenant_tasks{tenant="default",state="queued"} 1"#,
         "belljar_service_audit_consistent 1",
         "belljar_service_slots 2",
     ] {

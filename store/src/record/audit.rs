@@ -1,6 +1,7 @@
 //! Counters and queue lengths.
 
 use belljar_core::task::TaskClass;
+use belljar_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
 /// What has been accepted and what became of it, counted by the scripts since the store was empty.
@@ -58,6 +59,19 @@ impl Audit {
             && self.counts.running == self.entries_running
             && self.counts.delayed == self.entries_delayed
     }
+}
+
+/// Tasks of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantCounts {
+    /// Whose they are.
+    pub tenant: Tenant,
+    /// Accepted since the store was empty.
+    pub accepted: u64,
+    /// Waiting in queues.
+    pub queued: u64,
+    /// In the hands of dispatchers.
+    pub running: u64,
 }
 
 /// Which runtime and Python a queue's length is about.
