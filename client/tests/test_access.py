@@ -164,7 +164,7 @@ class Renewed(unittest.IsolatedAsyncioTestCase):
         count = iter(range(9))
         with home(), self.assertRaises(belljar.AccessDenied):
             await self.keys_shown([REFUSED] * 9, lambda: str(next(count)))
-        self.assertEqual(self.shown, ["0", "1"], "who refuses every key is not asked for ever")
+        self.assertEqual(self.shown, ["0", "1"], "who refuses every key is not asked on and on")
 
     async def test_files_and_commands_are_read_again(self):
         with home() as path:

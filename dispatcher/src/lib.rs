@@ -13,6 +13,7 @@
 //! * `observer`, `metrics`, `traces`: what is logged, counted and traced of what happens.
 //! * `claim_state`: what the scheduler knows of its requests to the queue.
 //! * `worker_registry`: the workers and the choice among them.
+//! * `worker_room`: how much a worker can take.
 //! * `store_client`: carries out the actions that concern the store.
 //! * `functions`: a cache of functions' code.
 //! * `retry`: retries of store operations.
@@ -31,6 +32,7 @@ mod store_client;
 mod traces;
 mod transport;
 mod worker_registry;
+mod worker_room;
 
 use std::time::{Duration, Instant};
 

@@ -10,6 +10,7 @@ use belljar_core::id::{TaskId, WorkerId};
 use belljar_core::live::LiveUpdate;
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
 use belljar_core::task::{Attempt, TaskAttempt, TaskLimits};
+use belljar_core::tenant::Tenant;
 use belljar_store::record::{ClaimedTask, Completion, Leased, RequeueReason, Requeued};
 
 use crate::claim_state::{ClaimState, NextRequest};
@@ -23,7 +24,34 @@ pub struct Scheduler {
     tasks: HashMap<TaskId, Task>,
     claims: ClaimState,
     phase: Phase,
+    tenants: Tenants,
     actions: Vec<SchedulerAction>,
+}
+
+/// How long tenants are said to compete after the last task of another one.
+const COMPETING: Duration = Duration::from_secs(1);
+
+/// Whose tasks come.
+#[derive(Debug, Default)]
+struct Tenants {
+    /// Whose task came last.
+    last: Option<Tenant>,
+    /// Until when tenants are said to compete.
+    compete_until: Option<Instant>,
+}
+
+impl Tenants {
+    /// A task of this tenant comes.
+    fn note(&mut self, tenant: Tenant, now: Instant) {
+        if self.last.as_ref().is_some_and(|last| *last != tenant) {
+            self.compete_until = Some(now + COMPETING);
+        }
+        self.last = Some(tenant);
+    }
+
+    fn compete(&self, now: Instant) -> bool {
+        self.compete_until.is_some_and(|until| now < until)
+    }
 }
 
 /// Whether this dispatcher takes tasks.
@@ -149,7 +177,8 @@ impl Scheduler {
 
     fn assign(&mut self, claimed: Vec<ClaimedTask>, now: Instant) {
         let mut batches: HashMap<WorkerId, Vec<_>> = HashMap::new();
-        for ClaimedTask { invocation, deaths, .. } in claimed {
+        for ClaimedTask { invocation, tenant, deaths, .. } in claimed {
+            self.tenants.note(tenant, now);
             let (task, limits) = (invocation.task, invocation.spec.limits);
             let is_cancelled = self.claims.is_cancelled(task.task_id);
             let worker = if is_cancelled || self.phase == Phase::Draining {
@@ -185,10 +214,23 @@ impl Scheduler {
                 None => self.requeue(task, RequeueReason::Unstarted),
             }
         }
+        self.share(now);
         let sends = batches.into_iter();
         self.actions.extend(
             sends.map(|(worker, invocations)| SchedulerAction::Send { worker, invocations }),
         );
+    }
+
+    /// Where tenants compete, fewer calls wait at workers.
+    fn share(&mut self, now: Instant) {
+        let compete = self.tenants.compete(now);
+        if !self.registry.share(compete) {
+            return;
+        }
+        match compete {
+            true => self.claims.overstated(),
+            false => self.claims.expect_tasks(),
+        }
     }
 
     fn handle_report(&mut self, worker: WorkerId, report: Report) {
@@ -302,6 +344,7 @@ impl Scheduler {
     /// The worker enforces deadlines. A call far beyond its deadline is ended here, in case the worker
     /// does not.
     fn handle_tick(&mut self, now: Instant) {
+        self.share(now);
         let overdue = self.tasks.iter().filter(|(_, task)| {
             task.stage == Stage::Running && now >= task.deadline + DEADLINE_GRACE
         });

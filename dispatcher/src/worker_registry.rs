@@ -15,6 +15,7 @@ use belljar_core::task::{CodeHash, TaskClass};
 use belljar_store::record::Demand;
 
 use crate::event::WorkerCapacity;
+use crate::worker_room::{Room, Worker, window_of};
 
 /// For how many functions the last worker is remembered.
 const REMEMBERED_FUNCTIONS: usize = 10_000;
@@ -33,45 +34,8 @@ pub(crate) struct WorkerRegistry {
     reserved: usize,
     /// The labels that functions ask for.
     labels: Vec<Labels>,
-}
-
-#[derive(Debug)]
-struct Worker {
-    group: usize,
-    slots: usize,
-    window: usize,
-    running: usize,
-    /// Its index in its bucket.
-    position: usize,
-}
-
-impl Worker {
-    fn free(&self) -> usize {
-        self.window.saturating_sub(self.running)
-    }
-
-    /// How many calls may wait there behind those that run.
-    fn ahead(&self) -> usize {
-        self.window.saturating_sub(self.slots)
-    }
-
-    /// How many calls it could begin at once.
-    fn idle(&self) -> usize {
-        self.free().min(self.slots.saturating_sub(self.running))
-    }
-
-    fn room(&self) -> Room {
-        let free = self.free();
-        Room { has_idle_slot: self.running < self.slots && free > 0, free }
-    }
-}
-
-/// How much a worker can take. More is better.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Room {
-    /// Whether a call would begin at once.
-    has_idle_slot: bool,
-    free: usize,
+    /// Whether tenants compete for the slots.
+    is_shared: bool,
 }
 
 #[derive(Debug)]
@@ -126,8 +90,10 @@ impl WorkerRegistry {
             });
             self.groups.len() - 1
         });
-        let WorkerCapacity { slots, window, .. } = *worker;
-        self.workers.insert(worker.id, Worker { group, slots, window, running, position: 0 });
+        let WorkerCapacity { slots, window: wanted, .. } = *worker;
+        let window = window_of(slots, wanted, self.is_shared);
+        let known = Worker { group, slots, wanted, window, running, position: 0 };
+        self.workers.insert(worker.id, known);
         self.enter(worker.id);
     }
 
@@ -147,7 +113,24 @@ impl WorkerRegistry {
 
     /// Changes how many calls a worker takes. Compares its room with the room before.
     pub(crate) fn resize(&mut self, id: WorkerId, window: usize) -> Ordering {
-        self.change(id, |worker| worker.window = window)
+        let is_shared = self.is_shared;
+        self.change(id, |worker| {
+            worker.wanted = window;
+            worker.window = window_of(worker.slots, window, is_shared);
+        })
+    }
+
+    /// Whether tenants compete for the slots. Returns whether that was not known.
+    pub(crate) fn share(&mut self, is_shared: bool) -> bool {
+        if self.is_shared == is_shared {
+            return false;
+        }
+        self.is_shared = is_shared;
+        let workers: Vec<_> = self.workers.iter().map(|(id, it)| (*id, it.wanted)).collect();
+        for (id, wanted) in workers {
+            let _ = self.resize(id, wanted);
+        }
+        true
     }
 
     /// A worker has ended or given back one call. Returns whether it has room for one more now.

@@ -4,12 +4,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use belljar_core::api_key::{ApiKeyHash, Scope, Scopes};
 use belljar_core::task::{Runtime, TaskClass};
 use belljar_core::tenant::Tenant;
 use belljar_store::StoreError;
 use belljar_store::record::Timestamp;
+use tokio::sync::SemaphorePermit;
 
 use crate::error::ApiError;
 use crate::policy::{Account, OpenPermit, Quota, QuotaExceeded, TenantPolicy, Tenants};
@@ -157,6 +159,19 @@ impl Caller {
             Some(share) => share.turn(items).await,
             None => None,
         }
+    }
+
+    /// Waits until there is a place for a submission in the store, where tenants share.
+    pub(crate) async fn place_in_store(&self) -> Option<SemaphorePermit<'_>> {
+        match &self.0.share {
+            Some(share) => share.place_in_store().await,
+            None => None,
+        }
+    }
+
+    /// How long to hold the refusal of one open request too many back, where tenants share.
+    pub(crate) fn hold_back(&self) -> Option<Duration> {
+        self.0.share.as_ref().map(|share| share.hold_back())
     }
 
     /// Counts something that stays open until the permit is dropped.

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use belljar_core::api_key::{ApiKeyHash, Scope};
 use http::Method;
 use http::request::Parts;
+use tokio::time::timeout;
 use tower::{Layer, Service};
 
 use crate::app::App;
@@ -152,7 +153,13 @@ impl Guard {
         let caller = self.admit(keys, &mut request).await?;
         caller.take_request()?;
         let all = self.app.config.max_connections;
-        let open = caller.take_share(Quota::OpenRequests, 1, all)?.map(Arc::new);
+        let open = match caller.take_share(Quota::OpenRequests, 1, all) {
+            Ok(open) => open.map(Arc::new),
+            Err(refused) => {
+                self.hold_back(&caller).await;
+                return Err(refused);
+            }
+        };
         let mut response = inner.call(request).await.unwrap_or_else(|never| match never {});
         // A long poll outlasts what was known of the key.
         if start.elapsed() >= FRESH {
@@ -161,6 +168,13 @@ impl Guard {
         // Until the whole answer was sent.
         open.map(|open| response.extensions_mut().insert(open));
         Ok(response)
+    }
+
+    /// Waits before who has too many requests open is refused another one: they may ask again at once, over and over.
+    async fn hold_back(&self, caller: &Caller) {
+        if let Some(pause) = caller.hold_back() {
+            let _ = timeout(pause, self.app.draining.cancelled()).await;
+        }
     }
 }
 

@@ -4,17 +4,28 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use belljar_core::tenant::Tenant;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::policy::{Quota, QuotaExceeded};
 
 /// One tenant, or one address, leaves one part in so many to the others.
 const PARTS: u64 = 8;
 /// A request about so many tasks or functions is large.
-pub(crate) const LARGE: usize = 256;
+pub(crate) const LARGE: usize = 64;
+/// The longest rest after a large request, and the shortest that is worth its name.
+const LONGEST_REST: Duration = Duration::from_millis(250);
+const SHORTEST_REST: Duration = Duration::from_millis(1);
+/// So many submissions of a tenant are in the store at once: those of others need not wait there for more.
+const IN_STORE: usize = 8;
+/// How long the refusal of one open request too many is held back at least, and in how many steps of how many ms others
+/// are held back longer: who asks again at once, over and over, takes little time of the gateway, and not at one moment.
+const HELD_BACK_MS: u64 = 100;
+const STEPS: u64 = 50;
+const STEP_MS: u64 = 8;
 /// When another try makes sense.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -39,6 +50,8 @@ impl Shares {
             tenant: tenant.clone(),
             requests: AtomicU64::default(),
             tasks: AtomicU64::default(),
+            refused: AtomicU64::default(),
+            in_store: Semaphore::new(IN_STORE),
             large: Arc::new(Semaphore::new(1)),
         });
         shares.insert(tenant.clone(), Arc::downgrade(&share));
@@ -52,12 +65,38 @@ pub(crate) struct Share {
     tenant: Tenant,
     requests: AtomicU64,
     tasks: AtomicU64,
+    /// Requests that were refused.
+    refused: AtomicU64,
+    /// Its submissions that are in the store.
+    in_store: Semaphore,
     /// The turn of its large requests.
     large: Arc<Semaphore>,
 }
 
-/// The turn of a large request, until it is dropped.
-pub(crate) type Turn = Option<OwnedSemaphorePermit>;
+/// The turn of a large request. Once it is dropped, the tenant's next turn comes after a rest as long as this one: at most half of the time
+/// goes to the large requests of one tenant.
+pub(crate) type Turn = Option<HeldTurn>;
+
+/// A turn that was taken.
+#[derive(Debug)]
+pub(crate) struct HeldTurn {
+    /// There until it is dropped.
+    permit: Option<OwnedSemaphorePermit>,
+    since: Instant,
+}
+
+impl Drop for HeldTurn {
+    fn drop(&mut self) {
+        let (permit, rest) = (self.permit.take(), self.since.elapsed().min(LONGEST_REST));
+        // Without a runtime nobody waits.
+        if let (false, Ok(runtime)) = (rest < SHORTEST_REST, Handle::try_current()) {
+            runtime.spawn(async move {
+                tokio::time::sleep(rest).await;
+                drop(permit);
+            });
+        }
+    }
+}
 
 /// Counts something until it is dropped.
 #[derive(Debug)]
@@ -74,7 +113,19 @@ impl Share {
         if items < LARGE {
             return None;
         }
-        Arc::clone(&self.large).acquire_owned().await.ok()
+        let permit = Arc::clone(&self.large).acquire_owned().await.ok();
+        Some(HeldTurn { permit, since: Instant::now() })
+    }
+
+    /// Waits until there is a place for a submission in the store, until the permit is dropped.
+    pub(crate) async fn place_in_store(&self) -> Option<SemaphorePermit<'_>> {
+        self.in_store.acquire().await.ok()
+    }
+
+    /// How long to hold the next refusal back.
+    pub(crate) fn hold_back(&self) -> Duration {
+        let step = self.refused.fetch_add(1, Ordering::Relaxed) % STEPS;
+        Duration::from_millis(HELD_BACK_MS + STEP_MS * step)
     }
 
     /// Counts `count` more, of which there may be `limit`.
@@ -116,6 +167,22 @@ mod tests {
 
     use super::*;
 
+    #[tokio::test(start_paused = true)]
+    async fn after_a_turn_its_tenant_rests_as_long() {
+        let shares = Shares::default();
+        let acme = shares.of(&"acme".parse().expect("a name"));
+        for (took, most) in [(100, 150), (10_000, 300)] {
+            let mut turn = acme.turn(LARGE).await.expect("a turn");
+            turn.since = turn.since.checked_sub(Duration::from_millis(took)).expect("a time");
+            drop(turn);
+            let asked = tokio::time::Instant::now();
+            assert!(acme.turn(LARGE).await.is_some());
+            let rested = asked.elapsed();
+            assert!(rested >= Duration::from_millis(took.min(250)), "{rested:?}");
+            assert!(rested < Duration::from_millis(most), "{rested:?}");
+        }
+    }
+
     #[tokio::test]
     async fn each_tenant_leaves_something_to_the_others() {
         let shares = Shares::default();
@@ -137,6 +204,18 @@ mod tests {
             drop(turn);
             assert!(next.await.is_some());
         }
+        let places =
+            futures_util::future::join_all((0..IN_STORE).map(|_| acme.place_in_store())).await;
+        {
+            let mut next = pin!(acme.place_in_store());
+            assert!(poll!(next.as_mut()).is_pending(), "one more");
+            assert!(other.place_in_store().await.is_some(), "of another tenant");
+            drop(places);
+            assert!(next.await.is_some());
+        }
+        let refusals: Vec<_> = (0..=STEPS).map(|_| acme.hold_back()).collect();
+        assert!(refusals.windows(2).all(|two| two[0] != two[1]), "not all at one moment");
+        assert_eq!(refusals[0], refusals[STEPS as usize]);
         drop((acme, again, other));
         shares.of(&"third".parse().expect("a name"));
         assert_eq!(shares.0.lock().expect("sound").len(), 1, "who is gone is forgotten");

@@ -3,6 +3,8 @@
 //! each part is queued by a script of its own. Where the gateway vanishes between these, parts that were not accepted
 //! expire, and dispatchers queue those that were.
 
+use std::time::{Duration, Instant};
+
 use belljar_core::id::TaskId;
 use redis::{Cmd, Value};
 
@@ -14,16 +16,20 @@ use crate::error::StoreError;
 use crate::layout::TASK_BYTES;
 use crate::record::NewTask;
 
-/// The most tasks of one part: each costs the server some ten microseconds. As many as the Python package sends at once.
-const PART_TASKS: usize = 256;
+/// The most tasks of one part: each costs the server some ten microseconds, for which others wait.
+const PART_TASKS: usize = 64;
+/// So many tasks go at once: as many as the Python package sends.
+const TASKS_AT_ONCE: usize = 256;
 /// The most bytes of arguments of one part, but for the last task.
 const PART_BYTES: usize = 256 * 1024;
+/// The longest pause after a part: dispatchers take a batch without progress for abandoned much later.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// How many parts of an abandoned batch one heartbeat queues.
 const UNPACKED_AT_ONCE: usize = 100;
 
 /// Whether a submission goes in parts.
 pub(crate) fn is_large(tasks: &[NewTask]) -> bool {
-    tasks.len() > PART_TASKS || args_bytes(tasks) > PART_BYTES
+    tasks.len() > TASKS_AT_ONCE || args_bytes(tasks) > PART_BYTES
 }
 
 fn args_bytes(tasks: &[NewTask]) -> usize {
@@ -73,7 +79,7 @@ impl Store {
             return Ok(None);
         }
         // It is accepted: that a part is not queued must not say that it is not.
-        self.unpack(first.id, usize::MAX).await.map_err(unanswered)?;
+        self.unpack(first.id, usize::MAX, by.pauses).await.map_err(unanswered)?;
         Ok(Some(tasks.iter().map(|task| task.id).collect()))
     }
 
@@ -125,12 +131,16 @@ impl Store {
     }
 
     /// Queues the tasks of a batch that was accepted, at most so many of its parts.
-    async fn unpack(&self, first: TaskId, most: usize) -> Result<(), StoreError> {
+    async fn unpack(&self, first: TaskId, most: usize, pauses: bool) -> Result<(), StoreError> {
         for _ in 0..most {
+            let begun = Instant::now();
             let left: u64 =
                 self.inner.scripts.unpack.call(1, 36).arg(first.to_string()).run(self).await?;
             if left == 0 {
                 break;
+            }
+            if pauses {
+                tokio::time::sleep(begun.elapsed().min(LONGEST_PAUSE)).await;
             }
         }
         Ok(())
@@ -139,7 +149,7 @@ impl Store {
     /// Queues tasks of batches whose gateways vanished after they were accepted.
     pub(crate) async fn unpack_abandoned(&self, firsts: &[String]) -> Result<(), StoreError> {
         for first in firsts {
-            self.unpack(crate::reply::parse_id(first)?, UNPACKED_AT_ONCE).await?;
+            self.unpack(crate::reply::parse_id(first)?, UNPACKED_AT_ONCE, false).await?;
         }
         Ok(())
     }
@@ -222,7 +232,8 @@ mod tests {
             (is_large(&tasks), parts(&tasks).iter().map(|part| part.len()).collect::<Vec<_>>())
         };
         assert_eq!(lengths(&[1; PART_TASKS]), (false, vec![PART_TASKS]));
-        assert_eq!(lengths(&[1; PART_TASKS + 1]), (true, vec![PART_TASKS, 1]));
+        assert!(!lengths(&[1; TASKS_AT_ONCE]).0);
+        assert_eq!(lengths(&[1; TASKS_AT_ONCE + 1]), (true, vec![64, 64, 64, 64, 1]));
         let half = 60 * 1024;
         assert_eq!(lengths(&[half; 9]), (true, vec![4, 4, 1]));
         // Blobs stay out of scripts.

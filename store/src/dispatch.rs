@@ -92,7 +92,8 @@ impl Store {
             let due_at = body.due_at(accepted_at);
             let Body { spec, trace, .. } = body;
             let invocation = Invocation { task, spec, code: None, args, trace };
-            tasks.push(ClaimedTask { invocation, deaths, due_at });
+            let tenant = record.tenant(id).unwrap_or_default();
+            tasks.push(ClaimedTask { invocation, tenant, deaths, due_at });
         }
         let (places, keys): (Vec<_>, Vec<_>) = blobs.into_iter().unzip();
         let mut without_args = Vec::new();

@@ -19,6 +19,8 @@ pub(crate) struct Submitter<'a> {
     pub(crate) weight: Weight,
     /// `None` where its use is not counted.
     pub(crate) quotas: Option<StoreQuotas>,
+    /// Whether large batches pause between their parts.
+    pub(crate) pauses: bool,
 }
 
 /// Where the arguments of `submit.lua` go.
@@ -80,7 +82,7 @@ impl<'a> EncodedTasks<'a> {
     }
 
     pub(crate) fn write(&self, max_queued: u64, to: &mut impl Arguments) {
-        let Submitter { tenant, weight, quotas } = self.by;
+        let Submitter { tenant, weight, quotas, .. } = self.by;
         to.number(max_queued);
         to.number(RECENT_TASKS as u64);
         to.number(IDEMPOTENCY_TTL.as_secs());

@@ -169,15 +169,16 @@ fn read_delivery(message: &[u8]) -> Option<StoreEvent> {
         let (record, after) = after[line + 1..].split_at_checked(record_bytes)?;
         let (args, after) = after.split_at_checked(args_bytes)?;
         let id = id(id_text)?;
-        let (accepted_at, body) =
-            StoredTask::read(id, Bytes::copy_from_slice(record)).ok()?.accepted(id).ok()?;
+        let record = StoredTask::read(id, Bytes::copy_from_slice(record)).ok()?;
+        let (accepted_at, body) = record.accepted(id).ok()?;
         let args = Bytes::copy_from_slice(args);
         let task = TaskAttempt { task_id: id, attempt: Attempt(1) };
         let due_at = body.due_at(accepted_at);
         let Body { spec, trace, .. } = body;
         let invocation = Invocation { task, spec, code: None, args, trace };
         rest = after;
-        tasks.push(ClaimedTask { invocation, deaths: 0, due_at });
+        let tenant = record.tenant(id).ok()?;
+        tasks.push(ClaimedTask { invocation, tenant, deaths: 0, due_at });
     }
     Some(StoreEvent::Delivered { tasks, is_last: *first == b'C' })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use belljar_core::id::TaskId;
 use belljar_core::task::TaskStatus;
-use belljar_core::tenant::{Tenant, Weight};
+use belljar_core::tenant::Tenant;
 use redis::Value;
 
 use crate::blob::is_blob;
@@ -24,18 +24,15 @@ impl Store {
     /// accepted then. After [`StoreError::Unanswered`] it is not known whether they were, after
     /// [`StoreError::Unconfirmed`] whether a failover keeps them: submit the same tasks, under the same ids, again.
     pub async fn submit(&self, tasks: Vec<NewTask>) -> Result<Vec<TaskId>, StoreError> {
-        self.submit_of(&Tenant::default(), Weight::default(), None, tasks).await
+        self.of(&Tenant::default()).submit(tasks).await
     }
 
     /// The same, of a tenant with a weight, and perhaps with quotas.
     pub(crate) async fn submit_of(
         &self,
-        tenant: &Tenant,
-        weight: Weight,
-        quotas: Option<StoreQuotas>,
+        by: Submitter<'_>,
         tasks: Vec<NewTask>,
     ) -> Result<Vec<TaskId>, StoreError> {
-        let by = Submitter { tenant, weight, quotas };
         if tasks.is_empty() {
             return Ok(Vec::new());
         }

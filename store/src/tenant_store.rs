@@ -6,6 +6,7 @@ use belljar_core::tenant::{Tenant, Weight};
 use bytes::Bytes;
 
 use crate::Store;
+use crate::encoded_tasks::Submitter;
 use crate::error::StoreError;
 use crate::record::{
     CancelOutcome, FunctionRecord, NewTask, Page, StoreQuotas, TaskFilter, TaskRecord, TaskResult,
@@ -22,13 +23,14 @@ pub struct TenantStore<'a> {
     tenant: &'a Tenant,
     weight: Weight,
     quotas: Option<StoreQuotas>,
+    pauses: bool,
 }
 
 impl Store {
     /// The store as `tenant` sees it.
     #[must_use]
     pub fn of<'a>(&'a self, tenant: &'a Tenant) -> TenantStore<'a> {
-        TenantStore { store: self, tenant, weight: Weight::default(), quotas: None }
+        TenantStore { store: self, tenant, weight: Weight::default(), quotas: None, pauses: false }
     }
 }
 
@@ -45,12 +47,19 @@ impl TenantStore<'_> {
         Self { weight, ..self }
     }
 
+    /// The same view, whose large batches pause after each of their parts for as long as that took: others find the store free.
+    #[must_use]
+    pub const fn with_pauses(self, pauses: bool) -> Self {
+        Self { pauses, ..self }
+    }
+
     /// [`Store::submit`], as this tenant's tasks.
     ///
     /// # Errors
     /// Those of [`Store::submit`].
     pub async fn submit(&self, tasks: Vec<NewTask>) -> Result<Vec<TaskId>, StoreError> {
-        self.store.submit_of(self.tenant, self.weight, self.quotas, tasks).await
+        let Self { tenant, weight, quotas, pauses, .. } = *self;
+        self.store.submit_of(Submitter { tenant, weight, quotas, pauses }, tasks).await
     }
 
     /// [`Store::cancel`].

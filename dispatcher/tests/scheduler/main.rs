@@ -10,6 +10,7 @@ use belljar_core::invocation::Invocation;
 use belljar_core::live::{LiveChunk, LiveUpdate};
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
 use belljar_core::task::{Attempt, TaskAttempt, TaskClass, TaskLimits};
+use belljar_core::tenant::Tenant;
 use belljar_dispatcher::event::{DEADLINE_GRACE, SchedulerAction, SchedulerEvent, WorkerCapacity};
 use belljar_dispatcher::scheduler::Scheduler;
 use belljar_store::record::{ClaimedTask, Leased, RequeueReason, Timestamp};
@@ -29,7 +30,7 @@ fn assignment(task_id: TaskId, number: u32, deaths: u32) -> ClaimedTask {
     let mut invocation = Invocation::standalone(class(), Bytes::from_static(b"f"), Bytes::new());
     invocation.task = attempt(task_id, number);
     invocation.spec.limits = TaskLimits { timeout_ms: 1000, memory_mb: 64, ..TaskLimits::DEFAULT };
-    ClaimedTask { invocation, deaths, due_at: Timestamp::default() }
+    ClaimedTask { invocation, tenant: Tenant::default(), deaths, due_at: Timestamp::default() }
 }
 
 fn delivered(task_id: TaskId) -> SchedulerEvent {
@@ -59,6 +60,49 @@ fn started(window: usize) -> (Scheduler, WorkerId, Instant) {
     let actions = scheduler.handle(joined, now);
     assert!(matches!(&actions[..], [SchedulerAction::Claim(wants)] if wants[0].count == window));
     (scheduler, id, now)
+}
+
+#[test]
+fn where_tenants_compete_few_calls_wait_at_workers() {
+    let (mut scheduler, worker, now) = started(2);
+    let of = |tenant: &str| ClaimedTask {
+        tenant: tenant.parse().expect("a name"),
+        ..assignment(TaskId::random(), 1, 0)
+    };
+    let ended = |task: &ClaimedTask| SchedulerEvent::Reported {
+        worker,
+        reports: vec![completed(task.task())],
+    };
+    let counts = |actions: &[SchedulerAction]| {
+        let count = |action: &SchedulerAction| match action {
+            SchedulerAction::Claim(demand) => Some(demand.iter().map(|one| one.count).sum()),
+            _ => None,
+        };
+        actions.iter().filter_map(count).collect::<Vec<usize>>()
+    };
+    scheduler.handle(SchedulerEvent::Claimed(Vec::new()), now);
+    // Its calls are short: it takes many.
+    scheduler.handle(SchedulerEvent::WindowChanged { worker, window: 66 }, now);
+    let tasks = vec![of("ann"), of("ann")];
+    assert_eq!(counts(&scheduler.handle(SchedulerEvent::Claimed(tasks), now)), [64], "one alone");
+    let other = of("bob");
+    // Two run and four wait for each of the slots.
+    let actions = scheduler.handle(SchedulerEvent::Claimed(vec![other.clone()]), now);
+    assert_eq!(counts(&actions), [7]);
+    scheduler.handle(SchedulerEvent::Claimed(Vec::new()), now);
+    // A worker that says so takes fewer, and never more than these.
+    scheduler.handle(SchedulerEvent::WindowChanged { worker, window: 4 }, now);
+    scheduler.handle(SchedulerEvent::Claimed(Vec::new()), now);
+    let resized = SchedulerEvent::WindowChanged { worker, window: 66 };
+    assert_eq!(counts(&scheduler.handle(resized, now)), [7]);
+    scheduler.handle(SchedulerEvent::Claimed(Vec::new()), now);
+    let later = now + Duration::from_millis(900);
+    assert!(counts(&scheduler.handle(SchedulerEvent::Tick, later)).is_empty());
+    scheduler.handle(ended(&other), later);
+    // Once one of them has been alone for a second, it has all room again.
+    let alone = now + Duration::from_secs(2);
+    let actions = scheduler.handle(SchedulerEvent::Tick, alone);
+    assert_eq!(counts(&actions), [64]);
 }
 
 #[test]

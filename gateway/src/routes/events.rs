@@ -13,7 +13,7 @@ use belljar_core::task::TaskStatus;
 use belljar_store::TenantStore;
 use bytes::Bytes;
 use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::{Instant, sleep_until};
 
 use crate::app::App;
@@ -29,6 +29,10 @@ use crate::schema::{Invalid, Status, Unavailable, UnknownId};
 
 /// A silent stream sends a comment this often, for proxies that cut silent connections.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// While many events come, a stream sends those of so long together: each write costs as much as many events.
+const GATHERED: Duration = Duration::from_millis(10);
+/// The most groups of events that it takes at a time.
+const MOST_GATHERED: usize = 256;
 /// The most tasks that one stream may be about.
 const MAX_IDS: usize = 1_000;
 
@@ -45,6 +49,8 @@ struct Stream {
     checked_at: Instant,
     /// Counts it among those that its tenant has open.
     _open: Option<OpenPermit>,
+    /// When it looks for events again.
+    next_look: Instant,
     /// What is ready to be sent.
     ready: VecDeque<Bytes>,
     is_last: bool,
@@ -97,8 +103,9 @@ pub(crate) async fn events(
     let events = app.events.watch(&app.store).await?;
     let ready = VecDeque::from([Bytes::from_static(b"retry: 1000\n: connected\n\n")]);
     let checked_at = Instant::now();
+    let next_look = checked_at;
     let mut stream =
-        Stream { app, events, wanted, caller, checked_at, _open, ready, is_last: false };
+        Stream { app, events, wanted, caller, checked_at, _open, next_look, ready, is_last: false };
     stream.read_ended().await?;
     let body = futures_util::stream::unfold(stream, |mut stream| async {
         let bytes = stream.next().await?;
@@ -131,11 +138,38 @@ impl Stream {
                 biased;
                 () = self.app.draining.cancelled() => self.end("shutdown", "the gateway is shutting down: connect again"),
                 () = sleep_until(key_check), if self.app.keys.is_some() => self.check_key().await,
-                event = tokio::time::timeout(HEARTBEAT, self.events.recv()) => match event {
-                    Err(_) => self.ready.push_back(Bytes::from_static(b": still here\n\n")),
-                    Ok(event) => self.handle_event(event).await,
+                event = Self::event(&mut self.events, self.next_look) => match event {
+                    None => self.ready.push_back(Bytes::from_static(b": still here\n\n")),
+                    Some(event) => self.handle_events(event).await,
                 },
             }
+        }
+    }
+
+    /// The next event, not before `next_look`; `None` where none comes for long.
+    async fn event(
+        events: &mut broadcast::Receiver<Moves>,
+        next_look: Instant,
+    ) -> Option<Result<Moves, RecvError>> {
+        if Instant::now() < next_look {
+            sleep_until(next_look).await;
+        }
+        tokio::time::timeout(HEARTBEAT, events.recv()).await.ok()
+    }
+
+    /// Handles an event, and those that have come since.
+    async fn handle_events(&mut self, first: Result<Moves, RecvError>) {
+        self.next_look = Instant::now() + GATHERED;
+        self.handle_event(first).await;
+        for _ in 1..MOST_GATHERED {
+            let next = match self.events.try_recv() {
+                _ if self.is_last => return,
+                Ok(moves) => Ok(moves),
+                Err(TryRecvError::Lagged(missed)) => Err(RecvError::Lagged(missed)),
+                // That it is over, the next look finds.
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            };
+            self.handle_event(next).await;
         }
     }
 

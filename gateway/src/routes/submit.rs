@@ -271,6 +271,7 @@ async fn store(
     turn: Turn,
 ) -> Result<Vec<TaskId>, StoreError> {
     if turn.is_none() {
+        let _place = caller.place_in_store().await;
         return app.store_of(caller).submit(tasks).await;
     }
     let (app, caller) = (Arc::clone(app), caller.clone());

@@ -1,6 +1,6 @@
 //! Quotas: who exceeds one is told which, and nobody else notices.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use belljar_core::outcome::{CallVerdict, Outcome};
 use belljar_gateway::Config;
@@ -286,8 +286,10 @@ async fn one_tenant_leaves_room_for_requests_and_waiting_tasks_of_others() {
     }
     let list = async |key: &str| ask_http2(&client, key, "/v1/tasks").await;
     until("all polls are open", async || list(&key).await == 429).await;
+    let asked = Instant::now();
     let refused = guarded.send(&key, "GET", "/v1/tasks", &Value::Null).await;
     is_exceeded(&refused, "open_requests", "has 14 requests open");
+    assert!(asked.elapsed() >= Duration::from_millis(100), "who asks at once again takes little");
     assert_eq!(list(&other).await, 200, "another tenant");
     assert_eq!(wait(&other, theirs).await.status, 200, "it waits, too");
     open.iter().for_each(tokio::task::JoinHandle::abort);

@@ -6,6 +6,7 @@ use belljar_core::invocation::Invocation;
 use belljar_core::labels::Labels;
 use belljar_core::outcome::Report;
 use belljar_core::task::{TaskAttempt, TaskClass, TaskStatus};
+use belljar_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
 use super::task::Timestamp;
@@ -59,6 +60,8 @@ pub struct Demand {
 pub struct ClaimedTask {
     /// The attempt that was opened for it. Its code is not in it: see [`crate::Store::code`].
     pub invocation: Invocation,
+    /// Whose it is.
+    pub tenant: Tenant,
     /// How many attempts ended in a death before this one.
     pub deaths: u32,
     /// From when on it might run, by the clock of Redis: its acceptance, and its delay after that.

@@ -7,11 +7,28 @@ local function tasks_in(args)
   return from, (#args - from) / 5
 end
 
--- How many tasks were accepted, wait, are delayed, were given a number, and are committed but not unpacked.
-local function read_counts()
-  local counts = redis.call('HMGET', COUNTS, 'accepted', 'queued', 'delayed', 'sequence', 'committed')
-  for i = 1, 5 do counts[i] = tonumber(counts[i] or 0) end
+-- How many tasks were accepted, wait, are delayed, were given a number, and are committed but not unpacked; of a tenant but
+-- the default one also how many were accepted of it and of all such. And how many wait in all.
+local function read_counts(tenant)
+  local counts
+  if tenant == '' then
+    counts = redis.call('HMGET', COUNTS, 'accepted', 'queued', 'delayed', 'sequence', 'committed')
+  else
+    counts = redis.call('HMGET', COUNTS, 'accepted', 'queued', 'delayed', 'sequence', 'committed', 'accepted:' .. tenant,
+      'accepted_of_tenants')
+  end
+  for i = 1, #counts do counts[i] = tonumber(counts[i] or 0) end
   return counts, counts[2] + counts[3] + counts[5]
+end
+
+-- Counts `n` more tasks as accepted, and writes these counts too.
+local function write_counts(counts, tenant, n, ...)
+  if tenant == '' then
+    redis.call('HSET', COUNTS, 'accepted', counts[1] + n, ...)
+  else
+    redis.call('HSET', COUNTS, 'accepted', counts[1] + n, 'accepted:' .. tenant, counts[6] + n,
+      'accepted_of_tenants', counts[7] + n, ...)
+  end
 end
 
 -- The bytes that the tasks at these places are counted with.
@@ -85,22 +102,18 @@ local function accept(args, tasks_from, fresh, delays, counts, us, ms, may_deliv
     and direct_dispatch(demand, args[GROUPS_FROM + 1], us, ids, records, fields) then
     -- Where a dispatcher demands tasks of a class, none wait: there are no turns to change.
     redis.call('HINCRBY', RUNNING, queues_of[1], #ids)
-    redis.call('HINCRBY', COUNTS, 'accepted', #ids)
+    write_counts(counts, tenant, #ids)
     publish_status('G', tenant, ids)
   else
-    local accepted, queued, delayed_before, sequence = unpack(counts)
+    local _, queued, delayed_before, sequence = unpack(counts)
     weigh(tenant, share)
     queue_accepted(args, tasks_from, fresh, delays, queues_of, sequence, demand)
-    redis.call('HSET', COUNTS, 'accepted', accepted + #ids, 'sequence', sequence + #ids,
+    write_counts(counts, tenant, #ids, 'sequence', sequence + #ids,
       'queued', queued + #ids - #delayed / 2, 'delayed', delayed_before + #delayed / 2)
     publish_status('Q', tenant, ids)
   end
   write_all('HSET', UNFINISHED, fields)
   -- Trimmed in strides: a trim for every task would cost as much as the push.
-  local recent = RECENT
-  if tenant ~= '' then
-    recent = RECENT_OF .. tenant
-    count({ ['accepted:' .. tenant] = #ids, accepted_of_tenants = #ids })
-  end
+  local recent = tenant == '' and RECENT or RECENT_OF .. tenant
   if write_all('LPUSH', recent, ids) > args[2] + 1000 then redis.call('LTRIM', recent, 0, args[2] - 1) end
 end

@@ -24,7 +24,7 @@ for part = 0, parts - 1 do values[#values + 1] = STAGED .. name .. ':' .. part e
 for i = 11, #ARGV do values[#values + 1] = ARGS_BLOB .. ARGV[i] end
 if redis.call('EXISTS', unpack(values)) < #values then return redis.error_reply(IS_MISSING) end
 
-local _, waiting = read_counts()
+local _, waiting = read_counts('')
 if waiting + total > tonumber(ARGV[1]) then return { 'full', waiting } end
 local us, ms = clock()
 if quotas ~= '' then

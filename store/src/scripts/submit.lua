@@ -21,7 +21,7 @@ for _, i in ipairs(fresh) do
   end
 end
 
-local counts, waiting = read_counts()
+local counts, waiting = read_counts(tenant)
 if waiting + #fresh > tonumber(ARGV[1]) then return { 'full', waiting } end
 
 local us, ms = clock()

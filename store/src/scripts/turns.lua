@@ -52,10 +52,9 @@ end
 
 -- How many tasks of a tenant run.
 local function running_of(tenant)
-  local running = 0
-  for _, class in ipairs(redis.call('SMEMBERS', CLASSES)) do
-    running = running + runs_by(redis.call('HGET', RUNNING, queue_name(class, tenant)))
-  end
+  local queues, running = {}, 0
+  for i, class in ipairs(redis.call('SMEMBERS', CLASSES)) do queues[i] = queue_name(class, tenant) end
+  for _, number in ipairs(read_all('HMGET', RUNNING, queues)) do running = running + runs_by(number) end
   return running
 end
 
@@ -128,8 +127,10 @@ end
 -- Notes of queues whose tenant has a bound that it has one.
 local function bind(queues)
   for _, queue in ipairs(queues) do
-    redis.call('SADD', CLASSES, class_of_queue(queue))
-    if tonumber(redis.call('HGET', RUNNING, queue) or 0) < BOUND then mark(queue, BOUND) end
+    if tonumber(redis.call('HGET', RUNNING, queue) or 0) < BOUND then
+      redis.call('SADD', CLASSES, class_of_queue(queue))
+      mark(queue, BOUND)
+    end
   end
 end
 

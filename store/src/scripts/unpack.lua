@@ -28,7 +28,7 @@ if staged then
     redis.call('HINCRBY', USAGE .. args[5], 'bytes',
       counted_bytes(args, tasks_from, fresh) - counted_bytes(args, tasks_from, places))
   end
-  if #fresh > 0 then accept(args, tasks_from, fresh, delays, (read_counts()), us, ms, false) end
+  if #fresh > 0 then accept(args, tasks_from, fresh, delays, (read_counts(args[5])), us, ms, false) end
   count({ committed = -total })
 end
 return left
