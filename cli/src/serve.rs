@@ -104,7 +104,8 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
         let config =
             args.store.retention.store_config(&args.store.redis, args.durability.durability);
         // What replicas must have, submissions wait for.
-        let store = Store::connect(StoreConfig { replicas: 0, ..config }).await?;
+        let args_by_name = args.mode.remote().is_none();
+        let store = Store::connect(StoreConfig { replicas: 0, args_by_name, ..config }).await?;
         let metrics = metrics_listener(&args.metrics).await?;
         let mut workers = match args.mode.remote() {
             None => {

@@ -188,6 +188,22 @@ class OfBoth(unittest.TestCase):
             self.assertEqual(self.native.submit(length, data).result(60), len(data))
         self.assertEqual(len(uploads.sizes), 1)
 
+    def test_values_larger_than_a_message(self):
+        data = self.native.put(bytes(100 << 20))
+        self.assertEqual(self.native.submit(length, data).result(60), 100 << 20)
+        self.assertEqual(self.native.options(files={"a": "b"}).submit(length, data).result(60), 100 << 20)
+        data.delete()
+
+    @support.needs_sandbox
+    def test_more_than_the_sandbox_takes(self):
+        data = self.native.put(bytes(130 << 20))
+        with belljar.Executor(support.shared(), runtime="sandbox") as sandbox:
+            with self.assertRaises(belljar.LimitReached) as reached:
+                sandbox.submit(length, data).result(60)
+            self.assertIn("134217728 at most", str(reached.exception))
+            self.assertEqual(sandbox.submit(length, b"1").result(60), 1, "others are not drawn in")
+        data.delete()
+
     def test_an_upload_goes_on(self):
         data, sent = bytes(range(251)) * 100_000, []
         answer = Service._answer

@@ -4,6 +4,7 @@
 //! together they are the arguments.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,8 @@ pub enum ArgsPiece {
     Here(Bytes),
     /// So many bytes that the task holds under this number.
     Held(u32, u64),
+    /// So many bytes in this file. Only on the way from the store to a slot of the same process.
+    File(PathBuf, u64),
 }
 
 impl ArgsPiece {
@@ -46,7 +49,7 @@ impl ArgsPiece {
     pub const fn bytes(&self) -> u64 {
         match self {
             Self::Here(bytes) => bytes.len() as u64,
-            Self::Held(_, bytes) => *bytes,
+            Self::Held(_, bytes) | Self::File(_, bytes) => *bytes,
         }
     }
 }

@@ -187,6 +187,35 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     Ok(frame)
 }
 
+/// A call as one frame, cut where its arguments stand: what comes before and after `args_bytes` of them, which are sent from where
+/// they are. Those of the call itself are left out.
+///
+/// # Errors
+/// The message is longer than [`MAX_FRAME_BYTES`].
+pub fn encode_around(call: &mut Call, args_bytes: u64) -> Result<(Vec<u8>, Vec<u8>), FrameError> {
+    const BIN8: u8 = 0xc4;
+    const BIN32: u8 = 0xc6;
+    // Nobody can guess it, so that it stands in one place.
+    let place = [Uuid::new_v4(), Uuid::new_v4()].map(Uuid::into_bytes).concat();
+    call.invocation.args = Bytes::from(place.clone());
+    let mut frame = encode(call)?;
+    call.invocation.args = Bytes::new();
+    let header = [&[BIN8, 32][..], &place].concat();
+    let at = frame.windows(header.len()).position(|part| part == header);
+    #[expect(clippy::expect_used, reason = "it was written there")]
+    let at = at.expect("the place of the arguments");
+    let after = frame.split_off(at + header.len());
+    frame.truncate(at);
+    frame.push(BIN32);
+    let too_long = |bytes| FrameError::TooLong { bytes, limit: MAX_FRAME_BYTES };
+    let length = u32::try_from(args_bytes).map_err(|_| too_long(usize::MAX))?;
+    frame.extend_from_slice(&length.to_be_bytes());
+    let bytes = frame.len() - 4 + length as usize + after.len();
+    let prefix = u32::try_from(bytes).map_err(|_| too_long(bytes))?;
+    frame[..4].copy_from_slice(&prefix.to_le_bytes());
+    Ok((frame, after))
+}
+
 /// The length that a frame's first four bytes claim.
 ///
 /// # Errors
@@ -262,10 +291,20 @@ mod tests {
     }
 
     #[test]
+    fn arguments_may_come_from_elsewhere() {
+        let mut call = request();
+        let args = std::mem::take(&mut call.invocation.args);
+        let (before, after) = encode_around(&mut call, args.len() as u64).expect("short");
+        let frame = [&before[..], &args, &after].concat();
+        call.invocation.args = args;
+        assert_eq!(read::<Call>(&mut frame.as_slice()).expect("whole"), Some(call));
+    }
+
+    #[test]
     fn a_cut_or_absurd_frame_is_an_error() {
         let frame = encode(&request()).expect("short");
         assert!(matches!(read::<Call>(&mut &frame[..20]), Err(FrameError::Stream(_))));
-        assert!(matches!(read::<Call>(&mut [0xff; 8].as_slice()), Err(FrameError::TooLong { .. })));
+        assert!(matches!(length([0xff; 4], 8), Err(FrameError::TooLong { .. })));
         assert!(matches!(read::<ChildReply>(&mut frame.as_slice()), Err(FrameError::Malformed(_))));
     }
 

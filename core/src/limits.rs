@@ -2,7 +2,7 @@
 
 /// The longest frame between a slot and its child. A longer length in a frame's prefix means that the
 /// peer has lost its place in the stream.
-pub const MAX_FRAME_BYTES: usize = 1 << 30;
+pub const MAX_FRAME_BYTES: usize = u32::MAX as usize;
 
 /// The largest result that an operator can allow and the one that is allowed by default, in MiB: as much as
 /// goes in one message between a worker and its dispatcher, so that all modes are alike.
@@ -17,8 +17,14 @@ const _: () = assert!(((MAX_RESULT_MB as usize) << 20) + REPLY_MARGIN_BYTES <= M
 /// a worker. The listener's limit on messages is larger by what stands around a payload.
 pub const MAX_PAYLOAD_BYTES: usize = 63 << 20;
 
-/// The most bytes of arguments with all values that they refer to: as much as goes in one message with some code.
-pub const MAX_ARGS_BYTES: u64 = (MAX_PAYLOAD_BYTES - (3 << 20)) as u64;
+/// The most bytes of arguments with all values that they refer to: what a frame has room for.
+pub const MAX_ARGS_BYTES: u64 = 2 << 30;
+
+/// The same where they go to a worker in one message, with some code.
+pub const MAX_SENT_ARGS_BYTES: u64 = (MAX_PAYLOAD_BYTES - (3 << 20)) as u64;
+
+/// The same in the sandbox, whose process has three copies of them beside the guest's memory.
+pub const MAX_SANDBOX_ARGS_BYTES: u64 = SANDBOX_HOST_BYTES / 4;
 
 /// Invocations and reports of more bytes than this go out in several messages.
 pub const BATCH_BYTES: usize = 16 << 20;

@@ -296,6 +296,7 @@ impl ApiError {
             | StoreError::Format { .. }
             | StoreError::TlsFile { .. }
             | StoreError::TlsUnused { .. }
+            | StoreError::ArgsTooLarge { .. }
             | StoreError::BlobDirectory { .. }
             | StoreError::BlobsOfAnother { .. }
             | StoreError::Certificates { .. }

@@ -88,7 +88,7 @@ impl Server {
         let ready =
             Ready { python: self.interpreter.python.clone(), dill: self.interpreter.dill.clone() };
         frame::write(&mut self.socket, &ChildReply::Ready(ready))?;
-        while let Some(call) = frame::read::<Call>(&mut self.reader)? {
+        while let Some(mut call) = frame::read::<Call>(&mut self.reader)? {
             if call.evict {
                 self.codes.clear();
             }
@@ -98,7 +98,7 @@ impl Server {
             }
             let code = self.codes.get(&hash).ok_or(ServeError::UnknownCode(hash))?;
             let code = code.clone_ref(py).into_bound(py);
-            let (done, kept) = self.call(py, &code, &call)?;
+            let (done, kept) = self.call(py, &code, &mut call)?;
             if sys::pid() != process {
                 // The function forked and this copy came back too: its answer is nobody's.
                 sys::exit(0);
@@ -118,18 +118,22 @@ impl Server {
         &mut self,
         py: Python<'_>,
         code: &Bound<'_, PyBytes>,
-        call: &Call,
+        call: &mut Call,
     ) -> Result<(Done, Option<String>), ServeError> {
-        let (files, args) = CallFiles::open(&call.invocation.args).map_err(FrameError::from)?;
+        let call_bytes = call.invocation.args.len() + call.invocation.code_bytes();
+        let (files, args) = {
+            // Not kept while the call runs: it may be large.
+            let args = std::mem::take(&mut call.invocation.args);
+            CallFiles::open(&args).map_err(FrameError::from)?
+        };
         let files = files.as_ref().zip(call.folder.as_deref());
         if let Some((files, folder)) = files
             && let Err(failure) = files::give(files, folder)
         {
             return Ok((Done::failed(call.nonce, failure), None));
         }
-        let args = PyBytes::new(py, &args);
+        let args = to_python(py, args);
         let env = call.granted.as_ref().map(|granted| environment(py, &granted.env));
-        let call_bytes = call.invocation.args.len() + call.invocation.code_bytes();
         self.memory.limit(call.invocation.spec.limits.memory_mb, call_bytes)?;
         progress::call_begins(call.nonce);
         let answer = in_new_context(py, || self.interpreter.run.bind(py).call1((code, args, env)));
@@ -176,6 +180,10 @@ impl Server {
         let inside = left.unwrap_or_else(|error| Some(broken(&error)));
         inside.or_else(|| self.baseline.restore(changed))
     }
+}
+
+fn to_python(py: Python<'_>, bytes: Bytes) -> Bound<'_, PyBytes> {
+    PyBytes::new(py, &bytes)
 }
 
 /// Calls `body` with context variables of its own, such as the context of decimal arithmetic.

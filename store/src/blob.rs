@@ -9,10 +9,12 @@ use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
+use belljar_core::args::{self, ArgsPiece};
 use bytes::Bytes;
 use futures_util::future::{join_all, try_join_all};
 
 use crate::Store;
+use crate::blob_files::BlobFiles;
 use crate::blob_name::{BlobName, REFERENCE_BYTES, Reference};
 use crate::error::StoreError;
 use crate::keys::BATCHES;
@@ -24,6 +26,9 @@ pub const BLOB_BYTES: usize = 64 * 1024;
 
 /// How long a blob waits for the script that takes it over: many times a command's timeout.
 pub(crate) const UNCLAIMED_TTL: Duration = Duration::from_secs(120);
+
+/// What tells a list of pieces from other arguments.
+const LIST_HEAD_BYTES: u64 = 16;
 
 /// How many files are compared with their keys at once.
 const SWEPT_AT_ONCE: usize = 500;
@@ -104,6 +109,28 @@ impl Store {
         }
         let values: Vec<Option<Bytes>> = self.ask(what, redis::cmd("MGET").arg(keys)).await?;
         Ok(join_all(values.into_iter().map(|value| self.referred(value))).await)
+    }
+
+    /// The same of arguments: where slots are in this process, those in files are named.
+    pub(crate) async fn get_args(
+        &self,
+        what: &'static str,
+        keys: Vec<String>,
+    ) -> Result<Vec<Blob>, StoreError> {
+        let Some(files) = self.inner.files.as_ref().filter(|_| self.inner.config.args_by_name)
+        else {
+            return self.get_blobs(what, keys).await;
+        };
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let values: Vec<Option<Bytes>> = self.ask(what, redis::cmd("MGET").arg(keys)).await?;
+        let named = values.into_iter().map(async |value| {
+            let Some(value) = value else { return Blob::Gone };
+            let Some(reference) = Reference::read(&value) else { return Blob::Here(value) };
+            named_args(files, reference).await.map_or_else(Blob::Lost, Blob::Here)
+        });
+        Ok(join_all(named).await)
     }
 
     /// The bytes of a value, or those that it refers to.
@@ -201,6 +228,16 @@ impl Store {
         });
         Ok(try_join_all(needed).await?.into_iter().flatten().collect())
     }
+}
+
+/// The name of a file of arguments, as a list of pieces; or the list that it has.
+async fn named_args(files: &BlobFiles, reference: Reference) -> io::Result<Bytes> {
+    let head = files.read_part(reference, 0, LIST_HEAD_BYTES).await?;
+    if args::is_list(&head) {
+        return files.read(reference).await;
+    }
+    let path = files.named(reference).await?;
+    Ok(args::list(&[ArgsPiece::File(path, reference.bytes)]))
 }
 
 fn no_directory() -> io::Error {

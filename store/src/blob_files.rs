@@ -13,7 +13,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use belljar_core::id::TaskId;
 use bytes::Bytes;
@@ -56,6 +56,8 @@ pub(crate) const PART: &str = "part-";
 const LOCK: &str = "lock";
 /// Whose the directory is.
 const OWNER: &str = "owner";
+/// How long values are held for a task that has ended: a server that is killed may have forgotten that, and the task runs again.
+const HELD_ON: Duration = Duration::from_secs(5);
 /// How often new files are carried to the disk, where that is not waited for.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -70,6 +72,8 @@ pub(crate) struct Inner {
     /// Tasks that were claimed here whose arguments are in files: these go when the task has ended.
     /// With each, how many values it holds.
     claimed: Mutex<HashMap<TaskId, u32>>,
+    /// Tasks that ended here, when, and how many values each held.
+    let_go: Mutex<Vec<(Instant, TaskId, u32)>>,
     /// The directory to be looked through next.
     next_shard: AtomicUsize,
     _sync: DropGuard,
@@ -91,6 +95,7 @@ impl BlobFiles {
             config,
             unsynced: Mutex::default(),
             claimed: Mutex::default(),
+            let_go: Mutex::default(),
             next_shard: AtomicUsize::new(0),
             _sync: stop.clone().drop_guard(),
         }));
@@ -99,7 +104,11 @@ impl BlobFiles {
             loop {
                 tokio::time::sleep(SYNC_INTERVAL).await;
                 let Some(inner) = inner.upgrade() else { return };
-                let _ = tokio::task::spawn_blocking(move || inner.sync()).await;
+                let work = move || {
+                    inner.sync();
+                    inner.remove_let_go();
+                };
+                let _ = tokio::task::spawn_blocking(work).await;
             }
         }));
         Ok(files)
@@ -152,6 +161,11 @@ impl BlobFiles {
         .await
     }
 
+    /// Where a whole blob is.
+    pub(crate) async fn named(&self, reference: Reference) -> io::Result<PathBuf> {
+        self.blocking(move |inner| inner.open(&reference).map(|_| inner.path(reference.name))).await
+    }
+
     /// So many bytes from `start` on, fewer at its end.
     pub(crate) async fn read_part(
         &self,
@@ -197,8 +211,8 @@ impl BlobFiles {
         for (id, held) in ended {
             // Else it is found later.
             let _ = fs::remove_file(self.0.path(BlobName::Args(id)));
-            for index in 0..held {
-                let _ = fs::remove_file(self.0.path(BlobName::Held(id, index)));
+            if held > 0 {
+                self.0.let_go().push((Instant::now(), id, held));
             }
         }
     }
@@ -234,6 +248,25 @@ impl BlobFiles {
 impl Inner {
     fn claimed(&self) -> std::sync::MutexGuard<'_, HashMap<TaskId, u32>> {
         self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn let_go(&self) -> std::sync::MutexGuard<'_, Vec<(Instant, TaskId, u32)>> {
+        self.let_go.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes what tasks held that have ended a while ago. What is left when this process ends is found later.
+    fn remove_let_go(&self) {
+        let mut gone = Vec::new();
+        self.let_go().retain(|(ended, id, held)| {
+            let is_over = ended.elapsed() >= HELD_ON;
+            gone.extend(
+                (0..if is_over { *held } else { 0 }).map(|index| BlobName::Held(*id, index)),
+            );
+            !is_over
+        });
+        for name in gone {
+            let _ = fs::remove_file(self.path(name));
+        }
     }
 
     pub(crate) fn path(&self, name: BlobName) -> PathBuf {

@@ -66,6 +66,8 @@ pub struct StoreConfig {
     pub dispatcher_ttl: Duration,
     /// Where large values are files; `None` keeps them in Redis. The same in all processes of a deployment.
     pub blobs: Option<BlobConfig>,
+    /// Whether claimed tasks have the names of files in place of arguments in files: for slots in this process.
+    pub args_by_name: bool,
 }
 
 impl StoreConfig {
@@ -84,6 +86,7 @@ impl StoreConfig {
             replica_timeout: REPLICA_TIMEOUT,
             dispatcher_ttl: DISPATCHER_TTL,
             blobs: None,
+            args_by_name: false,
         }
     }
 }

@@ -97,7 +97,7 @@ impl Store {
         }
         let (places, keys): (Vec<_>, Vec<_>) = blobs.into_iter().unzip();
         let mut without_args = Vec::new();
-        for (place, args) in zip(places, self.get_blobs("claim", keys).await?) {
+        for (place, args) in zip(places, self.get_args("claim", keys).await?) {
             if let Some(files) = &self.inner.files {
                 files.claimed(tasks[place].id(), 0);
             }

@@ -98,6 +98,16 @@ pub enum StoreError {
     /// A task would refer to a value that is not there, or not any more.
     #[error("there is no value `{0}`")]
     UnknownValue(ValueRef),
+    /// The arguments of a task are more than goes to a worker.
+    #[error(
+        "the arguments have {bytes} bytes with the values that they refer to, and a worker gets {limit} at most: in mode local a call may have more"
+    )]
+    ArgsTooLarge {
+        /// How many they have.
+        bytes: u64,
+        /// How many they may.
+        limit: u64,
+    },
     /// The directory for large values cannot be made.
     #[error("the directory `{}` for large values cannot be made", directory.display())]
     BlobDirectory {

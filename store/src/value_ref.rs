@@ -2,6 +2,7 @@
 
 use belljar_core::args::{self, ArgsPiece, ValueRef};
 use belljar_core::id::TaskId;
+use belljar_core::limits::MAX_SENT_ARGS_BYTES;
 use belljar_core::outcome::ResultKind;
 use belljar_core::task::{Runtime, TaskStatus};
 use belljar_core::tenant::Tenant;
@@ -122,7 +123,8 @@ impl Store {
         Ok(())
     }
 
-    /// Arguments as they are, or put together from their pieces; and how many values the task holds.
+    /// Arguments as they are, or put together from their pieces; and how many values the task holds. Where slots are in this process,
+    /// the pieces stay apart, and those in files are named.
     pub(crate) async fn whole_args(
         &self,
         id: TaskId,
@@ -131,23 +133,35 @@ impl Store {
         if !args::is_list(&args) {
             return Ok((args, 0));
         }
-        let pieces =
+        let mut pieces =
             args::pieces(&args).map_err(|error| corrupt(id, &format!("its arguments: {error}")))?;
-        let read = pieces.iter().map(async |piece| match piece {
-            ArgsPiece::Here(bytes) => Ok((bytes.clone(), 0)),
-            ArgsPiece::Held(index, bytes) => {
-                let reference = Reference { name: BlobName::Held(id, *index), bytes: *bytes };
-                let read = self.files()?.read(reference).await;
-                let what = || format!("a value that the arguments of task {id} refer to");
-                read.map(|bytes| (bytes, index + 1)).map_err(|error| lost(&what(), &error))
-            }
-        });
-        let read = try_join_all(read).await?;
-        let mut whole = BytesMut::with_capacity(read.iter().map(|(bytes, _)| bytes.len()).sum());
-        for (bytes, _) in &read {
-            whole.extend_from_slice(bytes);
+        let what = || format!("a value that the arguments of task {id} refer to");
+        let mut held = 0;
+        let bytes = pieces.iter().map(ArgsPiece::bytes).sum();
+        if !self.inner.config.args_by_name && bytes > MAX_SENT_ARGS_BYTES {
+            return Err(StoreError::ArgsTooLarge { bytes, limit: MAX_SENT_ARGS_BYTES });
         }
-        let held = read.iter().map(|(_, held)| *held).max().unwrap_or(0);
+        for piece in &mut pieces {
+            let ArgsPiece::Held(index, bytes) = *piece else { continue };
+            held = held.max(index + 1);
+            let reference = Reference { name: BlobName::Held(id, index), bytes };
+            let files = self.files()?;
+            let read = if self.inner.config.args_by_name {
+                files.named(reference).await.map(|path| ArgsPiece::File(path, bytes))
+            } else {
+                files.read(reference).await.map(ArgsPiece::Here)
+            };
+            *piece = read.map_err(|error| lost(&what(), &error))?;
+        }
+        if self.inner.config.args_by_name {
+            return Ok((args::list(&pieces), held));
+        }
+        let mut whole = BytesMut::with_capacity(usize::try_from(bytes).unwrap_or(0));
+        for piece in &pieces {
+            if let ArgsPiece::Here(bytes) = piece {
+                whole.extend_from_slice(bytes);
+            }
+        }
         Ok((whole.freeze(), held))
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use belljar_core::args::{ValueRef, list};
+use belljar_core::args::{ArgsPiece, ValueRef, list};
 use belljar_core::id::{BlobId, DispatcherId};
 use belljar_core::tenant::Tenant;
 use belljar_store::record::{NewTask, StoreQuotas};
@@ -29,12 +29,15 @@ impl Beside {
         Self { redis: Redis::start().await, directory }
     }
 
-    async fn store(&self, ttl: Duration) -> Store {
+    fn config(&self, ttl: Duration) -> StoreConfig {
         let zero = Duration::ZERO;
         let blobs = BlobConfig::new(self.directory.path().to_owned());
         let blobs = Some(BlobConfig { grace: zero, part_ttl: Duration::from_secs(3_600), ..blobs });
-        let config = StoreConfig { blobs, result_ttl: ttl, ..self.redis.config() };
-        Store::connect(config).await.expect("the server is fit")
+        StoreConfig { blobs, result_ttl: ttl, ..self.redis.config() }
+    }
+
+    async fn store(&self, ttl: Duration) -> Store {
+        Store::connect(self.config(ttl)).await.expect("the server is fit")
     }
 
     /// The files of values, by their names.
@@ -111,7 +114,8 @@ async fn a_value_is_kept_for_the_tasks_that_refer_to_it() {
     let claimed = claim_one(&store, DispatcherId::random()).await;
     assert_eq!(claimed.invocation.args, VALUE);
     store.complete(NOBODY, 0, &[completed(claimed.task(), VALUE)]).await.expect("answered");
-    assert_eq!(beside.names(), [""; 0], "it goes with the end");
+    assert_eq!(sweep(&other).await, 1, "it goes with the end");
+    assert_eq!(beside.names(), [""; 0]);
     audit(&store).await;
 }
 
@@ -141,7 +145,7 @@ async fn results_are_values_too() {
         assert_eq!(claimed.invocation.args, result);
         store.complete(NOBODY, 0, &[completed(claimed.task(), VALUE)]).await.expect("answered");
     }
-    assert_eq!(sweep(&store).await, 0);
+    sweep(&store).await;
     assert_eq!(beside.names(), [""; 0]);
 }
 
@@ -160,6 +164,47 @@ async fn a_task_whose_value_is_lost_fails_and_says_so() {
     let outcome = record.outcome.expect("it has ended");
     let message = &outcome.verdict.failure().expect("it failed").message;
     assert!(message.contains("a value that the arguments of task"), "{message}");
+}
+
+#[tokio::test]
+async fn slots_of_the_same_process_get_names_of_files() {
+    let beside = Beside::start().await;
+    let store = beside.store(Duration::from_secs(60)).await;
+    let local = StoreConfig { args_by_name: true, ..beside.config(Duration::from_secs(60)) };
+    let local = Store::connect(local).await.expect("the server is fit");
+    let value = upload(&store, &Tenant::default(), VALUE).await;
+    let referring = refer(&store, ValueRef::Upload(value.id)).await;
+    let large = NewTask { args: Bytes::from(vec![7; 100_000]), ..task() };
+    store.submit(vec![referring.clone()]).await.expect("accepted");
+    store.submit(vec![large.clone()]).await.expect("accepted");
+    for (id, name, content) in [
+        (referring.id, format!("held-0-{}", referring.id), VALUE.to_vec()),
+        (large.id, format!("args-{}", large.id), vec![7; 100_000]),
+    ] {
+        let claimed = claim_one(&local, DispatcherId::random()).await;
+        assert_eq!(claimed.id(), id);
+        let pieces = belljar_core::args::pieces(&claimed.invocation.args).expect("a list");
+        let [ArgsPiece::File(path, bytes)] = &*pieces else { panic!("{pieces:?}") };
+        assert!(path.ends_with(name), "{}", path.display());
+        assert_eq!(std::fs::read(path).expect("there"), content);
+        assert_eq!(*bytes, content.len() as u64);
+        local.complete(NOBODY, 0, &[completed(claimed.task(), VALUE)]).await.expect("answered");
+    }
+    assert_eq!(sweep(&store).await, 1, "what the task held that has ended");
+    assert_eq!(beside.names(), [format!("upload-{}", value.id)]);
+}
+
+#[tokio::test]
+async fn what_no_message_has_room_for_is_told() {
+    let beside = Beside::start().await;
+    let store = beside.store(Duration::from_secs(60)).await;
+    let large = NewTask { args: list(&[ArgsPiece::Held(0, 1 << 30)]), ..task() };
+    store.submit(vec![large.clone(), task()]).await.expect("accepted");
+    claim_one(&store, DispatcherId::random()).await;
+    let record = store.task(large.id).await.expect("read").expect("known");
+    let outcome = record.outcome.expect("it has ended");
+    let message = &outcome.verdict.failure().expect("it failed").message;
+    assert!(message.contains("1073741824 bytes") && message.contains("mode local"), "{message}");
 }
 
 #[tokio::test]

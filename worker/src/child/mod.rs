@@ -3,12 +3,14 @@
 //!
 //! # Layout
 //!
+//! * [`call_frame`]: a call as it is sent.
 //! * [`command`]: how a child is started.
 //! * [`spawn`]: the thread that starts and reaps.
 //! * [`output`]: what a child writes, kept to its tail.
 //! * [`death`]: how a child ended, and the words for it.
 //! * [`descendants`]: what a child started, found and killed from here.
 
+pub(crate) mod call_frame;
 mod command;
 pub(crate) mod death;
 mod descendants;
@@ -17,9 +19,11 @@ pub(crate) mod spawn;
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use belljar_core::args::ArgsPiece;
 use belljar_core::frame::{self, ChildReply, Done, FrameError, Ready};
 use belljar_core::limits::REPLY_MARGIN_BYTES;
 use belljar_core::live::Progress;
@@ -32,6 +36,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::StartError;
 use crate::http_proxy::CallProxy;
+use call_frame::CallFrame;
 pub use command::ChildCommand;
 use death::{Death, Ending};
 use output::{Output, Streams};
@@ -44,6 +49,8 @@ const ASKED_END: Duration = Duration::from_secs(6);
 const HELP_INTERVAL: Duration = Duration::from_millis(200);
 /// How long the kernel may take to end a child that it was told to kill.
 const KILLED_END: Duration = Duration::from_secs(2);
+/// So much of a file is sent at once.
+const PIECE_BYTES: usize = 512 << 10;
 /// A reply's first buffer. Bigger replies grow it as they arrive.
 const BUFFER_BYTES: usize = 16 << 10;
 /// An buffer that grew beyond this is not kept for the next reply.
@@ -58,6 +65,9 @@ pub(crate) enum Lost {
     /// The socket failed.
     #[error("its socket failed")]
     Socket(#[from] io::Error),
+    /// A part of the call's arguments cannot be read: the child has a part of the call.
+    #[error("the arguments cannot be read")]
+    Arguments(#[source] io::Error),
     /// The child does not speak the protocol.
     #[error("it sent what is no reply")]
     Protocol(#[from] FrameError),
@@ -78,7 +88,7 @@ impl Lost {
             Self::Socket(error) => {
                 matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
             }
-            Self::Closed | Self::Protocol(_) | Self::Foreign => false,
+            Self::Closed | Self::Protocol(_) | Self::Foreign | Self::Arguments(_) => false,
         }
     }
 }
@@ -222,12 +232,12 @@ impl FramedPipe {
     /// call meanwhile, and `on_progress` takes what it says of its progress.
     pub(crate) async fn exchange(
         &mut self,
-        frame: &[u8],
+        frame: &CallFrame,
         nonce: u64,
         mut http: Option<&mut CallProxy>,
         on_progress: impl Fn(Progress),
     ) -> Result<Done, Lost> {
-        self.socket.write_all(frame).await?;
+        self.send(frame).await?;
         fail::fail_point!("running");
         loop {
             match (self.receive().await?, &mut http) {
@@ -242,6 +252,40 @@ impl FramedPipe {
                 _ => return Err(Lost::Foreign),
             }
         }
+    }
+
+    /// Sends a call. What is in files goes from there, piece by piece.
+    async fn send(&mut self, frame: &CallFrame) -> Result<(), Lost> {
+        self.socket.write_all(&frame.before).await?;
+        for piece in &frame.args {
+            match piece {
+                ArgsPiece::Here(bytes) => self.socket.write_all(bytes).await?,
+                ArgsPiece::File(path, bytes) => {
+                    // In a box: other calls carry none of its state.
+                    Box::pin(self.send_file(path, *bytes)).await?;
+                }
+                ArgsPiece::Held(..) => {
+                    return Err(Lost::Arguments(io::Error::other("it has no name here")));
+                }
+            }
+        }
+        Ok(self.socket.write_all(&frame.after).await?)
+    }
+
+    async fn send_file(&mut self, path: &Path, bytes: u64) -> Result<(), Lost> {
+        let mut file = tokio::fs::File::open(path).await.map_err(Lost::Arguments)?;
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut left = bytes;
+        while left > 0 {
+            let most = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let read = file.read(&mut piece[..most]).await.map_err(Lost::Arguments)?;
+            if read == 0 {
+                return Err(Lost::Arguments(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.socket.write_all(&piece[..read]).await?;
+            left -= read as u64;
+        }
+        Ok(())
     }
 
     /// Waits for a reply.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use belljar_core::access::AccessLog;
-use belljar_core::files::CallFiles;
 use belljar_core::frame::{self, Call, Done, FrameError};
 use belljar_core::grants::GrantPolicy;
 use belljar_core::invocation::Invocation;
@@ -21,6 +20,7 @@ use super::folder::Folder;
 use super::host_memory::HostMemory;
 use super::sent_code::SentCode;
 use super::{Instance, Ran, Started};
+use crate::child::call_frame::{self, CallFrame};
 use crate::child::output::Output;
 use crate::child::{Child, ChildCommand, Lost};
 use crate::error::StartError;
@@ -102,7 +102,7 @@ struct Process {
 
 /// What is sent to a child.
 struct ChildRequest {
-    frame: Vec<u8>,
+    frame: CallFrame,
     nonce: u64,
     /// For a call that may make HTTP requests.
     http: Option<Box<CallProxy>>,
@@ -152,9 +152,8 @@ impl Process {
         let max_result_bytes = invocation.spec.limits.max_result_bytes(self.max_result_bytes);
         let granted = granted.map(Box::new);
         let (nonce, folder) = (frame::nonce(), folder.map(Folder::path));
-        let call = Call { nonce, invocation, evict, granted, max_result_bytes, folder };
-        let frame = frame::encode(&call)
-            .map_err(|error| Failure::by_platform(FailureKind::Limit, error.to_string()))?;
+        let mut call = Call { nonce, invocation, evict, granted, max_result_bytes, folder };
+        let frame = CallFrame::of(&mut call, self.memory.is_some())?;
         Ok(ChildRequest { frame, nonce, http })
     }
 
@@ -167,7 +166,7 @@ impl Process {
         self.calls += 1;
         let started = Instant::now();
         // A sandboxed call has a `/tmp` of its own.
-        let has_folder = self.memory.is_none() && CallFiles::are_in(&invocation.args);
+        let has_folder = self.memory.is_none() && call_frame::has_files(&invocation.args);
         let folder = if has_folder { Folder::make().map(Some) } else { Ok(None) };
         let request = folder.and_then(|folder| {
             self.request(invocation, folder.as_ref()).map(|request| (request, folder))
@@ -191,6 +190,11 @@ impl Process {
             }
             Exchange::Replied(Err(Lost::Protocol(FrameError::TooLong { bytes, .. }))) => {
                 let failure = Failure::too_long("answer", bytes, self.max_result_bytes);
+                (stopped(&mut self.child, CallVerdict::Failed(failure)).await, Fate::Replaced)
+            }
+            Exchange::Replied(Err(Lost::Arguments(error))) => {
+                let text = format!("a value that the arguments refer to cannot be read: {error}");
+                let failure = Failure::by_platform(FailureKind::Decode, text);
                 (stopped(&mut self.child, CallVerdict::Failed(failure)).await, Fate::Replaced)
             }
             Exchange::Replied(Err(lost)) => {
@@ -279,7 +283,9 @@ fn explain(lost: &Lost) -> String {
         Lost::Foreign | Lost::LeftBehind(_) => {
             format!("the executor broke its protocol ({lost}): ")
         }
-        Lost::Closed | Lost::Socket(_) => "the process that ran the call died: ".to_owned(),
+        Lost::Closed | Lost::Socket(_) | Lost::Arguments(_) => {
+            "the process that ran the call died: ".to_owned()
+        }
     }
 }
 

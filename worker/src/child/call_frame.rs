@@ -1,0 +1,59 @@
+//! A call as it is sent to a child, with arguments that may be in files.
+
+use std::fs::File;
+use std::io::Read as _;
+
+use belljar_core::args::{self, ArgsPiece};
+use belljar_core::files::CallFiles;
+use belljar_core::frame::{self, Call, FrameError};
+use belljar_core::limits::MAX_SANDBOX_ARGS_BYTES;
+use belljar_core::outcome::{Failure, FailureKind};
+use bytes::Bytes;
+
+/// What stands around the arguments of a call, and these.
+#[derive(Debug)]
+pub(crate) struct CallFrame {
+    pub(crate) before: Vec<u8>,
+    /// Nothing where the arguments stand in `before`.
+    pub(crate) args: Vec<ArgsPiece>,
+    pub(crate) after: Vec<u8>,
+}
+
+impl CallFrame {
+    /// The frame of a call.
+    pub(crate) fn of(call: &mut Call, is_sandboxed: bool) -> Result<Self, Failure> {
+        let limit = |text: String| Failure::by_platform(FailureKind::Limit, text);
+        let encoded = |error: FrameError| limit(error.to_string());
+        if !args::is_list(&call.invocation.args) {
+            let before = frame::encode(call).map_err(encoded)?;
+            return Ok(Self { before, args: Vec::new(), after: Vec::new() });
+        }
+        let pieces = args::pieces(&call.invocation.args)
+            .map_err(|error| limit(format!("the arguments cannot be put together: {error}")))?;
+        let bytes = pieces.iter().map(ArgsPiece::bytes).sum();
+        if is_sandboxed && bytes > MAX_SANDBOX_ARGS_BYTES {
+            return Err(limit(format!(
+                "the arguments have {bytes} bytes with the values that they refer to, and a sandboxed call gets \
+                 {MAX_SANDBOX_ARGS_BYTES} at most"
+            )));
+        }
+        let (before, after) = frame::encode_around(call, bytes).map_err(encoded)?;
+        Ok(Self { before, args: pieces, after })
+    }
+}
+
+/// Whether files come with the arguments.
+pub(crate) fn has_files(arguments: &Bytes) -> bool {
+    if !args::is_list(arguments) {
+        return CallFiles::are_in(arguments);
+    }
+    match args::pieces(arguments).unwrap_or_default().first() {
+        Some(ArgsPiece::Here(bytes)) => CallFiles::are_in(bytes),
+        Some(ArgsPiece::File(path, _)) => {
+            let mut head = [0; 16];
+            let read = File::open(path).and_then(|mut file| file.read(&mut head)).unwrap_or(0);
+            CallFiles::are_in(&head[..read])
+        }
+        Some(ArgsPiece::Held(..)) | None => false,
+    }
+}
