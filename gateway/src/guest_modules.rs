@@ -23,13 +23,20 @@ const FRESH: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(crate) struct GuestCache(Mutex<Option<(Instant, Arc<[GuestModules]>)>>);
 
+/// The guests of live workers, and the one that a function is for.
+#[derive(Clone)]
+pub(crate) struct Guests {
+    all: Arc<[GuestModules]>,
+    pub(crate) guest: GuestModules,
+}
+
 impl GuestCache {
-    /// What the guest of `python` lacks. Where no worker has said so, the store is asked each time.
+    /// The guest of `python`, beside the others. Where no worker has said what it is, the store is asked each time.
     pub(crate) async fn get(
         &self,
         store: &Store,
         python: PythonVersion,
-    ) -> Result<Option<GuestModules>, StoreError> {
+    ) -> Result<Option<Guests>, StoreError> {
         let cached = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((read_at, guests)) = cached
             && read_at.elapsed() < FRESH
@@ -44,8 +51,9 @@ impl GuestCache {
     }
 }
 
-fn find(guests: &[GuestModules], python: PythonVersion) -> Option<GuestModules> {
-    guests.iter().find(|guest| guest.python == python).cloned()
+fn find(all: &Arc<[GuestModules]>, python: PythonVersion) -> Option<Guests> {
+    let guest = all.iter().find(|guest| guest.python == python)?.clone();
+    Some(Guests { all: Arc::clone(all), guest })
 }
 
 /// Packages that are compiled for the machine and have no pure form, so that a guest has them only where it says so. In order.
@@ -102,15 +110,15 @@ const COMPILED: &[&str] = &[
     "zstandard",
 ];
 
-/// Refuses a function that needs one of `modules` and surely cannot have it in `guest`.
-pub(crate) fn check(guest: &GuestModules, name: &str, modules: &[String]) -> Result<(), ApiError> {
+/// Refuses a function that needs one of `modules` and surely cannot have it in its guest.
+pub(crate) fn check(guests: &Guests, name: &str, modules: &[String]) -> Result<(), ApiError> {
     let packages: BTreeSet<_> = modules.iter().filter_map(|name| name.split('.').next()).collect();
     let problems: Vec<_> =
-        packages.into_iter().filter_map(|package| problem(guest, name, package)).collect();
+        packages.into_iter().filter_map(|package| problem(guests, name, package)).collect();
     if problems.is_empty() { Ok(()) } else { Err(ApiError::NotInSandbox(problems)) }
 }
 
-fn problem(guest: &GuestModules, name: &str, package: &str) -> Option<Problem> {
+fn problem(Guests { all, guest }: &Guests, name: &str, package: &str) -> Option<Problem> {
     let why = if guest.missing.iter().any(|missing| missing == package) {
         format!("it is not part of its Python {}", guest.python)
     } else if COMPILED.binary_search(&package).is_ok() && !guest.added.contains_key(package) {
@@ -118,8 +126,12 @@ fn problem(guest: &GuestModules, name: &str, package: &str) -> Option<Problem> {
     } else {
         return None;
     };
+    let way = match all.iter().find(|other| other.added.contains_key(package)) {
+        Some(other) => format!("That of Python {} has it: send the function from there", other.python),
+        None => "Do without it".to_owned(),
+    };
     let msg = format!(
-        "`{}` needs `{package}`, which the sandbox does not have: {why}. Do without it, or, only for \
+        "`{}` needs `{package}`, which the sandbox does not have: {why}. {way}, or, only for \
          code that you trust, register it with \"runtime\": \"native\"",
         shown(name)
     );
@@ -132,13 +144,19 @@ mod tests {
 
     use super::*;
 
+    const OTHER: PythonVersion = PythonVersion { major: 3, minor: 13 };
+
     /// What is said about a function that needs `modules`.
     fn refused(modules: &[&str]) -> Vec<String> {
         let modules: Vec<_> = modules.iter().map(|&name| name.to_owned()).collect();
         let missing = ["ctypes", "sqlite3"].map(str::to_owned).to_vec();
         let added = BTreeMap::from([("pandas".to_owned(), "3.1.1".to_owned())]);
-        let guest = GuestModules { python: PythonVersion::default(), missing, added };
-        match check(&guest, "f", &modules) {
+        let python = PythonVersion::default();
+        let guest = GuestModules { python, missing: missing.clone(), added };
+        let has_torch = BTreeMap::from([("torch".to_owned(), "2".to_owned())]);
+        let other = GuestModules { python: OTHER, missing, added: has_torch };
+        let guests = Guests { all: [guest.clone(), other].into(), guest };
+        match check(&guests, "f", &modules) {
             Err(ApiError::NotInSandbox(problems)) => {
                 problems.into_iter().map(|problem| problem.msg.into_owned()).collect()
             }
@@ -160,6 +178,12 @@ mod tests {
             assert!(sentence.contains(name), "{sentence}");
             assert!(sentence.contains("\"runtime\": \"native\""), "{sentence}");
         }
+    }
+
+    #[test]
+    fn a_guest_that_has_it_is_named() {
+        let said = refused(&["torch"]).join("");
+        assert!(said.contains("Python 3.13 has it"), "{said}");
     }
 
     #[test]

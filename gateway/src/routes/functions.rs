@@ -212,10 +212,11 @@ async fn packages(
 ) -> Result<Option<Box<PackageLock>>, ApiError> {
     let mut guest = None;
     if class.runtime == Runtime::Sandbox {
-        guest = timing.time(Phase::Store, app.guests.get(&app.store, class.python)).await?;
-        guest
+        let guests = timing.time(Phase::Store, app.guests.get(&app.store, class.python)).await?;
+        guests
             .iter()
-            .try_for_each(|guest| guest_modules::check(guest, &sent.name, &sent.modules))?;
+            .try_for_each(|guests| guest_modules::check(guests, &sent.name, &sent.modules))?;
+        guest = guests.map(|guests| guests.guest);
     }
     match &*sent.requirements {
         [] => Ok(None),
