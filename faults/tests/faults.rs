@@ -34,7 +34,8 @@ fn check(names: &[&str]) -> Result<()> {
 
 #[test]
 fn nothing_is_lost_when_a_process_is_killed() -> Result<()> {
-    check(&["push/gateway/enqueued", "pull/redis/computed", "push/child/running"])
+    check(&["push/gateway/enqueued", "pull/redis/computed", "push/child/running"])?;
+    check(&["push/gateway/values_held"])
 }
 
 #[test]
