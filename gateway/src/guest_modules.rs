@@ -127,7 +127,9 @@ fn problem(Guests { all, guest }: &Guests, name: &str, package: &str) -> Option<
         return None;
     };
     let way = match all.iter().find(|other| other.added.contains_key(package)) {
-        Some(other) => format!("That of Python {} has it: send the function from there", other.python),
+        Some(other) => {
+            format!("That of Python {} has it: send the function from there", other.python)
+        }
         None => "Do without it".to_owned(),
     };
     let msg = format!(
