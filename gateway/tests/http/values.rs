@@ -248,3 +248,24 @@ async fn without_a_directory_values_are_refused() {
     let reply = gateway.client().get(&format!("/v1/blobs/{id}")).await;
     reply.is_error(404, "unknown_blob");
 }
+
+#[tokio::test]
+async fn a_directory_that_is_away_costs_what_needs_it_and_nothing_else() {
+    let gateway = Gateway::start().await;
+    let client = gateway.client();
+    let function = gateway.register().await;
+    let value = b"\x80\x04\x8c\x01x.";
+    let id = put(&client, &[], value).await.text_at("blob_id");
+    let args = referring(&format!("blob:{id}"));
+    let (here, away) = (gateway.values.path(), gateway.values.path().with_extension("away"));
+    std::fs::rename(here, &away).expect("moved");
+    put(&client, &[], b"another").await.is_error(503, "store_refuses_writes");
+    execute(&client, &function, &args).await.is_error(503, "store_refuses_writes");
+    let got = client.get(&format!("/v1/blobs/{id}")).await;
+    got.is_error(500, "record_unreadable");
+    gateway.execute(&function).await;
+    std::fs::rename(&away, here).expect("moved back");
+    assert_eq!(execute(&client, &function, &args).await.status, 200);
+    assert_eq!(put(&client, &[], b"another").await.status, 201);
+    assert!(client.get(&format!("/v1/blobs/{id}")).await.body == value);
+}

@@ -36,7 +36,8 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     pub(crate) shutdown: CancellationToken,
     pub(crate) run: JoinHandle<Result<Stopped, GatewayError>>,
-    _values: tempfile::TempDir,
+    /// Where large values are.
+    pub(crate) values: tempfile::TempDir,
 }
 
 pub(crate) fn class() -> TaskClass {
@@ -83,7 +84,7 @@ impl Gateway {
         let shutdown = CancellationToken::new();
         let run = belljar_gateway::run(config, listeners, store.clone(), shutdown.clone());
         let run = tokio::spawn(run);
-        Self { redis, store, address, shutdown, run, _values: values }
+        Self { redis, store, address, shutdown, run, values }
     }
 
     pub(crate) fn client(&self) -> Client {
