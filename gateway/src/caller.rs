@@ -161,7 +161,7 @@ impl Caller {
         }
     }
 
-    /// Waits until there is a place for a submission in the store, where tenants share.
+    /// Waits for one of its tenant's places in the store, where tenants share.
     pub(crate) async fn place_in_store(&self) -> Option<SemaphorePermit<'_>> {
         match &self.0.share {
             Some(share) => share.place_in_store().await,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use belljar_core::tenant::Tenant;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use crate::policy::{Quota, QuotaExceeded};
 
@@ -21,6 +22,8 @@ const LONGEST_REST: Duration = Duration::from_millis(250);
 const SHORTEST_REST: Duration = Duration::from_millis(1);
 /// So many submissions of a tenant are in the store at once: those of others need not wait there for more.
 const IN_STORE: usize = 8;
+/// For so long others wait: a store that takes longer waits for its disk, its replicas or the network, and not for its processor.
+const PATIENCE: Duration = Duration::from_millis(20);
 /// How long the refusal of one open request too many is held back at least, and in how many steps of how many ms others
 /// are held back longer: who asks again at once, over and over, takes little time of the gateway, and not at one moment.
 const HELD_BACK_MS: u64 = 100;
@@ -51,7 +54,7 @@ impl Shares {
             requests: AtomicU64::default(),
             tasks: AtomicU64::default(),
             refused: AtomicU64::default(),
-            in_store: Semaphore::new(IN_STORE),
+            places: Semaphore::new(IN_STORE),
             large: Arc::new(Semaphore::new(1)),
         });
         shares.insert(tenant.clone(), Arc::downgrade(&share));
@@ -67,8 +70,8 @@ pub(crate) struct Share {
     tasks: AtomicU64,
     /// Requests that were refused.
     refused: AtomicU64,
-    /// Its submissions that are in the store.
-    in_store: Semaphore,
+    /// For its submissions that are in the store.
+    places: Semaphore,
     /// The turn of its large requests.
     large: Arc<Semaphore>,
 }
@@ -117,9 +120,12 @@ impl Share {
         Some(HeldTurn { permit, since: Instant::now() })
     }
 
-    /// Waits until there is a place for a submission in the store, until the permit is dropped.
+    /// Waits for one of the tenant's places in the store, until it is dropped; not for long.
     pub(crate) async fn place_in_store(&self) -> Option<SemaphorePermit<'_>> {
-        self.in_store.acquire().await.ok()
+        match self.places.try_acquire() {
+            Ok(place) => Some(place),
+            Err(_) => timeout(PATIENCE, self.places.acquire()).await.ok()?.ok(),
+        }
     }
 
     /// How long to hold the next refusal back.
@@ -183,6 +189,24 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_tenant_has_so_many_places_in_the_store_and_waits_for_one_not_for_long() {
+        let shares = Shares::default();
+        let [acme, other] = ["acme", "other"].map(|name| shares.of(&name.parse().expect("a name")));
+        let mut places = Vec::new();
+        for _ in 0..IN_STORE {
+            places.push(acme.place_in_store().await.expect("a place"));
+        }
+        assert!(other.place_in_store().await.is_some(), "another tenant does not wait");
+        let mut next = pin!(acme.place_in_store());
+        assert!(poll!(next.as_mut()).is_pending(), "one more waits");
+        places.pop();
+        let _place = next.await.expect("its place");
+        let asked = tokio::time::Instant::now();
+        assert!(acme.place_in_store().await.is_none(), "the store is slow");
+        assert!(asked.elapsed() >= PATIENCE && asked.elapsed() < 2 * PATIENCE);
+    }
+
     #[tokio::test]
     async fn each_tenant_leaves_something_to_the_others() {
         let shares = Shares::default();
@@ -202,15 +226,6 @@ mod tests {
             assert!(poll!(next.as_mut()).is_pending(), "another large one");
             assert!(other.turn(LARGE).await.is_some(), "of another tenant");
             drop(turn);
-            assert!(next.await.is_some());
-        }
-        let places =
-            futures_util::future::join_all((0..IN_STORE).map(|_| acme.place_in_store())).await;
-        {
-            let mut next = pin!(acme.place_in_store());
-            assert!(poll!(next.as_mut()).is_pending(), "one more");
-            assert!(other.place_in_store().await.is_some(), "of another tenant");
-            drop(places);
             assert!(next.await.is_some());
         }
         let refusals: Vec<_> = (0..=STEPS).map(|_| acme.hold_back()).collect();
