@@ -1,8 +1,8 @@
-"""Makes a file for the user alone and says whose it is. In the sandbox files are of no user that is known there.
+"""Makes a file for the user alone and says whose it is.
 
 args: (("secret",), {})
 native: value (True, 'secret')
-sandbox: raises KeyError containing uid not found: 0
+sandbox: same
 reported: https://github.com/python/cpython/pull/93218: there is no `os.umask`, no `pwd` and no `/dev/null`
 """
 

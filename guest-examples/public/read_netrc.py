@@ -1,8 +1,8 @@
-"""Reads names and passwords from the file `.netrc` of the home folder, which has to be the user's own. In the sandbox files are of no user that is known there.
+"""Reads names and passwords from the file `.netrc` of the home folder, which has to be the user's own.
 
 args: (("example.com",), {})
 native: value ('ann', '', 'secret')
-sandbox: raises NetrcParseError containing does not match current user
+sandbox: same
 reported: https://github.com/python/cpython/issues/135815: `netrc.netrc()` failed, since there is no `os.getuid`
 """
 

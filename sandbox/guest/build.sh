@@ -177,7 +177,7 @@ done
 
 # usage: link PACKAGE...      sets LINKED, the module with these packages
 link() {
-    link_hash=$(echo "$python_hash" ${1:+$(basename -a "$@")} | cat - "$HERE/shim.c" "$HERE/errno.c" "$HERE/link.sh" "$HERE"/packages/*.c \
+    link_hash=$(echo "$python_hash" ${1:+$(basename -a "$@")} | cat - "$HERE/shim.c" "$HERE/errno.c" "$HERE/owner.c" "$HERE/link.sh" "$HERE"/packages/*.c \
         "$HERE/packages/table.sh" "$HERE/packages/duplicates.py" | sha256sum | cut -c1-16)
     LINKED=$WORK/linked-$MINOR-$link_hash.wasm
     [ ! -e "$LINKED" ] || return 0

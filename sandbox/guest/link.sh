@@ -34,9 +34,14 @@ for name in get_floatstatus_barrier clear_floatstatus_barrier set_floatstatus_di
     set_floatstatus_underflow set_floatstatus_invalid; do
     wrapped="$wrapped -Wl,--wrap=npy_$name"
 done
-$CC $CFLAGS -c "$HERE/errno.c" -o "$OUTPUT.errno.o"
+for name in stat lstat fstat fstatat; do
+    wrapped="$wrapped -Wl,--wrap=$name"
+done
+for unit in errno owner; do
+    $CC $CFLAGS -c "$HERE/$unit.c" -o "$OUTPUT.$unit.o"
+done
 # The stack lies below all data, so that an overflow leaves the memory instead of overwriting the heap.
-$CC -flto -mexec-model=reactor "$OUTPUT.shim.o" "$OUTPUT.table.o" "$OUTPUT.cxx_runtime.o" "$OUTPUT.float_status.o" "$OUTPUT.errno.o" $wrapped $archives \
+$CC -flto -mexec-model=reactor "$OUTPUT.shim.o" "$OUTPUT.table.o" "$OUTPUT.cxx_runtime.o" "$OUTPUT.float_status.o" "$OUTPUT.errno.o" "$OUTPUT.owner.o" $wrapped $archives \
     "libpython$MINOR.a" $EXTRA_LIBRARIES "$LIBRARIES/zlib/libz.a" $EMULATED -lm \
     -lc++ -lc++abi -lc-printscan-long-double \
     -Wl,-z,stack-size=8388608 -Wl,--stack-first -Wl,--initial-memory=41943040 \
