@@ -153,13 +153,14 @@ pub(super) async fn many_results(
     accepted: Accepted,
     answer: Answer,
 ) -> Result<Response, ApiError> {
-    let found = answer.results.iter().flatten();
+    let results = answer.results.as_deref().unwrap_or_default();
     let (mut small, mut all) = (answer.task_ids.as_ref().map_or(0, Vec::len) * ID_BYTES, 0);
-    for (_, found) in found {
+    for (_, found) in results {
         small += found.result.len() + REPLY_BYTES;
         all += found.result.len() as u64 + found.unread_bytes;
     }
-    let form = accepted.form(all);
+    // Many small ones are read faster as JSON, however large they are together.
+    let form = accepted.form(all / results.len().max(1) as u64);
     let parts = offload(work(form, small), move || {
         let mut parts = AnswerParts::with_room(form, work(form, small) * 3 / 2 + 256);
         match form {

@@ -160,7 +160,8 @@ async fn batches_and_functions_travel_as_message_pack() {
     let function_id = reply.text_at("function_id");
     let dispatcher = Dispatcher::start(&gateway.store, &["native:3.11"]).await;
     // Copied into the answer, sent as it is, and read from the store in parts.
-    let values = [args(), large(100 << 10), large(3 << 20)];
+    let [some, more] = [large(2 << 10), large(3 << 10)];
+    let values = [args(), large(100 << 10), large(3 << 20), some, more];
     let payloads = values.to_vec();
     let batch = Batch { function_id: &function_id, payloads, wait: Some(20.0), x: Some(1) };
     let batch = packed(&batch);
@@ -178,7 +179,7 @@ async fn batches_and_functions_travel_as_message_pack() {
         tokio::join!(post(&client, "/v1/tasks", (MESSAGE_PACK, MESSAGE_PACK), &batch), work);
     let answer: Answer = unpacked(&reply);
     let ids = answer.task_ids.expect("ids");
-    assert_eq!((ids.len(), answer.ignored), (3, Some(vec!["x".to_owned()])));
+    assert_eq!((ids.len(), answer.ignored), (values.len(), Some(vec!["x".to_owned()])));
     assert!(answer.results.is_some_and(|results| !results.is_empty()));
 
     let asked = packed(&json!({"task_ids": ids, "wait": 5}));
@@ -187,7 +188,7 @@ async fn batches_and_functions_travel_as_message_pack() {
         let answer: Answer = unpacked(&reply);
         assert!(answer.task_ids.is_none() && answer.ignored.is_none());
         let results = answer.results.expect("results");
-        assert_eq!(results.len(), 3);
+        assert_eq!(results.len(), values.len());
         for (id, value) in ids.iter().zip(&values) {
             let one = results.iter().find(|one| one.task_id == *id).expect("each");
             assert_eq!((one.status.as_str(), &one.result), ("COMPLETED", value));
@@ -198,11 +199,13 @@ async fn batches_and_functions_travel_as_message_pack() {
         let reply = get(&client, &format!("/result/{id}"), PICKLE).await;
         assert_eq!(reply.body, *value);
     }
-    // A client that takes both gets small results as JSON.
-    let asked = json!({"task_ids": [ids[0]]}).to_string();
+    // A client that takes both gets small results as JSON, also where they are not small together.
     let types = ("application/json", "application/json, application/msgpack");
-    let reply = post(&client, "/v1/results", types, asked.as_bytes()).await;
-    assert_eq!(reply.json()["results"][0]["result"], ARGS);
+    for small in [&ids[..1], &ids[3..]] {
+        let asked = json!({"task_ids": small}).to_string();
+        let reply = post(&client, "/v1/results", types, asked.as_bytes()).await;
+        assert_eq!(reply.json()["results"].as_array().map(Vec::len), Some(small.len()));
+    }
 }
 
 #[tokio::test]
