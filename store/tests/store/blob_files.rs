@@ -1,66 +1,18 @@
 //! What becomes of the files of large values.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use belljar_core::id::{DispatcherId, TaskId};
 use belljar_core::task::TaskStatus;
 use belljar_store::record::{NewTask, Settled};
-use belljar_store::{BLOB_BYTES, BlobConfig, Store, StoreConfig, StoreError};
+use belljar_store::{BLOB_BYTES, Store, StoreConfig, StoreError};
 use bytes::Bytes;
 
-use crate::harness::{NOBODY, Redis, audit, claim_one, completed, demand, submit_one, task, tasks};
-
-/// Sweeps that look at every file.
-const ALL: usize = 16;
+use crate::beside::{Beside, files_in, sweep};
+use crate::harness::{NOBODY, audit, claim_one, completed, demand, submit_one, task, tasks};
 
 fn blob(fill: u8) -> Bytes {
     Bytes::from(vec![fill; BLOB_BYTES + 1])
-}
-
-/// A Redis, and a directory beside it in which no file is too young to be removed.
-struct Beside {
-    redis: Redis,
-    directory: tempfile::TempDir,
-}
-
-impl Beside {
-    async fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        Self { redis: Redis::start().await, directory }
-    }
-
-    fn config(&self, grace: Duration) -> StoreConfig {
-        let blobs = BlobConfig::new(self.directory.path().to_owned());
-        StoreConfig { blobs: Some(BlobConfig { grace, ..blobs }), ..self.redis.config() }
-    }
-
-    async fn store(&self) -> Store {
-        Store::connect(self.config(Duration::ZERO)).await.expect("the server is fit")
-    }
-
-    /// The files of values, by their names.
-    fn files(&self) -> Vec<String> {
-        let mut found: Vec<_> = files_in(self.directory.path()).iter().map(name_of).collect();
-        found.retain(|name| !["lock", "owner"].contains(&name.as_str()));
-        found.sort();
-        found
-    }
-
-    fn path_of(&self, beginning: &str) -> PathBuf {
-        let files = files_in(self.directory.path());
-        files.into_iter().find(|path| name_of(path).starts_with(beginning)).expect("the file")
-    }
-}
-
-fn files_in(directory: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory).expect("a directory");
-    let entries = entries.map(|entry| entry.expect("an entry").path());
-    entries.flat_map(|path| if path.is_dir() { files_in(&path) } else { vec![path] }).collect()
-}
-
-fn name_of(path: impl AsRef<Path>) -> String {
-    path.as_ref().file_name().expect("a name").to_string_lossy().into_owned()
 }
 
 async fn submit(store: &Store, fill: u8) -> TaskId {
@@ -68,20 +20,12 @@ async fn submit(store: &Store, fill: u8) -> TaskId {
     store.submit(vec![task]).await.expect("accepted")[0]
 }
 
-async fn sweep(store: &Store) -> usize {
-    let mut removed = 0;
-    for _ in 0..ALL {
-        removed += store.sweep_blobs().await.expect("swept");
-    }
-    removed
-}
-
 #[tokio::test]
 async fn files_are_kept_as_long_as_a_key_refers_to_them() {
     let beside = Beside::start().await;
     let (store, other) = (beside.store().await, beside.store().await);
     let id = submit(&store, 1).await;
-    assert_eq!(beside.files(), [format!("args-{id}")]);
+    assert_eq!(beside.names(), [format!("args-{id}")]);
     let reference: Vec<u8> =
         beside.redis.command(&["GET", &format!("{{belljar}}:args:{id}")]).await;
     assert!(reference.len() < 256, "the bytes are not in Redis");
@@ -90,13 +34,13 @@ async fn files_are_kept_as_long_as_a_key_refers_to_them() {
     assert_eq!((sweep(&other).await, claimed.invocation.args.len()), (0, BLOB_BYTES + 1));
     let end = completed(claimed.task(), &blob(2));
     assert_eq!(store.complete(NOBODY, 0, &[end]).await.expect("answered"), [Settled::Accepted]);
-    assert_eq!(beside.files(), [format!("result-1-{id}")], "the arguments go with the end");
+    assert_eq!(beside.names(), [format!("result-1-{id}")], "the arguments go with the end");
     assert_eq!(sweep(&other).await, 0, "the result is published");
     let part = other.result_part(id, 10, 20).await.expect("read").expect("a part");
     assert_eq!(part, blob(2).slice(10..30));
     beside.redis.command::<()>(&["DEL", &format!("{{belljar}}:result:{id}")]).await;
     assert_eq!(sweep(&other).await, 1, "it has expired");
-    assert_eq!(beside.files(), [""; 0]);
+    assert_eq!(beside.names(), [""; 0]);
     assert_eq!(other.result_part(id, 0, 1).await.expect("read"), None);
     audit(&store).await;
 }
@@ -112,9 +56,9 @@ async fn what_another_process_ended_and_what_was_cancelled_is_swept() {
     let cancelled = submit(&store, 2).await;
     store.cancel(cancelled).await.expect("cancelled");
     let kept = submit(&store, 3).await;
-    assert_eq!(beside.files().len(), 3, "{ended} {cancelled}");
+    assert_eq!(beside.names().len(), 3, "{ended} {cancelled}");
     assert_eq!(sweep(&other).await, 2);
-    assert_eq!(beside.files(), [format!("args-{kept}")]);
+    assert_eq!(beside.names(), [format!("args-{kept}")]);
 }
 
 #[tokio::test]
@@ -174,7 +118,7 @@ async fn a_directory_that_takes_nothing_costs_the_calls_in_question() {
     let beside = Beside::start().await;
     let store = beside.store().await;
     let id = submit_one(&store).await;
-    for shard in 0..ALL {
+    for shard in 0..16 {
         let shard = beside.directory.path().join(format!("{shard:x}"));
         std::fs::remove_dir(&shard).expect("removed");
         std::fs::write(&shard, b"no directory").expect("written");
@@ -242,7 +186,7 @@ async fn a_directory_is_of_one_deployment() {
     }
     let again = beside.store().await;
     assert_eq!(sweep(&again).await, 0);
-    assert_eq!(beside.files(), [format!("args-{id}")]);
+    assert_eq!(beside.names(), [format!("args-{id}")]);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "it says what a test relies on")]
 
 mod batches;
+mod beside;
 mod blob_files;
 mod blobs;
 mod claiming;

@@ -1,73 +1,26 @@
 //! Values that are uploaded: how long their files are kept, and for whom.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use belljar_core::args::{ArgsPiece, ValueRef, list};
 use belljar_core::id::{BlobId, DispatcherId};
+use belljar_core::sha256::Sha256Hash;
 use belljar_core::tenant::Tenant;
 use belljar_store::record::{NewTask, StoreQuotas};
 use belljar_store::value_ref::ValueState;
-use belljar_store::{
-    BlobConfig, Sha256Hash, Store, StoreConfig, StoreError, UploadEnd, UploadedValue,
-};
+use belljar_store::{Store, StoreConfig, StoreError, UploadEnd, UploadedValue};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::{NOBODY, Redis, audit, claim_one, completed, task};
+use crate::beside::{Beside, sweep};
+use crate::harness::{NOBODY, audit, claim_one, completed, task};
 
 const VALUE: &[u8] = b"\x80\x04\x8c\x07a value.";
 
-struct Beside {
-    redis: Redis,
-    directory: tempfile::TempDir,
-}
-
-impl Beside {
-    async fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        Self { redis: Redis::start().await, directory }
-    }
-
-    fn config(&self, ttl: Duration) -> StoreConfig {
-        let zero = Duration::ZERO;
-        let blobs = BlobConfig::new(self.directory.path().to_owned());
-        let blobs = Some(BlobConfig { grace: zero, part_ttl: Duration::from_secs(3_600), ..blobs });
-        StoreConfig { blobs, result_ttl: ttl, ..self.redis.config() }
-    }
-
-    async fn store(&self, ttl: Duration) -> Store {
-        Store::connect(self.config(ttl)).await.expect("the server is fit")
-    }
-
-    /// The files of values, by their names.
-    fn files(&self) -> Vec<PathBuf> {
-        let mut found = files_in(self.directory.path());
-        found.retain(|path| path.parent() != Some(self.directory.path()));
-        found.sort();
-        found
-    }
-
-    fn names(&self) -> Vec<String> {
-        let name = |path: PathBuf| path.file_name().expect("a name").to_string_lossy().into_owned();
-        let mut names: Vec<_> = self.files().into_iter().map(name).collect();
-        names.sort();
-        names
-    }
-}
-
-fn files_in(directory: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory).expect("a directory");
-    let entries = entries.map(|entry| entry.expect("an entry").path());
-    entries.flat_map(|path| if path.is_dir() { files_in(&path) } else { vec![path] }).collect()
-}
-
-async fn sweep(store: &Store) -> usize {
-    let mut removed = 0;
-    for _ in 0..16 {
-        removed += store.sweep_blobs().await.expect("swept");
-    }
-    removed
+/// A store whose values are kept for so long.
+async fn store_for(beside: &Beside, result_ttl: Duration) -> Store {
+    let config = StoreConfig { result_ttl, ..beside.config(Duration::ZERO) };
+    Store::connect(config).await.expect("the server is fit")
 }
 
 async fn upload(store: &Store, tenant: &Tenant, value: &'static [u8]) -> UploadedValue {
@@ -94,8 +47,7 @@ async fn refer(store: &Store, value: ValueRef) -> NewTask {
 #[tokio::test]
 async fn a_value_is_kept_for_the_tasks_that_refer_to_it() {
     let beside = Beside::start().await;
-    let (store, other) =
-        (beside.store(Duration::from_secs(60)).await, beside.store(Duration::from_secs(60)).await);
+    let (store, other) = (beside.store().await, beside.store().await);
     let tenant = Tenant::default();
     let value = upload(&store, &tenant, VALUE).await;
     assert_eq!(value, upload(&other, &tenant, VALUE).await, "the same value");
@@ -122,7 +74,7 @@ async fn a_value_is_kept_for_the_tasks_that_refer_to_it() {
 #[tokio::test]
 async fn results_are_values_too() {
     let beside = Beside::start().await;
-    let store = beside.store(Duration::from_secs(60)).await;
+    let store = beside.store().await;
     for result in [Bytes::from_static(VALUE), Bytes::from(vec![7; 100_000])] {
         let first = task();
         store.submit(vec![first.clone()]).await.expect("accepted");
@@ -152,12 +104,11 @@ async fn results_are_values_too() {
 #[tokio::test]
 async fn a_task_whose_value_is_lost_fails_and_says_so() {
     let beside = Beside::start().await;
-    let store = beside.store(Duration::from_secs(60)).await;
+    let store = beside.store().await;
     let value = upload(&store, &Tenant::default(), VALUE).await;
     let lost = refer(&store, ValueRef::Upload(value.id)).await;
     store.submit(vec![lost.clone(), task()]).await.expect("accepted");
-    let held = beside.files().into_iter().find(|path| path.to_string_lossy().contains("held-"));
-    std::fs::remove_file(held.expect("a name")).expect("removed");
+    std::fs::remove_file(beside.path_of("held-")).expect("removed");
     let claimed = claim_one(&store, DispatcherId::random()).await;
     assert_ne!(claimed.id(), lost.id);
     let record = store.task(lost.id).await.expect("read").expect("known");
@@ -169,8 +120,8 @@ async fn a_task_whose_value_is_lost_fails_and_says_so() {
 #[tokio::test]
 async fn slots_of_the_same_process_get_names_of_files() {
     let beside = Beside::start().await;
-    let store = beside.store(Duration::from_secs(60)).await;
-    let local = StoreConfig { args_by_name: true, ..beside.config(Duration::from_secs(60)) };
+    let store = beside.store().await;
+    let local = StoreConfig { args_by_name: true, ..beside.config(Duration::ZERO) };
     let local = Store::connect(local).await.expect("the server is fit");
     let value = upload(&store, &Tenant::default(), VALUE).await;
     let referring = refer(&store, ValueRef::Upload(value.id)).await;
@@ -197,7 +148,7 @@ async fn slots_of_the_same_process_get_names_of_files() {
 #[tokio::test]
 async fn what_no_message_has_room_for_is_told() {
     let beside = Beside::start().await;
-    let store = beside.store(Duration::from_secs(60)).await;
+    let store = beside.store().await;
     let large = NewTask { args: list(&[ArgsPiece::Held(0, 1 << 30)]), ..task() };
     store.submit(vec![large.clone(), task()]).await.expect("accepted");
     claim_one(&store, DispatcherId::random()).await;
@@ -210,7 +161,7 @@ async fn what_no_message_has_room_for_is_told() {
 #[tokio::test]
 async fn values_expire_and_are_counted_until_then() {
     let beside = Beside::start().await;
-    let store = beside.store(Duration::from_secs(2)).await;
+    let store = store_for(&beside, Duration::from_secs(2)).await;
     let tenant: Tenant = "acme".parse().expect("a name");
     let used = async || store.of(&tenant).usage().await.expect("read").stored_bytes;
     let value = upload(&store, &tenant, VALUE).await;
@@ -218,8 +169,8 @@ async fn values_expire_and_are_counted_until_then() {
     assert_eq!(used().await, VALUE.len() as u64, "once");
     let quotas = StoreQuotas { stored_bytes: Some(40), ..StoreQuotas::default() };
     let within = store.of(&tenant).with_quotas(Some(quotas));
-    let hash: Sha256Hash = Sha256::digest(b"another").into();
-    let id = BlobId::derived(tenant.mark(), &hash);
+    let hash = Sha256Hash(Sha256::digest(b"another").into());
+    let id = BlobId::derived(tenant.mark(), &hash.0);
     assert!(within.reserve_upload(id, 20).await.expect("there is room").is_none());
     assert!(within.reserve_upload(id, 20).await.expect("counted once").is_none());
     assert_eq!(used().await, VALUE.len() as u64 + 20, "what is on its way counts");
@@ -240,17 +191,17 @@ async fn values_expire_and_are_counted_until_then() {
 #[tokio::test]
 async fn what_came_of_an_upload_stays_for_a_while() {
     let beside = Beside::start().await;
-    let store = beside.store(Duration::from_secs(60)).await;
+    let store = beside.store().await;
     let tenant = Tenant::default();
-    let hash: Sha256Hash = Sha256::digest(VALUE).into();
-    let id = BlobId::derived(tenant.mark(), &hash);
+    let hash = Sha256Hash(Sha256::digest(VALUE).into());
+    let id = BlobId::derived(tenant.mark(), &hash.0);
     let upload = store.resume_upload(id).await.expect("a file").expect("nobody has it");
     let upload =
         store.write_upload(upload, Bytes::from_static(&VALUE[..5])).await.expect("written");
     assert!(store.resume_upload(id).await.expect("asked").is_none(), "one at a time");
     drop(upload);
     sweep(&store).await;
-    let again = beside.store(Duration::from_secs(60)).await;
+    let again = beside.store().await;
     assert_eq!(again.uploaded_bytes(id).await.expect("read"), 5);
     let upload = again.resume_upload(id).await.expect("a file").expect("nobody has it");
     let upload =
@@ -260,8 +211,8 @@ async fn what_came_of_an_upload_stays_for_a_while() {
     // One that nobody goes on with.
     let other = BlobId::random();
     drop(store.resume_upload(other).await.expect("a file"));
-    let path = beside.files().into_iter().find(|path| path.to_string_lossy().contains("part-"));
-    let file = std::fs::File::options().write(true).open(path.expect("a part")).expect("opened");
+    let part = beside.path_of("part-");
+    let file = std::fs::File::options().write(true).open(part).expect("opened");
     let old = SystemTime::now() - Duration::from_secs(4_000);
     file.set_modified(old).expect("set");
     sweep(&store).await;
