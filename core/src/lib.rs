@@ -12,6 +12,7 @@
 //! * [`labels`]: what workers have and functions ask for, such as a GPU.
 //! * [`grants`]: what a function may reach: requests and policies.
 //! * [`requirements`]: packages that a function asks for, and those that were chosen for it.
+//! * [`sha256`]: hashes, and how they are written.
 //! * [`http`]: which HTTP requests are granted, and what is noted of them.
 //! * [`guest`]: what a guest of the sandbox lacks.
 //! * [`files`]: files that go into a call and come out of it. [`collection`]: what a call leaves of them.
@@ -44,6 +45,7 @@ pub mod message;
 pub mod outcome;
 mod pythons;
 pub mod requirements;
+pub mod sha256;
 pub mod task;
 pub mod tenant;
 pub mod trace;

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sha256::Sha256Hash;
+
 /// The most packages that a function may ask for.
 pub const MAX_REQUIREMENTS: usize = 32;
 /// The longest requirement, in bytes.
@@ -98,8 +100,7 @@ fn is_name(text: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Wheel {
     file: String,
-    #[serde(with = "serde_bytes")]
-    sha256: [u8; 32],
+    sha256: Sha256Hash,
 }
 
 /// What names no wheel.
@@ -128,16 +129,8 @@ impl Wheel {
         if !matches!(parts, 5 | 6) || !file.chars().all(may_hold) || !is_name(name) {
             return Err(InvalidWheel::Name(file.to_owned()));
         }
-        let digits = sha256.as_bytes();
-        let byte = |place: usize| {
-            let pair = std::str::from_utf8(digits.get(2 * place..2 * place + 2)?).ok()?;
-            u8::from_str_radix(pair, 16).ok()
-        };
-        let mut hash = [0; 32];
-        for (place, slot) in hash.iter_mut().enumerate() {
-            let found = byte(place).filter(|_| digits.len() == 64);
-            *slot = found.ok_or_else(|| InvalidWheel::Hash(sha256.to_owned()))?;
-        }
+        let hash = sha256.to_ascii_lowercase().parse();
+        let hash = hash.map_err(|_| InvalidWheel::Hash(sha256.to_owned()))?;
         Ok(Self { file: file.to_owned(), sha256: hash })
     }
 
@@ -150,7 +143,7 @@ impl Wheel {
     /// The hash in hexadecimal digits.
     #[must_use]
     pub fn sha256(&self) -> String {
-        self.sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+        self.sha256.to_string()
     }
 
     /// The package and its version, as `NAME==VERSION`.
@@ -190,7 +183,7 @@ impl PackageLock {
     pub fn id(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         for wheel in &self.0 {
-            hasher.update(&wheel.sha256);
+            hasher.update(&wheel.sha256.0);
             hasher.update(wheel.file.as_bytes());
             hasher.update(b"\n");
         }

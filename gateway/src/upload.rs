@@ -1,8 +1,8 @@
 //! What an upload says of itself: how much of which value it brings.
 
 use base64_simd::STANDARD;
-use belljar_store::Sha256Hash;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use belljar_core::sha256::Sha256Hash;
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use crate::problem::shown;
 
@@ -36,7 +36,7 @@ pub(crate) enum UploadProblem {
     #[error(
         "what has come has the SHA-256 hash {found}, and {expected} was said: it is not kept, send it again"
     )]
-    Differs { found: String, expected: String },
+    Differs { found: Sha256Hash, expected: Sha256Hash },
 }
 
 impl UploadProblem {
@@ -69,15 +69,13 @@ pub(crate) fn digest(headers: &HeaderMap) -> Result<Option<Sha256Hash>, UploadPr
     let found =
         text.split(',').find_map(|one| one.trim().strip_prefix("sha-256=:")?.strip_suffix(':'));
     let bytes = found.and_then(|text| STANDARD.decode_to_vec(text).ok());
-    let hash = bytes.and_then(|bytes| Sha256Hash::try_from(bytes).ok());
-    hash.map(Some).ok_or_else(|| UploadProblem::Digest(shown(text)))
+    let hash = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    hash.map(|hash| Some(Sha256Hash(hash))).ok_or_else(|| UploadProblem::Digest(shown(text)))
 }
 
-/// The header with a hash that is given in hexadecimal.
-pub(crate) fn digest_header(sha256: &str) -> Option<HeaderValue> {
-    let pair = |at: usize| u8::from_str_radix(sha256.get(at..at + 2)?, 16).ok();
-    let bytes: Vec<u8> = (0..sha256.len()).step_by(2).filter_map(pair).collect();
-    HeaderValue::try_from(format!("sha-256=:{}:", STANDARD.encode_to_string(bytes))).ok()
+/// The text of that header for a hash.
+pub(crate) fn digest_header(sha256: Sha256Hash) -> String {
+    format!("sha-256=:{}:", STANDARD.encode_to_string(sha256.0))
 }
 
 /// Which piece of the value comes, if not all of it.
@@ -119,6 +117,8 @@ pub(crate) fn wanted(headers: &HeaderMap, bytes: u64) -> Result<Option<(u64, u64
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn headers(name: HeaderName, value: &'static str) -> HeaderMap {
@@ -137,9 +137,10 @@ mod tests {
 
     #[test]
     fn digests_go_there_and_back() {
-        let header = digest_header(&"0a".repeat(32)).expect("a header");
+        let hash = Sha256Hash([0x0a; 32]);
+        let header = HeaderValue::try_from(digest_header(hash)).expect("a header");
         let headers = HeaderMap::from_iter([(REPR_DIGEST, header)]);
-        assert_eq!(digest(&headers), Ok(Some([0x0a; 32])));
+        assert_eq!(digest(&headers), Ok(Some(hash)));
         for text in ["md5=:AAAA:", "sha-256=:AAAA:", "sha-256=AAAA", ""] {
             assert!(digest(&self::headers(REPR_DIGEST, text)).is_err(), "{text}");
         }

@@ -83,7 +83,6 @@ pub use event::{EndedTask, StoreEvent};
 pub use subscription::{Subscription, Topic};
 pub use tenant_store::TenantStore;
 pub use upload::{Upload, UploadEnd, UploadedValue};
-pub use upload_files::Sha256Hash;
 
 use blob_files::BlobFiles;
 use confirm::Confirmer;

@@ -2,6 +2,7 @@
 
 use belljar_core::args::ValueRef;
 use belljar_core::id::{BlobId, FunctionId, TaskId};
+use belljar_core::sha256::Sha256Hash;
 use belljar_core::tenant::{Tenant, Weight};
 use bytes::Bytes;
 
@@ -13,7 +14,6 @@ use crate::record::{
     TaskSummary, TenantUsage, UnreadableRecord,
 };
 use crate::upload::{Upload, UploadEnd, UploadedValue};
-use crate::upload_files::Sha256Hash;
 use crate::value_ref::ValueState;
 
 /// A view of a [`Store`] for one tenant.

@@ -6,6 +6,7 @@
 use std::io;
 
 use belljar_core::id::BlobId;
+use belljar_core::sha256::Sha256Hash;
 use belljar_core::tenant::Tenant;
 use bytes::Bytes;
 use redis::Value;
@@ -15,7 +16,7 @@ use crate::blob::lost;
 use crate::blob_name::{BlobName, Reference};
 use crate::error::StoreError;
 use crate::record::{OverQuota, StoreQuotas, Timestamp};
-use crate::upload_files::{NewFile, Sha256Hash};
+use crate::upload_files::NewFile;
 use crate::usage::StoreQuota;
 use crate::{Store, reply};
 
@@ -26,8 +27,8 @@ pub struct UploadedValue {
     pub id: BlobId,
     /// Its length.
     pub bytes: u64,
-    /// The SHA-256 hash of its content, in hexadecimal.
-    pub sha256: String,
+    /// The hash of its content.
+    pub sha256: Sha256Hash,
     /// Until when it is kept at least.
     pub expires_at: Timestamp,
 }
@@ -120,16 +121,16 @@ impl Store {
         let Some(file) = upload.0 else { return Err(StoreError::NoBlobDirectory) };
         let (file, sha256) = files.hash(file).await.map_err(StoreError::UnwrittenBlob)?;
         if let Some(expected) = expected.filter(|expected| *expected != sha256) {
-            let _ = files.drop_part(BlobId::derived(tenant.mark(), &expected)).await;
+            let _ = files.drop_part(BlobId::derived(tenant.mark(), &expected.0)).await;
             return Ok(UploadEnd::Differs(sha256));
         }
-        let id = BlobId::derived(tenant.mark(), &sha256);
+        let id = BlobId::derived(tenant.mark(), &sha256.0);
         let bytes = file.bytes;
         fail::fail_point!("uploaded");
         // Until the key refers to it.
         let _kept = files.keep(file, id).await.map_err(StoreError::UnwrittenBlob)?;
         fail::fail_point!("upload_named");
-        let note = &*hexadecimal(&sha256);
+        let note = &*sha256.to_string();
         let asked = UploadCall { bytes, quotas, note, ..UploadCall::of("keep", id) };
         let found = self.run_upload(tenant, asked).await?;
         fail::fail_point!("upload_kept");
@@ -250,23 +251,15 @@ fn read_record(id: BlobId, record: &[u8]) -> Result<(UploadedValue, String), Sto
     let mut words = text.split(' ').skip(2);
     let (sha256, expires, mark) = (words.next(), words.next(), words.next());
     let expires = expires.and_then(|text| text.parse::<u64>().ok()).ok_or_else(corrupt)?;
+    let sha256 = sha256.and_then(|text| text.parse().ok());
     let (Some(sha256), Some(mark)) = (sha256, mark.and_then(|mark| mark.strip_prefix('@'))) else {
         return Err(corrupt());
     };
     let value = UploadedValue {
         id,
         bytes: reference.bytes,
-        sha256: sha256.to_owned(),
+        sha256,
         expires_at: Timestamp(expires * 1_000),
     };
     Ok((value, mark.to_owned()))
-}
-
-fn hexadecimal(hash: &Sha256Hash) -> String {
-    use std::fmt::Write as _;
-    hash.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use belljar_core::id::{BlobId, TaskId};
+use belljar_core::sha256::Sha256Hash;
 use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -16,9 +17,6 @@ use crate::blob_name::{BlobName, Reference};
 
 /// So much of a file is read at once to hash it.
 const READ_BYTES: usize = 1 << 20;
-
-/// A SHA-256 hash.
-pub type Sha256Hash = [u8; 32];
 
 /// A value on its way into a file.
 pub(crate) struct NewFile {
@@ -41,13 +39,13 @@ impl NewFile {
 
     fn hash(&mut self) -> io::Result<Sha256Hash> {
         if let Some(hasher) = self.hasher.take() {
-            return Ok(hasher.finalize().into());
+            return Ok(Sha256Hash(hasher.finalize().into()));
         }
         self.file.seek(SeekFrom::Start(0))?;
         let (mut hasher, mut piece) = (Sha256::new(), vec![0; READ_BYTES]);
         loop {
             match self.file.read(&mut piece)? {
-                0 => return Ok(hasher.finalize().into()),
+                0 => return Ok(Sha256Hash(hasher.finalize().into())),
                 read => hasher.update(&piece[..read]),
             }
         }

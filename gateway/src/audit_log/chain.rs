@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use belljar_core::sha256::{InvalidHash, Sha256Hash};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -16,25 +17,20 @@ const END: &str = "\"}";
 
 /// The hash of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChainHash([u8; 32]);
-
-/// A text that is no hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a hash has 64 digits from 0 to 9 and a to f")]
-pub struct InvalidHash;
+pub struct ChainHash(Sha256Hash);
 
 impl ChainHash {
     /// What the first line of a log names as the one before.
-    pub const NONE: Self = Self([0; 32]);
+    pub const NONE: Self = Self(Sha256Hash([0; 32]));
 
     fn of(text: &str) -> Self {
-        Self(Sha256::digest(text).into())
+        Self(Sha256Hash(Sha256::digest(text).into()))
     }
 }
 
 impl fmt::Display for ChainHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0.fmt(f)
     }
 }
 
@@ -42,17 +38,7 @@ impl FromStr for ChainHash {
     type Err = InvalidHash;
 
     fn from_str(text: &str) -> Result<Self, InvalidHash> {
-        let mut bytes = [0; 32];
-        let digits = text.as_bytes();
-        let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if digits.len() != 64 || !digits.iter().all(is_digit) {
-            return Err(InvalidHash);
-        }
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| InvalidHash)?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| InvalidHash)?;
-        }
-        Ok(Self(bytes))
+        text.parse().map(Self)
     }
 }
 

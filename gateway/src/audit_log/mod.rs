@@ -30,7 +30,8 @@ use http::StatusCode;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::oneshot;
 
-pub use chain::{ChainHash, InvalidHash};
+pub use belljar_core::sha256::InvalidHash;
+pub use chain::ChainHash;
 pub use file::{AuditFile, AuditLogError};
 pub(crate) use record::DONE;
 pub use record::{Action, AuditRecord};

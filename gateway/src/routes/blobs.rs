@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use belljar_core::id::BlobId;
+use belljar_core::sha256::Sha256Hash;
 use belljar_pickle::payload::PART_BYTES;
 use belljar_store::{Upload, UploadEnd, UploadedValue};
 use bytes::{Bytes, BytesMut};
@@ -63,7 +64,7 @@ struct UploadReply {
 impl BlobReply {
     fn of(value: UploadedValue) -> Self {
         let expires_at = reply::rfc3339(value.expires_at);
-        Self { blob_id: value.id, bytes: value.bytes, sha256: value.sha256, expires_at }
+        Self { blob_id: value.id, bytes: value.bytes, sha256: value.sha256.to_string(), expires_at }
     }
 }
 
@@ -143,7 +144,7 @@ impl Uploading<'_> {
         &self,
         headers: &HeaderMap,
         body: Body,
-        digest: Option<[u8; 32]>,
+        digest: Option<Sha256Hash>,
     ) -> Result<Response, Failed> {
         let length = http_body::Body::size_hint(&body).exact();
         let checked =
@@ -167,11 +168,11 @@ impl Uploading<'_> {
         &self,
         headers: &HeaderMap,
         body: Body,
-        digest: [u8; 32],
+        digest: Sha256Hash,
         Piece { place, total }: Piece,
     ) -> Result<Response, Failed> {
         let (store, tenant) = (&self.app.store, self.caller.tenant());
-        let id = BlobId::derived(tenant.mark(), &digest);
+        let id = BlobId::derived(tenant.mark(), &digest.0);
         let view = self.app.store_of(self.caller);
         let begun = async {
             self.check(total)?;
@@ -255,7 +256,7 @@ impl Uploading<'_> {
     }
 
     /// Keeps what has come.
-    async fn keep(&self, upload: Upload, digest: Option<[u8; 32]>) -> Result<Response, ApiError> {
+    async fn keep(&self, upload: Upload, digest: Option<Sha256Hash>) -> Result<Response, ApiError> {
         let view = self.app.store_of(self.caller);
         let kept = self.timing.time(Phase::Store, view.keep_upload(upload, digest)).await;
         match kept.map_err(|error| self.caller.told(error))? {
@@ -266,9 +267,8 @@ impl Uploading<'_> {
                 Ok(response)
             }
             UploadEnd::Differs(found) => {
-                let hex = |hash: &[u8]| hash.iter().map(|byte| format!("{byte:02x}")).collect();
-                let expected = hex(&digest.unwrap_or_default());
-                Err(ApiError::Upload(UploadProblem::Differs { found: hex(&found), expected }))
+                let expected = digest.unwrap_or_default();
+                Err(ApiError::Upload(UploadProblem::Differs { found, expected }))
             }
         }
     }
@@ -322,7 +322,7 @@ pub(crate) async fn blob(
         return Ok(response);
     };
     let (start, length) = part.unwrap_or((0, bytes));
-    let (digest, expires_at) = (upload::digest_header(&value.sha256), value.expires_at);
+    let (digest, expires_at) = (upload::digest_header(value.sha256), value.expires_at);
     let file = app.store.read_upload(&value, start).await?.take(length);
     let body = Body::from_stream(stream::try_unfold((file, length), next_part));
     let mut response = reply::of("application/octet-stream", body);
@@ -332,7 +332,7 @@ pub(crate) async fn blob(
     // Whatever it is, a browser only saves it.
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    digest.map(|digest| headers.insert(REPR_DIGEST, digest));
+    set(&mut response, REPR_DIGEST, digest);
     set(&mut response, reply::RESULT_EXPIRES, reply::rfc3339(expires_at));
     if part.is_some() {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
