@@ -5,6 +5,8 @@ import time
 import unittest
 
 import belljar
+from belljar import _answer
+from belljar._answer import Response
 from belljar._http import Address, connect
 from belljar._service import Service
 
@@ -82,6 +84,21 @@ class Answers(unittest.IsolatedAsyncioTestCase):
         ):
             with self.subTest(answer):
                 self.assertEqual((await self.exchange(answer)).body, b'{"status": "OK"}')
+
+    async def test_an_answer_is_the_same_however_it_is_cut(self):
+        later = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+        busy = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3\r\nContent-Length: 2\r\n\r\n{}"
+        for whole, expected in (
+            (OK, Response(200, False, b'{"status": "OK"}')),
+            (later, Response(200, True, b"{}")),
+            (busy, Response(429, False, b"{}", 3.0)),
+        ):
+            for at in range(len(whole)):
+                answers = _answer.Answers()
+                found = [answers.feed(whole[:at]) if at else None, answers.feed(whole[at:])]
+                self.assertEqual(found, [None, expected], at)
+            answers = _answer.Answers()
+            self.assertEqual([answers.feed(whole + whole), answers.feed(b"")], [expected, expected])
 
     async def test_what_is_no_answer_is_an_error_of_the_connection(self):
         for answer, said in (

@@ -58,9 +58,10 @@ class Forms(unittest.TestCase):
             (b"\x93\xc4\x01a\xc5\x00\x01b\xc6\x00\x00\x00\x01c", [b"a", b"b", b"c"]),
             (b"\xdc\x00\x01\xdd\x00\x00\x00\x01\xde\x00\x01\xa1a\xdf\x00\x00\x00\x00", [[{"a": {}}]]),
             (b'{"a": "\xc3\xa4"}', {"a": "ä"}),
+            (b' {"a": [1]}\n', {"a": [1]}),
         ):
             self.assertEqual(loads(body), value)
-        for broken in (b"\x82\xa1a", b"\xc1", b"\xc7\x01\x01a", b"\xc4\x05a", b"\x91\xa1\xff", b"", b"{"):
+        for broken in (b"\x82\xa1a", b"\xc1", b"\xc7\x01\x01a", b"\xc4\x05a", b"\x91\xa1\xff", b"", b"{", b"{}x"):
             with self.subTest(broken), self.assertRaises(ValueError):
                 loads(broken)
 

@@ -56,8 +56,12 @@ class Answers:
 
     def feed(self, data: Union[bytes, bytearray, memoryview]) -> Optional[Response]:
         """Takes what has arrived; the answer, once it is whole. `ConnectionError` says that it is none."""
-        self._buffer += data
         try:
+            if self._head is None and not self._buffer:
+                response = _whole(bytes(data))
+                if response is not None:
+                    return response
+            self._buffer += data
             return self._read()
         except ValueError as error:
             raise ConnectionError(f"the answer is no HTTP: {error}") from error
@@ -120,6 +124,16 @@ class Answers:
         assert self._head is not None
         (status, is_last, retry_after), self._head = self._head, None
         return Response(status, is_last, body, retry_after)
+
+
+def _whole(data: bytes) -> Optional[Response]:
+    """The usual answer, which comes in one piece: a success that says how long it is. None where it is another one."""
+    end = data.find(b"\r\n\r\n") + 4
+    head = data[:end].lower()
+    length = _field(head, b"content-length")
+    if not length.isdigit() or len(data) != end + int(length) or head[9:12] != b"200" or b"transfer-encoding" in head:
+        return None
+    return Response(200, b"\r\nconnection: close" in head, data[end:])
 
 
 def _body_length(status: int, head: bytes) -> int:

@@ -57,7 +57,10 @@ class Future(_Future[T]):
     def result(self, timeout: Optional[float] = None) -> T:
         """What the function returned; raises what it raised."""
         try:
-            return super().result(self._awaited(timeout))
+            left = self._awaited(timeout)
+            if self._state == "FINISHED" and self._exception is None:  # As below, without the lock.
+                return self._result
+            return super().result(left)
         except concurrent.futures.TimeoutError:
             if self.done():  # The function's own.
                 raise
@@ -86,9 +89,12 @@ class Future(_Future[T]):
         direct, self._direct = self._direct, None
         if direct is None or (timeout is not None and timeout < WAIT_SECONDS):
             return timeout
+        if timeout is None:
+            direct.wait(self)
+            return None
         start = time.monotonic()
         direct.wait(self)
-        return None if timeout is None else timeout - (time.monotonic() - start)
+        return timeout - (time.monotonic() - start)
 
     def add_done_callback(self, fn: Callable[[concurrent.futures.Future[T]], object]) -> None:
         """Has a function called with this future once it has ended, on a thread of the executor."""

@@ -15,6 +15,8 @@ BINARY_BYTES = 8 * 1024
 # What a bare pickle is in memory: one that came in a large answer is a part of that.
 Pickled = Union[bytes, memoryview]
 
+# Without what `json.loads` does around it, which takes longer than a small body itself.
+_decode = json.JSONDecoder().raw_decode
 _U16, _U32 = struct.Struct(">H"), struct.Struct(">I")
 # Of each byte that begins a value of a fixed size: how large that is, and how it is read.
 _FIXED = {
@@ -69,7 +71,10 @@ class Packed:
 def loads(body: Union[bytes, bytearray]) -> Any:
     """A body of JSON or of MessagePack, which its first byte tells apart: JSON is ASCII there."""
     if body[:1] < b"\x80":
-        return json.loads(body.decode())
+        text = body.decode()
+        # That takes no space in front of the value, and stops behind it: what follows is for the other to refuse.
+        value, end = _decode(text) if text[:1] == "{" else (None, -1)
+        return value if end == len(text) else json.loads(text)
     try:
         return _Reader(body).value()
     except (IndexError, struct.error, KeyError, UnicodeDecodeError) as error:
