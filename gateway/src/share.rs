@@ -32,6 +32,9 @@ const STEP_MS: u64 = 8;
 /// When another try makes sense.
 const SOON: Duration = Duration::from_secs(1);
 
+/// Other tenants are there for so long after their last request.
+const PRESENCE: Duration = Duration::from_secs(1);
+
 /// How much of `all` one may have.
 pub(crate) const fn of_one(all: u64) -> u64 {
     all - all / PARTS
@@ -39,18 +42,59 @@ pub(crate) const fn of_one(all: u64) -> u64 {
 
 /// The shares of tenants whose keys were shown and are not forgotten.
 #[derive(Debug, Default)]
-pub(crate) struct Shares(Mutex<HashMap<Tenant, Weak<Share>>>);
+pub(crate) struct Shares {
+    of: Mutex<HashMap<Tenant, Weak<Share>>>,
+    presence: Arc<Presence>,
+    made: AtomicU64,
+}
+
+/// Whether several tenants use this gateway.
+#[derive(Debug)]
+struct Presence {
+    /// Whose request came last: the number of its share.
+    last: AtomicU64,
+    /// When a request came that was another tenant's than the one before: ms since `begun`, from `PRESENCE` on.
+    changed: AtomicU64,
+    begun: Instant,
+}
+
+impl Default for Presence {
+    fn default() -> Self {
+        Self { last: AtomicU64::default(), changed: AtomicU64::default(), begun: Instant::now() }
+    }
+}
+
+impl Presence {
+    fn now(&self) -> u64 {
+        (self.begun.elapsed() + PRESENCE).as_millis() as u64
+    }
+
+    fn note(&self, share: u64) {
+        if self.last.load(Ordering::Relaxed) != share
+            && self.last.swap(share, Ordering::Relaxed) != 0
+        {
+            self.changed.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        self.now().saturating_sub(self.changed.load(Ordering::Relaxed))
+            < PRESENCE.as_millis() as u64
+    }
+}
 
 impl Shares {
     /// That of a tenant.
     pub(crate) fn of(&self, tenant: &Tenant) -> Arc<Share> {
-        let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shares = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(share) = shares.get(tenant).and_then(Weak::upgrade) {
             return share;
         }
         shares.retain(|_, share| share.strong_count() > 0);
         let share = Arc::new(Share {
             tenant: tenant.clone(),
+            number: self.made.fetch_add(1, Ordering::Relaxed) + 1,
+            presence: Arc::clone(&self.presence),
             requests: AtomicU64::default(),
             tasks: AtomicU64::default(),
             refused: AtomicU64::default(),
@@ -66,6 +110,9 @@ impl Shares {
 #[derive(Debug)]
 pub(crate) struct Share {
     tenant: Tenant,
+    /// Which one it is among all that were made, from 1 on.
+    number: u64,
+    presence: Arc<Presence>,
     requests: AtomicU64,
     tasks: AtomicU64,
     /// Requests that were refused.
@@ -76,8 +123,8 @@ pub(crate) struct Share {
     large: Arc<Semaphore>,
 }
 
-/// The turn of a large request. Once it is dropped, the tenant's next turn comes after a rest as long as this one: at most half of the time
-/// goes to the large requests of one tenant.
+/// The turn of a large request. Once it is dropped, the tenant's next turn comes after a rest as long as this one, where others are
+/// there: at most half of the time goes to the large requests of one tenant.
 pub(crate) type Turn = Option<HeldTurn>;
 
 /// A turn that was taken.
@@ -86,10 +133,14 @@ pub(crate) struct HeldTurn {
     /// There until it is dropped.
     permit: Option<OwnedSemaphorePermit>,
     since: Instant,
+    presence: Arc<Presence>,
 }
 
 impl Drop for HeldTurn {
     fn drop(&mut self) {
+        if !self.presence.is_shared() {
+            return;
+        }
         let (permit, rest) = (self.permit.take(), self.since.elapsed().min(LONGEST_REST));
         // Without a runtime nobody waits.
         if let (false, Ok(runtime)) = (rest < SHORTEST_REST, Handle::try_current()) {
@@ -117,7 +168,7 @@ impl Share {
             return None;
         }
         let permit = Arc::clone(&self.large).acquire_owned().await.ok();
-        Some(HeldTurn { permit, since: Instant::now() })
+        Some(HeldTurn { permit, since: Instant::now(), presence: Arc::clone(&self.presence) })
     }
 
     /// Waits for one of the tenant's places in the store, until it is dropped; not for long.
@@ -141,6 +192,7 @@ impl Share {
         count: u64,
         limit: u64,
     ) -> Result<SharePermit, QuotaExceeded> {
+        self.presence.note(self.number);
         let used = self.counter(quota).fetch_add(count, Ordering::Relaxed);
         // Counted back on every way out.
         let permit = SharePermit { share: Arc::clone(self), quota, count };
@@ -174,17 +226,22 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_turn_its_tenant_rests_as_long() {
+    async fn after_a_turn_its_tenant_rests_as_long_where_others_are_there() {
         let shares = Shares::default();
-        let acme = shares.of(&"acme".parse().expect("a name"));
-        for (took, most) in [(100, 150), (10_000, 300)] {
+        let [acme, other] = ["acme", "other"].map(|name| shares.of(&name.parse().expect("a name")));
+        for (others, took, least, most) in
+            [(0, 100, 0, 1), (1, 100, 100, 150), (1, 10_000, 250, 300)]
+        {
+            for share in [&acme, &other].into_iter().take(1 + others) {
+                drop(share.take(Quota::OpenRequests, 1, 1));
+            }
             let mut turn = acme.turn(LARGE).await.expect("a turn");
             turn.since = turn.since.checked_sub(Duration::from_millis(took)).expect("a time");
             drop(turn);
             let asked = tokio::time::Instant::now();
             assert!(acme.turn(LARGE).await.is_some());
             let rested = asked.elapsed();
-            assert!(rested >= Duration::from_millis(took.min(250)), "{rested:?}");
+            assert!(rested >= Duration::from_millis(least), "{rested:?}");
             assert!(rested < Duration::from_millis(most), "{rested:?}");
         }
     }
@@ -233,6 +290,6 @@ mod tests {
         assert_eq!(refusals[0], refusals[STEPS as usize]);
         drop((acme, again, other));
         shares.of(&"third".parse().expect("a name"));
-        assert_eq!(shares.0.lock().expect("sound").len(), 1, "who is gone is forgotten");
+        assert_eq!(shares.of.lock().expect("sound").len(), 1, "who is gone is forgotten");
     }
 }

@@ -20,6 +20,8 @@ export const model = {
   ready: null, audit: null, queues: null, workers: null,
   /** All ends since the page was opened, and how many of them are in `tasks`. */
   ended: null, since: null,
+  /** How many functions' names are known. */
+  get named() { return functions.size; },
   /** What cannot be asked for, and why. */
   refused: {},
   isDown: false,

@@ -66,7 +66,9 @@ export default function tasks(main, query) {
   listFunctions().then(items => fill("function_id", items.map(it => [it.function_id, `${it.name} (${it.runtime})`])), () => {});
 
   const filter = Object.fromEntries(query), leave = new AbortController();
-  let pages = [], readAt = 0, isReading = false;
+  // Names of functions and workers may come later than tasks.
+  const named = () => `${model.named} ${model.workers?.length}`;
+  let pages = [], readAt = 0, isReading = false, shownWith = "";
   const read = async cursor => {
     if (isReading) return;
     isReading = true;
@@ -87,6 +89,7 @@ export default function tasks(main, query) {
     } finally { isReading = false; }
   };
   const show = () => {
+    shownWith = named();
     replace(rows, taskTable(pages.flatMap(page => page.items), { empty: pages.at(-1)?.next ? "none among those looked at so far: look further back" : "no task matches", label: "Tasks" }));
     const next = pages.at(-1)?.next;
     replace(below, next && el("button", { type: "button", onclick: () => read(pages.at(-1).next) }, "Older"), pages.length > 1 && el("span.soft", {}, "not updated while older tasks are shown"));
@@ -102,8 +105,7 @@ export default function tasks(main, query) {
   const draw = () => {
     if (model.workers) fill("worker", model.workers.map(it => [it.worker_id, `${it.host}:${it.pid}`]));
     if (pages.length < 2 && performance.now() - readAt > EVERY_MS) read();
-    // Names of functions and workers come later than tasks.
-    else if (pages.length && performance.now() - readAt < EVERY_MS / 2) show();
+    else if (pages.length && shownWith !== named()) show();
   };
   return Object.assign(draw, { leave: () => leave.abort() });
 }

@@ -56,8 +56,9 @@ local function queue_accepted(args, tasks_from, fresh, delays, queues_of, sequen
   enqueue(queues, demand)
 end
 
--- Accepts the tasks at the places `fresh`: writes them, and delivers or queues them. `delays` maps places to ms.
-local function accept(args, tasks_from, fresh, delays, counts, us, ms, may_deliver)
+-- Accepts the tasks at the places `fresh`: writes them, and delivers or queues them. `delays` maps places to ms. `has` is how many
+-- tasks the tenant has with these, where they are counted.
+local function accept(args, tasks_from, fresh, delays, counts, us, ms, may_deliver, has)
   local tenant, share = args[5], args[6]
   local blob_flag = tenant == '' and args[7] == '' and BLOB_FLAG or TENANT_BLOB_FLAG
   local records, fields, ids, delayed, bytes = {}, {}, {}, {}, 0
@@ -92,21 +93,25 @@ local function accept(args, tasks_from, fresh, delays, counts, us, ms, may_deliv
   end
   local queues_of, demand = {}, redis.call('HGETALL', DEMAND)
   for g = 1, args[4] do queues_of[g] = queue_name(args[GROUPS_FROM + 2 * g - 1], tenant) end
-  local bound = string.find(share, '/', 1, true)
-  if bound then
-    weigh(tenant, share)
-    bind(queues_of)
-  end
+  local slash = string.find(share, '/', 1, true)
+  local most = slash and tonumber(string.sub(share, slash + 1))
+  if most then weigh(tenant, share) end
   if may_deliver and args[4] == '1' and #delayed == 0 and bytes <= MAX_DELIVERED_BYTES
-    and (not bound or running_of(tenant) + #ids <= tonumber(string.sub(share, bound + 1)))
+    -- Mostly it need not be asked how many of them run.
+    and (not most or has and has <= most or running_of(tenant) + #ids <= most)
     and direct_dispatch(demand, args[GROUPS_FROM + 1], us, ids, records, fields) then
     -- Where a dispatcher demands tasks of a class, none wait: there are no turns to change.
-    redis.call('HINCRBY', RUNNING, queues_of[1], #ids)
+    local number = redis.call('HINCRBY', RUNNING, queues_of[1], #ids)
+    if most then bind(queues_of[1], number) end
     write_counts(counts, tenant, #ids)
     publish_status('G', tenant, ids)
   else
     local _, queued, delayed_before, sequence = unpack(counts)
-    weigh(tenant, share)
+    if most then
+      for _, queue in ipairs(queues_of) do bind(queue, tonumber(redis.call('HGET', RUNNING, queue) or 0)) end
+    else
+      weigh(tenant, share)
+    end
     queue_accepted(args, tasks_from, fresh, delays, queues_of, sequence, demand)
     write_counts(counts, tenant, #ids, 'sequence', sequence + #ids,
       'queued', queued + #ids - #delayed / 2, 'delayed', delayed_before + #delayed / 2)

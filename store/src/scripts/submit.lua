@@ -25,10 +25,11 @@ local counts, waiting = read_counts(tenant)
 if waiting + #fresh > tonumber(ARGV[1]) then return { 'full', waiting } end
 
 local us, ms = clock()
+local over, has
 if quotas ~= '' then
-  local over = use_quota(tenant, quotas, #fresh, counted_bytes(ARGV, tasks_from, fresh), us, ms)
+  over, has = use_quota(tenant, quotas, #fresh, counted_bytes(ARGV, tasks_from, fresh), us, ms)
   if over then return over end
 end
 for key, value in pairs(keys) do redis.call('SET', IDEMPOTENCY .. key, value, 'EX', ARGV[3]) end
-accept(ARGV, tasks_from, fresh, delays, counts, us, ms, true)
+accept(ARGV, tasks_from, fresh, delays, counts, us, ms, true, has)
 return older

@@ -124,13 +124,11 @@ local function weigh(tenant, share)
   end
 end
 
--- Notes of queues whose tenant has a bound that it has one.
-local function bind(queues)
-  for _, queue in ipairs(queues) do
-    if tonumber(redis.call('HGET', RUNNING, queue) or 0) < BOUND then
-      redis.call('SADD', CLASSES, class_of_queue(queue))
-      mark(queue, BOUND)
-    end
+-- Notes of a queue whose tenant has a bound that it has one; `number` is its number in RUNNING.
+local function bind(queue, number)
+  if number < BOUND then
+    redis.call('SADD', CLASSES, class_of_queue(queue))
+    mark(queue, BOUND)
   end
 end
 

@@ -55,8 +55,8 @@ local function keep_until(tenant, bytes, ends)
   if not first or tonumber(first) > ends then redis.call('HSET', USAGE .. tenant, 'expiry', ends) end
 end
 
--- Counts `n` more tasks of so many bytes, unless a quota would be exceeded. Then returns 'quota', its name, how much is used, and in
--- how many ms that is certainly less, or -1. `quotas` holds, each `-` where there is no bound: waiting tasks, bytes, processor us and
+-- Counts `n` more tasks of so many bytes, and returns nothing and how many tasks the tenant has now; unless a quota would be exceeded.
+-- Then returns 'quota', its name, how much is used, and in how many ms that is certainly less, or -1. `quotas` holds, each `-` where there is no bound: waiting tasks, bytes, processor us and
 -- MiB times ms of memory of an hour, and of a day.
 local function use_quota(tenant, quotas, n, bytes, us, ms)
   local tasks, stored, hour_cpu, hour_memory, day_cpu, day_memory =
@@ -82,5 +82,7 @@ local function use_quota(tenant, quotas, n, bytes, us, ms)
   local over = over_period('hour', USED_HOUR, 3600, hour_cpu, hour_memory)
     or over_period('day', USED_DAY, 86400, day_cpu, day_memory)
   if over then return over end
-  redis.call('HSET', USAGE .. tenant, 'tasks', used[USED_TASKS] + n, 'bytes', used[USED_BYTES] + bytes)
+  local has = used[USED_TASKS] + n
+  redis.call('HSET', USAGE .. tenant, 'tasks', has, 'bytes', used[USED_BYTES] + bytes)
+  return nil, has
 end

@@ -65,25 +65,30 @@ async fn an_end_wakes_who_waits_for_work() {
 
 #[tokio::test]
 async fn nothing_is_delivered_beyond_the_bound() {
-    let redis = Redis::start().await;
-    let store = redis.store().await;
-    let (acme, me) = (tenant("acme"), DispatcherId::random());
-    let mut events = store.subscribe(&[Topic::Deliveries(me)]).await.expect("subscribed");
-    assert_eq!(next_event(&mut events).await, StoreEvent::Connected);
-    assert_eq!(store.claim(me, &both(9)).await.expect("claimed"), []);
-    submit(&store, &acme, 2, tasks(2)).await;
-    let StoreEvent::Delivered { tasks: delivered, .. } = next_event(&mut events).await else {
-        panic!("not delivered")
-    };
-    assert_eq!(delivered.len(), 2);
-    submit(&store, &acme, 2, tasks(1)).await;
-    assert_eq!(store.claim(me, &both(7)).await.expect("claimed"), []);
-    // One that comes back waits for its turn as the others do.
-    store.requeue(&[died(delivered[0].task(), "it died")]).await.expect("answered");
-    let again = store.claim(me, &both(7)).await.expect("claimed");
-    assert_eq!((again.len(), again[0].id()), (1, delivered[0].id()));
-    assert_eq!(store.claim(me, &both(6)).await.expect("claimed"), []);
-    audit(&store).await;
+    // Where tasks are counted for another quota too, that number may tell how many run at most.
+    for queued_tasks in [None, Some(10)] {
+        let redis = Redis::start().await;
+        let store = redis.store().await;
+        let quotas = most(2).map(|quotas| StoreQuotas { queued_tasks, ..quotas });
+        let (acme, me) = (tenant("acme"), DispatcherId::random());
+        let view = store.of(&acme).with_quotas(quotas);
+        let mut events = store.subscribe(&[Topic::Deliveries(me)]).await.expect("subscribed");
+        assert_eq!(next_event(&mut events).await, StoreEvent::Connected);
+        assert_eq!(store.claim(me, &both(9)).await.expect("claimed"), []);
+        view.submit(tasks(2)).await.expect("accepted");
+        let StoreEvent::Delivered { tasks: delivered, .. } = next_event(&mut events).await else {
+            panic!("not delivered")
+        };
+        assert_eq!(delivered.len(), 2);
+        view.submit(tasks(1)).await.expect("accepted");
+        assert_eq!(store.claim(me, &both(7)).await.expect("claimed"), []);
+        // One that comes back waits for its turn as the others do.
+        store.requeue(&[died(delivered[0].task(), "it died")]).await.expect("answered");
+        let again = store.claim(me, &both(7)).await.expect("claimed");
+        assert_eq!((again.len(), again[0].id()), (1, delivered[0].id()));
+        assert_eq!(store.claim(me, &both(6)).await.expect("claimed"), []);
+        audit(&store).await;
+    }
 }
 
 #[tokio::test]
