@@ -71,7 +71,8 @@ pub(crate) fn installation(args: &ExecutorArgs) -> Result<Installation> {
         http: grants::http_proxy(args)?,
         packages: None,
         labels: Labels::NONE,
-        max_result_mb: Some(args.max_result_mb),
+        max_result_mb: args.max_result_mb,
+        blobs: None,
     };
     if args.site.is_some() {
         installation.site_of(PythonVersion::default()).map_err(with_hint)?;

@@ -115,6 +115,7 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
                     args.runtimes,
                     (labels, &args.requirements),
                     &args.executors,
+                    args.store.retention.blobs.as_deref(),
                 )?)
             }
             Some(mode) => Workers::Remote(Box::new(remote(&args, mode)?)),
@@ -173,7 +174,7 @@ pub(crate) fn worker(args: WorkerArgs) -> Result<()> {
     runtime()?.block_on(async {
         let listener = metrics_listener(&args.metrics).await?;
         let offered = (args.labels.labels()?, &args.requirements);
-        let mut pool = pool_config(args.slots, args.runtimes, offered, &args.executors)?;
+        let mut pool = pool_config(args.slots, args.runtimes, offered, &args.executors, None)?;
         let metrics = listener.map(|listener| {
             let metrics = WorkerMetrics::of(&mut pool);
             tokio::spawn(belljar_metrics::serve(listener, metrics.clone()));

@@ -194,6 +194,22 @@ class OfBoth(unittest.TestCase):
         self.assertEqual(self.native.options(files={"a": "b"}).submit(length, data).result(60), 100 << 20)
         data.delete()
 
+    def test_results_larger_than_a_message(self):
+        size = 100 << 20
+        self.assertEqual(self.native.submit(make, size).result(120), make(size))
+        kept = self.native.options(keep=True).submit(make, size).result(120)
+        self.assertEqual(self.native.submit(length, kept).result(120), size)
+
+    @support.needs_sandbox
+    def test_results_of_the_sandbox_larger_than_a_message(self):
+        size = 70 << 20
+        with belljar.Executor(support.shared(), runtime="sandbox") as sandbox:
+            kept = sandbox.options(keep=True)
+            self.assertEqual(self.native.submit(length, kept.submit(make, size).result(120)).result(60), size)
+            with self.assertRaises(belljar.LimitReached) as reached:
+                kept.submit(make, 130 << 20).result(120)
+            self.assertIn("the limit is 128 MiB", str(reached.exception))
+
     @support.needs_sandbox
     def test_more_than_the_sandbox_takes(self):
         data = self.native.put(bytes(130 << 20))

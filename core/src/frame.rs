@@ -1,6 +1,12 @@
 //! The messages between a worker's slot and its child process, and their framing: a length (four
 //! bytes, little-endian) and that many bytes of MessagePack. Both children, `belljar-python` and
 //! `belljar-sandbox`, speak it on one socket; the end of the stream asks a child to leave.
+//!
+//! # Layout
+//!
+//! * `long`: messages of which a part is elsewhere.
+
+mod long;
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -14,9 +20,11 @@ use crate::access::Denied;
 use crate::files::{CallFile, MAX_FILES, check_name};
 use crate::grants::Granted;
 use crate::invocation::Invocation;
-use crate::limits::MAX_FRAME_BYTES;
+use crate::limits::{MAX_FRAME_BYTES, MAX_INLINE_RESULT_BYTES};
 use crate::live::Progress;
 use crate::outcome::{Failure, FailureKind, Phases};
+
+pub use long::{HEAD_BYTES, decode_around, encode_around, long_result, write_done};
 
 /// The descriptor on which a child finds its socket.
 pub const CHILD_FD: i32 = 3;
@@ -54,7 +62,8 @@ pub struct Call {
     pub evict: bool,
     /// What the call may reach beyond its interpreter.
     pub granted: Option<Box<Granted>>,
-    /// The longest pickle that it may return or raise, and the most bytes of files that it may leave.
+    /// The longest pickle that it may return or raise, and the most bytes of files that it may leave; of the latter two
+    /// [`MAX_INLINE_RESULT_BYTES`] at most.
     pub max_result_bytes: u64,
     /// An empty directory for the files of a native call: its working directory.
     pub folder: Option<PathBuf>,
@@ -129,15 +138,16 @@ impl Done {
     /// does this before it answers, and a worker again, since a child may be hostile.
     #[must_use]
     pub fn within(mut self, max_result_bytes: u64) -> Self {
-        self.keep_files_within(max_result_bytes);
+        let max_inline_bytes = max_result_bytes.min(MAX_INLINE_RESULT_BYTES);
+        self.keep_files_within(max_result_bytes, max_inline_bytes);
         self.result = match self.result {
             Ok(value) if value.len() as u64 > max_result_bytes => {
                 Err(Failure::too_long("result", value.len(), max_result_bytes))
             }
-            Err(failure) if failure.exception.len() as u64 > max_result_bytes => {
+            Err(failure) if failure.exception.len() as u64 > max_inline_bytes => {
                 let bytes = failure.exception.len();
                 let what = format!("exception `{}`", failure.shortened().message);
-                Err(Failure::too_long(&what, bytes, max_result_bytes))
+                Err(Failure::too_long(&what, bytes, max_inline_bytes))
             }
             Err(failure) => Err(failure.shortened()),
             value => value,
@@ -148,17 +158,20 @@ impl Done {
 
 impl Done {
     /// A child that answers with other files than it may is taken at its word for none of them.
-    fn keep_files_within(&mut self, max_result_bytes: u64) {
+    fn keep_files_within(&mut self, max_result_bytes: u64, max_files_bytes: u64) {
         if self.files.is_empty() {
             return;
         }
         let files = &self.files;
         let result =
             self.result.as_ref().map_or_else(|failure| failure.exception.len(), Bytes::len);
-        let bytes = files.iter().fold(result, |sum, file| sum.saturating_add(file.bytes.len()));
+        let left = files.iter().fold(0_usize, |sum, file| sum.saturating_add(file.bytes.len()));
+        let bytes = result.saturating_add(left);
         let is_named = files.iter().all(|file| check_name(&file.name).is_ok());
         let failure = if bytes as u64 > max_result_bytes {
             Failure::too_long("result with the files that the call leaves", bytes, max_result_bytes)
+        } else if left as u64 > max_files_bytes {
+            Failure::too_long("set of files that the call leaves", left, max_files_bytes)
         } else if files.len() > MAX_FILES || !is_named {
             let text = "the executor answered with files that no call can leave";
             Failure::by_platform(FailureKind::Limit, text.into())
@@ -185,35 +198,6 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     let prefix = prefix.ok_or(FrameError::TooLong { bytes: length, limit: MAX_FRAME_BYTES })?;
     frame[..4].copy_from_slice(&prefix.to_le_bytes());
     Ok(frame)
-}
-
-/// A call as one frame, cut where its arguments stand: what comes before and after `args_bytes` of them, which are sent from where
-/// they are. Those of the call itself are left out.
-///
-/// # Errors
-/// The message is longer than [`MAX_FRAME_BYTES`].
-pub fn encode_around(call: &mut Call, args_bytes: u64) -> Result<(Vec<u8>, Vec<u8>), FrameError> {
-    const BIN8: u8 = 0xc4;
-    const BIN32: u8 = 0xc6;
-    // Nobody can guess it, so that it stands in one place.
-    let place = [Uuid::new_v4(), Uuid::new_v4()].map(Uuid::into_bytes).concat();
-    call.invocation.args = Bytes::from(place.clone());
-    let mut frame = encode(call)?;
-    call.invocation.args = Bytes::new();
-    let header = [&[BIN8, 32][..], &place].concat();
-    let at = frame.windows(header.len()).position(|part| part == header);
-    #[expect(clippy::expect_used, reason = "it was written there")]
-    let at = at.expect("the place of the arguments");
-    let after = frame.split_off(at + header.len());
-    frame.truncate(at);
-    frame.push(BIN32);
-    let too_long = |bytes| FrameError::TooLong { bytes, limit: MAX_FRAME_BYTES };
-    let length = u32::try_from(args_bytes).map_err(|_| too_long(usize::MAX))?;
-    frame.extend_from_slice(&length.to_be_bytes());
-    let bytes = frame.len() - 4 + length as usize + after.len();
-    let prefix = u32::try_from(bytes).map_err(|_| too_long(bytes))?;
-    frame[..4].copy_from_slice(&prefix.to_le_bytes());
-    Ok((frame, after))
 }
 
 /// The length that a frame's first four bytes claim.
@@ -288,16 +272,6 @@ mod tests {
         let frame = encode(&call).expect("short");
         assert_eq!(read::<Call>(&mut frame.as_slice()).expect("whole"), Some(call));
         assert_eq!(read::<Call>(&mut [].as_slice()).expect("the end"), None);
-    }
-
-    #[test]
-    fn arguments_may_come_from_elsewhere() {
-        let mut call = request();
-        let args = std::mem::take(&mut call.invocation.args);
-        let (before, after) = encode_around(&mut call, args.len() as u64).expect("short");
-        let frame = [&before[..], &args, &after].concat();
-        call.invocation.args = args;
-        assert_eq!(read::<Call>(&mut frame.as_slice()).expect("whole"), Some(call));
     }
 
     #[test]

@@ -17,6 +17,7 @@
 //! * [`guest`]: what a guest of the sandbox lacks.
 //! * [`files`]: files that go into a call and come out of it. [`collection`]: what a call leaves of them.
 //! * [`outcome`]: the outcome of a call: verdict, failure kinds, phases, output tails.
+//! * [`result_file`]: where long results are.
 //! * [`live`]: what a running call shows before it ends: output and progress.
 //! * [`trace`]: which trace a task belongs to, and the ids of its spans.
 //! * `exception`: pickles of builtin exceptions, for failures that the platform finds.
@@ -45,6 +46,7 @@ pub mod message;
 pub mod outcome;
 mod pythons;
 pub mod requirements;
+pub mod result_file;
 pub mod sha256;
 pub mod task;
 pub mod tenant;

@@ -4,14 +4,23 @@
 /// peer has lost its place in the stream.
 pub const MAX_FRAME_BYTES: usize = u32::MAX as usize;
 
-/// The largest result that an operator can allow and the one that is allowed by default, in MiB: as much as
-/// goes in one message between a worker and its dispatcher, so that all modes are alike.
-pub const MAX_RESULT_MB: u32 = 60;
+/// The largest result that an operator can allow, in MiB, and the one that is allowed by default where long ones are files.
+pub const MAX_RESULT_MB: u32 = 2048;
+
+/// The largest result that is allowed where there is no directory for long ones, in MiB: as much as goes in one message
+/// between a worker and its dispatcher. Exceptions, and the files that a call leaves, are never larger.
+pub const MAX_INLINE_RESULT_MB: u32 = 60;
+
+/// The same in bytes.
+pub const MAX_INLINE_RESULT_BYTES: u64 = (MAX_INLINE_RESULT_MB as u64) << 20;
+
+/// Results of more than this go from a child to their file, where there is a directory, without being in memory as a whole.
+pub const STREAMED_RESULT_BYTES: u64 = 8 << 20;
 
 /// What stands around a result in a child's reply: message and traceback, the rest of the frame.
 pub const REPLY_MARGIN_BYTES: usize = 1 << 20;
 
-const _: () = assert!(((MAX_RESULT_MB as usize) << 20) + REPLY_MARGIN_BYTES <= MAX_PAYLOAD_BYTES);
+const _: () = assert!(MAX_INLINE_RESULT_BYTES as usize + REPLY_MARGIN_BYTES <= MAX_PAYLOAD_BYTES);
 
 /// The most bytes of payload (code and arguments, or a result) in one message between a dispatcher and
 /// a worker. The listener's limit on messages is larger by what stands around a payload.
@@ -25,6 +34,9 @@ pub const MAX_SENT_ARGS_BYTES: u64 = (MAX_PAYLOAD_BYTES - (3 << 20)) as u64;
 
 /// The same in the sandbox, whose process has three copies of them beside the guest's memory.
 pub const MAX_SANDBOX_ARGS_BYTES: u64 = SANDBOX_HOST_BYTES / 4;
+
+/// The most bytes of a result of the sandbox, for the same reason.
+pub const MAX_SANDBOX_RESULT_BYTES: u64 = SANDBOX_HOST_BYTES / 4;
 
 /// Invocations and reports of more bytes than this go out in several messages.
 pub const BATCH_BYTES: usize = 16 << 20;

@@ -16,6 +16,8 @@ use crate::task::{InvalidWord, TaskAttempt, TaskStatus};
 pub enum CallVerdict {
     /// The function returned; the pickled value.
     Completed(Bytes),
+    /// The same; the pickled value, of so many bytes, is in the file of the attempt: [`crate::result_file`].
+    CompletedInFile(u64),
     /// The function raised, or the platform ended it.
     Failed(Failure),
     /// A client cancelled it and the code has stopped.
@@ -27,7 +29,7 @@ impl CallVerdict {
     #[must_use]
     pub const fn status(&self) -> TaskStatus {
         match self {
-            Self::Completed(_) => TaskStatus::Completed,
+            Self::Completed(_) | Self::CompletedInFile(_) => TaskStatus::Completed,
             Self::Failed(_) => TaskStatus::Failed,
             Self::Cancelled => TaskStatus::Cancelled,
         }
@@ -38,17 +40,17 @@ impl CallVerdict {
     pub const fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Failed(failure) => Some(failure),
-            Self::Completed(_) | Self::Cancelled => None,
+            Self::Completed(_) | Self::CompletedInFile(_) | Self::Cancelled => None,
         }
     }
 
-    /// The pickle that the result route gives out; empty for a cancelled task.
+    /// The pickle that the result route gives out; empty for a cancelled task, and where it is in a file.
     #[must_use]
     pub fn pickle(&self) -> Bytes {
         match self {
             Self::Completed(value) => value.clone(),
             Self::Failed(failure) => failure.exception.clone(),
-            Self::Cancelled => Bytes::new(),
+            Self::CompletedInFile(_) | Self::Cancelled => Bytes::new(),
         }
     }
 }

@@ -6,12 +6,14 @@ use std::os::unix::net::UnixStream;
 
 use belljar_core::files::CallFiles;
 use belljar_core::frame::{self, Call, ChildReply, Done, FrameError, Ready};
+use belljar_core::limits::MAX_INLINE_RESULT_BYTES;
 use belljar_core::outcome::{Failure, FailureKind, Phases};
 use belljar_core::task::CodeHash;
 use bytes::Bytes;
 use pyo3::exceptions::PyMemoryError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::files;
@@ -103,8 +105,7 @@ impl Server {
                 // The function forked and this copy came back too: its answer is nobody's.
                 sys::exit(0);
             }
-            let reply = ChildReply::Done(done.within(call.max_result_bytes));
-            frame::write(&mut self.socket, &reply)?;
+            frame::write_done(&mut self.socket, done.within(call.max_result_bytes))?;
             // While the worker is busy with the answer.
             if let Some(left) = kept.or_else(|| self.reset(py)) {
                 return Ok(frame::write(&mut self.socket, &ChildReply::LeftBehind(left))?);
@@ -143,7 +144,7 @@ impl Server {
             match answer.and_then(|answer| answer.extract::<Answer<'_>>()) {
                 Ok((ok, pickle, kind, message, traceback, decode_us, call_us, encode_us)) => {
                     let (Text(kind), Text(message), Text(traceback)) = (kind, message, traceback);
-                    let pickle = Bytes::copy_from_slice(pickle.as_bytes());
+                    let pickle = to_rust(&pickle);
                     let phases = Phases { decode_us, call_us, encode_us, ..Phases::default() };
                     let failure =
                         |exception| Failure { kind: kind_of(&kind), exception, message, traceback };
@@ -158,7 +159,8 @@ impl Server {
         let kept = flushed.err().map(|error| broken(&error)).or(used.kept);
         let mut left = Vec::new();
         if let Some((files, folder)) = files {
-            match files::take(files, folder, call.max_result_bytes) {
+            let most = call.max_result_bytes.min(MAX_INLINE_RESULT_BYTES);
+            match files::take(files, folder, most) {
                 Ok(files) => left = files,
                 Err(failure) => result = result.and(Err(failure)),
             }
@@ -184,6 +186,15 @@ impl Server {
 
 fn to_python(py: Python<'_>, bytes: Bytes) -> Bound<'_, PyBytes> {
     PyBytes::new(py, &bytes)
+}
+
+/// The bytes of a pickle; of a long one without a copy.
+fn to_rust(pickle: &Bound<'_, PyBytes>) -> Bytes {
+    const COPIED_BYTES: usize = 1 << 20;
+    match pickle.as_bytes() {
+        bytes if bytes.len() <= COPIED_BYTES => Bytes::copy_from_slice(bytes),
+        _ => Bytes::from_owner(PyBackedBytes::from(pickle.clone())),
+    }
 }
 
 /// Calls `body` with context variables of its own, such as the context of decimal arithmetic.

@@ -90,12 +90,30 @@ impl Store {
             };
             let reference = written.as_ref().map(|(reference, _kept)| reference);
             let value = reference.map_or(&value[..], |reference| reference.as_bytes());
-            let mut command = redis::Cmd::with_capacity(6, value.len() + 128);
-            command.arg("SET").arg(name.key(&self.inner.keys)).arg(value);
-            command.arg("PX").arg(ttl.as_millis()).arg("NX");
-            self.ask::<Option<String>>(what, &command).await
+            self.set_blob(what, name, (value, ttl)).await
         });
         try_join_all(writes).await.map(|_| ())
+    }
+
+    /// Makes the key of a blob whose file is there already. A script is about to take it over.
+    pub(crate) async fn put_reference(
+        &self,
+        what: &'static str,
+        Reference { name, bytes }: Reference,
+    ) -> Result<(), StoreError> {
+        self.set_blob(what, name, (name.reference(bytes).as_bytes(), UNCLAIMED_TTL)).await
+    }
+
+    async fn set_blob(
+        &self,
+        what: &'static str,
+        name: BlobName,
+        (value, ttl): (&[u8], Duration),
+    ) -> Result<(), StoreError> {
+        let mut command = redis::Cmd::with_capacity(6, value.len() + 128);
+        command.arg("SET").arg(name.key(&self.inner.keys)).arg(value);
+        command.arg("PX").arg(ttl.as_millis()).arg("NX");
+        self.ask::<Option<String>>(what, &command).await.map(|_| ())
     }
 
     /// What these keys have.
@@ -196,35 +214,48 @@ impl Store {
 
     /// Those of these blobs that a key refers to, or that a task needs.
     async fn needed(&self, names: &[BlobName]) -> Result<HashSet<BlobName>, StoreError> {
-        let mut needed = self.needed_by_tasks(names).await?;
         let keys = &self.inner.keys;
-        let names = names.iter().filter(|name| !matches!(name, BlobName::Held(..)));
-        let keys = names.flat_map(|name| [Some(name.key(keys)), name.later_key(keys)]);
-        let keys: Vec<_> = keys.flatten().collect();
-        if keys.is_empty() {
-            return Ok(needed);
+        let named = names.iter().filter(|name| !matches!(name, BlobName::Held(..)));
+        let keys: Vec<_> =
+            named.flat_map(|name| [Some(name.key(keys)), name.later_key(keys)]).flatten().collect();
+        let mut needed = HashSet::new();
+        if !keys.is_empty() {
+            let values: Vec<Option<Bytes>> =
+                self.ask("sweep", redis::cmd("MGET").arg(keys)).await?;
+            let references =
+                values.into_iter().flatten().filter_map(|value| Reference::read(&value));
+            needed.extend(references.map(|reference| reference.name));
         }
-        let values: Vec<Option<Bytes>> = self.ask("sweep", redis::cmd("MGET").arg(keys)).await?;
-        let references = values.into_iter().flatten().filter_map(|value| Reference::read(&value));
-        needed.extend(references.map(|reference| reference.name));
+        let others = names.iter().filter(|name| !needed.contains(name));
+        let of_tasks = self.needed_by_tasks(others).await?;
+        needed.extend(of_tasks);
         Ok(needed)
     }
 
-    /// Those of these that tasks which have not ended refer to. Of a batch that is accepted and not unpacked there are no records
-    /// yet.
-    async fn needed_by_tasks(&self, names: &[BlobName]) -> Result<HashSet<BlobName>, StoreError> {
-        let held = || names.iter().filter(|name| matches!(name, BlobName::Held(..)));
-        if held().next().is_none() {
+    /// Those of these that tasks which have not ended refer to, or are the results of. Of a batch that is accepted and not unpacked there
+    /// are no records yet.
+    async fn needed_by_tasks(
+        &self,
+        names: impl Iterator<Item = &BlobName>,
+    ) -> Result<HashSet<BlobName>, StoreError> {
+        let tasks = names.filter_map(|name| match name {
+            BlobName::Held(id, _) => Some((*name, *id)),
+            // A worker has written it, and its end is not published yet.
+            BlobName::Result(task) => Some((*name, task.task_id)),
+            BlobName::Args(_) | BlobName::Left(..) | BlobName::Upload(_) => None,
+        });
+        let tasks: Vec<_> = tasks.collect();
+        if tasks.is_empty() {
             return Ok(HashSet::new());
         }
         let batches = self.inner.keys.key(BATCHES);
         let unpacking: u64 = self.ask("sweep", redis::cmd("HLEN").arg(batches)).await?;
-        let needed = held().map(async |name| {
+        let needed = tasks.into_iter().map(async |(name, id)| {
             let mut first = redis::cmd("GETRANGE");
-            first.arg(name.key(&self.inner.keys)).arg(0).arg(0);
+            first.arg(self.inner.keys.task(id)).arg(0).arg(0);
             let first: Bytes = self.ask("sweep", &first).await?;
             let is_needed = first.first() == Some(&LIVE) || (first.is_empty() && unpacking > 0);
-            Ok::<_, StoreError>(is_needed.then_some(*name))
+            Ok::<_, StoreError>(is_needed.then_some(name))
         });
         Ok(try_join_all(needed).await?.into_iter().flatten().collect())
     }
@@ -240,7 +271,7 @@ async fn named_args(files: &BlobFiles, reference: Reference) -> io::Result<Bytes
     Ok(args::list(&[ArgsPiece::File(path, reference.bytes)]))
 }
 
-fn no_directory() -> io::Error {
+pub(crate) fn no_directory() -> io::Error {
     io::Error::other("it is in a file, and this process has no directory of blobs (--blobs)")
 }
 

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use belljar_core::id::TaskId;
+use belljar_core::result_file::{self, SHARDS};
 use bytes::Bytes;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
@@ -46,8 +47,6 @@ impl BlobConfig {
     }
 }
 
-/// Directories below the one of all blobs: those of one are looked through at a time.
-pub(crate) const SHARDS: usize = 16;
 /// What is being written.
 pub(crate) const UNFINISHED: &str = "tmp-";
 /// What is being uploaded in pieces; the id follows.
@@ -87,8 +86,8 @@ impl BlobFiles {
     pub(crate) fn open(config: BlobConfig) -> io::Result<Self> {
         let mut directories = DirBuilder::new();
         directories.recursive(true).mode(0o700);
-        for shard in 0..SHARDS {
-            directories.create(config.directory.join(format!("{shard:x}")))?;
+        for shard in 0..SHARDS as u8 {
+            directories.create(config.directory.join(result_file::shard(shard)))?;
         }
         let stop = CancellationToken::new();
         let files = Self(Arc::new(Inner {
@@ -157,6 +156,15 @@ impl BlobFiles {
             let mut bytes = Vec::with_capacity(usize::try_from(reference.bytes).unwrap_or(0));
             file.read_to_end(&mut bytes)?;
             Ok(bytes.into())
+        })
+        .await
+    }
+
+    /// Sees that a blob that another process has written is whole, and that it gets to the disk as others do.
+    pub(crate) async fn adopt(&self, reference: Reference) -> io::Result<()> {
+        self.blocking(move |inner| {
+            let file = inner.open(&reference)?;
+            inner.note_written(&file, &inner.path(reference.name))
         })
         .await
     }
@@ -275,7 +283,7 @@ impl Inner {
 
     /// The directory of files whose id ends so: ids are random.
     pub(crate) fn shard(&self, last_byte: u8) -> PathBuf {
-        self.config.directory.join(format!("{:x}", usize::from(last_byte) % SHARDS))
+        self.config.directory.join(result_file::shard(last_byte))
     }
 
     fn lock_file(&self) -> io::Result<File> {
@@ -345,7 +353,13 @@ impl Inner {
             file.sync_data()?;
         }
         rename_new(unfinished, path)?;
+        self.note_written(file, path)
+    }
+
+    /// Carries a file to the disk at once where that is wanted, else soon.
+    fn note_written(&self, file: &File, path: &Path) -> io::Result<()> {
         if self.config.is_synced {
+            file.sync_data()?;
             return sync_directory(path);
         }
         self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());

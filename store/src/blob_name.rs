@@ -1,6 +1,7 @@
 //! How blobs in files are named, and how keys refer to them.
 
 use belljar_core::id::{BlobId, TaskId};
+use belljar_core::result_file;
 use belljar_core::task::{Attempt, TaskAttempt};
 
 use crate::keys::Keys;
@@ -65,7 +66,7 @@ impl BlobName {
     pub(crate) fn file(self) -> String {
         match self {
             Self::Args(id) => format!("args-{id}"),
-            Self::Result(task) => format!("result-{}-{}", task.attempt, task.task_id),
+            Self::Result(task) => result_file::name(task),
             Self::Left(task, index) => format!("left-{}-{index}-{}", task.attempt, task.task_id),
             Self::Upload(id) => format!("upload-{id}"),
             Self::Held(id, index) => format!("held-{index}-{id}"),
@@ -132,6 +133,7 @@ mod tests {
         let task = TaskAttempt { task_id: TaskId::random(), attempt: Attempt(7) };
         let id = task.task_id;
         let [args, result] = [BlobName::Args(id), BlobName::Result(task)];
+        assert!(result_file::path(task).ends_with(result.file()));
         let upload = BlobName::Upload(BlobId::random());
         for name in [args, result, BlobName::Left(task, 12), upload, BlobName::Held(id, 7)] {
             assert_eq!(BlobName::of_file(&name.file()), Some(name));

@@ -18,6 +18,7 @@ use crate::error::StoreError;
 use crate::kind;
 use crate::record::{ClaimedTask, Completion, Demand, Leased, RequeueReason, Requeued, Settled};
 use crate::reply::{parse_id, unexpected};
+use crate::result_files;
 use crate::task_record::{self, Body, StoredTask};
 
 /// How many attempts one script call settles: enough that calls cost little, few enough that a call
@@ -160,13 +161,15 @@ impl Store {
         let mut freed = freed as u64;
         for part in finished.chunks(SETTLED_AT_ONCE) {
             let part = &*self.put_files_of(part).await?;
-            let kinds = kind::of_results(part).await;
+            let part = &*self.take_result_files(part).await?;
+            let kinds = kind::of_results(part, self.inner.files.as_ref()).await;
             let mut rows: Vec<_> = zip(part, kinds)
                 .map(|(one, kind)| {
                     task_record::encode_outcome(Some(one.worker), &one.report.outcome, kind)
                 })
                 .collect();
             self.put_results(part, &mut rows).await?;
+            result_files::name_in(part, &mut rows);
             let bytes = rows.iter().map(|(_, outcome, result)| 64 + outcome.len() + result.len());
             let mut call = self.inner.scripts.complete.call(4 + 5 * part.len(), bytes.sum());
             call.number(self.result_ttl_ms()).arg(&*self.inner.cancelled_outcome);

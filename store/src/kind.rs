@@ -10,7 +10,9 @@ use belljar_pickle::result_kind;
 use bytes::Bytes;
 
 use crate::blob::is_blob;
+use crate::blob_files::BlobFiles;
 use crate::record::Completion;
+use crate::result_files;
 
 /// What loading a result that is no blob runs; `None` where there is no result.
 pub(crate) fn of_small(pickle: &[u8]) -> Option<ResultKind> {
@@ -18,19 +20,33 @@ pub(crate) fn of_small(pickle: &[u8]) -> Option<ResultKind> {
 }
 
 /// The same of each, in order. Blobs are read on a thread of their own, so that no other task waits for them.
-pub(crate) async fn of_results(completions: &[Completion]) -> Vec<Option<ResultKind>> {
+pub(crate) async fn of_results(
+    completions: &[Completion],
+    files: Option<&BlobFiles>,
+) -> Vec<Option<ResultKind>> {
     let mut kinds = Vec::with_capacity(completions.len());
     for one in completions {
         let pickle = one.report.outcome.verdict.pickle();
+        if let Some(kind) = result_files::kind_of(one, files).await {
+            kinds.push(Some(kind));
+            continue;
+        }
         kinds.push(if is_blob(&pickle) { Some(of_blob(pickle).await) } else { of_small(&pickle) });
     }
     kinds
 }
 
 async fn of_blob(pickle: Bytes) -> ResultKind {
-    let read = tokio::task::spawn_blocking(move || result_kind(&pickle)).await;
-    read.unwrap_or_else(|_| ResultKind::Objects {
-        globals: Vec::new(),
-        unreadable: Some("reading it failed".to_owned()),
-    })
+    let read = tokio::task::spawn_blocking(move || of_bytes(&pickle)).await;
+    read.unwrap_or_else(|_| unread("reading it failed"))
+}
+
+/// What loading a pickle runs.
+pub(crate) fn of_bytes(pickle: &[u8]) -> ResultKind {
+    result_kind(pickle)
+}
+
+/// That of a pickle that cannot be read.
+pub(crate) fn unread(why: &str) -> ResultKind {
+    ResultKind::Objects { globals: Vec::new(), unreadable: Some(why.to_owned()) }
 }

@@ -22,6 +22,7 @@
 //! * `task_record`: the bytes of a task's record.
 //! * `blob`: values that no script touches. `blob_files`, `blob_name`: these in files.
 //! * `upload`, `upload_files`: values that clients upload. [`value_ref`]: values that arguments refer to.
+//! * `result_files`, `mapped_file`: results that workers have written to files.
 //! * `kind`: reads results statically before they are stored.
 //! * `reply`: reads the replies of scripts.
 //! * `primary`: which server is asked, where sentinels name it.
@@ -50,10 +51,12 @@ mod keys;
 mod kind;
 mod layout;
 mod live;
+mod mapped_file;
 mod primary;
 mod read;
 pub mod record;
 mod reply;
+mod result_files;
 mod script;
 mod server;
 mod submit;

@@ -93,7 +93,9 @@ pub(crate) fn encode_outcome(
     kind: Option<ResultKind>,
 ) -> (&'static str, Vec<u8>, Bytes) {
     let (letter, verdict) = match &outcome.verdict {
-        CallVerdict::Completed(_) => ("C", CallVerdict::Completed(Bytes::new())),
+        CallVerdict::Completed(_) | CallVerdict::CompletedInFile(_) => {
+            ("C", CallVerdict::Completed(Bytes::new()))
+        }
         CallVerdict::Failed(failure) => {
             ("F", CallVerdict::Failed(Failure { exception: Bytes::new(), ..failure.clone() }))
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use belljar_core::grants::GrantPolicy;
 use belljar_core::labels::Labels;
-use belljar_core::limits::MAX_RESULT_MB;
+use belljar_core::limits::{MAX_INLINE_RESULT_MB, MAX_RESULT_MB};
 use belljar_core::task::PythonVersion;
 
 use crate::child::ChildCommand;
@@ -44,8 +44,11 @@ pub struct Installation {
     pub packages: Option<Arc<PackageStore>>,
     /// What this worker has beside them, for functions that ask for it.
     pub labels: Labels,
-    /// The largest result in MiB; [`MAX_RESULT_MB`] where it was not given.
+    /// The largest result in MiB; where it was not given, [`MAX_RESULT_MB`], or without a directory of blobs
+    /// [`MAX_INLINE_RESULT_MB`].
     pub max_result_mb: Option<u32>,
+    /// The directory of blobs, where long results go.
+    pub blobs: Option<Arc<Path>>,
 }
 
 impl Installation {
@@ -145,9 +148,10 @@ impl Installation {
     /// # Errors
     /// One of the directories is not there.
     pub fn command(&self, program: PathBuf) -> Result<ChildCommand, NotInstalled> {
-        let max_result_mb = self.max_result_mb.unwrap_or(MAX_RESULT_MB).min(MAX_RESULT_MB);
-        let max_result_bytes = (max_result_mb as usize) << 20;
-        let command = ChildCommand { max_result_bytes, ..ChildCommand::new(program) };
+        let most = if self.blobs.is_some() { MAX_RESULT_MB } else { MAX_INLINE_RESULT_MB };
+        let max_result_bytes = (self.max_result_mb.unwrap_or(most).min(most) as usize) << 20;
+        let blobs = self.blobs.clone();
+        let command = ChildCommand { max_result_bytes, blobs, ..ChildCommand::new(program) };
         self.python_path.iter().try_fold(command, |command, dir| {
             let absolute = std::fs::canonicalize(dir)
                 .map_err(|source| NotInstalled::PythonPath { dir: dir.clone(), source })?;

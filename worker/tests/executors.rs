@@ -4,12 +4,15 @@
 
 mod support;
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use belljar_core::grants::GrantPolicy;
 use belljar_core::invocation::Invocation;
 use belljar_core::limits::{SANDBOX_HOST_BYTES, WARM_ADDRESS_BYTES};
 use belljar_core::outcome::{CallVerdict, FailureKind, Outcome};
+use belljar_core::result_file;
 use belljar_core::task::{PythonVersion, Runtime};
 use belljar_testkit::{binary, paths};
 use belljar_worker::ChildCommand;
@@ -24,15 +27,23 @@ use tokio_util::sync::CancellationToken;
 const ENDLESS: &str = "def f():\n  while True: pass";
 
 fn native() -> NativeExecutor {
-    NativeExecutor::new(PythonVersion::default(), command(), GrantPolicy::default())
+    native_with(command())
+}
+
+fn native_with(command: ChildCommand) -> NativeExecutor {
+    NativeExecutor::new(PythonVersion::default(), command, GrantPolicy::default())
 }
 
 fn sandbox() -> SandboxExecutor {
+    sandbox_with(None)
+}
+
+fn sandbox_with(blobs: Option<Arc<Path>>) -> SandboxExecutor {
     let program = binary("belljar-sandbox");
     assert!(program.exists(), "run `cargo build -p belljar-sandbox` first");
     let python = PythonVersion::default();
     let guest = paths::guests().join(python.to_string());
-    let mut command = ChildCommand::new(program);
+    let mut command = ChildCommand { blobs, ..ChildCommand::new(program) };
     if std::env::var_os("BELLJAR_ALLOW_WEAK_SANDBOX").is_some() {
         command.args.push(SandboxExecutor::ALLOW_WEAK.into());
     }
@@ -114,6 +125,37 @@ async fn denies_what_is_not_offered(executor: &dyn Executor) {
     asking.spec.grants = Some(Box::new(asked));
     assert_eq!(failed(&calls.run(asking).await).kind, FailureKind::Denied);
     calls.instance.expect("nothing has run").end().await;
+}
+
+/// A long result goes to the file of its attempt, where there is a directory.
+async fn leaves_long_results(executor: &dyn Executor, directory: &Path) {
+    let instance = Some(executor.start().await.expect("it starts").instance);
+    let mut calls = Calls { executor, instance, cancel: CancellationToken::new() };
+    let making = call("def f(n): return b'x' * n", "((9 << 20,), {})");
+    let path = directory.join(result_file::path(making.task));
+    std::fs::create_dir_all(path.parent().expect("a shard")).expect("made");
+    let outcome = calls.run(making).await;
+    let CallVerdict::CompletedInFile(bytes) = outcome.verdict else { panic!("{outcome:?}") };
+    let pickle = std::fs::read(&path).expect("a file");
+    assert_eq!(pickle.len() as u64, bytes);
+    let inside = belljar_pickle::result_kind(&pickle);
+    assert_eq!(inside, belljar_core::outcome::ResultKind::Data);
+    assert_eq!(pickle.iter().filter(|&&byte| byte == b'x').count(), 9 << 20);
+    let outcome = calls.run(call("def f(): return 'again'", "((), {})")).await;
+    assert_eq!(read(&completed(&outcome)), "'again'");
+    calls.instance.expect("it takes another call").end().await;
+}
+
+#[tokio::test]
+async fn long_results_go_to_files() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let blobs = || Some(directory.path().into());
+    leaves_long_results(
+        &native_with(ChildCommand { blobs: blobs(), ..command() }),
+        directory.path(),
+    )
+    .await;
+    leaves_long_results(&sandbox_with(blobs()), directory.path()).await;
 }
 
 macro_rules! for_each_executor {

@@ -20,6 +20,7 @@ mod reading;
 mod recovery;
 mod replicas;
 mod reserved;
+mod result_files;
 mod running;
 mod sentinels;
 mod skewed;

@@ -2,13 +2,17 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
 
 use belljar_core::args::{self, ArgsPiece};
 use belljar_core::files::CallFiles;
 use belljar_core::frame::{self, Call, FrameError};
-use belljar_core::limits::MAX_SANDBOX_ARGS_BYTES;
+use belljar_core::limits::{MAX_SANDBOX_ARGS_BYTES, STREAMED_RESULT_BYTES};
 use belljar_core::outcome::{Failure, FailureKind};
 use bytes::Bytes;
+
+use super::long_result::ResultPlace;
 
 /// What stands around the arguments of a call, and these.
 #[derive(Debug)]
@@ -17,16 +21,30 @@ pub(crate) struct CallFrame {
     /// Nothing where the arguments stand in `before`.
     pub(crate) args: Vec<ArgsPiece>,
     pub(crate) after: Vec<u8>,
+    /// What the answer repeats.
+    pub(crate) nonce: u64,
+    /// Where a long result goes; `None` where all are in memory.
+    pub(crate) result: Option<ResultPlace>,
 }
 
 impl CallFrame {
     /// The frame of a call.
-    pub(crate) fn of(call: &mut Call, is_sandboxed: bool) -> Result<Self, Failure> {
+    pub(crate) fn of(
+        call: &mut Call,
+        is_sandboxed: bool,
+        blobs: Option<&Arc<Path>>,
+    ) -> Result<Self, Failure> {
+        let (nonce, task, max_bytes) = (call.nonce, call.invocation.task, call.max_result_bytes);
+        let result = blobs.filter(|_| max_bytes > STREAMED_RESULT_BYTES).map(|blobs| ResultPlace {
+            directory: Arc::clone(blobs),
+            task,
+            max_bytes,
+        });
         let limit = |text: String| Failure::by_platform(FailureKind::Limit, text);
         let encoded = |error: FrameError| limit(error.to_string());
         if !args::is_list(&call.invocation.args) {
             let before = frame::encode(call).map_err(encoded)?;
-            return Ok(Self { before, args: Vec::new(), after: Vec::new() });
+            return Ok(Self { before, args: Vec::new(), after: Vec::new(), nonce, result });
         }
         let pieces = args::pieces(&call.invocation.args)
             .map_err(|error| limit(format!("the arguments cannot be put together: {error}")))?;
@@ -38,7 +56,7 @@ impl CallFrame {
             )));
         }
         let (before, after) = frame::encode_around(call, bytes).map_err(encoded)?;
-        Ok(Self { before, args: pieces, after })
+        Ok(Self { before, args: pieces, after, nonce, result })
     }
 }
 

@@ -1,10 +1,11 @@
 //! How a child process is started.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use belljar_core::limits::MAX_RESULT_MB;
+use belljar_core::limits::MAX_INLINE_RESULT_MB;
 
 /// The command of a child process that speaks the frame protocol (`belljar_core::frame`).
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub struct ChildCommand {
     pub has_supervisor: bool,
     /// The longest pickle that a call may return or raise, in bytes.
     pub max_result_bytes: usize,
+    /// The directory of blobs, where long results go; `None` keeps them in memory.
+    pub blobs: Option<Arc<Path>>,
     /// How long it may take to say that it is ready.
     pub start_timeout: Duration,
 }
@@ -33,7 +36,8 @@ impl ChildCommand {
             args: Vec::new(),
             env: Vec::new(),
             has_supervisor: false,
-            max_result_bytes: (MAX_RESULT_MB as usize) << 20,
+            max_result_bytes: (MAX_INLINE_RESULT_MB as usize) << 20,
+            blobs: None,
             start_timeout: Duration::from_secs(30),
         }
     }

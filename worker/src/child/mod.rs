@@ -3,7 +3,8 @@
 //!
 //! # Layout
 //!
-//! * [`call_frame`]: a call as it is sent.
+//! * [`pipe`]: what passes between a slot and its child. [`call_frame`]: a call as it is sent. [`long_result`]: a result on its
+//!   way to a file.
 //! * [`command`]: how a child is started.
 //! * [`spawn`]: the thread that starts and reaps.
 //! * [`output`]: what a child writes, kept to its tail.
@@ -14,32 +15,27 @@ pub(crate) mod call_frame;
 mod command;
 pub(crate) mod death;
 mod descendants;
+pub(crate) mod long_result;
 pub(crate) mod output;
+pub(crate) mod pipe;
 pub(crate) mod spawn;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use belljar_core::args::ArgsPiece;
-use belljar_core::frame::{self, ChildReply, Done, FrameError, Ready};
-use belljar_core::limits::REPLY_MARGIN_BYTES;
-use belljar_core::live::Progress;
+use belljar_core::frame::{ChildReply, FrameError, Ready};
 use belljar_stream::UnixStream;
-use bytes::{Buf as _, BytesMut};
 use rustix::process::{Pid, Signal};
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::StartError;
-use crate::http_proxy::CallProxy;
-use call_frame::CallFrame;
 pub use command::ChildCommand;
 use death::{Death, Ending};
 use output::{Output, Streams};
+use pipe::{FramedPipe, Received};
 
 /// How long a child that closed its socket may take to end by itself, which tells why it did.
 const OWN_END: Duration = Duration::from_millis(200);
@@ -49,12 +45,6 @@ const ASKED_END: Duration = Duration::from_secs(6);
 const HELP_INTERVAL: Duration = Duration::from_millis(200);
 /// How long the kernel may take to end a child that it was told to kill.
 const KILLED_END: Duration = Duration::from_secs(2);
-/// So much of a file is sent at once.
-const PIECE_BYTES: usize = 512 << 10;
-/// A reply's first buffer. Bigger replies grow it as they arrive.
-const BUFFER_BYTES: usize = 16 << 10;
-/// An buffer that grew beyond this is not kept for the next reply.
-const KEPT_BUFFER_BYTES: usize = 1 << 20;
 
 /// Why a child sent no reply.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +58,9 @@ pub(crate) enum Lost {
     /// A part of the call's arguments cannot be read: the child has a part of the call.
     #[error("the arguments cannot be read")]
     Arguments(#[source] io::Error),
+    /// The result cannot be written to its file: the child still sends it.
+    #[error("a result of {0} bytes cannot be written to its file")]
+    Unwritten(u64, #[source] io::Error),
     /// The child does not speak the protocol.
     #[error("it sent what is no reply")]
     Protocol(#[from] FrameError),
@@ -88,7 +81,11 @@ impl Lost {
             Self::Socket(error) => {
                 matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
             }
-            Self::Closed | Self::Protocol(_) | Self::Foreign | Self::Arguments(_) => false,
+            Self::Closed
+            | Self::Protocol(_)
+            | Self::Foreign
+            | Self::Arguments(_)
+            | Self::Unwritten(..) => false,
         }
     }
 }
@@ -102,15 +99,6 @@ pub(crate) struct Child {
     streams: Streams,
 }
 
-/// The socket to a child, apart from its output so that both can be waited for at once.
-#[derive(Debug)]
-pub(crate) struct FramedPipe {
-    socket: UnixStream,
-    buffer: BytesMut,
-    /// A longer reply is refused by its header alone, so that a child cannot fill this process.
-    max_frame_bytes: usize,
-}
-
 impl Child {
     /// Starts a child and waits until it is ready.
     pub(crate) async fn start(command: &ChildCommand) -> Result<(Self, Ready), StartError> {
@@ -120,10 +108,10 @@ impl Child {
         let mut child = Self::adopt(spawned, command.max_result_bytes).map_err(failed)?;
         let reply = {
             let (pipe, streams) = child.parts();
-            timeout_at(deadline, streams.while_pumping(pipe.receive())).await
+            timeout_at(deadline, streams.while_pumping(pipe.receive(None))).await
         };
         match reply {
-            Ok(Ok(ChildReply::Ready(ready))) => {
+            Ok(Ok(Received::Reply(ChildReply::Ready(ready)))) => {
                 child.take_output();
                 Ok((child, ready))
             }
@@ -154,11 +142,7 @@ impl Child {
         Ok(Self {
             process,
             pidfd,
-            pipe: FramedPipe {
-                socket: UnixStream::from_std(socket)?,
-                buffer: BytesMut::with_capacity(BUFFER_BYTES),
-                max_frame_bytes: max_result_bytes + REPLY_MARGIN_BYTES,
-            },
+            pipe: FramedPipe::new(UnixStream::from_std(socket)?, max_result_bytes),
             streams: Streams::new(stdout, stderr)?,
         })
     }
@@ -182,19 +166,14 @@ impl Child {
     /// it does not show yet, the call finds out.
     pub(crate) fn is_stale(&self) -> bool {
         let ended = self.pidfd.poll_read_ready(&mut Context::from_waker(Waker::noop()));
-        ended.is_ready()
-            || !self.pipe.buffer.is_empty()
-            || !matches!(
-                self.pipe.socket.try_read(&mut [0]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock
-            )
+        ended.is_ready() || self.pipe.has_something()
     }
 
     /// Ends the child and all that it started, and says how it ended.
     pub(crate) async fn end(&mut self) -> Death {
         self.process.ask_to_end();
         // The end of the socket also asks a child to leave.
-        let _ = self.pipe.socket.shutdown().await;
+        self.pipe.shutdown().await;
         let started = Instant::now();
         while timeout(HELP_INTERVAL, self.streams.while_pumping(self.pidfd.readable()))
             .await
@@ -224,95 +203,5 @@ impl Child {
         // Stuck in the kernel: then the spawner's thread reaps it.
         let unknown = Death { ending: Ending::Unknown, peak_memory_bytes: 0 };
         self.process.collect().unwrap_or(unknown)
-    }
-}
-
-impl FramedPipe {
-    /// Sends the frame of the call with this nonce and waits for the reply to it. `http` makes the requests of the
-    /// call meanwhile, and `on_progress` takes what it says of its progress.
-    pub(crate) async fn exchange(
-        &mut self,
-        frame: &CallFrame,
-        nonce: u64,
-        mut http: Option<&mut CallProxy>,
-        on_progress: impl Fn(Progress),
-    ) -> Result<Done, Lost> {
-        self.send(frame).await?;
-        fail::fail_point!("running");
-        loop {
-            match (self.receive().await?, &mut http) {
-                (ChildReply::Done(done), _) if done.nonce == nonce => return Ok(done),
-                (ChildReply::LeftBehind(what), _) => return Err(Lost::LeftBehind(what)),
-                (ChildReply::Progress(of, progress), _) if of == nonce => on_progress(progress),
-                // In a box: calls without requests carry none of its state.
-                (ChildReply::Http(message), Some(http)) => {
-                    let answer = Box::pin(http.answer(message)).await;
-                    self.socket.write_all(&frame::encode(&answer)?).await?;
-                }
-                _ => return Err(Lost::Foreign),
-            }
-        }
-    }
-
-    /// Sends a call. What is in files goes from there, piece by piece.
-    async fn send(&mut self, frame: &CallFrame) -> Result<(), Lost> {
-        self.socket.write_all(&frame.before).await?;
-        for piece in &frame.args {
-            match piece {
-                ArgsPiece::Here(bytes) => self.socket.write_all(bytes).await?,
-                ArgsPiece::File(path, bytes) => {
-                    // In a box: other calls carry none of its state.
-                    Box::pin(self.send_file(path, *bytes)).await?;
-                }
-                ArgsPiece::Held(..) => {
-                    return Err(Lost::Arguments(io::Error::other("it has no name here")));
-                }
-            }
-        }
-        Ok(self.socket.write_all(&frame.after).await?)
-    }
-
-    async fn send_file(&mut self, path: &Path, bytes: u64) -> Result<(), Lost> {
-        let mut file = tokio::fs::File::open(path).await.map_err(Lost::Arguments)?;
-        let mut piece = vec![0; PIECE_BYTES];
-        let mut left = bytes;
-        while left > 0 {
-            let most = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let read = file.read(&mut piece[..most]).await.map_err(Lost::Arguments)?;
-            if read == 0 {
-                return Err(Lost::Arguments(io::ErrorKind::UnexpectedEof.into()));
-            }
-            self.socket.write_all(&piece[..read]).await?;
-            left -= read as u64;
-        }
-        Ok(())
-    }
-
-    /// Waits for a reply.
-    async fn receive(&mut self) -> Result<ChildReply, Lost> {
-        loop {
-            let mut ahead = BUFFER_BYTES;
-            if let Some(prefix) = self.buffer.first_chunk::<4>() {
-                let length = frame::length(*prefix, self.max_frame_bytes)?;
-                if let Some(body) = self.buffer.get(4..4 + length) {
-                    let reply = frame::decode(body)?;
-                    self.buffer.advance(4 + length);
-                    self.reset_buffer();
-                    return Ok(reply);
-                }
-                ahead = (4 + length - self.buffer.len()).clamp(BUFFER_BYTES, frame::AHEAD_BYTES);
-            }
-            // What is set aside and not written to costs no memory.
-            self.buffer.reserve(ahead);
-            if self.socket.read_buf(&mut self.buffer).await? == 0 {
-                return Err(Lost::Closed);
-            }
-        }
-    }
-
-    fn reset_buffer(&mut self) {
-        if self.buffer.is_empty() && self.buffer.capacity() > KEPT_BUFFER_BYTES {
-            self.buffer = BytesMut::with_capacity(BUFFER_BYTES);
-        }
     }
 }

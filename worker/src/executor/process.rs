@@ -1,6 +1,7 @@
 //! An instance over a child process that answers one call at a time over a framed socket.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use super::sent_code::SentCode;
 use super::{Instance, Ran, Started};
 use crate::child::call_frame::{self, CallFrame};
 use crate::child::output::Output;
+use crate::child::pipe::Answer;
 use crate::child::{Child, ChildCommand, Lost};
 use crate::error::StartError;
 use crate::event::ExecutorInfo;
@@ -75,6 +77,7 @@ impl Processes {
             grant_policy: self.grant_policy.clone(),
             http: self.http.clone(),
             max_result_bytes: self.command.max_result_bytes as u64,
+            blobs: self.command.blobs.clone(),
             sent: SentCode::default(),
             calls: 0,
             timer: Deadline::default(),
@@ -92,6 +95,7 @@ struct Process {
     grant_policy: GrantPolicy,
     http: Option<Arc<HttpProxy>>,
     max_result_bytes: u64,
+    blobs: Option<Arc<Path>>,
     sent: SentCode,
     calls: u64,
     timer: Deadline,
@@ -103,14 +107,13 @@ struct Process {
 /// What is sent to a child.
 struct ChildRequest {
     frame: CallFrame,
-    nonce: u64,
     /// For a call that may make HTTP requests.
     http: Option<Box<CallProxy>>,
 }
 
 /// How an exchange with a child ended.
 enum Exchange {
-    Replied(Result<Done, Lost>),
+    Replied(Result<Answer, Lost>),
     DeadlinePassed,
     Cancelled,
 }
@@ -153,8 +156,8 @@ impl Process {
         let granted = granted.map(Box::new);
         let (nonce, folder) = (frame::nonce(), folder.map(Folder::path));
         let mut call = Call { nonce, invocation, evict, granted, max_result_bytes, folder };
-        let frame = CallFrame::of(&mut call, self.memory.is_some())?;
-        Ok(ChildRequest { frame, nonce, http })
+        let frame = CallFrame::of(&mut call, self.memory.is_some(), self.blobs.as_ref())?;
+        Ok(ChildRequest { frame, http })
     }
 
     async fn call(
@@ -182,7 +185,7 @@ impl Process {
         let deadline = self.timer.passed(started + invocation.spec.limits.timeout());
         let exchange = exchange(&mut self.child, &mut request, deadline, cancel, live).await;
         let (mut outcome, fate) = match exchange {
-            Exchange::Replied(Ok(done)) => self.done(done, &invocation.spec.limits),
+            Exchange::Replied(Ok(answer)) => self.done(answer, &invocation.spec.limits),
             Exchange::Replied(Err(lost)) if self.calls > 1 && lost.has_not_begun() => {
                 let why = &lost as &dyn std::error::Error;
                 tracing::debug!(task_id = %invocation.task.task_id, why, "runs in another child");
@@ -195,6 +198,13 @@ impl Process {
             Exchange::Replied(Err(Lost::Arguments(error))) => {
                 let text = format!("a value that the arguments refer to cannot be read: {error}");
                 let failure = Failure::by_platform(FailureKind::Decode, text);
+                (stopped(&mut self.child, CallVerdict::Failed(failure)).await, Fate::Replaced)
+            }
+            Exchange::Replied(Err(Lost::Unwritten(bytes, error))) => {
+                let text = format!(
+                    "the result of {bytes} bytes cannot be written to the directory of blobs: {error}"
+                );
+                let failure = Failure::by_platform(FailureKind::Limit, text);
                 (stopped(&mut self.child, CallVerdict::Failed(failure)).await, Fate::Replaced)
             }
             Exchange::Replied(Err(lost)) => {
@@ -220,11 +230,11 @@ impl Process {
     }
 
     /// The end of a call that the child answered.
-    fn done(&mut self, done: Done, limits: &TaskLimits) -> (Outcome, Fate) {
+    fn done(&mut self, answer: Answer, limits: &TaskLimits) -> (Outcome, Fate) {
         let output = self.child.take_output();
         let fate = if self.calls < CALLS_PER_CHILD { Fate::Kept } else { Fate::Replaced };
-        let done = done.within(limits.max_result_bytes(self.max_result_bytes));
-        (outcome_of(done, output), fate)
+        let done = answer.done.within(limits.max_result_bytes(self.max_result_bytes));
+        (outcome_of(done, answer.in_file, output), fate)
     }
 }
 
@@ -263,10 +273,10 @@ async fn exchange(
     live: &Live<'_>,
 ) -> Exchange {
     let (pipe, streams) = child.parts();
-    let ChildRequest { frame, nonce, http } = request;
+    let ChildRequest { frame, http } = request;
     let on_progress = |progress| live.progress(progress);
     let wait = async {
-        let reply = pipe.exchange(frame, *nonce, http.as_deref_mut(), on_progress);
+        let reply = pipe.exchange(frame, http.as_deref_mut(), on_progress);
         tokio::select! {
             biased;
             reply = reply => Exchange::Replied(reply),
@@ -283,7 +293,7 @@ fn explain(lost: &Lost) -> String {
         Lost::Foreign | Lost::LeftBehind(_) => {
             format!("the executor broke its protocol ({lost}): ")
         }
-        Lost::Closed | Lost::Socket(_) | Lost::Arguments(_) => {
+        Lost::Closed | Lost::Socket(_) | Lost::Arguments(_) | Lost::Unwritten(..) => {
             "the process that ran the call died: ".to_owned()
         }
     }
@@ -310,8 +320,12 @@ fn with_output(verdict: CallVerdict, output: Output, peak_memory_bytes: u64) -> 
     Outcome { stdout, stderr, peak_memory_bytes, ..Outcome::bare(verdict, Duration::ZERO) }
 }
 
-fn outcome_of(done: Done, output: Output) -> Outcome {
-    let verdict = done.result.map_or_else(CallVerdict::Failed, CallVerdict::Completed);
+fn outcome_of(done: Done, in_file: Option<u64>, output: Output) -> Outcome {
+    let verdict = match (done.result, in_file) {
+        (Err(failure), _) => CallVerdict::Failed(failure),
+        (Ok(_), Some(bytes)) => CallVerdict::CompletedInFile(bytes),
+        (Ok(value), None) => CallVerdict::Completed(value),
+    };
     let mut access = AccessLog::default();
     access.add(&done.denied);
     let (phases, files, access) = (done.phases, done.files, access.recorded());

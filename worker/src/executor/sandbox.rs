@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use belljar_core::grants::GrantPolicy;
 use belljar_core::guest::GuestModules;
+use belljar_core::limits::MAX_SANDBOX_RESULT_BYTES;
 use belljar_core::requirements::PackageLock;
 use belljar_core::task::{PythonVersion, Runtime, TaskClass};
 use serde::Deserialize;
@@ -90,6 +91,8 @@ impl SandboxExecutor {
         for dir in &grant_policy.read {
             command = command.option("--grant-read", dir);
         }
+        let most = MAX_SANDBOX_RESULT_BYTES as usize;
+        command.max_result_bytes = command.max_result_bytes.min(most);
         let scratch_mb = grant_policy.default_scratch_mb();
         let command = command.option("--scratch-mb", scratch_mb.to_string());
         let processes = Processes { class, command, grant_policy, http: None, packages: None };

@@ -127,7 +127,7 @@ fn size(outcome: &Outcome) -> usize {
         CallVerdict::Failed(failure) => {
             failure.exception.len() + failure.message.len() + failure.traceback.len()
         }
-        CallVerdict::Cancelled => 0,
+        CallVerdict::CompletedInFile(_) | CallVerdict::Cancelled => 0,
     };
     let files: usize = outcome.files.iter().map(|file| 64 + file.bytes.len()).sum();
     128 + verdict + outcome.stdout.bytes.len() + outcome.stderr.bytes.len() + files

@@ -11,6 +11,7 @@ use belljar_core::files::CallFiles;
 use belljar_core::frame::{self, CHILD_FD, Call, ChildReply, Done, FrameError, Ready};
 use belljar_core::grants::Granted;
 use belljar_core::http::HTTP_REQUEST_BYTES;
+use belljar_core::limits::MAX_INLINE_RESULT_BYTES;
 use belljar_core::live::Progress;
 use belljar_core::task::CodeHash;
 use belljar_sandbox::{
@@ -79,10 +80,9 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
             None => None,
         };
         let (files, args) = CallFiles::open(&invocation.args).map_err(FrameError::from)?;
+        let most_left = max_result_bytes.min(MAX_INLINE_RESULT_BYTES);
         let grants = match files {
-            Some(files) => {
-                Some(grants.unwrap_or_else(|| default.clone()).files(files, max_result_bytes))
-            }
+            Some(files) => Some(grants.unwrap_or_else(|| default.clone()).files(files, most_left)),
             None => grants,
         };
         let grants = grants.as_ref().unwrap_or(&default);
@@ -98,7 +98,7 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
             files: answer.files,
             denied: answer.denied,
         };
-        frame::write(&mut replies, &ChildReply::Done(done.within(max_result_bytes)))?;
+        frame::write_done(&mut replies, done.within(max_result_bytes))?;
         // While the parent is busy with the answer.
         sandbox.prepare()?;
     }

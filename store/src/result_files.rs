@@ -1,0 +1,83 @@
+//! Results that workers have written to their files themselves: they are published without being in memory as a whole.
+
+use std::borrow::Cow;
+use std::io;
+use std::iter::zip;
+
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind, ResultKind};
+use bytes::Bytes;
+
+use crate::Store;
+use crate::blob::no_directory;
+use crate::blob_files::BlobFiles;
+use crate::blob_name::{BlobName, Reference};
+use crate::error::StoreError;
+use crate::kind;
+use crate::mapped_file::MappedFile;
+use crate::record::Completion;
+
+/// The file with the result of an attempt, where it is in one.
+fn file_of(one: &Completion) -> Option<Reference> {
+    match one.report.outcome.verdict {
+        CallVerdict::CompletedInFile(bytes) => {
+            Some(Reference { name: BlobName::Result(one.report.task), bytes })
+        }
+        _ => None,
+    }
+}
+
+impl Store {
+    /// Makes keys for results that are in files. Where a file is not whole, or the server has no memory for its key, the call fails: what
+    /// ended cannot wait.
+    pub(crate) async fn take_result_files<'a>(
+        &self,
+        part: &'a [Completion],
+    ) -> Result<Cow<'a, [Completion]>, StoreError> {
+        let mut part = Cow::Borrowed(part);
+        for index in 0..part.len() {
+            let Some(reference) = file_of(&part[index]) else { continue };
+            let why = match self.take_result_file(reference).await {
+                Ok(()) => continue,
+                Err(StoreError::RefusesWrites(..)) => {
+                    "it cannot be kept: the memory of Redis is full".to_owned()
+                }
+                Err(StoreError::UnwrittenBlob(error)) => {
+                    format!("its file cannot be read: {error}")
+                }
+                Err(error) => return Err(error),
+            };
+            let text = format!("the result of {} bytes is lost: {why}", reference.bytes);
+            tracing::error!(task_id = %part[index].report.task.task_id, "{text}");
+            let failure = Failure::by_platform(FailureKind::Limit, text);
+            part.to_mut()[index].report.outcome.verdict = CallVerdict::Failed(failure);
+        }
+        Ok(part)
+    }
+
+    async fn take_result_file(&self, reference: Reference) -> Result<(), StoreError> {
+        let files = self.inner.files.as_ref();
+        let files = files.ok_or_else(|| StoreError::UnwrittenBlob(no_directory()))?;
+        files.adopt(reference).await.map_err(StoreError::UnwrittenBlob)?;
+        fail::fail_point!("result_written");
+        self.put_reference("complete", reference).await
+    }
+}
+
+/// Has the rows of results in files name them: their lengths stand there, as of other blobs.
+pub(crate) fn name_in(part: &[Completion], rows: &mut [(&'static str, Vec<u8>, Bytes)]) {
+    for (one, (letter, _, result)) in zip(part, rows) {
+        if let Some(reference) = file_of(one) {
+            (*letter, *result) = ("c", reference.bytes.to_string().into());
+        }
+    }
+}
+
+/// What loading a result in a file runs; `None` where it is in none.
+pub(crate) async fn kind_of(one: &Completion, files: Option<&BlobFiles>) -> Option<ResultKind> {
+    let (reference, files) = (file_of(one)?, files?);
+    let read = files.blocking(move |inner| {
+        let file = MappedFile::open(&inner.open(&reference)?, reference.bytes)?;
+        Ok(kind::of_bytes(file.bytes()))
+    });
+    Some(read.await.unwrap_or_else(|error: io::Error| kind::unread(&error.to_string())))
+}
