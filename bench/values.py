@@ -138,6 +138,11 @@ def measure(arguments, url, peaks):
             peaks.of(f"{arguments.call_mib} MiB to a {name} call", lambda: executor.submit(length, data).result(120))
             kept_there = executor.options(keep=True)
             peaks.of(f"{arguments.call_mib} MiB left by a {name} call", lambda: kept_there.submit(make, arguments.call_mib).result(120))
+        # Room for the value and for its pickle.
+        roomy = native.options(memory_mb=3 * arguments.mib + 256, keep=True)
+        left = []
+        peaks.of(f"{arguments.mib} MiB left by a native call", lambda: left.append(roomy.submit(make, arguments.mib).result(300)))
+        peaks.of(f"{arguments.mib} MiB to a native call", lambda: roomy.submit(length, left[0]).result(300))
 
 
 if __name__ == "__main__":
