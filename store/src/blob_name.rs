@@ -1,6 +1,7 @@
 //! How blobs in files are named, and how keys refer to them.
 
 use belljar_core::id::{BlobId, TaskId};
+use belljar_core::outcome::{CallVerdict, Report};
 use belljar_core::result_file;
 use belljar_core::task::{Attempt, TaskAttempt};
 
@@ -113,6 +114,16 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
+    /// The file with the result of an attempt, where its worker has put it into one.
+    pub(crate) const fn of_result(report: &Report) -> Option<Self> {
+        match report.outcome.verdict {
+            CallVerdict::CompletedInFile(bytes) => {
+                Some(Self { name: BlobName::Result(report.task), bytes })
+            }
+            _ => None,
+        }
+    }
+
     /// The reference in the value of a key, if it is one.
     pub(crate) fn read(value: &[u8]) -> Option<Self> {
         if value.len() as u64 >= REFERENCE_BYTES {

@@ -11,8 +11,9 @@ use bytes::Bytes;
 
 use crate::blob::is_blob;
 use crate::blob_files::BlobFiles;
+use crate::blob_name::Reference;
+use crate::mapped_file::MappedFile;
 use crate::record::Completion;
-use crate::result_files;
 
 /// What loading a result that is no blob runs; `None` where there is no result.
 pub(crate) fn of_small(pickle: &[u8]) -> Option<ResultKind> {
@@ -27,8 +28,8 @@ pub(crate) async fn of_results(
     let mut kinds = Vec::with_capacity(completions.len());
     for one in completions {
         let pickle = one.report.outcome.verdict.pickle();
-        if let Some(kind) = result_files::kind_of(one, files).await {
-            kinds.push(Some(kind));
+        if let (Some(reference), Some(files)) = (Reference::of_result(&one.report), files) {
+            kinds.push(Some(of_file(files, reference).await));
             continue;
         }
         kinds.push(if is_blob(&pickle) { Some(of_blob(pickle).await) } else { of_small(&pickle) });
@@ -37,16 +38,19 @@ pub(crate) async fn of_results(
 }
 
 async fn of_blob(pickle: Bytes) -> ResultKind {
-    let read = tokio::task::spawn_blocking(move || of_bytes(&pickle)).await;
-    read.unwrap_or_else(|_| unread("reading it failed"))
+    let read = tokio::task::spawn_blocking(move || result_kind(&pickle)).await;
+    read.unwrap_or_else(|_| unread("reading it failed".to_owned()))
 }
 
-/// What loading a pickle runs.
-pub(crate) fn of_bytes(pickle: &[u8]) -> ResultKind {
-    result_kind(pickle)
+/// That of a file, of which no more is read than is looked at.
+async fn of_file(files: &BlobFiles, reference: Reference) -> ResultKind {
+    let read = files.blocking(move |inner| {
+        let file = MappedFile::open(&inner.open(&reference)?, reference.bytes)?;
+        Ok(result_kind(file.bytes()))
+    });
+    read.await.unwrap_or_else(|error| unread(error.to_string()))
 }
 
-/// That of a pickle that cannot be read.
-pub(crate) fn unread(why: &str) -> ResultKind {
-    ResultKind::Objects { globals: Vec::new(), unreadable: Some(why.to_owned()) }
+fn unread(why: String) -> ResultKind {
+    ResultKind::Objects { globals: Vec::new(), unreadable: Some(why) }
 }

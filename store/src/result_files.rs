@@ -1,30 +1,16 @@
 //! Results that workers have written to their files themselves: they are published without being in memory as a whole.
 
 use std::borrow::Cow;
-use std::io;
 use std::iter::zip;
 
-use belljar_core::outcome::{CallVerdict, Failure, FailureKind, ResultKind};
+use belljar_core::outcome::{CallVerdict, Failure, FailureKind};
 use bytes::Bytes;
 
 use crate::Store;
 use crate::blob::no_directory;
-use crate::blob_files::BlobFiles;
-use crate::blob_name::{BlobName, Reference};
+use crate::blob_name::Reference;
 use crate::error::StoreError;
-use crate::kind;
-use crate::mapped_file::MappedFile;
 use crate::record::Completion;
-
-/// The file with the result of an attempt, where it is in one.
-fn file_of(one: &Completion) -> Option<Reference> {
-    match one.report.outcome.verdict {
-        CallVerdict::CompletedInFile(bytes) => {
-            Some(Reference { name: BlobName::Result(one.report.task), bytes })
-        }
-        _ => None,
-    }
-}
 
 impl Store {
     /// Makes keys for results that are in files. Where a file is not whole, or the server has no memory for its key, the call fails: what
@@ -35,7 +21,7 @@ impl Store {
     ) -> Result<Cow<'a, [Completion]>, StoreError> {
         let mut part = Cow::Borrowed(part);
         for index in 0..part.len() {
-            let Some(reference) = file_of(&part[index]) else { continue };
+            let Some(reference) = Reference::of_result(&part[index].report) else { continue };
             let why = match self.take_result_file(reference).await {
                 Ok(()) => continue,
                 Err(StoreError::RefusesWrites(..)) => {
@@ -66,18 +52,8 @@ impl Store {
 /// Has the rows of results in files name them: their lengths stand there, as of other blobs.
 pub(crate) fn name_in(part: &[Completion], rows: &mut [(&'static str, Vec<u8>, Bytes)]) {
     for (one, (letter, _, result)) in zip(part, rows) {
-        if let Some(reference) = file_of(one) {
+        if let Some(reference) = Reference::of_result(&one.report) {
             (*letter, *result) = ("c", reference.bytes.to_string().into());
         }
     }
-}
-
-/// What loading a result in a file runs; `None` where it is in none.
-pub(crate) async fn kind_of(one: &Completion, files: Option<&BlobFiles>) -> Option<ResultKind> {
-    let (reference, files) = (file_of(one)?, files?);
-    let read = files.blocking(move |inner| {
-        let file = MappedFile::open(&inner.open(&reference)?, reference.bytes)?;
-        Ok(kind::of_bytes(file.bytes()))
-    });
-    Some(read.await.unwrap_or_else(|error: io::Error| kind::unread(&error.to_string())))
 }
