@@ -112,6 +112,7 @@ struct ChildRequest {
 }
 
 /// How an exchange with a child ended.
+#[expect(clippy::large_enum_variant, reason = "a moment on the stack of the only one who asks")]
 enum Exchange {
     Replied(Result<Answer, Lost>),
     DeadlinePassed,
@@ -191,25 +192,7 @@ impl Process {
                 tracing::debug!(task_id = %invocation.task.task_id, why, "runs in another child");
                 return (None, Fate::Replaced);
             }
-            Exchange::Replied(Err(Lost::Protocol(FrameError::TooLong { bytes, .. }))) => {
-                let failure = Failure::too_long("answer", bytes, self.max_result_bytes);
-                (stopped(&mut self.child, CallVerdict::Failed(failure)).await, Fate::Replaced)
-            }
-            Exchange::Replied(Err(Lost::Arguments(error))) => {
-                let text = format!("a value that the arguments refer to cannot be read: {error}");
-                let failure = Failure::by_platform(FailureKind::Decode, text);
-                (stopped(&mut self.child, CallVerdict::Failed(failure)).await, Fate::Replaced)
-            }
-            Exchange::Replied(Err(Lost::Unwritten(bytes, error))) => {
-                let text = format!(
-                    "the result of {bytes} bytes cannot be written to the directory of blobs: {error}"
-                );
-                let failure = Failure::by_platform(FailureKind::Limit, text);
-                (stopped(&mut self.child, CallVerdict::Failed(failure)).await, Fate::Replaced)
-            }
-            Exchange::Replied(Err(lost)) => {
-                (died(&mut self.child, &explain(&lost)).await, Fate::Replaced)
-            }
+            Exchange::Replied(Err(lost)) => (self.lost(lost).await, Fate::Replaced),
             Exchange::DeadlinePassed => {
                 let limit = invocation.spec.limits.timeout();
                 let text = format!("the call was stopped at its time limit of {limit:?}");
@@ -227,6 +210,27 @@ impl Process {
         }
         outcome.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         (Some(outcome), fate)
+    }
+
+    /// The end of a call that the child did not answer.
+    async fn lost(&mut self, lost: Lost) -> Outcome {
+        let failure = match lost {
+            Lost::Protocol(FrameError::TooLong { bytes, .. }) => {
+                Failure::too_long("answer", bytes, self.max_result_bytes)
+            }
+            Lost::Arguments(error) => {
+                let text = format!("a value that the arguments refer to cannot be read: {error}");
+                Failure::by_platform(FailureKind::Decode, text)
+            }
+            Lost::Unwritten(bytes, error) => {
+                let text = format!(
+                    "the result of {bytes} bytes cannot be written to the directory for large values: {error}"
+                );
+                Failure::by_platform(FailureKind::Limit, text)
+            }
+            lost => return died(&mut self.child, &explain(&lost)).await,
+        };
+        stopped(&mut self.child, CallVerdict::Failed(failure)).await
     }
 
     /// The end of a call that the child answered.
