@@ -114,7 +114,7 @@ impl App {
 
     /// The store as the caller's tenant sees it, with what it may use and its weight.
     pub(crate) fn store_of<'a>(&'a self, caller: &'a Caller) -> TenantStore<'a> {
-        let view = self.store.of(caller.tenant()).with_pauses(self.keys.is_some());
+        let view = self.store.of(caller.tenant()).with_pauses(caller.has_company());
         match caller.policy() {
             Some(policy) => {
                 view.with_weight(policy.weight).with_quotas(Some(policy.quotas.of_store()))

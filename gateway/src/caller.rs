@@ -169,6 +169,11 @@ impl Caller {
         }
     }
 
+    /// Whether other tenants have asked this gateway for something just now.
+    pub(crate) fn has_company(&self) -> bool {
+        self.0.share.as_ref().is_some_and(|share| share.has_company())
+    }
+
     /// How long to hold the refusal of one open request too many back, where tenants share.
     pub(crate) fn hold_back(&self) -> Option<Duration> {
         self.0.share.as_ref().map(|share| share.hold_back())

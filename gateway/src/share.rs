@@ -171,6 +171,11 @@ impl Share {
         Some(HeldTurn { permit, since: Instant::now(), presence: Arc::clone(&self.presence) })
     }
 
+    /// Whether other tenants have asked this gateway for something just now.
+    pub(crate) fn has_company(&self) -> bool {
+        self.presence.is_shared()
+    }
+
     /// Waits for one of the tenant's places in the store, until it is dropped; not for long.
     pub(crate) async fn place_in_store(&self) -> Option<SemaphorePermit<'_>> {
         match self.places.try_acquire() {

@@ -18,6 +18,8 @@ use crate::record::NewTask;
 
 /// The most tasks of one part: each costs the server some ten microseconds, for which others wait.
 const PART_TASKS: usize = 64;
+/// The same where the submitter leaves pauses to others.
+const PART_TASKS_BETWEEN_PAUSES: usize = 32;
 /// So many tasks go at once: as many as the Python package sends.
 const TASKS_AT_ONCE: usize = 256;
 /// The most bytes of arguments of one part, but for the last task.
@@ -36,7 +38,7 @@ fn args_bytes(tasks: &[NewTask]) -> usize {
     tasks.iter().map(in_script).sum()
 }
 
-fn parts(tasks: &[NewTask]) -> Vec<&[NewTask]> {
+fn parts(tasks: &[NewTask], most: usize) -> Vec<&[NewTask]> {
     let (mut parts, mut rest) = (Vec::new(), tasks);
     while !rest.is_empty() {
         let mut bytes = 0;
@@ -44,7 +46,7 @@ fn parts(tasks: &[NewTask]) -> Vec<&[NewTask]> {
             bytes += in_script(task);
             bytes <= PART_BYTES
         };
-        let count = rest.iter().take(PART_TASKS).take_while(fits).count().max(1);
+        let count = rest.iter().take(most).take_while(fits).count().max(1);
         let (part, after) = rest.split_at(count);
         parts.push(part);
         rest = after;
@@ -65,7 +67,8 @@ impl Store {
         if rest.iter().any(|task| task.idempotency.is_some()) {
             return Ok(None);
         }
-        let (name, parts) = (TaskId::random().to_string(), parts(tasks));
+        let most = if by.pauses { PART_TASKS_BETWEEN_PAUSES } else { PART_TASKS };
+        let (name, parts) = (TaskId::random().to_string(), parts(tasks, most));
         let accepted = async {
             self.stage(by, &name, &parts).await?;
             self.commit(by, &name, parts.len(), (first, tasks)).await
@@ -229,11 +232,16 @@ mod tests {
     fn parts_are_bounded_by_tasks_and_by_bytes() {
         let lengths = |sizes: &[usize]| {
             let tasks: Vec<_> = sizes.iter().map(|&size| task(size)).collect();
-            (is_large(&tasks), parts(&tasks).iter().map(|part| part.len()).collect::<Vec<_>>())
+            (
+                is_large(&tasks),
+                parts(&tasks, PART_TASKS).iter().map(|part| part.len()).collect::<Vec<_>>(),
+            )
         };
         assert_eq!(lengths(&[1; PART_TASKS]), (false, vec![PART_TASKS]));
         assert!(!lengths(&[1; TASKS_AT_ONCE]).0);
         assert_eq!(lengths(&[1; TASKS_AT_ONCE + 1]), (true, vec![64, 64, 64, 64, 1]));
+        let tasks: Vec<_> = (0..PART_TASKS).map(|_| task(1)).collect();
+        assert_eq!(parts(&tasks, PART_TASKS_BETWEEN_PAUSES).len(), 2);
         let half = 60 * 1024;
         assert_eq!(lengths(&[half; 9]), (true, vec![4, 4, 1]));
         // Blobs stay out of scripts.

@@ -8,7 +8,7 @@ import { phaseBar } from "./phases.js";
 const STATUSES = ["QUEUED", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"];
 const FAILURES = ["exception", "decode", "encode", "timeout", "memory", "recursion", "limit", "denied", "executor_died", "worker_lost"];
 /** How many tasks are shown at once, and how often they are read again. */
-const SHOWN = 100, EVERY_MS = 3000;
+const SHOWN = 50, EVERY_MS = 3000;
 
 const COLUMNS = [
   ["Status", task => el(`span.pill.${task.status}`, {}, task.status)],
