@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
+use belljar_core::limits::MAX_SENT_ARGS_BYTES;
 use belljar_core::message::{DeliveryMode, Secret};
 use belljar_core::task::{TaskClass, TaskLimits};
 use belljar_dispatcher::config::{RemoteConfig, Workers};
@@ -104,8 +105,10 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
         let config =
             args.store.retention.store_config(&args.store.redis, args.durability.durability);
         // What replicas must have, submissions wait for.
-        let args_by_name = args.mode.remote().is_none();
-        let store = Store::connect(StoreConfig { replicas: 0, args_by_name, ..config }).await?;
+        // Those in one message to a worker go there as they are.
+        let from = if args.mode.remote().is_some() { MAX_SENT_ARGS_BYTES + 1 } else { 0 };
+        let config = StoreConfig { replicas: 0, named_args_from: Some(from), ..config };
+        let store = Store::connect(config).await?;
         let metrics = metrics_listener(&args.metrics).await?;
         let mut workers = match args.mode.remote() {
             None => {
@@ -118,7 +121,10 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
                     args.store.retention.blobs.as_deref(),
                 )?)
             }
-            Some(mode) => Workers::Remote(Box::new(remote(&args, mode)?)),
+            Some(mode) => {
+                let blobs = store.blob_owner()?;
+                Workers::Remote(Box::new(RemoteConfig { blobs, ..remote(&args, mode)? }))
+            }
         };
         let drain_timeout = Duration::from_secs(args.executors.drain_timeout);
         let reserved_slots = args.shares.reserved_slots;
@@ -174,7 +180,9 @@ pub(crate) fn worker(args: WorkerArgs) -> Result<()> {
     runtime()?.block_on(async {
         let listener = metrics_listener(&args.metrics).await?;
         let offered = (args.labels.labels()?, &args.requirements);
-        let mut pool = pool_config(args.slots, args.runtimes, offered, &args.executors, None)?;
+        let blobs = args.blobs.as_ref().map(std::path::absolute).transpose().context("--blobs")?;
+        let mut pool =
+            pool_config(args.slots, args.runtimes, offered, &args.executors, blobs.as_deref())?;
         let metrics = listener.map(|listener| {
             let metrics = WorkerMetrics::of(&mut pool);
             tokio::spawn(belljar_metrics::serve(listener, metrics.clone()));
@@ -190,6 +198,7 @@ pub(crate) fn worker(args: WorkerArgs) -> Result<()> {
                 WorkerMode::Push => DeliveryMode::Push,
             },
             secret: secret(&args.secret)?,
+            blobs: blobs.map(Arc::from),
             pool,
             metrics,
             host: host(),

@@ -237,3 +237,24 @@ class OfBoth(unittest.TestCase):
         self.assertEqual(self.native.get(reference), data)
         self.assertLess(sum(sent), 2 * len(data))
 
+
+class OfWorkers(unittest.TestCase):
+    """Values that are too large for messages, where workers are processes of their own."""
+
+    def passes(self, mode):
+        size = 70 << 20
+        with support.Service("-m", mode, "--workers", "1") as service:
+            with belljar.Executor(service.url, runtime="native") as native:
+                kept = native.options(keep=True).submit(make, size)
+                self.assertEqual(native.submit(length, kept).result(120), size)
+                self.assertEqual(native.submit(make, size).result(120), make(size))
+            if support.HAS_SANDBOX:
+                with belljar.Executor(service.url, runtime="sandbox") as sandbox:
+                    kept = sandbox.options(keep=True).submit(make, size)
+                    self.assertEqual(sandbox.submit(length, kept).result(120), size)
+
+    def test_by_push(self):
+        self.passes("push")
+
+    def test_by_pull(self):
+        self.passes("pull")

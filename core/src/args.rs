@@ -39,7 +39,7 @@ pub enum ArgsPiece {
     Here(Bytes),
     /// So many bytes that the task holds under this number.
     Held(u32, u64),
-    /// So many bytes in this file. Only on the way from the store to a slot of the same process.
+    /// So many bytes in this file below the directory of blobs. Only on the way from the store to a slot that shares it.
     File(PathBuf, u64),
 }
 

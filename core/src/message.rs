@@ -113,6 +113,10 @@ pub struct WorkerRegistration {
     pub belljar: String,
     /// For the dispatcher's own proof.
     pub nonce: Nonce,
+    /// Whose the directory of blobs is that the worker shares with its dispatcher, as its file `owner` says; `None` for a worker
+    /// without. The last field: it is left out then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blobs: Option<String>,
 }
 
 /// A message from a worker to a dispatcher.
@@ -237,6 +241,8 @@ pub enum RejectReason {
     Secret,
     /// This dispatcher serves the other mode.
     DeliveryMode,
+    /// This dispatcher has another directory of blobs, or none.
+    Blobs,
     /// The dispatcher does not, or no longer, know the session: register again.
     Session,
     /// The dispatcher is leaving or full: try another, or later.

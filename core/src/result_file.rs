@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use crate::task::TaskAttempt;
 
+/// The file that says whose a directory of blobs is.
+pub const OWNER: &str = "owner";
+
 /// Directories below the one of all blobs: a file is in the one that the last byte of its id says.
 pub const SHARDS: usize = 16;
 

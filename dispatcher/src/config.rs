@@ -53,14 +53,16 @@ pub struct RemoteConfig {
     pub secret: Option<Secret>,
     /// Each side sends a heartbeat after so much silence. After three times as much a worker is lost.
     pub heartbeat: Duration,
+    /// Whose the directory of blobs is that workers may share; `None` without one.
+    pub blobs: Option<String>,
     /// Gets the address once the port is open.
     pub listening: Option<oneshot::Sender<SocketAddr>>,
 }
 
 impl RemoteConfig {
-    /// With the default heartbeat, and without a receiver of the address.
+    /// With the default heartbeat, without blobs, and without a receiver of the address.
     #[must_use]
     pub const fn new(listen: ListenConfig, mode: DeliveryMode, secret: Option<Secret>) -> Self {
-        Self { listen, mode, secret, heartbeat: HEARTBEAT, listening: None }
+        Self { listen, mode, secret, heartbeat: HEARTBEAT, blobs: None, listening: None }
     }
 }

@@ -113,7 +113,8 @@ impl Builder<'_> {
     fn worker(&self, number: usize, dispatcher: SocketAddr) -> Result<Program> {
         let (slots, endpoint) = (SLOTS.to_string(), format!("tcp://{dispatcher}"));
         let args = ["worker", self.scenario.mode.as_str(), &slots, &endpoint];
-        self.belljar(&format!("worker-{number}"), &[&args[..], &self.executors()].concat())
+        let args = [&args[..], &self.executors(), &self.values()].concat();
+        self.belljar(&format!("worker-{number}"), &args)
     }
 
     /// Where values are, if tasks refer to some.

@@ -145,6 +145,7 @@ fn registration() -> WorkerRegistration {
         host: "light".to_owned(),
         pid: 1,
         belljar: "0".to_owned(),
+        blobs: None,
         nonce: Nonce::random(),
     }
 }

@@ -129,13 +129,13 @@ impl Store {
         Ok(join_all(values.into_iter().map(|value| self.referred(value))).await)
     }
 
-    /// The same of arguments: where slots are in this process, those in files are named.
+    /// The same of arguments: long ones in files are named, where slots can read them.
     pub(crate) async fn get_args(
         &self,
         what: &'static str,
         keys: Vec<String>,
     ) -> Result<Vec<Blob>, StoreError> {
-        let Some(files) = self.inner.files.as_ref().filter(|_| self.inner.config.args_by_name)
+        let (Some(files), Some(from)) = (&self.inner.files, self.inner.config.named_args_from)
         else {
             return self.get_blobs(what, keys).await;
         };
@@ -146,7 +146,11 @@ impl Store {
         let named = values.into_iter().map(async |value| {
             let Some(value) = value else { return Blob::Gone };
             let Some(reference) = Reference::read(&value) else { return Blob::Here(value) };
-            named_args(files, reference).await.map_or_else(Blob::Lost, Blob::Here)
+            let args = match reference.bytes < from {
+                true => files.read(reference).await,
+                false => named_args(files, reference).await,
+            };
+            args.map_or_else(Blob::Lost, Blob::Here)
         });
         Ok(join_all(named).await)
     }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use belljar_core::id::TaskId;
-use belljar_core::result_file::{self, SHARDS};
+use belljar_core::result_file::{self, OWNER, SHARDS};
 use bytes::Bytes;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
@@ -53,8 +53,6 @@ pub(crate) const UNFINISHED: &str = "tmp-";
 pub(crate) const PART: &str = "part-";
 /// The lock between those who remove files and those who need one that was there before them.
 const LOCK: &str = "lock";
-/// Whose the directory is.
-const OWNER: &str = "owner";
 /// How long values are held for a task that has ended: a server that is killed may have forgotten that, and the task runs again.
 const HELD_ON: Duration = Duration::from_secs(5);
 /// How often new files are carried to the disk, where that is not waited for.
@@ -118,6 +116,11 @@ impl BlobFiles {
         &self.0.config.directory
     }
 
+    /// Whose the directory is.
+    pub(crate) fn owner(&self) -> io::Result<String> {
+        fs::read_to_string(self.directory().join(OWNER))
+    }
+
     /// Takes the directory for the deployment of this name.
     ///
     /// # Errors
@@ -169,9 +172,14 @@ impl BlobFiles {
         .await
     }
 
-    /// Where a whole blob is.
+    /// Where a whole blob is, below the directory.
     pub(crate) async fn named(&self, reference: Reference) -> io::Result<PathBuf> {
-        self.blocking(move |inner| inner.open(&reference).map(|_| inner.path(reference.name))).await
+        self.blocking(move |inner| {
+            inner.open(&reference)?;
+            let shard = result_file::shard(reference.name.last_byte());
+            Ok(PathBuf::from(shard).join(reference.name.file()))
+        })
+        .await
     }
 
     /// So many bytes from `start` on, fewer at its end.

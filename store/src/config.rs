@@ -66,8 +66,9 @@ pub struct StoreConfig {
     pub dispatcher_ttl: Duration,
     /// Where large values are files; `None` keeps them in Redis. The same in all processes of a deployment.
     pub blobs: Option<BlobConfig>,
-    /// Whether claimed tasks have the names of files in place of arguments in files: for slots in this process.
-    pub args_by_name: bool,
+    /// From how many bytes on claimed tasks have the names of files in place of arguments in files: for slots that share the
+    /// directory. `None` for never.
+    pub named_args_from: Option<u64>,
 }
 
 impl StoreConfig {
@@ -86,7 +87,7 @@ impl StoreConfig {
             replica_timeout: REPLICA_TIMEOUT,
             dispatcher_ttl: DISPATCHER_TTL,
             blobs: None,
-            args_by_name: false,
+            named_args_from: None,
         }
     }
 }

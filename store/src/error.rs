@@ -100,7 +100,7 @@ pub enum StoreError {
     UnknownValue(ValueRef),
     /// The arguments of a task are more than goes to a worker.
     #[error(
-        "the arguments have {bytes} bytes with the values that they refer to, and a worker gets {limit} at most: in mode local a call may have more"
+        "the arguments have {bytes} bytes with the values that they refer to, and a worker gets {limit} at most in a message: one that shares the directory for large values gets more"
     )]
     ArgsTooLarge {
         /// How many they have.

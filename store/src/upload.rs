@@ -60,6 +60,15 @@ impl Store {
         self.inner.files.is_some()
     }
 
+    /// Whose the directory of blobs is: a worker that shares it finds the same text there.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn blob_owner(&self) -> Result<Option<String>, StoreError> {
+        let Some(files) = &self.inner.files else { return Ok(None) };
+        files.owner().map(Some).map_err(StoreError::UnwrittenBlob)
+    }
+
     /// Begins an upload that comes at once.
     ///
     /// # Errors

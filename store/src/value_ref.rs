@@ -123,8 +123,8 @@ impl Store {
         Ok(())
     }
 
-    /// Arguments as they are, or put together from their pieces; and how many values the task holds. Where slots are in this process,
-    /// the pieces stay apart, and those in files are named.
+    /// Arguments as they are, or put together from their pieces; and how many values the task holds. Long ones stay in
+    /// pieces where slots can read them, and those in files are named.
     pub(crate) async fn whole_args(
         &self,
         id: TaskId,
@@ -138,7 +138,8 @@ impl Store {
         let what = || format!("a value that the arguments of task {id} refer to");
         let mut held = 0;
         let bytes = pieces.iter().map(ArgsPiece::bytes).sum();
-        if !self.inner.config.args_by_name && bytes > MAX_SENT_ARGS_BYTES {
+        let by_name = self.inner.config.named_args_from.is_some_and(|from| bytes >= from);
+        if !by_name && bytes > MAX_SENT_ARGS_BYTES {
             return Err(StoreError::ArgsTooLarge { bytes, limit: MAX_SENT_ARGS_BYTES });
         }
         for piece in &mut pieces {
@@ -146,14 +147,14 @@ impl Store {
             held = held.max(index + 1);
             let reference = Reference { name: BlobName::Held(id, index), bytes };
             let files = self.files()?;
-            let read = if self.inner.config.args_by_name {
+            let read = if by_name {
                 files.named(reference).await.map(|path| ArgsPiece::File(path, bytes))
             } else {
                 files.read(reference).await.map(ArgsPiece::Here)
             };
             *piece = read.map_err(|error| lost(&what(), &error))?;
         }
-        if self.inner.config.args_by_name {
+        if by_name {
             return Ok((args::list(&pieces), held));
         }
         let mut whole = BytesMut::with_capacity(usize::try_from(bytes).unwrap_or(0));

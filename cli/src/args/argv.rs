@@ -75,7 +75,7 @@ mod tests {
         let up = up();
         let worker: &[&str] = &["push", "3", "tcp://127.0.0.1:1"];
         for (name, positional, options) in
-            [("gateway", &[][..], 36), ("dispatcher", &[], 31), ("worker", worker, 19)]
+            [("gateway", &[][..], 36), ("dispatcher", &[], 31), ("worker", worker, 20)]
         {
             let argv = up.argv.forward(name, &[], positional);
             let words = std::iter::once(OsString::from("belljar")).chain(argv);

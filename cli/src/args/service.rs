@@ -1,5 +1,6 @@
 //! The options of the gateway, the dispatcher and the worker.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use belljar_core::task::Runtime;
@@ -137,6 +138,9 @@ pub(crate) struct WorkerArgs {
     pub(crate) slots: usize,
     /// The dispatcher, as `tcp://HOST:PORT`.
     pub(crate) dispatcher: belljar_wire::Endpoint,
+    /// The dispatcher's directory for large values, on its machine: arguments and results of more than 60 MiB pass there.
+    #[arg(long, env = "BELLJAR_BLOBS", value_name = "DIR")]
+    pub(crate) blobs: Option<PathBuf>,
     /// The runtimes to serve.
     #[arg(long = "runtime", env = "BELLJAR_RUNTIMES", value_parser = Runtimes::parser(), default_value = Runtimes::ALL)]
     pub(crate) runtimes: Runtimes,

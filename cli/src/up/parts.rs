@@ -66,6 +66,7 @@ impl<'a> Parts<'a> {
             (None, Some(_)) => Some(args.data.dir()?.join("blobs")),
             (None, None) => None,
         };
+        let shared = blobs.clone();
         let blobs = blobs.as_ref().map(|blobs| ("blobs", blobs.as_os_str()));
         let runtimes = ("runtimes", OsStr::new(runtimes(installed)));
 
@@ -94,7 +95,7 @@ impl<'a> Parts<'a> {
             dispatcher.replace_option("--port", found);
             found.clone_into(&mut port);
         }
-        let mut workers = Workers::new(args, self::runtimes(installed), &port, timeout);
+        let mut workers = Workers::new(args, self::runtimes(installed), (&port, shared), timeout);
         if args.mode.remote().is_some() {
             for _ in 0..args.workers.min {
                 metrics_urls.extend(workers.start().await?);

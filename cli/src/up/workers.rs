@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::future::pending;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -20,8 +21,9 @@ use crate::serve::METRICS_AT;
 pub(super) struct Workers<'a> {
     args: &'a UpArgs,
     runtimes: &'static str,
-    /// The address of the dispatcher.
+    /// The address of the dispatcher, and its directory for large values.
     dispatcher: String,
+    blobs: Option<PathBuf>,
     timeout: Duration,
     scaling: Scaling,
     running: Vec<Service>,
@@ -38,17 +40,17 @@ pub(super) enum WorkersEvent {
 }
 
 impl<'a> Workers<'a> {
-    /// None yet, for the dispatcher at `port`.
+    /// None yet, for the dispatcher at `port` with this directory for large values.
     pub(super) fn new(
         args: &'a UpArgs,
         runtimes: &'static str,
-        port: &str,
+        (port, blobs): (&str, Option<PathBuf>),
         timeout: Duration,
     ) -> Self {
         let scaling = Scaling::new(args.workers, Duration::from_secs(args.worker_idle));
         let dispatcher = format!("tcp://127.0.0.1:{port}");
         let (running, leaving) = (Vec::new(), JoinSet::new());
-        Self { args, runtimes, dispatcher, timeout, scaling, running, leaving }
+        Self { args, runtimes, dispatcher, blobs, timeout, scaling, running, leaving }
     }
 
     /// Starts another one. Says where it shows its metrics.
@@ -57,8 +59,9 @@ impl<'a> Workers<'a> {
         let slots = executors::slots(self.args.slots).to_string();
         let metrics = metrics_address(self.args, self.running.len() + 1)?;
         let runtimes = ("runtimes", OsStr::new(self.runtimes));
-        let set: Vec<_> =
-            [Some(runtimes), metrics_option(&metrics)].into_iter().flatten().collect();
+        let blobs = self.blobs.as_ref().map(|blobs| ("blobs", blobs.as_os_str()));
+        let set = [Some(runtimes), metrics_option(&metrics), blobs];
+        let set: Vec<_> = set.into_iter().flatten().collect();
         let positional = [mode.get_name(), &slots, &self.dispatcher];
         let command = self.args.argv.forward("worker", &set, &positional);
         let mut worker = Service::start("worker", command, &self.args.log)?;

@@ -42,6 +42,7 @@ fn registration() -> WorkerRegistration {
         host: "h1".to_owned(),
         pid: 7,
         belljar: "0.1.0".to_owned(),
+        blobs: None,
         nonce: Nonce::from_bytes([0x55; 16]),
     }
 }

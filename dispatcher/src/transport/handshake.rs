@@ -15,6 +15,8 @@ pub(crate) struct Handshakes {
     dispatcher: DispatcherId,
     pub(crate) mode: DeliveryMode,
     secret: Option<Secret>,
+    /// Whose the directory of blobs is.
+    blobs: Option<String>,
     /// Peers that have said Hello, and the challenge of each.
     pending: HashMap<PeerId, Nonce>,
 }
@@ -42,8 +44,9 @@ impl Handshakes {
         dispatcher: DispatcherId,
         mode: DeliveryMode,
         secret: Option<Secret>,
+        blobs: Option<String>,
     ) -> Self {
-        Self { dispatcher, mode, secret, pending: HashMap::new() }
+        Self { dispatcher, mode, secret, blobs, pending: HashMap::new() }
     }
 
     /// Handles a message of a peer that is not registered.
@@ -106,6 +109,13 @@ impl Handshakes {
         if registration.mode != self.mode {
             let text = format!("the dispatcher serves {} workers only", self.mode);
             return Err((RejectReason::DeliveryMode, text));
+        }
+        if registration.blobs.is_some() && registration.blobs != self.blobs {
+            let text = match self.blobs {
+                Some(_) => "the worker's directory for large values is not the dispatcher's",
+                None => "the worker has a directory for large values, and the dispatcher has none",
+            };
+            return Err((RejectReason::Blobs, text.to_owned()));
         }
         Ok(())
     }

@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use belljar_core::args::{self, ArgsPiece};
 use belljar_core::id::{DispatcherId, WorkerId};
 use belljar_core::invocation::Invocation;
-use belljar_core::limits::MAX_PAYLOAD_BYTES;
+use belljar_core::limits::{MAX_PAYLOAD_BYTES, MAX_SENT_ARGS_BYTES};
 use belljar_core::message::{RejectReason, decode, encode};
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
 use belljar_core::task::{TaskAttempt, TaskClass};
 use belljar_store::record::{Timestamp, WorkerRecord};
 use belljar_wire::{Authentication, Incoming, ListenConfig, Router, RouterSender, SendError};
 
+use super::handshake::Handshakes;
 use super::session::WorkerSession;
 use super::sessions::{SocketCommand, WorkerSessions};
 use crate::config::RemoteConfig;
@@ -46,7 +48,7 @@ impl RemoteTransport {
         config: RemoteConfig,
         metrics: Option<Arc<Metrics>>,
     ) -> Result<Self, DispatcherError> {
-        let RemoteConfig { listen, mode, secret, heartbeat, listening } = config;
+        let RemoteConfig { listen, mode, secret, heartbeat, blobs, listening } = config;
         let authentication = match secret {
             Some(_) => Authentication::SharedSecret,
             None => Authentication::None,
@@ -62,7 +64,7 @@ impl RemoteTransport {
         Ok(Self {
             sender: router.sender(),
             router,
-            sessions: WorkerSessions::new(id, mode, secret, heartbeat, now),
+            sessions: WorkerSessions::new(Handshakes::new(id, mode, secret, blobs), heartbeat, now),
             served: BTreeSet::new(),
             events: Vec::new(),
             tick,
@@ -127,9 +129,11 @@ impl RemoteTransport {
     }
 
     pub(crate) fn send(&mut self, worker: WorkerId, mut invocations: Vec<Invocation>) {
-        let reports: Vec<_> = invocations.iter().filter_map(too_large).collect();
+        let shares = || self.sessions.shares_blobs(worker);
+        let reports: Vec<_> =
+            invocations.iter().filter_map(|invocation| refused(invocation, shares)).collect();
         if !reports.is_empty() {
-            invocations.retain(|invocation| too_large(invocation).is_none());
+            invocations.retain(|it| reports.iter().all(|report| report.task != it.task));
             self.events.push(SchedulerEvent::Reported { worker, reports });
         }
         self.sessions.send(worker, invocations);
@@ -224,14 +228,25 @@ impl RemoteTransport {
     }
 }
 
-/// The report of a call that is too large for any worker.
-fn too_large(invocation: &Invocation) -> Option<Report> {
-    let bytes = invocation.code_bytes() + invocation.args.len();
-    (bytes > MAX_PAYLOAD_BYTES).then(|| {
-        let text =
-            format!("the function and its arguments have {bytes} bytes, too many for a message");
-        let failure = Failure::by_platform(FailureKind::Limit, text);
-        let outcome = Outcome::bare(CallVerdict::Failed(failure), Duration::ZERO);
-        Report { task: invocation.task, outcome }
-    })
+/// The report of a call that cannot be sent to a worker, which may share the directory of blobs.
+fn refused(invocation: &Invocation, shares_blobs: impl Fn() -> bool) -> Option<Report> {
+    let args = &invocation.args;
+    let bytes = invocation.code_bytes() + args.len();
+    let text = if bytes > MAX_PAYLOAD_BYTES {
+        format!("the function and its arguments have {bytes} bytes, too many for a message")
+    } else if args::is_list(args) && !shares_blobs() {
+        // One that cannot be read is the worker's to refuse.
+        let pieces = args::pieces(args).unwrap_or_default();
+        let bytes: u64 = pieces.iter().map(ArgsPiece::bytes).sum();
+        format!(
+            "the arguments have {bytes} bytes with the values that they refer to, and a message to a worker has room for \
+             {MAX_SENT_ARGS_BYTES}\nhint: workers on the dispatcher's machine take more with its directory for large \
+             values, --blobs DIR"
+        )
+    } else {
+        return None;
+    };
+    let failure = Failure::by_platform(FailureKind::Limit, text);
+    let outcome = Outcome::bare(CallVerdict::Failed(failure), Duration::ZERO);
+    Some(Report { task: invocation.task, outcome })
 }

@@ -59,6 +59,8 @@ pub(crate) struct WorkerInfo {
     pub(crate) pid: u32,
     pub(crate) version: String,
     pub(crate) slots: u32,
+    /// Whether it has the dispatcher's directory of blobs.
+    pub(crate) shares_blobs: bool,
     pub(crate) since: Instant,
 }
 
@@ -143,6 +145,7 @@ impl WorkerSession {
                 pid: registration.pid,
                 version: registration.belljar.clone(),
                 slots: registration.slots,
+                shares_blobs: registration.blobs.is_some(),
                 since: now,
             },
             id: SessionId::random(),

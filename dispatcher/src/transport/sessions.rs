@@ -4,9 +4,9 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use belljar_core::id::{DispatcherId, WorkerId};
+use belljar_core::id::WorkerId;
 use belljar_core::invocation::Invocation;
-use belljar_core::message::{DeliveryMode, FromDispatcher, FromWorker, RejectReason, Secret};
+use belljar_core::message::{DeliveryMode, FromDispatcher, FromWorker, RejectReason};
 use belljar_core::task::TaskAttempt;
 use belljar_wire::PeerId;
 
@@ -50,16 +50,10 @@ pub(crate) struct WorkerSessions {
 }
 
 impl WorkerSessions {
-    pub(crate) fn new(
-        id: DispatcherId,
-        mode: DeliveryMode,
-        secret: Option<Secret>,
-        heartbeat: Duration,
-        now: Instant,
-    ) -> Self {
+    pub(crate) fn new(handshakes: Handshakes, heartbeat: Duration, now: Instant) -> Self {
         Self {
             heartbeat,
-            handshakes: Handshakes::new(id, mode, secret),
+            handshakes,
             phase: Phase::Serving,
             by_peer: HashMap::new(),
             sessions: HashMap::new(),
@@ -72,6 +66,11 @@ impl WorkerSessions {
 
     pub(crate) const fn mode(&self) -> DeliveryMode {
         self.handshakes.mode
+    }
+
+    /// Whether a worker shares the directory of blobs.
+    pub(crate) fn shares_blobs(&self, worker: WorkerId) -> bool {
+        self.sessions.get(&worker).is_some_and(|session| session.worker.shares_blobs)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &WorkerSession> {

@@ -11,7 +11,7 @@ use belljar_core::task::{CodeHash, Priority, TaskLimits, TaskSpec, TaskStatus};
 use belljar_core::tenant::Tenant;
 use belljar_dispatcher::{Config, DispatcherError, RemoteConfig, Workers};
 use belljar_store::record::{FunctionRecord, NewTask, TaskResult, Timestamp};
-use belljar_store::{Store, StoreConfig, Subscription, Topic};
+use belljar_store::{BlobConfig, Store, StoreConfig, Subscription, Topic};
 use belljar_wire::{Authentication, ConnectConfig, Endpoint, ListenConfig, ListenError};
 use belljar_worker::transport::{WorkerConfig, WorkerError};
 use bytes::Bytes;
@@ -26,23 +26,37 @@ use crate::support::{function, native, pool, value};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A private Redis, and a directory for files of the test.
-pub(crate) struct Redis(belljar_testkit::Redis);
+pub(crate) struct Redis {
+    server: belljar_testkit::Redis,
+    blobs: Option<BlobConfig>,
+}
 
 impl Redis {
     pub(crate) fn start() -> Self {
-        Self(belljar_testkit::Redis::start().expect("redis-server is installed"))
+        let server = belljar_testkit::Redis::start().expect("redis-server is installed");
+        Self { server, blobs: None }
+    }
+
+    /// One with large values in files, below `blobs`.
+    pub(crate) fn start_with_blobs() -> Self {
+        let redis = Self::start();
+        let blobs = Some(BlobConfig::new(redis.file("blobs")));
+        Self { blobs, ..redis }
     }
 
     pub(crate) async fn store(&self) -> Store {
-        Store::connect(StoreConfig::new(self.0.url())).await.expect("a store")
+        let config = StoreConfig::new(self.url());
+        let named_args_from = Some(1 << 20);
+        let config = StoreConfig { blobs: self.blobs.clone(), named_args_from, ..config };
+        Store::connect(config).await.expect("a store")
     }
 
     pub(crate) fn url(&self) -> String {
-        self.0.url()
+        self.server.url()
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.0.dir().join(name)
+        self.server.dir().join(name)
     }
 }
 
@@ -132,16 +146,25 @@ impl Worker {
         address: SocketAddr,
         secret: Option<&str>,
     ) -> Self {
-        let config = WorkerConfig {
+        let secret = secret.map(|text| Secret::new(text).expect("long enough"));
+        Self::of(WorkerConfig { secret, ..Self::config(mode, slots, address) })
+    }
+
+    pub(crate) fn config(mode: DeliveryMode, slots: usize, address: SocketAddr) -> WorkerConfig {
+        WorkerConfig {
             endpoint: ConnectConfig::new(Endpoint::new(address.ip().to_string(), address.port())),
             mode,
-            secret: secret.map(|text| Secret::new(text).expect("long enough")),
+            secret: None,
+            blobs: None,
             pool: pool(slots),
             host: "there".to_owned(),
             version: "0".to_owned(),
             drain_timeout: Duration::from_secs(20),
             metrics: None,
-        };
+        }
+    }
+
+    pub(crate) fn of(config: WorkerConfig) -> Self {
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(belljar_worker::transport::run(config, shutdown.clone()));
         Self { shutdown, running }

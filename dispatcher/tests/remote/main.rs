@@ -5,6 +5,7 @@
 mod harness;
 mod network;
 mod scripted;
+mod shared;
 mod shutdown;
 #[path = "../../../worker/tests/support/mod.rs"]
 mod support;
@@ -167,7 +168,7 @@ async fn a_pull_worker_survives_a_restart_of_the_dispatcher() {
     outlives_a_dispatcher(DeliveryMode::Pull).await;
 }
 
-async fn refused(worker: Worker) -> WorkerError {
+pub(crate) async fn refused(worker: Worker) -> WorkerError {
     let ended = timeout(PATIENCE, worker.running).await.expect("in time").expect("no panic");
     ended.expect_err("not let in")
 }

@@ -43,6 +43,7 @@ pub(crate) fn registration(mode: DeliveryMode, window: u32) -> WorkerRegistratio
         host: "scripted".to_owned(),
         pid: 1,
         belljar: "0".to_owned(),
+        blobs: None,
         nonce: Nonce::random(),
     }
 }

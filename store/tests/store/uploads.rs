@@ -118,10 +118,10 @@ async fn a_task_whose_value_is_lost_fails_and_says_so() {
 }
 
 #[tokio::test]
-async fn slots_of_the_same_process_get_names_of_files() {
+async fn slots_that_share_the_directory_get_names_of_files() {
     let beside = Beside::start().await;
     let store = beside.store().await;
-    let local = StoreConfig { args_by_name: true, ..beside.config(Duration::ZERO) };
+    let local = StoreConfig { named_args_from: Some(0), ..beside.config(Duration::ZERO) };
     let local = Store::connect(local).await.expect("the server is fit");
     let value = upload(&store, &Tenant::default(), VALUE).await;
     let referring = refer(&store, ValueRef::Upload(value.id)).await;
@@ -137,6 +137,7 @@ async fn slots_of_the_same_process_get_names_of_files() {
         let pieces = belljar_core::args::pieces(&claimed.invocation.args).expect("a list");
         let [ArgsPiece::File(path, bytes)] = &*pieces else { panic!("{pieces:?}") };
         assert!(path.ends_with(name), "{}", path.display());
+        let path = beside.directory.path().join(path);
         assert_eq!(std::fs::read(path).expect("there"), content);
         assert_eq!(*bytes, content.len() as u64);
         local.complete(NOBODY, 0, &[completed(claimed.task(), VALUE)]).await.expect("answered");
@@ -155,7 +156,10 @@ async fn what_no_message_has_room_for_is_told() {
     let record = store.task(large.id).await.expect("read").expect("known");
     let outcome = record.outcome.expect("it has ended");
     let message = &outcome.verdict.failure().expect("it failed").message;
-    assert!(message.contains("1073741824 bytes") && message.contains("mode local"), "{message}");
+    assert!(
+        message.contains("1073741824 bytes") && message.contains("shares the directory"),
+        "{message}"
+    );
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::Arc;
 
 use belljar_core::args::{self, ArgsPiece};
@@ -46,8 +46,7 @@ impl CallFrame {
             let before = frame::encode(call).map_err(encoded)?;
             return Ok(Self { before, args: Vec::new(), after: Vec::new(), nonce, result });
         }
-        let pieces = args::pieces(&call.invocation.args)
-            .map_err(|error| limit(format!("the arguments cannot be put together: {error}")))?;
+        let pieces = located(&call.invocation.args, blobs.map(|blobs| &**blobs)).map_err(limit)?;
         let bytes = pieces.iter().map(ArgsPiece::bytes).sum();
         if is_sandboxed && bytes > MAX_SANDBOX_ARGS_BYTES {
             return Err(limit(format!(
@@ -60,12 +59,30 @@ impl CallFrame {
     }
 }
 
+/// The pieces of arguments, with the whole names of their files.
+fn located(arguments: &Bytes, blobs: Option<&Path>) -> Result<Vec<ArgsPiece>, String> {
+    let mut pieces = args::pieces(arguments)
+        .map_err(|error| format!("the arguments cannot be put together: {error}"))?;
+    for piece in &mut pieces {
+        let ArgsPiece::File(path, _) = piece else { continue };
+        let is_below = path.components().all(|part| matches!(part, Component::Normal(_)));
+        let directory = blobs.filter(|_| is_below).ok_or_else(|| {
+            format!(
+                "the arguments are in `{}`, which is no file of this worker's --blobs",
+                path.display()
+            )
+        })?;
+        *path = directory.join(&*path);
+    }
+    Ok(pieces)
+}
+
 /// Whether files come with the arguments.
-pub(crate) fn has_files(arguments: &Bytes) -> bool {
+pub(crate) fn has_files(arguments: &Bytes, blobs: Option<&Path>) -> bool {
     if !args::is_list(arguments) {
         return CallFiles::are_in(arguments);
     }
-    match args::pieces(arguments).unwrap_or_default().first() {
+    match located(arguments, blobs).unwrap_or_default().first() {
         Some(ArgsPiece::Here(bytes)) => CallFiles::are_in(bytes),
         Some(ArgsPiece::File(path, _)) => {
             let mut head = [0; 16];

@@ -170,7 +170,8 @@ impl Process {
         self.calls += 1;
         let started = Instant::now();
         // A sandboxed call has a `/tmp` of its own.
-        let has_folder = self.memory.is_none() && call_frame::has_files(&invocation.args);
+        let has_folder =
+            self.memory.is_none() && call_frame::has_files(&invocation.args, self.blobs.as_deref());
         let folder = if has_folder { Folder::make().map(Some) } else { Ok(None) };
         let request = folder.and_then(|folder| {
             self.request(invocation, folder.as_ref()).map(|request| (request, folder))

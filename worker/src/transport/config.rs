@@ -1,5 +1,6 @@
 //! What a worker process is made of.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub struct WorkerConfig {
     pub mode: DeliveryMode,
     /// What both sides must hold. Without one the dispatcher need not prove anything.
     pub secret: Option<Secret>,
+    /// The directory of blobs that this worker shares with its dispatcher.
+    pub blobs: Option<Arc<Path>>,
     /// What runs them.
     pub pool: PoolConfig,
     /// The name of this machine, for people.

@@ -28,6 +28,9 @@ const fn hint(reason: RejectReason) -> &'static str {
     match reason {
         RejectReason::Version => "\n  hint: run the same version of belljar on both sides",
         RejectReason::Secret => "\n  hint: give both sides the same secret",
+        RejectReason::Blobs => {
+            "\n  hint: give both sides the same directory by --blobs, or the worker none"
+        }
         RejectReason::DeliveryMode => "\n  hint: start the worker in the dispatcher's mode",
         RejectReason::Session | RejectReason::Unavailable | RejectReason::Malformed => "",
     }

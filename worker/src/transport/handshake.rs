@@ -96,9 +96,10 @@ fn with_sources(error: &dyn std::error::Error) -> String {
 /// What a refusal means for the worker.
 fn refused(reason: RejectReason, text: String) -> Ended {
     match reason {
-        RejectReason::Version | RejectReason::Secret | RejectReason::DeliveryMode => {
-            Ended::Fatal(WorkerError::Refused { reason, text })
-        }
+        RejectReason::Version
+        | RejectReason::Secret
+        | RejectReason::DeliveryMode
+        | RejectReason::Blobs => Ended::Fatal(WorkerError::Refused { reason, text }),
         RejectReason::Session | RejectReason::Unavailable | RejectReason::Malformed => {
             Ended::broken(text)
         }

@@ -28,10 +28,10 @@ pub(crate) struct PullConnection {
 
 impl Connection for PullConnection {
     async fn open(client: &mut WorkerClient, config: &WorkerConfig) -> Result<Self, Ended> {
-        let registration = client.registration();
+        let registration = client.registration()?;
         let (first, welcome) = client.meanwhile(registered(config, &registration)).await??;
         let announced = client.welcomed(welcome.session, &registration);
-        let registration = client.registration();
+        let registration = client.registration()?;
         let (second, again) = client.meanwhile(registered(config, &registration)).await??;
         if again.session != welcome.session {
             return Err(Ended::broken("the dispatcher has changed"));

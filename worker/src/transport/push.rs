@@ -22,7 +22,7 @@ pub(crate) struct PushConnection {
 
 impl Connection for PushConnection {
     async fn open(client: &mut WorkerClient, config: &WorkerConfig) -> Result<Self, Ended> {
-        let registration = client.registration();
+        let registration = client.registration()?;
         let connecting = async {
             let mut dealer = Dealer::connect(&config.endpoint).await?;
             let welcome = register(&mut dealer, config, &registration).await?;

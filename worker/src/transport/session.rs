@@ -135,6 +135,7 @@ impl WorkerSession {
             pid: std::process::id(),
             belljar: self.info.version.clone(),
             nonce: Nonce::random(),
+            blobs: None,
         }
     }
 
