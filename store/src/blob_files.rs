@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use belljar_core::id::TaskId;
-use belljar_core::result_file::{self, OWNER, SHARDS};
+use belljar_core::result_file::{self, SHARDS};
 use bytes::Bytes;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
@@ -114,36 +114,6 @@ impl BlobFiles {
     /// Where the files are.
     pub(crate) fn directory(&self) -> &Path {
         &self.0.config.directory
-    }
-
-    /// Whose the directory is.
-    pub(crate) fn owner(&self) -> io::Result<String> {
-        fs::read_to_string(self.directory().join(OWNER))
-    }
-
-    /// Takes the directory for the deployment of this name.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`]: it is another's.
-    pub(crate) fn own(&self, deployment: &str) -> io::Result<()> {
-        let path = self.directory().join(OWNER);
-        // On a full disk what is there can be read still.
-        if !path.try_exists()? {
-            let unfinished = self.directory().join(format!("{UNFINISHED}{}", TaskId::random()));
-            let taken =
-                fs::write(&unfinished, deployment).and_then(|()| rename_new(&unfinished, &path));
-            // Another process may have been first.
-            if let Err(error) = taken {
-                let _ = fs::remove_file(&unfinished);
-                if error.kind() != io::ErrorKind::AlreadyExists {
-                    return Err(error);
-                }
-            }
-        }
-        if fs::read_to_string(&path)? == deployment {
-            return Ok(());
-        }
-        Err(io::ErrorKind::AlreadyExists.into())
     }
 
     /// Writes a blob, unless it is there: then it is the same, written by a try whose answer was lost. What is returned is
@@ -434,7 +404,7 @@ fn has_passed(time: Duration, since: Option<SystemTime>) -> bool {
 }
 
 /// Renames, unless something has the name: what a key may refer to already is never changed.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // A file system that cannot, such as NFS.
         Err(Errno::INVAL | Errno::NOSYS) => {

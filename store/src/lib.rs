@@ -20,7 +20,7 @@
 //! * `keys`: the names of keys and channels, for Rust and for the scripts.
 //! * `layout`: the layout of records, for both.
 //! * `task_record`: the bytes of a task's record.
-//! * `blob`: values that no script touches. `blob_files`, `blob_name`: these in files.
+//! * `blob`: values that no script touches. `blob_files`, `blob_name`, `blob_owner`: these in files.
 //! * `upload`, `upload_files`: values that clients upload. [`value_ref`]: values that arguments refer to.
 //! * `result_files`, `mapped_file`: results that workers have written to files.
 //! * `kind`: reads results statically before they are stored.
@@ -38,6 +38,7 @@ mod batch;
 mod blob;
 mod blob_files;
 mod blob_name;
+mod blob_owner;
 pub mod config;
 mod confirm;
 mod connection;
