@@ -183,6 +183,8 @@ link() {
     [ ! -e "$LINKED" ] || return 0
     say "linking"
     "$HERE/link.sh" "$MINOR" "$PYTHON" "$LINKED.new" "$@"
+    # A full disk may leave nothing behind, and no error.
+    [ -s "$LINKED.new" ] || { echo "guest $MINOR: linking wrote nothing into $LINKED.new; hint: is the disk full?" >&2; exit 1; }
     mv "$LINKED.new" "$LINKED"
 }
 
