@@ -25,6 +25,9 @@ import dill
 
 # dill's own default. Every Python 3 that belljar serves reads it.
 PROTOCOL = 4
+# With this one the content of arrays is written as it is, not made into a bytes object first.
+_ARRAY_PROTOCOL = 5
+_LARGE_BYTES = 64 << 10
 
 # dill resolves the globals of a function of the client's `__main__` to the namespace of ours.
 _main = sys.modules["__main__"].__dict__
@@ -401,18 +404,33 @@ class _Pickler(cloudpickle.Pickler):
 
 def dumps(value):
     """The pickle of a value for the client."""
+    protocol = PROTOCOL
     if not isinstance(value, BaseException):
         try:
             # The C pickler writes what dill would, ten times as fast, and refuses what only dill can do.
-            pickled = pickle.dumps(value, PROTOCOL)
-            # Except for what lives in `__main__`: to others a reference to ours means nothing.
-            if b"__main__" not in pickled and not call_state.globals:
-                return pickled
+            pickled, has_arrays = _probe(value)
+            if has_arrays:
+                protocol = _ARRAY_PROTOCOL
+            # Except for what lives in `__main__`: to others a reference to ours means nothing. Long bytes are slow to look through.
+            if not call_state.globals and (type(value) in (bytes, str) or b"__main__" not in pickled):
+                return pickle.dumps(value, _ARRAY_PROTOCOL) if has_arrays else pickled
         except Exception:
             pass
     file = BytesIO()
-    (_Pickler if call_state.is_ours or call_state.is_cloudpickled else _DillPickler)(file, PROTOCOL).dump(value)
+    (_Pickler if call_state.is_ours or call_state.is_cloudpickled else _DillPickler)(file, protocol).dump(value)
     return file.getvalue()
+
+
+def _probe(value):
+    """A pickle, and whether the content of arrays is left out of it, which names nothing."""
+    # What the sandbox returns is read without trust, by what knows the older protocol alone.
+    if "numpy" not in sys.modules or sys.platform == "wasi":
+        return pickle.dumps(value, PROTOCOL), False
+    arrays = []
+    pickled = pickle.dumps(value, _ARRAY_PROTOCOL, buffer_callback=arrays.append)
+    if arrays or len(pickled) >= _LARGE_BYTES:
+        return pickled, bool(arrays)
+    return pickle.dumps(value, PROTOCOL), False
 
 
 class _DillPickler(dill.Pickler):

@@ -4,6 +4,7 @@ import importlib.util
 import pickle
 import sys
 import threading
+import types
 import unittest
 import unittest.mock
 
@@ -41,6 +42,15 @@ class Returns(unittest.TestCase):
         for protocol in range(6):
             code, args = pickle.dumps(len, protocol), pickle.dumps((([1, 2],), {}), protocol)
             self.assertEqual(call(code, args)[1], 2)
+
+    def test_arrays_come_back_as_they_are_written(self):
+        # Where numpy is in use, what has buffers is pickled by the protocol that has them.
+        source = "import pickle\nclass Array(list):\n  def __reduce_ex__(self, protocol): return bytes, (pickle.PickleBuffer(b'x' * 9),)"
+        with unittest.mock.patch.dict(sys.modules, numpy=types.ModuleType("numpy")):
+            ok, pickled, *_ = runner.run(dumped(f"{source}\ndef f(): return Array()"), NOTHING)
+            plain = runner.run(dumped("def f(): return 150"), NOTHING)[1]
+        self.assertEqual((ok, pickled[1], pickle.loads(pickled)), (True, 5, b"x" * 9))
+        self.assertEqual(plain, pickle.dumps(150, 4), "all else is as ever")
 
     def test_a_function_of_main_knows_itself_only(self):
         self.assertEqual(call(dumped("def f(n=4): return n and n + f(n - 1)", recurse=False))[1], 10)

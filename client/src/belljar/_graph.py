@@ -20,14 +20,13 @@ import cloudpickle
 import cloudpickle.cloudpickle as _cloudpickle
 
 from . import _modules, _remote, _unnamed
+from ._arrays import ARRAY_PROTOCOL, PROTOCOL, dump_probe
 from ._errors import SerializationError
 from ._packed import has_names
 from ._reducers import REDUCERS, WRAPPER, reduce_cached, whole_class
 from ._values import ReferenceFound, persistent_id
 from ._watch import Watch
 
-# The highest that every Python reads.
-PROTOCOL = 4
 _MOST_OBJECTS = 10_000
 
 
@@ -107,17 +106,20 @@ class Graph:
 
     def dump(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         """The arguments of a call of this function. `Unsent` says what the function has to bring first."""
+        protocol = PROTOCOL
         try:
-            pickled = pickle.dumps((args, kwargs), PROTOCOL)
-            if not has_names(pickled):  # It names nothing that it could mean differently there.
+            pickled, has_arrays = dump_probe((args, kwargs))
+            if has_arrays:
+                protocol = ARRAY_PROTOCOL
+            elif not has_names(pickled):  # It names nothing that it could mean differently there.
                 return pickled
         except Exception:
             pass
         try:
-            return self._dump(_Pickler(self, self._py_modules), (args, kwargs))
+            return self._dump(_Pickler(self, self._py_modules, protocol), (args, kwargs))
         except ReferenceFound:
             # Such a pickler asks for each object whether it is one.
-            return self._dump(_ReferringPickler(self, self._py_modules), (args, kwargs))
+            return self._dump(_ReferringPickler(self, self._py_modules, protocol), (args, kwargs))
 
     def _dump(self, pickler: _Pickler, arguments: Any) -> bytes:
         pickler.dump(arguments)
@@ -148,9 +150,9 @@ class _Modules:
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
     """cloudpickle's, which notes what it sends; with a graph, which refers to what that has sent."""
 
-    def __init__(self, sent: Optional[Graph], given: Iterable[str] = ()) -> None:
+    def __init__(self, sent: Optional[Graph], given: Iterable[str] = (), protocol: int = PROTOCOL) -> None:
         self.file = io.BytesIO()
-        super().__init__(self.file, PROTOCOL)
+        super().__init__(self.file, protocol)
         self._sent = sent
         self._given = tuple(given)
         self.functions: list[types.FunctionType] = []

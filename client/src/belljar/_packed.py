@@ -126,10 +126,15 @@ class _Reader:
 
 
 def has_names(pickled: Pickled) -> bool:
-    """Whether a pickle of protocol 4 may name something: modules, classes, functions. Large bytes and texts stand between
-    its frames and are passed over: they hold every byte that a name begins with."""
+    """Whether a pickle of protocol 4 or 5 may name something: modules, classes, functions."""
+    return in_frames(pickled, b"\x93")
+
+
+def in_frames(pickled: Pickled, sought: bytes) -> bool:
+    """Whether a pickle of protocol 4 or 5 has these bytes anywhere but in large bytes and texts. Those stand between its frames and are
+    passed over: they hold every byte, and are slow to look through."""
     if len(pickled) < _UNFRAMED_BYTES:
-        return b"\x93" in bytes(pickled)
+        return sought in bytes(pickled)
     at = 0
     while at < len(pickled):
         kind = pickled[at]
@@ -138,19 +143,19 @@ def has_names(pickled: Pickled) -> bool:
             at += 1 + width + int.from_bytes(pickled[at + 1 : at + 1 + width], "little")
         elif kind == 0x95:  # FRAME
             end = at + 9 + int.from_bytes(pickled[at + 1 : at + 9], "little")
-            if b"\x93" in bytes(pickled[at + 9 : end]):
+            if sought in bytes(pickled[at + 9 : end]):
                 return True
             at = end
         elif kind in _BESIDE_LARGE:
             at += _BESIDE_LARGE[kind]
         else:
-            return b"\x93" in bytes(pickled[at:])
+            return sought in bytes(pickled[at:])
     return False
 
 
 # pickle writes values of this size on outside of its frames.
 _UNFRAMED_BYTES = 64 * 1024
-# BINBYTES, BINBYTES8, BINUNICODE, BINUNICODE8, and how many bytes say how long they are.
-_BEFORE_LARGE = {0x42: 4, 0x8E: 8, 0x58: 4, 0x8D: 8}
+# BINBYTES, BINBYTES8, BINUNICODE, BINUNICODE8, BYTEARRAY8, and how many bytes say how long they are.
+_BEFORE_LARGE = {0x42: 4, 0x8E: 8, 0x58: 4, 0x8D: 8, 0x96: 8}
 # What may stand beside those, too short for a frame, and how long it is: PROTO, MEMOIZE, MARK, small numbers and the like.
-_BESIDE_LARGE = {**dict.fromkeys(b"(])}Nseuatld\x85\x86\x87\x88\x89\x8f\x90\x91\x94", 1), **dict.fromkeys(b"\x80Kh", 2)}
+_BESIDE_LARGE = {**dict.fromkeys(b"(])}Nseuatld\x85\x86\x87\x88\x89\x8f\x90\x91\x94\x97\x98", 1), **dict.fromkeys(b"\x80Kh", 2)}

@@ -16,13 +16,12 @@ from typing import Any, Callable, Iterable, Mapping, Optional, Union
 import cloudpickle
 import dill
 
+from ._arrays import ARRAY_PROTOCOL, PROTOCOL, dump_probe
 from ._errors import SerializationError
 from ._graph import FutureFound, Graph
-from ._packed import BINARY_BYTES
+from ._packed import BINARY_BYTES, in_frames
 from ._values import ReferenceFound, dump_referring
 
-# dill's own default, which every Python 3 reads.
-_PROTOCOL = 4
 # A function larger than this most likely drags something along that it was not meant to.
 LARGE_FUNCTION_BYTES = 1 << 20
 PICKLERS = ("dill", "cloudpickle")
@@ -32,8 +31,10 @@ _LOG = logging.getLogger("belljar")
 def dump_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Union[str, bytes]:
     """The arguments of a call."""
     try:
-        pickled = pickle.dumps((args, kwargs), _PROTOCOL)
-        is_plain = b"__main__" not in pickled
+        pickled, has_arrays = dump_probe((args, kwargs))
+        is_plain = not in_frames(pickled, b"__main__")
+        if is_plain and has_arrays:
+            pickled = pickle.dumps((args, kwargs), ARRAY_PROTOCOL)
     except Exception:
         is_plain = False
     if not is_plain:
@@ -42,7 +43,7 @@ def dump_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Union[str, by
         except FutureFound:
             raise
         except ReferenceFound:
-            pickled = dump_referring((args, kwargs), _PROTOCOL)
+            pickled = dump_referring((args, kwargs), PROTOCOL)
         except Exception as error:
             raise SerializationError(f"the arguments cannot be pickled: {error}{culprit(args, kwargs, _dump_pair)}") from error
     return payload(pickled)
@@ -88,7 +89,7 @@ def payload(pickled: bytes) -> Union[str, bytes]:
 
 def _dump_by(pickler: str, function: Callable[..., Any]) -> bytes:
     if pickler == "cloudpickle":
-        return bytes(cloudpickle.dumps(function, protocol=_PROTOCOL))
+        return bytes(cloudpickle.dumps(function, protocol=PROTOCOL))
     if pickler == "dill":
         return _dill_dumps(function)
     raise ValueError(f"there is no pickler `{pickler}`: use one of {', '.join(PICKLERS)}")
@@ -97,10 +98,10 @@ def _dump_by(pickler: str, function: Callable[..., Any]) -> bytes:
 def _dill_dumps(value: Any) -> bytes:
     """By dill, recursing: without that, a function of `__main__` arrives without the names it uses."""
     try:
-        return bytes(dill.dumps(value, _PROTOCOL, recurse=True))
+        return bytes(dill.dumps(value, PROTOCOL, recurse=True))
     except RecursionError:
         # dill follows functions that refer to each other, or to themselves in a closure, without end.
-        return bytes(cloudpickle.dumps(value, protocol=_PROTOCOL))
+        return bytes(cloudpickle.dumps(value, protocol=PROTOCOL))
 
 
 def _dump_pair(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
@@ -123,7 +124,7 @@ def _large(function: Callable[..., Any], size: int, graph: Optional[Graph] = Non
     sizes = []
     for name, value in _references(function):
         try:
-            sizes.append((len(cloudpickle.dumps(value, _PROTOCOL)), name))
+            sizes.append((len(cloudpickle.dumps(value, PROTOCOL)), name))
         except Exception:
             continue  # It was measured as part of something else.
     if graph is not None:

@@ -69,7 +69,7 @@ class Reader:
         try:
             if _is_plain(pickled):
                 return pickle.loads(pickled)
-            return _TrustingUnpickler(io.BytesIO(pickled)).load()
+            return _TrustingUnpickler(_file(pickled)).load()
         except Exception as error:
             raise SerializationError(f"the result cannot be unpickled here: {type(error).__name__}: {error}") from error
 
@@ -82,11 +82,45 @@ class Reader:
 
 def _is_plain(pickled: Pickled) -> bool:
     """Whether a pickle certainly names nothing that dill would find otherwise."""
-    if pickled[:2] == b"\x80\x04" and len(pickled) >= BINARY_BYTES:
+    if pickled[:2] in (b"\x80\x04", b"\x80\x05") and len(pickled) >= BINARY_BYTES:
         return not has_names(pickled)
     return b"\x93" not in bytes(pickled) and b"c" not in bytes(pickled)
 
 
+class _View:
+    """A large pickle as a file, without the copy of it that `BytesIO` makes."""
+
+    def __init__(self, data: Pickled) -> None:
+        self._data = memoryview(data)
+        self._at = 0
+
+    def read(self, length: int) -> bytes:
+        return bytes(self._take(length))
+
+    def readinto(self, buffer: memoryview) -> int:
+        taken = self._take(len(buffer))
+        buffer[: len(taken)] = taken
+        return len(taken)
+
+    def readline(self) -> bytes:
+        size = 1 << 10
+        while True:
+            end = bytes(self._data[self._at : self._at + size]).find(b"\n") + 1
+            if end or self._at + size >= len(self._data):
+                return bytes(self._take(end or size))
+            size *= 8
+
+    def _take(self, length: int) -> memoryview:
+        taken = self._data[self._at : self._at + length]
+        self._at += len(taken)
+        return taken
+
+
+def _file(pickled: Pickled) -> Any:
+    return _View(pickled) if len(pickled) >= _LARGE_BYTES else io.BytesIO(pickled)
+
+
+_LARGE_BYTES = 1 << 20
 _WAY_OUT = 'hint: results="trusted" where you trust the function, or allow=[CLASS]'
 
 

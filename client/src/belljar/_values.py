@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Callable, Generic, Iterable, Optional, Ty
 
 import dill
 
+from ._arrays import ARRAY_PROTOCOL
 from ._errors import SerializationError, ServiceError
+from ._packed import in_frames
 
 if TYPE_CHECKING:
     from ._calls import HasReader
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The highest of pickle: the content of arrays is written as it is, not copied into a bytes object first.
-_VALUE_PROTOCOL = 5
 # From this size on an argument that repeats is sent once.
 SHARED_BYTES = 1 << 20
 
@@ -108,8 +108,8 @@ def dump_value(value: Any) -> bytes:
 
     try:
         try:
-            pickled = pickle.dumps(value, _VALUE_PROTOCOL)
-            if b"__main__" not in pickled:
+            pickled = pickle.dumps(value, ARRAY_PROTOCOL)
+            if not in_frames(pickled, b"__main__"):
                 return pickled
         except ReferenceFound:
             raise
