@@ -13,7 +13,7 @@ use tokio::time::timeout_at;
 
 use crate::app::App;
 use crate::config::{Config, permits};
-use crate::encoding::{self, Decompressor};
+use crate::encoding::{self, Coding, Decompressor};
 use crate::error::ApiError;
 use crate::media::BodyForm;
 use crate::problem::Problem;
@@ -75,10 +75,10 @@ fn one_key(headers: &HeaderMap) -> Result<Option<HeaderValue>, ApiError> {
 type Received = (Bytes, Option<OwnedSemaphorePermit>);
 
 async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received, ApiError> {
-    let is_compressed = encoding::is_compressed(headers)?;
+    let coding = encoding::coding(headers)?;
     let limit = app.config.max_body_bytes;
     // Of a compressed one nobody says how long it will be.
-    let claimed = http_body::Body::size_hint(&body).exact().filter(|_| !is_compressed);
+    let claimed = http_body::Body::size_hint(&body).exact().filter(|_| coding.is_none());
     let claimed = claimed.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     if claimed.is_some_and(|length| length > limit) {
         // A client that asks before it sends is answered before it sends.
@@ -99,7 +99,7 @@ async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received,
     }
     // A body that comes in several parts is copied together: into one buffer that never grows.
     receiver.claimed = claimed.unwrap_or_default();
-    receiver.run(BodyPieces::new(&app.config, body, is_compressed)).await
+    receiver.run(BodyPieces::new(&app.config, body, coding).await?).await
 }
 
 /// Reads on for a while without keeping anything.
@@ -125,10 +125,25 @@ pub(crate) struct BodyPieces {
 
 impl BodyPieces {
     /// The pieces of a body, as they were before it was compressed.
-    pub(crate) fn new(config: &Config, body: Body, is_compressed: bool) -> Self {
+    ///
+    /// # Errors
+    /// Too many compressed bodies are under way.
+    pub(crate) async fn new(
+        config: &Config,
+        body: Body,
+        coding: Option<Coding>,
+    ) -> Result<Self, ApiError> {
+        let decompressor = match coding {
+            None => None,
+            // In a box: other bodies carry none of its state.
+            Some(coding) => {
+                let made = Box::pin(Decompressor::new(coding));
+                let made = tokio::time::timeout(config.body_timeout, made).await;
+                Some(made.ok().and_then(Result::ok).ok_or(ApiError::Overloaded)?)
+            }
+        };
         let (pause, start) = (config.body_timeout, tokio::time::Instant::now());
-        let decompressor = is_compressed.then(Decompressor::new);
-        Self { body, pause, start, received: 0, decompressor }
+        Ok(Self { body, pause, start, received: 0, decompressor })
     }
 
     /// The next piece; `None` at the end.
@@ -144,10 +159,10 @@ impl BodyPieces {
             match (&mut self.decompressor, received) {
                 (None, received) => return Ok(received),
                 (Some(decompressor), Some(received)) => decompressor.push(received),
-                (Some(decompressor), None) => {
-                    let rest = decompressor.finish().map_err(broken)?;
-                    self.decompressor = None;
-                    return Ok(Some(rest).filter(|rest| !rest.is_empty()));
+                (decompressor @ Some(_), None) => {
+                    let rest = decompressor.take().map(Decompressor::finish);
+                    let rest = rest.transpose().map_err(broken)?;
+                    return Ok(rest.filter(|rest| !rest.is_empty()));
                 }
             }
         }

@@ -1,4 +1,10 @@
-//! Bodies that are compressed by gzip, in both directions.
+//! Bodies that are compressed, by gzip or zstd, in both directions.
+//!
+//! # Layout
+//!
+//! * `decompress`: bodies of requests, taken apart.
+
+mod decompress;
 
 use std::io::{self, Write as _};
 
@@ -6,83 +12,72 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use flate2::Compression;
-use flate2::write::{GzEncoder, MultiGzDecoder};
+use flate2::write::GzEncoder;
 use futures_util::stream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::Body as _;
+use zstd::zstd_safe::CParameter;
 
 use crate::error::ApiError;
+pub(crate) use decompress::Decompressor;
 
 /// Answers below this size go as they are: compressing them costs more than it saves.
 const LEAST_BYTES: u64 = 32 << 10;
-/// So much is decompressed at once: a thousand times as much may come out.
-const SLICE_BYTES: usize = 1 << 10;
 /// So much is compressed at once.
 const PIECE_BYTES: usize = 64 << 10;
+/// How far back a compressed answer refers, as a power of two: each answer that is under way takes some times as much memory.
+const ANSWER_WINDOW_LOG: u32 = 17;
 
-/// Whether the body of a request is compressed.
-pub(crate) fn is_compressed(headers: &HeaderMap) -> Result<bool, ApiError> {
-    let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(false) };
-    let is = |name: &str| value.as_bytes().eq_ignore_ascii_case(name.as_bytes());
-    if is("identity") {
-        return Ok(false);
-    }
-    if is("gzip") || is("x-gzip") {
-        return Ok(true);
-    }
-    Err(ApiError::Encoding(String::from_utf8_lossy(value.as_bytes()).into_owned()))
+/// A way to compress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Gzip,
+    Zstd,
 }
 
-/// Takes a compressed body apart, a slice at a time, so that what comes out can be bounded.
-pub(crate) struct Decompressor {
-    decoder: MultiGzDecoder<Vec<u8>>,
-    /// What has come and is still compressed.
-    input: Bytes,
-}
-
-impl Decompressor {
-    /// Of a body that begins.
-    pub(crate) fn new() -> Self {
-        Self { decoder: MultiGzDecoder::new(Vec::new()), input: Bytes::new() }
-    }
-
-    /// Takes more of the body. Ask for what comes out first.
-    pub(crate) fn push(&mut self, input: Bytes) {
-        self.input = input;
-    }
-
-    /// What comes out of the next slice; `None` where more of the body is needed.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Bytes>> {
-        while !self.input.is_empty() {
-            let slice = self.input.split_to(self.input.len().min(SLICE_BYTES));
-            self.decoder.write_all(&slice)?;
-            let output = std::mem::take(self.decoder.get_mut());
-            if !output.is_empty() {
-                return Ok(Some(output.into()));
-            }
+impl Coding {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
         }
-        Ok(None)
-    }
-
-    /// What comes out at the end of the body.
-    pub(crate) fn finish(&mut self) -> io::Result<Bytes> {
-        let decoder = std::mem::replace(&mut self.decoder, MultiGzDecoder::new(Vec::new()));
-        decoder.finish().map(Bytes::from)
     }
 }
 
-/// Whether the client takes large answers compressed.
-pub(crate) fn is_accepted(headers: &HeaderMap) -> bool {
-    let text = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-    text.unwrap_or_default().split(',').any(|one| {
-        let mut words = one.split(';').map(str::trim);
-        let is_gzip = words.next() == Some("gzip");
-        is_gzip && !words.any(|word| matches!(word, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
-    })
+/// How the body of a request is compressed.
+pub(crate) fn coding(headers: &HeaderMap) -> Result<Option<Coding>, ApiError> {
+    let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(None) };
+    let is = |name: &str| value.as_bytes().eq_ignore_ascii_case(name.as_bytes());
+    match () {
+        () if is("identity") => Ok(None),
+        () if is("gzip") || is("x-gzip") => Ok(Some(Coding::Gzip)),
+        () if is("zstd") => Ok(Some(Coding::Zstd)),
+        () => Err(ApiError::Encoding(String::from_utf8_lossy(value.as_bytes()).into_owned())),
+    }
+}
+
+/// How the client takes large answers compressed: the way that it likes better, of two alike the faster one.
+pub(crate) fn accepted(headers: &HeaderMap) -> Option<Coding> {
+    let text = headers.get(header::ACCEPT_ENCODING)?.to_str().ok()?;
+    let weight = |coding: Coding| {
+        let of = |one: &str| {
+            let mut words = one.split(';').map(str::trim);
+            let is_it = words.next().is_some_and(|name| name.eq_ignore_ascii_case(coding.as_str()));
+            let weight = words.find_map(|word| word.strip_prefix("q=")?.parse::<f32>().ok());
+            is_it.then_some(weight.unwrap_or(1.0))
+        };
+        text.split(',').find_map(of).filter(|weight| *weight > 0.0)
+    };
+    match (weight(Coding::Gzip), weight(Coding::Zstd)) {
+        (Some(gzip), Some(zstd)) if gzip > zstd => Some(Coding::Gzip),
+        (_, Some(_)) => Some(Coding::Zstd),
+        (Some(_), None) => Some(Coding::Gzip),
+        (None, None) => None,
+    }
 }
 
 /// A large answer, compressed. Streams of events and uploaded values go as they are.
-pub(crate) fn compressed(response: Response) -> Response {
+pub(crate) fn compressed(response: Response, coding: Coding) -> Response {
     let headers = response.headers();
     let told = || headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
     let length: Option<u64> = response.body().size_hint().exact().or_else(told);
@@ -93,11 +88,12 @@ pub(crate) fn compressed(response: Response) -> Response {
     {
         return response;
     }
+    // One that cannot be made is none.
+    let Ok(encoder) = Encoder::new(coding) else { return response };
     let (mut parts, body) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
-    parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
     parts.headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
-    let encoder = GzEncoder::new(Vec::new(), Compression::fast());
     let state = Compressing { body, input: Bytes::new(), encoder: Some(encoder) };
     Response::from_parts(parts, Body::from_stream(stream::try_unfold(state, next_piece)))
 }
@@ -106,7 +102,45 @@ struct Compressing {
     body: Body,
     input: Bytes,
     /// `None` once the body has ended.
-    encoder: Option<GzEncoder<Vec<u8>>>,
+    encoder: Option<Encoder>,
+}
+
+enum Encoder {
+    Gzip(GzEncoder<Vec<u8>>),
+    Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
+}
+
+impl Encoder {
+    fn new(coding: Coding) -> io::Result<Self> {
+        const FAST: i32 = 1;
+        Ok(match coding {
+            Coding::Gzip => Self::Gzip(GzEncoder::new(Vec::new(), Compression::fast())),
+            Coding::Zstd => {
+                let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), FAST)?;
+                encoder.set_parameter(CParameter::WindowLog(ANSWER_WINDOW_LOG))?;
+                Self::Zstd(encoder)
+            }
+        })
+    }
+
+    /// Takes a piece, and gives what comes out.
+    fn push(&mut self, piece: &[u8]) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Gzip(encoder) => {
+                encoder.write_all(piece).map(|()| std::mem::take(encoder.get_mut()))
+            }
+            Self::Zstd(encoder) => {
+                encoder.write_all(piece).map(|()| std::mem::take(encoder.get_mut()))
+            }
+        }
+    }
+
+    fn finish(self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Gzip(encoder) => encoder.finish(),
+            Self::Zstd(encoder) => encoder.finish(),
+        }
+    }
 }
 
 /// The next compressed bytes. Other requests get their turn between two pieces.
@@ -115,8 +149,7 @@ async fn next_piece(mut state: Compressing) -> io::Result<Option<(Bytes, Compres
         let Some(encoder) = &mut state.encoder else { return Ok(None) };
         if !state.input.is_empty() {
             let piece = state.input.split_to(state.input.len().min(PIECE_BYTES));
-            encoder.write_all(&piece)?;
-            let output = std::mem::take(encoder.get_mut());
+            let output = encoder.push(&piece)?;
             if !output.is_empty() {
                 return Ok(Some((output.into(), state)));
             }
@@ -127,7 +160,7 @@ async fn next_piece(mut state: Compressing) -> io::Result<Option<(Bytes, Compres
         match frame.transpose().map_err(io::Error::other)? {
             Some(frame) => state.input = frame.into_data().unwrap_or_default(),
             None => {
-                let rest = state.encoder.take().map(GzEncoder::finish).transpose()?;
+                let rest = state.encoder.take().map(Encoder::finish).transpose()?;
                 return Ok(rest.map(|rest| (rest.into(), state)));
             }
         }
@@ -140,28 +173,21 @@ mod tests {
 
     #[test]
     fn who_takes_it() {
-        let accepted = |text: &'static str| {
+        let told = |text: &'static str| {
             let value = HeaderValue::from_static(text);
-            is_accepted(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, value)]))
+            accepted(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, value)]))
         };
-        assert!(accepted("gzip") && accepted("br, gzip;q=0.5, zstd"));
-        for none in ["", "identity", "br", "gzip;q=0", "*"] {
-            assert!(!accepted(none), "{none}");
+        for gzip in
+            ["gzip", "br, gzip;q=0.5, zstd;q=0", "gzip, zstd;q=0.9", "zstd;q=0.000, GZIP;q=0.1"]
+        {
+            assert_eq!(told(gzip), Some(Coding::Gzip), "{gzip}");
         }
-    }
-
-    #[test]
-    fn what_comes_out_of_a_slice_is_bounded() {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(&vec![0; 64 << 20]).expect("into memory");
-        let mut decompressor = Decompressor::new();
-        decompressor.push(encoder.finish().expect("into memory").into());
-        let (mut whole, mut most) = (0, 0);
-        while let Some(output) = decompressor.next().expect("it is gzip") {
-            (whole, most) = (whole + output.len(), most.max(output.len()));
+        for zstd in ["zstd", "gzip, deflate, br, zstd", "zstd;q=0.5, gzip;q=0.4"] {
+            assert_eq!(told(zstd), Some(Coding::Zstd), "{zstd}");
         }
-        whole += decompressor.finish().expect("whole").len();
-        assert_eq!(whole, 64 << 20);
-        assert!(most <= 2 << 20, "{most}");
+        for none in ["", "identity", "br", "gzip;q=0", "*", "zstd; q=0.0"] {
+            assert_eq!(told(none), None, "{none}");
+        }
+        assert_eq!(accepted(&HeaderMap::new()), None);
     }
 }

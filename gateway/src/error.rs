@@ -89,7 +89,7 @@ pub(crate) enum ApiError {
         "the body has more than the {limit} bytes that are allowed: store large data elsewhere and pass a reference, or raise the gateway's body limit"
     )]
     TooLarge { limit: usize },
-    #[error("the body is encoded as `{0}`: send it as it is, or compressed by gzip")]
+    #[error("the body is encoded as `{0}`: send it as it is, or compressed by gzip or zstd")]
     Encoding(String),
     #[error("the body cannot be decompressed as its Content-Encoding says: {0}")]
     BrokenEncoding(String),

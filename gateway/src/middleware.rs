@@ -67,14 +67,17 @@ impl Middleware {
         if let Some(target) = self.without_prefix(&request) {
             *request.uri_mut() = target;
         }
-        let may_compress = encoding::is_accepted(request.headers());
+        let coding = encoding::accepted(request.headers());
         let admit = |request| self.admit(request, &timing, (peer, client), has_room);
         let response = match &self.cors {
             None => admit(request).await,
             // Boxed: most deployments have none.
             Some(cors) => Box::pin(cors.answer(request, admit)).await,
         };
-        let response = if may_compress { encoding::compressed(response) } else { response };
+        let response = match coding {
+            Some(coding) => encoding::compressed(response, coding),
+            None => response,
+        };
         let response = finish(response, &id, &timing, started);
         self.report(&response, &id, &timing);
         let code = response.status().as_u16();

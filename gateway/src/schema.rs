@@ -102,7 +102,7 @@ errors! {
         "408" "Error" "The body does not arrive in time (`body_timeout`).",
         "413" "Error"
             "The body is over the limit (`body_too_large`), or a payload over that of the tenant (`payload_too_large`).",
-        "415" "Error" "The body has another Content-Encoding than gzip (`unsupported_encoding`).";
+        "415" "Error" "The body has another Content-Encoding than gzip and zstd (`unsupported_encoding`).";
     Invalid: "422" "Invalid"
         "Malformed JSON, a missing, mistyped or misspelt field, a malformed id or cursor \
          (`invalid_request`); a function for the sandbox that needs a module which the sandbox does not \

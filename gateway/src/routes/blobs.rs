@@ -147,10 +147,9 @@ impl Uploading<'_> {
         digest: Option<Sha256Hash>,
     ) -> Result<Response, Failed> {
         let length = http_body::Body::size_hint(&body).exact();
-        let checked =
-            self.check(length.unwrap_or(0)).and_then(|()| encoding::is_compressed(headers));
-        let is_compressed = match checked {
-            Ok(is_compressed) => is_compressed,
+        let checked = self.check(length.unwrap_or(0)).and_then(|()| encoding::coding(headers));
+        let coding = match checked {
+            Ok(coding) => coding,
             Err(error) => return Err((error, Some(body))),
         };
         let upload = match self.app.store.new_upload().await {
@@ -158,7 +157,8 @@ impl Uploading<'_> {
             Err(error) => return Err((error.into(), Some(body))),
         };
         let most = self.app.config.max_value_bytes;
-        let pieces = BodyPieces::new(&self.app.config, body, is_compressed);
+        let pieces =
+            BodyPieces::new(&self.app.config, body, coding).await.map_err(|error| (error, None))?;
         let upload = self.receive(upload, pieces, most).await.map_err(|error| (error, None))?;
         self.keep(upload, digest).await.map_err(|error| (error, None))
     }
@@ -177,7 +177,7 @@ impl Uploading<'_> {
         let begun = async {
             self.check(total)?;
             // A piece has its place among others: it comes as it is.
-            if encoding::is_compressed(headers)? {
+            if encoding::coding(headers)?.is_some() {
                 return Err(ApiError::Encoding("a piece of a value, compressed".into()));
             }
             let reserve = self.timing.time(Phase::Store, view.reserve_upload(id, total));
@@ -207,7 +207,8 @@ impl Uploading<'_> {
             Err(error) => return Err((error, Some(body))),
         };
         let most = place.map_or(0, |(first, length)| first + length);
-        let pieces = BodyPieces::new(&self.app.config, body, false);
+        let pieces =
+            BodyPieces::new(&self.app.config, body, None).await.map_err(|error| (error, None))?;
         let upload = self.receive(upload, pieces, most).await.map_err(|error| (error, None))?;
         let received = upload.bytes();
         if received < total {
