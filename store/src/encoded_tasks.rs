@@ -132,7 +132,7 @@ pub(crate) fn key_and_body(tenant: &Tenant, same: &Idempotency) -> String {
 }
 
 /// A client's key among those of all tenants: `@<tenant>:<key>`, the key alone for the default one.
-fn key_of<'a>(tenant: &Tenant, key: &'a str) -> Cow<'a, str> {
+pub(crate) fn key_of<'a>(tenant: &Tenant, key: &'a str) -> Cow<'a, str> {
     if tenant.is_default() && !key.starts_with(TENANT_MARK) {
         return key.into();
     }

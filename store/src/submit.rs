@@ -9,11 +9,15 @@ use redis::Value;
 
 use crate::blob::is_blob;
 use crate::blob_name::BlobName;
-use crate::encoded_tasks::{EncodedTasks, Submitter, own_key};
+use crate::encoded_tasks::{EncodedTasks, Submitter, key_of, own_key};
 use crate::error::StoreError;
-use crate::record::{CancelOutcome, NewTask, OverQuota, StoreQuotas};
+use crate::keys::{BATCHES, IDEMPOTENCY};
+use crate::record::{CancelOutcome, Idempotency, NewTask, OverQuota, StoreQuotas};
 use crate::reply::{parse_id, unexpected};
 use crate::{Store, batch, reply};
+
+/// How long an id is in what a key is known for.
+const ID_BYTES: usize = 36;
 
 impl Store {
     /// Accepts all of `tasks`, of the default tenant, or none. Answers with the ids in the same order: a task with a known
@@ -111,6 +115,30 @@ impl Store {
                 Err(StoreError::QueueFull { queued, limit: self.inner.config.max_queued })
             }
         }
+    }
+
+    /// The first task of what a tenant has submitted under a key; `None` for a key that is free.
+    pub(crate) async fn submitted_of(
+        &self,
+        tenant: &Tenant,
+        same: &Idempotency,
+    ) -> Result<Option<TaskId>, StoreError> {
+        let keys = &self.inner.keys;
+        let key = format!("{}{}", keys.key(IDEMPOTENCY), key_of(tenant, &same.key));
+        let known: Option<String> = self.ask("submit", redis::cmd("GET").arg(key)).await?;
+        let Some(known) = known else { return Ok(None) };
+        let (id, body) = known.split_at_checked(ID_BYTES).ok_or_else(|| unexpected("submit"))?;
+        let task_id = parse_id(id)?;
+        // As the scripts that accept tasks have it: the key of a task that was forgotten is free.
+        let kept: bool = self.ask("submit", redis::cmd("EXISTS").arg(keys.task(task_id))).await?;
+        let batches = keys.key(BATCHES);
+        if !kept && !self.ask("submit", redis::cmd("HEXISTS").arg(batches).arg(id)).await? {
+            return Ok(None);
+        }
+        if body != same.body.to_string() {
+            return Err(StoreError::IdempotencyConflict { key: same.key.clone(), task_id });
+        }
+        Ok(Some(task_id))
     }
 
     /// Cancels; `None` for an unknown id. A queued task has ended when this returns, a running one

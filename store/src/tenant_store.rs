@@ -10,8 +10,8 @@ use crate::Store;
 use crate::encoded_tasks::Submitter;
 use crate::error::StoreError;
 use crate::record::{
-    CancelOutcome, FunctionRecord, NewTask, Page, StoreQuotas, TaskFilter, TaskRecord, TaskResult,
-    TaskSummary, TenantUsage, UnreadableRecord,
+    CancelOutcome, FunctionRecord, Idempotency, NewTask, Page, StoreQuotas, TaskFilter, TaskRecord,
+    TaskResult, TaskSummary, TenantUsage, UnreadableRecord,
 };
 use crate::upload::{Upload, UploadEnd, UploadedValue};
 use crate::value_ref::ValueState;
@@ -60,6 +60,14 @@ impl TenantStore<'_> {
     pub async fn submit(&self, tasks: Vec<NewTask>) -> Result<Vec<TaskId>, StoreError> {
         let Self { tenant, weight, quotas, pauses, .. } = *self;
         self.store.submit_of(Submitter { tenant, weight, quotas, pauses }, tasks).await
+    }
+
+    /// The first task of what the tenant has submitted under a key; `None` for a key that is free.
+    ///
+    /// # Errors
+    /// Another body was submitted under it, or Redis does not answer or refuses.
+    pub async fn submitted(&self, same: &Idempotency) -> Result<Option<TaskId>, StoreError> {
+        self.store.submitted_of(self.tenant, same).await
     }
 
     /// [`Store::cancel`].

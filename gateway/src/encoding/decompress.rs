@@ -21,8 +21,8 @@ static ZSTD_AT_ONCE: Semaphore = Semaphore::const_new(64);
 
 /// Takes a compressed body apart.
 pub(crate) enum Decompressor {
-    Gzip(Ungzip),
-    // In a box: a decoder is large.
+    // In boxes: decoders are large.
+    Gzip(Box<Ungzip>),
     Zstd(Box<Unzstd>),
 }
 
@@ -30,7 +30,7 @@ impl Decompressor {
     /// Of a body that begins. Waits while too many others are under way.
     pub(crate) async fn new(coding: Coding) -> io::Result<Self> {
         Ok(match coding {
-            Coding::Gzip => Self::Gzip(Ungzip::new()),
+            Coding::Gzip => Self::Gzip(Box::new(Ungzip::new())),
             Coding::Zstd => Self::Zstd(Box::new(Unzstd::new().await?)),
         })
     }

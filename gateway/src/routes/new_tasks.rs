@@ -14,16 +14,17 @@ pub(super) enum Form {
     Batch,
 }
 
-/// The tasks with these arguments.
+/// The tasks with these arguments. Under a key that was not looked at before, the arguments are what is asked.
 pub(super) fn new_tasks(
     function: &FunctionRecord,
     spec: &TaskSpec,
     options: &Options,
-    form: Form,
+    (form, asked): (Form, Option<IdempotentBatch>),
     args: Vec<Bytes>,
 ) -> Vec<NewTask> {
-    let key = options.key.as_deref();
-    let mut idempotent = key.map(|key| IdempotentBatch::of(key, options, function, form, &args));
+    let mut idempotent = asked.or_else(|| {
+        IdempotentBatch::of(options, function, form, args.iter().map(|args| &args[..]))
+    });
     let task = |(index, args): (usize, Bytes)| NewTask {
         id: idempotent.as_ref().map_or_else(TaskId::random, |idempotent| idempotent.id(index)),
         spec: spec.clone(),
@@ -38,26 +39,28 @@ pub(super) fn new_tasks(
 /// A submission under a key. The ids of its tasks follow from everything that was asked, so that asking
 /// again gives the same ids, which the store passes over; it keeps the key of the first task only, to
 /// tell when something else is asked under it. A key for each task would cost as much as the task.
-struct IdempotentBatch {
-    first: Option<Idempotency>,
+pub(super) struct IdempotentBatch {
+    pub(super) first: Option<Idempotency>,
     hash: CodeHash,
 }
 
 impl IdempotentBatch {
-    fn of(
-        key: &str,
+    /// That of a submission of these arguments; `None` for one without a key.
+    pub(super) fn of<'a>(
         options: &Options,
         function: &FunctionRecord,
         form: Form,
-        args: &[Bytes],
-    ) -> Self {
-        let Options { runtime, timeout_s, key: _, priority, delay_ms } = options;
-        let lengths: Vec<_> = args.iter().map(Bytes::len).collect();
+        args: impl Iterator<Item = &'a [u8]>,
+    ) -> Option<Self> {
+        let Options { runtime, timeout_s, key, priority, delay_ms } = options;
+        let key = key.as_deref()?;
+        let args: Vec<_> = args.collect();
+        let lengths: Vec<_> = args.iter().map(|args| args.len()).collect();
         let asked = format!(
             "{} {form:?} {lengths:?} {runtime:?} {timeout_s:?} {priority} {delay_ms}\n",
             function.id
         );
-        let parts = std::iter::once(asked.as_bytes()).chain(args.iter().map(|args| &args[..]));
+        let parts = std::iter::once(asked.as_bytes()).chain(args.iter().copied());
         let body = CodeHash::of_parts(parts);
         // A unit separator: no key of a single task is like that of a batch by accident.
         let key = match form {
@@ -65,11 +68,11 @@ impl IdempotentBatch {
             Form::Batch => format!("{key}\u{1f}"),
         };
         let hash = CodeHash::of(&[body.as_bytes(), key.as_bytes()].concat());
-        Self { first: Some(Idempotency { key, body }), hash }
+        Some(Self { first: Some(Idempotency { key, body }), hash })
     }
 
     /// The id of the task at `index`.
-    fn id(&self, index: usize) -> TaskId {
+    pub(super) fn id(&self, index: usize) -> TaskId {
         TaskId::derived(&[&self.hash.as_bytes()[..], &index.to_le_bytes()].concat())
     }
 }

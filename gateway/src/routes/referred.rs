@@ -9,12 +9,13 @@ use belljar_core::limits::MAX_ARGS_BYTES;
 use belljar_core::outcome::ResultKind;
 use belljar_core::task::Runtime;
 use belljar_pickle::{Reference, Splice, spliced};
-use belljar_store::TenantStore;
 use belljar_store::value_ref::{FoundValue, HeldFile, ValueState};
+use belljar_store::{StoreError, TenantStore};
 use bytes::Bytes;
 
 use crate::error::ApiError;
 use crate::problem::shown;
+use crate::routes::new_tasks::IdempotentBatch;
 use crate::routes::submit_request::{Arguments, Referring};
 
 /// The most different values that the calls of one request may refer to: each is looked up.
@@ -32,8 +33,28 @@ enum Form {
     Loaded,
 }
 
+/// [`place_values`], of a submission that may have been accepted before: then its values may be gone, and it is `None`.
+pub(super) async fn place_or_find(
+    store: &TenantStore<'_>,
+    runtime: Runtime,
+    args: &mut Arguments,
+    asked: Option<&IdempotentBatch>,
+) -> Result<Option<Holds>, ApiError> {
+    match (place_values(store, runtime, args).await, asked.and_then(|asked| asked.first.as_ref())) {
+        (Err(ApiError::UnknownValue(value)), Some(same)) => match store.submitted(same).await {
+            Ok(Some(_)) => Ok(None),
+            Ok(None) => Err(ApiError::UnknownValue(value)),
+            Err(StoreError::IdempotencyConflict { key, task_id }) => {
+                Err(ApiError::IdempotencyConflict { key, task_id })
+            }
+            Err(error) => Err(error.into()),
+        },
+        (placed, _) => placed.map(Some),
+    }
+}
+
 /// Finds the values that arguments refer to, and puts lists of pieces in the place of these arguments.
-pub(super) async fn place_values(
+async fn place_values(
     store: &TenantStore<'_>,
     runtime: Runtime,
     args: &mut Arguments,

@@ -32,12 +32,12 @@ use crate::routes::answer::{Answer, ResultReply, many_results, one_result};
 use crate::routes::batch_results::fresh_ends;
 use crate::routes::call_query::CallQuery;
 use crate::routes::functions::timeout_ms;
-use crate::routes::new_tasks::{Form, new_tasks};
-use crate::routes::referred::place_values;
+use crate::routes::new_tasks::{Form, IdempotentBatch, new_tasks};
+use crate::routes::referred::place_or_find;
 use crate::routes::results::WaitQuery;
 use crate::routes::runtime_selection::{unmet_labels, unserved};
 use crate::routes::submit_request::{
-    Batch, Execute, Options, SubmitRequest, read_bare, read_batch, read_one,
+    Arguments, Batch, Execute, Options, SubmitRequest, read_bare, read_batch, read_one,
 };
 use crate::routes::wait::{Asker, until_end, wait_for};
 use crate::schema::{BadPayload, Conflict, Invalid, QueueFull, TooLarge, Unavailable, UnknownId};
@@ -218,12 +218,19 @@ async fn submit<'a>(
     if args.payloads.is_empty() {
         return Ok((Vec::new(), None));
     }
-    let mut holds = Vec::new();
+    let (mut holds, mut asked) = (Vec::new(), None);
     if !args.referring.is_empty() {
+        // What is asked is what is referred to, whatever that is by now.
+        asked = as_asked(&request.options, &function, form, &args);
         // In a box: other calls carry none of its state.
         let store = app.store_of(caller);
-        let placed = Box::pin(place_values(&store, spec.class.runtime, &mut args));
-        holds = timing.time(Phase::Store, placed).await?;
+        let placed = Box::pin(place_or_find(&store, spec.class.runtime, &mut args, asked.as_ref()));
+        match (timing.time(Phase::Store, placed).await?, asked.as_ref()) {
+            (None, Some(known)) => {
+                return known_before(app, caller, (known, args.payloads.len()), request.wait);
+            }
+            (placed, _) => holds = placed.unwrap_or_default(),
+        }
     }
     let args = args.payloads;
     let turn = match turn {
@@ -232,7 +239,7 @@ async fn submit<'a>(
     };
     let (wait, options, is_large) = (request.wait, request.options, args.len() >= LARGE);
     let key = options.key.clone();
-    let make = move || Ok(new_tasks(&function, &spec, &options, form, args));
+    let make = move || Ok(new_tasks(&function, &spec, &options, (form, asked), args));
     let mut tasks = if is_large { on_a_thread(make).await } else { make() }?;
     let trace = timing.sampled().map(|sampled| &sampled.context);
     if let Some(trace) = trace {
@@ -253,13 +260,43 @@ async fn submit<'a>(
         }
         (error, _) => caller.told(error),
     })?;
+    note_accepted(timing, &task_ids);
+    Ok((task_ids, guard))
+}
+
+/// Notes for logs and metrics what was accepted.
+fn note_accepted(timing: &RequestTiming, task_ids: &[TaskId]) {
     timing.set_wrote();
     task_ids.first().iter().for_each(|first| timing.set_tasks(**first, task_ids.len()));
-    let trace_id = trace.map(|trace| tracing::field::display(trace.trace_id));
-    for task_id in &task_ids {
+    let trace_id =
+        timing.sampled().map(|sampled| tracing::field::display(sampled.context.trace_id));
+    for task_id in task_ids {
         tracing::debug!(request_id = timing.request_id(), %task_id, trace_id, "accepted");
     }
-    Ok((task_ids, guard))
+}
+
+/// The identity of a submission under a key whose arguments refer to values.
+fn as_asked(
+    options: &Options,
+    function: &FunctionRecord,
+    form: Form,
+    args: &Arguments,
+) -> Option<IdempotentBatch> {
+    let files = args.files().envelope_head(0);
+    let payloads = args.payloads.iter().map(|payload| &payload[..]);
+    IdempotentBatch::of(options, function, form, payloads.chain([&files[..]]))
+}
+
+/// The answer to a submission that was accepted before.
+fn known_before<'a>(
+    app: &'a Arc<App>,
+    caller: &Caller,
+    (known, count): (&IdempotentBatch, usize),
+    wait: Duration,
+) -> Result<(Vec<TaskId>, Option<WaitGuard<'a>>), ApiError> {
+    let ids: Vec<_> = (0..count).map(|index| known.id(index)).collect();
+    let guard = (!wait.is_zero()).then(|| app.wait_for(caller, ids.clone())).transpose()?;
+    Ok((ids, guard))
 }
 
 /// Puts tasks into the store. Where they take a turn they go there also if the client leaves: nobody floods the store with what it

@@ -269,3 +269,50 @@ async fn a_directory_that_is_away_costs_what_needs_it_and_nothing_else() {
     assert_eq!(put(&client, &[], b"another").await.status, 201);
     assert!(client.get(&format!("/v1/blobs/{id}")).await.body == value);
 }
+
+#[tokio::test]
+async fn a_repeated_submission_gives_the_first_answer_when_its_value_is_gone() {
+    let gateway = Gateway::start().await;
+    let client = gateway.client();
+    let function = gateway.register().await;
+    let [id, other] = [&b"\x80\x04K\x07."[..], b"\x80\x04K\x08."];
+    let id = put(&client, &[], id).await.text_at("blob_id");
+    let other = put(&client, &[], other).await.text_at("blob_id");
+    let pickled = |id: &str| payload::encode(&referring(&format!("blob:{id}")));
+    let one =
+        |id: &str| json!({"function_id": function, "payload": pickled(id), "idempotency_key": "k"});
+    let many = |id: &str| {
+        let payloads = [pickled(id), ARGS.to_owned()];
+        json!({"function_id": function, "payloads": payloads, "idempotency_key": "k"})
+    };
+    let first = client.post("/execute_function", &one(&id)).await.text_at("task_id");
+    let batch = client.post("/v1/tasks", &many(&id)).await.json()["task_ids"].clone();
+    assert_eq!(batch.as_array().map(Vec::len), Some(2));
+    // The same length does not make it the same.
+    client.post("/execute_function", &one(&other)).await.is_error(409, "idempotency_conflict");
+    for gone in [false, true] {
+        if gone {
+            for id in [&id, &other] {
+                let path = format!("/v1/blobs/{id}");
+                assert_eq!(client.send("DELETE", &path, &[], b"").await.status, 200);
+            }
+        }
+        assert_eq!(client.post("/execute_function", &one(&id)).await.text_at("task_id"), first);
+        assert_eq!(client.post("/v1/tasks", &many(&id)).await.json()["task_ids"], batch);
+    }
+    client.post("/execute_function", &one(&other)).await.is_error(409, "idempotency_conflict");
+    let mut fresh = one(&id);
+    fresh["idempotency_key"] = json!("fresh");
+    client.post("/execute_function", &fresh).await.is_error(404, "unknown_value");
+    // A client that waits gets the result of the first.
+    let dispatcher = Dispatcher::start(&gateway.store, &["native:3.11"]).await;
+    for task in dispatcher.claim(3).await {
+        dispatcher.finish(&task, CallVerdict::Completed(Bytes::from_static(b"\x80\x04N."))).await;
+    }
+    let waited = client.post("/execute_function?wait=5", &one(&id)).await;
+    assert_eq!((waited.text_at("task_id"), waited.text_at("status")), (first, "COMPLETED".into()));
+    let mut waiting = many(&id);
+    waiting["wait"] = json!(5);
+    let waited = client.post("/v1/tasks", &waiting).await;
+    assert_eq!(waited.json()["results"].as_array().map(Vec::len), Some(2));
+}
