@@ -5,6 +5,7 @@ import functools
 import itertools
 import pickle
 import unittest
+from pathlib import Path
 from unittest import mock
 
 import belljar
@@ -258,3 +259,13 @@ class OfWorkers(unittest.TestCase):
 
     def test_by_pull(self):
         self.passes("pull")
+
+    def test_a_worker_that_is_killed_while_it_leaves_a_result(self):
+        size = 200 << 20
+        with support.Service("-m", "push", "--workers", "1") as service:
+            with belljar.Executor(service.url, runtime="native") as native:
+                kept = native.options(keep=True).submit(make, size)
+                left = lambda: [*Path(service.data, "blobs").glob("*/tmp-*"), *Path(service.data, "blobs").glob("*/result-*")]
+                self.assertTrue(support.eventually(lambda: bool(left())))
+                service.kill("belljar worker")
+                self.assertEqual(native.submit(length, kept).result(120), size)
