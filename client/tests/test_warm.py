@@ -30,6 +30,10 @@ async def awaits(number):
     return slowly.AT, 1
 
 
+def prints_at_import(number):
+    import slowly_and_loudly  # noqa: F401
+
+
 def may_not_import(number):
     import time
 
@@ -63,6 +67,28 @@ class Warm(unittest.TestCase):
                 times = self.times(function)
                 # Two processes; in each, one call is cold, and the next makes the image.
                 self.assertLessEqual(len(set(times)), 4)
+
+    def test_a_function_may_forbid_it_or_ask_for_it(self):
+        executor = belljar.Executor(support.shared(), runtime="sandbox")
+        self.addCleanup(executor.shutdown)
+
+        def starts(function, warm):
+            futures = [executor.options(warm=warm).submit(function, number) for number in range(8)]
+            for future in futures:
+                future.result()
+            return [future.record().start for future in futures]
+
+        whys = {start.why for start in starts(imports_in_its_body, "never")}
+        self.assertEqual(whys, {"the function is registered with `warm` = `never`"})
+        self.assertTrue(any(start.warm and start.why is None for start in starts(abs, "always")))
+        self.assertEqual(set(starts(abs, "auto")), {None})
+        with self.assertRaisesRegex(ValueError, "`auto`, `always` or `never`"):
+            executor.options(warm="hot")
+
+    def test_the_record_says_why_a_call_is_not_warm(self):
+        futures = [self.submit(prints_at_import, number) for number in range(8)]
+        whys = {future.record().start.why for future in futures if future.result() is None}
+        self.assertIn("the imports print", whys)
 
     def test_an_import_that_a_call_does_not_reach_is_not_seen(self):
         futures = [self.submit(may_not_import, number) for number in range(8)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{FunctionId, TaskId};
 use crate::task::{Attempt, CodeHash, Priority, TaskAttempt, TaskClass, TaskLimits, TaskSpec};
 use crate::trace::TraceContext;
+use crate::warm::WarmMode;
 
 /// One attempt at a task, with all that a slot needs to make it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,7 @@ impl Invocation {
             priority: Priority::Normal,
             grants: None,
             packages: None,
+            warm: WarmMode::Auto,
         };
         let task = TaskAttempt { task_id: TaskId::random(), attempt: Attempt(1) };
         Self { task, spec, code: Some(code), args, trace: None }

@@ -19,6 +19,8 @@
 //! * [`outcome`]: the outcome of a call: verdict, failure kinds, phases, output tails.
 //! * [`result_file`]: where long results are.
 //! * [`live`]: what a running call shows before it ends: output and progress.
+//! * [`warm`]: whether a sandboxed function starts with its modules imported.
+//! * [`word`]: words that are none of those expected.
 //! * [`trace`]: which trace a task belongs to, and the ids of its spans.
 //! * `exception`: pickles of builtin exceptions, for failures that the platform finds.
 //! * [`invocation`]: a task on its way to a slot.
@@ -51,3 +53,5 @@ pub mod sha256;
 pub mod task;
 pub mod tenant;
 pub mod trace;
+pub mod warm;
+pub mod word;

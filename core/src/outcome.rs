@@ -10,6 +10,7 @@ use crate::access::AccessLog;
 use crate::exception;
 use crate::files::CallFile;
 use crate::task::{InvalidWord, TaskAttempt, TaskStatus};
+use crate::warm::WarmStart;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -242,6 +243,10 @@ pub struct Phases {
     /// Processor time of the executor for the call, also of its children; 0 where it was not measured.
     #[serde(default)]
     pub cpu_us: u64,
+    /// Whether the call started with the modules of its function imported, in the sandbox; `None` where that is no question. The last
+    /// field: it is left out of what is written then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<WarmStart>,
 }
 
 /// The end of what a call wrote to standard output or standard error.

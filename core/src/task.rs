@@ -4,24 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::grants::GrantRequest;
 use crate::id::{FunctionId, TaskId};
 use crate::labels::Labels;
 use crate::requirements::PackageLock;
-
-/// A word that is none of the words expected in its place.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a {what}: {expected}")]
-pub struct InvalidWord {
-    /// What the word was meant to name.
-    pub what: &'static str,
-    /// The invalid text.
-    pub text: String,
-    /// The words that would have done.
-    pub expected: &'static str,
-}
+use crate::warm::WarmMode;
+pub use crate::word::InvalidWord;
 
 /// Where a task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -382,7 +373,7 @@ impl fmt::Debug for CodeHash {
 }
 
 /// What was fixed when a task was accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct TaskSpec {
     /// The function that is called.
     pub function_id: FunctionId,
@@ -397,15 +388,40 @@ pub struct TaskSpec {
     /// What it may reach beyond its interpreter; mostly nothing.
     #[serde(default)]
     pub grants: Option<Box<GrantRequest>>,
-    /// The packages that it imports from, besides those that its runtime has; mostly none. The last field: it is left out of
-    /// what is written then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The packages that it imports from, besides those that its runtime has; mostly none.
+    #[serde(default)]
     pub packages: Option<Box<PackageLock>>,
+    /// Whether it may start with its modules imported, in the sandbox.
+    #[serde(default)]
+    pub warm: WarmMode,
+}
+
+/// Fields at the end that say nothing are left out: most tasks have neither.
+impl Serialize for TaskSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { function_id, code, class, limits, priority, grants, packages, warm } = self;
+        let further = if warm.is_auto() { usize::from(packages.is_some()) } else { 2 };
+        let mut spec = serializer.serialize_struct("TaskSpec", 6 + further)?;
+        spec.serialize_field("function_id", function_id)?;
+        spec.serialize_field("code", code)?;
+        spec.serialize_field("class", class)?;
+        spec.serialize_field("limits", limits)?;
+        spec.serialize_field("priority", priority)?;
+        spec.serialize_field("grants", grants)?;
+        if further > 0 {
+            spec.serialize_field("packages", packages)?;
+        }
+        if further > 1 {
+            spec.serialize_field("warm", warm)?;
+        }
+        spec.end()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::requirements::Wheel;
 
     #[test]
     fn words_come_back() {
@@ -417,6 +433,27 @@ mod tests {
         }
         for text in ["native", "native:3", "wasm:3.11", "native:3.011", "native:3.11 "] {
             assert!(text.parse::<TaskClass>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_spec_comes_back_and_says_no_more_than_it_must() {
+        let class = "sandbox:3.11".parse().expect("a class");
+        let plain = crate::invocation::Invocation::standalone(class, "code".into(), "".into()).spec;
+        let lock = |name: &str| {
+            let wheel = Wheel::new(&format!("{name}-1.0-py3-none-any.whl"), &"07".repeat(32));
+            Box::new(PackageLock::new(vec![wheel.expect("a wheel")]).expect("one"))
+        };
+        for (packages, warm, fields) in [
+            (None, WarmMode::Auto, 6),
+            (Some(lock("jinja2")), WarmMode::Auto, 7),
+            (None, WarmMode::Never, 8),
+            (Some(lock("jinja2")), WarmMode::Always, 8),
+        ] {
+            let spec = TaskSpec { packages, warm, ..plain.clone() };
+            let bytes = rmp_serde::to_vec(&spec).expect("encoded");
+            assert_eq!(bytes[0], 0x90 + fields);
+            assert_eq!(rmp_serde::from_slice::<TaskSpec>(&bytes).expect("decoded"), spec);
         }
     }
 

@@ -9,7 +9,7 @@ use utoipa::{IntoResponses as _, OpenApi as _};
 
 use crate::error::{ErrorReply, InvalidReply};
 use crate::guard::Access;
-use crate::schema::{NeedsKey, PriorityName, RuntimeName, Status};
+use crate::schema::{NeedsKey, PriorityName, RuntimeName, Status, WarmName};
 
 /// What is said beside the routes.
 #[derive(utoipa::OpenApi)]
@@ -30,7 +30,7 @@ use crate::schema::{NeedsKey, PriorityName, RuntimeName, Status};
         (name = "Lists", description = "Tasks, functions and workers."),
         (name = "Operation", description = "For operators.")
     ),
-    components(schemas(ErrorReply, InvalidReply, Status, RuntimeName, PriorityName))
+    components(schemas(ErrorReply, InvalidReply, Status, RuntimeName, PriorityName, WarmName))
 )]
 struct Description;
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use belljar_core::task::{Priority, Runtime, TaskStatus};
+use belljar_core::warm::WarmMode;
 use utoipa::openapi::schema::Type;
 use utoipa::openapi::{
     ContentBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Schema,
@@ -46,6 +47,9 @@ words! {
          WebAssembly, a fresh interpreter for each call.";
     PriorityName, "Priority", Priority::ALL.map(Priority::as_str),
         "Which tasks go first: a lower one waits while a higher one is queued.";
+    WarmName, "Warm", WarmMode::ALL.map(WarmMode::as_str),
+        "Whether calls in the sandbox start with the modules of the function imported: where that saves more than it \
+         costs, where it is possible at all, or in no case.";
 }
 
 /// Declares the error answers that routes name.

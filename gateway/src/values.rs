@@ -11,6 +11,7 @@ use belljar_core::id::{FunctionId, TaskId};
 use belljar_core::labels::{Labels, MAX_LABELS_BYTES};
 use belljar_core::requirements::{InvalidRequirement, MAX_REQUIREMENT_BYTES, Requirement};
 use belljar_core::task::{Priority, PythonVersion, Runtime};
+use belljar_core::warm::WarmMode;
 use belljar_pickle::payload::{self, InvalidBase64};
 use belljar_store::record::Timestamp;
 use bytes::Bytes;
@@ -156,6 +157,7 @@ parsed!(
 parsed!(TaskId, UUID, "uuid_parsing", id, uuid());
 parsed!(Runtime, STRING, "enum", word, crate::schema::reference("Runtime"));
 parsed!(Priority, STRING, "enum", priority, crate::schema::reference("Priority"));
+parsed!(WarmMode, STRING, "enum", word, crate::schema::reference("Warm"));
 parsed!(PythonVersion, STRING, "enum", word, object(Type::String).into());
 
 fn uuid() -> RefOr<Schema> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use belljar_core::outcome::Phases;
+use belljar_core::warm::{WarmMode, WarmStart};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::answer::Answer;
@@ -113,7 +114,8 @@ impl Sandbox {
     /// No interpreter can be started.
     pub fn call(&mut self, code: &[u8], args: &[u8], limits: &Limits) -> Result<Answer, Error> {
         let grants = self.grants.clone();
-        self.call_granting(Function { code, name: None }, args, limits, &grants)
+        let function = Function { code, name: None, warm: WarmMode::Auto };
+        self.call_granting(function, args, limits, &grants)
     }
 
     /// Like [`call`](Self::call), with the variables, directories to read, scratch space and files of `grants`
@@ -129,12 +131,13 @@ impl Sandbox {
         grants: &GrantedAccess,
     ) -> Result<Answer, Error> {
         let start = Instant::now();
-        let name = function.name.filter(|_| grants.are_bare());
+        let mode = function.warm;
+        let name = function.name.filter(|_| grants.are_bare() && mode != WarmMode::Never);
         if let Some(name) = name
-            && self.warm.is_due(&name, limits)
+            && self.warm.is_due(&name, mode, limits)
         {
             let image = self.image.choose(function.code, args);
-            self.warm_up(name, function.code, image, (limits, grants))?;
+            self.warm_up(name, &function, image, (limits, grants))?;
         }
         self.last = match name {
             Some(name) if self.warm.has(&name) => Start::Function(name),
@@ -149,9 +152,18 @@ impl Sandbox {
         let mut answer = run(&mut ready, code, args, grants);
         answer.phases.instance_us = instance_us;
         answer.phases.cpu_us = cpu_us().saturating_sub(before);
-        if let (Some(name), Start::Image(_)) = (name, self.last) {
-            self.warm.note(name, &answer.phases);
-        }
+        answer.phases.start = match self.last {
+            Start::Function(_) => Some(WarmStart::Warm),
+            Start::Image(_) if function.name.is_none() => None,
+            Start::Image(_) => {
+                let phases = &answer.phases;
+                let why = self.warm.why_cold(&function, grants.are_bare(), limits, phases);
+                if let Some(name) = name {
+                    self.warm.note(name, mode, phases);
+                }
+                why
+            }
+        };
         Ok(answer)
     }
 
@@ -179,7 +191,7 @@ impl Sandbox {
     fn warm_up(
         &mut self,
         name: FunctionName,
-        code: &[u8],
+        function: &Function<'_>,
         image: usize,
         (limits, grants): (&Limits, &GrantedAccess),
     ) -> Result<(), Error> {
@@ -191,10 +203,11 @@ impl Sandbox {
         files.grant(&GrantedAccess::none().scratch(grants.scratch_bytes));
         files.sources = Some(Default::default());
         // It may trap, or end itself: so it will in the call.
-        let is_clean = ready.load(code).unwrap_or(false);
-        let sources = ready.store.data_mut().wasi.files.sources.take().filter(|_| is_clean);
+        let loaded = ready.load(function.code).unwrap_or(Err(WarmStart::Imports));
+        let most = self.warm.most_bytes(function.warm, start.elapsed());
+        let sources = ready.store.data_mut().wasi.files.sources.take().unwrap_or_default();
         let memory = ready.memory.data(&ready.store);
-        self.warm.keep(name, (&memories, memory), sources, start.elapsed());
+        self.warm.keep(name, (&memories, memory), loaded.map(|()| sources), most);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 use belljar_core::collection::Collection;
 use belljar_core::files::{CallFile, CallFiles, InvalidPattern, Patterns};
 use belljar_core::outcome::{Failure, FailureKind, Phases};
+use belljar_core::warm::WarmStart;
 use bytes::Bytes;
 use wasmtime::{Global, Instance, InstancePre, Memory, Store, TypedFunc, Val};
 
@@ -14,7 +15,7 @@ use crate::answer;
 use crate::engine::{Flavour, TICK};
 use crate::limits::Limits;
 use crate::memory::{Memories, with_image};
-use crate::wasi::{Errno, Host};
+use crate::wasi::{Errno, Host, Sources};
 
 /// An interpreter that waits for its one call.
 pub(crate) struct Ready {
@@ -132,18 +133,30 @@ impl Ready {
         }
     }
 
-    /// Unpickles the function in `code` and imports what it names. Whether that left nothing but memory behind, so that
-    /// every call of the function could start from it.
-    pub(crate) fn load(&mut self, code: &[u8]) -> wasmtime::Result<bool> {
+    /// Unpickles the function in `code` and imports what it names. If that left nothing but memory behind, every call of the
+    /// function can start from it; else this is why not.
+    pub(crate) fn load(&mut self, code: &[u8]) -> wasmtime::Result<Result<(), WarmStart>> {
         let stack_pointer = self.stack_pointer.get(&mut self.store).i32();
         let random_reads = self.store.data().wasi.random_reads;
-        let Some(code) = self.give(code)? else { return Ok(false) };
+        let Some(code) = self.give(code)? else { return Ok(Err(WarmStart::Memory)) };
         let is_clean = self.load.call(&mut self.store, code)? == 1;
         let is_back = self.stack_pointer.get(&mut self.store).i32() == stack_pointer;
         let Host { wasi, account, .. } = self.store.data();
-        let is_silent = wasi.sinks.stdout.total_bytes + wasi.sinks.stderr.total_bytes == 0;
-        let is_alike = wasi.random_reads == random_reads && account.refusals == 0;
-        Ok(is_clean && is_back && is_silent && is_alike && wasi.files.is_untouched())
+        Ok(if wasi.sinks.stdout.total_bytes + wasi.sinks.stderr.total_bytes > 0 {
+            Err(WarmStart::Prints)
+        } else if account.refusals > 0 {
+            Err(WarmStart::Memory)
+        } else if !wasi.files.is_untouched() {
+            Err(WarmStart::Files)
+        } else if wasi.random_reads != random_reads {
+            Err(WarmStart::Random)
+        } else if wasi.files.sources.as_ref().is_some_and(Sources::is_cut) {
+            Err(WarmStart::Sources)
+        } else if is_clean && is_back {
+            Ok(())
+        } else {
+            Err(WarmStart::Imports)
+        })
     }
 
     /// Calls the function pickled in `code`, or where there is none the one that the image has, with the arguments pickled

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use belljar_core::id::FunctionId;
 use belljar_core::task::{CodeHash, PythonVersion};
+use belljar_core::warm::{WarmMode, WarmStart};
 use belljar_sandbox::image::default_dir;
 use belljar_sandbox::{
     Answer, EngineConfig, Function, FunctionName, GrantedAccess, Image, Limits, Output, Sandbox,
@@ -28,6 +29,7 @@ struct Warm {
     grants: GrantedAccess,
     dir: tempfile::TempDir,
     id: FunctionId,
+    mode: WarmMode,
 }
 
 impl Warm {
@@ -40,13 +42,14 @@ impl Warm {
         let mut sandbox = Sandbox::new(&image, &on_path, Output::Capture(1000)).expect("starts");
         sandbox.keep_warm(bytes).expect("memory");
         let grants = GrantedAccess::none().scratch(1 << 20);
-        Self { sandbox, grants, dir, id: FunctionId::random() }
+        Self { sandbox, grants, dir, id: FunctionId::random(), mode: WarmMode::Auto }
     }
 
     fn answer(&mut self, body: &str, arguments: &str) -> Answer {
         let code = source::function(body, "f");
         let name = Some(FunctionName { id: self.id, code: CodeHash::of(&code) });
-        let (function, args) = (Function { code: &code, name }, source::arguments(arguments));
+        let function = Function { code: &code, name, warm: self.mode };
+        let args = source::arguments(arguments);
         let limits = Limits::default();
         self.sandbox.call_granting(function, &args, &limits, &self.grants).expect("a sandbox")
     }
@@ -82,6 +85,10 @@ fn modules_are_imported_once_and_every_call_is_fresh() {
     let answer = warm.answer(IMPORTED, "[]");
     assert!(start.elapsed() < SLOWLY, "{:?}", start.elapsed());
     assert!(answer.phases.decode_us < 5000, "{:?}", answer.phases);
+    assert_eq!(answer.phases.start, Some(WarmStart::Warm));
+    warm.mode = WarmMode::Never;
+    assert_ne!(warm.value(IMPORTED, "[]"), third);
+    assert_eq!(warm.answer(IMPORTED, "[]").phases.start, Some(WarmStart::Never));
 }
 
 #[test]
@@ -103,17 +110,17 @@ fn randomness_is_each_calls_own() {
 fn imports_that_do_more_than_fill_memory_are_done_by_every_call() {
     let mut warm = Warm::new(64 << 20);
     let say = "import telling\ndef f(): return telling.AT";
-    for (what, line) in [
-        ("prints", "print('imported')"),
-        ("complains", "import sys; print('imported', file=sys.stderr)"),
-        ("draws", "import os; os.urandom(1)"),
-        ("has a generator", "import random; random.Random()"),
-        ("draws of the common generator", "import random; random.random()"),
-        ("writes", "open('/tmp/x', 'w').close()"),
-        ("keeps a file open", "FILE = open(__file__)"),
-        ("is refused a file", "try: open('/etc/passwd')\nexcept OSError: pass"),
-        ("fails", "1 / 0"),
-        ("leaves", "import os; os._exit(3)"),
+    for (what, line, why) in [
+        ("prints", "print('imported')", WarmStart::Prints),
+        ("complains", "import sys; print('imported', file=sys.stderr)", WarmStart::Prints),
+        ("draws", "import os; os.urandom(1)", WarmStart::Random),
+        ("has a generator", "import random; random.Random()", WarmStart::Random),
+        ("draws of the common generator", "import random; random.random()", WarmStart::Imports),
+        ("writes", "open('/tmp/x', 'w').close()", WarmStart::Files),
+        ("keeps a file open", "FILE = open(__file__)", WarmStart::Files),
+        ("is refused a file", "try: open('/etc/passwd')\nexcept OSError: pass", WarmStart::Files),
+        ("fails", "1 / 0", WarmStart::Imports),
+        ("leaves", "import os; os._exit(3)", WarmStart::Imports),
     ] {
         write(warm.dir.path(), "telling", &format!("{MODULE}\n{line}"));
         // Another function for each: what is known of one that changes is another test.
@@ -129,6 +136,9 @@ fn imports_that_do_more_than_fill_memory_are_done_by_every_call() {
                 assert!(answers.iter().all(same), "{what}");
             }
         }
+        // The interpreter that left says nothing of its phases: it is not known to be slow.
+        let start = answers[2].phases.start;
+        assert!(start == Some(why) || (start.is_none() && what == "leaves"), "{what}: {start:?}");
         let said = |answer: &Answer| (answer.stdout.clone(), answer.stderr.clone());
         assert!(
             answers.iter().all(|answer| said(answer) == said(&answers[0])),
@@ -217,6 +227,7 @@ fn what_is_too_large_is_not_kept_and_no_room_means_cold_starts() {
         let body = "import slowly\nPART = bytes(range(256)) * 20_000\ndef f(): return [slowly.AT, len(PART)]";
         let [first, second, third] = warm.values(body);
         assert!(first != second && second != third);
+        assert_eq!(warm.answer(body, "[]").phases.start, Some(WarmStart::TooLarge));
     }
 }
 

@@ -11,6 +11,7 @@ use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
 use belljar_core::outcome::{CallVerdict, Outcome, Report};
 use belljar_core::task::{CodeHash, Priority, TaskAttempt, TaskLimits, TaskSpec};
 use belljar_core::tenant::Tenant;
+use belljar_core::warm::WarmMode;
 use belljar_store::record::{ClaimedTask, Completion, Demand, NewTask};
 use belljar_store::{Store, StoreConfig};
 use bytes::Bytes;
@@ -211,6 +212,7 @@ fn new_task() -> Result<NewTask> {
             priority: Priority::Normal,
             grants: None,
             packages: None,
+            warm: WarmMode::Auto,
         },
         args: Bytes::from_static(&[0x80; 20]),
         delay_ms: 0,

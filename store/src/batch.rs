@@ -223,6 +223,7 @@ mod tests {
             priority: Priority::Normal,
             grants: None,
             packages: None,
+            warm: belljar_core::warm::WarmMode::Auto,
         };
         let (id, args) = (TaskId::random(), Bytes::from(vec![0; bytes]));
         NewTask { id, spec, args, delay_ms: 0, idempotency: None, trace: None }

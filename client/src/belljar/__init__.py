@@ -39,7 +39,7 @@ from ._executor import Executor
 from ._function import Function, default_executor, function, put, set_default_executor
 from ._future import AsyncFuture, Future
 from ._progress import progress
-from ._records import Durations, Failure, FileEntry, Output, Progress, TaskEvent, TaskRecord
+from ._records import Durations, Failure, FileEntry, Output, Progress, Start, TaskEvent, TaskRecord
 from ._values import Reference
 
 __version__ = "0.1.0"
@@ -82,6 +82,7 @@ __all__ = [
     "SerializationError",
     "ServiceError",
     "ServiceUnreachable",
+    "Start",
     "TaskEvent",
     "TaskFailed",
     "TaskOutOfMemory",

@@ -22,7 +22,8 @@ class Options:
     """What a call is asked to be, beside its function and arguments; None leaves it to the service.
 
     `runtime`, `timeout`, `memory_mb`, `retries`, what it may reach (`env`, `read`, `scratch_mb`, `http`), what its worker
-    must have (`labels`, such as `{"gpu": "a100"}`) and the packages it imports (`requirements`, such as `["jinja2==3.1.4"]`) are what the function is registered with; `priority`, `delay`, `idempotency_key`, `files` (names and contents) and
+    must have (`labels`, such as `{"gpu": "a100"}`), the packages it imports (`requirements`, such as `["jinja2==3.1.4"]`) and whether it starts
+    with its modules imported (`warm`) are what the function is registered with; `priority`, `delay`, `idempotency_key`, `files` (names and contents) and
     `outputs` (patterns) are the call's own, and so is `keep`: what it returns stays with the service. `results`, `allow` and `py_modules` are for this side: how results are read,
     and which modules travel along.
     """
@@ -37,6 +38,7 @@ class Options:
     http: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     requirements: tuple[str, ...] = ()
+    warm: Optional[str] = None
     priority: Optional[str] = None
     delay: Optional[float] = None
     idempotency_key: Optional[str] = None
@@ -67,6 +69,8 @@ class Options:
             lists["labels"] = tuple(sorted((str(name), str(value)) for name, value in dict(changes["labels"]).items()))
         if "py_modules" in changes:
             lists["py_modules"] = tuple(getattr(module, "__name__", module) for module in _listed(changes["py_modules"]))
+        if changes.get("warm") not in (None, "auto", "always", "never"):
+            raise ValueError(f"warm is `{changes['warm']}`: it must be `auto`, `always` or `never`")
         if changes.get("results") not in (None, TRUSTED, SAFE):
             raise ValueError(f"results is `{changes['results']}`: it must be `{SAFE}` or `{TRUSTED}`")
         return replace(self, **{**changes, **lists})
@@ -92,6 +96,7 @@ class Options:
             "grants": self._grants() or None,
             "labels": dict(self.labels) or None,
             "requirements": list(self.requirements) or None,
+            "warm": self.warm,
         }
         return {name: value for name, value in named.items() if value is not None}
 

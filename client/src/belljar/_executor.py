@@ -104,6 +104,9 @@ class Executor(concurrent.futures.Executor):
 
         `requirements`, such as `["jinja2==3.1.4"]`, are packages that its functions import, where the service offers a package index.
 
+        `warm` says whether its functions start with their modules imported in the sandbox: "auto", where that saves more than it
+        costs, "always", where it is possible at all, or "never". `Future.record().start` tells of a call.
+
         `files` are there in the call's working directory: names, and for each bytes, a text, or the `pathlib.Path` of a
         file here. `outputs` are patterns such as `"*.png"` or `"out/**/*.csv"`: files there that fit come back by `Future.files`.
 

@@ -119,6 +119,7 @@ def function(
     http: Iterable[str] = ...,
     labels: Mapping[str, str] = ...,
     requirements: Iterable[str] = ...,
+    warm: Optional[str] = ...,
     results: Optional[str] = ...,
     allow: Iterable[type] = ...,
     py_modules: Iterable[Any] = ...,

@@ -64,6 +64,14 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Start:
+    """How a sandboxed call started: `warm`, with the modules of its function imported, or `why` without."""
+
+    warm: bool
+    why: Optional[str] = None
+
+
+@dataclass(frozen=True)
 class TaskEvent:
     """What a task tells while it runs. `kind` is "stdout" or "stderr" (`text`, before which `skipped` bytes are left out of one
     that writes much), "progress", "attempt" (it runs once more: its output begins anew), or at last "end" (its `status`)."""
@@ -83,7 +91,8 @@ class TaskRecord:
     Times are texts in RFC 3339 form. `attempts` counts how often the task was started, `losses` tells
     what became of the attempts that were lost. `result_kind` is "data" where loading the result runs nothing
     but constructors of plain values and builtin exceptions, else "objects"; `result_globals` has what it names
-    beside those, and `result_unreadable` why it may name more. `trace_id` is that of a call which is traced. `raw` is the record as it came.
+    beside those, and `result_unreadable` why it may name more. `trace_id` is that of a call which is traced, `start` says of a
+    sandboxed one whether it started `warm`, with the modules of its function imported, or `why` not. `raw` is the record as it came.
     """
 
     task_id: str
@@ -100,6 +109,7 @@ class TaskRecord:
     finished_at: Optional[str]
     expires_at: Optional[str]
     durations_ms: Durations
+    start: Optional[Start]
     worker: Optional[str]
     failure: Optional[Failure]
     progress: Optional[Progress]
@@ -123,6 +133,7 @@ class TaskRecord:
             losses=tuple(raw.get("losses", ())),
             result_globals=tuple(raw.get("result_globals", ())),
             durations_ms=_read(Durations, raw.get("durations_ms") or {}),
+            start=_read(Start, raw["start"]) if raw.get("start") else None,
             failure=_read(Failure, raw["failure"]) if raw.get("failure") else None,
             progress=_read(Progress, raw["progress"]) if raw.get("progress") else None,
             stdout=_read(Output, raw.get("stdout") or {}),

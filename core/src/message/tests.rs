@@ -12,6 +12,7 @@ use crate::live::{LiveChunk, Progress};
 use crate::outcome::{CallVerdict, Outcome};
 use crate::task::{Attempt, Priority, PythonVersion, Runtime, TaskLimits, TaskSpec};
 use crate::trace::{SpanId, TraceContext, TraceId};
+use crate::warm::WarmMode;
 
 const PAGE: &str = include_str!("../../../docs/reference/wire-protocol.md");
 
@@ -59,6 +60,7 @@ fn invocation() -> Invocation {
             priority: Priority::Normal,
             grants: None,
             packages: None,
+            warm: WarmMode::Auto,
         },
         code: Some(code),
         args: Bytes::from_static(b"args"),

@@ -9,6 +9,7 @@ use belljar_core::id::{FunctionId, TaskId};
 use belljar_core::message::{DeliveryMode, Secret};
 use belljar_core::task::{CodeHash, Priority, TaskLimits, TaskSpec, TaskStatus};
 use belljar_core::tenant::Tenant;
+use belljar_core::warm::WarmMode;
 use belljar_dispatcher::{Config, DispatcherError, RemoteConfig, Workers};
 use belljar_store::record::{FunctionRecord, NewTask, TaskResult, Timestamp};
 use belljar_store::{BlobConfig, Store, StoreConfig, Subscription, Topic};
@@ -211,6 +212,7 @@ impl Client {
             grants: None,
             requirements: Vec::new(),
             packages: None,
+            warm: WarmMode::Auto,
             code: hash,
             code_bytes: code.len() as u64,
             registered_at: Timestamp::default(),
@@ -225,6 +227,7 @@ impl Client {
             priority: Priority::Normal,
             grants: None,
             packages: None,
+            warm: WarmMode::Auto,
         };
         let task = |args: &String| NewTask {
             id: TaskId::random(),

@@ -190,6 +190,7 @@ mod tests {
             priority: Priority::Normal,
             grants: None,
             packages: None,
+            warm: belljar_core::warm::WarmMode::Auto,
         }
     }
 

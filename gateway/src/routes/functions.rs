@@ -10,6 +10,7 @@ use belljar_core::id::FunctionId;
 use belljar_core::labels::Labels;
 use belljar_core::requirements::{MAX_REQUIREMENTS, PackageLock, Requirement};
 use belljar_core::task::{CodeHash, PythonVersion, Runtime, TaskClass, TaskLimits};
+use belljar_core::warm::WarmMode;
 use belljar_pickle as pickle;
 use belljar_store::record::{FunctionRecord, Timestamp};
 use bytes::Bytes;
@@ -65,6 +66,8 @@ request_body! {
         optional max_retries: Count<0>,
         /// Seconds after which it is forgotten. Default: never, or what the operator allows.
         optional ttl_s: Count<1>,
+        /// Whether its calls in the sandbox start with its modules imported. Default: `auto`.
+        optional warm: WarmMode,
         /// What its workers must have, as names and values, such as `{"gpu": "a100"}`. Labels that no live worker has
         /// are 422, here and when a call is submitted.
         optional labels: LabelFields,
@@ -119,6 +122,7 @@ struct Registration {
     grants: Option<Box<GrantRequest>>,
     requirements: Vec<Requirement>,
     labels: Labels,
+    warm: WarmMode,
     ttl_s: Option<u32>,
     ignored: Vec<String>,
 }
@@ -187,6 +191,7 @@ pub(crate) async fn register_function(
         grants: sent.grants,
         requirements: sent.requirements.iter().map(Requirement::to_string).collect(),
         packages,
+        warm: sent.warm,
         code: sent.hash,
         code_bytes: sent.code.len() as u64,
         registered_at: Timestamp::default(),
@@ -291,6 +296,7 @@ fn read(
         grants,
         requirements: body.requirements.map(|list| list.0).unwrap_or_default(),
         labels: body.labels.map_or(Labels::NONE, |labels| labels.0),
+        warm: body.warm.unwrap_or_default(),
         ttl_s: body.ttl_s.map(|count| count.0),
         ignored: body.ignored,
     })

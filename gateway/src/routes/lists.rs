@@ -9,6 +9,7 @@ use belljar_core::grants::GrantRequest;
 use belljar_core::id::{DispatcherId, FunctionId, WorkerId};
 use belljar_core::requirements::Wheel;
 use belljar_core::task::{PythonVersion, Runtime};
+use belljar_core::warm::WarmMode;
 use belljar_store::record::{FunctionRecord, Page, TaskFilter, UnreadableRecord, WorkerRecord};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -22,7 +23,7 @@ use crate::reply::{self, rfc3339};
 use crate::routes::functions::GrantFields;
 use crate::routes::task_item::{TaskItem, task_item};
 use crate::routes::tasks::LimitsView;
-use crate::schema::{Invalid, RuntimeName, Status, Unavailable, UnknownId};
+use crate::schema::{Invalid, RuntimeName, Status, Unavailable, UnknownId, WarmName};
 use crate::timing::{Phase, RequestTiming};
 
 /// About how long an entry is.
@@ -96,6 +97,10 @@ struct FunctionItem {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     packages: Vec<PackageItem>,
+    /// Absent for `auto`.
+    #[serde(skip_serializing_if = "WarmMode::is_auto")]
+    #[schema(value_type = WarmName, required = false)]
+    warm: WarmMode,
     /// BLAKE3 of the pickle.
     code_hash: String,
     code_bytes: u64,
@@ -288,6 +293,7 @@ fn function_item(function: FunctionRecord) -> FunctionItem {
             .flat_map(|lock| lock.wheels())
             .map(package_item)
             .collect(),
+        warm: function.warm,
         code_hash: function.code.to_string(),
         code_bytes: function.code_bytes,
         registered_at: rfc3339(function.registered_at),

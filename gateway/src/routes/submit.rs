@@ -380,6 +380,7 @@ async fn narrow(
         priority: options.priority,
         grants: function.grants.clone(),
         packages: function.packages.clone(),
+        warm: function.warm,
     })
 }
 

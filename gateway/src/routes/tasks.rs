@@ -13,6 +13,7 @@ use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
 use belljar_core::live::Progress;
 use belljar_core::outcome::{Failure, FailureKind, OutputTail};
 use belljar_core::task::{Priority, PythonVersion, Runtime, TaskLimits, TaskStatus};
+use belljar_core::warm::WarmStart;
 use belljar_store::record::{TaskRecord, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -66,6 +67,9 @@ struct TaskView {
     #[schema(format = DateTime)]
     expires_at: Option<String>,
     durations_ms: DurationsView,
+    /// Whether the call started with the modules of its function imported, in the sandbox; absent where that is no question.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<StartView>,
     /// Why it waits, where it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<WaitingView>,
@@ -284,6 +288,7 @@ fn view(record: TaskRecord, waiting: Option<WaitingView>) -> TaskView {
     });
     let peak_memory_bytes =
         outcome.as_ref().map(|outcome| outcome.peak_memory_bytes).filter(|&bytes| bytes > 0);
+    let start = outcome.as_ref().and_then(|outcome| outcome.phases.start).map(StartView::from);
     let (stdout, stderr) = outcome.map(|outcome| (outcome.stdout, outcome.stderr)).unzip();
     let time = |time: Option<Timestamp>| time.map(rfc3339);
     let (result_kind, result_globals, result_unreadable) = kind_fields(record.kind);
@@ -305,6 +310,7 @@ fn view(record: TaskRecord, waiting: Option<WaitingView>) -> TaskView {
         finished_at: time(record.finished_at),
         expires_at: time(record.expires_at),
         durations_ms,
+        start,
         waiting,
         dispatcher: record.dispatcher,
         worker: record.worker,
@@ -322,6 +328,25 @@ fn view(record: TaskRecord, waiting: Option<WaitingView>) -> TaskView {
         result_kind,
         result_globals,
         result_unreadable,
+    }
+}
+
+/// How a sandboxed call started.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Start)]
+struct StartView {
+    /// Whether the modules of its function were imported.
+    warm: bool,
+    /// Why they were not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    why: Option<&'static str>,
+}
+
+impl From<WarmStart> for StartView {
+    fn from(start: WarmStart) -> Self {
+        let why = start.why_cold();
+        Self { warm: why.is_none(), why }
     }
 }
 

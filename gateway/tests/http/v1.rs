@@ -216,8 +216,14 @@ async fn the_whole_record_is_told() {
     let mut failure = Failure::by_platform(FailureKind::Exception, "no".to_owned());
     failure.traceback = "Traceback: line 1".to_owned();
     let mut outcome = Outcome::bare(CallVerdict::Failed(failure), Duration::from_micros(2_500));
-    outcome.phases =
-        Phases { instance_us: 0, decode_us: 100, call_us: 2_000, encode_us: 50, cpu_us: 1_500 };
+    outcome.phases = Phases {
+        instance_us: 0,
+        decode_us: 100,
+        call_us: 2_000,
+        encode_us: 50,
+        cpu_us: 1_500,
+        start: None,
+    };
     outcome.peak_memory_bytes = 4_096;
     outcome.stdout = OutputTail { bytes: Bytes::from_static(b"hi \xff"), total_bytes: 9_000 };
     let note = HttpNote {

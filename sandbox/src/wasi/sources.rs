@@ -53,6 +53,11 @@ impl Sources {
         self.is_cut = true;
     }
 
+    /// Whether more was looked at than is noted.
+    pub(crate) const fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
     /// Whether all that was looked at is as it was.
     pub(crate) fn are_current(&self) -> bool {
         let is_current = |source: &Source| stamp(&source.dir, &source.path) == source.stamp;

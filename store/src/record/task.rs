@@ -13,6 +13,7 @@ use belljar_core::task::{
 };
 use belljar_core::tenant::Tenant;
 use belljar_core::trace::{TraceContext, TraceId};
+use belljar_core::warm::WarmMode;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,9 @@ pub struct FunctionRecord {
     /// Those that were chosen for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packages: Option<Box<PackageLock>>,
+    /// Whether its calls may start with its modules imported.
+    #[serde(default, skip_serializing_if = "WarmMode::is_auto")]
+    pub warm: WarmMode,
     /// Names its code.
     pub code: CodeHash,
     /// The size of its code in bytes.

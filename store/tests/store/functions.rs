@@ -3,6 +3,7 @@
 use belljar_core::id::FunctionId;
 use belljar_core::task::{CodeHash, TaskLimits};
 use belljar_core::tenant::Tenant;
+use belljar_core::warm::WarmMode;
 use belljar_store::record::{
     FunctionRecord, NewTask, OverQuota, StoreQuota, StoreQuotas, Timestamp,
 };
@@ -22,6 +23,7 @@ pub(crate) fn function(name: &str, code: &Bytes) -> FunctionRecord {
         grants: None,
         requirements: Vec::new(),
         packages: None,
+        warm: WarmMode::Auto,
         code: CodeHash::of(code),
         code_bytes: code.len() as u64,
         registered_at: Timestamp(0),

@@ -6,6 +6,7 @@ use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
 use belljar_core::task::{CodeHash, Priority, TaskAttempt, TaskClass, TaskLimits, TaskSpec};
 use belljar_core::tenant::Tenant;
+use belljar_core::warm::WarmMode;
 use belljar_store::record::{
     Audit, ClaimedTask, Completion, Demand, NewTask, RequeueReason, Requeued,
 };
@@ -115,6 +116,7 @@ pub(crate) fn task() -> NewTask {
             priority: Priority::Normal,
             grants: None,
             packages: None,
+            warm: WarmMode::Auto,
         },
         args: Bytes::from_static(b"\x80\x04\x95args"),
         delay_ms: 0,

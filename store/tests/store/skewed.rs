@@ -7,6 +7,7 @@ use std::time::Duration;
 use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
 use belljar_core::outcome::{CallVerdict, Outcome, Report};
 use belljar_core::task::{CodeHash, Priority, TaskAttempt, TaskClass, TaskLimits, TaskSpec};
+use belljar_core::warm::WarmMode;
 use belljar_store::Store;
 use belljar_store::record::{Completion, Demand, NewTask};
 use bytes::Bytes;
@@ -88,6 +89,7 @@ fn new_task(class: TaskClass, priority: Priority) -> NewTask {
         priority,
         grants: None,
         packages: None,
+        warm: WarmMode::Auto,
     };
     let args = Bytes::from_static(b"\x80\x04)}.");
     NewTask { id: TaskId::random(), spec, args, delay_ms: 0, idempotency: None, trace: None }

@@ -52,6 +52,9 @@ def add(commands: Commands) -> argparse.ArgumentParser:
     parser.add_argument("--trust-results", action="store_true", help="load whatever a sandboxed call returns, which can run code here")
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="the time limit of a call")
     parser.add_argument("--memory-mb", type=int, metavar="MIB", help="the memory limit of a call")
+    parser.add_argument(
+        "--warm", choices=("auto", "always", "never"), help="whether calls in the sandbox start with its modules imported (default: auto)"
+    )
     parser.add_argument("--file", metavar="[NAME=]PATH", action="append", default=[], help="a file for its working directory; repeatable")
     parser.add_argument("--output", metavar="PATTERN", action="append", default=[], help="files to fetch from there, such as '*.png'; repeatable")
     parser.add_argument("--output-dir", metavar="DIR", type=Path, default=Path(), help="where to put them (default: here)")
@@ -75,7 +78,7 @@ def _run(options: argparse.Namespace) -> bool:
     if options.map is not None and options.output:
         raise _script.ScriptError("--output is for a single call: its files would replace one another with --map")
     with Executor(options.url, results=results, runtime=runtime, timeout=timeout, memory_mb=memory_mb, retries=0) as executor:
-        executor = executor.options(files=dict(map(_file, options.file)), outputs=options.output)
+        executor = executor.options(files=dict(map(_file, options.file)), outputs=options.output, warm=options.warm)
         if options.map is not None:
             return _map(executor, script, _script.items(options.map), args, kwargs, options.json)
         if options.compare:

@@ -87,7 +87,7 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
         };
         let grants = grants.as_ref().unwrap_or(&default);
         let name = FunctionName { id: invocation.spec.function_id, code: invocation.spec.code };
-        let function = Function { code, name: Some(name) };
+        let function = Function { code, name: Some(name), warm: invocation.spec.warm };
         listener.nonce.store(nonce, Ordering::Relaxed);
         let answer = sandbox.call_granting(function, &args, &limits, grants)?;
         let done = Done {
