@@ -15,6 +15,7 @@ from types import CoroutineType, FunctionType
 
 if sys.platform == "wasi":
     import belljar_limits
+    import belljar_session
 
 import runner_progress
 from runner_pickles import PROTOCOL, begin, call_state, dumps, end, loads
@@ -23,6 +24,9 @@ from runner_pickles import PROTOCOL, begin, call_state, dumps, end, loads
 # allocate a small integer on the way into a handler, it retries without end.
 _RESERVE_BYTES = 1 << 20
 _reserve = [bytearray(_RESERVE_BYTES)]
+
+# Stands in front of the arguments of a call that goes on where the one before has ended. No pickle begins so.
+_SESSION = b"\0"
 
 # The function that was unpickled ahead of its call, where the host does that.
 loaded = None
@@ -33,6 +37,8 @@ _KINDS = ((MemoryError, "memory"), (RecursionError, "recursion"))
 def run(code, args, env=None):
     """Calls the function pickled in `code` with the `(args, kwargs)` pickled in `args`; without code, `loaded`.
 
+    Arguments with a zero byte in front are those of a session's call: what the one before left in `__main__` is there.
+
     `env` holds the environment variables that were granted, `NAME=VALUE` with a zero byte between two; the
     host removes them again.
 
@@ -42,7 +48,11 @@ def run(code, args, env=None):
     """
     if not _reserve:
         _reserve.append(bytearray(_RESERVE_BYTES))
-    if code is not None:
+    in_session, read = args[:1] == _SESSION, loads
+    if in_session:
+        args, read = args[1:], belljar_session.loads
+        belljar_session.resume()
+    elif code is not None:
         begin()
     if env:
         os.environ.update(entry.split("=", 1) for entry in env.decode().split("\0"))
@@ -50,8 +60,8 @@ def run(code, args, env=None):
     called = ended = None
     kind = "decode"
     try:
-        function = loaded if code is None else loads(code)
-        positional, keyword = _arguments(loads(args))
+        function = loaded if code is None else read(code)
+        positional, keyword = _arguments(read(args))
         if not callable(function):
             raise TypeError(f"the function unpickled to a {type(function).__name__}, which cannot be called")
         if type(function) is FunctionType and function.__globals__.get("__name__") == "__main__":
@@ -73,6 +83,8 @@ def run(code, args, env=None):
         answer = (False, *_describe(error, kind))
     done = perf_counter_ns()
     end()
+    if in_session:
+        belljar_session.pause()
     runner_progress.end()
     called = called or done
     ended = ended or done

@@ -23,6 +23,7 @@ use crate::invocation::Invocation;
 use crate::limits::{MAX_FRAME_BYTES, MAX_INLINE_RESULT_BYTES};
 use crate::live::Progress;
 use crate::outcome::{Failure, FailureKind, Phases};
+use crate::session::{self, MAX_STATE_BYTES};
 
 pub use long::{HEAD_BYTES, decode_around, encode_around, long_result, write_done};
 
@@ -165,14 +166,22 @@ impl Done {
         let files = &self.files;
         let result =
             self.result.as_ref().map_or_else(|failure| failure.exception.len(), Bytes::len);
-        let left = files.iter().fold(0_usize, |sum, file| sum.saturating_add(file.bytes.len()));
+        let add = |sum: usize, file: &CallFile| sum.saturating_add(file.bytes.len());
+        let (states, others): (Vec<_>, Vec<_>) =
+            files.iter().partition(|file| session::is_state(file));
+        let (left, state) = (others.into_iter().fold(0, add), states.into_iter().fold(0, add));
         let bytes = result.saturating_add(left);
-        let is_named = files.iter().all(|file| check_name(&file.name).is_ok());
+        let together = bytes.saturating_add(state) as u64;
+        let is_named =
+            files.iter().all(|file| session::is_state(file) || check_name(&file.name).is_ok());
         let failure = if bytes as u64 > max_result_bytes {
             Failure::too_long("result with the files that the call leaves", bytes, max_result_bytes)
         } else if left as u64 > max_files_bytes {
             Failure::too_long("set of files that the call leaves", left, max_files_bytes)
-        } else if files.len() > MAX_FILES || !is_named {
+        } else if state > MAX_STATE_BYTES || (state > 0 && together > MAX_INLINE_RESULT_BYTES) {
+            let text = "result with what the session has";
+            Failure::too_long(text, bytes + state, MAX_INLINE_RESULT_BYTES)
+        } else if files.len() > MAX_FILES + 1 || !is_named {
             let text = "the executor answered with files that no call can leave";
             Failure::by_platform(FailureKind::Limit, text.into())
         } else {

@@ -94,6 +94,10 @@ impl BlobId {
 }
 
 id! {
+    /// Names one session: calls that go on where the one before has ended.
+    SessionId
+}
+id! {
     /// Names one registered function.
     FunctionId
 }

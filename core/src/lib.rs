@@ -12,6 +12,7 @@
 //! * [`labels`]: what workers have and functions ask for, such as a GPU.
 //! * [`grants`]: what a function may reach: requests and policies.
 //! * [`requirements`]: packages that a function asks for, and those that were chosen for it.
+//! * [`session`]: calls that go on where the one before has ended.
 //! * [`sha256`]: hashes, and how they are written.
 //! * [`http`]: which HTTP requests are granted, and what is noted of them.
 //! * [`guest`]: what a guest of the sandbox lacks.
@@ -49,6 +50,7 @@ pub mod outcome;
 mod pythons;
 pub mod requirements;
 pub mod result_file;
+pub mod session;
 pub mod sha256;
 pub mod task;
 pub mod tenant;

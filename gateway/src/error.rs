@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
 use belljar_core::args::ValueRef;
-use belljar_core::id::{BlobId, FunctionId, TaskId, WorkerId};
+use belljar_core::id::{BlobId, FunctionId, SessionId, TaskId, WorkerId};
 use belljar_core::task::TaskStatus;
 use belljar_store::StoreError;
 use http::{HeaderValue, StatusCode, header};
@@ -47,6 +47,8 @@ pub(crate) enum ApiError {
     UnknownFunction(FunctionId),
     #[error("no task has the id `{0}`: it was never given out, or its record has expired")]
     UnknownTask(TaskId),
+    #[error("no session has the id `{0}`: it was never made, it was deleted, or it has expired")]
+    UnknownSession(SessionId),
     #[error("task {id} has left no file `{name}`: its record lists those that it has")]
     UnknownFile { id: TaskId, name: String },
     #[error("no uploaded value has the id `{0}`: it was never uploaded, or it has expired")]
@@ -194,6 +196,7 @@ fn store_sentence(error: &StoreError) -> Cow<'static, str> {
             "there is no value `{value}` any more, to which the payload refers: nothing was accepted"
         )
         .into(),
+        StoreError::UnknownSession => "there is no such session: nothing was accepted".into(),
         StoreError::OverQuota(_) => "a quota is used up: nothing was changed".into(),
         // Which one, as in the lists: the others of a request can be asked for without it.
         StoreError::Corrupt { .. } => error.to_string().into(),
@@ -222,6 +225,7 @@ impl ApiError {
             Self::Payload(_) => (StatusCode::BAD_REQUEST, "invalid_payload"),
             Self::UnknownFunction(_) => (StatusCode::NOT_FOUND, "unknown_function"),
             Self::UnknownTask(_) => (StatusCode::NOT_FOUND, "unknown_task"),
+            Self::UnknownSession(_) => (StatusCode::NOT_FOUND, "unknown_session"),
             Self::UnknownFile { .. } => (StatusCode::NOT_FOUND, "unknown_file"),
             Self::UnknownWorker(_) => (StatusCode::NOT_FOUND, "unknown_worker"),
             Self::UnknownBlob(_) => (StatusCode::NOT_FOUND, "unknown_blob"),
@@ -282,6 +286,7 @@ impl ApiError {
             }
             StoreError::NoBlobDirectory => (StatusCode::NOT_IMPLEMENTED, "no_blob_directory"),
             StoreError::UnknownValue(_) => (StatusCode::NOT_FOUND, "unknown_value"),
+            StoreError::UnknownSession => (StatusCode::NOT_FOUND, "unknown_session"),
             StoreError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
             StoreError::OverQuota(_) | StoreError::TooManyLabels { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded")
@@ -310,7 +315,11 @@ impl ApiError {
             Self::Store(StoreError::RefusesWrites(..) | StoreError::UnwrittenBlob(_))
             | Self::NotWritable(StoreError::RefusesWrites(..)) => Some(StoreFault::RefusedWrite),
             Self::Store(StoreError::Unconfirmed { .. }) => Some(StoreFault::Unconfirmed),
-            Self::Store(StoreError::NoBlobDirectory | StoreError::UnknownValue(_)) => None,
+            Self::Store(
+                StoreError::NoBlobDirectory
+                | StoreError::UnknownValue(_)
+                | StoreError::UnknownSession,
+            ) => None,
             Self::Store(_) | Self::NotWritable(_) => Some(StoreFault::Silent),
             _ => None,
         }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, RawPathParams};
-use belljar_core::id::{BlobId, FunctionId, TaskId, WorkerId};
+use belljar_core::id::{BlobId, FunctionId, SessionId, TaskId, WorkerId};
 use belljar_store::record::Timestamp;
 use http::request::Parts;
 
@@ -29,6 +29,10 @@ impl PathId for TaskId {
 
 impl PathId for FunctionId {
     const NAME: &'static str = "function_id";
+}
+
+impl PathId for SessionId {
+    const NAME: &'static str = "session_id";
 }
 
 impl PathId for BlobId {

@@ -69,14 +69,15 @@ impl Guard {
         S: Service<Request, Response = Response, Error = Infallible>,
     {
         let Some(log) = &self.app.config.audit_log else { return self.pass(inner, request).await };
-        let action = self.action(request.method());
+        let timing = request.extensions().get::<Arc<RequestTiming>>().cloned().unwrap_or_default();
+        let is_of_sessions = timing.route().starts_with("/v1/sessions");
+        let action = self.action(request.method(), is_of_sessions);
         if action.is_some() && !log.is_ready() {
             return ApiError::AuditUnwritable.into_response();
         }
         let keys = self.app.keys.as_ref();
         let key = keys.and_then(|keys| ShownKey::of(&request, keys.take_tokens()).ok());
         let key = key.map(|shown| shown.hash);
-        let timing = request.extensions().get::<Arc<RequestTiming>>().cloned().unwrap_or_default();
         let route = format!("{} {}", request.method(), timing.route());
         let response = self.pass(inner, request).await;
         if action.is_some() || is_refusal(response.status()) {
@@ -90,10 +91,12 @@ impl Guard {
     }
 
     /// What requests to this route do that is always recorded.
-    const fn action(&self, method: &Method) -> Option<Action> {
+    const fn action(&self, method: &Method, is_of_sessions: bool) -> Option<Action> {
         match (self.scope, method) {
             (Scope::Register, &Method::DELETE) => Some(Action::Delete),
             (Scope::Register, _) => Some(Action::Register),
+            (Scope::Submit, &Method::DELETE) if is_of_sessions => Some(Action::DeleteSession),
+            (Scope::Submit, _) if is_of_sessions => Some(Action::CreateSession),
             (Scope::Submit, _) => Some(Action::Submit),
             (Scope::Cancel, _) => Some(Action::Cancel),
             (Scope::Admin, &Method::POST) => Some(Action::DrainWorker),
@@ -124,6 +127,7 @@ impl Guard {
             key: key.map(|key| key.id()),
             request_id: Some(timing.request_id().to_owned()),
             function: timing.function(),
+            object: timing.session().map(|id| id.to_string()),
             task: tasks.map(|(first, _)| first),
             ..record.sent_from(timing.address())
         };

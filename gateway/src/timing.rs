@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use axum::extract::MatchedPath;
-use belljar_core::id::{FunctionId, TaskId};
+use belljar_core::id::{FunctionId, SessionId, TaskId};
 use belljar_traces::Sampled;
 use http::HeaderValue;
 
@@ -34,6 +34,7 @@ pub(crate) struct RequestTiming {
     address: OnceLock<IpAddr>,
     function: OnceLock<FunctionId>,
     tasks: OnceLock<(TaskId, usize)>,
+    session: OnceLock<SessionId>,
     /// Boxed: most requests are not sampled.
     sampled: OnceLock<Box<Sampled>>,
 }
@@ -109,6 +110,16 @@ impl RequestTiming {
     /// Sets the tasks that the request is about: the first, and how many there are.
     pub(crate) fn set_tasks(&self, first: TaskId, count: usize) {
         self.tasks.get_or_init(|| (first, count));
+    }
+
+    /// Sets the session that the request is about.
+    pub(crate) fn set_session(&self, id: SessionId) {
+        self.session.get_or_init(|| id);
+    }
+
+    /// The session that the request is about.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        self.session.get().copied()
     }
 
     /// The tasks that the request is about.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use belljar_core::files::{CallFile, MAX_FILES, MAX_NAME_BYTES, Patterns, check_name};
-use belljar_core::id::{FunctionId, TaskId};
+use belljar_core::id::{FunctionId, SessionId, TaskId};
 use belljar_core::labels::{Labels, MAX_LABELS_BYTES};
 use belljar_core::requirements::{InvalidRequirement, MAX_REQUIREMENT_BYTES, Requirement};
 use belljar_core::task::{Priority, PythonVersion, Runtime};
@@ -154,6 +154,7 @@ parsed!(
     |text: &str| text.parse().map_err(|error: InvalidRequirement| error.to_string()),
     object(Type::String).max_length(Some(MAX_REQUIREMENT_BYTES)).examples(["jinja2==3.1.4"]).into()
 );
+parsed!(SessionId, UUID, "uuid_parsing", id, uuid());
 parsed!(TaskId, UUID, "uuid_parsing", id, uuid());
 parsed!(Runtime, STRING, "enum", word, crate::schema::reference("Runtime"));
 parsed!(Priority, STRING, "enum", priority, crate::schema::reference("Priority"));

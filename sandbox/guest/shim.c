@@ -1,7 +1,8 @@
 /* The door between the host and CPython: what the host calls, and nothing else.
  *
  * `belljar_init` runs when the guest is built, once for each image; the memory it leaves behind is what
- * calls start from. `belljar_prepare` and `belljar_run` run once per call, in a fresh instance of it.
+ * calls start from. `belljar_prepare` and `belljar_run` run once per call, in a fresh instance of it. A call of a session
+ * starts from what the one before has left, after `belljar_settle`.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -134,6 +135,10 @@ EXPORT("belljar_prepare") int prepare(int paths) {
     return failed ? -1 : 0;
 }
 
+/* What a call was given, and what `answer` points into: kept until the host has read the answer. */
+static void *given[3];
+static PyObject *answered;
+
 EXPORT("belljar_alloc") void *allocate(size_t size) { return malloc(size); }
 
 /* What the host reads back. A mirror of it stands in the host's answer.rs. */
@@ -188,9 +193,11 @@ EXPORT("belljar_load") int load_function(char *code, size_t code_len) {
  * so is `code` where belljar_load had it. Returns one of the words above. */
 EXPORT("belljar_run")
 int run_call(char *code, size_t code_len, char *args, size_t args_len, char *env, size_t env_len) {
+    given[0] = code, given[1] = args, given[2] = env;
     PyObject *result = PyObject_CallFunction(run, "y#y#y#", code, (Py_ssize_t)code_len, args,
                                              (Py_ssize_t)args_len, env, (Py_ssize_t)env_len);
     if (result == NULL) return failure();
+    answered = result;
     if (!PyTuple_Check(result) || PyTuple_GET_SIZE(result) != 8) return BROKEN;
     answer.ok = PyObject_IsTrue(PyTuple_GET_ITEM(result, 0));
     PyObject *pickle = PyTuple_GET_ITEM(result, 1);
@@ -209,6 +216,15 @@ int run_call(char *code, size_t code_len, char *args, size_t args_len, char *env
 }
 
 EXPORT("belljar_answer") void *where(void) { return &answer; }
+
+/* Gives back what belonged to the last call alone, where others go on in this memory: those of a session. */
+EXPORT("belljar_settle") void settle(void) {
+    Py_CLEAR(answered);
+    for (int i = 0; i < 3; i++) {
+        free(given[i]);
+        given[i] = NULL;
+    }
+}
 
 #ifdef NEEDS_MEMFD_CREATE
 int memfd_create(const char *name, unsigned flags) { return -1; }

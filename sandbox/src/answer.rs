@@ -28,6 +28,21 @@ pub struct Answer {
     pub files: Vec<CallFile>,
 }
 
+impl Answer {
+    /// Of a call that could not begin.
+    pub(crate) fn failed(failure: Failure) -> Self {
+        Self {
+            result: Err(failure),
+            phases: Phases::default(),
+            peak_memory_bytes: 0,
+            denied: Vec::new(),
+            stdout: Captured::default(),
+            stderr: Captured::default(),
+            files: Vec::new(),
+        }
+    }
+}
+
 /// The guest's words on how a call ended; `enum` of the same meaning in guest/shim.c.
 pub(crate) const ANSWERED: u32 = 0;
 pub(crate) const OUT_OF_MEMORY: u32 = 1;

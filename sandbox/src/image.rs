@@ -26,6 +26,9 @@ pub struct Description {
     pub dill: String,
     /// Bytes of linear memory that an instance has from its start.
     pub memory_bytes: usize,
+    /// Names this build: another has another. Guests that earlier versions have built have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// Further images, each with a package imported; one includes those before it.
     #[serde(default)]
     pub packages: Vec<PackageImage>,

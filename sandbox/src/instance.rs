@@ -24,14 +24,16 @@ use crate::wasi::{Host, Output};
 /// next interpreter while nobody waits; a call finds none makes its own.
 #[derive(Debug)]
 pub struct Sandbox {
-    image: Image,
+    pub(crate) image: Image,
     mounts: Arc<[Mount]>,
-    paths: u32,
+    pub(crate) paths: u32,
     grants: GrantedAccess,
-    output: Output,
+    pub(crate) output: Output,
     /// By image.
     standby: Vec<Option<Ready>>,
     warm: WarmFunctions,
+    /// What the last call of a session ran in: it becomes the image again while nobody waits.
+    pub(crate) spent: Option<Ready>,
     /// Where the last call started, and so probably the next.
     last: Start,
 }
@@ -59,6 +61,7 @@ impl Sandbox {
             output,
             standby: image.memories.iter().map(|_| None).collect(),
             warm: WarmFunctions::default(),
+            spent: None,
             last: Start::Image(0),
         };
         sandbox.prepare()?;
@@ -90,6 +93,7 @@ impl Sandbox {
     /// # Errors
     /// No interpreter can be started.
     pub fn prepare(&mut self) -> Result<(), Error> {
+        self.spent = None;
         match self.last {
             Start::Image(index) if self.standby[index].is_none() => {
                 let ready = self.fresh(&self.image.memories[index], self.output, self.paths)?;
@@ -211,11 +215,30 @@ impl Sandbox {
         Ok(())
     }
 
-    fn fresh(&self, memories: &Arc<Memories>, output: Output, paths: u32) -> Result<Ready, Error> {
+    pub(crate) fn fresh(
+        &self,
+        memories: &Arc<Memories>,
+        output: Output,
+        paths: u32,
+    ) -> Result<Ready, Error> {
         let host = Host::new(Arc::clone(&self.mounts), output);
         let flavour = self.image.config.flavour;
         let module = self.image.module_of(memories)?;
         Ready::start(module, host, memories, paths, flavour).map_err(Error::Instance)
+    }
+
+    /// One whose memory, of `bytes` bytes, is made to what it should be before anything runs in it.
+    pub(crate) fn fresh_from(
+        &self,
+        memories: &Arc<Memories>,
+        bytes: usize,
+        apply: impl FnOnce(&mut [u8]),
+    ) -> Result<Ready, Error> {
+        let host = Host::new(Arc::clone(&self.mounts), self.output);
+        let flavour = self.image.config.flavour;
+        let module = self.image.module_of(memories)?;
+        let ready = Ready::resume(module, host, memories, flavour, (bytes, apply));
+        ready.map_err(Error::Instance)
     }
 }
 
@@ -224,7 +247,12 @@ fn gone() -> Error {
 }
 
 /// Runs the one call of an interpreter.
-fn run(ready: &mut Ready, code: Option<&[u8]>, args: &[u8], grants: &GrantedAccess) -> Answer {
+pub(crate) fn run(
+    ready: &mut Ready,
+    code: Option<&[u8]>,
+    args: &[u8],
+    grants: &GrantedAccess,
+) -> Answer {
     let files = grants.files.as_deref();
     let given = files.map_or(Ok(()), |(files, _)| ready.give_files(files));
     let (mut result, phases) = match given {
@@ -250,12 +278,12 @@ fn run(ready: &mut Ready, code: Option<&[u8]>, args: &[u8], grants: &GrantedAcce
     }
 }
 
-fn micros(since: Instant) -> u64 {
+pub(crate) fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The processor time of this thread, which runs the guest, in microseconds.
-fn cpu_us() -> u64 {
+pub(crate) fn cpu_us() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     u64::try_from(time.tv_sec * 1_000_000 + time.tv_nsec / 1_000).unwrap_or(0)
 }

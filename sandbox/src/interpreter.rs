@@ -17,6 +17,12 @@ use crate::limits::Limits;
 use crate::memory::{Memories, with_image};
 use crate::wasi::{Errno, Host, Sources};
 
+/// What a call needs for itself at least, whatever its limit says.
+pub(crate) const HEADROOM: usize = 8 << 20;
+
+/// The unit in which memories grow.
+const WASM_PAGE: usize = 64 << 10;
+
 /// An interpreter that waits for its one call.
 pub(crate) struct Ready {
     pub(crate) store: Store<Host>,
@@ -26,6 +32,9 @@ pub(crate) struct Ready {
     load: TypedFunc<(u32, u32), u32>,
     run: TypedFunc<(u32, u32, u32, u32, u32, u32), u32>,
     answer: TypedFunc<(), u32>,
+    settle: Option<TypedFunc<(), ()>>,
+    /// Whether its call has come back with an answer: another may follow.
+    pub(crate) is_intact: bool,
 }
 
 impl std::fmt::Debug for Ready {
@@ -43,6 +52,35 @@ impl Ready {
         paths: u32,
         flavour: Flavour,
     ) -> wasmtime::Result<Self> {
+        let (mut ready, instance) = Self::instantiate(pre, host, memories, flavour)?;
+        ready.prepare(&instance, paths)?;
+        Ok(ready)
+    }
+
+    /// The same with a memory of so many bytes that `apply` changes from the image, or zeros, to what it should be.
+    pub(crate) fn resume(
+        pre: &InstancePre<Host>,
+        host: Host,
+        memories: &Arc<Memories>,
+        flavour: Flavour,
+        (bytes, apply): (usize, impl FnOnce(&mut [u8])),
+    ) -> wasmtime::Result<Self> {
+        let (mut ready, instance) = Self::instantiate(pre, host, memories, flavour)?;
+        let more = bytes.saturating_sub(ready.memory.data_size(&ready.store));
+        if more > 0 {
+            ready.memory.grow(&mut ready.store, more.div_ceil(WASM_PAGE) as u64)?;
+        }
+        apply(ready.memory.data_mut(&mut ready.store));
+        ready.prepare(&instance, 0)?;
+        Ok(ready)
+    }
+
+    fn instantiate(
+        pre: &InstancePre<Host>,
+        host: Host,
+        memories: &Arc<Memories>,
+        flavour: Flavour,
+    ) -> wasmtime::Result<(Self, Instance)> {
         let mut store = Store::new(pre.module().engine(), host);
         store.limiter(|host| &mut host.account);
         if flavour == Flavour::Epoch {
@@ -51,9 +89,7 @@ impl Ready {
         let instance = with_image(memories, || pre.instantiate(&mut store))?;
         // wasmtime asked for the module's minimum.
         store.data_mut().account.peak = memories.minimum();
-        let mut ready = Self::new(store, &instance)?;
-        ready.prepare(&instance, paths)?;
-        Ok(ready)
+        Ok((Self::new(store, &instance)?, instance))
     }
 
     fn new(mut store: Store<Host>, instance: &Instance) -> wasmtime::Result<Self> {
@@ -65,8 +101,10 @@ impl Ready {
         let load = instance.get_typed_func(&mut store, "belljar_load")?;
         let run = instance.get_typed_func(&mut store, "belljar_run")?;
         let answer = instance.get_typed_func(&mut store, "belljar_answer")?;
+        let settle = instance.get_typed_func(&mut store, "belljar_settle").ok();
         store.data_mut().memory = Some(memory);
-        Ok(Self { store, memory, stack_pointer, allocate, load, run, answer })
+        let is_intact = false;
+        Ok(Self { store, memory, stack_pointer, allocate, load, run, answer, settle, is_intact })
     }
 
     /// What must differ between calls: randomness; and between sandboxes: `sys.path`.
@@ -122,8 +160,6 @@ impl Ready {
     }
 
     pub(crate) fn limit(&mut self, limits: &Limits, minimum: usize, flavour: Flavour) {
-        /// What a call needs for itself at least, whatever its limit says.
-        const HEADROOM: usize = 8 << 20;
         let host = self.store.data_mut();
         host.account.memory_limit = limits.memory_bytes.max(minimum + HEADROOM);
         if let (Flavour::Epoch, Some(time)) = (flavour, limits.time) {
@@ -200,7 +236,15 @@ impl Ready {
         }
         let at = self.answer.call(&mut self.store, ())?;
         let answer = answer::read(self.memory.data(&self.store), at as usize);
+        self.is_intact = answer.is_some();
         answer.ok_or_else(|| wasmtime::Error::msg("its answer is no answer"))
+    }
+
+    /// Drops what belonged to the call alone, where another goes on from what it has left.
+    pub(crate) fn settle(&mut self) -> wasmtime::Result<()> {
+        let settle = self.settle.clone();
+        let missing = || wasmtime::Error::msg("the guest has no sessions");
+        settle.ok_or_else(missing)?.call(&mut self.store, ())
     }
 
     /// Copies `bytes` into the guest; `None` where it has no room.

@@ -10,6 +10,7 @@
 //! * [`warm`]: images of functions whose modules are imported. `delta`: room for them.
 //! * `wasi`: the guest's only way out. [`grants`]: the directories that it may read.
 //! * [`limits`]: memory and time of a call. [`answer`]: its outcome.
+//! * [`session`]: calls that go on where the one before has ended.
 //! * [`source`]: calls without any Python on the host's side.
 //! * `reference`: the WASI functions alone, for the test in `reference/`.
 //! * [`error`]: what can go wrong with the sandbox itself.
@@ -29,6 +30,7 @@ mod memory;
 mod pagemap;
 #[cfg(feature = "reference")]
 pub mod reference;
+pub mod session;
 pub mod snapshot;
 pub mod source;
 pub mod warm;

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::mm::{Advice, MprotectFlags, ProtFlags};
@@ -22,6 +23,10 @@ use crate::pagemap::{PAGE, Pagemap};
 /// Written pages that a memory keeps between calls: 3 MiB. Beyond, it gives all pages back and starts
 /// with those that every call writes, so that one hungry call does not make the following ones slow.
 const KEPT_PAGES: usize = 768;
+
+/// The same once a session has used them: 32 MiB. What each of its calls goes on from is put in anew, and pages that are there
+/// already cost a copy instead of a fault each.
+const KEPT_PAGES_OF_SESSIONS: usize = 8192;
 
 /// Memories kept for the next instance: one running, one standing by.
 const KEPT_SLOTS: usize = 2;
@@ -43,6 +48,8 @@ pub(crate) struct Memories {
     /// The same of the guest's image that this one comes from.
     floor: usize,
     pagemap: Option<Arc<Pagemap>>,
+    /// How many written pages a memory keeps.
+    kept_pages: AtomicUsize,
     pool: Mutex<Pool>,
     /// The pages that differ from the file.
     delta: Option<Delta>,
@@ -75,7 +82,19 @@ impl Memories {
         let pagemap = Pagemap::open().map(Arc::new);
         let (image, pool) = (Arc::new(image), Mutex::default());
         let (imaged, floor, delta) = (length, minimum, None);
-        Ok(Arc::new(Self { image, module, pristine, imaged, minimum, floor, pagemap, pool, delta }))
+        let kept_pages = AtomicUsize::new(KEPT_PAGES);
+        Ok(Arc::new(Self {
+            image,
+            module,
+            pristine,
+            imaged,
+            minimum,
+            floor,
+            pagemap,
+            kept_pages,
+            pool,
+            delta,
+        }))
     }
 
     /// For instances whose memory starts as `memory`, which is one of an instance of this image. The pages that differ
@@ -106,15 +125,25 @@ impl Memories {
         let pristine = Mapping::reserve(minimum)?;
         pristine.protect(0..minimum, MprotectFlags::READ)?;
         let pool = Mutex::default();
-        let module = self.module;
-        let derived =
-            Self { image, module, pristine, imaged, minimum, floor, pagemap, pool, delta };
+        let (module, kept_pages) = (self.module, AtomicUsize::new(KEPT_PAGES));
+        let derived = Self {
+            image,
+            module,
+            pristine,
+            imaged,
+            minimum,
+            floor,
+            pagemap,
+            kept_pages,
+            pool,
+            delta,
+        };
         derived.map_onto(&derived.pristine, ProtFlags::READ)?;
         Ok(Some(Arc::new(derived)))
     }
 
     /// The ranges of whole pages in which `memory` differs from the image.
-    fn differing(&self, memory: &[u8]) -> io::Result<Vec<Range<usize>>> {
+    pub(crate) fn differing(&self, memory: &[u8]) -> io::Result<Vec<Range<usize>>> {
         let base = memory.as_ptr() as usize;
         let all = base..base + memory.len();
         let mut written = Vec::new();
@@ -134,6 +163,14 @@ impl Memories {
         Ok(ranges)
     }
 
+    /// Appends what differs in `memory` from the image, exclusive or: zeros where nothing does. `range` is of whole pages.
+    pub(crate) fn difference(&self, memory: &[u8], range: Range<usize>, to: &mut Vec<u8>) {
+        for at in range.step_by(PAGE) {
+            let pair = memory[at..at + PAGE].iter().zip(self.page(at));
+            to.extend(pair.map(|(byte, image)| byte ^ image));
+        }
+    }
+
     /// What is in the image at the page `at`.
     fn page(&self, at: usize) -> &[u8] {
         const ZEROS: [u8; PAGE] = [0; PAGE];
@@ -145,6 +182,11 @@ impl Memories {
         unsafe {
             std::slice::from_raw_parts(self.pristine.base.add(at), PAGE)
         }
+    }
+
+    /// Has them keep as many pages as sessions are worth.
+    pub(crate) fn keep_for_sessions(&self) {
+        self.kept_pages.store(KEPT_PAGES_OF_SESSIONS, Ordering::Relaxed);
     }
 
     /// Which of the guest's modules they are for.
@@ -226,7 +268,7 @@ impl Memories {
             *range = range.start - base..range.end - base;
         }
         let pages = written.iter().map(Range::len).sum::<usize>() / PAGE;
-        if !known || pages > KEPT_PAGES {
+        if !known || pages > self.kept_pages.load(Ordering::Relaxed) {
             written.clear();
             slot.0.advise(0..self.minimum, Advice::LinuxDontNeed)?;
             let hot = self.pool.lock().unwrap_or_else(PoisonError::into_inner).hot.clone();

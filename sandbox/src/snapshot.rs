@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
+use belljar_core::task::CodeHash;
 use rustix::fs::{Advice, fadvise};
 
 use wasm_encoder::{MemorySection, MemoryType, RawSection};
@@ -61,11 +62,19 @@ pub fn build(
         let used = memory.iter().rposition(|&byte| byte != 0).map_or(1, |last| last + 1);
         write(&dir.join(name), &memory[..used.next_multiple_of(PAGE)])?;
     }
+    let id = Some(build_id(linked, &images)?);
     let description =
-        Description { python: python.into(), dill: dill.into(), memory_bytes, packages };
+        Description { python: python.into(), dill: dill.into(), memory_bytes, id, packages };
     let description = serde_json::to_vec_pretty(&description).map_err(Error::Describe)?;
     write(&dir.join(image::DESCRIPTION), &description)?;
     write(&dir.join(MODULES), &importable_modules(dir)?)
+}
+
+/// Names what is built of this module and these memories.
+fn build_id(linked: &Path, images: &[Vec<u8>]) -> Result<String, Error> {
+    let wasm = std::fs::read(linked).map_err(Error::read(linked))?;
+    let parts = std::iter::once(&wasm[..]).chain(images.iter().map(|image| &image[..]));
+    Ok(CodeHash::of_parts(parts).to_string())
 }
 
 /// Writes the module `linked` and its code to `dir`, for memories of `bytes`.

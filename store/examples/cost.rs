@@ -216,6 +216,7 @@ fn new_task() -> Result<NewTask> {
         },
         args: Bytes::from_static(&[0x80; 20]),
         delay_ms: 0,
+        session: None,
         idempotency: None,
         trace: None,
     })

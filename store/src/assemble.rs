@@ -7,13 +7,14 @@ use crate::keys::Keys;
 use crate::layout;
 
 /// The shared functions and constants; each uses only what stands before it.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     include_str!("scripts/shared.lua"),
     include_str!("scripts/tenant.lua"),
     include_str!("scripts/turns.lua"),
     include_str!("scripts/take.lua"),
     include_str!("scripts/usage.lua"),
     include_str!("scripts/settle.lua"),
+    include_str!("scripts/session_calls.lua"),
     include_str!("scripts/finalize.lua"),
     include_str!("scripts/deduplicate.lua"),
     include_str!("scripts/direct_dispatch.lua"),

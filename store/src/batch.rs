@@ -226,7 +226,7 @@ mod tests {
             warm: belljar_core::warm::WarmMode::Auto,
         };
         let (id, args) = (TaskId::random(), Bytes::from(vec![0; bytes]));
-        NewTask { id, spec, args, delay_ms: 0, idempotency: None, trace: None }
+        NewTask { id, spec, args, delay_ms: 0, session: None, idempotency: None, trace: None }
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl Store {
         let rows: Vec<(String, u32, u32, Bytes, Bytes)> = call.run(self).await?;
         let (mut blobs, mut unreadable) = (Vec::new(), Vec::new());
         let mut tasks = Vec::with_capacity(rows.len());
+        let mut sessions = Vec::new();
         for (id, attempt, deaths, record, args) in rows {
             let id = parse_id(&id)?;
             let task = TaskAttempt { task_id: id, attempt: Attempt(attempt) };
@@ -87,8 +88,11 @@ impl Store {
                     continue;
                 }
             };
+            let session = record.session();
+            sessions.extend(session.map(|session| (id, session)));
             if record.has_args_blob() {
-                blobs.push((tasks.len(), self.inner.keys.args_blob(id)));
+                let of_session = session.is_some();
+                blobs.push((tasks.len(), (self.inner.keys.args_blob(id), of_session)));
             }
             let due_at = body.due_at(accepted_at);
             let Body { spec, trace, .. } = body;
@@ -96,9 +100,41 @@ impl Store {
             let tenant = record.tenant(id).unwrap_or_default();
             tasks.push(ClaimedTask { invocation, tenant, deaths, due_at });
         }
-        let (places, keys): (Vec<_>, Vec<_>) = blobs.into_iter().unzip();
         let mut without_args = Vec::new();
-        for (place, args) in zip(places, self.get_args("claim", keys).await?) {
+        self.read_args(&mut tasks, blobs, &mut without_args).await?;
+        self.put_args_together(&mut tasks, &mut without_args).await;
+        if !sessions.is_empty() {
+            self.resume_sessions(&mut tasks, &sessions, &mut without_args).await?;
+        }
+        without_args.sort_by_key(|(place, _)| *place);
+        // From behind, so that the places before stay what they are.
+        for (place, error) in without_args.into_iter().rev() {
+            let task = tasks.remove(place).task();
+            unreadable.push(without_record(task, &error));
+        }
+        Ok((tasks, unreadable))
+    }
+
+    /// Reads arguments that are blobs: of which tasks, their keys, and whether a session's state goes in front of them.
+    async fn read_args(
+        &self,
+        tasks: &mut [ClaimedTask],
+        blobs: Vec<(usize, (String, bool))>,
+        without_args: &mut Vec<(usize, StoreError)>,
+    ) -> Result<(), StoreError> {
+        if blobs.is_empty() {
+            return Ok(());
+        }
+        let (of_sessions, others): (Vec<_>, Vec<_>) =
+            blobs.into_iter().partition(|(_, (_, of_session))| *of_session);
+        let split = |blobs: Vec<(usize, (String, bool))>| -> (Vec<_>, Vec<_>) {
+            blobs.into_iter().map(|(place, (key, _))| (place, key)).unzip()
+        };
+        let ((mut places, keys), (more, whole)) = (split(others), split(of_sessions));
+        let mut found = self.get_args("claim", keys).await?;
+        found.extend(self.get_blobs("claim", whole).await?);
+        places.extend(more);
+        for (place, args) in zip(places, found) {
             if let Some(files) = &self.inner.files {
                 files.claimed(tasks[place].id(), 0);
             }
@@ -112,14 +148,7 @@ impl Store {
                 }
             }
         }
-        self.put_args_together(&mut tasks, &mut without_args).await;
-        without_args.sort_by_key(|(place, _)| *place);
-        // From behind, so that the places before stay what they are.
-        for (place, error) in without_args.into_iter().rev() {
-            let task = tasks.remove(place).task();
-            unreadable.push(without_record(task, &error));
-        }
-        Ok((tasks, unreadable))
+        Ok(())
     }
 
     /// Puts arguments together that have parts elsewhere.
@@ -160,7 +189,8 @@ impl Store {
         let mut settled = Vec::with_capacity(finished.len());
         let mut freed = freed as u64;
         for part in finished.chunks(SETTLED_AT_ONCE) {
-            let part = &*self.put_files_of(part).await?;
+            let (part, states) = self.put_states(part).await?;
+            let part = &*self.put_files_of(&part).await?;
             let part = &*self.take_result_files(part).await?;
             let kinds = kind::of_results(part, self.inner.files.as_ref()).await;
             let mut rows: Vec<_> = zip(part, kinds)
@@ -174,13 +204,14 @@ impl Store {
             let mut call = self.inner.scripts.complete.call(4 + 5 * part.len(), bytes.sum());
             call.number(self.result_ttl_ms()).arg(&*self.inner.cancelled_outcome);
             call.arg(dispatcher.to_string()).number(std::mem::take(&mut freed));
-            for (one, (letter, outcome, result)) in zip(part, &rows) {
+            for (index, (one, (letter, outcome, result))) in zip(part, &rows).enumerate() {
                 let TaskAttempt { task_id, attempt } = one.report.task;
                 call.arg(task_id.to_string()).arg(fence(attempt));
                 let outcome_of = &one.report.outcome;
                 let (cpu_us, memory) = (outcome_of.cpu_us(), outcome_of.memory_mb_ms());
                 let files: usize = outcome_of.files.iter().map(|file| file.bytes.len()).sum();
-                call.arg(format!("{letter}{cpu_us} {memory} {files}"));
+                let state = if states.get(index) == Some(&true) { "~" } else { "" };
+                call.arg(format!("{letter}{cpu_us} {memory} {files}{state}"));
                 call.arg(outcome).arg(result);
             }
             let answers = read_letters("complete", call.run(self).await?, part.len())?;

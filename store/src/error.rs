@@ -72,6 +72,9 @@ pub enum StoreError {
         /// How many may.
         limit: u64,
     },
+    /// Calls would go on with a session that is not there, or not any more.
+    #[error("there is no such session")]
+    UnknownSession,
     /// Functions ask for as many different sets of labels as may be.
     #[error("functions ask for {limit} different sets of labels already, as many as are allowed")]
     TooManyLabels {

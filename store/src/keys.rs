@@ -4,7 +4,7 @@
 //! two databases of it must not get each other's messages. The braces are a hash tag, so that all keys stay
 //! together wherever keys are distributed by their names.
 
-use belljar_core::id::{BlobId, DispatcherId, FunctionId, TaskId};
+use belljar_core::id::{BlobId, DispatcherId, FunctionId, SessionId, TaskId};
 use belljar_core::task::{CodeHash, TaskAttempt};
 
 use crate::error::StoreError;
@@ -38,6 +38,14 @@ names! { KEYS:
     UPLOAD = "upload:";
     /// + blob id: how many bytes are counted for one that is being uploaded in pieces, and until when.
     UPLOADING = "uploading:";
+    /// + session id: hash, see `session_calls.lua`.
+    SESSION = "session:";
+    /// + session id: list of the tasks that wait behind its active one.
+    SESSION_TASKS = "session_tasks:";
+    /// + session id: what its last call has left; + task id, `:` and an attempt: the same, not taken over.
+    SESSION_STATE = "session_state:";
+    /// + tenant ('' for the default one): sorted set of its sessions by when they expire, in ms.
+    SESSIONS = "sessions:";
     /// Hash of what tasks have beside their records until they end: task id -> attempt state; task id and `ARGS_MARK` ->
     /// pickled arguments.
     UNFINISHED = "unfinished";
@@ -195,6 +203,20 @@ impl Keys {
     /// An uploaded value.
     pub(crate) fn upload(&self, id: BlobId) -> String {
         self.key(&format!("{UPLOAD}{id}"))
+    }
+
+    pub(crate) fn session(&self, id: SessionId) -> String {
+        self.key(&format!("{SESSION}{id}"))
+    }
+
+    /// What the last call of a session has left.
+    pub(crate) fn session_state(&self, id: SessionId) -> String {
+        self.key(&format!("{SESSION_STATE}{id}"))
+    }
+
+    /// What an attempt leaves to its session, before `complete.lua` takes it over.
+    pub(crate) fn left_state(&self, task: TaskAttempt) -> String {
+        self.key(&format!("{SESSION_STATE}{}:{}", task.task_id, task.attempt))
     }
 
     pub(crate) fn function(&self, id: FunctionId) -> String {

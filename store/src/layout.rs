@@ -3,8 +3,10 @@
 //! A task is one string, its record. While it lives:
 //!
 //! ```text
-//! L<accepted us><flag><class> <priority>[@<tenant>[$<bytes>]]\n<body>
+//! L<accepted us><flag><class> <priority>[~<session>][@<tenant>[$<bytes>]]\n<body>
 //! ```
+//!
+//! A task of a session names its tenant in any case.
 //!
 //! The flag says whether the arguments are a blob, and whether there is a tenant: the default one is not named. The bytes are
 //! those that the task is counted with, where what its tenant uses is counted: then the mark of the tenant stands there in any case.
@@ -51,6 +53,8 @@ pub(crate) const TENANT_BLOB_FLAG: char = '*';
 
 /// The first letter of a live record.
 pub(crate) const LIVE: u8 = b'L';
+/// Stands before the session of a task that has one, in front of the tenant.
+pub(crate) const SESSION_MARK: char = '~';
 /// Stands before the tenant at the end of a live record's first line, and in messages.
 pub(crate) const TENANT_MARK: char = '@';
 
@@ -80,7 +84,7 @@ pub(crate) const RETRY_PRIORITY: u64 = 0;
 pub(crate) const RESERVED_MARK: char = '!';
 
 /// The constants and their values, for the scripts. Lua counts from one.
-pub(crate) fn values() -> [(&'static str, String); 16] {
+pub(crate) fn values() -> [(&'static str, String); 17] {
     [
         ("ID_BYTES", ID_BYTES.to_string()),
         ("TIME_DIGITS", TIME_DIGITS.to_string()),
@@ -89,6 +93,7 @@ pub(crate) fn values() -> [(&'static str, String); 16] {
         ("BLOB_FLAG", u32::from(BLOB_FLAG).to_string()),
         ("TENANT_BLOB_FLAG", u32::from(TENANT_BLOB_FLAG).to_string()),
         ("TENANT_MARK", format!("'{TENANT_MARK}'")),
+        ("SESSION_MARK", format!("'{SESSION_MARK}'")),
         ("COUNTED_MARK", format!("'{COUNTED_MARK}'")),
         ("ARGS_MARK", format!("'{ARGS_MARK}'")),
         ("DISPATCHER_AT", (DISPATCHER_AT + 1).to_string()),

@@ -15,6 +15,7 @@
 //! * `submit`, `dispatch`, `heartbeat`, `read`, `function`, `audit`, `audit_log`: the operations of [`Store`].
 //! * `script` and `scripts/*.lua`: the scripts that carry the operations out.
 //! * `live`: what running tasks show of themselves.
+//! * [`session`]: sessions, and what their calls leave.
 //! * [`usage`]: what tenants use, and how much they may.
 //! * `assemble`: puts scripts together.
 //! * `keys`: the names of keys and channels, for Rust and for the scripts.
@@ -60,6 +61,7 @@ mod reply;
 mod result_files;
 mod script;
 mod server;
+pub mod session;
 mod submit;
 mod subscription;
 mod task_record;

@@ -164,6 +164,7 @@ impl Store {
         Ok(Some(TaskRecord {
             id,
             tenant: record.tenant(id)?,
+            session: record.session(),
             trace_id: body.trace.map(|trace| trace.trace_id),
             spec: body.spec,
             status,

@@ -130,6 +130,11 @@ scripts! {
     requeue: Ends, Safe;
     results: Reads, Safe;
     retire: Ends, Safe;
+    // Said twice, it finds the id.
+    session: Registers, Safe;
+    session_end: Ends, Safe;
+    session_list: Reads, Safe;
+    session_submit: Accepts, Safe;
     submit: Accepts, Safe;
     task: Reads, Safe;
     tenant_usage: Reads, Safe;

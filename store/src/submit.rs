@@ -65,13 +65,17 @@ impl Store {
         by: Submitter<'_>,
         tasks: &[NewTask],
     ) -> Result<Vec<TaskId>, StoreError> {
-        if batch::is_large(tasks)
+        if tasks.first().is_none_or(|task| task.session.is_none())
+            && batch::is_large(tasks)
             && let Some(ids) = self.submit_in_parts(by, tasks).await?
         {
             return Ok(ids);
         }
         let part = EncodedTasks::new(by, tasks);
-        let mut call = self.inner.scripts.submit.call(part.count(), part.bytes());
+        let of_session = tasks.first().and_then(|task| task.session);
+        let scripts = &self.inner.scripts;
+        let script = if of_session.is_some() { &scripts.session_submit } else { &scripts.submit };
+        let mut call = script.call(part.count(), part.bytes());
         part.write(self.inner.config.max_queued, &mut call);
         let ids = tasks.iter().map(|task| task.id).collect();
         self.read_submission(ids, by.quotas, call.run(self).await?)
@@ -110,6 +114,7 @@ impl Store {
                 let frees_after = u64::try_from(after).ok().map(Duration::from_millis);
                 Err(StoreError::OverQuota(OverQuota { quota, used, limit, frees_after }))
             }
+            "session" => Err(StoreError::UnknownSession),
             _ => {
                 let queued = reply::next(&mut answer, "submit")?;
                 Err(StoreError::QueueFull { queued, limit: self.inner.config.max_queued })

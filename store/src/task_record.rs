@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use belljar_core::files::{CallFile, FileEntry};
-use belljar_core::id::{DispatcherId, TaskId, WorkerId};
+use belljar_core::id::{DispatcherId, SessionId, TaskId, WorkerId};
 use belljar_core::outcome::{CallVerdict, Failure, Outcome, ResultKind};
 use belljar_core::task::{Priority, TaskSpec, TaskStatus};
 use belljar_core::tenant::Tenant;
@@ -15,7 +15,7 @@ use crate::blob::is_blob;
 use crate::error::StoreError;
 use crate::layout::{
     BLOB_FLAG, COUNTED_MARK, DISPATCHER_AT, FAILURE_SEPARATOR, FENCE_AT, FLAG_AT, LIVE, NO_FLAG,
-    STARTED_AT, TASK_BYTES, TENANT_BLOB_FLAG, TENANT_FLAG, TENANT_MARK,
+    SESSION_MARK, STARTED_AT, TASK_BYTES, TENANT_BLOB_FLAG, TENANT_FLAG, TENANT_MARK,
 };
 use crate::record::{NewTask, Timestamp};
 
@@ -61,8 +61,8 @@ pub(crate) const fn priority_number(priority: Priority) -> u64 {
 
 /// The part of a new task's record after its time. With `is_counted` it says how many bytes the task is counted with.
 pub(crate) fn encode(task: &NewTask, tenant: &Tenant, is_counted: bool) -> Vec<u8> {
-    let NewTask { spec, args, delay_ms, trace, .. } = task;
-    let names_tenant = is_counted || !tenant.is_default();
+    let NewTask { spec, args, delay_ms, trace, session, .. } = task;
+    let names_tenant = is_counted || session.is_some() || !tenant.is_default();
     let flag = match (names_tenant, is_blob(args)) {
         (false, false) => NO_FLAG,
         (false, true) => BLOB_FLAG,
@@ -70,6 +70,10 @@ pub(crate) fn encode(task: &NewTask, tenant: &Tenant, is_counted: bool) -> Vec<u
         (true, true) => TENANT_BLOB_FLAG,
     };
     let mut record = format!("{flag}{} {}", spec.class, priority_number(spec.priority));
+    if let Some(session) = session {
+        // Writing to a string cannot fail.
+        let _ = write!(record, "{SESSION_MARK}{session}");
+    }
     if names_tenant {
         record.push(TENANT_MARK);
         record.push_str(tenant.mark());
@@ -187,6 +191,17 @@ impl StoredTask {
         let mark = at.map_or(&[][..], |at| &live[at + 1..line]);
         let end = mark.iter().position(|&byte| byte == COUNTED_MARK as u8);
         &mark[..end.unwrap_or(mark.len())]
+    }
+
+    /// The session that it goes on with.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        if !self.flag().is_some_and(|flag| [TENANT_FLAG, TENANT_BLOB_FLAG].contains(&flag)) {
+            return None;
+        }
+        let live = self.bytes.get(self.live.0..).unwrap_or_default();
+        let line = std::str::from_utf8(live.split(|&byte| byte == b'\n').next()?).ok()?;
+        let (front, _) = line.rsplit_once(TENANT_MARK)?;
+        front.rsplit_once(SESSION_MARK)?.1.parse().ok()
     }
 
     /// Whose it is.

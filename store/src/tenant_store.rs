@@ -1,7 +1,7 @@
 //! The store as one tenant sees it. What belongs to another is unknown, as if it did not exist.
 
 use belljar_core::args::ValueRef;
-use belljar_core::id::{BlobId, FunctionId, TaskId};
+use belljar_core::id::{BlobId, FunctionId, SessionId, TaskId};
 use belljar_core::sha256::Sha256Hash;
 use belljar_core::tenant::{Tenant, Weight};
 use bytes::Bytes;
@@ -10,9 +10,10 @@ use crate::Store;
 use crate::encoded_tasks::Submitter;
 use crate::error::StoreError;
 use crate::record::{
-    CancelOutcome, FunctionRecord, Idempotency, NewTask, Page, StoreQuotas, TaskFilter, TaskRecord,
-    TaskResult, TaskSummary, TenantUsage, UnreadableRecord,
+    CancelOutcome, FunctionRecord, Idempotency, NewTask, Page, SessionRecord, StoreQuotas,
+    TaskFilter, TaskRecord, TaskResult, TaskSummary, TenantUsage, UnreadableRecord,
 };
+use crate::session::NewSession;
 use crate::upload::{Upload, UploadEnd, UploadedValue};
 use crate::value_ref::ValueState;
 
@@ -68,6 +69,38 @@ impl TenantStore<'_> {
     /// Another body was submitted under it, or Redis does not answer or refuses.
     pub async fn submitted(&self, same: &Idempotency) -> Result<Option<TaskId>, StoreError> {
         self.store.submitted_of(self.tenant, same).await
+    }
+
+    /// Makes a session; `None` where it should go on from one that is not known.
+    ///
+    /// # Errors
+    /// A quota is used up, or Redis does not answer or refuses.
+    pub async fn make_session(&self, new: NewSession<'_>) -> Result<Option<SessionId>, StoreError> {
+        self.store.make_session_of(self.tenant, self.quotas.unwrap_or_default(), new).await
+    }
+
+    /// All sessions, the newest first.
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn sessions(&self) -> Result<Vec<SessionRecord>, StoreError> {
+        self.store.sessions_of(self.tenant, None).await
+    }
+
+    /// One session.
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn session(&self, id: SessionId) -> Result<Option<SessionRecord>, StoreError> {
+        Ok(self.store.sessions_of(self.tenant, Some(id)).await?.pop())
+    }
+
+    /// Deletes a session: its calls that wait are cancelled. Whether there was one.
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn delete_session(&self, id: SessionId) -> Result<bool, StoreError> {
+        self.store.delete_session_of(self.tenant, id).await
     }
 
     /// [`Store::cancel`].

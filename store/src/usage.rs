@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct StoreQuotas {
     /// Registered functions.
     pub functions: Option<u64>,
+    /// Sessions.
+    pub sessions: Option<u64>,
     /// Bytes of functions, arguments and results.
     pub stored_bytes: Option<u64>,
     /// Tasks that wait, also for their delay.
@@ -65,6 +67,8 @@ impl StoreQuotas {
 pub enum StoreQuota {
     /// [`StoreQuotas::functions`].
     Functions,
+    /// [`StoreQuotas::sessions`].
+    Sessions,
     /// [`StoreQuotas::stored_bytes`].
     StoredBytes,
     /// [`StoreQuotas::queued_tasks`].

@@ -45,6 +45,7 @@ class Options:
     files: tuple[tuple[str, bytes], ...] = ()
     outputs: tuple[str, ...] = ()
     keep: bool = False
+    session: Optional[str] = None
     results: Optional[str] = None
     allow: tuple[type, ...] = ()
     py_modules: tuple[str, ...] = ()
@@ -83,7 +84,7 @@ class Options:
     @cached_property
     def of_function(self) -> Options:
         """These without what is a single call's own."""
-        own: dict[str, Any] = {"priority": None, "delay": None, "idempotency_key": None, "files": (), "outputs": (), "keep": False}
+        own: dict[str, Any] = {"priority": None, "delay": None, "idempotency_key": None, "files": (), "outputs": (), "keep": False, "session": None}
         return self if all(getattr(self, name) == value for name, value in own.items()) else replace(self, **own)
 
     def registration(self) -> dict[str, Any]:
@@ -118,6 +119,7 @@ class Options:
         named = {
             "priority": self.priority,
             "delay_s": self.delay,
+            "session_id": self.session,
             "files": dict(self.files) or None,
             "outputs": list(self.outputs) or None,
         }

@@ -81,7 +81,8 @@ class Engine:
     def _is_alone(self, call: Call) -> bool:
         """Whether there is nothing that a call could travel with."""
         is_quiet = self._sender is None and not self._is_woken
-        return is_quiet and not call.options.keep and call.function.key in self._functions and len(call.payload) <= _DIRECT_CHARACTERS
+        is_plain = not call.options.keep and call.options.session is None
+        return is_quiet and is_plain and call.function.key in self._functions and len(call.payload) <= _DIRECT_CHARACTERS
 
     def hold(self, pending: PendingCall) -> None:
         """A call will be added later; until then there is something to wait for."""
@@ -205,8 +206,10 @@ class Engine:
             self._check_idle()
 
     def _may_join(self, batch: list[Call]) -> bool:
-        is_known = batch[0].function.key in self._functions and not batch[0].options.keep
-        return is_known and len(batch) <= _JOINED_CALLS and len(self._joined) < _JOINED_AT_ONCE
+        options = batch[0].options
+        # Those of a session go one behind the other.
+        is_plain = not options.keep and options.session is None
+        return is_plain and batch[0].function.key in self._functions and len(batch) <= _JOINED_CALLS and len(self._joined) < _JOINED_AT_ONCE
 
     def _join(self, batch: list[Call]) -> None:
         self._run_joined(self._send_batch(batch, _JOINED_WAIT))
@@ -307,9 +310,15 @@ def _take(queue: deque[Call]) -> Iterable[Call]:
 
 def _batches(calls: Iterable[Call]) -> Iterable[list[Call]]:
     """Groups of one function, the same options and one span, of bounded size, in the order of their first calls."""
-    groups: dict[tuple[bytes, Options, str], list[Call]] = {}
+    groups: dict[tuple[bytes, Options, str, int], list[Call]] = {}
+    # Of a session, calls of one function with others between them are groups of their own: their order counts.
+    last: dict[str, tuple[bytes, Options, str, int]] = {}
     for call in calls:
-        groups.setdefault((call.function.key, call.options, call.headers), []).append(call)
+        key = (call.function.key, call.options, call.headers, 0)
+        if call.options.session is not None:
+            before = last.get(call.options.session, key)
+            key = last[call.options.session] = before if before[:3] == key[:3] else (*key[:3], before[3] + 1)
+        groups.setdefault(key, []).append(call)
     for group in groups.values():
         # A key that the caller chose names one task.
         most = 1 if group[0].options.idempotency_key else _BATCH_CALLS

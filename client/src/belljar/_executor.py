@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
+import json
+import math
 import time
 import weakref
 from collections import deque
@@ -19,7 +21,8 @@ from ._held import Held, awaited
 from ._http import Certificate
 from ._pool import Settings
 from ._reading import TRUSTED, Reader
-from ._records import TaskEvent, TaskRecord
+from ._records import TaskEvent, TaskRecord, own_python
+from ._session import Session
 from ._stream import follow
 from ._trace import span_headers
 from ._values import Reference, dump_value, sha256, shared
@@ -216,6 +219,26 @@ class Executor(concurrent.futures.Executor):
         if kind != "blob":
             raise ValueError("the result of a task goes with its record")
         self._core.ask(lambda service: service.delete_value(name))
+
+    def session(
+        self,
+        *,
+        name: Optional[str] = None,
+        timeout: Optional[float] = None,
+        memory_mb: Optional[int] = None,
+        ttl: Optional[float] = None,
+        python: Optional[str] = None,
+        id: Optional[str] = None,
+    ) -> Session:
+        """Makes a session: its calls, in the sandbox, go on where the one before has ended. It is kept for `ttl` seconds after its last
+        call, an hour unless given. `python` is the one of its calls, this one's minor unless given. With `id` it is one that was made before."""
+        fields = {"name": name, "timeout_s": timeout, "memory_mb": memory_mb, "ttl_s": ttl and math.ceil(ttl), "python": python or own_python()}
+        body = json.dumps({name: value for name, value in fields.items() if value is not None}).encode()
+        if id is None:
+            made = self._core.ask(lambda service: service.ask("POST", "/v1/sessions", body))
+        else:
+            made = self._core.ask(lambda service: service.ask("GET", f"/v1/sessions/{id}"))
+        return Session(self, made["session_id"], made["python"])
 
     def reattach(self, task_ids: Iterable[str]) -> list[Future[Any]]:
         """Futures of tasks that were submitted before, also by another process."""

@@ -234,6 +234,7 @@ impl Client {
             spec: spec.clone(),
             args: value(args),
             delay_ms: 0,
+            session: None,
             idempotency: None,
             trace: None,
         };

@@ -35,6 +35,10 @@ pub enum Action {
     Delete,
     /// Calls were submitted.
     Submit,
+    /// A session was made, perhaps from another one.
+    CreateSession,
+    /// A session was deleted.
+    DeleteSession,
     /// A task was cancelled.
     Cancel,
     /// A worker was taken out of service.
@@ -82,7 +86,7 @@ pub struct AuditRecord {
     /// How many tasks, requests or bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) count: Option<u64>,
-    /// What else it was done to: the id of a key, a file.
+    /// What else it was done to: the id of a key or of a session, a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) object: Option<String>,
     /// The process that did it.

@@ -151,7 +151,9 @@ bounds! {
     EventStreams: event_streams;
     /// Registered functions.
     Functions: functions;
-    /// Functions, arguments and results in the store, in MiB.
+    /// Sessions.
+    Sessions: sessions;
+    /// Functions, arguments, results and sessions in the store, in MiB.
     Stored: stored_mb;
     /// Tasks that wait, also for their delay.
     QueuedTasks: queued_tasks;

@@ -36,6 +36,7 @@ impl QuotaExceeded {
     pub(crate) fn of_store(tenant: Tenant, over: OverQuota) -> Self {
         let (quota, unit) = match over.quota {
             StoreQuota::Functions => (Quota::Functions, 1),
+            StoreQuota::Sessions => (Quota::Sessions, 1),
             StoreQuota::StoredBytes => (Quota::Stored, MIB),
             StoreQuota::QueuedTasks => (Quota::QueuedTasks, 1),
             StoreQuota::CpuPerHour => (Quota::CpuPerHour, SECOND_US),
@@ -58,6 +59,7 @@ impl Quotas {
         };
         StoreQuotas {
             functions: self.functions,
+            sessions: self.sessions,
             stored_bytes: times(self.stored_mb, MIB),
             queued_tasks: self.queued_tasks,
             running_tasks: self.running_tasks,
@@ -98,6 +100,9 @@ fn sentence(exceeded: &QuotaExceeded) -> String {
         Quota::Functions => {
             (format!("has {used} functions"), "delete some with DELETE /v1/functions/{id}")
         }
+        Quota::Sessions => {
+            (format!("has {used} sessions"), "delete some with DELETE /v1/sessions/{id}")
+        }
         Quota::QueuedTasks => (
             format!("has {used} tasks waiting"),
             "submit again when some have begun, or cancel some",
@@ -112,7 +117,7 @@ fn sentence(exceeded: &QuotaExceeded) -> String {
             "wait for the next one; what was accepted goes on",
         ),
         Quota::Stored => (
-            format!("has {used} MiB of functions, arguments and results in the store"),
+            format!("has {used} MiB of functions, arguments, results and sessions in the store"),
             "wait until results expire, delete functions with DELETE /v1/functions/{id}",
         ),
     };

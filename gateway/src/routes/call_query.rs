@@ -1,7 +1,7 @@
 //! A call whose body is its pickled arguments alone: all else stands in the query.
 
 use belljar_core::files::MAX_PATTERNS;
-use belljar_core::id::FunctionId;
+use belljar_core::id::{FunctionId, SessionId};
 use belljar_core::task::{Priority, Runtime};
 use utoipa::IntoParams;
 
@@ -14,8 +14,16 @@ use crate::schema::{PriorityName, RuntimeName};
 use crate::values::{Delay, FilePattern, IdempotencyKey, Seconds};
 
 /// The names that are known here.
-const KNOWN: [&str; 7] =
-    ["function_id", "runtime", "timeout_s", "idempotency_key", "priority", "delay_s", "outputs"];
+const KNOWN: [&str; 8] = [
+    "function_id",
+    "runtime",
+    "timeout_s",
+    "idempotency_key",
+    "priority",
+    "delay_s",
+    "session_id",
+    "outputs",
+];
 
 /// The fields of a call, for a body of `application/octet-stream`.
 #[derive(IntoParams)]
@@ -37,6 +45,8 @@ pub(super) struct CallQuery {
     priority: Option<Priority>,
     /// As the field of the body.
     delay_s: Option<f64>,
+    /// As the field of the body.
+    session_id: Option<uuid::Uuid>,
     /// As the field of the body; repeated, not separated by commas.
     outputs: Option<Vec<String>>,
 }
@@ -70,10 +80,13 @@ impl BareCall {
         let idempotency_key = fields.text::<IdempotencyKey>("idempotency_key");
         let priority = fields.text::<Priority>("priority").unwrap_or_default();
         let delay_ms = fields.number::<Delay>("delay_s").map_or(0, |delay| delay.0);
+        let session = fields.text::<SessionId>("session_id");
         let outputs = fields.outputs();
         match function_id {
             Some(function_id) if fields.problems.is_empty() => {
-                let options = Options { runtime, timeout_s, key: None, priority, delay_ms };
+                let options =
+                    Options { runtime, timeout_s, key: None, priority, delay_ms, session: None }
+                        .in_session(session);
                 Ok(Self { function_id, options, idempotency_key, outputs, ignored })
             }
             _ => {

@@ -268,7 +268,12 @@ fn read(
     const WAY_OUT: &str = "send codecs.encode(dill.dumps(function), \"base64\")";
     let body: Register<'_> = parse(form, bytes)?;
     let mut problems = Vec::new();
-    let limits = Widest::new(config, policy).limits(&body, &config.default_limits, &mut problems);
+    let asked = AskedLimits {
+        timeout_s: body.timeout_s.as_ref().map(|seconds| seconds.0),
+        memory_mb: body.memory_mb.as_ref().map(|count| count.0),
+        max_retries: body.max_retries.as_ref().map(|count| count.0),
+    };
+    let limits = Widest::new(config, policy).limits(asked, &config.default_limits, &mut problems);
     let grants = body.grants.and_then(|grants| requested(grants, &mut problems));
     if !problems.is_empty() {
         return Err(ApiError::Invalid(problems));
@@ -329,14 +334,21 @@ fn requested(given: GrantFields<'_>, problems: &mut Vec<Problem>) -> Option<Box<
     (!grants.is_empty()).then(|| Box::new(grants))
 }
 
+/// The limits that a function, or a session, asks for.
+pub(super) struct AskedLimits {
+    pub(super) timeout_s: Option<f64>,
+    pub(super) memory_mb: Option<u32>,
+    pub(super) max_retries: Option<u32>,
+}
+
 /// The widest limits that a function may ask for, and who says so.
-struct Widest {
+pub(super) struct Widest {
     limits: TaskLimits,
     whose: String,
 }
 
 impl Widest {
-    fn new(config: &Config, policy: Option<&TenantPolicy>) -> Self {
+    pub(super) fn new(config: &Config, policy: Option<&TenantPolicy>) -> Self {
         let (limits, whose) = match policy {
             None => (config.max_limits, "this deployment allows".to_owned()),
             Some(policy) => {
@@ -348,29 +360,27 @@ impl Widest {
     }
 
     /// What is asked for; what is not is that of the deployment, as far as it may be.
-    fn limits(
+    pub(super) fn limits(
         &self,
-        body: &Register<'_>,
+        asked: AskedLimits,
         default: &TaskLimits,
         problems: &mut Vec<Problem>,
     ) -> TaskLimits {
         let (widest, whose) = (&self.limits, &self.whose);
-        let timeout_ms = body
+        let timeout_ms = asked
             .timeout_s
-            .as_ref()
-            .and_then(|seconds| timeout_ms(seconds.0, widest.timeout_ms, whose, problems))
+            .and_then(|seconds| timeout_ms(seconds, widest.timeout_ms, whose, problems))
             .unwrap_or(default.timeout_ms.min(widest.timeout_ms));
-        let mut count = |given: Option<&u32>, field, most: u32, default: u32| {
-            let Some(&given) = given else { return default.min(most) };
+        let mut count = |given: Option<u32>, field, most: u32, default: u32| {
+            let Some(given) = given else { return default.min(most) };
             if given > most {
                 let msg = format!("{given}: {whose} at most {most}");
                 problems.push(Problem::body("less_than_equal", field, msg));
             }
             given
         };
-        let memory_mb = body.memory_mb.as_ref().map(|count| &count.0);
-        let memory_mb = count(memory_mb, "memory_mb", widest.memory_mb, default.memory_mb);
-        let retries = body.max_retries.as_ref().map(|count| &count.0);
+        let memory_mb = count(asked.memory_mb, "memory_mb", widest.memory_mb, default.memory_mb);
+        let retries = asked.max_retries;
         let max_retries = count(retries, "max_retries", widest.max_retries, default.max_retries);
         TaskLimits { timeout_ms, memory_mb, max_retries, max_result_mb: None }
     }

@@ -32,14 +32,14 @@ const ITEM_BYTES: usize = 512;
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Page)]
-struct PageView<T> {
+pub(super) struct PageView<T> {
     items: Vec<T>,
     /// The cursor of the next page.
     next: Option<String>,
 }
 
 impl<T> PageView<T> {
-    fn of<R>(page: Page<R>, view: impl FnMut(R) -> T) -> Self {
+    pub(super) fn of<R>(page: Page<R>, view: impl FnMut(R) -> T) -> Self {
         Self { items: page.items.into_iter().map(view).collect(), next: page.next }
     }
 }

@@ -18,6 +18,7 @@ mod referred;
 mod requirements;
 mod results;
 mod runtime_selection;
+mod sessions;
 mod submit;
 mod submit_request;
 mod task_item;
@@ -69,6 +70,11 @@ fn table() -> Vec<(Access, UtoipaMethodRouter<Arc<App>>)> {
         (SUBMIT, routes!(blobs::upload)),
         (READ, routes!(blobs::blob)),
         (SUBMIT, routes!(blobs::remove_blob)),
+        (SUBMIT, routes!(sessions::create)),
+        (SUBMIT, routes!(sessions::fork)),
+        (SUBMIT, routes!(sessions::remove)),
+        (READ, routes!(sessions::sessions)),
+        (READ, routes!(sessions::session)),
         (CANCEL, routes!(cancel::cancel)),
         (READ, routes!(lists::functions)),
         (READ, routes!(lists::function)),
@@ -186,7 +192,7 @@ mod tests {
                 assert!(operation["summary"].is_string() && operation["tags"].is_array(), "{path}");
             }
         }
-        assert_eq!(ids.len(), 32);
+        assert_eq!(ids.len(), 37);
         assert_eq!(openapi::methods(&DOCUMENT, "/v1/tasks"), ["GET", "POST"]);
     }
 

@@ -31,6 +31,7 @@ pub(super) fn new_tasks(
         idempotency: idempotent.as_mut().and_then(|idempotent| idempotent.first.take()),
         args,
         delay_ms: options.delay_ms,
+        session: options.session,
         trace: None,
     };
     args.into_iter().enumerate().map(task).collect()
@@ -52,12 +53,13 @@ impl IdempotentBatch {
         form: Form,
         args: impl Iterator<Item = &'a [u8]>,
     ) -> Option<Self> {
-        let Options { runtime, timeout_s, key, priority, delay_ms } = options;
+        let Options { runtime, timeout_s, key, priority, delay_ms, session } = options;
         let key = key.as_deref()?;
         let args: Vec<_> = args.collect();
         let lengths: Vec<_> = args.iter().map(|args| args.len()).collect();
+        let session = session.map_or_else(String::new, |id| format!(" {id}"));
         let asked = format!(
-            "{} {form:?} {lengths:?} {runtime:?} {timeout_s:?} {priority} {delay_ms}\n",
+            "{} {form:?} {lengths:?} {runtime:?} {timeout_s:?} {priority} {delay_ms}{session}\n",
             function.id
         );
         let parts = std::iter::once(asked.as_bytes()).chain(args.iter().copied());

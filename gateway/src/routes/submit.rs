@@ -9,7 +9,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use belljar_core::api_key::Scope;
-use belljar_core::id::TaskId;
+use belljar_core::id::{SessionId, TaskId};
 use belljar_core::task::{TaskClass, TaskSpec};
 use belljar_store::StoreError;
 use belljar_store::record::{FunctionRecord, NewTask};
@@ -36,6 +36,7 @@ use crate::routes::new_tasks::{Form, IdempotentBatch, new_tasks};
 use crate::routes::referred::place_or_find;
 use crate::routes::results::WaitQuery;
 use crate::routes::runtime_selection::{unmet_labels, unserved};
+use crate::routes::sessions;
 use crate::routes::submit_request::{
     Arguments, Batch, Execute, Options, SubmitRequest, read_bare, read_batch, read_one,
 };
@@ -210,6 +211,10 @@ async fn submit<'a>(
     let mut args = request.args?;
     let mut spec = narrow(app, timing, &function, &request.options).await?;
     caller.require_runtime(spec.class.runtime)?;
+    if request.options.session.is_some() {
+        let call = (&mut spec, &args, &request.options);
+        Box::pin(sessions::join(app, timing, caller, call)).await?;
+    }
     if let Some(policy) = caller.policy() {
         policy.check_call(&spec)?;
         spec.limits.max_result_mb = policy.max_result_mb();
@@ -238,7 +243,7 @@ async fn submit<'a>(
         turn => turn,
     };
     let (wait, options, is_large) = (request.wait, request.options, args.len() >= LARGE);
-    let key = options.key.clone();
+    let (key, session) = (options.key.clone(), options.session);
     let make = move || Ok(new_tasks(&function, &spec, &options, (form, asked), args));
     let mut tasks = if is_large { on_a_thread(make).await } else { make() }?;
     let trace = timing.sampled().map(|sampled| &sampled.context);
@@ -254,12 +259,7 @@ async fn submit<'a>(
     fail::fail_point!("before_enqueue");
     let submitted = timing.time(Phase::Store, store(app, caller, tasks, turn)).await;
     fail::fail_point!("enqueued");
-    let task_ids = submitted.map_err(|error| match (error, key) {
-        (StoreError::IdempotencyConflict { task_id, .. }, Some(key)) => {
-            ApiError::IdempotencyConflict { key, task_id }
-        }
-        (error, _) => caller.told(error),
-    })?;
+    let task_ids = submitted.map_err(|error| refused(error, caller, (key, session)))?;
     note_accepted(timing, &task_ids);
     Ok((task_ids, guard))
 }
@@ -297,6 +297,23 @@ fn known_before<'a>(
     let ids: Vec<_> = (0..count).map(|index| known.id(index)).collect();
     let guard = (!wait.is_zero()).then(|| app.wait_for(caller, ids.clone())).transpose()?;
     Ok((ids, guard))
+}
+
+/// Why a submission under this key, to this session, was not accepted.
+fn refused(
+    error: StoreError,
+    caller: &Caller,
+    (key, session): (Option<String>, Option<SessionId>),
+) -> ApiError {
+    match (error, key) {
+        (StoreError::IdempotencyConflict { task_id, .. }, Some(key)) => {
+            ApiError::IdempotencyConflict { key, task_id }
+        }
+        (error @ StoreError::UnknownSession, _) => {
+            session.map_or_else(|| error.into(), ApiError::UnknownSession)
+        }
+        (error, _) => caller.told(error),
+    }
 }
 
 /// Puts tasks into the store. Where they take a turn they go there also if the client leaves: nobody floods the store with what it

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use belljar_core::files::{CallFiles, MAX_PATTERNS};
-use belljar_core::id::FunctionId;
+use belljar_core::id::{FunctionId, SessionId};
 use belljar_core::task::{Priority, Runtime};
 use belljar_pickle::{self as pickle, Reference};
 use bytes::Bytes;
@@ -41,6 +41,8 @@ request_body! {
         optional priority: Priority,
         /// Seconds for which the task is held back.
         optional delay_s: Delay,
+        /// The session that the call goes on with, in the sandbox: it runs once those before it have ended, and finds what they left.
+        optional session_id: SessionId,
         /// Files by their paths in the working directory of the call, their contents in base64.
         optional files: Files,
         /// Patterns of the files to keep when it has ended, such as `*.png` or `out/**/*.csv`.
@@ -66,6 +68,8 @@ request_body! {
         optional priority: Priority,
         /// Seconds for which the tasks are held back.
         optional delay_s: Delay,
+        /// The session that the calls go on with, in the sandbox: one after the other, each finds what those before left.
+        optional session_id: SessionId,
         /// Files by their paths in the working directory of each call, their contents in base64.
         optional files: Files,
         /// Patterns of the files to keep when it has ended, such as `*.png` or `out/**/*.csv`.
@@ -84,6 +88,7 @@ pub(super) struct Options {
     pub(super) key: Option<String>,
     pub(super) priority: Priority,
     pub(super) delay_ms: u64,
+    pub(super) session: Option<SessionId>,
 }
 
 impl Options {
@@ -97,7 +102,16 @@ impl Options {
     ) -> Self {
         let timeout_s = timeout_s.map(|seconds| seconds.0);
         let delay_ms = delay_s.map_or(0, |delay| delay.0);
-        Self { runtime, timeout_s, key, priority: priority.unwrap_or_default(), delay_ms }
+        let priority = priority.unwrap_or_default();
+        Self { runtime, timeout_s, key, priority, delay_ms, session: None }
+    }
+}
+
+impl Options {
+    /// The same of a call that may belong to a session: then it runs in the sandbox.
+    pub(super) fn in_session(self, session: Option<SessionId>) -> Self {
+        let runtime = self.runtime.or(session.map(|_| Runtime::Sandbox));
+        Self { runtime, session, ..self }
     }
 }
 
@@ -160,7 +174,8 @@ pub(super) fn read_one(
         .map(|args| one(files, args))
         .map_err(|why| ApiError::Payload(format!("the payload is {why}")));
     let key = one_key(body.idempotency_key, key)?;
-    let options = Options::new(body.runtime, body.timeout_s, key, body.priority, body.delay_s);
+    let options = Options::new(body.runtime, body.timeout_s, key, body.priority, body.delay_s)
+        .in_session(body.session_id);
     let (function_id, ignored) = (body.function_id, body.ignored);
     Ok(SubmitRequest { function_id, options, args, wait: Duration::ZERO, ignored })
 }
@@ -198,7 +213,8 @@ pub(super) fn read_batch(
     };
     let args = body.payloads.0.into_iter().enumerate().try_fold(Arguments::new(files), read);
     let key = one_key(body.idempotency_key, key)?;
-    let options = Options::new(body.runtime, body.timeout_s, key, body.priority, body.delay_s);
+    let options = Options::new(body.runtime, body.timeout_s, key, body.priority, body.delay_s)
+        .in_session(body.session_id);
     let wait = body.wait.map_or(Duration::ZERO, |wait| wait.0);
     let (function_id, ignored) = (body.function_id, body.ignored);
     Ok(SubmitRequest { function_id, options, args, wait, ignored })

@@ -9,7 +9,7 @@ use belljar_core::access::{Denied, DeniedKind};
 use belljar_core::files::FileEntry;
 use belljar_core::grants::GrantRequest;
 use belljar_core::http::{HttpLog, HttpNote};
-use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
+use belljar_core::id::{DispatcherId, FunctionId, SessionId, TaskId, WorkerId};
 use belljar_core::live::Progress;
 use belljar_core::outcome::{Failure, FailureKind, OutputTail};
 use belljar_core::task::{Priority, PythonVersion, Runtime, TaskLimits, TaskStatus};
@@ -47,6 +47,10 @@ struct TaskView {
     #[schema(value_type = PriorityName)]
     priority: Priority,
     limits: LimitsView,
+    /// The session that it goes on with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<uuid::Uuid>)]
+    session_id: Option<SessionId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<GrantFields>)]
     grants: Option<Box<GrantRequest>>,
@@ -300,6 +304,7 @@ fn view(record: TaskRecord, waiting: Option<WaitingView>) -> TaskView {
         python: record.spec.class.python,
         priority: record.spec.priority,
         limits: record.spec.limits.into(),
+        session_id: record.session,
         grants: record.spec.grants,
         attempts: record.attempts,
         deaths: record.deaths,

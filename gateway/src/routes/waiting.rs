@@ -13,7 +13,7 @@ use crate::reply::rfc3339;
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Waiting)]
 pub(super) struct WaitingView {
-    /// `delayed`, `no_worker`, `quota` (its tenant runs as many tasks as it may), `slots_busy`, or `turn`: a slot is free, and the
+    /// `delayed`, `session` (another call of its session is before it), `no_worker`, `quota` (its tenant runs as many tasks as it may), `slots_busy`, or `turn`: a slot is free, and the
     /// task is about to get it.
     reason: &'static str,
     /// The same as a sentence.
@@ -34,6 +34,14 @@ pub(super) async fn reason(
     {
         let detail = format!("its delay ends at {}", rfc3339(due_at));
         return Ok(Some(WaitingView { reason: "delayed", detail }));
+    }
+    if let Some(id) = task.session {
+        let session = store.of(&task.tenant).session(id).await?;
+        if let Some(active) = session.and_then(|it| it.active).filter(|active| *active != task.id) {
+            let detail =
+                format!("the calls of session {id} run one after the other: {active} is before it");
+            return Ok(Some(WaitingView { reason: "session", detail }));
+        }
     }
     let class = task.spec.class;
     let workers = store

@@ -25,8 +25,9 @@ struct Route {
     names: bool,
 }
 
-/// Every route of the gateway, in the form of requests that `function`, `task` and an uploaded value answer.
-async fn routes(guarded: &Guarded, function: &str, task: &str, blob: &str) -> Vec<Route> {
+/// Every route of the gateway, in the form of requests that a function, a task, an uploaded value and a session answer.
+async fn routes(guarded: &Guarded, ids: [&str; 4]) -> Vec<Route> {
+    let [function, task, blob, session] = ids;
     let document = guarded.send("", "GET", "/openapi.json", &Value::Null).await.json();
     let workers = guarded.gateway.store.workers().await.expect("read");
     let worker = workers
@@ -47,6 +48,7 @@ async fn routes(guarded: &Guarded, function: &str, task: &str, blob: &str) -> Ve
             }
             let path = pattern.replace("{task_id}", task).replace("{function_id}", function);
             let path = path.replace("{worker_id}", &worker).replace("{blob_id}", blob);
+            let path = path.replace("{session_id}", session);
             let names = path != *pattern
                 || body.to_string().contains(function)
                 || body.to_string().contains(task);
@@ -64,6 +66,14 @@ async fn routes(guarded: &Guarded, function: &str, task: &str, blob: &str) -> Ve
 /// Uploads a value: its id.
 async fn upload(guarded: &Guarded, key: &str) -> String {
     guarded.send(key, "PUT", "/v1/blobs", &json!("a value")).await.text_at("blob_id")
+}
+
+/// What a dispatcher serves.
+const BOTH: [&str; 2] = ["native:3.11", "sandbox:3.11"];
+
+/// Makes a session: its id.
+async fn session(guarded: &Guarded, key: &str) -> String {
+    guarded.send(key, "POST", "/v1/sessions", &json!({})).await.text_at("session_id")
 }
 
 /// Collects wrong answers.
@@ -106,7 +116,7 @@ async fn refused_keys(guarded: &Guarded) -> [(&'static str, String, &'static str
 #[tokio::test]
 async fn every_route_answers_every_key_as_it_should() {
     let guarded = Guarded::start().await;
-    let _dispatcher = Dispatcher::start(&guarded.gateway.store, &["native:3.11"]).await;
+    let _dispatcher = Dispatcher::start(&guarded.gateway.store, &BOTH).await;
     let owner = guarded.key("acme", &ALL).await;
     let (function, task) = {
         let function = guarded.register(&owner).await;
@@ -115,7 +125,8 @@ async fn every_route_answers_every_key_as_it_should() {
     };
     let other = guarded.key("other", &ALL).await;
     let refused = refused_keys(&guarded).await;
-    let routes = routes(&guarded, &function, &task, &upload(&guarded, &owner).await).await;
+    let (blob, session) = (upload(&guarded, &owner).await, session(&guarded, &owner).await);
+    let routes = routes(&guarded, [&function, &task, &blob, &session]).await;
     assert!(routes.len() >= 22, "{}", routes.len());
     let (mut wrong, mut count) = (Wrong::default(), 0);
     for route in &routes {
@@ -178,11 +189,11 @@ async fn what_is_another_tenants_is_answered_like_what_does_not_exist() {
     let task = guarded.execute(&owner, &function).await;
     let nothing = FunctionId::random().to_string();
     let mut compared = 0;
-    let blob = upload(&guarded, &owner).await;
-    for (real, made_up) in routes(&guarded, &function, &task, &blob)
+    let (blob, session) = (upload(&guarded, &owner).await, session(&guarded, &owner).await);
+    for (real, made_up) in routes(&guarded, [&function, &task, &blob, &session])
         .await
         .iter()
-        .zip(&routes(&guarded, &nothing, &nothing, &nothing).await)
+        .zip(&routes(&guarded, [&nothing; 4]).await)
     {
         if !real.names || real.scope == Some(Scope::Admin) {
             continue;
@@ -194,6 +205,8 @@ async fn what_is_another_tenants_is_answered_like_what_does_not_exist() {
         };
         let id = if real.path.contains(&blob) {
             &blob
+        } else if real.path.contains(&session) {
+            &session
         } else if real.body["function_id"].is_null() && !real.path.contains(&function) {
             &task
         } else {

@@ -45,7 +45,8 @@ impl Checker {
     /// Sends a request to `route`, whose `{...}` is `id`, and checks status and body of the answer.
     async fn send(&mut self, route: &str, id: &str, body: &Value, status: u16) -> Reply {
         let (method, route) = route.split_once(' ').expect("a method and a path");
-        let path = ["{task_id}", "{function_id}", "{worker_id}", "{blob_id}", "{file}"];
+        let path =
+            ["{task_id}", "{function_id}", "{worker_id}", "{blob_id}", "{session_id}", "{file}"];
         let path = path.iter().fold(route.to_owned(), |path, name| path.replace(name, id));
         let path = path.replace("{name}", LEFT);
         let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
@@ -98,7 +99,7 @@ impl Checker {
         }
     }
 
-    /// Uploads a value, reads it, and deletes it.
+    /// Uploads a value, reads it, and deletes it; the same with a session.
     async fn values(&mut self) {
         let value = self.send("PUT /v1/blobs", "", &json!("a value"), 201).await;
         let id = value.text_at("blob_id");
@@ -108,10 +109,26 @@ impl Checker {
         for (id, status) in [(&*id, 200), (&*id, 404), ("x", 422)] {
             self.send("DELETE /v1/blobs/{blob_id}", id, &Value::Null, status).await;
         }
+        self.sessions().await;
+    }
+
+    /// Makes sessions, reads them, and deletes them.
+    async fn sessions(&mut self) {
+        let made = self.send("POST /v1/sessions", "", &json!({"name": "s", "x": 1}), 200).await;
+        self.send("POST /v1/sessions", "", &json!({"ttl_s": 0}), 422).await;
+        let id = made.text_at("session_id");
+        for route in ["GET /v1/sessions/{session_id}", "POST /v1/sessions/{session_id}/fork"] {
+            for (id, status) in [(&*id, 200), (UNKNOWN, 404), ("x", 422)] {
+                self.send(route, id, &Value::Null, status).await;
+            }
+        }
+        for (id, status) in [(&*id, 200), (&*id, 404), ("x", 422)] {
+            self.send("DELETE /v1/sessions/{session_id}", id, &Value::Null, status).await;
+        }
     }
 
     async fn lists(&mut self) {
-        for list in ["tasks", "functions", "workers"] {
+        for list in ["tasks", "functions", "sessions", "workers"] {
             self.send(&format!("GET /v1/{list}"), "", &Value::Null, 200).await;
             self.send(&format!("GET /v1/{list}?cursor=x"), "", &Value::Null, 422).await;
         }
@@ -164,7 +181,7 @@ async fn every_answer_is_as_described() {
     let mut checker = Checker::new(&gateway).await;
     let none = Value::Null;
     checker.send("GET /readyz", "", &none, 200).await;
-    let dispatcher = Dispatcher::start(&gateway.store, &["native:3.11"]).await;
+    let dispatcher = Dispatcher::start(&gateway.store, &["native:3.11", "sandbox:3.11"]).await;
     for path in PAGES {
         checker.send(&format!("GET {path}"), "", &none, 200).await;
     }

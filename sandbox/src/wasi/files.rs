@@ -41,6 +41,8 @@ pub(crate) struct Files {
     pub(crate) scratch: Option<Scratch>,
     pub(super) http: Option<HttpDevice>,
     pub(super) progress: Option<Arc<dyn ProgressChannel>>,
+    /// Descriptors below this are not given out: a session's files that were left open still have their numbers.
+    pub(crate) reserved: usize,
     /// What was refused.
     pub(crate) denied: Vec<Denied>,
     /// What was looked at below directories on `sys.path`, where that is to be noted.
@@ -66,7 +68,8 @@ impl Files {
             Some(Entry::Root),
         ];
         let (scratch, http, progress) = (None, None, None);
-        Self { entries, mounts, scratch, http, progress, denied: Vec::new(), sources: None }
+        let (reserved, denied, sources) = (0, Vec::new(), None);
+        Self { entries, mounts, scratch, http, progress, reserved, denied, sources }
     }
 
     /// Adds what a call is granted: directories of the host, a scratch directory, the device for HTTP requests.
@@ -79,6 +82,12 @@ impl Files {
         }
         self.http = granted.http.clone().map(HttpDevice::new);
         self.progress.clone_from(&granted.progress);
+    }
+
+    /// How many descriptors have been in use at once, those in front of the last that is open.
+    pub(crate) fn in_use(&self) -> usize {
+        let last = self.entries.iter().rposition(Option::is_some);
+        last.map_or(0, |last| last + 1).max(self.reserved)
     }
 
     /// Whether the guest has nothing open, has made no file and was refused nothing.
@@ -139,8 +148,8 @@ impl Files {
         if how.directory && (how.create || how.exclusive || how.truncate) {
             return Err(Errno::INVAL);
         }
-        let free = self.entries.iter().position(Option::is_none);
-        let fd = free.unwrap_or(self.entries.len());
+        let free = self.entries.iter().skip(self.reserved).position(Option::is_none);
+        let fd = free.map_or(self.entries.len().max(self.reserved), |free| free + self.reserved);
         if fd >= OPEN_FILES {
             return Err(Errno::MFILE);
         }
@@ -177,8 +186,8 @@ impl Files {
                 }
             }
         };
-        if fd == self.entries.len() {
-            self.entries.push(None);
+        if fd >= self.entries.len() {
+            self.entries.resize_with(fd + 1, || None);
         }
         self.entries[fd] = Some(entry);
         u32::try_from(fd).map_err(|_| Errno::MFILE)

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use belljar_core::files::FileEntry;
 use belljar_core::grants::GrantRequest;
-use belljar_core::id::{DispatcherId, FunctionId, TaskId, WorkerId};
+use belljar_core::id::{DispatcherId, FunctionId, SessionId, TaskId, WorkerId};
 use belljar_core::live::Progress;
 use belljar_core::outcome::{FailureKind, Outcome, Phases, ResultKind};
 use belljar_core::requirements::PackageLock;
@@ -99,6 +99,8 @@ pub struct NewTask {
     pub args: Bytes,
     /// How long it waits before it is queued, in milliseconds.
     pub delay_ms: u64,
+    /// The session that it goes on with; then it has no delay. All tasks of one submission have the same, or none.
+    pub session: Option<SessionId>,
     /// Makes a repeated submission answer with the first one's task.
     pub idempotency: Option<Idempotency>,
     /// What its spans belong to, where it is traced.
@@ -150,6 +152,8 @@ pub struct TaskRecord {
     pub spec: TaskSpec,
     /// Whose it is.
     pub tenant: Tenant,
+    /// The session that it goes on with.
+    pub session: Option<SessionId>,
     /// Where it stands.
     pub status: TaskStatus,
     /// How many attempts were opened.

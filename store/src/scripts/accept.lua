@@ -56,11 +56,10 @@ local function queue_accepted(args, tasks_from, fresh, delays, queues_of, sequen
   enqueue(queues, demand)
 end
 
--- Accepts the tasks at the places `fresh`: writes them, and delivers or queues them. `delays` maps places to ms. `has` is how many
--- tasks the tenant has with these, where they are counted.
+-- Accepts the tasks at the places `fresh`: writes them, and delivers or queues them. `delays` maps places to ms, or to -1 for those that
+-- wait for others of their session. `has` is how many tasks the tenant has with these, where they are counted.
 local function accept(args, tasks_from, fresh, delays, counts, us, ms, may_deliver, has)
   local tenant, share = args[5], args[6]
-  local blob_flag = tenant == '' and args[7] == '' and BLOB_FLAG or TENANT_BLOB_FLAG
   local records, fields, ids, delayed, bytes = {}, {}, {}, {}, 0
   local prefix = 'L' .. us
   for n, i in ipairs(fresh) do
@@ -68,7 +67,8 @@ local function accept(args, tasks_from, fresh, delays, counts, us, ms, may_deliv
     local id, record, arg, delay = args[at + 1], args[at + 2], args[at + 3], delays[i]
     ids[n] = id
     records[2 * n - 1], records[2 * n] = TASK .. id, prefix .. record
-    if string.byte(record) == blob_flag then
+    local flag = string.byte(record)
+    if flag == BLOB_FLAG or flag == TENANT_BLOB_FLAG then
       redis.call('PERSIST', ARGS_BLOB .. id)
       bytes = MAX_DELIVERED_BYTES + 1
     else

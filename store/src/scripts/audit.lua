@@ -1,11 +1,11 @@
 -- The counters, and the real sizes to compare them with.
 --
 -- Returns: accepted, queued, delayed, running, completed, failed, cancelled by the counters; then the
--- lengths of the queues, of the delayed set, and of the leases.
+-- lengths of the queues with what waits in sessions, of the delayed set, and of the leases.
 local answer = redis.call('HMGET', COUNTS,
   'accepted', 'queued', 'delayed', '', 'completed', 'failed', 'cancelled')
 for i = 1, 7 do answer[i] = tonumber(answer[i] or 0) end
-local queued, leased, numbers = 0, 0, redis.call('HGETALL', RUNNING)
+local queued, leased, numbers = tonumber(redis.call('HGET', COUNTS, 'in_sessions') or 0), 0, redis.call('HGETALL', RUNNING)
 for i = 1, #numbers, 2 do
   answer[4] = answer[4] + runs_by(numbers[i + 1])
   queued = queued + parked_in(numbers[i], numbers[i + 1])

@@ -26,6 +26,9 @@ if redis.call('ZREM', DELAYED, id) == 1 then
   ends.counts.delayed = -1
 elseif redis.call('ZREM', QUEUE .. queue_of(record), id) == 1 then
   ends.counts.queued = -1
+else
+  local session = session_of(record)
+  if session and leave_session(session, id) then ends.counts.queued = -1 end
 end
 finalize(ends, id, 'X', record, state or '', ARGV[3], '')
 publish_ended(ends)

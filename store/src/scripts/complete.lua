@@ -3,7 +3,7 @@
 -- ARGV: lifetime of results in ms; the outcome of cancelled tasks; a dispatcher and how many places have
 -- become free there since it last claimed or completed; for each attempt the task's id, its fence
 -- ` <attempt> `, the letter of its status and `<processor us> <MiB times ms> <bytes of files>` that it used and left, its outcome and its result; or the letter in lower case and the length
--- of a result that is a blob.
+-- of a result that is a blob. Behind the bytes of files stands `~` where it leaves something to its session.
 -- Returns a text with a letter for each: A accepted, C accepted as the end of a cancelled task, S stale.
 -- An attempt that was ended before in the same way gets the same answer: the first was lost.
 local us, ms = clock()
@@ -27,14 +27,19 @@ local function late(record, fence, letter, result)
   return 'S'
 end
 
+local LEFT_STATE = 126 -- `~`
 local SMALL = 96 -- lower-case letters stand behind it
-local answers, seen, blob = {}, {}, {}
+local answers, seen, blob, left = {}, {}, {}, {}
 for i, id in ipairs(ids) do
   local fence, letter = ARGV[5 * i + 1], ARGV[5 * i + 2]
   if string.byte(letter) > SMALL and is_open(states[i], fence) then
     blob[i] = RESULT_BLOB .. id .. ':' .. string.sub(fence, 2, -2)
     -- Before anything is changed. The dispatcher repeats all of this and writes the blob again.
     if redis.call('EXISTS', blob[i]) == 0 then return redis.error_reply(IS_MISSING) end
+  end
+  if string.byte(letter, -1) == LEFT_STATE and is_open(states[i], fence) then
+    left[i] = SESSION_STATE .. id .. ':' .. string.sub(fence, 2, -2)
+    if redis.call('EXISTS', left[i]) == 0 then return redis.error_reply(IS_MISSING) end
   end
 end
 
@@ -53,7 +58,7 @@ for i, id in ipairs(ids) do
       answers[i] = letter == 'X' and 'A' or 'C'
     else
       if blob[i] then letter = string.upper(letter) end
-      finalize(ends, id, letter, record, state, ARGV[at + 3], ARGV[at + 4], blob[i], ARGV[at + 2])
+      finalize(ends, id, letter, record, state, ARGV[at + 3], ARGV[at + 4], blob[i], ARGV[at + 2], left[i])
       answers[i] = 'A'
     end
   end

@@ -17,8 +17,9 @@ local MAX_PUBLISHED_BYTES = 1024
 local MAX_PUBLISHED_TOGETHER = 65536
 
 -- Writes the last record of a task, which then expires. A `blob` result is taken over from the key that
--- this names, and `result` is its length. `used` is what the call used, where that is known.
-local function finalize(ends, id, letter, record, state, outcome, result, blob, used)
+-- this names, and `result` is its length. `used` is what the call used, where that is known, and `left` the key of what it leaves
+-- to its session.
+local function finalize(ends, id, letter, record, state, outcome, result, blob, used, left)
   local apart = ''
   if blob then
     redis.call('RENAME', blob, RESULT_BLOB .. id)
@@ -30,7 +31,11 @@ local function finalize(ends, id, letter, record, state, outcome, result, blob, 
   local ended = letter .. ends.us .. ' ' .. ends.expires .. ' ' .. #record .. ' ' .. #state .. ' ' .. #outcome .. apart
     .. '\n' .. record .. state .. outcome .. result
   redis.call('SET', TASK .. id, ended, 'PXAT', ends.expires)
-  if flag ~= NO_FLAG and flag ~= BLOB_FLAG then note_end(ends, record, #ended + (tonumber(apart) or 0), used) end
+  if flag ~= NO_FLAG and flag ~= BLOB_FLAG then
+    note_end(ends, record, #ended + (tonumber(apart) or 0), used)
+    local session = session_of(record)
+    if session then end_session_call(ends, session, id, left) end
+  end
   local n, text, tenant = #ends.ended + 1, ':', tenant_of(record)
   local whose = tenant == '' and '' or TENANT_MARK .. tenant .. ' '
   if letter ~= 'F' and not blob and #result <= MAX_PUBLISHED_BYTES and ends.published_bytes < MAX_PUBLISHED_TOGETHER then
@@ -60,6 +65,7 @@ local function publish_ended(ends)
     redis.call('PUBLISH', TOPIC_ENDED, ends.expires .. '\n' .. table.concat(ends.messages))
   end
   for queue, n in pairs(ends.stopped) do change_running(queue, -n) end
+  if ends.promoted then enqueue(ends.promoted) end
   count(ends.counts)
   if ends.uses then settle(ends) end
 end

@@ -100,6 +100,7 @@ async fn a_tenant_has_the_bytes_of_its_files() {
     let none = PeriodQuotas { cpu_us: None, memory_mb_ms: None };
     let quotas = StoreQuotas {
         functions: None,
+        sessions: None,
         stored_bytes: Some(1 << 20),
         queued_tasks: None,
         running_tasks: None,

@@ -120,6 +120,7 @@ pub(crate) fn task() -> NewTask {
         },
         args: Bytes::from_static(b"\x80\x04\x95args"),
         delay_ms: 0,
+        session: None,
         idempotency: None,
         trace: None,
     }

@@ -23,6 +23,7 @@ mod reserved;
 mod result_files;
 mod running;
 mod sentinels;
+mod sessions;
 mod skewed;
 mod starvation;
 mod submitting;

@@ -19,6 +19,7 @@ use crate::harness::{
 
 const NONE: StoreQuotas = StoreQuotas {
     functions: None,
+    sessions: None,
     stored_bytes: None,
     queued_tasks: None,
     running_tasks: None,

@@ -92,7 +92,15 @@ fn new_task(class: TaskClass, priority: Priority) -> NewTask {
         warm: WarmMode::Auto,
     };
     let args = Bytes::from_static(b"\x80\x04)}.");
-    NewTask { id: TaskId::random(), spec, args, delay_ms: 0, idempotency: None, trace: None }
+    NewTask {
+        id: TaskId::random(),
+        spec,
+        args,
+        delay_ms: 0,
+        session: None,
+        idempotency: None,
+        trace: None,
+    }
 }
 
 fn completion(task: TaskAttempt) -> Completion {

@@ -7,6 +7,7 @@ use belljar_core::args::ArgsPiece;
 use belljar_core::frame::{self, ChildReply, Done, FrameError, HEAD_BYTES};
 use belljar_core::limits::{MAX_INLINE_RESULT_BYTES, REPLY_MARGIN_BYTES, STREAMED_RESULT_BYTES};
 use belljar_core::live::Progress;
+use belljar_core::session::MAX_STATE_BYTES;
 use belljar_stream::UnixStream;
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -62,7 +63,11 @@ struct LongReply {
 impl FramedPipe {
     pub(crate) fn new(socket: UnixStream, max_result_bytes: usize) -> Self {
         let buffer = BytesMut::with_capacity(BUFFER_BYTES);
-        Self { socket, buffer, max_frame_bytes: max_result_bytes + REPLY_MARGIN_BYTES }
+        Self {
+            socket,
+            buffer,
+            max_frame_bytes: max_result_bytes + MAX_STATE_BYTES + REPLY_MARGIN_BYTES,
+        }
     }
 
     /// Whether the other side has said something, or hung up.

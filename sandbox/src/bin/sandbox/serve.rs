@@ -13,9 +13,11 @@ use belljar_core::grants::Granted;
 use belljar_core::http::HTTP_REQUEST_BYTES;
 use belljar_core::limits::MAX_INLINE_RESULT_BYTES;
 use belljar_core::live::Progress;
+use belljar_core::session;
 use belljar_core::task::CodeHash;
 use belljar_sandbox::{
-    Error, Function, FunctionName, GrantedAccess, HttpChannel, Limits, ProgressChannel, Sandbox,
+    Answer, Error, Function, FunctionName, GrantedAccess, HttpChannel, Limits, ProgressChannel,
+    Sandbox,
 };
 use bytes::Bytes;
 
@@ -70,16 +72,14 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
         let memory_bytes = (invocation.spec.limits.memory_mb as usize) << 20;
         let time = Some(invocation.spec.limits.timeout());
         let limits = Limits { memory_bytes, time };
-        let grants = match granted {
-            Some(granted) if granted.http => {
-                let request_bytes = HTTP_REQUEST_BYTES.min(max_result_bytes as usize);
-                let parent = Parent { channel: Arc::clone(&parent), request_bytes };
-                Some(select(grantable, *granted)?.http(Arc::new(parent)))
-            }
-            Some(granted) => Some(select(grantable, *granted)?),
-            None => None,
+        let grants = granted
+            .map(|granted| granted_access(grantable, *granted, &parent, max_result_bytes))
+            .transpose()?;
+        let (state, args) = match session::open(&invocation.args) {
+            Some((state, args)) => (Some(state), args),
+            None => (None, invocation.args),
         };
-        let (files, args) = CallFiles::open(&invocation.args).map_err(FrameError::from)?;
+        let (files, args) = CallFiles::open(&args).map_err(FrameError::from)?;
         let most_left = max_result_bytes.min(MAX_INLINE_RESULT_BYTES);
         let grants = match files {
             Some(files) => Some(grants.unwrap_or_else(|| default.clone()).files(files, most_left)),
@@ -89,7 +89,10 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
         let name = FunctionName { id: invocation.spec.function_id, code: invocation.spec.code };
         let function = Function { code, name: Some(name), warm: invocation.spec.warm };
         listener.nonce.store(nonce, Ordering::Relaxed);
-        let answer = sandbox.call_granting(function, &args, &limits, grants)?;
+        let answer = match &state {
+            None => sandbox.call_granting(function, &args, &limits, grants)?,
+            Some(state) => in_session(&mut sandbox, function, &args, (&limits, grants, state))?,
+        };
         let done = Done {
             nonce,
             result: answer.result,
@@ -103,6 +106,34 @@ pub(crate) fn run(mut sandbox: Sandbox, grantable: &GrantedAccess) -> Result<(),
         sandbox.prepare()?;
     }
     Ok(())
+}
+
+/// Calls a function where the call before of its session has ended. What it leaves is among its files.
+fn in_session(
+    sandbox: &mut Sandbox,
+    function: Function<'_>,
+    args: &[u8],
+    (limits, grants, state): (&Limits, &GrantedAccess, &[u8]),
+) -> Result<Answer, Error> {
+    let called = sandbox.call_in_session(function, args, (limits, grants), state);
+    let (mut answer, left) = called?;
+    answer.files.extend(left.map(session::left));
+    Ok(answer)
+}
+
+/// What a call may reach.
+fn granted_access(
+    grantable: &GrantedAccess,
+    granted: Granted,
+    parent: &Arc<File>,
+    max_result_bytes: u64,
+) -> Result<GrantedAccess, ServeError> {
+    if !granted.http {
+        return select(grantable, granted);
+    }
+    let request_bytes = HTTP_REQUEST_BYTES.min(max_result_bytes as usize);
+    let parent = Parent { channel: Arc::clone(parent), request_bytes };
+    Ok(select(grantable, granted)?.http(Arc::new(parent)))
 }
 
 /// The parent, which makes the HTTP requests of a call that runs.
