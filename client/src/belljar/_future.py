@@ -59,7 +59,7 @@ class Future(_Future[T]):
         try:
             left = self._awaited(timeout)
             if self._state == "FINISHED" and self._exception is None:  # As below, without the lock.
-                return self._result
+                return self._result  # type: ignore[return-value]
             return super().result(left)
         except concurrent.futures.TimeoutError:
             if self.done():  # The function's own.
