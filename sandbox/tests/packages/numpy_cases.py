@@ -41,6 +41,14 @@ pickle.dumps(np.arange(3), 4).hex()
 [pickle.loads(pickle.dumps(np.ones(2, kind))).dtype.str for kind in "?bhiqBHIQefdFD"]
 np.testing.assert_allclose(1, 1.1)
 np.zeros(1 << 20)[-1], np.zeros((2, 3)).T.shape, np.array([[1, 2], [3, 4]]).tolist()
+int(np.searchsorted(np.array([3, 1, 2]), 2, sorter=np.array([1, 2, 0]))), np.searchsorted([3, 1, 2], 2, sorter=np.array([0.5, 1, 2]))
+np.random.RandomState(3).binomial(np.array([5, 9]), 0.5).tolist(), np.random.RandomState(3).binomial(np.array([5, 9], "i4"), 0.5).tolist(), np.random.RandomState(3).binomial(5, 0.5)
+np.random.RandomState(3).hypergeometric(np.array([5]), np.array([5]), np.array([3])).tolist(), np.random.RandomState(3).multinomial(np.int64(9), [0.5, 0.5]).tolist()
+np.random.default_rng(3).binomial(np.array([5, 9]), 0.5).tolist(), np.random.default_rng(3).negative_binomial(np.array([5]), 0.5).tolist()
+np.partition(np.array([3, 1, 2, 5]), np.array([1, 2])).tolist(), np.array_split(np.arange(9), np.array([2, 5]))[1].tolist(), np.roll(np.eye(2), np.array([1, 1]), axis=(0, 1)).tolist()
+np.pad(np.arange(3), np.array([1, 2])).tolist(), np.tile(np.arange(2), np.array([2, 2])).tolist(), np.reshape(np.arange(4), np.array([2, 2])).tolist(), np.transpose(np.zeros((2, 3)), np.array([1, 0])).shape
+np.unravel_index(np.array([5]), (2, 3))[0].tolist(), np.ravel_multi_index((np.array([1]), np.array([2])), (2, 3)).tolist(), np.choose(np.array([0, 1]), [np.array([1, 2]), np.array([3, 4])]).tolist()
+np.insert(np.arange(4), np.array([1, 2]), 9).tolist(), np.delete(np.arange(4), np.array([1, 2])).tolist(), np.strings.slice(np.array(["abc"]), np.array([1]), np.array([2])).tolist()
 np.array([3, 1, 2])[np.array([2, 0])].tolist(), np.sort(np.array([3.0, np.nan, 1])).tolist(), np.lexsort(([1, 0], [1, 1])).tolist()
 """
 

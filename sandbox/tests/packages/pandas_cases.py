@@ -44,6 +44,10 @@ frame.head(2).to_string(), frame.head(1).to_html(index=False)
 frame.missing
 frame.loc["x"]
 pd.testing.assert_frame_equal(frame, frame.copy()), pd.Series([1, 2]).to_numpy().dtype, pd.Series([1.5]).round().dtype
+[(made := frame.head(4).reset_index()), made.insert(0, "z", 1), made.insert(2, "y", 2), made[["y", "value"]].sum().to_dict(), made.drop(columns="z").columns.tolist()][3:]
+frame.groupby("kind").mean(numeric_only=True).reset_index().reset_index().groupby("kind").agg({"value": "sum", "index": "max"}).reset_index().to_dict("list")
+[list(part.columns) for _, part in frame.groupby("kind", as_index=False).sum().groupby("even")], frame.groupby("kind", as_index=False).apply(lambda part: part.head(1)).to_csv()
+int(frame.value.searchsorted(3, sorter=np.argsort(frame.value).to_numpy())), frame.set_index(["kind", "even"]).sort_index().reset_index(level=1).loc["a"].value.tolist()
 pd.DataFrame({"n": np.arange(3)}).dtypes.astype(str).to_dict(), pd.DataFrame([{"a": 1}, {"b": 2.5}]).to_dict("list"), pd.DataFrame([[1, 2]]).sum(axis=1).tolist()
 """
 
