@@ -91,6 +91,12 @@ class Machines(unittest.TestCase):
                 return said
         raise AssertionError(f"{machine} ended: {said}")
 
+    def until_ready(self, machine, url):
+        """Waits until a program there has what it needs: a worker its dispatcher."""
+        ask = f"import time, urllib.request\nfor _ in range(200):\n    try: urllib.request.urlopen('{url}/readyz'); break\n    except OSError: time.sleep(0.1)"
+        with self.on(machine, sys.executable, "-c", ask) as asking:
+            asking.communicate(timeout=support.TIMEOUT)
+
     def test_a_call_crosses_four_machines(self):
         first, *programs = blocks("bash")
         subprocess.run(["bash", "-ec", first], cwd=self.folder, check=True, capture_output=True)
@@ -106,6 +112,7 @@ class Machines(unittest.TestCase):
             if machine == "worker":
                 program = program.rstrip() + " --metrics-listen 127.0.0.1:0\n"
             said[machine] = self.start(machine, program, lines[machine])
+        self.until_ready("worker", re.search(r"http://127\.0\.0\.1:\d+", said["worker"]).group())
         key = re.search(r"bj_\w+", said["gateway"]).group()
         (python,) = blocks("python")
         self.environment["PYTHONPATH"] = str(support.ROOT / "client/src")
