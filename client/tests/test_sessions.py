@@ -1,5 +1,7 @@
 """Sessions: calls that go on where the one before has ended."""
 
+import asyncio
+import time
 import unittest
 
 import belljar
@@ -39,6 +41,16 @@ def fails():
     global count
     count = 100
     raise LookupError("as it should")
+
+
+def keep_text(given):
+    global text
+    text = given
+    return len(text)
+
+
+def doubled(given):
+    return 2 * given
 
 
 support.as_of_a_script(globals())
@@ -103,3 +115,51 @@ class Sessions(unittest.TestCase):
             with self.assertRaises(belljar.ExecutorDied):
                 session.run("x = 2; import os; os._exit(1)")
             self.assertEqual(session.run("x"), 1)
+
+    def test_arguments_may_refer_to_values(self):
+        large = "x" * 200_000
+        with self.executor.session() as session:
+            reference = self.executor.put(large)
+            self.assertEqual(session.submit(keep_text, reference).result(), len(large))
+            kept = self.executor.options(keep=True).submit(doubled, reference)
+            self.assertEqual(session.submit(keep_text, kept.result()).result(), 2 * len(large))
+            self.assertEqual(session.run("len(text)"), 2 * len(large))
+
+    def test_a_delayed_call_waits_and_those_after_it_wait_for_it(self):
+        with self.executor.session() as session:
+            session.run("steps = []")
+            later = self.executor.options(delay=0.7).session(id=session.id)
+            start = time.monotonic()
+            delayed = later.submit_source("steps.append('delayed')")
+            self.executor.flush()
+            self.assertEqual(session.run("steps.append('after'); steps"), ["delayed", "after"])
+            self.assertGreaterEqual(time.monotonic() - start, 0.7)
+            delayed.result()
+
+
+@support.needs_sandbox
+class AsyncSessions(unittest.IsolatedAsyncioTestCase):
+    async def asyncSetUp(self):
+        asyncio.get_running_loop().slow_callback_duration = 10
+        self.executor = belljar.AsyncExecutor(support.shared())
+        self.addAsyncCleanup(self.executor.shutdown)
+
+    async def test_a_session_is_made_used_forked_and_deleted(self):
+        async with self.executor.session(name="notebook") as session:
+            self.assertEqual(await session.run("x = [1]; x"), [1])
+            self.assertEqual(await session.submit(add, 3), 3)
+            futures = [session.submit_source(f"x.append({number}); len(x)") for number in range(5)]
+            self.assertEqual(await asyncio.gather(*futures), [2, 3, 4, 5, 6])
+            with self.assertRaises(ZeroDivisionError):
+                await session.run("1 / 0")
+            self.assertEqual((await session.record())["name"], "notebook")
+            async with await session.fork() as fork:
+                await fork.run("x.clear()")
+            again = await self.executor.session(id=session.id)
+            self.assertEqual(await again.run("len(x), count"), (6, 3))
+        with self.assertRaises(belljar.NotFound):
+            await session.run("x")
+
+    async def test_what_is_not_made_yet_says_so(self):
+        with self.assertRaisesRegex(RuntimeError, "not made yet"):
+            self.executor.session().submit(add, 1)

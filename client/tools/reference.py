@@ -15,7 +15,7 @@ HEAD = """# The Python client: reference
 Made from the docstrings by `make reference`. [The guide](../how-to/python-client.md) shows how to use it.
 """
 SECTIONS = {
-    "Executors": ["Executor", "AsyncExecutor", "Session"],
+    "Executors": ["Executor", "AsyncExecutor", "Session", "AsyncSession"],
     "Futures and what they tell": ["Future", "AsyncFuture", "TaskEvent", "Progress", "TaskRecord", "Durations", "Failure", "Output", "FileEntry"],
     "Values": ["put", "Reference"],
     "Functions": ["progress", "function", "Function", "default_executor", "set_default_executor"],
@@ -55,7 +55,7 @@ def described(name):
     """One public name."""
     value = getattr(belljar, name)
     # A signature of a class whose fields it lists would only say them twice.
-    title = name if name in ("Future", "AsyncFuture", "Function", "Session") or hasattr(value, "__dataclass_fields__") else signature(name, value)
+    title = name if name in ("Future", "AsyncFuture", "Function", "Session", "AsyncSession") or hasattr(value, "__dataclass_fields__") else signature(name, value)
     yield f"### `{title}`"
     yield text(value)
     if hasattr(value, "__dataclass_fields__"):

@@ -169,6 +169,7 @@ impl Done {
         let add = |sum: usize, file: &CallFile| sum.saturating_add(file.bytes.len());
         let (states, others): (Vec<_>, Vec<_>) =
             files.iter().partition(|file| session::is_state(file));
+        let (has_state, many) = (!states.is_empty(), states.len() > 1);
         let (left, state) = (others.into_iter().fold(0, add), states.into_iter().fold(0, add));
         let bytes = result.saturating_add(left);
         let together = bytes.saturating_add(state) as u64;
@@ -181,14 +182,15 @@ impl Done {
         } else if state > MAX_STATE_BYTES || (state > 0 && together > MAX_INLINE_RESULT_BYTES) {
             let text = "result with what the session has";
             Failure::too_long(text, bytes + state, MAX_INLINE_RESULT_BYTES)
-        } else if files.len() > MAX_FILES + 1 || !is_named {
+        } else if files.len() > MAX_FILES + 1 || many || !is_named {
             let text = "the executor answered with files that no call can leave";
             Failure::by_platform(FailureKind::Limit, text.into())
         } else {
             return;
         };
         self.files.clear();
-        if self.result.is_ok() {
+        // What a session's call has raised says nothing of what it did to the session, which it has not now.
+        if self.result.is_ok() || has_state {
             self.result = Err(failure);
         }
     }
@@ -314,6 +316,25 @@ mod tests {
         let raised = Failure { exception: value, ..failure };
         let failure = done(Err(raised)).within(1 << 20).result.expect_err("too long");
         assert!(failure.message.contains("the exception `RuntimeError: "), "{}", failure.message);
+    }
+
+    #[test]
+    fn one_state_is_left_or_the_call_fails_whatever_it_raised() {
+        let raised = |text: &str| Failure::by_platform(FailureKind::Exception, text.into());
+        let state = |bytes| session::left(vec![0; bytes].into());
+        for (files, is_taken) in [
+            (vec![state(MAX_STATE_BYTES)], true),
+            (vec![state(MAX_STATE_BYTES + 1)], false),
+            (vec![state(1), state(1)], false),
+        ] {
+            let ended = Done { files: files.clone(), ..done(Err(raised("its own"))) };
+            let ended = ended.within(1 << 20);
+            let failure = ended.result.expect_err("raised");
+            assert_eq!(
+                (ended.files == files, failure.kind == FailureKind::Exception),
+                (is_taken, is_taken)
+            );
+        }
     }
 
     #[test]

@@ -32,6 +32,12 @@ pub fn open(args: &Bytes) -> Option<(Bytes, Bytes)> {
     (end <= args.len()).then(|| (args.slice(head..end), args.slice(end..)))
 }
 
+/// Whether these are a state and arguments.
+#[must_use]
+pub fn is_envelope(args: &[u8]) -> bool {
+    args.starts_with(MAGIC)
+}
+
 /// A state, as it stands among the files that a call has left.
 #[must_use]
 pub fn left(state: Bytes) -> CallFile {
@@ -65,6 +71,7 @@ mod tests {
             let (opened, rest) = open(&envelope).expect("an envelope");
             assert_eq!((&opened[..], &rest), (state, &args));
             assert!(!CallFiles::are_in(&envelope) && !args::is_list(&envelope));
+            assert!(is_envelope(&envelope) && !is_envelope(&args));
             assert_eq!(open(&envelope.slice(..MAGIC.len() + state.len())), None);
         }
         assert_eq!(open(&args), None);

@@ -188,6 +188,9 @@ fn store_sentence(error: &StoreError) -> Cow<'static, str> {
              try again later"
         )
         .into(),
+        StoreError::SessionFull { .. } => {
+            format!("{error}; nothing was accepted, try again later").into()
+        }
         StoreError::TooManyLabels { .. } => format!("{error}; nothing was changed").into(),
         StoreError::NoBlobDirectory => {
             "this deployment has no directory for large values, so that none can be uploaded: the operator names one by --blobs".into()
@@ -287,7 +290,9 @@ impl ApiError {
             StoreError::NoBlobDirectory => (StatusCode::NOT_IMPLEMENTED, "no_blob_directory"),
             StoreError::UnknownValue(_) => (StatusCode::NOT_FOUND, "unknown_value"),
             StoreError::UnknownSession => (StatusCode::NOT_FOUND, "unknown_session"),
-            StoreError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
+            StoreError::QueueFull { .. } | StoreError::SessionFull { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "queue_full")
+            }
             StoreError::OverQuota(_) | StoreError::TooManyLabels { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded")
             }

@@ -35,23 +35,29 @@ const KEPT_SLOTS: usize = 2;
 /// mapping of its own, in every memory.
 const GAP_PAGES: usize = 8;
 
+/// An image of the guest, and how its memories are looked at.
+#[derive(Clone)]
+struct Base {
+    file: Arc<File>,
+    /// Bytes of it.
+    bytes: usize,
+    /// Which of the guest's modules it is for.
+    module: usize,
+    /// Bytes that every instance has from its start.
+    minimum: usize,
+    pagemap: Option<Arc<Pagemap>>,
+}
+
 /// Makes the memories of one image. See the module's text.
 pub(crate) struct Memories {
-    image: Arc<File>,
-    /// Which of the guest's modules they are for.
-    module: usize,
+    base: Base,
     /// The image as it is, to copy from.
     pristine: Mapping,
-    /// Bytes of the file.
-    imaged: usize,
     minimum: usize,
-    /// The same of the guest's image that this one comes from.
-    floor: usize,
-    pagemap: Option<Arc<Pagemap>>,
     /// How many written pages a memory keeps.
     kept_pages: AtomicUsize,
     pool: Mutex<Pool>,
-    /// The pages that differ from the file.
+    /// The pages that differ from the guest's image.
     delta: Option<Delta>,
 }
 
@@ -80,21 +86,13 @@ impl Memories {
         }
         let pristine = Mapping::read_only(&image, length)?;
         let pagemap = Pagemap::open().map(Arc::new);
-        let (image, pool) = (Arc::new(image), Mutex::default());
-        let (imaged, floor, delta) = (length, minimum, None);
-        let kept_pages = AtomicUsize::new(KEPT_PAGES);
-        Ok(Arc::new(Self {
-            image,
-            module,
-            pristine,
-            imaged,
-            minimum,
-            floor,
-            pagemap,
-            kept_pages,
-            pool,
-            delta,
-        }))
+        let base = Base { file: Arc::new(image), bytes: length, module, minimum, pagemap };
+        Ok(Arc::new(Self::of(base, pristine, minimum, None)))
+    }
+
+    fn of(base: Base, pristine: Mapping, minimum: usize, delta: Option<Delta>) -> Self {
+        let (kept_pages, pool) = (AtomicUsize::new(KEPT_PAGES), Mutex::default());
+        Self { base, pristine, minimum, kept_pages, pool, delta }
     }
 
     /// For instances whose memory starts as `memory`, which is one of an instance of this image. The pages that differ
@@ -119,25 +117,11 @@ impl Memories {
             room.write(at, &memory[range.clone()]);
             at += range.len();
         }
-        let delta = Some(Delta { ranges, room });
-        let (image, pagemap) = (Arc::clone(&self.image), self.pagemap.clone());
-        let (imaged, minimum, floor) = (self.imaged, memory.len(), self.floor);
+        let minimum = memory.len();
         let pristine = Mapping::reserve(minimum)?;
         pristine.protect(0..minimum, MprotectFlags::READ)?;
-        let pool = Mutex::default();
-        let (module, kept_pages) = (self.module, AtomicUsize::new(KEPT_PAGES));
-        let derived = Self {
-            image,
-            module,
-            pristine,
-            imaged,
-            minimum,
-            floor,
-            pagemap,
-            kept_pages,
-            pool,
-            delta,
-        };
+        let delta = Some(Delta { ranges, room });
+        let derived = Self::of(self.base.clone(), pristine, minimum, delta);
         derived.map_onto(&derived.pristine, ProtFlags::READ)?;
         Ok(Some(Arc::new(derived)))
     }
@@ -147,7 +131,7 @@ impl Memories {
         let base = memory.as_ptr() as usize;
         let all = base..base + memory.len();
         let mut written = Vec::new();
-        match &self.pagemap {
+        match &self.base.pagemap {
             Some(pagemap) => pagemap.written(all, &mut written)?,
             None => written.push(all),
         }
@@ -191,7 +175,7 @@ impl Memories {
 
     /// Which of the guest's modules they are for.
     pub(crate) const fn module(&self) -> usize {
-        self.module
+        self.base.module
     }
 
     /// Bytes that every instance has from its start.
@@ -202,12 +186,12 @@ impl Memories {
     /// Bytes that an instance of the guest's image has from its start: what a function has imported on top of it counts as its
     /// own.
     pub(crate) const fn floor(&self) -> usize {
-        self.floor
+        self.base.minimum
     }
 
     /// Maps the image's file, and what differs from it, over the start of `mapping`.
     fn map_onto(&self, mapping: &Mapping, access: ProtFlags) -> io::Result<()> {
-        mapping.overlay(0, self.imaged, access, (&*self.image, 0))?;
+        mapping.overlay(0, self.base.bytes, access, (&*self.base.file, 0))?;
         let Some(Delta { ranges, room }) = &self.delta else { return Ok(()) };
         let mut offset = room.offset();
         for range in ranges {
@@ -260,7 +244,7 @@ impl Memories {
             slot.0.protect(self.minimum..size, MprotectFlags::empty())?;
         }
         let base = slot.0.base as usize;
-        let known = match &self.pagemap {
+        let known = match &self.base.pagemap {
             Some(pagemap) => pagemap.written(base..base + self.minimum, written).is_ok(),
             None => false,
         };

@@ -39,7 +39,8 @@ pub(crate) fn assemble(body: &str, keys: &Keys) -> String {
             }
         }
     }
-    words(&code).map(|word| values.get(word).map_or(word, String::as_str)).collect()
+    let unindented = code.lines().fold(String::new(), |code, line| code + line.trim_start() + "\n");
+    words(&unindented).map(|word| values.get(word).map_or(word, String::as_str)).collect()
 }
 
 enum Definition<'a> {
@@ -99,7 +100,8 @@ mod tests {
     fn a_script_gets_what_it_uses_and_values_in_place_of_names() {
         let keys = Keys::new("one", 3).expect("a prefix");
         let code = assemble("-- count(1)\nreturn records_of(ARGV) .. COUNTS .. FLAG_AT", &keys);
-        let names: Vec<_> = code.lines().filter(|line| line.starts_with("local ")).collect();
+        let names: Vec<_> =
+            code.lines().filter(|line| line.starts_with("local function ")).collect();
         assert_eq!(
             names,
             ["local function read_all(command, key, items)", "local function records_of(ids)"]

@@ -5,7 +5,7 @@ use std::iter::zip;
 use std::time::Duration;
 
 use belljar_core::args;
-use belljar_core::id::{DispatcherId, WorkerId};
+use belljar_core::id::{DispatcherId, SessionId, TaskId, WorkerId};
 use belljar_core::invocation::Invocation;
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
 use belljar_core::task::{Attempt, TaskAttempt};
@@ -102,7 +102,7 @@ impl Store {
         }
         let mut without_args = Vec::new();
         self.read_args(&mut tasks, blobs, &mut without_args).await?;
-        self.put_args_together(&mut tasks, &mut without_args).await;
+        self.put_args_together(&mut tasks, &sessions, &mut without_args).await;
         if !sessions.is_empty() {
             self.resume_sessions(&mut tasks, &sessions, &mut without_args).await?;
         }
@@ -155,6 +155,7 @@ impl Store {
     async fn put_args_together(
         &self,
         tasks: &mut [ClaimedTask],
+        sessions: &[(TaskId, SessionId)],
         without_args: &mut Vec<(usize, StoreError)>,
     ) {
         for (place, task) in tasks.iter_mut().enumerate() {
@@ -162,7 +163,9 @@ impl Store {
                 continue;
             }
             let args = std::mem::take(&mut task.invocation.args);
-            match self.whole_args(task.id(), args).await {
+            // Those of a session travel with its state.
+            let may_name = !sessions.iter().any(|(id, _)| *id == task.id());
+            match self.whole_args(task.id(), args, may_name).await {
                 Ok((args, held)) => {
                     if let Some(files) = &self.inner.files {
                         files.claimed(task.id(), held);

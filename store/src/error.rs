@@ -75,6 +75,12 @@ pub enum StoreError {
     /// Calls would go on with a session that is not there, or not any more.
     #[error("there is no such session")]
     UnknownSession,
+    /// As many calls wait in a session as may.
+    #[error("{waiting} calls wait in the session already, as many as may")]
+    SessionFull {
+        /// How many.
+        waiting: u64,
+    },
     /// Functions ask for as many different sets of labels as may be.
     #[error("functions ask for {limit} different sets of labels already, as many as are allowed")]
     TooManyLabels {

@@ -46,6 +46,8 @@ names! { KEYS:
     SESSION_STATE = "session_state:";
     /// + tenant ('' for the default one): sorted set of its sessions by when they expire, in ms.
     SESSIONS = "sessions:";
+    /// + tenant: the same by when they were made, in us.
+    SESSIONS_MADE = "sessions_made:";
     /// Hash of what tasks have beside their records until they end: task id -> attempt state; task id and `ARGS_MARK` ->
     /// pickled arguments.
     UNFINISHED = "unfinished";

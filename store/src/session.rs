@@ -19,7 +19,7 @@ use crate::Store;
 use crate::blob::UNCLAIMED_TTL;
 use crate::error::StoreError;
 use crate::record::{
-    ClaimedTask, Completion, OverQuota, SessionRecord, SessionSpec, StoreQuota, StoreQuotas,
+    ClaimedTask, Completion, OverQuota, Page, SessionRecord, SessionSpec, StoreQuota, StoreQuotas,
     Timestamp,
 };
 use crate::reply::{self, parse_id, unexpected};
@@ -74,21 +74,28 @@ impl Store {
         Err(StoreError::OverQuota(OverQuota { quota, used, limit, frees_after: None }))
     }
 
-    /// Sessions of a tenant, the newest first: all, or one.
+    /// Sessions of a tenant, the newest first.
     pub(crate) async fn sessions_of(
         &self,
         tenant: &Tenant,
-        id: Option<SessionId>,
-    ) -> Result<Vec<SessionRecord>, StoreError> {
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<SessionRecord>, StoreError> {
+        let mut call = self.inner.scripts.session_list.call(4, 64);
+        call.arg(tenant.mark()).arg("").arg(cursor.unwrap_or("+inf")).number(limit as u64);
+        let (next, items) = read_page(call.run(self).await?)?;
+        Ok(Page { items, next: Some(next).filter(|next| !next.is_empty()) })
+    }
+
+    /// One session of a tenant.
+    pub(crate) async fn session_of(
+        &self,
+        tenant: &Tenant,
+        id: SessionId,
+    ) -> Result<Option<SessionRecord>, StoreError> {
         let mut call = self.inner.scripts.session_list.call(2, 64);
-        call.arg(tenant.mark());
-        if let Some(id) = id {
-            call.arg(id.to_string());
-        }
-        let rows: Vec<Row> = call.run(self).await?;
-        let mut sessions = rows.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        sessions.sort_by_key(|session| (std::cmp::Reverse(session.created_at), session.id));
-        Ok(sessions)
+        call.arg(tenant.mark()).arg(id.to_string());
+        Ok(read_page(call.run(self).await?)?.1.pop())
     }
 
     /// Deletes a session of a tenant, if there is such a one.
@@ -190,6 +197,17 @@ fn encode(spec: &SessionSpec) -> Vec<u8> {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// An answer of `session_list.lua`: where the next page begins, and the sessions.
+fn read_page(answer: Vec<Value>) -> Result<(String, Vec<SessionRecord>), StoreError> {
+    let mut answer = answer.into_iter();
+    let next = reply::next(&mut answer, "session")?;
+    let mut sessions = Vec::with_capacity(answer.len());
+    while answer.len() > 0 {
+        sessions.push(read(reply::next(&mut answer, "session")?)?);
+    }
+    Ok((next, sessions))
 }
 
 fn read(

@@ -115,6 +115,9 @@ impl Store {
                 Err(StoreError::OverQuota(OverQuota { quota, used, limit, frees_after }))
             }
             "session" => Err(StoreError::UnknownSession),
+            "waiting" => {
+                Err(StoreError::SessionFull { waiting: reply::next(&mut answer, "submit")? })
+            }
             _ => {
                 let queued = reply::next(&mut answer, "submit")?;
                 Err(StoreError::QueueFull { queued, limit: self.inner.config.max_queued })

@@ -79,12 +79,16 @@ impl TenantStore<'_> {
         self.store.make_session_of(self.tenant, self.quotas.unwrap_or_default(), new).await
     }
 
-    /// All sessions, the newest first.
+    /// Sessions, the newest first. A page may hold fewer than `limit` though more follow: only so many are looked at for one.
     ///
     /// # Errors
     /// Redis does not answer or refuses.
-    pub async fn sessions(&self) -> Result<Vec<SessionRecord>, StoreError> {
-        self.store.sessions_of(self.tenant, None).await
+    pub async fn sessions(
+        &self,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<SessionRecord>, StoreError> {
+        self.store.sessions_of(self.tenant, cursor, limit).await
     }
 
     /// One session.
@@ -92,7 +96,7 @@ impl TenantStore<'_> {
     /// # Errors
     /// Redis does not answer or refuses.
     pub async fn session(&self, id: SessionId) -> Result<Option<SessionRecord>, StoreError> {
-        Ok(self.store.sessions_of(self.tenant, Some(id)).await?.pop())
+        self.store.session_of(self.tenant, id).await
     }
 
     /// Deletes a session: its calls that wait are cancelled. Whether there was one.

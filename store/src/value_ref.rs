@@ -129,6 +129,7 @@ impl Store {
         &self,
         id: TaskId,
         args: Bytes,
+        may_name: bool,
     ) -> Result<(Bytes, u32), StoreError> {
         if !args::is_list(&args) {
             return Ok((args, 0));
@@ -138,7 +139,8 @@ impl Store {
         let what = || format!("a value that the arguments of task {id} refer to");
         let mut held = 0;
         let bytes = pieces.iter().map(ArgsPiece::bytes).sum();
-        let by_name = self.inner.config.named_args_from.is_some_and(|from| bytes >= from);
+        let named_from = self.inner.config.named_args_from.filter(|_| may_name);
+        let by_name = named_from.is_some_and(|from| bytes >= from);
         if !by_name && bytes > MAX_SENT_ARGS_BYTES {
             return Err(StoreError::ArgsTooLarge { bytes, limit: MAX_SENT_ARGS_BYTES });
         }

@@ -268,7 +268,6 @@ fn what_no_session_takes_is_refused_in_words() -> Result<()> {
     let session = Session::new(&service)?;
     let args = service.python.dumps("", "(('1',), {})")?;
     for (more, word) in [
-        (json!({"delay_s": 1}), "delay_s"),
         (json!({"session_id": "0f8fad5b-d9cb-469f-a165-70867728950e"}), "no session has the id"),
         (json!({"session_id": "x"}), "session_id"),
     ] {

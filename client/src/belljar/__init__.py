@@ -39,7 +39,7 @@ from ._executor import Executor
 from ._function import Function, default_executor, function, put, set_default_executor
 from ._future import AsyncFuture, Future
 from ._progress import progress
-from ._session import Session
+from ._session import AsyncSession, Session
 from ._records import Durations, Failure, FileEntry, Output, Progress, Start, TaskEvent, TaskRecord
 from ._values import Reference
 
@@ -57,6 +57,7 @@ __all__ = [
     "AccessDenied",
     "AsyncExecutor",
     "AsyncFuture",
+    "AsyncSession",
     "BelljarError",
     "CallNotDecoded",
     "Client",

@@ -15,6 +15,7 @@ from ._http import Certificate
 from ._pool import FunctionRegistry, Settings
 from ._records import TaskEvent, TaskRecord
 from ._service import Service
+from ._session import AsyncSession, opening
 from ._stream import follow
 from ._trace import span_headers
 from ._values import Reference, dump_value, sha256
@@ -110,6 +111,20 @@ class AsyncExecutor:
         self._core.engine()
         return Reference(f"blob:{await self._core.service.upload(pickled, digest)}")
 
+    def session(
+        self,
+        *,
+        name: Optional[str] = None,
+        timeout: Optional[float] = None,
+        memory_mb: Optional[int] = None,
+        ttl: Optional[float] = None,
+        python: Optional[str] = None,
+        id: Optional[str] = None,
+    ) -> AsyncSession:
+        """A session, as `Executor.session` has it: `async with executor.session() as session`, or `await executor.session()`."""
+        request = opening(id, name=name, timeout=timeout, memory_mb=memory_mb, ttl=ttl, python=python)
+        return AsyncSession(self, request)
+
     def reattach(self, task_ids: Iterable[str]) -> list[AsyncFuture[Any]]:
         """Futures of tasks that were submitted before, also by another process."""
         engine, loop = self._core.engine(), asyncio.get_running_loop()
@@ -151,7 +166,11 @@ class AsyncExecutor:
         options = "".join(f" {name}={value!r}" for name, value in self._options.given().items())
         return f"<belljar.AsyncExecutor at {self.url}{options}>"
 
-    # For futures.
+    # For sessions and futures.
+
+    async def _ask(self, method: str, path: str, body: Optional[bytes]) -> Any:
+        self._core.engine()
+        return await self._core.service.ask(method, path, body)
 
     def _cancel_soon(self, task_id: str) -> None:
         if self._core.started is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
-import json
-import math
 import time
 import weakref
 from collections import deque
@@ -21,8 +19,8 @@ from ._held import Held, awaited
 from ._http import Certificate
 from ._pool import Settings
 from ._reading import TRUSTED, Reader
-from ._records import TaskEvent, TaskRecord, own_python
-from ._session import Session
+from ._records import TaskEvent, TaskRecord
+from ._session import Session, opening
 from ._stream import follow
 from ._trace import span_headers
 from ._values import Reference, dump_value, sha256, shared
@@ -232,12 +230,8 @@ class Executor(concurrent.futures.Executor):
     ) -> Session:
         """Makes a session: its calls, in the sandbox, go on where the one before has ended. It is kept for `ttl` seconds after its last
         call, an hour unless given. `python` is the one of its calls, this one's minor unless given. With `id` it is one that was made before."""
-        fields = {"name": name, "timeout_s": timeout, "memory_mb": memory_mb, "ttl_s": ttl and math.ceil(ttl), "python": python or own_python()}
-        body = json.dumps({name: value for name, value in fields.items() if value is not None}).encode()
-        if id is None:
-            made = self._core.ask(lambda service: service.ask("POST", "/v1/sessions", body))
-        else:
-            made = self._core.ask(lambda service: service.ask("GET", f"/v1/sessions/{id}"))
+        request = opening(id, name=name, timeout=timeout, memory_mb=memory_mb, ttl=ttl, python=python)
+        made = self._core.ask(lambda service: service.ask(*request))
         return Session(self, made["session_id"], made["python"])
 
     def reattach(self, task_ids: Iterable[str]) -> list[Future[Any]]:

@@ -265,8 +265,8 @@ const fn newest_first(worker: &WorkerRecord) -> (u64, WorkerId) {
     (u64::MAX - worker.since.0, worker.id)
 }
 
-/// Whether a cursor is the number that lists of tasks and functions give out.
-fn is_number(cursor: &str) -> bool {
+/// Whether a cursor is the number that lists of tasks, functions and sessions give out.
+pub(super) fn is_number(cursor: &str) -> bool {
     cursor.bytes().all(|byte| byte.is_ascii_digit()) && cursor.parse::<u64>().is_ok()
 }
 

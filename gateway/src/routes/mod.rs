@@ -18,6 +18,8 @@ mod referred;
 mod requirements;
 mod results;
 mod runtime_selection;
+mod session_call;
+mod session_item;
 mod sessions;
 mod submit;
 mod submit_request;

@@ -1,16 +1,15 @@
 //! Sessions: calls that go on where the one before has ended.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use belljar_core::id::{SessionId, TaskId};
-use belljar_core::task::{PythonVersion, Runtime, TaskClass, TaskSpec};
+use belljar_core::id::SessionId;
+use belljar_core::task::{PythonVersion, Runtime, TaskClass};
 use belljar_pickle::PythonHint;
-use belljar_store::record::{Page, SessionRecord, SessionSpec};
+use belljar_store::record::SessionSpec;
 use belljar_store::session::NewSession;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -22,12 +21,11 @@ use crate::error::ApiError;
 use crate::extract::{InPath, Query};
 use crate::fields::{parse, request_body};
 use crate::problem::Problem;
-use crate::reply::{self, rfc3339};
+use crate::reply;
 use crate::routes::functions::{AskedLimits, Widest};
-use crate::routes::lists::PageView;
+use crate::routes::lists::{PageView, is_number};
 use crate::routes::runtime_selection::RuntimeRequest;
-use crate::routes::submit_request::{Arguments, Options};
-use crate::routes::tasks::LimitsView;
+use crate::routes::session_item::{SessionItem, session_item};
 use crate::schema::{Invalid, QueueFull, Unavailable, UnknownId};
 use crate::timing::{Phase, RequestTiming};
 use crate::values::{Count, Seconds, Text};
@@ -37,8 +35,6 @@ const MAX_NAME: usize = 1_024;
 /// How long a session is kept after its last call, unless it says, and at most: an hour and thirty days.
 const DEFAULT_TTL_S: u32 = 3_600;
 const MAX_TTL_S: u32 = 2_592_000;
-/// The most calls of one submission.
-const MAX_CALLS: usize = 256;
 
 request_body! {
     /// A session to make.
@@ -54,41 +50,6 @@ request_body! {
         /// Seconds after its last call when it is forgotten, at most thirty days. Default: an hour.
         optional ttl_s: Count<1>,
     }
-}
-
-/// A session.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Session)]
-pub(super) struct SessionItem {
-    #[schema(value_type = uuid::Uuid)]
-    session_id: SessionId,
-    name: String,
-    /// `sandbox`.
-    runtime: String,
-    #[schema(value_type = String)]
-    python: PythonVersion,
-    limits: LimitsView,
-    ttl_s: u64,
-    #[schema(format = DateTime)]
-    created_at: String,
-    /// When it is forgotten, if there is no further call; absent while it has calls.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
-    expires_at: Option<String>,
-    /// Its call that is queued or runs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<uuid::Uuid>)]
-    active_task: Option<TaskId>,
-    /// How many calls wait behind that.
-    waiting_tasks: u64,
-    /// How many calls have ended.
-    ended_tasks: u64,
-    /// Bytes of what its last call has left, as they are kept.
-    stored_bytes: u64,
-    /// Fields of the request that are not known here.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(required = false)]
-    ignored: Vec<String>,
 }
 
 /// A session that is gone.
@@ -156,6 +117,7 @@ pub(crate) async fn fork(
     caller: Caller,
     InPath(from): InPath<SessionId>,
 ) -> Result<Response, ApiError> {
+    caller.require_runtime(Runtime::Sandbox)?;
     let id = make(&app, &timing, &caller, NewSession::From(from)).await?;
     let id = id.ok_or_else(|| {
         timing.set_session(from);
@@ -180,6 +142,8 @@ pub(crate) async fn session(
 }
 
 /// Sessions, newest first
+///
+/// A page may have fewer than `limit` though `next` leads to more: so many that have expired are looked at for one.
 #[utoipa::path(
     get, path = "/v1/sessions", tag = "Sessions", operation_id = "list_sessions",
     params(
@@ -194,18 +158,10 @@ pub(crate) async fn sessions(
     caller: Caller,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let (cursor, limit) = query.page(|cursor| position(cursor).is_some())?;
-    let after = cursor.and_then(position);
-    let view = app.store_of(&caller);
-    let all = timing.time(Phase::Store, view.sessions()).await?;
-    let place = |session: &SessionRecord| (Reverse(session.created_at.0), session.id);
-    let rest = all.into_iter().filter(|session| after.is_none_or(|at| place(session) > at));
-    let mut items: Vec<_> = rest.take(limit + 1).collect();
-    let is_cut = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| is_cut);
-    let next = next.map(|last| format!("{}.{}", last.created_at.0, last.id));
-    let page = PageView::of(Page { items, next }, |record| item(record, Vec::new()));
+    let (cursor, limit) = query.page(is_number)?;
+    let view = app.store.of(caller.tenant());
+    let page = timing.time(Phase::Store, view.sessions(cursor, limit)).await?;
+    let page = PageView::of(page, |record| session_item(record, Vec::new()));
     reply::json_with_room(&page, 4_096)
 }
 
@@ -229,43 +185,6 @@ pub(crate) async fn remove(
         return Err(ApiError::UnknownSession(session_id));
     }
     reply::json(&Gone { session_id })
-}
-
-/// What a call of a session may do: no more than that allows. Boxed by the caller: other calls carry none of its state.
-pub(super) async fn join(
-    app: &App,
-    timing: &RequestTiming,
-    caller: &Caller,
-    (spec, args, options): (&mut TaskSpec, &Arguments, &Options),
-) -> Result<(), ApiError> {
-    let Some(id) = options.session else { return Ok(()) };
-    let found = timing.time(Phase::Store, app.store.of(caller.tenant()).session(id)).await?;
-    let session = found.ok_or(ApiError::UnknownSession(id))?.spec;
-    let mut problems = Vec::new();
-    let mut refuse = |is_refused: bool, msg: String| {
-        problems.extend(is_refused.then(|| Problem::body("session_mismatch", "session_id", msg)));
-    };
-    let msg = "calls of a session run in the sandbox: leave `runtime` out";
-    refuse(spec.class.runtime != Runtime::Sandbox, msg.to_owned());
-    let (python, own) = (session.class.python, spec.class.python);
-    refuse(
-        python != own,
-        format!("the session runs Python {python}, and the function is of {own}"),
-    );
-    let msg = "functions with `requirements` have processes of their own: in a session they are not taken";
-    refuse(spec.packages.is_some(), msg.to_owned());
-    let msg = "calls of a session run one after the other: `delay_s` is not taken";
-    refuse(options.delay_ms > 0, msg.to_owned());
-    let msg = "arguments that refer to values (`blob:`, `task:`) are not taken in a session: send them with the call, or keep them there";
-    refuse(!args.referring.is_empty(), msg.to_owned());
-    let calls = args.payloads.len();
-    refuse(calls > MAX_CALLS, format!("{calls} calls at once: a session takes {MAX_CALLS}"));
-    if !problems.is_empty() {
-        return Err(ApiError::Invalid(problems));
-    }
-    spec.limits.timeout_ms = spec.limits.timeout_ms.min(session.limits.timeout_ms);
-    spec.limits.memory_mb = spec.limits.memory_mb.min(session.limits.memory_mb);
-    Ok(())
 }
 
 /// Where the calls of a session run.
@@ -307,30 +226,5 @@ async fn shown(
 ) -> Result<Response, ApiError> {
     timing.set_session(id);
     let found = timing.time(Phase::Store, app.store.of(caller.tenant()).session(id)).await?;
-    reply::json(&item(found.ok_or(ApiError::UnknownSession(id))?, ignored))
-}
-
-fn item(record: SessionRecord, ignored: Vec<String>) -> SessionItem {
-    SessionItem {
-        session_id: record.id,
-        name: record.spec.name,
-        runtime: record.spec.class.runtime.to_string(),
-        python: record.spec.class.python,
-        limits: record.spec.limits.into(),
-        ttl_s: record.ttl.as_secs(),
-        created_at: rfc3339(record.created_at),
-        expires_at: record.expires_at.map(rfc3339),
-        active_task: record.active,
-        waiting_tasks: record.waiting,
-        ended_tasks: record.calls,
-        stored_bytes: record.bytes,
-        ignored,
-    }
-}
-
-/// Where a page ended, by its cursor.
-fn position(cursor: &str) -> Option<(Reverse<u64>, SessionId)> {
-    let (created, id) = cursor.split_once('.')?;
-    let created = created.bytes().all(|byte| byte.is_ascii_digit()).then_some(created)?;
-    Some((Reverse(created.parse().ok()?), id.parse().ok()?))
+    reply::json(&session_item(found.ok_or(ApiError::UnknownSession(id))?, ignored))
 }

@@ -36,7 +36,7 @@ use crate::routes::new_tasks::{Form, IdempotentBatch, new_tasks};
 use crate::routes::referred::place_or_find;
 use crate::routes::results::WaitQuery;
 use crate::routes::runtime_selection::{unmet_labels, unserved};
-use crate::routes::sessions;
+use crate::routes::session_call;
 use crate::routes::submit_request::{
     Arguments, Batch, Execute, Options, SubmitRequest, read_bare, read_batch, read_one,
 };
@@ -213,7 +213,7 @@ async fn submit<'a>(
     caller.require_runtime(spec.class.runtime)?;
     if request.options.session.is_some() {
         let call = (&mut spec, &args, &request.options);
-        Box::pin(sessions::join(app, timing, caller, call)).await?;
+        Box::pin(session_call::join(app, timing, caller, call)).await?;
     }
     if let Some(policy) = caller.policy() {
         policy.check_call(&spec)?;

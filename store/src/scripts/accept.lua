@@ -122,3 +122,35 @@ local function accept(args, tasks_from, fresh, delays, counts, us, ms, may_deliv
   local recent = tenant == '' and RECENT or RECENT_OF .. tenant
   if write_all('LPUSH', recent, ids) > args[2] + 1000 then redis.call('LTRIM', recent, 0, args[2] - 1) end
 end
+
+-- Accepts the tasks in `args` that are new, unless a key, the room in the queue or a quota stands against it, or `refused`, an answer to
+-- new tasks. `before` is called with where the tasks stand, the places, the delays and the time in ms before they are accepted, and then none is
+-- delivered. Returns the answer.
+local function submit(args, refused, before)
+  local tenant, quotas = args[5], args[7]
+  local tasks_from, total = tasks_in(args)
+  local places, older, delays, keys = by_key(args, tasks_from, total)
+  if not places then return older end
+  local fresh = without_record(args, tasks_from, places)
+  if #fresh == 0 then return older end
+  if refused then return refused end
+  for _, i in ipairs(fresh) do
+    local at = tasks_from + 5 * (i - 1)
+    local flag = string.byte(args[at + 2])
+    if (flag == BLOB_FLAG or flag == TENANT_BLOB_FLAG) and redis.call('EXISTS', ARGS_BLOB .. args[at + 1]) == 0 then
+      return redis.error_reply(IS_MISSING)
+    end
+  end
+  local counts, waiting = read_counts(tenant)
+  if waiting + #fresh > tonumber(args[1]) then return { 'full', waiting } end
+  local us, ms = clock()
+  local over, has
+  if quotas ~= '' then
+    over, has = use_quota(tenant, quotas, #fresh, counted_bytes(args, tasks_from, fresh), us, ms)
+    if over then return over end
+  end
+  for key, value in pairs(keys) do redis.call('SET', IDEMPOTENCY .. key, value, 'EX', args[3]) end
+  if before then before(tasks_from, fresh, delays, ms) end
+  accept(args, tasks_from, fresh, delays, counts, us, ms, not before, has)
+  return older
+end

@@ -8,8 +8,8 @@ local id, tenant, ttl, from = ARGV[1], ARGV[2], tonumber(ARGV[4]), ARGV[7]
 local name = SESSION .. id
 if redis.call('EXISTS', name) == 1 then return { 'made' } end
 local us, ms = clock()
-local sessions = SESSIONS .. tenant
-redis.call('ZREMRANGEBYSCORE', sessions, '-inf', ms)
+forget_expired(tenant, ms)
+local has = stored_bytes(tenant, usage_of(tenant, us), ms)
 local spec, bytes = ARGV[3], 0
 if from ~= '' then
   local found = redis.call('HMGET', SESSION .. from, 'tenant', 'spec', 'ttl', 'bytes')
@@ -17,14 +17,15 @@ if from ~= '' then
   spec, ttl, bytes = found[2], tonumber(found[3]), tonumber(found[4] or 0)
 end
 if ARGV[5] ~= '' then
-  local count = redis.call('ZCARD', sessions)
+  local count = redis.call('ZCOUNT', SESSIONS .. tenant, '(' .. ms, '+inf')
   if count >= tonumber(ARGV[5]) then return { 'sessions', count } end
 end
-if ARGV[6] ~= '' then
-  local has = stored_bytes(tenant, usage_of(tenant, us), ms)
-  if has + bytes > tonumber(ARGV[6]) then return { 'bytes', has } end
-end
-redis.call('HSET', name, 'tenant', tenant, 'spec', spec, 'created', us, 'ttl', string.format('%.0f', ttl), 'calls', 0)
+if ARGV[6] ~= '' and has + bytes > tonumber(ARGV[6]) then return { 'bytes', has } end
+-- No two of a tenant have the same: pages of their list end behind one.
+local newest = redis.call('ZRANGE', SESSIONS_MADE .. tenant, -1, -1, 'WITHSCORES')[2]
+local created = string.format('%.0f', math.max(us, (newest or 0) + 1))
+redis.call('ZADD', SESSIONS_MADE .. tenant, created, id)
+redis.call('HSET', name, 'tenant', tenant, 'spec', spec, 'created', created, 'ttl', string.format('%.0f', ttl), 'calls', 0)
 if bytes > 0 then redis.call('COPY', SESSION_STATE .. from, SESSION_STATE .. id) end
 rest(id, tenant, ttl, ms)
 count_state(id, tenant, bytes, ttl, ms)

@@ -14,17 +14,22 @@ count_state(session, tenant, 0, 0, ms)
 count({ in_sessions = -#waiting })
 redis.call('UNLINK', name, SESSION_STATE .. session, SESSION_TASKS .. session)
 redis.call('ZREM', SESSIONS .. tenant, session)
-ends.counts.queued = 0
-local function cancel(id, record, state)
+redis.call('ZREM', SESSIONS_MADE .. tenant, session)
+local function cancel(id, record, state, from)
   if record and string.sub(record, 1, 1) == 'L' then
     finalize(ends, id, 'X', record, state or '', ARGV[4], '')
-    ends.counts.queued = ends.counts.queued - 1
+    ends.counts[from] = (ends.counts[from] or 0) - 1
   end
 end
-for i, record in ipairs(records_of(waiting)) do cancel(waiting[i], record) end
+for i, record in ipairs(records_of(waiting)) do cancel(waiting[i], record, '', 'queued') end
 local record = active and redis.call('GET', TASK .. active)
-if record and string.sub(record, 1, 1) == 'L' and redis.call('ZREM', QUEUE .. queue_of(record), active) == 1 then
-  cancel(active, record, redis.call('HGET', UNFINISHED, active))
+if record and string.sub(record, 1, 1) == 'L' then
+  local state = redis.call('HGET', UNFINISHED, active)
+  if redis.call('ZREM', QUEUE .. queue_of(record), active) == 1 then
+    cancel(active, record, state, 'queued')
+  elseif redis.call('ZREM', DELAYED, active) == 1 then
+    cancel(active, record, state, 'delayed')
+  end
 end
 publish_ended(ends)
 return 1

@@ -171,7 +171,7 @@ local function queue_due(ms, most)
   local records = records_of(ids)
   for i = 1, #ids do
     local record = records[i]
-    local priority = string.match(record or '', '^L%d+%W%S+ (%d)[@\n]')
+    local priority = string.match(record or '', '^L%d+%W%S+ (%d)[~@\n]')
     if priority then
       local items = list_in(queues, (queue_of(record)))
       items[#items + 1] = priority * PRIORITY_WIDTH + last - #ids + i .. ''

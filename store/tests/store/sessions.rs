@@ -8,8 +8,8 @@ use belljar_core::session;
 use belljar_core::task::TaskLimits;
 use belljar_core::tenant::Tenant;
 use belljar_store::record::{
-    CancelOutcome, ClaimedTask, Completion, Demand, NewTask, OverQuota, SessionRecord, SessionSpec,
-    Settled, StoreQuota, StoreQuotas,
+    CancelOutcome, ClaimedTask, Completion, Demand, NewTask, OverQuota, Page, SessionRecord,
+    SessionSpec, Settled, StoreQuota, StoreQuotas,
 };
 use belljar_store::session::NewSession;
 use belljar_store::{Store, StoreError};
@@ -32,6 +32,15 @@ async fn make(store: &Store, tenant: &Tenant, ttl: Duration) -> SessionId {
 
 async fn read(store: &Store, tenant: &Tenant, id: SessionId) -> SessionRecord {
     store.of(tenant).session(id).await.expect("read").expect("it is there")
+}
+
+async fn list(
+    store: &Store,
+    tenant: &Tenant,
+    cursor: Option<&str>,
+    limit: usize,
+) -> Page<SessionRecord> {
+    store.of(tenant).sessions(cursor, limit).await.expect("read")
 }
 
 fn calls(session: SessionId, count: usize) -> Vec<NewTask> {
@@ -150,7 +159,7 @@ async fn a_fork_goes_its_own_way_and_a_deleted_session_has_no_calls() {
     let running = claim_one(&store, b"first").await;
 
     assert_eq!(store.of(&other).session(id).await.expect("read"), None);
-    assert_eq!(store.of(&other).sessions().await.expect("read"), []);
+    assert_eq!(list(&store, &other, None, 9).await.items, []);
     let refused = store.of(&other).submit(calls(id, 1)).await;
     assert!(matches!(refused, Err(StoreError::UnknownSession)), "{refused:?}");
     assert!(!store.of(&other).delete_session(id).await.expect("answered"));
@@ -158,11 +167,11 @@ async fn a_fork_goes_its_own_way_and_a_deleted_session_has_no_calls() {
     assert!(store.of(&acme).delete_session(id).await.expect("answered"));
     assert_eq!(audit(&store).await.counts.cancelled, 2);
     assert_eq!(end(&store, leaving(&running, b"late")).await, Settled::Accepted);
-    let left: Vec<_> = store.of(&acme).sessions().await.expect("read");
+    let left = list(&store, &acme, None, 9).await.items;
     assert_eq!(left.iter().map(|session| session.id).collect::<Vec<_>>(), [fork]);
     assert_eq!(store.of(&acme).usage().await.expect("read").stored_bytes, 6);
     let states: Vec<String> = redis.command(&["KEYS", "{belljar}:session*"]).await;
-    assert_eq!(states.len(), 3, "the other's record and state, and the list: {states:?}");
+    assert_eq!(states.len(), 4, "the other's record and state, and the lists: {states:?}");
     let refused = store.of(&acme).submit(calls(id, 1)).await;
     assert!(matches!(refused, Err(StoreError::UnknownSession)), "{refused:?}");
     // Its call that is queued ends with it.
@@ -206,4 +215,106 @@ async fn sessions_expire_and_are_held_to_quotas() {
             "{refused:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_list_is_read_page_by_page_without_what_has_expired() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let acme = tenant("acme");
+    let mut made = Vec::new();
+    for number in 0..7 {
+        let ttl = if number % 3 == 1 { Duration::from_millis(20) } else { TTL };
+        made.push(make(&store, &acme, ttl).await);
+    }
+    make(&store, &tenant("other"), TTL).await;
+    let kept: Vec<_> = [6, 5, 3, 2, 0].iter().map(|&number| made[number]).collect();
+    eventually("two expire", async || {
+        let listed = list(&store, &acme, None, 9).await;
+        let ids: Vec<_> = listed.items.iter().map(|session| session.id).collect();
+        (ids == kept && listed.next.is_none()).then_some(())
+    })
+    .await;
+    let (mut read, mut next) = (Vec::new(), None);
+    for length in [2, 2, 1] {
+        let page = list(&store, &acme, next.as_deref(), 2).await;
+        assert_eq!(page.items.len(), length);
+        read.extend(page.items.iter().map(|session| session.id));
+        next = page.next;
+    }
+    assert_eq!((read, next), (kept, None));
+    // The lists go with the last session.
+    for id in &made {
+        store.of(&acme).delete_session(*id).await.expect("answered");
+    }
+    make(&store, &acme, Duration::from_millis(20)).await;
+    eventually("all is gone", async || {
+        let keys: Vec<String> = redis.command(&["KEYS", "{belljar}:session*:acme"]).await;
+        keys.is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_delayed_call_holds_its_session_back_until_it_is_due() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let acme = tenant("acme");
+    let id = make(&store, &acme, TTL).await;
+    let delayed = |delay_ms| NewTask { delay_ms, ..calls(id, 1).remove(0) };
+    let tasks = vec![delayed(30), delayed(0), delayed(40), delayed(60_000), delayed(60_000)];
+    let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
+    store.of(&acme).submit(tasks).await.expect("accepted");
+    let counts = audit(&store).await.counts;
+    assert_eq!((counts.delayed, counts.queued), (1, 4));
+    for id in &ids[..3] {
+        let task = eventually("it is due", async || claim(&store, NOBODY).await.pop()).await;
+        assert_eq!(task.id(), *id, "in their order");
+        assert_eq!(end(&store, leaving(&task, b"state")).await, Settled::Accepted);
+    }
+    let counts = audit(&store).await.counts;
+    assert_eq!((counts.delayed, counts.queued), (1, 1), "one waits behind one that is delayed");
+    assert_eq!(claim(&store, NOBODY).await, []);
+    // A cancel lets the next one take its place, and the end of the session ends that.
+    assert_eq!(
+        store.of(&acme).cancel(ids[3]).await.expect("answered"),
+        Some(CancelOutcome::Cancelled)
+    );
+    let counts = audit(&store).await.counts;
+    assert_eq!((counts.delayed, counts.queued), (1, 0));
+    assert!(store.of(&acme).delete_session(id).await.expect("answered"));
+    let counts = audit(&store).await.counts;
+    assert_eq!((counts.delayed, counts.queued, counts.cancelled), (0, 0, 2));
+}
+
+#[tokio::test]
+async fn a_session_takes_so_many_waiting_calls_and_is_deleted_with_them() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let acme = tenant("acme");
+    let id = make(&store, &acme, TTL).await;
+    store.of(&acme).submit(calls(id, 1001)).await.expect("accepted");
+    let refused = store.of(&acme).submit(calls(id, 1)).await;
+    assert!(matches!(refused, Err(StoreError::SessionFull { waiting: 1000 })), "{refused:?}");
+    assert!(store.of(&acme).delete_session(id).await.expect("answered"));
+    assert_eq!(audit(&store).await.counts.cancelled, 1001);
+}
+
+#[tokio::test]
+async fn lifetimes_of_the_clients_choice_leave_few_times_to_count_down() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let acme = Tenant::default();
+    for number in 0..40 {
+        let ttl = Duration::from_millis(3_600_000 + 7_001 * number);
+        let id = make(&store, &acme, ttl).await;
+        for _ in 0..2 {
+            store.submit(calls(id, 1)).await.expect("accepted");
+            let task = claim(&store, NOBODY).await.remove(0);
+            end(&store, leaving(&task, b"state")).await;
+        }
+    }
+    let times: u64 = redis.command(&["HLEN", "{belljar}:expiring:"]).await;
+    assert!(times < 5, "{times}");
+    assert_eq!(store.of(&acme).usage().await.expect("read").stored_bytes, 200);
 }

@@ -12,7 +12,8 @@ use belljar_core::grants::GrantPolicy;
 use belljar_core::invocation::Invocation;
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome};
 use belljar_core::requirements::PackageLock;
-use belljar_core::task::{Runtime, TaskClass, TaskLimits};
+use belljar_core::session;
+use belljar_core::task::{Runtime, TaskClass};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -187,7 +188,7 @@ impl Process {
         let deadline = self.timer.passed(started + invocation.spec.limits.timeout());
         let exchange = exchange(&mut self.child, &mut request, deadline, cancel, live).await;
         let (mut outcome, fate) = match exchange {
-            Exchange::Replied(Ok(answer)) => self.done(answer, &invocation.spec.limits),
+            Exchange::Replied(Ok(answer)) => self.done(answer, invocation),
             Exchange::Replied(Err(lost)) if self.calls > 1 && lost.has_not_begun() => {
                 let why = &lost as &dyn std::error::Error;
                 tracing::debug!(task_id = %invocation.task.task_id, why, "runs in another child");
@@ -235,10 +236,15 @@ impl Process {
     }
 
     /// The end of a call that the child answered.
-    fn done(&mut self, answer: Answer, limits: &TaskLimits) -> (Outcome, Fate) {
+    fn done(&mut self, answer: Answer, invocation: &Invocation) -> (Outcome, Fate) {
         let output = self.child.take_output();
         let fate = if self.calls < CALLS_PER_CHILD { Fate::Kept } else { Fate::Replaced };
-        let done = answer.done.within(limits.max_result_bytes(self.max_result_bytes));
+        let limits = &invocation.spec.limits;
+        let mut done = answer.done.within(limits.max_result_bytes(self.max_result_bytes));
+        if !done.files.is_empty() && !session::is_envelope(&invocation.args) {
+            // A child may be hostile: what has no session leaves nothing to one.
+            done.files.retain(|file| !session::is_state(file));
+        }
         (outcome_of(done, answer.in_file, output), fate)
     }
 }

@@ -4,13 +4,16 @@
 //! A call is: an interpreter in which nothing was ever run, a small function as dill sends it,
 //! its result, the interpreter's end and the preparation of the next one.
 //!
-//! usage: belljar-sandbox-bench [json] [X.Y [PYTHON]]
+//! usage: belljar-sandbox-bench [json | sessions] [X.Y [PYTHON]]
 //!   json    every sample is printed for programs, among them `belljar bench`
+//!   sessions  how long a call of a session takes to go on where the one before has ended
 //!   X.Y     whose guest is measured: the default of pythons.toml unless given
 //!   PYTHON  what it is measured beside: /usr/bin/pythonX.Y unless said otherwise
 
 #![expect(clippy::print_stdout, reason = "figures are for people")]
 #![expect(clippy::cast_precision_loss, reason = "counts of calls and bytes, to be read by people")]
+
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -29,6 +32,9 @@ fn main() -> Result<(), Failure> {
     let word = args.next_if(|word| !word.contains('.'));
     let minor: PythonVersion =
         args.next().map(|minor| minor.parse()).transpose()?.unwrap_or_default();
+    if word.as_deref() == Some("sessions") {
+        return sessions::measure(minor);
+    }
     let native = args.next().unwrap_or_else(|| format!("/usr/bin/python{minor}"));
     if word.as_deref() == Some("child") {
         println!("{}", calls(minor)?.0.len());
