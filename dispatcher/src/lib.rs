@@ -15,6 +15,7 @@
 //! * `worker_registry`: the workers and the choice among them.
 //! * `worker_room`: how much a worker can take.
 //! * `store_client`: carries out the actions that concern the store.
+//! * `freed_capacity`: when the store is told of capacity that ended calls have freed.
 //! * `functions`: a cache of functions' code.
 //! * `retry`: retries of store operations.
 //! * `transport`: the ways to workers: a pool in this process, or worker processes.
@@ -23,6 +24,7 @@ mod claim_state;
 pub mod config;
 pub mod error;
 pub mod event;
+mod freed_capacity;
 mod functions;
 mod metrics;
 mod observer;

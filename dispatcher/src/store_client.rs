@@ -21,6 +21,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use crate::event::{SchedulerAction, SchedulerEvent};
+use crate::freed_capacity::FreedCapacity;
 use crate::functions::Functions;
 use crate::retry;
 use crate::transport::Transport;
@@ -69,8 +70,7 @@ pub(crate) struct StoreClient {
     requeued: Vec<Requeued>,
     /// What running calls show of themselves, for the next publication.
     live: VecDeque<LiveUpdate>,
-    /// How much capacity has become free since the store was last told.
-    freed: usize,
+    freed: FreedCapacity,
 }
 
 impl StoreClient {
@@ -93,7 +93,7 @@ impl StoreClient {
             recording_due: Instant::now(),
             requeued: Vec::new(),
             live: VecDeque::new(),
-            freed: 0,
+            freed: FreedCapacity::default(),
         }
     }
 
@@ -109,7 +109,7 @@ impl StoreClient {
         let id = self.id;
         match action {
             SchedulerAction::Claim(demand) => {
-                self.freed = 0;
+                self.freed.claimed(&demand);
                 self.claimed = demand.iter().map(|demand| demand.count).sum();
                 self.claim = Some(Box::pin(claim(store, id, demand, self.functions.clone())));
             }
@@ -125,7 +125,7 @@ impl StoreClient {
                 }
                 self.completed.push(completed);
             }
-            SchedulerAction::CapacityFreed(count) => self.freed += count,
+            SchedulerAction::CapacityFreed(count) => self.freed.add(count),
             SchedulerAction::Requeue(requeued) => self.requeued.push(requeued),
             SchedulerAction::Publish(updates) => {
                 self.live.extend(updates);
@@ -228,7 +228,7 @@ impl StoreClient {
         }
         let completed = std::mem::take(&mut self.completed);
         let requeued = std::mem::take(&mut self.requeued);
-        let freed = if completed.is_empty() { 0 } else { std::mem::take(&mut self.freed) };
+        let freed = if completed.is_empty() { 0 } else { self.freed.take() };
         let (store, id) = (self.store.clone(), self.id);
         self.recording = Some(Box::pin(record(store, (id, freed), completed, requeued)));
     }

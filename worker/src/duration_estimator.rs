@@ -9,6 +9,9 @@ use belljar_core::task::CodeHash;
 pub(crate) const AHEAD: Duration = Duration::from_millis(5);
 /// At most so many invocations wait for each slot.
 pub(crate) const AHEAD_CALLS: usize = 32;
+/// A change of less than this part of what is held ahead is not followed: durations vary, and each new window is told to
+/// the dispatcher, which then claims anew.
+const FOLLOWED_PART: usize = 4;
 /// After requests that brought nothing, at most this many calls pass without another.
 const LONGEST_PAUSE: u32 = 8;
 
@@ -21,6 +24,7 @@ pub(crate) struct DurationEstimator {
     /// How long calls take, whichever they are; none has been seen at first.
     all: Option<Lengths>,
     functions: HashMap<CodeHash, Lengths>,
+    ahead: usize,
     /// How many requests in a row brought nothing.
     fruitless: u32,
     /// For this many calls, no further one is asked for ahead.
@@ -66,12 +70,14 @@ impl DurationEstimator {
                 self.functions.insert(function, Lengths::of(took));
             }
         }
+        self.follow();
     }
 
     /// Running calls have already taken this long.
     pub(crate) fn at_least(&mut self, time: Duration) {
         let all = self.all.get_or_insert(Lengths::of(0.0));
         all.mean = all.mean.max(time.as_secs_f64());
+        self.follow();
     }
 
     /// The calls of `function` are no longer alike.
@@ -79,15 +85,22 @@ impl DurationEstimator {
         self.functions.remove(&function);
     }
 
-    /// How many calls are worth holding for each slot beyond the one that runs: as many short ones as
+    /// How many calls are worth holding for each slot beyond the one that runs: about as many short ones as
     /// bridge the way.
-    pub(crate) fn ahead(&self) -> usize {
-        let ahead = match &self.all {
+    pub(crate) const fn ahead(&self) -> usize {
+        self.ahead
+    }
+
+    fn follow(&mut self) {
+        let bridging = match &self.all {
             Some(all) if all.mean > 0.0 => (AHEAD.as_secs_f64() / all.mean) as usize,
             Some(_) => AHEAD_CALLS,
             None => 0,
         };
-        ahead.min(AHEAD_CALLS)
+        let bridging = bridging.min(AHEAD_CALLS);
+        if bridging == 0 || bridging.abs_diff(self.ahead) * FOLLOWED_PART > self.ahead {
+            self.ahead = bridging;
+        }
     }
 
     /// How long a call of `function` will take, where its calls are long and alike. The next call is then
@@ -168,6 +181,19 @@ mod tests {
         assert_eq!(estimator_of(&[0]).ahead(), AHEAD_CALLS);
         assert_eq!(estimator_of(&[2]).ahead(), 2);
         assert_eq!(estimator_of(&[6]).ahead(), 0);
+    }
+
+    #[test]
+    fn what_is_held_ahead_does_not_follow_every_duration() {
+        let mut estimator = estimator_of(&[]);
+        let mut held = vec![];
+        for took in [200, 220, 190, 230, 180, 210, 2000, 2000] {
+            estimator.record(function(), Duration::from_micros(took));
+            held.push(estimator.ahead());
+        }
+        assert_eq!(held, [25, 25, 25, 25, 25, 25, 11, 8]);
+        estimator.at_least(Duration::from_millis(100));
+        assert_eq!(estimator.ahead(), 0);
     }
 
     #[test]
