@@ -19,7 +19,7 @@ MINOR := $(DEFAULT_MINOR)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build pythons guests test lint test-client test-browser test-valkey guest-tests cpython-tests public-examples check faults attack guest bench bench-sandbox bench-client bench-access bench-modes bench-floods bench-tenants bench-peers bench-sdk bench-packages dist dist-test reference audit sbom setup tools doctor clean
+.PHONY: help up build pythons guests test lint test-client test-browser test-valkey guest-tests cpython-tests public-examples check faults attack guest bench bench-sandbox bench-client bench-access bench-modes bench-floods bench-tenants bench-peers bench-sdk bench-packages bench-sessions dist dist-test reference audit sbom setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -140,6 +140,9 @@ bench-access: build ## Keys and quotas, also with 100,000 keys, beside an open s
 
 bench-sdk: build ## The same of the package in client/, as an executor.
 	@$(VENV)/bin/python bench/sdk.py --belljar $(TARGET)/release/belljar $(ARGS)
+
+bench-sessions: build ## What 1,000 idle sessions take, and how fast one goes on after its worker is killed.
+	@$(VENV)/bin/python bench/sessions.py --belljar $(TARGET)/release/belljar $(ARGS)
 
 bench-packages: build ## What imports and the sandbox's packages cost, in both runtimes, written to docs/reports/packages.md.
 	@. scripts/venv.sh && make_venv .belljar/packages $(BUILD_PYTHON) packages

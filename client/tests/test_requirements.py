@@ -255,6 +255,16 @@ class OfferedInSandbox(Offered):
         self.assertRegex(self.refused("numpy==1.26.0"), r"numpy==1\.26\.0; the sandbox has numpy==2")
 
 
+    def test_calls_of_a_session_import_what_they_require_and_it_stays(self):
+        with self.executor.session() as plain:
+            session = self.requiring("greeting==1.0").session(id=plain.id)
+            session.run("x = 1")
+            # Where nothing is required there is no such directory, which imports remember.
+            plain.run("try: import nowhere\nexcept ImportError: pass")
+            self.assertEqual(session.submit(greet).result(60), "hello 1.0")
+            self.assertEqual(plain.run("import greeting; greeting.hello(), x"), ("hello 1.0", 1))
+
+
 class NotOffered(unittest.TestCase):
     """A service that offers no index."""
 

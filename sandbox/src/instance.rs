@@ -12,7 +12,7 @@ use crate::answer::Answer;
 use crate::error::Error;
 use crate::grants::{GrantedAccess, Mount};
 use crate::image::{Description, Image};
-use crate::interpreter::Ready;
+use crate::interpreter::{Ready, Starting};
 use crate::limits::Limits;
 use crate::memory::Memories;
 use crate::warm::{Function, FunctionName, WarmFunctions};
@@ -30,7 +30,7 @@ pub struct Sandbox {
     grants: GrantedAccess,
     pub(crate) output: Output,
     /// By image.
-    standby: Vec<Option<Ready>>,
+    pub(crate) standby: Vec<Option<Ready>>,
     warm: WarmFunctions,
     /// What the last call of a session ran in: it becomes the image again while nobody waits.
     pub(crate) spent: Option<Ready>,
@@ -221,24 +221,19 @@ impl Sandbox {
         output: Output,
         paths: u32,
     ) -> Result<Ready, Error> {
-        let host = Host::new(Arc::clone(&self.mounts), output);
-        let flavour = self.image.config.flavour;
-        let module = self.image.module_of(memories)?;
-        Ready::start(module, host, memories, paths, flavour).map_err(Error::Instance)
+        self.starting(memories, output)?.prepare(paths).map_err(Error::Instance)
     }
 
-    /// One whose memory, of `bytes` bytes, is made to what it should be before anything runs in it.
-    pub(crate) fn fresh_from(
+    /// One in which nothing has run, to have its memory changed.
+    pub(crate) fn starting(
         &self,
         memories: &Arc<Memories>,
-        bytes: usize,
-        apply: impl FnOnce(&mut [u8]),
-    ) -> Result<Ready, Error> {
-        let host = Host::new(Arc::clone(&self.mounts), self.output);
-        let flavour = self.image.config.flavour;
+        output: Output,
+    ) -> Result<Starting, Error> {
+        let host = Host::new(Arc::clone(&self.mounts), output);
         let module = self.image.module_of(memories)?;
-        let ready = Ready::resume(module, host, memories, flavour, (bytes, apply));
-        ready.map_err(Error::Instance)
+        let starting = Starting::new(module, host, memories, self.image.config.flavour);
+        starting.map_err(Error::Instance)
     }
 }
 

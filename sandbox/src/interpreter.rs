@@ -43,44 +43,20 @@ impl std::fmt::Debug for Ready {
     }
 }
 
-impl Ready {
-    /// One whose memory starts as the image of `memories`; `paths` is how many directories it puts on `sys.path`.
-    pub(crate) fn start(
+/// An interpreter in which nothing has run yet.
+pub(crate) struct Starting {
+    pub(crate) ready: Ready,
+    instance: Instance,
+}
+
+impl Starting {
+    /// One whose memory is the image of `memories`.
+    pub(crate) fn new(
         pre: &InstancePre<Host>,
         host: Host,
         memories: &Arc<Memories>,
-        paths: u32,
         flavour: Flavour,
     ) -> wasmtime::Result<Self> {
-        let (mut ready, instance) = Self::instantiate(pre, host, memories, flavour)?;
-        ready.prepare(&instance, paths)?;
-        Ok(ready)
-    }
-
-    /// The same with a memory of so many bytes that `apply` changes from the image, or zeros, to what it should be.
-    pub(crate) fn resume(
-        pre: &InstancePre<Host>,
-        host: Host,
-        memories: &Arc<Memories>,
-        flavour: Flavour,
-        (bytes, apply): (usize, impl FnOnce(&mut [u8])),
-    ) -> wasmtime::Result<Self> {
-        let (mut ready, instance) = Self::instantiate(pre, host, memories, flavour)?;
-        let more = bytes.saturating_sub(ready.memory.data_size(&ready.store));
-        if more > 0 {
-            ready.memory.grow(&mut ready.store, more.div_ceil(WASM_PAGE) as u64)?;
-        }
-        apply(ready.memory.data_mut(&mut ready.store));
-        ready.prepare(&instance, 0)?;
-        Ok(ready)
-    }
-
-    fn instantiate(
-        pre: &InstancePre<Host>,
-        host: Host,
-        memories: &Arc<Memories>,
-        flavour: Flavour,
-    ) -> wasmtime::Result<(Self, Instance)> {
         let mut store = Store::new(pre.module().engine(), host);
         store.limiter(|host| &mut host.account);
         if flavour == Flavour::Epoch {
@@ -89,9 +65,31 @@ impl Ready {
         let instance = with_image(memories, || pre.instantiate(&mut store))?;
         // wasmtime asked for the module's minimum.
         store.data_mut().account.peak = memories.minimum();
-        Ok((Self::new(store, &instance)?, instance))
+        Ok(Self { ready: Ready::new(store, &instance)?, instance })
     }
 
+    /// Has its memory be of `bytes` bytes, unless it is larger.
+    pub(crate) fn grow(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        let Ready { store, memory, .. } = &mut self.ready;
+        let more = bytes.saturating_sub(memory.data_size(&*store));
+        if more > 0 {
+            memory.grow(store, more.div_ceil(WASM_PAGE) as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Makes what must differ between calls: randomness; and between sandboxes: `sys.path`.
+    pub(crate) fn prepare(self, paths: u32) -> wasmtime::Result<Ready> {
+        let Self { mut ready, instance } = self;
+        let prepare = instance.get_typed_func::<u32, i32>(&mut ready.store, "belljar_prepare")?;
+        match prepare.call(&mut ready.store, paths)? {
+            0 => Ok(ready),
+            _ => Err(wasmtime::Error::msg("the interpreter could not be seeded")),
+        }
+    }
+}
+
+impl Ready {
     fn new(mut store: Store<Host>, instance: &Instance) -> wasmtime::Result<Self> {
         let missing = |name| wasmtime::Error::msg(format!("the guest has no `{name}`"));
         let memory = instance.get_memory(&mut store, "memory").ok_or_else(|| missing("memory"))?;
@@ -105,15 +103,6 @@ impl Ready {
         store.data_mut().memory = Some(memory);
         let is_intact = false;
         Ok(Self { store, memory, stack_pointer, allocate, load, run, answer, settle, is_intact })
-    }
-
-    /// What must differ between calls: randomness; and between sandboxes: `sys.path`.
-    fn prepare(&mut self, instance: &Instance, paths: u32) -> wasmtime::Result<()> {
-        let prepare = instance.get_typed_func::<u32, i32>(&mut self.store, "belljar_prepare")?;
-        match prepare.call(&mut self.store, paths)? {
-            0 => Ok(()),
-            _ => Err(wasmtime::Error::msg("the interpreter could not be seeded")),
-        }
     }
 
     /// Puts the files of a call into its working directory.

@@ -126,8 +126,8 @@ impl Memories {
         Ok(Some(Arc::new(derived)))
     }
 
-    /// The ranges of whole pages in which `memory` differs from the image.
-    pub(crate) fn differing(&self, memory: &[u8]) -> io::Result<Vec<Range<usize>>> {
+    /// The pages of `memory`, which is one of an instance of this image, that may differ from it.
+    pub(crate) fn written(&self, memory: &[u8]) -> io::Result<Vec<usize>> {
         let base = memory.as_ptr() as usize;
         let all = base..base + memory.len();
         let mut written = Vec::new();
@@ -136,9 +136,15 @@ impl Memories {
             None => written.push(all),
         }
         let offsets = written.iter().map(|range| range.start - base..range.end - base);
-        let pages = offsets.flat_map(|range| range.step_by(PAGE));
+        Ok(offsets.flat_map(|range| range.step_by(PAGE)).collect())
+    }
+
+    /// The ranges of whole pages in which `memory` differs from the image.
+    fn differing(&self, memory: &[u8]) -> io::Result<Vec<Range<usize>>> {
         let mut ranges: Vec<Range<usize>> = Vec::new();
-        for page in pages.filter(|&page| memory[page..page + PAGE] != *self.page(page)) {
+        let mut pages = self.written(memory)?;
+        pages.retain(|&page| memory[page..page + PAGE] != *self.page(page));
+        for page in pages {
             match ranges.last_mut() {
                 Some(last) if page - last.end <= GAP_PAGES * PAGE => last.end = page + PAGE,
                 _ => ranges.push(page..page + PAGE),
@@ -147,16 +153,8 @@ impl Memories {
         Ok(ranges)
     }
 
-    /// Appends what differs in `memory` from the image, exclusive or: zeros where nothing does. `range` is of whole pages.
-    pub(crate) fn difference(&self, memory: &[u8], range: Range<usize>, to: &mut Vec<u8>) {
-        for at in range.step_by(PAGE) {
-            let pair = memory[at..at + PAGE].iter().zip(self.page(at));
-            to.extend(pair.map(|(byte, image)| byte ^ image));
-        }
-    }
-
     /// What is in the image at the page `at`.
-    fn page(&self, at: usize) -> &[u8] {
+    pub(crate) fn page(&self, at: usize) -> &[u8] {
         const ZEROS: [u8; PAGE] = [0; PAGE];
         if at + PAGE > self.pristine.length {
             return &ZEROS;

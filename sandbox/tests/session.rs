@@ -23,6 +23,8 @@ struct Session {
     sandbox: Sandbox,
     state: Bytes,
     limits: Limits,
+    /// Bytes of `/tmp`.
+    scratch: u64,
 }
 
 impl Session {
@@ -33,12 +35,13 @@ impl Session {
     fn of(image: &Image) -> Self {
         let sandbox = Sandbox::new(image, &GrantedAccess::none(), Output::Capture(1000));
         let limits = Limits::default();
-        Self { sandbox: sandbox.expect("starts"), state: Bytes::new(), limits }
+        let sandbox = sandbox.expect("starts");
+        Self { sandbox, state: Bytes::new(), limits, scratch: 1 << 20 }
     }
 
     fn call(&mut self, code: &[u8], args: &[u8]) -> Answer {
         let function = Function { code, name: None, warm: WarmMode::Auto };
-        let grants = GrantedAccess::none().scratch(1 << 20);
+        let grants = GrantedAccess::none().scratch(self.scratch);
         let limits = (&self.limits, &grants);
         let called = self.sandbox.call_in_session(function, args, limits, &self.state);
         let (answer, left) = called.expect("a sandbox");
@@ -159,14 +162,33 @@ fn what_is_no_state_of_this_guest_is_refused_in_words() {
     let mut session = Session::new();
     session.run("x = 1\n_ = 0");
     let state = session.state.clone();
-    let mut cut = state.to_vec();
-    cut.truncate(state.len() / 2);
-    for wrong in
-        [Bytes::from(cut), Bytes::from_static(b"belljar session 1\nx"), Bytes::from_static(b"?")]
-    {
+    let mut changed = state.to_vec();
+    changed[state.len() - 1000] ^= 1;
+    for wrong in [
+        state.slice(..state.len() / 2),
+        changed.into(),
+        Bytes::from_static(b"belljar session 1\nx"),
+        Bytes::from_static(b"?"),
+    ] {
         session.state = wrong;
         let refused = session.step("x").result.expect_err("refused");
         assert_eq!(refused.kind, FailureKind::Limit);
         assert!(refused.message.contains("hint: begin a new session"), "{}", refused.message);
     }
+    // Nothing of them is in what comes next in the same process.
+    session.state = Bytes::new();
+    assert_eq!(session.run("_ = 'x' in globals()"), "False");
+    session.state = state;
+    assert_eq!(session.run("_ = x"), "1");
+}
+
+#[test]
+fn files_that_have_no_room_are_refused_in_words() {
+    let mut session = Session::new();
+    session.run("_ = open('/tmp/a', 'wb').write(bytes(900_000))");
+    session.scratch = 1 << 19;
+    let refused = session.step("1").result.expect_err("refused");
+    assert!(refused.message.contains("as large a `scratch_mb`"), "{}", refused.message);
+    session.scratch = 1 << 20;
+    assert_eq!(session.run("import os\n_ = os.path.getsize('/tmp/a')"), "900000");
 }

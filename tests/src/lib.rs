@@ -7,15 +7,18 @@
 //! * [`deployment`]: a service whose processes a test starts one by one.
 //! * [`client`]: REST and JSON.
 //! * [`examples`]: the functions of `guest-examples/`.
+//! * [`session`]: sessions, by REST.
 
 pub mod client;
 pub mod deployment;
 pub mod examples;
 pub mod service;
+pub mod session;
 
 pub use client::Client;
 pub use deployment::Deployment;
 pub use service::Service;
+pub use session::Session;
 
 use std::process::Command;
 

@@ -7,61 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use belljar_testkit::python::Namespace;
 use belljar_testkit::{eventually, process};
-use belljar_tests::{Client, Service, belljar};
+use belljar_tests::{Service, Session, belljar};
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const MODES: [&[&str]; 3] =
     [&["-m", "local"], &["-m", "pull", "--workers", "2"], &["-m", "push", "--workers", "2"]];
-
-/// A session of a service.
-struct Session<'a> {
-    service: &'a Service,
-    client: Client,
-    run: String,
-    id: String,
-}
-
-impl<'a> Session<'a> {
-    fn new(service: &'a Service) -> Result<Self> {
-        Self::of(service, service.client.clone(), json!({}))
-    }
-
-    fn of(service: &'a Service, client: Client, fields: Value) -> Result<Self> {
-        let (status, made) = client.post("/v1/sessions", &fields)?;
-        let id = made["session_id"].as_str().with_context(|| format!("{status}: {made}"))?;
-        // The pickle of `belljar_session.run`.
-        let run =
-            client.register("Y2JlbGxqYXJfc2Vzc2lvbgpydW4KLg==", json!({"runtime": "sandbox"}))?;
-        Ok(Self { service, run, id: id.to_owned(), client })
-    }
-
-    fn submit(&self, source: &str) -> Result<String> {
-        let args = self.service.python.dumps("", &format!("(({},), {{}})", json!(source)))?;
-        self.client.submit(&self.run, &args, json!({"session_id": self.id}))
-    }
-
-    /// The `repr` of what a step comes to.
-    fn value(&self, source: &str) -> Result<String> {
-        self.ended(&self.submit(source)?)
-    }
-
-    fn ended(&self, task: &str) -> Result<String> {
-        let (status, result) = self.client.wait(task, 60)?;
-        let value = self.service.python.loads(&result)?.repr;
-        ensure!(status == "COMPLETED", "{status}: {value}");
-        Ok(value)
-    }
-
-    fn path(&self) -> String {
-        format!("/v1/sessions/{}", self.id)
-    }
-
-    fn record(&self) -> Result<Value> {
-        Ok(self.client.get(&self.path())?.1)
-    }
-}
 
 #[test]
 fn calls_go_on_where_the_one_before_has_ended_in_every_mode() -> Result<()> {
@@ -110,7 +62,7 @@ fn goes_on(service: &Service) -> Result<()> {
     let (status, fork) = session.client.post(&format!("{}/fork", session.path()), &json!({}))?;
     ensure!(status == 200, "{fork}");
     let id = fork["session_id"].as_str().context("an id")?.to_owned();
-    let fork = Session { id, run: session.run.clone(), client: session.client.clone(), service };
+    let fork = session.with_id(id);
     ensure!(fork.value("x += 1; x")? == (expected + 1).to_string());
     ensure!(session.value("x")? == expected.to_string(), "it does not see the other one");
     ensure!(session.client.delete(&session.path())?.0 == 200);

@@ -33,8 +33,6 @@ pub(super) async fn join(
         python != own,
         format!("the session runs Python {python}, and the function is of {own}"),
     );
-    let msg = "functions with `requirements` have processes of their own: in a session they are not taken";
-    refuse(spec.packages.is_some(), msg.to_owned());
     let calls = args.payloads.len();
     refuse(calls > MAX_CALLS, format!("{calls} calls at once: a session takes {MAX_CALLS}"));
     if !problems.is_empty() {

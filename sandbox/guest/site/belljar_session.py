@@ -25,6 +25,9 @@ def resume():
     if not _has_begun:
         runner_pickles.begin()
         _has_begun = True
+    # A directory that was not there may be now: functions with requirements have more of them than others.
+    for path in [path for path, finder in sys.path_importer_cache.items() if finder is None]:
+        del sys.path_importer_cache[path]
     classes, tracker_ids, filled = call_state.classes, call_state.tracker_ids, call_state.filled
     call_state.__init__()
     # A class that the client sends again is the same.

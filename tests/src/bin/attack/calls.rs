@@ -1,10 +1,10 @@
-//! The hostile examples of `guest-examples/`.
+//! The hostile examples of `guest-examples/`: in fresh interpreters, in those that start warm, and in sessions.
 
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
-use belljar_tests::Service;
 use belljar_tests::examples::{Expected, compare, examples};
+use belljar_tests::{Service, Session};
 use serde_json::json;
 
 use crate::Row;
@@ -18,6 +18,8 @@ pub(crate) struct Hostile {
     function: String,
     args: String,
     expected: Expected,
+    /// Whether each call of it is the first of a session of its own.
+    in_session: bool,
 }
 
 /// Registers all that can be.
@@ -25,11 +27,18 @@ pub(crate) fn register(service: &Service) -> Result<Vec<Hostile>> {
     let mut hostile = Vec::new();
     for example in examples()?.into_iter().filter(|example| example.hostile) {
         let code = service.python.dumps(&example.source, &example.name)?;
-        // Those that cannot be registered are the gateway's business.
-        if let Ok(function) = service.client.register(&code, example.limits) {
-            let args = service.python.dumps("", &example.args)?;
-            let (name, expected) = (example.name, example.sandbox);
-            hostile.push(Hostile { name, function, args, expected });
+        let args = service.python.dumps("", &example.args)?;
+        for (how, warm, in_session) in
+            [("", "auto", false), (", warm", "always", false), (", in a session", "auto", true)]
+        {
+            let mut fields = example.limits.clone();
+            fields["warm"] = json!(warm);
+            // Those that cannot be registered are the gateway's business.
+            if let Ok(function) = service.client.register(&code, fields) {
+                let (name, args) = (format!("{}{how}", example.name), args.clone());
+                let expected = example.sandbox.clone();
+                hostile.push(Hostile { name, function, args, expected, in_session });
+            }
         }
     }
     ensure!(!hostile.is_empty(), "no example can be registered");
@@ -42,11 +51,13 @@ pub(crate) fn run(
     calls: &mut dyn Iterator<Item = &Hostile>,
     row: &mut Row,
 ) -> Result<()> {
-    let mut pending: HashMap<String, &Hostile> = HashMap::new();
+    let mut pending: HashMap<String, (&Hostile, Option<Session<'_>>)> = HashMap::new();
     loop {
         for hostile in calls.take(IN_FLIGHT - pending.len()) {
-            let task = service.client.submit(&hostile.function, &hostile.args, json!({}))?;
-            pending.insert(task, hostile);
+            let session = hostile.in_session.then(|| Session::new(service)).transpose()?;
+            let fields = session.as_ref().map_or(json!({}), |it| json!({"session_id": it.id}));
+            let task = service.client.submit(&hostile.function, &hostile.args, fields)?;
+            pending.insert(task, (hostile, session));
         }
         if pending.is_empty() {
             return Ok(());
@@ -57,7 +68,7 @@ pub(crate) fn run(
         ensure!(status == 200, "{status}: {reply}");
         for ended in reply["results"].as_array().context("a list")? {
             let id = ended["task_id"].as_str().context("an id")?;
-            let hostile = pending.remove(id).context("asked for")?;
+            let (hostile, session) = pending.remove(id).context("asked for")?;
             row.tries += 1;
             let loaded = service.python.loads(ended["result"].as_str().context("a result")?)?;
             let said = format!("{} {}", loaded.repr, loaded.notes.join("\n"));
@@ -67,6 +78,10 @@ pub(crate) fn run(
             };
             if let Err(why) = compare(&hostile.expected, (got, said)) {
                 row.got_through.push(format!("{}: {why:#}", hostile.name));
+            }
+            if let Some(session) = session {
+                let (status, reply) = service.client.delete(&session.path())?;
+                ensure!(status == 200, "{status}: {reply}");
             }
         }
     }
