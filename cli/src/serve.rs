@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::{
     DispatcherArgs, GatewayArgs, MetricsArgs, SecretArgs, TraceArgs, WorkerArgs, WorkerMode,
+    blob_directory,
 };
 use crate::executors::{pool_config, slots};
 use crate::exit::{self, WithHint};
@@ -118,7 +119,7 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
                     args.runtimes,
                     (labels, &args.requirements),
                     &args.executors,
-                    args.store.retention.blobs.as_deref(),
+                    blob_directory(args.store.retention.blobs.as_deref()),
                 )?)
             }
             Some(mode) => {
@@ -180,7 +181,8 @@ pub(crate) fn worker(args: WorkerArgs) -> Result<()> {
     runtime()?.block_on(async {
         let listener = metrics_listener(&args.metrics).await?;
         let offered = (args.labels.labels()?, &args.requirements);
-        let blobs = args.blobs.as_ref().map(std::path::absolute).transpose().context("--blobs")?;
+        let blobs = blob_directory(args.blobs.as_deref());
+        let blobs = blobs.map(std::path::absolute).transpose().context("--blobs")?;
         let mut pool =
             pool_config(args.slots, args.runtimes, offered, &args.executors, blobs.as_deref())?;
         let metrics = listener.map(|listener| {

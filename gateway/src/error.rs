@@ -183,6 +183,10 @@ fn store_sentence(error: &StoreError) -> Cow<'static, str> {
         StoreError::UnwrittenBlob(_) => {
             "large values cannot be written to the disk, which may be full: nothing was changed, try again later".into()
         }
+        StoreError::BucketAway { .. } => {
+            "the bucket for large values does not answer or refuses: nothing was changed, try again later; the request id in the \
+             header `x-request-id` finds the reason in the gateway's log".into()
+        }
         StoreError::QueueFull { queued, limit } => format!(
             "the queue is full: {queued} tasks wait and {limit} are allowed; nothing was accepted, \
              try again later"
@@ -193,7 +197,7 @@ fn store_sentence(error: &StoreError) -> Cow<'static, str> {
         }
         StoreError::TooManyLabels { .. } => format!("{error}; nothing was changed").into(),
         StoreError::NoBlobDirectory => {
-            "this deployment has no directory for large values, so that none can be uploaded: the operator names one by --blobs".into()
+            "this deployment has no directory or bucket for large values, so that none can be uploaded: the operator names one by --blobs".into()
         }
         StoreError::UnknownValue(value) => format!(
             "there is no value `{value}` any more, to which the payload refers: nothing was accepted"
@@ -287,6 +291,9 @@ impl ApiError {
             StoreError::UnwrittenBlob(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_refuses_writes")
             }
+            StoreError::BucketAway { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "bucket_unreachable")
+            }
             StoreError::NoBlobDirectory => (StatusCode::NOT_IMPLEMENTED, "no_blob_directory"),
             StoreError::UnknownValue(_) => (StatusCode::NOT_FOUND, "unknown_value"),
             StoreError::UnknownSession => (StatusCode::NOT_FOUND, "unknown_session"),
@@ -308,6 +315,7 @@ impl ApiError {
             | StoreError::TlsUnused { .. }
             | StoreError::ArgsTooLarge { .. }
             | StoreError::BlobDirectory { .. }
+            | StoreError::Bucket { .. }
             | StoreError::BlobsOfAnother { .. }
             | StoreError::Certificates { .. }
             | StoreError::Unexpected { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
@@ -322,6 +330,7 @@ impl ApiError {
             Self::Store(StoreError::Unconfirmed { .. }) => Some(StoreFault::Unconfirmed),
             Self::Store(
                 StoreError::NoBlobDirectory
+                | StoreError::BucketAway { .. }
                 | StoreError::UnknownValue(_)
                 | StoreError::UnknownSession,
             ) => None,

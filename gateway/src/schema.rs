@@ -95,7 +95,7 @@ errors! {
             "The piece does not begin where the last one ended (`upload_offset`; the header `upload-offset` says where), or \
              somebody else sends pieces of it (`upload_busy`).";
     NoValues: "501" "Error"
-        "There is no directory for large values (`no_blob_directory`): the operator names one by `--blobs`.";
+        "There is no directory or bucket for large values (`no_blob_directory`): the operator names one by `--blobs`.";
     UnknownWorker: "404" "Error" "No such worker (`unknown_worker`).";
     NotRemote: "409" "Error" "The worker is a part of its dispatcher (`worker_not_remote`).";
     UnknownPath: "404" "Error" "No such route (`unknown_route`).";

@@ -147,6 +147,28 @@ class Chart(unittest.TestCase):
             self.assertLessEqual(rule["labelSelector"]["matchLabels"].items(), pod["metadata"]["labels"].items())
         self.assertNotIn("/blobs", self.mounts(found["Deployment", "bj-worker-sandbox"]))
 
+    def test_workers_share_the_volume_where_they_are_told_to(self) -> None:
+        found = self.objects("blobs.enabled=true", "workers.sandbox.blobs=true")
+        worker = found["Deployment", "bj-worker-sandbox"]
+        self.assertEqual(self.environment(worker)["BELLJAR_BLOBS"]["value"], "/blobs/values")
+        self.assertEqual(self.mounts(worker)["/blobs"], "blobs")
+        pod = worker["spec"]["template"]
+        self.assertIn("blobs", [volume["name"] for volume in pod["spec"]["volumes"]])
+        [rule] = pod["spec"]["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        self.assertLessEqual(rule["labelSelector"]["matchLabels"].items(), pod["metadata"]["labels"].items())
+        self.assertRefused("there is no volume to share", "workers.sandbox.blobs=true")
+
+    def test_large_values_have_a_bucket_on_several_nodes(self) -> None:
+        found = self.objects("blobs.bucket=s3://values/belljar", "blobs.bucketSecret=mine")
+        for name in ("bj-gateway", "bj-dispatcher"):
+            made = found["Deployment", name]
+            self.assertEqual(self.environment(made)["BELLJAR_BLOBS"]["value"], "s3://values/belljar")
+            [container] = made["spec"]["template"]["spec"]["containers"]
+            self.assertEqual(container["envFrom"], [{"secretRef": {"name": "mine"}}])
+            self.assertNotIn("affinity", made["spec"]["template"]["spec"])
+        self.assertNotIn(("PersistentVolumeClaim", "bj-blobs"), found)
+        self.assertRefused("in a volume or in a bucket", "blobs.bucket=s3://values", "blobs.enabled=true")
+
     def test_dispatchers_and_workers_show_metrics(self) -> None:
         found = self.objects("metrics.enabled=true", "metrics.port=9000", "networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus")
         for name in ("bj-dispatcher", "bj-worker-sandbox"):
@@ -165,7 +187,7 @@ class Chart(unittest.TestCase):
         found = self.objects(
             "gateway.tlsSecret=web", "gateway.clientCaSecret=people", "gateway.publicUrl=https://x", "gateway.trustedProxies={10.0.0.0/8}",
             "gateway.corsOrigins={https://x}", "gateway.oidc.issuer=https://x", "gateway.oidc.audience=x", "gateway.audit.stream=1",
-            "gateway.audit.claim=x", "tenants.secret=x", "blobs.enabled=true", "metrics.enabled=true", "dispatcher.tlsSecret=x",
+            "gateway.audit.claim=x", "tenants.secret=x", "blobs.enabled=true", "workers.sandbox.blobs=true", "metrics.enabled=true", "dispatcher.tlsSecret=x",
             "traces.otlpEndpoint=http://x",
         )
         page = (ROOT / "docs/reference/cli.md").read_text()

@@ -3,7 +3,7 @@
 //! Redis hashes every string that a script touches in full, some 1.5 ms a MiB each time. A blob is
 //! therefore a key of its own: written before the script that takes it over, read after the one that
 //! names it. Until a script takes it over it expires soon, so that a writer that dies leaves nothing.
-//! Where there is a directory for blobs the key refers to a file: see `blob_files`.
+//! Where there is a directory or a bucket for blobs the key refers to a file or an object there: see `blobs`.
 
 use std::collections::HashSet;
 use std::io;
@@ -16,6 +16,7 @@ use futures_util::future::{join_all, try_join_all};
 use crate::Store;
 use crate::blob_files::BlobFiles;
 use crate::blob_name::{BlobName, REFERENCE_BYTES, Reference};
+use crate::blobs::{Blobs, no_directory};
 use crate::error::StoreError;
 use crate::keys::BATCHES;
 use crate::layout::LIVE;
@@ -46,7 +47,7 @@ pub(crate) enum Blob {
     Gone,
     /// These bytes.
     Here(Bytes),
-    /// A reference to a file that is not there, or not whole; and why.
+    /// A reference to a file that is not there, not whole, or cannot be read now; and why.
     Lost(io::Error),
 }
 
@@ -75,15 +76,15 @@ impl Store {
         values: impl IntoIterator<Item = (BlobName, &Bytes)>,
     ) -> Result<(), StoreError> {
         let writes = values.into_iter().map(async |(name, value)| {
-            let files = self.inner.files.as_ref().filter(|_| is_blob(value));
-            let written = match files {
+            let blobs = self.inner.blobs.as_ref().filter(|_| is_blob(value));
+            let written = match blobs {
                 None => None,
-                Some(files) => match files.write(name, value.clone()).await {
-                    Ok(kept) => Some((name.reference(value.len() as u64), kept)),
-                    Err(error) if name.is_args() => return Err(StoreError::UnwrittenBlob(error)),
+                Some(blobs) => match blobs.write(name, value).await {
+                    Ok((reference, kept)) => Some((reference.text(), kept)),
+                    Err(error) if name.is_args() => return Err(blobs.unwritten(error)),
                     // What has ended cannot wait: it is in Redis then.
                     Err(error) => {
-                        tracing::error!(%error, "a large result cannot be written to its file");
+                        tracing::error!(%error, "a large result cannot be written, and goes to Redis");
                         None
                     }
                 },
@@ -99,9 +100,10 @@ impl Store {
     pub(crate) async fn put_reference(
         &self,
         what: &'static str,
-        Reference { name, bytes }: Reference,
+        reference: Reference,
     ) -> Result<(), StoreError> {
-        self.set_blob(what, name, (name.reference(bytes).as_bytes(), UNCLAIMED_TTL)).await
+        let text = reference.text();
+        self.set_blob(what, reference.name, (text.as_bytes(), UNCLAIMED_TTL)).await
     }
 
     async fn set_blob(
@@ -135,8 +137,8 @@ impl Store {
         what: &'static str,
         keys: Vec<String>,
     ) -> Result<Vec<Blob>, StoreError> {
-        let (Some(files), Some(from)) = (&self.inner.files, self.inner.config.named_args_from)
-        else {
+        let files = self.inner.blobs.as_ref().and_then(Blobs::directory);
+        let (Some(files), Some(from)) = (files, self.inner.config.named_args_from) else {
             return self.get_blobs(what, keys).await;
         };
         if keys.is_empty() {
@@ -159,8 +161,13 @@ impl Store {
     async fn referred(&self, value: Option<Bytes>) -> Blob {
         let Some(value) = value else { return Blob::Gone };
         let Some(reference) = Reference::read(&value) else { return Blob::Here(value) };
-        let read = match &self.inner.files {
-            Some(files) => files.read(reference).await,
+        let read = match &self.inner.blobs {
+            Some(blobs) => {
+                if let (Blobs::Bucket(bucket), BlobName::Args(task)) = (blobs, reference.name) {
+                    bucket.claimed(task, reference);
+                }
+                blobs.read(reference).await
+            }
             None => Err(no_directory()),
         };
         read.map_or_else(Blob::Lost, Blob::Here)
@@ -173,13 +180,13 @@ impl Store {
         key: String,
         (start, length): (u64, u64),
     ) -> Result<Bytes, StoreError> {
-        if let Some(files) = &self.inner.files {
+        if let Some(blobs) = &self.inner.blobs {
             let mut command = redis::cmd("GETRANGE");
             command.arg(&key).arg(0).arg(REFERENCE_BYTES - 1);
             let head: Bytes = self.ask(what, &command).await?;
             if let Some(reference) = Reference::read(&head) {
-                let part = files.read_part(reference, start, length).await;
-                return part.map_err(|error| lost("a large value", &error));
+                let part = blobs.read_part(reference, start, length).await;
+                return part.map_err(|error| blobs.unread("a large value", error));
             }
         }
         let mut command = redis::cmd("GETRANGE");
@@ -194,12 +201,16 @@ impl Store {
         }
     }
 
-    /// Removes files of blobs that no key refers to, of a part of all; returns how many. Call it now and then.
+    /// Removes files or objects of blobs that no key refers to, of a part of all; returns how many. Call it now and then.
     ///
     /// # Errors
-    /// Redis does not answer, or the directory cannot be read.
+    /// Redis does not answer, or the directory or the bucket cannot be read.
     pub async fn sweep_blobs(&self) -> Result<usize, StoreError> {
-        let Some(files) = &self.inner.files else { return Ok(0) };
+        let files = match &self.inner.blobs {
+            None => return Ok(0),
+            Some(Blobs::Bucket(bucket)) => return self.sweep_bucket(bucket).await,
+            Some(Blobs::Directory(files)) => files,
+        };
         let old = files.old_ones().await.map_err(StoreError::UnwrittenBlob)?;
         let mut removed = 0;
         for part in old.chunks(SWEPT_AT_ONCE) {
@@ -238,15 +249,16 @@ impl Store {
 
     /// Those of these that tasks which have not ended refer to, or are the results of. Of a batch that is accepted and not unpacked there
     /// are no records yet.
-    async fn needed_by_tasks(
+    pub(crate) async fn needed_by_tasks<'a>(
         &self,
-        names: impl Iterator<Item = &BlobName>,
+        names: impl Iterator<Item = &'a BlobName>,
     ) -> Result<HashSet<BlobName>, StoreError> {
         let tasks = names.filter_map(|name| match name {
             BlobName::Held(id, _) => Some((*name, *id)),
             // A worker has written it, and its end is not published yet.
             BlobName::Result(task) => Some((*name, task.task_id)),
-            BlobName::Args(_) | BlobName::Left(..) | BlobName::Upload(_) => None,
+            BlobName::Args(_) | BlobName::Left(..) => None,
+            BlobName::Upload(_) | BlobName::Piece(..) => None,
         });
         let tasks: Vec<_> = tasks.collect();
         if tasks.is_empty() {
@@ -273,14 +285,4 @@ async fn named_args(files: &BlobFiles, reference: Reference) -> io::Result<Bytes
     }
     let path = files.named(reference).await?;
     Ok(args::list(&[ArgsPiece::File(path, reference.bytes)]))
-}
-
-pub(crate) fn no_directory() -> io::Error {
-    io::Error::other("it is in a file, and this process has no directory of blobs (--blobs)")
-}
-
-/// The error of a blob that cannot be had.
-pub(crate) fn lost(what: &str, why: &io::Error) -> StoreError {
-    let why = format!("its file cannot be read: {why}");
-    StoreError::Corrupt { what: what.to_owned(), why }
 }

@@ -23,12 +23,22 @@ use rustix::io::Errno;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::blob_name::{BlobName, Reference};
+use crate::bucket::BucketPlace;
 
-/// Where blobs are files.
+/// Where blobs are, the same in all processes that use the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlobPlace {
+    /// In a directory, where all of them are on one machine.
+    Directory(PathBuf),
+    /// In a bucket.
+    Bucket(BucketPlace),
+}
+
+/// Where blobs are files or objects.
 #[derive(Debug, Clone)]
 pub struct BlobConfig {
-    /// The directory, the same in all processes that use the store.
-    pub directory: PathBuf,
+    /// Where that is.
+    pub place: BlobPlace,
     /// Whether a file is on the disk before what refers to it is accepted. Else it is within a second.
     pub is_synced: bool,
     /// How old a file must be before it may be removed as one that no key refers to: many times as old as a file can be
@@ -39,11 +49,17 @@ pub struct BlobConfig {
 }
 
 impl BlobConfig {
-    /// The usual grace, without syncing each file.
+    /// A directory, with the usual grace, without syncing each file.
     #[must_use]
     pub const fn new(directory: PathBuf) -> Self {
+        Self::at(BlobPlace::Directory(directory))
+    }
+
+    /// The same of any place.
+    #[must_use]
+    pub const fn at(place: BlobPlace) -> Self {
         let part_ttl = Duration::from_secs(3_600);
-        Self { directory, is_synced: false, grace: Duration::from_secs(240), part_ttl }
+        Self { place, is_synced: false, grace: Duration::from_secs(240), part_ttl }
     }
 }
 
@@ -54,7 +70,7 @@ pub(crate) const PART: &str = "part-";
 /// The lock between those who remove files and those who need one that was there before them.
 const LOCK: &str = "lock";
 /// How long values are held for a task that has ended: a server that is killed may have forgotten that, and the task runs again.
-const HELD_ON: Duration = Duration::from_secs(5);
+pub(crate) const HELD_ON: Duration = Duration::from_secs(5);
 /// How often new files are carried to the disk, where that is not waited for.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -64,6 +80,7 @@ pub(crate) struct BlobFiles(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) config: BlobConfig,
+    directory: PathBuf,
     /// Written and not carried to the disk yet.
     unsynced: Mutex<Vec<PathBuf>>,
     /// Tasks that were claimed here whose arguments are in files: these go when the task has ended.
@@ -79,17 +96,25 @@ pub(crate) struct Inner {
 /// A file that was there before may be one that is about to be removed: while this is held, none is.
 pub(crate) struct Kept(#[expect(dead_code, reason = "unlocked when it is closed")] Option<File>);
 
+impl Kept {
+    /// What was not there before is not about to be removed.
+    pub(crate) const fn nothing() -> Self {
+        Self(None)
+    }
+}
+
 impl BlobFiles {
     /// Makes the directory, where it is not there for its user alone.
-    pub(crate) fn open(config: BlobConfig) -> io::Result<Self> {
+    pub(crate) fn open(config: BlobConfig, directory: PathBuf) -> io::Result<Self> {
         let mut directories = DirBuilder::new();
         directories.recursive(true).mode(0o700);
         for shard in 0..SHARDS as u8 {
-            directories.create(config.directory.join(result_file::shard(shard)))?;
+            directories.create(directory.join(result_file::shard(shard)))?;
         }
         let stop = CancellationToken::new();
         let files = Self(Arc::new(Inner {
             config,
+            directory,
             unsynced: Mutex::default(),
             claimed: Mutex::default(),
             let_go: Mutex::default(),
@@ -113,7 +138,7 @@ impl BlobFiles {
 
     /// Where the files are.
     pub(crate) fn directory(&self) -> &Path {
-        &self.0.config.directory
+        &self.0.directory
     }
 
     /// Writes a blob, unless it is there: then it is the same, written by a try whose answer was lost. What is returned is
@@ -261,11 +286,11 @@ impl Inner {
 
     /// The directory of files whose id ends so: ids are random.
     pub(crate) fn shard(&self, last_byte: u8) -> PathBuf {
-        self.config.directory.join(result_file::shard(last_byte))
+        self.directory.join(result_file::shard(last_byte))
     }
 
     fn lock_file(&self) -> io::Result<File> {
-        File::create(self.config.directory.join(LOCK))
+        File::create(self.directory.join(LOCK))
     }
 
     pub(crate) fn open(&self, reference: &Reference) -> io::Result<File> {
@@ -366,7 +391,7 @@ impl Inner {
     fn old_ones(&self) -> io::Result<Vec<BlobName>> {
         let shard = self.next_shard.fetch_add(1, Ordering::Relaxed) % SHARDS;
         let mut found = Vec::new();
-        for entry in fs::read_dir(self.config.directory.join(format!("{shard:x}")))? {
+        for entry in fs::read_dir(self.directory.join(format!("{shard:x}")))? {
             let entry = entry?;
             // It may be removed meanwhile.
             let Ok(metadata) = entry.metadata() else { continue };
@@ -427,9 +452,9 @@ mod tests {
 
     fn files() -> (tempfile::TempDir, BlobFiles) {
         let directory = tempfile::tempdir().expect("a directory");
-        let config =
-            BlobConfig { grace: Duration::ZERO, ..BlobConfig::new(directory.path().join("blobs")) };
-        let files = BlobFiles::open(config).expect("made");
+        let place = directory.path().join("blobs");
+        let config = BlobConfig { grace: Duration::ZERO, ..BlobConfig::new(place.clone()) };
+        let files = BlobFiles::open(config, place).expect("made");
         (directory, files)
     }
 
@@ -441,7 +466,7 @@ mod tests {
         let name = BlobName::Args(TaskId::random());
         files.write(name, Bytes::from_static(b"first")).await.expect("written");
         files.write(name, Bytes::from_static(b"other")).await.expect("kept");
-        let reference = || Reference { name, bytes: 5 };
+        let reference = || Reference::new(name, 5);
         assert_eq!(files.read(reference()).await.expect("read"), "first");
         assert_eq!(files.read_part(reference(), 3, 70).await.expect("read"), "st");
         let cut = files.read(Reference { bytes: 6, ..reference() }).await.expect_err("cut");

@@ -1,4 +1,4 @@
-//! How blobs in files are named, and how keys refer to them.
+//! How blobs in files or in a bucket are named, and how keys refer to them.
 
 use belljar_core::id::{BlobId, TaskId};
 use belljar_core::outcome::{CallVerdict, Report};
@@ -25,6 +25,8 @@ pub(crate) enum BlobName {
     Upload(BlobId),
     /// A value that a task refers to, kept for it whatever becomes of the value itself.
     Held(TaskId, u32),
+    /// What has come of a value in pieces, from there on. Only in a bucket.
+    Piece(BlobId, u64),
 }
 
 impl BlobName {
@@ -37,6 +39,7 @@ impl BlobName {
             Self::Upload(id) => keys.upload(id),
             // Needed as long as the task has not ended.
             Self::Held(id, _) => keys.task(id),
+            Self::Piece(id, _) => keys.pieces(id),
         }
     }
 
@@ -44,7 +47,8 @@ impl BlobName {
     pub(crate) fn later_key(self, keys: &Keys) -> Option<String> {
         match self {
             Self::Result(task) => Some(keys.result_blob(task.task_id)),
-            Self::Args(_) | Self::Left(..) | Self::Upload(_) | Self::Held(..) => None,
+            Self::Args(_) | Self::Left(..) | Self::Upload(_) => None,
+            Self::Held(..) | Self::Piece(..) => None,
         }
     }
 
@@ -58,7 +62,7 @@ impl BlobName {
         let [.., last] = match &self {
             Self::Args(id) | Self::Held(id, _) => id.as_bytes(),
             Self::Result(task) | Self::Left(task, _) => task.task_id.as_bytes(),
-            Self::Upload(id) => id.as_bytes(),
+            Self::Upload(id) | Self::Piece(id, _) => id.as_bytes(),
         };
         *last
     }
@@ -71,6 +75,7 @@ impl BlobName {
             Self::Left(task, index) => format!("left-{}-{index}-{}", task.attempt, task.task_id),
             Self::Upload(id) => format!("upload-{id}"),
             Self::Held(id, index) => format!("held-{index}-{id}"),
+            Self::Piece(id, offset) => format!("piece-{offset}-{id}"),
         }
     }
 
@@ -96,29 +101,56 @@ impl BlobName {
                 let (index, id) = rest.split_once('-')?;
                 Some(Self::Held(id.parse().ok()?, index.parse().ok()?))
             }
+            "piece" => {
+                let (offset, id) = rest.split_once('-')?;
+                Some(Self::Piece(id.parse().ok()?, offset.parse().ok()?))
+            }
             _ => None,
         }
     }
-
-    /// What a key holds in place of so many bytes.
-    pub(crate) fn reference(self, bytes: u64) -> String {
-        format!("{REFERENCE}{} {bytes}", self.file())
-    }
 }
 
-/// What a key holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a key holds in place of the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Reference {
     pub(crate) name: BlobName,
+    /// Tells what was written under the same name apart, in a bucket: nobody comes to rely on what was there before. 0 in a
+    /// directory, which has a lock for that.
+    pub(crate) copy: u64,
     pub(crate) bytes: u64,
 }
 
 impl Reference {
+    /// One in a directory.
+    pub(crate) const fn new(name: BlobName, bytes: u64) -> Self {
+        Self { name, copy: 0, bytes }
+    }
+
+    /// What a key holds.
+    pub(crate) fn text(self) -> String {
+        format!("{REFERENCE}{} {}", self.object(), self.bytes)
+    }
+
+    /// The name of the file, with the copy.
+    pub(crate) fn object(self) -> String {
+        let Self { name, copy, .. } = self;
+        if copy == 0 { name.file() } else { format!("{}.{copy:x}", name.file()) }
+    }
+
+    /// The same of a file that has so many bytes; `None` for one that is no blob.
+    pub(crate) fn of_object(object: &str, bytes: u64) -> Option<Self> {
+        let (name, copy) = match object.split_once('.') {
+            Some((name, copy)) => (name, u64::from_str_radix(copy, 16).ok()?),
+            None => (object, 0),
+        };
+        Some(Self { name: BlobName::of_file(name)?, copy, bytes })
+    }
+
     /// The file with the result of an attempt, where its worker has put it into one.
     pub(crate) const fn of_result(report: &Report) -> Option<Self> {
         match report.outcome.verdict {
             CallVerdict::CompletedInFile(bytes) => {
-                Some(Self { name: BlobName::Result(report.task), bytes })
+                Some(Self::new(BlobName::Result(report.task), bytes))
             }
             _ => None,
         }
@@ -130,8 +162,8 @@ impl Reference {
             return None;
         }
         let mut words = std::str::from_utf8(value).ok()?.strip_prefix(REFERENCE)?.split(' ');
-        let (name, bytes) = (words.next()?, words.next()?);
-        Some(Self { name: BlobName::of_file(name)?, bytes: bytes.parse().ok()? })
+        let (object, bytes) = (words.next()?, words.next()?);
+        Self::of_object(object, bytes.parse().ok()?)
     }
 }
 
@@ -146,12 +178,15 @@ mod tests {
         let [args, result] = [BlobName::Args(id), BlobName::Result(task)];
         assert!(result_file::path(task).ends_with(result.file()));
         let upload = BlobName::Upload(BlobId::random());
-        for name in [args, result, BlobName::Left(task, 12), upload, BlobName::Held(id, 7)] {
+        let piece = BlobName::Piece(BlobId::random(), u64::MAX);
+        for name in [args, result, BlobName::Left(task, 12), upload, BlobName::Held(id, 7), piece] {
             assert_eq!(BlobName::of_file(&name.file()), Some(name));
-            let reference = name.reference(u64::MAX);
-            assert!((reference.len() as u64) < REFERENCE_BYTES, "{reference}");
-            let read = Reference::read(reference.as_bytes()).expect("a reference");
-            assert_eq!(read, Reference { name, bytes: u64::MAX });
+            for copy in [0, u64::MAX] {
+                let reference = Reference { name, copy, bytes: u64::MAX };
+                let text = reference.text();
+                assert!((text.len() as u64) < REFERENCE_BYTES, "{text}");
+                assert_eq!(Reference::read(text.as_bytes()), Some(reference));
+            }
         }
         for other in
             ["", "lock", "tmp-x", "args-x", "result-1", "left-1-x", "args-", "held-x", "part-x"]

@@ -12,8 +12,9 @@ use belljar_core::task::{Attempt, TaskAttempt};
 use bytes::Bytes;
 
 use crate::Store;
-use crate::blob::{Blob, is_blob, lost};
+use crate::blob::{Blob, is_blob};
 use crate::blob_name::BlobName;
+use crate::blobs::Blobs;
 use crate::error::StoreError;
 use crate::kind;
 use crate::record::{ClaimedTask, Completion, Demand, Leased, RequeueReason, Requeued, Settled};
@@ -135,7 +136,7 @@ impl Store {
         found.extend(self.get_blobs("claim", whole).await?);
         places.extend(more);
         for (place, args) in zip(places, found) {
-            if let Some(files) = &self.inner.files {
+            if let Some(Blobs::Directory(files)) = &self.inner.blobs {
                 files.claimed(tasks[place].id(), 0);
             }
             match args {
@@ -144,7 +145,7 @@ impl Store {
                 Blob::Gone => {}
                 Blob::Lost(why) => {
                     let what = format!("the arguments of task {}", tasks[place].id());
-                    without_args.push((place, lost(&what, &why)));
+                    without_args.push((place, self.unread(&what, why)));
                 }
             }
         }
@@ -166,12 +167,7 @@ impl Store {
             // Those of a session travel with its state.
             let may_name = !sessions.iter().any(|(id, _)| *id == task.id());
             match self.whole_args(task.id(), args, may_name).await {
-                Ok((args, held)) => {
-                    if let Some(files) = &self.inner.files {
-                        files.claimed(task.id(), held);
-                    }
-                    task.invocation.args = args;
-                }
+                Ok(args) => task.invocation.args = args,
                 Err(error) => without_args.push((place, error)),
             }
         }
@@ -195,7 +191,7 @@ impl Store {
             let (part, states) = self.put_states(part).await?;
             let part = &*self.put_files_of(&part).await?;
             let part = &*self.take_result_files(part).await?;
-            let kinds = kind::of_results(part, self.inner.files.as_ref()).await;
+            let kinds = kind::of_results(part, self.directory()).await;
             let mut rows: Vec<_> = zip(part, kinds)
                 .map(|(one, kind)| {
                     task_record::encode_outcome(Some(one.worker), &one.report.outcome, kind)
@@ -218,9 +214,12 @@ impl Store {
                 call.arg(outcome).arg(result);
             }
             let answers = read_letters("complete", call.run(self).await?, part.len())?;
-            if let Some(files) = &self.inner.files {
-                let ended = zip(part, &answers).filter(|(_, answer)| **answer != Settled::Stale);
-                files.ended(ended.map(|(one, _)| one.report.task.task_id));
+            let ended = zip(part, &answers).filter(|(_, answer)| **answer != Settled::Stale);
+            let ended = ended.map(|(one, _)| one.report.task.task_id);
+            match &self.inner.blobs {
+                Some(Blobs::Directory(files)) => files.ended(ended),
+                Some(Blobs::Bucket(bucket)) => self.let_go(bucket.ended(ended)),
+                None => {}
             }
             settled.extend(answers);
         }

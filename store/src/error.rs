@@ -101,8 +101,27 @@ pub enum StoreError {
     /// A large value cannot be written to its file, or the files cannot be looked through: the disk is full, or away.
     #[error("a large value cannot be written to its file")]
     UnwrittenBlob(#[source] std::io::Error),
-    /// There is no directory for large values.
-    #[error("there is no directory for large values")]
+    /// The bucket for large values does not answer, or refuses.
+    #[error("the bucket `{bucket}` for large values does not answer or refuses: {source}")]
+    BucketAway {
+        /// Its URL.
+        bucket: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The bucket for large values cannot be used.
+    #[error(
+        "the bucket `{bucket}` for large values cannot be used: {source}\nhint: AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and \
+         AWS_SECRET_ACCESS_KEY say how it is reached"
+    )]
+    Bucket {
+        /// Its URL.
+        bucket: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There is no directory or bucket for large values.
+    #[error("there is no directory or bucket for large values")]
     NoBlobDirectory,
     /// A task would refer to a value that is not there, or not any more.
     #[error("there is no value `{0}`")]
@@ -125,15 +144,14 @@ pub enum StoreError {
         /// Why.
         source: std::io::Error,
     },
-    /// The directory for large values has those of another deployment.
+    /// The directory or bucket for large values has those of another deployment.
     #[error(
-        "`{}` has the large values of another deployment than the one in Redis at `{url}` with the prefix `{prefix}`\nhint: \
-         name a directory of its own by --blobs; or if that deployment is gone, remove this one",
-        directory.display()
+        "`{place}` has the large values of another deployment than the one in Redis at `{url}` with the prefix `{prefix}`\nhint: \
+         name a place of its own by --blobs; or if that deployment is gone, remove what is there"
     )]
     BlobsOfAnother {
-        /// The directory.
-        directory: PathBuf,
+        /// The directory or bucket.
+        place: String,
         /// The server of this deployment.
         url: String,
         /// The prefix of its keys.
@@ -241,6 +259,7 @@ impl StoreError {
                 "store_disk_full"
             }
             Self::RefusesWrites(..) => "store_read_only",
+            Self::BucketAway { .. } => "bucket_unreachable",
             _ => "store_unexpected",
         }
     }

@@ -38,6 +38,10 @@ names! { KEYS:
     UPLOAD = "upload:";
     /// + blob id: how many bytes are counted for one that is being uploaded in pieces, and until when.
     UPLOADING = "uploading:";
+    /// + blob id: hash, offset -> the object that has what has come of an upload in pieces from there on, and its length.
+    PIECES = "pieces:";
+    /// + the name of an object in the bucket: set of the tasks that refer to it.
+    HOLDERS = "holders:";
     /// + session id: hash, see `session_calls.lua`.
     SESSION = "session:";
     /// + session id: list of the tasks that wait behind its active one.
@@ -205,6 +209,16 @@ impl Keys {
     /// An uploaded value.
     pub(crate) fn upload(&self, id: BlobId) -> String {
         self.key(&format!("{UPLOAD}{id}"))
+    }
+
+    /// What has come of an upload in pieces to a bucket.
+    pub(crate) fn pieces(&self, id: BlobId) -> String {
+        self.key(&format!("{PIECES}{id}"))
+    }
+
+    /// The tasks that refer to an object in the bucket.
+    pub(crate) fn holders(&self, object: &str) -> String {
+        self.key(&format!("{HOLDERS}{object}"))
     }
 
     pub(crate) fn session(&self, id: SessionId) -> String {

@@ -21,8 +21,9 @@
 //! * `keys`: the names of keys and channels, for Rust and for the scripts.
 //! * `layout`: the layout of records, for both.
 //! * `task_record`: the bytes of a task's record.
-//! * `blob`: values that no script touches. `blob_files`, `blob_name`, `blob_owner`: these in files.
-//! * `upload`, `upload_files`: values that clients upload. [`value_ref`]: values that arguments refer to.
+//! * `blob`: values that no script touches. `blobs`, `blob_name`: these in files or in a bucket. `blob_files`, `blob_owner`: in files.
+//! * `bucket`: in a bucket.
+//! * `upload`, `upload_files`, `pieces`: values that clients upload. [`value_ref`]: values that arguments refer to.
 //! * `result_files`, `mapped_file`: results that workers have written to files.
 //! * `kind`: reads results statically before they are stored.
 //! * `reply`: reads the replies of scripts.
@@ -40,6 +41,8 @@ mod blob;
 mod blob_files;
 mod blob_name;
 mod blob_owner;
+mod blobs;
+mod bucket;
 pub mod config;
 mod confirm;
 mod connection;
@@ -54,6 +57,7 @@ mod kind;
 mod layout;
 mod live;
 mod mapped_file;
+mod pieces;
 mod primary;
 mod read;
 pub mod record;
@@ -78,7 +82,8 @@ use belljar_core::outcome::{CallVerdict, Outcome};
 
 pub use audit_log::AuditEntryId;
 pub use blob::BLOB_BYTES;
-pub use blob_files::BlobConfig;
+pub use blob_files::{BlobConfig, BlobPlace};
+pub use bucket::BucketPlace;
 pub use config::{
     DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, MAX_LABEL_SETS, MAX_QUEUED, PREFIX,
     RECENT_TASKS, REMOVED_CODE_TTL, REPLICA_TIMEOUT, StoreConfig, StoreTls,
@@ -90,7 +95,7 @@ pub use subscription::{Subscription, Topic};
 pub use tenant_store::TenantStore;
 pub use upload::{Upload, UploadEnd, UploadedValue};
 
-use blob_files::BlobFiles;
+use blobs::Blobs;
 use confirm::Confirmer;
 use connection::SharedConnection;
 use heartbeat::LostTooOften;
@@ -109,7 +114,7 @@ struct Inner {
     /// `None` where no replicas are waited for.
     confirmer: Option<Confirmer>,
     /// `None` where blobs are in Redis.
-    files: Option<BlobFiles>,
+    blobs: Option<Blobs>,
     config: StoreConfig,
     keys: Keys,
     scripts: Scripts,
@@ -128,12 +133,8 @@ impl Store {
         let primary = Arc::new(Primary::new(&config)?);
         let keys = Keys::new(&config.prefix, primary.database())?;
         let cancelled = Outcome::bare(CallVerdict::Cancelled, Duration::ZERO);
-        let files = config.blobs.clone().map(|blobs| {
-            let directory = blobs.directory.clone();
-            BlobFiles::open(blobs).map_err(|source| StoreError::BlobDirectory { directory, source })
-        });
         let inner = Inner {
-            files: files.transpose()?,
+            blobs: config.blobs.clone().map(Blobs::open).transpose()?,
             confirmer: Confirmer::start(&primary, &config, &keys),
             connection: SharedConnection::new(primary, config.timeout),
             config,
@@ -176,6 +177,15 @@ impl Store {
     /// It does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.ask("PING", &redis::cmd("PING")).await
+    }
+
+    /// Whether large values can be kept and read now.
+    ///
+    /// # Errors
+    /// [`StoreError::BucketAway`]: the bucket does not answer, or refuses.
+    pub async fn check_blobs(&self) -> Result<(), StoreError> {
+        let Some(blobs @ Blobs::Bucket(bucket)) = &self.inner.blobs else { return Ok(()) };
+        bucket.check().await.map_err(|error| blobs.unwritten(error))
     }
 
     fn result_ttl_ms(&self) -> u64 {

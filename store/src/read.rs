@@ -10,7 +10,7 @@ use futures_util::future::try_join_all;
 use redis::Value;
 
 use crate::Store;
-use crate::blob::{Blob, lost};
+use crate::blob::Blob;
 use crate::config::RECENT_TASKS;
 use crate::error::StoreError;
 use crate::live::read_progress;
@@ -91,7 +91,7 @@ impl Store {
                     (Blob::Lost(why), Some(_)) => {
                         let offset = results.len() - part.len();
                         let what = format!("the result of task {}", part[place - offset]);
-                        return Err(lost(&what, &why));
+                        return Err(self.unread(&what, why));
                     }
                     // Its record and it expire together: where it is gone, so is the task.
                     (_, gone) => *gone = None,

@@ -7,8 +7,8 @@ use belljar_core::outcome::{CallVerdict, Failure, FailureKind};
 use bytes::Bytes;
 
 use crate::Store;
-use crate::blob::no_directory;
 use crate::blob_name::Reference;
+use crate::blobs::no_directory;
 use crate::error::StoreError;
 use crate::record::Completion;
 
@@ -41,7 +41,7 @@ impl Store {
     }
 
     async fn take_result_file(&self, reference: Reference) -> Result<(), StoreError> {
-        let files = self.inner.files.as_ref();
+        let files = self.directory();
         let files = files.ok_or_else(|| StoreError::UnwrittenBlob(no_directory()))?;
         files.adopt(reference).await.map_err(StoreError::UnwrittenBlob)?;
         fail::fail_point!("result_written");

@@ -122,6 +122,7 @@ scripts! {
     commit: Accepts, Safe;
     complete: Ends, Safe;
     heartbeat: Ends, Safe;
+    hold: Registers, Safe;
     leased: Reads, Safe;
     live: Shows, Safe;
     queues: Reads, Safe;

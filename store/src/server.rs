@@ -10,6 +10,8 @@ use redis::{
 use tracing::warn;
 
 use crate::Store;
+use crate::blobs::Blobs;
+use crate::bucket::Bucket;
 use crate::config::{StoreConfig, StoreTls};
 use crate::error::StoreError;
 use crate::keys;
@@ -131,7 +133,11 @@ async fn check_format(store: &Store) -> Result<(), StoreError> {
 /// Takes the directory of blobs for this deployment, unless it is another's: the files of one are what no key of the other refers
 /// to.
 pub(crate) async fn own_blobs(store: &Store) -> Result<(), StoreError> {
-    let Some(files) = &store.inner.files else { return Ok(()) };
+    let files = match &store.inner.blobs {
+        None => return Ok(()),
+        Some(Blobs::Bucket(bucket)) => return own_bucket_if_there(store, bucket).await,
+        Some(Blobs::Directory(files)) => files,
+    };
     let Some(own) = mark(store, keys::DEPLOYMENT, &TaskId::random().to_string()).await? else {
         return Ok(());
     };
@@ -140,12 +146,44 @@ pub(crate) async fn own_blobs(store: &Store) -> Result<(), StoreError> {
         let directory = files.directory().to_owned();
         match source.kind() {
             io::ErrorKind::AlreadyExists => StoreError::BlobsOfAnother {
-                directory,
+                place: directory.display().to_string(),
                 url: shown_url(url),
                 prefix: prefix.clone(),
             },
             _ => StoreError::BlobDirectory { directory, source },
         }
+    })
+}
+
+/// The same of a bucket. One that is away is asked later: what needs it fails until then, and nothing else does.
+async fn own_bucket_if_there(store: &Store, bucket: &Bucket) -> Result<(), StoreError> {
+    match own_bucket(store, bucket).await {
+        Err(StoreError::BucketAway { source, bucket }) => match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => {
+                Err(StoreError::Bucket { bucket, source })
+            }
+            _ => {
+                warn!(%bucket, "the bucket for large values does not answer: {source}");
+                Ok(())
+            }
+        },
+        owned => owned,
+    }
+}
+
+/// Takes the bucket for this deployment, unless it is another's.
+pub(crate) async fn own_bucket(store: &Store, bucket: &Bucket) -> Result<(), StoreError> {
+    let Some(own) = mark(store, keys::DEPLOYMENT, &TaskId::random().to_string()).await? else {
+        return Ok(());
+    };
+    let StoreConfig { url, prefix, .. } = &store.inner.config;
+    bucket.own(&own).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => StoreError::BlobsOfAnother {
+            place: bucket.url(),
+            url: shown_url(url),
+            prefix: prefix.clone(),
+        },
+        _ => StoreError::BucketAway { bucket: bucket.url(), source },
     })
 }
 

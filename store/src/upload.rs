@@ -1,7 +1,8 @@
 //! Values that clients upload once and refer to often.
 //!
-//! Each is a file and a key: the key says whose it is, and for how long it is kept. A task that refers to one has a name of its own
-//! for the file, which is removed when the task has ended: the value may be forgotten meanwhile.
+//! Each is a file or an object and a key: the key says whose it is, and for how long it is kept. A task that refers to a file has a
+//! name of its own for it, which is removed when the task has ended: the value may be forgotten meanwhile. Those that refer to an object are
+//! noted in Redis.
 
 use std::io;
 
@@ -12,8 +13,10 @@ use bytes::Bytes;
 use redis::Value;
 use tokio::io::AsyncRead;
 
-use crate::blob::lost;
+use crate::blob_files::{BlobFiles, Kept};
 use crate::blob_name::{BlobName, Reference};
+use crate::blobs::Blobs;
+use crate::bucket::NewObject;
 use crate::error::StoreError;
 use crate::record::{OverQuota, StoreQuotas, Timestamp};
 use crate::upload_files::NewFile;
@@ -31,16 +34,31 @@ pub struct UploadedValue {
     pub sha256: Sha256Hash,
     /// Until when it is kept at least.
     pub expires_at: Timestamp,
+    copy: u64,
+}
+
+impl UploadedValue {
+    pub(crate) const fn reference(&self) -> Reference {
+        Reference { name: BlobName::Upload(self.id), copy: self.copy, bytes: self.bytes }
+    }
 }
 
 /// A value on its way into the store. What has come of one that comes in pieces stays for a while when this is dropped.
-pub struct Upload(Option<NewFile>);
+pub struct Upload(NewValue);
+
+enum NewValue {
+    File(NewFile),
+    Object(Box<NewObject>),
+}
 
 impl Upload {
     /// How much of it is there.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.0.as_ref().map_or(0, |file| file.bytes)
+        match &self.0 {
+            NewValue::File(file) => file.bytes,
+            NewValue::Object(object) => object.bytes,
+        }
     }
 }
 
@@ -54,10 +72,10 @@ pub enum UploadEnd {
 }
 
 impl Store {
-    /// Whether values can be uploaded: there is a directory for them.
+    /// Whether values can be uploaded: there is a directory or a bucket for them.
     #[must_use]
     pub fn takes_uploads(&self) -> bool {
-        self.inner.files.is_some()
+        self.inner.blobs.is_some()
     }
 
     /// Whose the directory of blobs is: a worker that shares it finds the same text there.
@@ -65,37 +83,52 @@ impl Store {
     /// # Errors
     /// It cannot be read.
     pub fn blob_owner(&self) -> Result<Option<String>, StoreError> {
-        let Some(files) = &self.inner.files else { return Ok(None) };
+        let Some(files) = self.directory() else { return Ok(None) };
         files.owner().map(Some).map_err(StoreError::UnwrittenBlob)
     }
 
     /// Begins an upload that comes at once.
     ///
     /// # Errors
-    /// There is no directory for values, or it cannot be written to.
+    /// There is no place for values, or it cannot be written to.
     pub async fn new_upload(&self) -> Result<Upload, StoreError> {
-        let file = self.files()?.new_file().await.map_err(StoreError::UnwrittenBlob)?;
-        Ok(Upload(Some(file)))
+        Ok(Upload(match self.blobs()? {
+            Blobs::Directory(files) => {
+                NewValue::File(files.new_file().await.map_err(StoreError::UnwrittenBlob)?)
+            }
+            Blobs::Bucket(bucket) => NewValue::Object(Box::new(bucket.new_object())),
+        }))
     }
 
     /// Goes on with an upload that comes in pieces, or begins it; `None` while somebody else goes on with it.
     ///
     /// # Errors
-    /// There is no directory for values, or it cannot be written to.
+    /// There is no place for values, or it cannot be written to.
     pub async fn resume_upload(&self, id: BlobId) -> Result<Option<Upload>, StoreError> {
-        match self.files()?.part(id).await {
-            Ok(file) => Ok(Some(Upload(Some(file)))),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(StoreError::UnwrittenBlob(error)),
+        match self.blobs()? {
+            Blobs::Directory(files) => match files.part(id).await {
+                Ok(file) => Ok(Some(Upload(NewValue::File(file)))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                Err(error) => Err(StoreError::UnwrittenBlob(error)),
+            },
+            Blobs::Bucket(bucket) => {
+                let offset = self.pieces(id).await?.iter().map(|piece| piece.bytes).sum();
+                Ok(Some(Upload(NewValue::Object(Box::new(bucket.new_piece(id, offset))))))
+            }
         }
     }
 
     /// How much has come of an upload in pieces.
     ///
     /// # Errors
-    /// There is no directory for values, or it cannot be read.
+    /// There is no place for values, or it cannot be read.
     pub async fn uploaded_bytes(&self, id: BlobId) -> Result<u64, StoreError> {
-        self.files()?.part_bytes(id).await.map_err(StoreError::UnwrittenBlob)
+        match self.blobs()? {
+            Blobs::Directory(files) => {
+                files.part_bytes(id).await.map_err(StoreError::UnwrittenBlob)
+            }
+            Blobs::Bucket(_) => Ok(self.pieces(id).await?.iter().map(|piece| piece.bytes).sum()),
+        }
     }
 
     /// Appends to an upload.
@@ -103,9 +136,31 @@ impl Store {
     /// # Errors
     /// It cannot be written.
     pub async fn write_upload(&self, upload: Upload, bytes: Bytes) -> Result<Upload, StoreError> {
-        let Some(file) = upload.0 else { return Ok(upload) };
-        let file = self.files()?.append(file, bytes).await.map_err(StoreError::UnwrittenBlob)?;
-        Ok(Upload(Some(file)))
+        let blobs = self.blobs()?;
+        Ok(Upload(match (upload.0, blobs) {
+            (NewValue::File(file), Blobs::Directory(files)) => {
+                NewValue::File(files.append(file, bytes).await.map_err(StoreError::UnwrittenBlob)?)
+            }
+            (NewValue::Object(mut object), Blobs::Bucket(bucket)) => {
+                let appended = bucket.append(&mut object, bytes).await;
+                appended.map_err(|error| blobs.unwritten(error))?;
+                NewValue::Object(object)
+            }
+            _ => return Err(StoreError::NoBlobDirectory),
+        }))
+    }
+
+    /// Leaves an upload of which more pieces follow; false where somebody else has gone on with it meanwhile.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub async fn leave_upload(&self, upload: Upload) -> Result<bool, StoreError> {
+        match (upload.0, self.blobs()?) {
+            (NewValue::Object(mut object), Blobs::Bucket(bucket)) => {
+                Ok(self.keep_piece(bucket, &mut object).await?.is_some())
+            }
+            (NewValue::File(_) | NewValue::Object(_), _) => Ok(true),
+        }
     }
 
     /// Counts the bytes of an upload that comes in pieces for its tenant.
@@ -126,24 +181,48 @@ impl Store {
         upload: Upload,
         expected: Option<Sha256Hash>,
     ) -> Result<UploadEnd, StoreError> {
-        let files = self.files()?;
-        let Some(file) = upload.0 else { return Err(StoreError::NoBlobDirectory) };
-        let (file, sha256) = files.hash(file).await.map_err(StoreError::UnwrittenBlob)?;
-        if let Some(expected) = expected.filter(|expected| *expected != sha256) {
-            let _ = files.drop_part(BlobId::derived(tenant.mark(), &expected.0)).await;
-            return Ok(UploadEnd::Differs(sha256));
-        }
-        let id = BlobId::derived(tenant.mark(), &sha256.0);
-        let bytes = file.bytes;
-        fail::fail_point!("uploaded");
-        // Until the key refers to it.
-        let _kept = files.keep(file, id).await.map_err(StoreError::UnwrittenBlob)?;
+        let bytes = upload.bytes();
+        let expected_id = expected.map(|expected| BlobId::derived(tenant.mark(), &expected.0));
+        let differs = |hash| expected.is_some_and(|expected| expected != hash);
+        let id_of = |hash: Sha256Hash| BlobId::derived(tenant.mark(), &hash.0);
+        // The one that is kept until the key refers to it.
+        let (reference, sha256, _kept) = match (upload.0, self.blobs()?) {
+            (NewValue::File(file), Blobs::Directory(files)) => {
+                let (file, hash) = files.hash(file).await.map_err(StoreError::UnwrittenBlob)?;
+                if differs(hash) {
+                    if let Some(id) = expected_id {
+                        let _ = files.drop_part(id).await;
+                    }
+                    return Ok(UploadEnd::Differs(hash));
+                }
+                fail::fail_point!("uploaded");
+                let kept = files.keep(file, id_of(hash)).await;
+                let kept = kept.map_err(StoreError::UnwrittenBlob)?;
+                (Reference::new(BlobName::Upload(id_of(hash)), bytes), hash, kept)
+            }
+            (NewValue::Object(object), Blobs::Bucket(bucket)) => {
+                match self.put_object_together(bucket, *object, (&differs, &id_of)).await? {
+                    Ok((reference, hash)) => (reference, hash, Kept::nothing()),
+                    Err(hash) => return Ok(UploadEnd::Differs(hash)),
+                }
+            }
+            _ => return Err(StoreError::NoBlobDirectory),
+        };
         fail::fail_point!("upload_named");
         let note = &*sha256.to_string();
-        let asked = UploadCall { bytes, quotas, note, ..UploadCall::of("keep", id) };
+        let copy = reference.copy;
+        let asked =
+            UploadCall { bytes, quotas, note, copy, ..UploadCall::of("keep", id_of(sha256)) };
         let found = self.run_upload(tenant, asked).await?;
         fail::fail_point!("upload_kept");
-        found.map(UploadEnd::Kept).ok_or_else(|| reply::unexpected("upload"))
+        let found = found.ok_or_else(|| reply::unexpected("upload"))?;
+        if let Some(Blobs::Bucket(bucket)) = &self.inner.blobs {
+            self.drop_pieces(bucket, found.id).await;
+            if found.copy != copy {
+                bucket.remove(reference).await;
+            }
+        }
+        Ok(UploadEnd::Kept(found))
     }
 
     /// A value of a tenant.
@@ -173,8 +252,19 @@ impl Store {
         tenant: &Tenant,
         id: BlobId,
     ) -> Result<Option<UploadedValue>, StoreError> {
-        let Some(files) = &self.inner.files else { return Ok(None) };
-        let held = files.is_held(BlobName::Upload(id)).await.unwrap_or(false);
+        let held = match &self.inner.blobs {
+            None => return Ok(None),
+            Some(Blobs::Directory(files)) => {
+                files.is_held(BlobName::Upload(id)).await.unwrap_or(false)
+            }
+            Some(Blobs::Bucket(_)) => match self.uploaded_of(tenant, id).await? {
+                None => return Ok(None),
+                Some(value) => {
+                    let holders = self.inner.keys.holders(&value.reference().object());
+                    self.ask::<u64>("upload", redis::cmd("EXISTS").arg(holders)).await? > 0
+                }
+            },
+        };
         let note = if held { "held" } else { "" };
         let found =
             self.run_upload(tenant, UploadCall { note, ..UploadCall::of("drop", id) }).await?;
@@ -185,15 +275,15 @@ impl Store {
     /// A value from its byte `start` on. This does not ask whose it is.
     ///
     /// # Errors
-    /// Its file cannot be read.
+    /// It cannot be read.
     pub async fn read_upload(
         &self,
         value: &UploadedValue,
         start: u64,
     ) -> Result<impl AsyncRead + Send + Unpin + 'static, StoreError> {
-        let reference = Reference { name: BlobName::Upload(value.id), bytes: value.bytes };
-        let opened = self.files()?.open_at(reference, start).await;
-        opened.map_err(|error| lost("an uploaded value", &error))
+        let blobs = self.blobs()?;
+        let opened = blobs.open_at(value.reference(), start).await;
+        opened.map_err(|error| blobs.unread("an uploaded value", error))
     }
 
     async fn run_upload(
@@ -201,12 +291,12 @@ impl Store {
         tenant: &Tenant,
         asked: UploadCall<'_>,
     ) -> Result<Option<UploadedValue>, StoreError> {
-        let UploadCall { what, id, bytes, quotas, note } = asked;
+        let UploadCall { what, id, bytes, quotas, note, copy } = asked;
         let mut call = self.inner.scripts.upload.call(8, 384);
         call.arg(what).arg(id.to_string()).arg(tenant.mark()).number(self.result_ttl_ms());
         call.number(bytes);
         call.arg(quotas.stored_bytes.map_or_else(String::new, |most| most.to_string()));
-        call.arg(note).arg(BlobName::Upload(id).reference(bytes));
+        call.arg(note).arg(Reference { name: BlobName::Upload(id), copy, bytes }.text());
         let Some(answer) = call.run::<Option<Vec<Value>>>(self).await? else { return Ok(None) };
         let mut answer = answer.into_iter();
         let verdict: String = reply::next(&mut answer, "upload")?;
@@ -228,8 +318,13 @@ impl Store {
         }
     }
 
-    pub(crate) fn files(&self) -> Result<&crate::blob_files::BlobFiles, StoreError> {
-        self.inner.files.as_ref().ok_or(StoreError::NoBlobDirectory)
+    pub(crate) fn blobs(&self) -> Result<&Blobs, StoreError> {
+        self.inner.blobs.as_ref().ok_or(StoreError::NoBlobDirectory)
+    }
+
+    /// The directory of blobs, where they are in one.
+    pub(crate) fn directory(&self) -> Option<&BlobFiles> {
+        self.inner.blobs.as_ref().and_then(Blobs::directory)
     }
 }
 
@@ -241,11 +336,13 @@ struct UploadCall<'a> {
     quotas: StoreQuotas,
     /// The hash of what is kept; or `held`.
     note: &'a str,
+    /// Which copy of it is kept.
+    copy: u64,
 }
 
 impl UploadCall<'_> {
     fn of(what: &'static str, id: BlobId) -> Self {
-        Self { what, id, bytes: 0, quotas: StoreQuotas::default(), note: "" }
+        Self { what, id, bytes: 0, quotas: StoreQuotas::default(), note: "", copy: 0 }
     }
 }
 
@@ -269,6 +366,7 @@ fn read_record(id: BlobId, record: &[u8]) -> Result<(UploadedValue, String), Sto
         bytes: reference.bytes,
         sha256,
         expires_at: Timestamp(expires * 1_000),
+        copy: reference.copy,
     };
     Ok((value, mark.to_owned()))
 }

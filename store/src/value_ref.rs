@@ -10,8 +10,9 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::try_join_all;
 
 use crate::Store;
-use crate::blob::lost;
+use crate::blob_files::HELD_ON;
 use crate::blob_name::{BlobName, REFERENCE_BYTES, Reference};
+use crate::blobs::{Blobs, lost, no_directory};
 use crate::error::StoreError;
 use crate::task_record::corrupt;
 
@@ -28,7 +29,8 @@ pub struct FoundValue {
 #[derive(Debug, Clone)]
 enum Content {
     Here(Bytes),
-    File(BlobName),
+    File(Reference),
+    Object(Reference),
 }
 
 /// What is known of a value by its name.
@@ -42,12 +44,12 @@ pub enum ValueState {
     Found(FoundValue),
 }
 
-/// A file that a task is to hold, under a number of its own.
+/// A file that a task is to hold, under a number of its own; or an object.
 #[derive(Debug, Clone)]
 pub struct HeldFile {
     index: u32,
     value: ValueRef,
-    file: BlobName,
+    file: Reference,
 }
 
 impl FoundValue {
@@ -59,6 +61,10 @@ impl FoundValue {
             Content::File(file) => {
                 let held = HeldFile { index, value, file: *file };
                 (ArgsPiece::Held(index, self.bytes), Some(held))
+            }
+            Content::Object(file) => {
+                let held = HeldFile { index, value, file: *file };
+                (ArgsPiece::File(file.object().into(), self.bytes), Some(held))
             }
         }
     }
@@ -75,7 +81,7 @@ impl Store {
             ValueRef::Upload(id) => {
                 let found = self.use_upload_of(tenant, id).await?;
                 Ok(found.map_or(ValueState::Unknown, |value| {
-                    let content = Content::File(BlobName::Upload(id));
+                    let content = self.content(value.reference());
                     ValueState::Found(FoundValue { bytes: value.bytes, made: None, content })
                 }))
             }
@@ -94,7 +100,7 @@ impl Store {
         head.arg(key).arg(0).arg(REFERENCE_BYTES - 1);
         let head: Bytes = self.ask("result", &head).await?;
         let content = match Reference::read(&head) {
-            Some(reference) => Content::File(reference.name),
+            Some(reference) => self.content(reference),
             None => match self.results_of(Some(tenant), &[id], u64::MAX).await?.pop().flatten() {
                 Some(result) => Content::Here(result.result),
                 None => return Ok(ValueState::Unknown),
@@ -102,6 +108,13 @@ impl Store {
         };
         let made = Some((task.spec.class.runtime, task.kind));
         Ok(ValueState::Found(FoundValue { bytes: task.result_bytes, made, content }))
+    }
+
+    fn content(&self, reference: Reference) -> Content {
+        match self.inner.blobs {
+            Some(Blobs::Bucket(_)) => Content::Object(reference),
+            _ => Content::File(reference),
+        }
     }
 
     /// Holds values for tasks that are about to be submitted. What is held for one that is not accepted is let go after a while.
@@ -112,52 +125,107 @@ impl Store {
         if holds.is_empty() {
             return Ok(());
         }
-        let files = self.files()?;
-        let linked = holds.into_iter().map(async |(task, held)| {
-            let name = BlobName::Held(task, held.index);
-            let linked = files.hold(held.file, name).await.map_err(StoreError::UnwrittenBlob)?;
-            if linked { Ok(()) } else { Err(StoreError::UnknownValue(held.value)) }
+        let blobs = self.blobs()?;
+        let held = holds.into_iter().map(async |(task, held)| {
+            let is_held = match blobs {
+                Blobs::Directory(files) => {
+                    let name = BlobName::Held(task, held.index);
+                    files.hold(held.file.name, name).await.map_err(StoreError::UnwrittenBlob)?
+                }
+                Blobs::Bucket(_) => self.hold_object(task, held.file).await?,
+            };
+            if is_held { Ok(()) } else { Err(StoreError::UnknownValue(held.value)) }
         });
-        try_join_all(linked).await?;
+        try_join_all(held).await?;
         fail::fail_point!("values_held");
         Ok(())
     }
 
-    /// Arguments as they are, or put together from their pieces; and how many values the task holds. Long ones stay in
-    /// pieces where slots can read them, and those in files are named.
+    /// Notes that a task refers to an object in the bucket; false where its key does not name that any more.
+    async fn hold_object(&self, task: TaskId, object: Reference) -> Result<bool, StoreError> {
+        let keys = &self.inner.keys;
+        let key = object.name.later_key(keys).unwrap_or_else(|| object.name.key(keys));
+        let mut call = self.inner.scripts.hold.call(4, 384);
+        call.arg(key).arg(object.text()).arg(keys.holders(&object.object())).arg(task.to_string());
+        call.run(self).await
+    }
+
+    /// Has objects go, or not be held any more, that tasks needed which have ended; in a while: a server that is killed may have
+    /// forgotten that they have. A sweep finds what is left when this process ends.
+    pub(crate) fn let_go(&self, needed: Vec<(TaskId, Reference)>) {
+        let Some(Blobs::Bucket(bucket)) = self.inner.blobs.clone().filter(|_| !needed.is_empty())
+        else {
+            return;
+        };
+        let store = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(HELD_ON).await;
+            for (task, object) in needed {
+                if object.name == BlobName::Args(task) {
+                    bucket.remove(object).await;
+                    continue;
+                }
+                let mut command = redis::cmd("SREM");
+                command.arg(store.inner.keys.holders(&object.object())).arg(task.to_string());
+                let _ = store.ask::<u64>("let go", &command).await;
+            }
+        });
+    }
+
+    /// Arguments as they are, or put together from their pieces. Long ones stay in pieces where slots can read them, and those in
+    /// files are named.
     pub(crate) async fn whole_args(
         &self,
         id: TaskId,
         args: Bytes,
         may_name: bool,
-    ) -> Result<(Bytes, u32), StoreError> {
+    ) -> Result<Bytes, StoreError> {
         if !args::is_list(&args) {
-            return Ok((args, 0));
+            return Ok(args);
         }
         let mut pieces =
             args::pieces(&args).map_err(|error| corrupt(id, &format!("its arguments: {error}")))?;
         let what = || format!("a value that the arguments of task {id} refer to");
-        let mut held = 0;
         let bytes = pieces.iter().map(ArgsPiece::bytes).sum();
-        let named_from = self.inner.config.named_args_from.filter(|_| may_name);
-        let by_name = named_from.is_some_and(|from| bytes >= from);
+        let is_shared = !matches!(self.inner.blobs, Some(Blobs::Bucket(_)));
+        let from = self.inner.config.named_args_from.filter(|_| may_name && is_shared);
+        let by_name = from.is_some_and(|from| bytes >= from);
         if !by_name && bytes > MAX_SENT_ARGS_BYTES {
             return Err(StoreError::ArgsTooLarge { bytes, limit: MAX_SENT_ARGS_BYTES });
         }
+        let mut held = 0;
         for piece in &mut pieces {
-            let ArgsPiece::Held(index, bytes) = *piece else { continue };
-            held = held.max(index + 1);
-            let reference = Reference { name: BlobName::Held(id, index), bytes };
-            let files = self.files()?;
-            let read = if by_name {
-                files.named(reference).await.map(|path| ArgsPiece::File(path, bytes))
-            } else {
-                files.read(reference).await.map(ArgsPiece::Here)
-            };
-            *piece = read.map_err(|error| lost(&what(), &error))?;
+            match (&*piece, self.inner.blobs.as_ref()) {
+                (ArgsPiece::Held(index, bytes), Some(Blobs::Directory(files))) => {
+                    held = held.max(index + 1);
+                    let reference = Reference::new(BlobName::Held(id, *index), *bytes);
+                    let read = if by_name {
+                        files.named(reference).await.map(|path| ArgsPiece::File(path, *bytes))
+                    } else {
+                        files.read(reference).await.map(ArgsPiece::Here)
+                    };
+                    *piece = read.map_err(|error| lost(&what(), &error))?;
+                }
+                (ArgsPiece::File(object, bytes), Some(blobs @ Blobs::Bucket(bucket))) => {
+                    let object = object.to_str().unwrap_or_default();
+                    let reference = Reference::of_object(object, *bytes)
+                        .ok_or_else(|| corrupt(id, "it refers to no object"))?;
+                    bucket.claimed(id, reference);
+                    let read = bucket.read(reference).await;
+                    *piece = ArgsPiece::Here(read.map_err(|error| blobs.unread(&what(), error))?);
+                }
+                // One that slots read is named already.
+                (ArgsPiece::Here(_), _) | (ArgsPiece::File(..), Some(Blobs::Directory(_))) => {}
+                (ArgsPiece::Held(..) | ArgsPiece::File(..), _) => {
+                    return Err(lost(&what(), &no_directory()));
+                }
+            }
+        }
+        if let Some(Blobs::Directory(files)) = &self.inner.blobs {
+            files.claimed(id, held);
         }
         if by_name {
-            return Ok((args::list(&pieces), held));
+            return Ok(args::list(&pieces));
         }
         let mut whole = BytesMut::with_capacity(usize::try_from(bytes).unwrap_or(0));
         for piece in &pieces {
@@ -165,6 +233,6 @@ impl Store {
                 whole.extend_from_slice(bytes);
             }
         }
-        Ok((whole.freeze(), held))
+        Ok(whole.freeze())
     }
 }

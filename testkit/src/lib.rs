@@ -4,6 +4,7 @@
 //! # Layout
 //!
 //! * [`authority`]: an authority that signs certificates.
+//! * [`bucket`]: an S3 server with a bucket.
 //! * `injection`: system calls made in another process, on x86-64.
 //! * [`paths`]: where tests find what was built and installed.
 //! * [`program`]: a program that prints its address.
@@ -13,6 +14,7 @@
 //! * [`process`]: the process table, and waiting for what no event announces.
 
 pub mod authority;
+pub mod bucket;
 #[cfg(target_arch = "x86_64")]
 pub mod injection;
 pub mod paths;
@@ -23,6 +25,7 @@ pub mod redis;
 pub mod sentinel;
 
 pub use authority::Authority;
+pub use bucket::Bucket;
 pub use paths::{binary, root};
 pub use process::eventually;
 pub use program::Program;

@@ -14,6 +14,7 @@ use belljar_worker::http_proxy::Network;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::blobs;
 use super::durability::Durability;
 use crate::exit::WithHint as _;
 
@@ -175,10 +176,10 @@ pub(crate) struct RetentionArgs {
     /// share nothing.
     #[arg(long, env = "BELLJAR_REDIS_PREFIX", value_name = "PREFIX", default_value = belljar_store::PREFIX)]
     pub(crate) redis_prefix: String,
-    /// A directory for arguments and results of more than 64 KiB, in place of Redis: for a deployment whose gateways and
-    /// dispatchers are on one machine, all of which name the same [default: of `up` with its private Redis, `blobs` in the
-    /// data directory; else none].
-    #[arg(long, env = "BELLJAR_BLOBS", value_name = "DIR")]
+    /// Where arguments and results of more than 64 KiB are, in place of Redis: a directory where gateways and dispatchers are on one
+    /// machine, or `s3://BUCKET/PREFIX`, which `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID` and their like say how to
+    /// reach. All name the same [default: of `up` with its private Redis, `blobs` in the data directory; else none].
+    #[arg(long, env = "BELLJAR_BLOBS", value_name = "DIR|s3://BUCKET/PREFIX", value_parser = blobs::parse)]
     pub(crate) blobs: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) tls: RedisTlsArgs,
@@ -187,7 +188,7 @@ pub(crate) struct RetentionArgs {
 impl RetentionArgs {
     /// What is kept where, so that it survives what it should.
     pub(crate) fn store_config(&self, url: &str, durability: Durability) -> StoreConfig {
-        let blobs = self.blobs.clone().map(BlobConfig::new);
+        let blobs = self.blobs.as_deref().map(|place| BlobConfig::at(blobs::place(place)));
         #[cfg(feature = "failpoints")]
         let blobs = blobs.map(|blobs| {
             let grace = crate::faults::collected_after().unwrap_or(blobs.grace);

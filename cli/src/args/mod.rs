@@ -6,13 +6,14 @@
 //! * `service`: gateway, dispatcher and worker.
 //! * `key`, `tenant`, `audit`: the keys of clients, what tenants may do, and what was done.
 //! * `listen`: who reaches the gateway.
-//! * `common`: options of more than one command.
+//! * `common`: options of more than one command. `blobs`: where large values are.
 //! * `trace`: whether spans are exported.
 //! * `durability`: what accepted tasks survive.
 //! * `argv`: command lines for the processes that `up` starts.
 
 mod argv;
 mod audit;
+mod blobs;
 mod common;
 mod durability;
 mod key;
@@ -29,6 +30,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use argv::Argv;
 pub(crate) use audit::{AuditAction, AuditArgs};
+pub(crate) use blobs::directory as blob_directory;
 pub(crate) use common::WorkerRange;
 use common::{DataArgs, LabelArgs, ShareArgs, positive};
 pub(crate) use common::{

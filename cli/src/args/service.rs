@@ -139,7 +139,7 @@ pub(crate) struct WorkerArgs {
     /// The dispatcher, as `tcp://HOST:PORT`.
     pub(crate) dispatcher: belljar_wire::Endpoint,
     /// The dispatcher's directory for large values, on its machine: arguments and results of more than 60 MiB pass there.
-    #[arg(long, env = "BELLJAR_BLOBS", value_name = "DIR")]
+    #[arg(long, env = "BELLJAR_BLOBS", value_name = "DIR", value_parser = super::blobs::parse)]
     pub(crate) blobs: Option<PathBuf>,
     /// The runtimes to serve.
     #[arg(long = "runtime", env = "BELLJAR_RUNTIMES", value_parser = Runtimes::parser(), default_value = Runtimes::ALL)]

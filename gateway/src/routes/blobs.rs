@@ -212,8 +212,11 @@ impl Uploading<'_> {
         let upload = self.receive(upload, pieces, most).await.map_err(|error| (error, None))?;
         let received = upload.bytes();
         if received < total {
-            drop(upload);
-            return received_so_far(id, received, total).map_err(|error| (error, None));
+            return match store.leave_upload(upload).await {
+                Ok(true) => received_so_far(id, received, total).map_err(|error| (error, None)),
+                Ok(false) => Err((ApiError::Upload(UploadProblem::Busy), None)),
+                Err(error) => Err((error.into(), None)),
+            };
         }
         self.keep(upload, Some(digest)).await.map_err(|error| (error, None))
     }
@@ -251,7 +254,12 @@ impl Uploading<'_> {
             match next {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(upload),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // Apart from this request, which goes with its connection.
+                    let store = store.clone();
+                    tokio::spawn(async move { store.leave_upload(upload).await });
+                    return Err(error);
+                }
             }
         }
     }

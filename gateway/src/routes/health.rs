@@ -1,6 +1,7 @@
 //! Whether the service lives, is ready, and what it has counted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
@@ -19,6 +20,9 @@ use crate::schema::Unavailable;
 use crate::service_metrics::ServiceFigures;
 use crate::timing::{Phase, RequestTiming};
 
+/// How long the bucket may take: who asks has little time.
+const BUCKET_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// The gateway lives.
 #[derive(Serialize, ToSchema)]
 struct Health {
@@ -31,7 +35,7 @@ struct Health {
 struct Readiness {
     status: &'static str,
     store: &'static str,
-    /// Why tasks wait in the queue; absent where nothing keeps them there.
+    /// Why tasks wait in the queue, or some are refused; absent where nothing is missing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     problems: Vec<Hindrance>,
     /// What runs calls; like all below absent where keys are required.
@@ -45,16 +49,31 @@ struct Readiness {
     busy: Option<u32>,
 }
 
-/// Why tasks wait.
+/// Why tasks wait, or are refused.
 #[derive(Serialize, ToSchema)]
 struct Hindrance {
-    /// `no_dispatcher`, or `no_worker` for each class.
+    /// `no_dispatcher`, or `no_worker` for each class; `bucket_unreachable`.
     code: &'static str,
     /// What is missing, and the way out.
     detail: String,
 }
 
 impl Hindrance {
+    /// That the bucket for large values is away, if it is.
+    async fn of_bucket(app: &App) -> Option<Self> {
+        let checked = tokio::time::timeout(BUCKET_TIMEOUT, app.store.check_blobs()).await;
+        if matches!(checked, Ok(Ok(()))) {
+            return None;
+        }
+        if let Ok(Err(error)) = checked {
+            tracing::debug!(%error, "asked for readiness");
+        }
+        let detail = "the bucket for large values does not answer or refuses: large arguments and uploads are refused, and large values \
+                      cannot be read; everything else goes on"
+            .to_owned();
+        Some(Self { code: "bucket_unreachable", detail })
+    }
+
     /// Everything that is missing; classes are named where anybody may know them.
     fn all(served: &[TaskClass], workers: &[WorkerRecord], names_classes: bool) -> Vec<Self> {
         if served.is_empty() {
@@ -101,7 +120,8 @@ pub(crate) async fn healthz() -> Result<Response, ApiError> {
 
 /// The gateway takes submissions
 ///
-/// It does while the store takes writes: tasks that nobody can run yet wait in the queue, and `problems` says why.
+/// It does while the store takes writes: tasks that nobody can run yet wait in the queue, and `problems` says why. It also says when the
+/// bucket for large values is away.
 #[utoipa::path(
     get, path = "/readyz", tag = "Operation",
     responses((status = 200, body = Readiness), Unavailable)
@@ -122,7 +142,8 @@ pub(crate) async fn readyz(
         Box::pin(async { tokio::try_join!(app.store.served_classes(), app.store.workers()) });
     let (classes, workers) = timing.time(Phase::Store, work).await?;
     let is_public = app.keys.is_none();
-    let problems = Hindrance::all(&classes, &workers, is_public);
+    let mut problems = Hindrance::all(&classes, &workers, is_public);
+    problems.extend(Hindrance::of_bucket(&app).await);
     let ready = Readiness { status: "ready", store: "ok", problems, ..Readiness::default() };
     // Everybody may ask: how much others have running is not for everybody.
     if !is_public {

@@ -8,6 +8,7 @@ use crate::support::tenants::TenantsFile;
 use crate::support::{ARGS, Dispatcher, FUNCTION, Gateway};
 use belljar_core::outcome::{CallVerdict, Outcome};
 use belljar_pickle::payload;
+use belljar_testkit::Bucket;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -54,7 +55,16 @@ async fn execute(client: &Client, function: &str, args: &[u8]) -> Reply {
 
 #[tokio::test]
 async fn a_value_comes_back_as_it_was_sent() {
-    let gateway = Gateway::start().await;
+    sent_and_read_back(Gateway::start().await).await;
+}
+
+#[tokio::test]
+async fn a_value_comes_back_from_a_bucket() {
+    let bucket = Bucket::start().expect("a bucket");
+    sent_and_read_back(Gateway::in_bucket(&bucket).await).await;
+}
+
+async fn sent_and_read_back(gateway: Gateway) {
     let client = gateway.client();
     let value: Vec<u8> = (0..3 << 20).map(|n: u32| n.to_le_bytes()[n as usize % 3]).collect();
     let sent = put(&client, &[("repr-digest", &digest(&value))], &value).await;
@@ -80,7 +90,16 @@ async fn a_value_comes_back_as_it_was_sent() {
 
 #[tokio::test]
 async fn an_upload_goes_on_where_it_ended() {
-    let gateway = Gateway::start().await;
+    interrupted(Gateway::start().await).await;
+}
+
+#[tokio::test]
+async fn an_upload_to_a_bucket_goes_on_where_it_ended() {
+    let bucket = Bucket::start().expect("a bucket");
+    interrupted(Gateway::in_bucket(&bucket).await).await;
+}
+
+async fn interrupted(gateway: Gateway) {
     let client = gateway.client();
     let value = vec![7; 1_000_000];
     let first = piece(&client, &value, 0, 400_000).await;
@@ -268,6 +287,38 @@ async fn a_directory_that_is_away_costs_what_needs_it_and_nothing_else() {
     assert_eq!(execute(&client, &function, &args).await.status, 200);
     assert_eq!(put(&client, &[], b"another").await.status, 201);
     assert!(client.get(&format!("/v1/blobs/{id}")).await.body == value);
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_away_costs_what_needs_it_and_nothing_else() {
+    let bucket = Bucket::start().expect("a bucket");
+    let gateway = Gateway::in_bucket(&bucket).await;
+    let client = gateway.client();
+    let function = gateway.register().await;
+    let value = b"\x80\x04\x8c\x01x.";
+    let id = put(&client, &[], value).await.text_at("blob_id");
+    let codes = async || {
+        let ready = client.get("/readyz").await;
+        let problems = ready.json()["problems"].clone();
+        let codes = problems.as_array().into_iter().flatten().map(|one| one["code"].clone());
+        (ready.status, codes.collect::<Vec<_>>())
+    };
+    assert!(!codes().await.1.contains(&json!("bucket_unreachable")));
+    bucket.set_away(true);
+    put(&client, &[], b"another").await.is_error(503, "bucket_unreachable");
+    client.get(&format!("/v1/blobs/{id}")).await.is_error(503, "bucket_unreachable");
+    let large = [&b"\x80\x04B\0\0\x02\0"[..], &[7; 2 << 16], b"\x85}\x86."].concat();
+    execute(&client, &function, &large).await.is_error(503, "bucket_unreachable");
+    gateway.execute(&function).await;
+    let (status, problems) = codes().await;
+    assert!(status == 200 && problems.contains(&json!("bucket_unreachable")), "{problems:?}");
+    bucket.set_away(false);
+    crate::support::until("it is back", async || {
+        client.get(&format!("/v1/blobs/{id}")).await.body == value
+    })
+    .await;
+    assert_eq!(execute(&client, &function, &large).await.status, 200);
+    assert!(!codes().await.1.contains(&json!("bucket_unreachable")));
 }
 
 #[tokio::test]

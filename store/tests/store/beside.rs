@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use belljar_store::{BlobConfig, Store, StoreConfig};
+use belljar_store::{BlobConfig, BlobPlace, BucketPlace, Store, StoreConfig};
+use belljar_testkit::Bucket;
 
 use crate::harness::Redis;
 
@@ -44,6 +45,23 @@ impl Beside {
         let files = files_in(self.directory.path());
         files.into_iter().find(|path| name_of(path).starts_with(beginning)).expect("the file")
     }
+}
+
+/// Values in a bucket, in which nothing is too young to be removed.
+pub(crate) fn in_bucket(bucket: &Bucket) -> BlobConfig {
+    let env = bucket.env().map(|(name, value)| (name.to_owned(), value));
+    let place = BucketPlace::new(&bucket.url(), env).expect("a bucket");
+    BlobConfig { grace: Duration::ZERO, ..BlobConfig::at(BlobPlace::Bucket(place)) }
+}
+
+/// The objects of values in a bucket, by their names without what tells copies apart.
+pub(crate) fn objects(bucket: &Bucket) -> Vec<String> {
+    let files = files_in(&bucket.directory().join("values"));
+    let names = files.iter().map(name_of).filter(|name| !name.starts_with('.') && name != "owner");
+    let mut names: Vec<_> =
+        names.map(|name| name.split('.').next().unwrap_or_default().to_owned()).collect();
+    names.sort();
+    names
 }
 
 pub(crate) fn files_in(directory: &Path) -> Vec<PathBuf> {

@@ -1,12 +1,14 @@
-//! Arguments and results that stay out of scripts, in Redis and in files.
+//! Arguments and results that stay out of scripts, in Redis, in files and in a bucket.
 
 use belljar_core::id::{DispatcherId, TaskId};
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, ResultKind};
 use belljar_core::task::{CodeHash, TaskStatus};
 use belljar_store::record::{Idempotency, NewTask, Settled};
 use belljar_store::{BLOB_BYTES, BlobConfig, Store, StoreConfig, StoreError};
+use belljar_testkit::Bucket;
 use bytes::Bytes;
 
+use crate::beside::in_bucket;
 use crate::harness::{
     NOBODY, Redis, audit, claim_one, completed, demand, died, finished, native, submit_one, task,
     unstarted,
@@ -16,6 +18,7 @@ use crate::harness::{
 enum Place {
     Redis,
     Files(tempfile::TempDir),
+    Bucket(Bucket),
 }
 
 impl Place {
@@ -23,6 +26,7 @@ impl Place {
         let blobs = match self {
             Self::Redis => None,
             Self::Files(directory) => Some(BlobConfig::new(directory.path().join("blobs"))),
+            Self::Bucket(bucket) => Some(in_bucket(bucket)),
         };
         StoreConfig { blobs, ..redis.config() }
     }
@@ -32,8 +36,8 @@ impl Place {
     }
 }
 
-/// Declares each test for both places.
-macro_rules! in_redis_and_in_files {
+/// Declares each test for all places.
+macro_rules! in_all_places {
     ($($test:ident,)*) => {
         mod in_redis {
             $(#[tokio::test]
@@ -49,10 +53,18 @@ macro_rules! in_redis_and_in_files {
                 super::$test(super::Place::Files(directory)).await;
             })*
         }
+
+        mod in_a_bucket {
+            $(#[tokio::test]
+            async fn $test() {
+                let bucket = belljar_testkit::Bucket::start().expect("a bucket");
+                super::$test(super::Place::Bucket(bucket)).await;
+            })*
+        }
     };
 }
 
-in_redis_and_in_files! {
+in_all_places! {
     blobs_come_back_and_leave_nothing,
     a_result_blob_expires_with_its_task,
     stale_and_cancelled_attempts_publish_no_blob,

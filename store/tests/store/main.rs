@@ -5,6 +5,7 @@ mod batches;
 mod beside;
 mod blob_files;
 mod blobs;
+mod bucket;
 mod claiming;
 mod conservation;
 mod events;

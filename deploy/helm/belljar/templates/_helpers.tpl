@@ -93,8 +93,21 @@ volumes:
 
 {{- /* For pods that share a volume for large values. */}}
 {{- define "belljar.blobs.env" -}}
+{{- if and .Values.blobs.enabled .Values.blobs.bucket }}
+{{- fail "blobs.enabled and blobs.bucket: large values are in a volume or in a bucket" }}
+{{- end }}
 {{- if .Values.blobs.enabled }}
 - {name: BELLJAR_BLOBS, value: /blobs/values}
+{{- end }}
+{{- with .Values.blobs.bucket }}
+- {name: BELLJAR_BLOBS, value: {{ . | quote }}}
+{{- end }}
+{{- end }}
+
+{{- define "belljar.blobs.secret" -}}
+{{- if and .Values.blobs.bucket .Values.blobs.bucketSecret }}
+envFrom:
+  - secretRef: {name: {{ .Values.blobs.bucketSecret }}}
 {{- end }}
 {{- end }}
 

@@ -14,8 +14,8 @@ use belljar_core::outcome::{CallVerdict, Outcome, Report};
 use belljar_core::task::{Runtime, TaskClass};
 use belljar_gateway::{Config, GatewayError, Listener, Listeners, Stopped};
 use belljar_store::record::{ClaimedTask, Completion, Demand, Timestamp, WorkerRecord};
-use belljar_store::{BlobConfig, Store, StoreConfig};
-use belljar_testkit::Redis;
+use belljar_store::{BlobConfig, BlobPlace, BucketPlace, Store, StoreConfig};
+use belljar_testkit::{Bucket, Redis};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -47,6 +47,14 @@ pub(crate) fn class() -> TaskClass {
 impl Gateway {
     pub(crate) async fn start() -> Self {
         Self::with(|_| {}, |_| {}).await
+    }
+
+    /// One with large values in a bucket.
+    pub(crate) async fn in_bucket(bucket: &Bucket) -> Self {
+        let env = bucket.env().map(|(name, value)| (name.to_owned(), value));
+        let place = BucketPlace::new(&bucket.url(), env).expect("a bucket");
+        let blobs = BlobConfig::at(BlobPlace::Bucket(place));
+        Self::with(|_| {}, |store| store.blobs = Some(blobs)).await
     }
 
     pub(crate) async fn with(

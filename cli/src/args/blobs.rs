@@ -1,0 +1,49 @@
+//! Where large values are: `--blobs`.
+
+use std::path::{Path, PathBuf};
+
+use belljar_store::{BlobPlace, BucketPlace};
+
+const SCHEME: &str = "s3://";
+
+/// A directory, or the URL of a bucket.
+pub(super) fn parse(text: &str) -> Result<PathBuf, String> {
+    if text.starts_with(SCHEME) && BucketPlace::new(text, []).is_none() {
+        return Err("it must be `s3://BUCKET` or `s3://BUCKET/PREFIX`, of letters, digits, `-`, `_` and `.`".to_owned());
+    }
+    Ok(PathBuf::from(text))
+}
+
+/// Where that is. A bucket is reached as the environment says.
+pub(super) fn place(place: &Path) -> BlobPlace {
+    let bucket = place.to_str().and_then(|url| {
+        let env = std::env::vars_os();
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        BucketPlace::new(url, env.filter_map(text))
+    });
+    bucket.map_or_else(|| BlobPlace::Directory(place.to_owned()), BlobPlace::Bucket)
+}
+
+/// The directory, if it is one.
+pub(crate) fn directory(place: Option<&Path>) -> Option<&Path> {
+    place.filter(|place| !place.to_str().is_some_and(|text| text.starts_with(SCHEME)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_told_from_a_directory() {
+        for (text, is_bucket) in [("s3://b/p", true), ("./s3", false), ("/var/blobs", false)] {
+            let path = parse(text).expect("valid");
+            assert_eq!(matches!(place(&path), BlobPlace::Bucket(_)), is_bucket, "{text}");
+            assert_eq!(directory(Some(&path)).is_none(), is_bucket, "{text}");
+        }
+        assert!(
+            parse("s3://").is_err() && parse("s3://b//").is_ok() && parse("s3://b/a//c").is_err()
+        );
+    }
+}
