@@ -18,6 +18,12 @@ def native(key, executions):
     return f"{key} {run}"
 
 
+def native_long(key, executions):
+    """The same, and now and then returns so much besides that it is left in a file."""
+    first = native(key, executions)
+    return (first, os.urandom(9 << 20)) if int(key) % 25 == 1 else first
+
+
 def sandbox(key, executions):
     """The same without files: the execution has a name and is not written."""
     return f"{key} {random.getrandbits(48):x}.0"

@@ -117,7 +117,7 @@ impl Builder<'_> {
         self.belljar(&format!("worker-{number}"), &args)
     }
 
-    /// Where values are, if tasks refer to some.
+    /// Where large values are, if there are some.
     fn values(&self) -> Vec<&str> {
         if self.values.is_empty() { Vec::new() } else { vec!["--blobs", &self.values] }
     }
@@ -144,7 +144,8 @@ impl Cluster {
         let redis = Servers::start(dir, scenario.fault == Fault::Failover)?;
         let control = Control::listen(&dir.join("faults.sock"))?;
         let values = dir.join(VALUES).to_string_lossy().into_owned();
-        let values = if scenario.has_values() { values } else { String::new() };
+        let has_files = scenario.has_values() || scenario.has_long_results();
+        let values = if has_files { values } else { String::new() };
         let proxies = Vec::new();
         let mut builder = Builder { dir, redis, control, scenario, runtime, proxies, values };
         // Who is restarted leaves another one.
@@ -187,7 +188,9 @@ impl Cluster {
             Stage::Uploaded | Stage::UploadNamed | Stage::UploadKept => pids(&self.gateways),
             Stage::ValuesHeld | Stage::Sweeping => pids(&self.gateways),
             Stage::Leased | Stage::Stored => pids(&self.dispatchers),
+            Stage::ResultWritten | Stage::ResultKeyed => pids(&self.dispatchers),
             Stage::Sent | Stage::Running | Stage::Computed => self.with_slots(),
+            Stage::ResultUnnamed | Stage::ResultNamed => self.with_slots(),
         }
     }
 

@@ -23,6 +23,8 @@ const SUBMITTERS: u64 = 8;
 const COLLECTORS: usize = 2;
 /// When a client gives up on an answer: a half-open connection never ends by itself.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// The same where answers hold many megabytes.
+const LONG_ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// The pause before a submission that was not accepted is repeated.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// The pause between two reads of a thread. A measured recovery is at most this much too long.
@@ -32,6 +34,8 @@ const READ_AT_ONCE: usize = 500;
 /// With more open tasks than this, clients stop submitting: on a machine too slow for the rate, everything
 /// would be late.
 const MOST_OPEN: usize = 500;
+/// Every so many tasks one returns much.
+const LONG_EVERY: u64 = 25;
 /// The observer reads one of this many newest tasks.
 const RECENT: usize = 400;
 
@@ -42,6 +46,8 @@ pub struct LoadConfig {
     pub is_sandboxed: bool,
     /// Whether calls refer to values that were uploaded.
     pub has_values: bool,
+    /// Whether some calls return so much that it is left in a file.
+    pub has_long_results: bool,
     /// Tasks submitted per second.
     pub rate: u64,
 }
@@ -54,6 +60,7 @@ struct Shared {
     /// The file to which tasks write their executions.
     executions: String,
     has_values: bool,
+    has_long_results: bool,
     rate: u64,
     begun: Instant,
     recorder: Arc<Recorder>,
@@ -83,13 +90,14 @@ impl Shared {
 
     /// A client that begins with one of the gateways.
     fn client(&self, number: u64) -> AnyClient {
-        let clients = self.bases.iter().map(|base| Client::with_timeout(base, ANSWER_TIMEOUT));
+        let timeout = if self.has_long_results { LONG_ANSWER_TIMEOUT } else { ANSWER_TIMEOUT };
+        let clients = self.bases.iter().map(|base| Client::with_timeout(base, timeout));
         AnyClient { clients: clients.collect(), at: Cell::new(number as usize % self.bases.len()) }
     }
 
     fn record(&self, task: &str, reply: &Value, asked_us: u64) -> Result<bool> {
         let text = |name: &str| reply[name].as_str().unwrap_or_default().to_owned();
-        let (status, result) = (text("status"), text("result"));
+        let (status, result) = (text("status"), pickle::shortened(text("result")));
         let is_terminal = !matches!(status.as_str(), "QUEUED" | "RUNNING");
         self.recorder.record(Event::Read { task: task.to_owned(), status, result, asked_us })?;
         Ok(is_terminal)
@@ -143,13 +151,15 @@ impl Load {
     ) -> Result<Self> {
         let runtime = if config.is_sandboxed { "sandbox" } else { "native" };
         let client = Client::new(bases.first().context("no gateway")?);
-        let payload = pickle::function("belljar_faults", runtime);
+        let name = if config.has_long_results { "native_long" } else { runtime };
+        let payload = pickle::function("belljar_faults", name);
         let function = client.register(&payload, json!({"runtime": runtime}))?;
         let shared = Arc::new(Shared {
             bases: bases.to_vec(),
             function,
             executions: executions.to_string_lossy().into_owned(),
             has_values: config.has_values,
+            has_long_results: config.has_long_results,
             rate: config.rate,
             begun: Instant::now(),
             recorder,
@@ -192,11 +202,11 @@ impl Load {
         self.shared.repeated.load(Ordering::Relaxed)
     }
 
-    /// Stops submitting, waits until all tasks have ended, and reads everything once more.
+    /// Stops submitting, waits until all tasks have ended, and reads everything once more. Returns the tasks whose results are in files.
     ///
     /// # Errors
     /// The service does not answer, or the history cannot be written.
-    pub fn finish(self, executions: Option<&Path>, timeout: Duration) -> Result<()> {
+    pub fn finish(self, executions: Option<&Path>, timeout: Duration) -> Result<HashSet<String>> {
         self.shared.stop_submitting.store(true, Ordering::Relaxed);
         join(self.submitters)?;
         let load = Self { submitters: Vec::new(), shared: self.shared, readers: self.readers };
@@ -210,7 +220,10 @@ impl Load {
             count_attempts(&load.shared, &client, executions)?;
         }
         read_audit(&load.shared, &client, timeout)?;
-        load.shared.recorder.flush()
+        load.shared.recorder.flush()?;
+        let all = std::mem::take(&mut load.shared.tasks().all);
+        let long = all.into_iter().filter(|(_, key)| load.shared.has_long_results && is_long(*key));
+        Ok(long.map(|(task, _)| task).collect())
     }
 }
 
@@ -219,6 +232,11 @@ fn join(threads: Vec<JoinHandle<Result<()>>>) -> Result<()> {
         thread.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
     }
     Ok(())
+}
+
+/// Whether the task with this key returns much, as `belljar_faults.py` has it.
+const fn is_long(key: u64) -> bool {
+    key % LONG_EVERY == 1
 }
 
 /// Submits every eighth task when it is due, no matter how long earlier ones took.

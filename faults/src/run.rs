@@ -1,5 +1,6 @@
 //! One scenario: a service under load, the fault as often as asked, and the check of the history.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +87,8 @@ fn run_in(
     let recorder = Arc::new(Recorder::create(&lines)?);
     let mut cluster = Cluster::start(dir, scenario, runtime.handle())?;
     let (is_sandboxed, has_values) = (scenario.is_sandboxed(), scenario.has_values());
-    let config = LoadConfig { is_sandboxed, has_values, rate: options.rate };
+    let has_long_results = scenario.has_long_results();
+    let config = LoadConfig { is_sandboxed, has_values, has_long_results, rate: options.rate };
     let load = Load::start(cluster.bases(), &executions, &config, Arc::clone(&recorder))?;
     let mut random = Random::new(options.seed, scenario);
     for _ in 0..options.repeats {
@@ -95,8 +97,11 @@ fn run_in(
         // If it does not recover, the checker finds tasks late or lost.
         let _ = load.settled(RECOVERY_TIMEOUT);
     }
-    load.finish(traced, RECOVERY_TIMEOUT)?;
-    let left = if has_values { left_after_collection(&dir.join(VALUES)) } else { Vec::new() };
+    let published = load.finish(traced, RECOVERY_TIMEOUT)?;
+    let left = match has_values || has_long_results {
+        true => left_after_collection(&dir.join(VALUES), &published),
+        false => Vec::new(),
+    };
     drop(cluster);
     let mut report = checker::check(&History::read(&lines, traced)?);
     report.allow_no_leaks(&left);
@@ -106,8 +111,9 @@ fn run_in(
     Ok(report)
 }
 
-/// The files of values that are still there some time after every task has ended and every value was deleted.
-fn left_after_collection(values: &Path) -> Vec<String> {
+/// The files of values that are still there some time after every task has ended and every value was deleted, but for the one with
+/// the result of each of these tasks.
+fn left_after_collection(values: &Path, published: &HashSet<String>) -> Vec<String> {
     let files = || -> std::io::Result<Vec<String>> {
         let mut found = Vec::new();
         for part in std::fs::read_dir(values)? {
@@ -122,7 +128,13 @@ fn left_after_collection(values: &Path) -> Vec<String> {
     };
     let mut left = Vec::new();
     let _ = belljar_testkit::eventually(RECOVERY_TIMEOUT, || {
+        let mut missing = published.clone();
         left = files().unwrap_or_else(|error| vec![error.to_string()]);
+        left.retain(|name| {
+            // result-ATTEMPT-TASK
+            let task = name.strip_prefix("result-").and_then(|name| name.split_once('-'));
+            !task.is_some_and(|(_, task)| missing.remove(task))
+        });
         left.is_empty()
     });
     left

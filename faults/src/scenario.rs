@@ -61,6 +61,14 @@ pub enum Stage {
     ValuesHeld,
     /// The gateway is about to remove files of values that nobody needs.
     Sweeping,
+    /// The worker has written all of a long result to a file, which has no name yet.
+    ResultUnnamed,
+    /// The file has its name, and the worker has told nobody.
+    ResultNamed,
+    /// The dispatcher has seen the file, and its key is not written.
+    ResultWritten,
+    /// The key of the file is written, and the task has not ended.
+    ResultKeyed,
 }
 
 /// Which connection is broken.
@@ -115,6 +123,10 @@ pub const STAGES: [Stage; 7] = [
 pub const VALUE_STAGES: [Stage; 5] =
     [Stage::Uploaded, Stage::UploadNamed, Stage::UploadKept, Stage::ValuesHeld, Stage::Sweeping];
 
+/// The stages of results that workers leave in files, in their order.
+pub const RESULT_STAGES: [Stage; 4] =
+    [Stage::ResultUnnamed, Stage::ResultNamed, Stage::ResultWritten, Stage::ResultKeyed];
+
 const CONNECTIONS: [Connection; 4] = [
     Connection::ClientGateway,
     Connection::GatewayRedis,
@@ -125,7 +137,7 @@ const NETWORK_FAULTS: [NetworkFault; 4] =
     [NetworkFault::Cut, NetworkFault::HalfOpen, NetworkFault::Slow, NetworkFault::Reset];
 
 /// Every scenario: six victims at seven stages in pull and push, the two that differ in local mode, four
-/// faults of each connection, the gateway and Redis at five stages of values, a failover of Redis, and in pull and push restarts of all parts and workers that are drained.
+/// faults of each connection, the gateway and Redis at five stages of values, those who have results in files at four stages of these, a failover of Redis, and in pull and push restarts of all parts and workers that are drained.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
     use Victim::{Child, Dispatcher, Gateway, Redis, SandboxWorker, Worker};
@@ -144,6 +156,16 @@ pub fn all() -> Vec<Scenario> {
     for victim in [Gateway, Redis] {
         let kill = |stage| Scenario { mode: DispatchMode::Push, fault: Fault::Kill(victim, stage) };
         scenarios.extend(VALUE_STAGES.map(kill));
+    }
+    let [unnamed, named, ..] = RESULT_STAGES;
+    for (mode, victim, stages) in [
+        (DispatchMode::Push, Worker, &[unnamed, named][..]),
+        (DispatchMode::Push, Dispatcher, &RESULT_STAGES),
+        (DispatchMode::Push, Redis, &RESULT_STAGES),
+        (DispatchMode::Local, Dispatcher, &[unnamed, named]),
+    ] {
+        let kill = |stage: &Stage| Scenario { mode, fault: Fault::Kill(victim, *stage) };
+        scenarios.extend(stages.iter().map(kill));
     }
     for mode in [DispatchMode::Push, DispatchMode::Pull] {
         // Only the last connection is used in another way in pull.
@@ -175,6 +197,12 @@ impl Scenario {
     #[must_use]
     pub fn has_values(self) -> bool {
         matches!(self.fault, Fault::Kill(_, stage) if VALUE_STAGES.contains(&stage))
+    }
+
+    /// Whether some tasks return so much that it is left in a file.
+    #[must_use]
+    pub fn has_long_results(self) -> bool {
+        matches!(self.fault, Fault::Kill(_, stage) if RESULT_STAGES.contains(&stage))
     }
 
     /// Whether a pattern, in which `*` stands for any text, matches the name.
@@ -236,6 +264,10 @@ impl Stage {
             Self::UploadKept => "upload_kept",
             Self::ValuesHeld => "values_held",
             Self::Sweeping => "sweeping",
+            Self::ResultUnnamed => "result_unnamed",
+            Self::ResultNamed => "result_named",
+            Self::ResultWritten => "result_written",
+            Self::ResultKeyed => "result_keyed",
         }
     }
 }
@@ -307,7 +339,7 @@ mod tests {
     #[test]
     fn every_scenario_has_its_own_name() {
         let names: HashSet<_> = all().iter().map(Scenario::to_string).collect();
-        assert_eq!(names.len(), 2 * 6 * 7 + 2 * 7 + 2 * 5 + 4 * 4 + 4 + 5);
+        assert_eq!(names.len(), 2 * 6 * 7 + 2 * 7 + 2 * 5 + 12 + 4 * 4 + 4 + 5);
     }
 
     #[test]
@@ -316,7 +348,7 @@ mod tests {
             |pattern| all().into_iter().filter(|scenario| scenario.matches(pattern)).count();
         assert_eq!(count("push/worker/sent"), 1);
         assert_eq!(count("push/worker"), 0);
-        assert_eq!(count("*/worker/*"), 16);
+        assert_eq!(count("*/worker/*"), 18);
         assert_eq!(count("*/sent"), 14);
         assert_eq!(count("pull/*-*/cut"), 1);
         assert_eq!(count("*"), all().len());

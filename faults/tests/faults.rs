@@ -40,12 +40,14 @@ fn nothing_is_lost_when_a_process_is_killed() -> Result<()> {
 
 #[test]
 fn nothing_is_lost_when_a_worker_is_killed() -> Result<()> {
-    check(&["push/worker/sent", "pull/worker/computed", "push/sandbox-worker/running"])
+    check(&["push/worker/sent", "pull/worker/computed", "push/sandbox-worker/running"])?;
+    check(&["push/worker/result_named"])
 }
 
 #[test]
 fn nothing_is_lost_when_a_dispatcher_is_killed() -> Result<()> {
-    check(&["push/dispatcher/leased", "pull/dispatcher/stored", "local/dispatcher/running"])
+    check(&["push/dispatcher/leased", "pull/dispatcher/stored", "local/dispatcher/running"])?;
+    check(&["push/dispatcher/result_keyed"])
 }
 
 #[test]

@@ -45,7 +45,9 @@ impl Store {
         let files = files.ok_or_else(|| StoreError::UnwrittenBlob(no_directory()))?;
         files.adopt(reference).await.map_err(StoreError::UnwrittenBlob)?;
         fail::fail_point!("result_written");
-        self.put_reference("complete", reference).await
+        self.put_reference("complete", reference).await?;
+        fail::fail_point!("result_keyed");
+        Ok(())
     }
 }
 

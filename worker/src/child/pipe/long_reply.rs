@@ -79,7 +79,9 @@ impl FramedPipe {
         }
         let after = self.buffer.split_to(long.after);
         let done = frame::decode_around(&before[4..], &after)?;
+        fail::fail_point!("result_unnamed");
         file.finish().await.map_err(|error| Lost::Unwritten(long.bytes, error))?;
+        fail::fail_point!("result_named");
         self.reset_buffer();
         Ok(Received::InFile(done, long.bytes))
     }
