@@ -19,7 +19,7 @@ MINOR := $(DEFAULT_MINOR)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build pythons guests test lint test-client test-browser test-valkey guest-tests cpython-tests public-examples check faults attack guest bench bench-sandbox bench-client bench-access bench-modes bench-floods bench-tenants bench-peers bench-sdk bench-packages bench-sessions dist dist-test reference audit sbom setup tools doctor clean
+.PHONY: help up build pythons guests test lint test-client test-browser test-valkey guest-tests cpython-tests public-examples check faults attack guest bench bench-sandbox bench-client bench-access bench-modes bench-floods bench-tenants bench-peers bench-sdk bench-packages bench-sessions bench-transfers dist dist-test reference audit sbom setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -143,6 +143,13 @@ bench-sdk: build ## The same of the package in client/, as an executor.
 
 bench-sessions: build ## What 1,000 idle sessions take, and how fast one goes on after its worker is killed.
 	@$(VENV)/bin/python bench/sessions.py --belljar $(TARGET)/release/belljar $(ARGS)
+
+bench-transfers: build ## 1 MiB there and back beside Ray, Huey and ProcessPoolExecutor, written to docs/reports/transfers.md; installs them apart, as bench-peers.
+	@test -x $(PEERS)/bin/python || $(PEERS_PYTHON) -m venv $(PEERS)
+	@grep -E '^(huey|ray)==' bench/peers/requirements.txt | xargs -n 1 $(PEERS)/bin/pip --quiet --disable-pip-version-check install --only-binary :all:
+	@$(PEERS)/bin/pip --quiet --disable-pip-version-check install --only-binary :all: redis dill cloudpickle
+	@$(PEERS)/bin/python bench/peers/transfers.py --belljar $(TARGET)/release/belljar $(ARGS) >.belljar/transfers.md
+	@mv .belljar/transfers.md docs/reports/transfers.md
 
 bench-packages: build ## What imports and the sandbox's packages cost, in both runtimes, written to docs/reports/packages.md.
 	@. scripts/venv.sh && make_venv .belljar/packages $(BUILD_PYTHON) packages
