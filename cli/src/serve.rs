@@ -12,7 +12,7 @@ use belljar_dispatcher::config::{RemoteConfig, Workers};
 use belljar_gateway::audit_log::{AuditLog, AuditTargets};
 use belljar_gateway::policy::Tenants;
 use belljar_gateway::requirements::Resolver;
-use belljar_store::{Store, StoreConfig};
+use belljar_store::{NamedArgs, Store, StoreConfig};
 use belljar_traces::Traces;
 use belljar_wire::{Authentication, ConnectConfig, Endpoint, ListenConfig};
 use belljar_worker::transport::{WorkerConfig, WorkerMetrics};
@@ -106,9 +106,10 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
         let config =
             args.store.retention.store_config(&args.store.redis, args.durability.durability);
         // What replicas must have, submissions wait for.
-        // Those in one message to a worker go there as they are.
+        // Those in one message to a worker go there as they are, unless it shares the directory.
         let from = if args.mode.remote().is_some() { MAX_SENT_ARGS_BYTES + 1 } else { 0 };
-        let config = StoreConfig { replicas: 0, named_args_from: Some(from), ..config };
+        let named_args = Some(NamedArgs::from(from));
+        let config = StoreConfig { replicas: 0, named_args_from: named_args.clone(), ..config };
         let store = Store::connect(config).await?;
         let metrics = metrics_listener(&args.metrics).await?;
         let mut workers = match args.mode.remote() {
@@ -124,7 +125,11 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
             }
             Some(mode) => {
                 let blobs = store.blob_owner()?;
-                Workers::Remote(Box::new(RemoteConfig { blobs, ..remote(&args, mode)? }))
+                Workers::Remote(Box::new(RemoteConfig {
+                    blobs,
+                    named_args,
+                    ..remote(&args, mode)?
+                }))
             }
         };
         let drain_timeout = Duration::from_secs(args.executors.drain_timeout);

@@ -35,6 +35,9 @@ pub const MAX_SENT_ARGS_BYTES: u64 = (MAX_PAYLOAD_BYTES - (3 << 20)) as u64;
 /// The same in the sandbox, whose process has three copies of them beside the guest's memory.
 pub const MAX_SANDBOX_ARGS_BYTES: u64 = SANDBOX_HOST_BYTES / 4;
 
+/// From how many bytes on a worker that shares the directory of blobs gets the names of files in place of what is in them.
+pub const SHARED_ARGS_BYTES: u64 = 1 << 20;
+
 /// The most bytes of a result of the sandbox, for the same reason.
 pub const MAX_SANDBOX_RESULT_BYTES: u64 = SANDBOX_HOST_BYTES / 4;
 

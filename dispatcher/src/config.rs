@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_core::message::{DeliveryMode, Secret};
+use belljar_store::NamedArgs;
 use belljar_traces::Traces;
 use belljar_wire::ListenConfig;
 use belljar_worker::config::PoolConfig;
@@ -55,6 +56,8 @@ pub struct RemoteConfig {
     pub heartbeat: Duration,
     /// Whose the directory of blobs is that workers may share; `None` without one.
     pub blobs: Option<String>,
+    /// From how many bytes on the store names arguments in files, which follows from what workers share; `None` where it stays.
+    pub named_args: Option<NamedArgs>,
     /// Gets the address once the port is open.
     pub listening: Option<oneshot::Sender<SocketAddr>>,
 }
@@ -63,6 +66,7 @@ impl RemoteConfig {
     /// With the default heartbeat, without blobs, and without a receiver of the address.
     #[must_use]
     pub const fn new(listen: ListenConfig, mode: DeliveryMode, secret: Option<Secret>) -> Self {
-        Self { listen, mode, secret, heartbeat: HEARTBEAT, blobs: None, listening: None }
+        let (heartbeat, blobs, named_args, listening) = (HEARTBEAT, None, None, None);
+        Self { listen, mode, secret, heartbeat, blobs, named_args, listening }
     }
 }

@@ -138,9 +138,10 @@ impl Store {
         keys: Vec<String>,
     ) -> Result<Vec<Blob>, StoreError> {
         let files = self.inner.blobs.as_ref().and_then(Blobs::directory);
-        let (Some(files), Some(from)) = (files, self.inner.config.named_args_from) else {
+        let (Some(files), Some(from)) = (files, &self.inner.config.named_args_from) else {
             return self.get_blobs(what, keys).await;
         };
+        let from = from.get();
         if keys.is_empty() {
             return Ok(Vec::new());
         }

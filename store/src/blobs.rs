@@ -8,7 +8,8 @@ use bytes::Bytes;
 use tokio::io::AsyncRead;
 
 use crate::Store;
-use crate::blob_files::{BlobConfig, BlobFiles, BlobPlace, Kept};
+use crate::blob_config::{BlobConfig, BlobPlace};
+use crate::blob_files::{BlobFiles, Kept};
 use crate::blob_name::{BlobName, Reference};
 use crate::bucket::Bucket;
 use crate::error::StoreError;

@@ -1,9 +1,11 @@
 //! How to reach Redis and what to keep there.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::blob_files::BlobConfig;
+use crate::blob_config::BlobConfig;
 
 /// How long a silent dispatcher counts as alive.
 pub const DISPATCHER_TTL: Duration = Duration::from_secs(3);
@@ -41,6 +43,29 @@ pub struct StoreTls {
     pub own: Option<(PathBuf, PathBuf)>,
 }
 
+/// From how many bytes on arguments in files are named. Clones change together: which slots there are is known later.
+#[derive(Debug, Clone)]
+pub struct NamedArgs(Arc<AtomicU64>);
+
+impl NamedArgs {
+    /// From so many on.
+    #[must_use]
+    pub fn from(bytes: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(bytes)))
+    }
+
+    /// From so many on, in what is claimed from now on.
+    pub fn set(&self, bytes: u64) {
+        self.0.store(bytes, Ordering::Relaxed);
+    }
+
+    /// From how many on it is.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// How to reach Redis and what to keep there.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
@@ -68,7 +93,7 @@ pub struct StoreConfig {
     pub blobs: Option<BlobConfig>,
     /// From how many bytes on claimed tasks have the names of files in place of arguments in files: for slots that share the
     /// directory. `None` for never.
-    pub named_args_from: Option<u64>,
+    pub named_args_from: Option<NamedArgs>,
 }
 
 impl StoreConfig {

@@ -21,7 +21,7 @@
 //! * `keys`: the names of keys and channels, for Rust and for the scripts.
 //! * `layout`: the layout of records, for both.
 //! * `task_record`: the bytes of a task's record.
-//! * `blob`: values that no script touches. `blobs`, `blob_name`: these in files or in a bucket. `blob_files`, `blob_owner`: in files.
+//! * `blob`: values that no script touches. `blobs`, `blob_config`, `blob_name`: these in files or in a bucket. `blob_files`, `blob_owner`: in files.
 //! * `bucket`: in a bucket.
 //! * `upload`, `upload_files`, `pieces`: values that clients upload. [`value_ref`]: values that arguments refer to.
 //! * `result_files`, `mapped_file`: results that workers have written to files.
@@ -38,6 +38,7 @@ mod audit;
 mod audit_log;
 mod batch;
 mod blob;
+mod blob_config;
 mod blob_files;
 mod blob_name;
 mod blob_owner;
@@ -82,10 +83,10 @@ use belljar_core::outcome::{CallVerdict, Outcome};
 
 pub use audit_log::AuditEntryId;
 pub use blob::BLOB_BYTES;
-pub use blob_files::{BlobConfig, BlobPlace};
+pub use blob_config::{BlobConfig, BlobPlace};
 pub use bucket::BucketPlace;
 pub use config::{
-    DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, MAX_LABEL_SETS, MAX_QUEUED, PREFIX,
+    DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, MAX_LABEL_SETS, MAX_QUEUED, NamedArgs, PREFIX,
     RECENT_TASKS, REMOVED_CODE_TTL, REPLICA_TIMEOUT, StoreConfig, StoreTls,
 };
 pub use connection::Traffic;

@@ -188,8 +188,9 @@ impl Store {
         let what = || format!("a value that the arguments of task {id} refer to");
         let bytes = pieces.iter().map(ArgsPiece::bytes).sum();
         let is_shared = !matches!(self.inner.blobs, Some(Blobs::Bucket(_)));
-        let from = self.inner.config.named_args_from.filter(|_| may_name && is_shared);
-        let by_name = from.is_some_and(|from| bytes >= from);
+        let from = self.inner.config.named_args_from.as_ref();
+        let from = from.filter(|_| may_name && is_shared);
+        let by_name = from.is_some_and(|from| bytes >= from.get());
         if !by_name && bytes > MAX_SENT_ARGS_BYTES {
             return Err(StoreError::ArgsTooLarge { bytes, limit: MAX_SENT_ARGS_BYTES });
         }

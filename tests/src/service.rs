@@ -1,5 +1,6 @@
 //! A whole service: `belljar up` on a free port, over a Redis of its own.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,10 +46,33 @@ impl Service {
     /// # Errors
     /// It does not become ready.
     pub fn start_over(data: PathBuf, options: &[&str]) -> Result<Self> {
+        Self::start_over_in(data, options, Vec::new())
+    }
+
+    /// Starts with further options and variables.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub fn start_in(
+        env: impl IntoIterator<Item = (&'static str, String)>,
+        options: &[&str],
+    ) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let env = env.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let mut service = Self::start_over_in(dir.path().join("data"), options, env)?;
+        service._dir = Some(dir);
+        Ok(service)
+    }
+
+    fn start_over_in(
+        data: PathBuf,
+        options: &[&str],
+        env: Vec<(OsString, OsString)>,
+    ) -> Result<Self> {
         let dir = data.to_str().context("the data directory's path is not UTF-8")?;
         let args = [&["up", "--listen", "127.0.0.1:0", "--data", dir], options].concat();
         // Its log is the test's own: a failed test shows all of it.
-        let program = Program::belljar(&args, Vec::new(), None)?;
+        let program = Program::belljar(&args, env, None)?;
         let client = Client::new(&program.line_after(READY)?);
         Ok(Self { program, client, python: Python::start()?, data, _dir: None })
     }

@@ -1,9 +1,12 @@
 //! Results as a plain REST client reads them: what loading them runs, and how large they may be. The same in
 //! every mode and runtime.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use belljar_tests::Service;
 use serde_json::{Value, json};
 
@@ -177,4 +180,49 @@ fn a_child_that_claims_a_huge_answer_is_refused_by_its_header() -> Result<()> {
     let (reply, _) = call(&service, "native", "def f(): return 1")?;
     ensure!(reply["status"] == "COMPLETED", "{reply}");
     Ok(())
+}
+
+#[test]
+fn large_values_are_in_a_bucket_in_every_mode() -> Result<()> {
+    for mode in MODES {
+        let bucket = belljar_testkit::Bucket::start()?;
+        let url = bucket.url();
+        let options = [mode, &["--blobs", &url]].concat();
+        let service = Service::start_in(bucket.env(), &options)?;
+        let value = [&b"\x80\x04B\0\0\x20\0"[..], &[7; 2 << 20], b"."].concat();
+        let (status, kept) = service.client.put("/v1/blobs", &value)?;
+        ensure!(status == 201, "{status} {kept}");
+        let id = format!("blob:{}", kept["blob_id"].as_str().context("no id")?);
+        // `((the value,), {})`.
+        let length = u32::try_from(id.len())?.to_le_bytes();
+        let args = [&b"\x80\x04X"[..], &length, id.as_bytes(), b"Q\x85}\x86."].concat();
+        let payload = service.python.dumps("def f(value): return value + b'x' * (3 << 20)", "f")?;
+        for runtime in RUNTIMES {
+            let function = service.client.register(&payload, json!({"runtime": runtime}))?;
+            let task = service.client.submit(&function, &STANDARD.encode(&args), json!({}))?;
+            let (status, result) = service.client.wait(&task, 60)?;
+            ensure!(status == "COMPLETED", "{mode:?} {runtime}: {status}");
+            let joined: String = result.split_whitespace().collect();
+            let result = STANDARD.decode(joined)?;
+            let content = [&[7; 2 << 20][..], &[b'x'; 3 << 20]].concat();
+            ensure!(result.windows(content.len()).any(|it| it == content), "{mode:?} {runtime}");
+            let names = objects(bucket.directory())?;
+            ensure!(names.iter().any(|name| name.contains(&task)), "{mode:?}: {names:?}");
+        }
+    }
+    Ok(())
+}
+
+/// The names of all files below a directory.
+fn objects(directory: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(objects(&path)?);
+        } else {
+            found.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+        }
+    }
+    Ok(found)
 }

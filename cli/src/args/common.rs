@@ -179,7 +179,7 @@ pub(crate) struct RetentionArgs {
     /// Where arguments and results of more than 64 KiB are, in place of Redis: a directory where gateways and dispatchers are on one
     /// machine, or `s3://BUCKET/PREFIX`, which `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID` and their like say how to
     /// reach. All name the same [default: of `up` with its private Redis, `blobs` in the data directory; else none].
-    #[arg(long, env = "BELLJAR_BLOBS", value_name = "DIR|s3://BUCKET/PREFIX", value_parser = blobs::parse)]
+    #[arg(long, env = "BELLJAR_BLOBS", value_name = "PLACE", value_parser = blobs::parse)]
     pub(crate) blobs: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) tls: RedisTlsArgs,

@@ -138,7 +138,7 @@ pub(crate) struct WorkerArgs {
     pub(crate) slots: usize,
     /// The dispatcher, as `tcp://HOST:PORT`.
     pub(crate) dispatcher: belljar_wire::Endpoint,
-    /// The dispatcher's directory for large values, on its machine: arguments and results of more than 60 MiB pass there.
+    /// The dispatcher's directory for large values, on its machine: large arguments and results pass there, also of more than 60 MiB.
     #[arg(long, env = "BELLJAR_BLOBS", value_name = "DIR", value_parser = super::blobs::parse)]
     pub(crate) blobs: Option<PathBuf>,
     /// The runtimes to serve.

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use belljar_core::args::{self, ArgsPiece};
 use belljar_core::id::{DispatcherId, WorkerId};
 use belljar_core::invocation::Invocation;
-use belljar_core::limits::{MAX_PAYLOAD_BYTES, MAX_SENT_ARGS_BYTES};
+use belljar_core::limits::{MAX_PAYLOAD_BYTES, MAX_SENT_ARGS_BYTES, SHARED_ARGS_BYTES};
 use belljar_core::message::{RejectReason, decode, encode};
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
 use belljar_core::task::{TaskAttempt, TaskClass};
+use belljar_store::NamedArgs;
 use belljar_store::record::{Timestamp, WorkerRecord};
 use belljar_wire::{Authentication, Incoming, ListenConfig, Router, RouterSender, SendError};
 
@@ -37,6 +38,8 @@ pub(crate) struct RemoteTransport {
     served: BTreeSet<TaskClass>,
     /// Events that came up between turns.
     events: Vec<SchedulerEvent>,
+    /// From how many bytes on the store names arguments in files.
+    named_args: Option<NamedArgs>,
     tick: Duration,
     next_tick: Instant,
     metrics: Option<Arc<Metrics>>,
@@ -48,7 +51,7 @@ impl RemoteTransport {
         config: RemoteConfig,
         metrics: Option<Arc<Metrics>>,
     ) -> Result<Self, DispatcherError> {
-        let RemoteConfig { listen, mode, secret, heartbeat, blobs, listening } = config;
+        let RemoteConfig { listen, mode, secret, heartbeat, blobs, named_args, listening } = config;
         let authentication = match secret {
             Some(_) => Authentication::SharedSecret,
             None => Authentication::None,
@@ -67,6 +70,7 @@ impl RemoteTransport {
             sessions: WorkerSessions::new(Handshakes::new(id, mode, secret, blobs), heartbeat, now),
             served: BTreeSet::new(),
             events: Vec::new(),
+            named_args,
             tick,
             next_tick: now + tick,
             metrics,
@@ -84,7 +88,9 @@ impl RemoteTransport {
             () = timer => {
                 let now = Instant::now();
                 self.next_tick = now + self.tick;
-                return Ok(self.sessions.tick(now));
+                let events = self.sessions.tick(now);
+                self.name_args_by_workers(&events);
+                return Ok(events);
             }
         };
         let mut events = self.handle(first);
@@ -97,7 +103,21 @@ impl RemoteTransport {
             let Some(incoming) = more else { break };
             events.extend(self.handle(incoming));
         }
+        self.name_args_by_workers(&events);
         Ok(events)
+    }
+
+    /// Has long arguments in files named, as long as all workers share the directory. What was claimed before a worker came that does not
+    /// goes back to the store where it is that one's.
+    fn name_args_by_workers(&self, events: &[SchedulerEvent]) {
+        let Some(named) = &self.named_args else { return };
+        let is_change = |event: &SchedulerEvent| {
+            matches!(event, SchedulerEvent::WorkerJoined(..) | SchedulerEvent::WorkerLeft { .. })
+        };
+        if events.iter().any(is_change) {
+            let share = self.sessions.iter().all(|session| session.worker.shares_blobs);
+            named.set(if share { SHARED_ARGS_BYTES } else { MAX_SENT_ARGS_BYTES + 1 });
+        }
     }
 
     fn handle(&mut self, incoming: Incoming) -> Vec<SchedulerEvent> {
@@ -129,7 +149,16 @@ impl RemoteTransport {
     }
 
     pub(crate) fn send(&mut self, worker: WorkerId, mut invocations: Vec<Invocation>) {
-        let shares = || self.sessions.shares_blobs(worker);
+        let has_directory = self.sessions.shares_blobs(worker);
+        let shares = || has_directory;
+        let is_named = |it: &Invocation| !has_directory && named_and_not_long(it);
+        let tasks: Vec<_> =
+            invocations.iter().filter(|it| is_named(it)).map(|it| it.task).collect();
+        if !tasks.is_empty() {
+            invocations.retain(|it| !tasks.contains(&it.task));
+            // They come again as they are.
+            self.events.push(SchedulerEvent::Returned { worker, tasks });
+        }
         let reports: Vec<_> =
             invocations.iter().filter_map(|invocation| refused(invocation, shares)).collect();
         if !reports.is_empty() {
@@ -226,6 +255,13 @@ impl RemoteTransport {
     pub(crate) async fn close(self) {
         self.router.close().await;
     }
+}
+
+/// Whether the arguments of a call are named, and have room in a message.
+fn named_and_not_long(invocation: &Invocation) -> bool {
+    let pieces = || args::pieces(&invocation.args).unwrap_or_default();
+    args::is_list(&invocation.args)
+        && pieces().iter().map(ArgsPiece::bytes).sum::<u64>() <= MAX_SENT_ARGS_BYTES
 }
 
 /// The report of a call that cannot be sent to a worker, which may share the directory of blobs.

@@ -12,7 +12,7 @@ use belljar_core::tenant::Tenant;
 use belljar_core::warm::WarmMode;
 use belljar_dispatcher::{Config, DispatcherError, RemoteConfig, Workers};
 use belljar_store::record::{FunctionRecord, NewTask, TaskResult, Timestamp};
-use belljar_store::{BlobConfig, Store, StoreConfig, Subscription, Topic};
+use belljar_store::{BlobConfig, NamedArgs, Store, StoreConfig, Subscription, Topic};
 use belljar_wire::{Authentication, ConnectConfig, Endpoint, ListenConfig, ListenError};
 use belljar_worker::transport::{WorkerConfig, WorkerError};
 use bytes::Bytes;
@@ -30,12 +30,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Redis {
     server: belljar_testkit::Redis,
     blobs: Option<BlobConfig>,
+    pub(crate) named_args: NamedArgs,
 }
 
 impl Redis {
     pub(crate) fn start() -> Self {
         let server = belljar_testkit::Redis::start().expect("redis-server is installed");
-        Self { server, blobs: None }
+        Self { server, blobs: None, named_args: NamedArgs::from(u64::MAX) }
     }
 
     /// One with large values in files, below `blobs`.
@@ -47,7 +48,7 @@ impl Redis {
 
     pub(crate) async fn store(&self) -> Store {
         let config = StoreConfig::new(self.url());
-        let named_args_from = Some(1 << 20);
+        let named_args_from = Some(self.named_args.clone());
         let config = StoreConfig { blobs: self.blobs.clone(), named_args_from, ..config };
         Store::connect(config).await.expect("a store")
     }

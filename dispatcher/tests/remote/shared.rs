@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use belljar_core::grants::GrantPolicy;
+use belljar_core::limits::{MAX_SENT_ARGS_BYTES, SHARED_ARGS_BYTES};
 use belljar_core::message::{DeliveryMode, RejectReason};
 use belljar_core::task::{PythonVersion, TaskStatus};
 use belljar_dispatcher::RemoteConfig;
@@ -16,8 +17,10 @@ use crate::harness::{Client, Dispatcher, Redis, Worker};
 use crate::{refused, support};
 
 const GROW: &str = "def f(x): return x + b'y' * (9 << 20)";
-/// More than goes by a message here.
+/// In a message or in a file.
 const LONG: &str = "((b'x' * (2 << 20),), {})";
+/// More than goes by a message.
+const TOO_LONG: &str = "((b'x' * (61 << 20),), {})";
 
 /// A worker with this directory, by which it passes what is long.
 fn sharing(config: WorkerConfig, blobs: &Path) -> WorkerConfig {
@@ -32,6 +35,7 @@ async fn passes_values(mode: DeliveryMode) {
     let owner = redis.store().await.blob_owner().expect("read");
     let dispatcher = Dispatcher::start_with(&redis, 0, |listen| RemoteConfig {
         blobs: owner.clone(),
+        named_args: Some(redis.named_args.clone()),
         ..RemoteConfig::new(listen, mode, None)
     });
     let dispatcher = dispatcher.await;
@@ -46,13 +50,26 @@ async fn passes_values(mode: DeliveryMode) {
     assert!(is_theirs, "{error}");
 
     let worker = Worker::of(config());
-    let ids = client.submit(GROW, &[LONG.to_owned()]).await;
-    let result = client.results(&ids).await.remove(0);
+    let short = ["((b'',), {})".to_owned()];
+    let ids = client.submit(GROW, &short).await;
+    client.results(&ids).await;
+    assert_eq!(redis.named_args.get(), MAX_SENT_ARGS_BYTES + 1, "it does not share the directory");
+    // As if it had come after they were claimed for one that does: they go back until they are as it needs them.
+    redis.named_args.set(SHARED_ARGS_BYTES);
+    let [long, too_long] = [LONG, TOO_LONG].map(str::to_owned);
+    let (long, too_long) =
+        (client.submit(GROW, &[long]).await, client.submit(GROW, &[too_long]).await);
+    let result = client.results(&too_long).await.remove(0);
     let told = support::read(&result.result);
     assert!(result.status == TaskStatus::Failed && told.contains("--blobs"), "{told}");
+    redis.named_args.set(MAX_SENT_ARGS_BYTES + 1);
+    assert!(support::read(&client.values(&long).await[0]).starts_with("b'xxx"));
     worker.leave().await;
 
     let worker = Worker::of(sharing(config(), &redis.file("blobs")));
+    let ids = client.submit(GROW, &short).await;
+    client.results(&ids).await;
+    assert_eq!(redis.named_args.get(), SHARED_ARGS_BYTES, "all that are there share it");
     let ids = client.submit(GROW, &[LONG.to_owned(), "((b'',), {})".to_owned()]).await;
     for (value, length) in client.values(&ids).await.iter().zip([11 << 20, 9 << 20]) {
         let text = support::read(value);

@@ -20,7 +20,7 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
     HttpResponse, HttpResponseBody, HttpService,
 };
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::rustls::crypto::ring;
 
 /// How long a connection may take to be made.
@@ -80,7 +80,7 @@ impl HttpService for Service {
         };
         Ok(answer.map(|body| {
             let body = body.map_err(|error| http_error(HttpErrorKind::Interrupted, &error));
-            HttpResponseBody::new(Timed { body, patience: Box::pin(sleep(PAUSE)) })
+            HttpResponseBody::new(Timed { body, patience: None })
         }))
     }
 }
@@ -97,10 +97,11 @@ fn late(limit: Duration) -> HttpError {
     HttpError::new(HttpErrorKind::Timeout, io::Error::new(io::ErrorKind::TimedOut, text))
 }
 
-/// The body of an answer, which may not pause for long.
+/// The body of an answer, which may not pause for long. Who reads it may.
 struct Timed<B> {
     body: B,
-    patience: Pin<Box<Sleep>>,
+    /// While something is awaited.
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B> Body for Timed<B>
@@ -115,10 +116,11 @@ where
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
-            self.patience.as_mut().reset(Instant::now() + PAUSE);
+            self.patience = None;
             return Poll::Ready(frame);
         }
-        ready!(self.patience.as_mut().poll(context));
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(PAUSE)));
+        ready!(patience.as_mut().poll(context));
         Poll::Ready(Some(Err(late(PAUSE))))
     }
 

@@ -31,7 +31,7 @@ use object_store::{
 };
 use tokio_util::io::StreamReader;
 
-use crate::blob_files::BlobConfig;
+use crate::blob_config::BlobConfig;
 use crate::blob_name::{BlobName, Reference};
 use crate::blobs::BlobReader;
 use crate::error::StoreError;

@@ -8,7 +8,7 @@ use belljar_core::sha256::Sha256Hash;
 use belljar_core::tenant::Tenant;
 use belljar_store::record::{NewTask, StoreQuotas};
 use belljar_store::value_ref::ValueState;
-use belljar_store::{Store, StoreConfig, StoreError, UploadEnd, UploadedValue};
+use belljar_store::{NamedArgs, Store, StoreConfig, StoreError, UploadEnd, UploadedValue};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
@@ -121,7 +121,8 @@ async fn a_task_whose_value_is_lost_fails_and_says_so() {
 async fn slots_that_share_the_directory_get_names_of_files() {
     let beside = Beside::start().await;
     let store = beside.store().await;
-    let local = StoreConfig { named_args_from: Some(0), ..beside.config(Duration::ZERO) };
+    let local =
+        StoreConfig { named_args_from: Some(NamedArgs::from(0)), ..beside.config(Duration::ZERO) };
     let local = Store::connect(local).await.expect("the server is fit");
     let value = upload(&store, &Tenant::default(), VALUE).await;
     let referring = refer(&store, ValueRef::Upload(value.id)).await;
