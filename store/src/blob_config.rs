@@ -11,7 +11,7 @@ pub enum BlobPlace {
     /// In a directory, where all of them are on one machine.
     Directory(PathBuf),
     /// In a bucket.
-    Bucket(BucketPlace),
+    Bucket(Box<BucketPlace>),
 }
 
 /// Where blobs are files or objects.

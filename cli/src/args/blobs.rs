@@ -23,7 +23,10 @@ pub(super) fn place(place: &Path) -> BlobPlace {
         };
         BucketPlace::new(url, env.filter_map(text))
     });
-    bucket.map_or_else(|| BlobPlace::Directory(place.to_owned()), BlobPlace::Bucket)
+    match bucket {
+        Some(bucket) => BlobPlace::Bucket(Box::new(bucket)),
+        None => BlobPlace::Directory(place.to_owned()),
+    }
 }
 
 /// The directory, if it is one.

@@ -51,7 +51,7 @@ impl Beside {
 pub(crate) fn in_bucket(bucket: &Bucket) -> BlobConfig {
     let env = bucket.env().map(|(name, value)| (name.to_owned(), value));
     let place = BucketPlace::new(&bucket.url(), env).expect("a bucket");
-    BlobConfig { grace: Duration::ZERO, ..BlobConfig::at(BlobPlace::Bucket(place)) }
+    BlobConfig { grace: Duration::ZERO, ..BlobConfig::at(BlobPlace::Bucket(Box::new(place))) }
 }
 
 /// The objects of values in a bucket, by their names without what tells copies apart.

@@ -53,7 +53,7 @@ impl Gateway {
     pub(crate) async fn in_bucket(bucket: &Bucket) -> Self {
         let env = bucket.env().map(|(name, value)| (name.to_owned(), value));
         let place = BucketPlace::new(&bucket.url(), env).expect("a bucket");
-        let blobs = BlobConfig::at(BlobPlace::Bucket(place));
+        let blobs = BlobConfig::at(BlobPlace::Bucket(Box::new(place)));
         Self::with(|_| {}, |store| store.blobs = Some(blobs)).await
     }
 
