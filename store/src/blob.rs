@@ -20,6 +20,7 @@ use crate::blobs::{Blobs, no_directory};
 use crate::error::StoreError;
 use crate::keys::BATCHES;
 use crate::layout::LIVE;
+use crate::server;
 
 /// What is larger than this stays out of scripts. The next command costs a tenth of a millisecond, about
 /// as much as the hashing of so many bytes.
@@ -209,7 +210,13 @@ impl Store {
     pub async fn sweep_blobs(&self) -> Result<usize, StoreError> {
         let files = match &self.inner.blobs {
             None => return Ok(0),
-            Some(Blobs::Bucket(bucket)) => return self.sweep_bucket(bucket).await,
+            Some(Blobs::Bucket(bucket)) => {
+                // One that did not answer when this process began may be another's.
+                if !bucket.is_owned() {
+                    server::own_bucket(self, bucket).await?;
+                }
+                return self.sweep_bucket(bucket).await;
+            }
             Some(Blobs::Directory(files)) => files,
         };
         let old = files.old_ones().await.map_err(StoreError::UnwrittenBlob)?;

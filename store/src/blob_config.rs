@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::bucket::BucketPlace;
+use crate::bucket_place::BucketPlace;
 
 /// Where blobs are, the same in all processes that use the store.
 #[derive(Debug, Clone, PartialEq, Eq)]

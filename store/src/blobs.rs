@@ -2,20 +2,15 @@
 //! the two, and nowhere else.
 
 use std::io;
-use std::pin::Pin;
 
 use bytes::Bytes;
-use tokio::io::AsyncRead;
 
 use crate::Store;
 use crate::blob_config::{BlobConfig, BlobPlace};
 use crate::blob_files::{BlobFiles, Kept};
 use crate::blob_name::{BlobName, Reference};
-use crate::bucket::Bucket;
+use crate::bucket::{BlobReader, Bucket};
 use crate::error::StoreError;
-
-/// A blob that is read as it comes.
-pub(crate) type BlobReader = Pin<Box<dyn AsyncRead + Send>>;
 
 /// Where blobs are; a cheap clone.
 #[derive(Clone)]

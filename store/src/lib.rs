@@ -22,7 +22,7 @@
 //! * `layout`: the layout of records, for both.
 //! * `task_record`: the bytes of a task's record.
 //! * `blob`: values that no script touches. `blobs`, `blob_config`, `blob_name`: these in files or in a bucket. `blob_files`, `blob_owner`: in files.
-//! * `bucket`: in a bucket.
+//! * `bucket`, `bucket_place`: in a bucket.
 //! * `upload`, `upload_files`, `pieces`: values that clients upload. [`value_ref`]: values that arguments refer to.
 //! * `result_files`, `mapped_file`: results that workers have written to files.
 //! * `kind`: reads results statically before they are stored.
@@ -44,6 +44,7 @@ mod blob_name;
 mod blob_owner;
 mod blobs;
 mod bucket;
+mod bucket_place;
 pub mod config;
 mod confirm;
 mod connection;
@@ -84,7 +85,7 @@ use belljar_core::outcome::{CallVerdict, Outcome};
 pub use audit_log::AuditEntryId;
 pub use blob::BLOB_BYTES;
 pub use blob_config::{BlobConfig, BlobPlace};
-pub use bucket::BucketPlace;
+pub use bucket_place::BucketPlace;
 pub use config::{
     DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, MAX_LABEL_SETS, MAX_QUEUED, NamedArgs, PREFIX,
     RECENT_TASKS, REMOVED_CODE_TTL, REPLICA_TIMEOUT, StoreConfig, StoreTls,

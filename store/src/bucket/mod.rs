@@ -10,8 +10,8 @@ mod upload;
 
 use std::collections::HashMap;
 use std::error::Error as _;
-use std::fmt;
 use std::io;
+use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,18 +29,17 @@ use object_store::{
     BackoffConfig, Error, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt as _,
     PutMode, PutPayload, RetryConfig,
 };
+use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
 
 use crate::blob_config::BlobConfig;
 use crate::blob_name::{BlobName, Reference};
-use crate::blobs::BlobReader;
+use crate::bucket_place::BucketPlace;
 use crate::error::StoreError;
 
 use upload::Writer;
 pub(crate) use upload::{NewObject, Pieces};
 
-/// What the URL of a bucket begins with.
-const SCHEME: &str = "s3://";
 /// What is longer goes there in parts of this length, the least that S3 takes.
 const PART_BYTES: usize = 5 << 20;
 /// How many parts are on their way at once, while another is gathered.
@@ -50,73 +49,8 @@ const RETRIED: Duration = Duration::from_secs(5);
 /// After a request failed, others fail at once for so long: what waits for them need not.
 const AWAY: Duration = Duration::from_secs(1);
 
-/// A bucket, and how it is reached.
-#[derive(Clone, PartialEq, Eq)]
-pub struct BucketPlace {
-    bucket: String,
-    prefix: String,
-    /// The names and values of `AWS_*`.
-    options: Vec<(String, String)>,
-}
-
-impl BucketPlace {
-    /// The bucket of a URL `s3://BUCKET/PREFIX`, reached as these options say, which have the names of the usual environment variables
-    /// (`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, ...). `None`: it is no such URL.
-    #[must_use]
-    pub fn new(url: &str, options: impl IntoIterator<Item = (String, String)>) -> Option<Self> {
-        let (bucket, prefix) = url
-            .strip_prefix(SCHEME)?
-            .split_once('/')
-            .unwrap_or_else(|| (url.strip_prefix(SCHEME).unwrap_or_default(), ""));
-        let prefix = prefix.trim_matches('/');
-        let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        let fits = |text: &str| {
-            text.split('/').all(|part| {
-                !part.is_empty() && part.chars().all(is_name) && part.chars().any(|c| c != '.')
-            })
-        };
-        if !fits(bucket) || bucket.contains('/') || !(prefix.is_empty() || fits(prefix)) {
-            return None;
-        }
-        let options = options.into_iter().filter(|(name, _)| name.starts_with("AWS_")).collect();
-        Some(Self { bucket: bucket.to_owned(), prefix: prefix.to_owned(), options })
-    }
-
-    /// Its URL.
-    #[must_use]
-    pub fn url(&self) -> String {
-        let Self { bucket, prefix, .. } = self;
-        let slash = if prefix.is_empty() { "" } else { "/" };
-        format!("{SCHEME}{bucket}{slash}{prefix}")
-    }
-
-    fn open(&self) -> object_store::Result<AmazonS3> {
-        let mut builder = AmazonS3Builder::new();
-        for (name, value) in &self.options {
-            if let Ok(key) = AmazonS3ConfigKey::from_str(&name.to_ascii_lowercase()) {
-                builder = builder.with_config(key, value);
-            }
-        }
-        builder
-            // An endpoint is the operator's choice, as is its scheme.
-            .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp), "true")
-            .with_bucket_name(&self.bucket)
-            .with_http_connector(http::Connector)
-            .with_retry(RetryConfig {
-                backoff: BackoffConfig { max_backoff: AWAY, ..BackoffConfig::default() },
-                max_retries: 3,
-                retry_timeout: RETRIED,
-            })
-            .build()
-    }
-}
-
-impl fmt::Debug for BucketPlace {
-    /// Without the options, among which are secrets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("BucketPlace").field(&self.url()).finish()
-    }
-}
+/// A blob that is read as it comes.
+pub(crate) type BlobReader = Pin<Box<dyn AsyncRead + Send>>;
 
 /// The objects of a deployment; a cheap clone.
 #[derive(Clone)]
@@ -142,8 +76,7 @@ struct Inner {
 
 impl Bucket {
     pub(crate) fn open(config: &BlobConfig, place: &BucketPlace) -> Result<Self, StoreError> {
-        let objects = place
-            .open()
+        let objects = reached(place)
             .map_err(|error| StoreError::Bucket { bucket: place.url(), source: io_error(error) })?;
         Ok(Self(Arc::new(Inner {
             objects: Arc::new(objects),
@@ -334,6 +267,27 @@ impl Bucket {
     }
 }
 
+/// How a bucket is reached.
+fn reached(place: &BucketPlace) -> object_store::Result<AmazonS3> {
+    let mut builder = AmazonS3Builder::new();
+    for (name, value) in &place.options {
+        if let Ok(key) = AmazonS3ConfigKey::from_str(&name.to_ascii_lowercase()) {
+            builder = builder.with_config(key, value);
+        }
+    }
+    builder
+        // An endpoint is the operator's choice, as is its scheme.
+        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp), "true")
+        .with_bucket_name(&place.bucket)
+        .with_http_connector(http::Connector)
+        .with_retry(RetryConfig {
+            backoff: BackoffConfig { max_backoff: AWAY, ..BackoffConfig::default() },
+            max_retries: 3,
+            retry_timeout: RETRIED,
+        })
+        .build()
+}
+
 /// A name that nothing had before.
 fn new_copy(name: BlobName, bytes: u64) -> Reference {
     let random = TaskId::random();
@@ -358,32 +312,4 @@ fn io_error(error: Error) -> io::Error {
         _ => io::ErrorKind::Other,
     };
     io::Error::new(kind, error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_name_a_bucket_and_what_is_below() {
-        for (url, back) in [
-            ("s3://b", "s3://b"),
-            ("s3://b/", "s3://b"),
-            ("s3://my-b.1/a/b_c/", "s3://my-b.1/a/b_c"),
-        ] {
-            assert_eq!(BucketPlace::new(url, []).map(|place| place.url()), Some(back.to_owned()));
-        }
-        for url in
-            ["", "s3:/b", "s3://", "s3:///a", "s3://b/../c", "s3://b/a//c", "s3://b c", "/s3"]
-        {
-            assert_eq!(BucketPlace::new(url, []), None, "{url}");
-        }
-    }
-
-    #[test]
-    fn secrets_are_not_shown() {
-        let options = [("AWS_SECRET_ACCESS_KEY".to_owned(), "hush".to_owned())];
-        let place = BucketPlace::new("s3://b/p", options).expect("a bucket");
-        assert_eq!(format!("{place:?}"), "BucketPlace(\"s3://b/p\")");
-    }
 }

@@ -30,10 +30,6 @@ const HOLDERS_AT_ONCE: usize = 500;
 impl Store {
     /// [`Store::sweep_blobs`], of a bucket.
     pub(crate) async fn sweep_bucket(&self, bucket: &Bucket) -> Result<usize, StoreError> {
-        // One that did not answer when this process began may be another's.
-        if !bucket.is_owned() {
-            crate::server::own_bucket(self, bucket).await?;
-        }
         let away = |error| StoreError::BucketAway { bucket: bucket.url(), source: error };
         let shard = bucket.0.next_shard.fetch_add(1, Ordering::Relaxed) % SHARDS;
         let mut objects = Box::pin(bucket.list(shard).try_chunks(SWEPT_AT_ONCE));
