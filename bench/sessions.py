@@ -86,28 +86,30 @@ class Run:
         belljar_testkit.eventually(lambda: len(set(processes(self.service.pid).get("worker", [])) - set(killed)) >= WORKERS)
         self.executor.submit(no_op).result(60)
 
-    def steps(self, number_of_step):
-        """A step of each session, which finds the one before."""
-        begun, taken, workers = [], [], []
-        for number, session in enumerate(self.sessions):
+    def steps(self, number_of_step, at_once):
+        """A step of each session, which finds the one before: the times until it goes on and in all, and the workers."""
+
+        def step(number):
+            session = self.sessions[number]
             value, took, future = timed(lambda: session.submit_source(f"x.append({number_of_step}); x"))
-            self.wrong += value != [number, *range(1, number_of_step + 1)]
             record = future.record()
-            begun.append(record.durations.instance)
-            taken.append(took)
-            workers.append(record.worker)
+            return value == [number, *range(1, number_of_step + 1)], record.durations_ms.instance, took, record.worker
+
+        with ThreadPoolExecutor(at_once) as threads:
+            are_right, begun, taken, workers = zip(*threads.map(step, range(self.count)))
+        self.wrong += are_right.count(False)
         return begun, taken, workers
 
     def go_on(self):
-        begun, taken, before = self.steps(1)
-        self.figures["killed workers"] = {"first step on a new one, ms": quantiles(taken), "of that until it goes on, ms": quantiles(begun)}
-        begun, taken, after = self.steps(2)
-        moved = [one != other for one, other in zip(before, after)]
-        others = {"steps on another worker": sum(moved)}
-        if any(moved):
-            others["ms"] = quantiles([took for took, is_moved in zip(taken, moved) if is_moved])
-            others["of that until it goes on, ms"] = quantiles([took for took, is_moved in zip(begun, moved) if is_moved])
-        self.figures["then"] = others
+        begun, taken, before = self.steps(1, 1)
+        self.figures["on new workers, one at a time"] = {"until a step goes on, ms": quantiles(begun), "all of it, ms": quantiles(taken)}
+        begun, taken, after = self.steps(2, WORKERS)
+        moved = [place for place in range(self.count) if before[place] != after[place]]
+        figures = {"that go on elsewhere": len(moved)}
+        if moved:
+            figures["until a step goes on, ms"] = quantiles(begun[place] for place in moved)
+            figures["all of it, ms"] = quantiles(taken[place] for place in moved)
+        self.figures["then two at a time"] = figures
 
 
 def measure(arguments):

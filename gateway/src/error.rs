@@ -314,6 +314,7 @@ impl ApiError {
             | StoreError::TlsFile { .. }
             | StoreError::TlsUnused { .. }
             | StoreError::ArgsTooLarge { .. }
+            | StoreError::SessionTooLarge { .. }
             | StoreError::BlobDirectory { .. }
             | StoreError::Bucket { .. }
             | StoreError::BlobsOfAnother { .. }

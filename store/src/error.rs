@@ -136,6 +136,16 @@ pub enum StoreError {
         /// How many they may.
         limit: u64,
     },
+    /// What a session has and the arguments of its next call are more than goes to a worker.
+    #[error(
+        "what the session has and the arguments come to {bytes} bytes, and a call gets {limit} at most: send less, or delete what the session no longer needs"
+    )]
+    SessionTooLarge {
+        /// How many they have.
+        bytes: u64,
+        /// How many they may.
+        limit: u64,
+    },
     /// The directory for large values cannot be made.
     #[error("the directory `{}` for large values cannot be made", directory.display())]
     BlobDirectory {

@@ -4,6 +4,7 @@
 //! the attempt, which takes it over with the result, or not at all: a call that is lost, late or cancelled leaves nothing.
 
 use std::borrow::Cow;
+use std::iter::zip;
 use std::time::Duration;
 
 use belljar_core::id::{SessionId, TaskId};
@@ -117,22 +118,23 @@ impl Store {
         sessions: &[(TaskId, SessionId)],
         failed: &mut Vec<(usize, StoreError)>,
     ) -> Result<(), StoreError> {
-        let of_sessions = tasks.iter_mut().enumerate().filter_map(|(place, task)| {
-            let found = sessions.iter().find(|(id, _)| *id == task.id());
-            found.map(|(_, session)| (place, task, *session))
-        });
-        for (place, task, session) in of_sessions {
-            if failed.iter().any(|(other, _)| *other == place) {
-                continue;
-            }
-            let args = &task.invocation.args;
-            match self.state(session).await? {
+        let is_lost = |place| failed.iter().any(|(other, _)| *other == place);
+        let places: Vec<_> = (0..tasks.len())
+            .filter_map(|place| {
+                let found = sessions.iter().find(|(id, _)| *id == tasks[place].id());
+                found.filter(|_| !is_lost(place)).map(|(_, session)| (place, *session))
+            })
+            .collect();
+        let states = try_join_all(places.iter().map(|(_, session)| self.state(*session))).await?;
+        for ((place, _), state) in zip(places, states) {
+            let args = &mut tasks[place].invocation.args;
+            match state {
                 Ok(state) if (state.len() + args.len()) as u64 > MAX_SENT_ARGS_BYTES => {
                     let bytes = (state.len() + args.len()) as u64;
                     let limit = MAX_SENT_ARGS_BYTES;
-                    failed.push((place, StoreError::ArgsTooLarge { bytes, limit }));
+                    failed.push((place, StoreError::SessionTooLarge { bytes, limit }));
                 }
-                Ok(state) => task.invocation.args = session::envelope(&state, args),
+                Ok(state) => *args = session::envelope(&state, args),
                 Err(error) => failed.push((place, error)),
             }
         }
@@ -153,7 +155,8 @@ impl Store {
         if active.is_some() && bytes == state.len() as u64 {
             return Ok(Ok(state));
         }
-        let why = format!("of {bytes} bytes of its state there are {}", state.len());
+        let why =
+            format!("of {bytes} bytes of its state there are {}: begin a new session", state.len());
         Ok(Err(StoreError::Corrupt { what: format!("session {id}"), why }))
     }
 

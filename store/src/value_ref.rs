@@ -192,7 +192,11 @@ impl Store {
         let from = from.filter(|_| may_name && is_shared);
         let by_name = from.is_some_and(|from| bytes >= from.get());
         if !by_name && bytes > MAX_SENT_ARGS_BYTES {
-            return Err(StoreError::ArgsTooLarge { bytes, limit: MAX_SENT_ARGS_BYTES });
+            let limit = MAX_SENT_ARGS_BYTES;
+            return Err(match may_name {
+                true => StoreError::ArgsTooLarge { bytes, limit },
+                false => StoreError::SessionTooLarge { bytes, limit },
+            });
         }
         let mut held = 0;
         for piece in &mut pieces {
