@@ -230,10 +230,11 @@ impl Scenario {
 
 impl Fault {
     /// How soon after the fault every task that was open must have ended. A dead dispatcher takes longest: the
-    /// next one must first be sure that it is dead.
+    /// next one must first be sure that it is dead. Long results must be made and moved once more.
     #[must_use]
     pub const fn bound(self) -> Duration {
         match self {
+            Self::Kill(_, Stage::ResultUnnamed | Stage::ResultNamed) => Duration::from_secs(5),
             Self::Kill(
                 Victim::Gateway | Victim::Worker | Victim::SandboxWorker | Victim::Child,
                 _,
