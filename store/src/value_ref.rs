@@ -172,6 +172,17 @@ impl Store {
         });
     }
 
+    /// Whether slots read arguments of so many bytes by the names of files.
+    fn is_by_name(&self, pieces: &[ArgsPiece], bytes: u64) -> bool {
+        if matches!(self.inner.blobs, Some(Blobs::Bucket(_))) {
+            return false;
+        }
+        // What was named when it was read stays so, though it would not be now.
+        let is_file = |piece: &ArgsPiece| matches!(piece, ArgsPiece::File(..));
+        let from = self.inner.config.named_args_from.as_ref();
+        pieces.iter().any(is_file) || from.is_some_and(|from| bytes >= from.get())
+    }
+
     /// Arguments as they are, or put together from their pieces. Long ones stay in pieces where slots can read them, and those in
     /// files are named.
     pub(crate) async fn whole_args(
@@ -187,10 +198,7 @@ impl Store {
             args::pieces(&args).map_err(|error| corrupt(id, &format!("its arguments: {error}")))?;
         let what = || format!("a value that the arguments of task {id} refer to");
         let bytes = pieces.iter().map(ArgsPiece::bytes).sum();
-        let is_shared = !matches!(self.inner.blobs, Some(Blobs::Bucket(_)));
-        let from = self.inner.config.named_args_from.as_ref();
-        let from = from.filter(|_| may_name && is_shared);
-        let by_name = from.is_some_and(|from| bytes >= from.get());
+        let by_name = may_name && self.is_by_name(&pieces, bytes);
         if !by_name && bytes > MAX_SENT_ARGS_BYTES {
             let limit = MAX_SENT_ARGS_BYTES;
             return Err(match may_name {

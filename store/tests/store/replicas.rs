@@ -29,8 +29,8 @@ fn tell(redis: &Redis, command: &str) {
 async fn what_replicas_have_not_is_unconfirmed_until_they_have_it() {
     let primary = Redis::start().expect("redis-server is installed");
     let replica = primary.replica(&[]).expect("a replica");
+    submit_one(&confirming(primary.url(), Duration::from_secs(10)).await).await;
     let store = confirming(primary.url(), PATIENCE).await;
-    submit_one(&store).await;
     tell(&replica, "REPLICAOF 127.0.0.1 1");
     let new = tasks(2);
     let told = store.submit(new.clone()).await.expect_err("no replica has them");

@@ -1,5 +1,7 @@
 //! Values that are uploaded: how long their files are kept, and for whom.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use belljar_core::args::{ArgsPiece, ValueRef, list};
@@ -145,6 +147,40 @@ async fn slots_that_share_the_directory_get_names_of_files() {
     }
     assert_eq!(sweep(&store).await, 1, "what the task held that has ended");
     assert_eq!(beside.names(), [format!("upload-{}", value.id)]);
+}
+
+/// Workers come and go while tasks are claimed, with the directory and without.
+#[tokio::test]
+async fn arguments_are_named_or_there_whatever_changes_meanwhile() {
+    const TASKS: usize = 150;
+    let beside = Beside::start().await;
+    let named = NamedArgs::from(0);
+    let config =
+        StoreConfig { named_args_from: Some(named.clone()), ..beside.config(Duration::ZERO) };
+    let store = Store::connect(config).await.expect("the server is fit");
+    let args = Bytes::from(vec![7; 100_000]);
+    for _ in 0..TASKS {
+        store.submit(vec![NewTask { args: args.clone(), ..task() }]).await.expect("accepted");
+    }
+    let is_over = Arc::new(AtomicBool::new(false));
+    let changing = std::thread::spawn({
+        let is_over = Arc::clone(&is_over);
+        move || {
+            while !is_over.load(Ordering::Relaxed) {
+                [0, u64::MAX].into_iter().for_each(|from| named.set(from));
+            }
+        }
+    });
+    let mut ways = [0, 0];
+    for _ in 0..TASKS {
+        let claimed = claim_one(&store, DispatcherId::random()).await;
+        let is_named = belljar_core::args::is_list(&claimed.invocation.args);
+        ways[usize::from(is_named)] += 1;
+        assert!(is_named || claimed.invocation.args == args);
+    }
+    is_over.store(true, Ordering::Relaxed);
+    changing.join().expect("ends");
+    assert!(ways.iter().all(|way| *way > 0), "{ways:?}");
 }
 
 #[tokio::test]
