@@ -17,6 +17,7 @@ use crate::Store;
 use crate::blob_files::BlobFiles;
 use crate::blob_name::{BlobName, REFERENCE_BYTES, Reference};
 use crate::blobs::{Blobs, no_directory};
+use crate::config::NamedArgs;
 use crate::error::StoreError;
 use crate::keys::BATCHES;
 use crate::layout::LIVE;
@@ -137,12 +138,12 @@ impl Store {
         &self,
         what: &'static str,
         keys: Vec<String>,
+        named_from: Option<u64>,
     ) -> Result<Vec<Blob>, StoreError> {
         let files = self.inner.blobs.as_ref().and_then(Blobs::directory);
-        let (Some(files), Some(from)) = (files, &self.inner.config.named_args_from) else {
+        let (Some(files), Some(from)) = (files, named_from) else {
             return self.get_blobs(what, keys).await;
         };
-        let from = from.get();
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -157,6 +158,13 @@ impl Store {
             args.map_or_else(Blob::Lost, Blob::Here)
         });
         Ok(join_all(named).await)
+    }
+
+    /// From how many bytes on arguments in files are named. It may change at any time: one claim asks once.
+    pub(crate) fn named_from(&self) -> Option<u64> {
+        let is_bucket = matches!(self.inner.blobs, Some(Blobs::Bucket(_)));
+        let from = self.inner.config.named_args_from.as_ref();
+        from.filter(|_| !is_bucket).map(NamedArgs::get)
     }
 
     /// The bytes of a value, or those that it refers to.

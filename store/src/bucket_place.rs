@@ -15,6 +15,12 @@ pub struct BucketPlace {
 }
 
 impl BucketPlace {
+    /// Whether a place is meant to be a bucket, and no directory.
+    #[must_use]
+    pub fn is_url(place: &str) -> bool {
+        place.starts_with(SCHEME)
+    }
+
     /// The bucket of a URL `s3://BUCKET/PREFIX`, reached as these options say, which have the names of the usual environment variables
     /// (`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, ...). `None`: it is no such URL.
     #[must_use]

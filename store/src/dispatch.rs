@@ -102,8 +102,9 @@ impl Store {
             tasks.push(ClaimedTask { invocation, tenant, deaths, due_at });
         }
         let mut without_args = Vec::new();
-        self.read_args(&mut tasks, blobs, &mut without_args).await?;
-        self.put_args_together(&mut tasks, &sessions, &mut without_args).await;
+        let named_from = self.named_from();
+        self.read_args(&mut tasks, blobs, named_from, &mut without_args).await?;
+        self.put_args_together(&mut tasks, &sessions, named_from, &mut without_args).await;
         if !sessions.is_empty() {
             self.resume_sessions(&mut tasks, &sessions, &mut without_args).await?;
         }
@@ -116,11 +117,13 @@ impl Store {
         Ok((tasks, unreadable))
     }
 
-    /// Reads arguments that are blobs: of which tasks, their keys, and whether a session's state goes in front of them.
+    /// Reads arguments that are blobs: of which tasks, their keys, and whether a session's state goes in front of them. Those from `named_from`
+    /// bytes on are named.
     async fn read_args(
         &self,
         tasks: &mut [ClaimedTask],
         blobs: Vec<(usize, (String, bool))>,
+        named_from: Option<u64>,
         without_args: &mut Vec<(usize, StoreError)>,
     ) -> Result<(), StoreError> {
         if blobs.is_empty() {
@@ -132,7 +135,7 @@ impl Store {
             blobs.into_iter().map(|(place, (key, _))| (place, key)).unzip()
         };
         let ((mut places, keys), (more, whole)) = (split(others), split(of_sessions));
-        let mut found = self.get_args("claim", keys).await?;
+        let mut found = self.get_args("claim", keys, named_from).await?;
         found.extend(self.get_blobs("claim", whole).await?);
         places.extend(more);
         for (place, args) in zip(places, found) {
@@ -157,6 +160,7 @@ impl Store {
         &self,
         tasks: &mut [ClaimedTask],
         sessions: &[(TaskId, SessionId)],
+        named_from: Option<u64>,
         without_args: &mut Vec<(usize, StoreError)>,
     ) {
         for (place, task) in tasks.iter_mut().enumerate() {
@@ -166,7 +170,7 @@ impl Store {
             let args = std::mem::take(&mut task.invocation.args);
             // Those of a session travel with its state.
             let may_name = !sessions.iter().any(|(id, _)| *id == task.id());
-            match self.whole_args(task.id(), args, may_name).await {
+            match self.whole_args(task.id(), args, may_name, named_from).await {
                 Ok(args) => task.invocation.args = args,
                 Err(error) => without_args.push((place, error)),
             }

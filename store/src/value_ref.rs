@@ -172,24 +172,14 @@ impl Store {
         });
     }
 
-    /// Whether slots read arguments of so many bytes by the names of files.
-    fn is_by_name(&self, pieces: &[ArgsPiece], bytes: u64) -> bool {
-        if matches!(self.inner.blobs, Some(Blobs::Bucket(_))) {
-            return false;
-        }
-        // What was named when it was read stays so, though it would not be now.
-        let is_file = |piece: &ArgsPiece| matches!(piece, ArgsPiece::File(..));
-        let from = self.inner.config.named_args_from.as_ref();
-        pieces.iter().any(is_file) || from.is_some_and(|from| bytes >= from.get())
-    }
-
     /// Arguments as they are, or put together from their pieces. Long ones stay in pieces where slots can read them, and those in
-    /// files are named.
+    /// files are named, as [`Store::named_from`] says.
     pub(crate) async fn whole_args(
         &self,
         id: TaskId,
         args: Bytes,
         may_name: bool,
+        named_from: Option<u64>,
     ) -> Result<Bytes, StoreError> {
         if !args::is_list(&args) {
             return Ok(args);
@@ -198,7 +188,7 @@ impl Store {
             args::pieces(&args).map_err(|error| corrupt(id, &format!("its arguments: {error}")))?;
         let what = || format!("a value that the arguments of task {id} refer to");
         let bytes = pieces.iter().map(ArgsPiece::bytes).sum();
-        let by_name = may_name && self.is_by_name(&pieces, bytes);
+        let by_name = may_name && named_from.is_some_and(|from| bytes >= from);
         if !by_name && bytes > MAX_SENT_ARGS_BYTES {
             let limit = MAX_SENT_ARGS_BYTES;
             return Err(match may_name {

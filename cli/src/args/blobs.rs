@@ -4,11 +4,9 @@ use std::path::{Path, PathBuf};
 
 use belljar_store::{BlobPlace, BucketPlace};
 
-const SCHEME: &str = "s3://";
-
 /// A directory, or the URL of a bucket.
 pub(super) fn parse(text: &str) -> Result<PathBuf, String> {
-    if text.starts_with(SCHEME) && BucketPlace::new(text, []).is_none() {
+    if BucketPlace::is_url(text) && BucketPlace::new(text, []).is_none() {
         return Err("it must be `s3://BUCKET` or `s3://BUCKET/PREFIX`, of letters, digits, `-`, `_` and `.`".to_owned());
     }
     Ok(PathBuf::from(text))
@@ -31,7 +29,7 @@ pub(super) fn place(place: &Path) -> BlobPlace {
 
 /// The directory, if it is one.
 pub(crate) fn directory(place: Option<&Path>) -> Option<&Path> {
-    place.filter(|place| !place.to_str().is_some_and(|text| text.starts_with(SCHEME)))
+    place.filter(|place| !place.to_str().is_some_and(BucketPlace::is_url))
 }
 
 #[cfg(test)]
