@@ -110,10 +110,10 @@ names! { KEYS:
     /// Hash: the first task of a batch that was accepted and is not unpacked -> name and next part of its parts, their number,
     /// and when it was last touched in ms.
     BATCHES = "batches";
-    /// + tenant ('' for the default one): hash of what it uses, see `usage.lua`.
-    USAGE = "usage:";
+    /// + tenant ('' for the default one): what it uses, see `usage.lua`.
+    USAGE = "used:";
     /// + tenant: hash: time in ms -> bytes of the tenant that expire then.
-    EXPIRING = "expiring:";
+    EXPIRING = "ends:";
     /// Hash: hash of an API key -> its record.
     API_KEYS = "api_keys";
     /// Stream of the lines of the audit log, each the field `line` of an entry.

@@ -57,8 +57,9 @@ local function queue_accepted(args, tasks_from, fresh, delays, queues_of, sequen
 end
 
 -- Accepts the tasks at the places `fresh`: writes them, and delivers or queues them. `delays` maps places to ms, or to -1 for those that
--- wait for others of their session. `has` is how many tasks the tenant has with these, where they are counted.
-local function accept(args, tasks_from, fresh, delays, counts, us, ms, may_deliver, has)
+-- wait for others of their session. `used` is what the tenant uses with these, where they are counted, and
+-- `is_weighed` whether WEIGHTS has its share.
+local function accept(args, tasks_from, fresh, delays, counts, us, ms, may_deliver, used, is_weighed)
   local tenant, share = args[5], args[6]
   local records, fields, ids, delayed, bytes = {}, {}, {}, {}, 0
   local prefix = 'L' .. us
@@ -95,10 +96,10 @@ local function accept(args, tasks_from, fresh, delays, counts, us, ms, may_deliv
   for g = 1, args[4] do queues_of[g] = queue_name(args[GROUPS_FROM + 2 * g - 1], tenant) end
   local slash = string.find(share, '/', 1, true)
   local most = slash and tonumber(string.sub(share, slash + 1))
-  if most then weigh(tenant, share) end
+  if (most or used) and not is_weighed then weigh(tenant, share) end
   if may_deliver and args[4] == '1' and #delayed == 0 and bytes <= MAX_DELIVERED_BYTES
     -- Mostly it need not be asked how many of them run.
-    and (not most or has and has <= most or running_of(tenant) + #ids <= most)
+    and (not most or used and used[USED_TASKS] <= most or running_of(tenant) + #ids <= most)
     and direct_dispatch(demand, args[GROUPS_FROM + 1], us, ids, records, fields) then
     -- Where a dispatcher demands tasks of a class, none wait: there are no turns to change.
     local number = redis.call('HINCRBY', RUNNING, queues_of[1], #ids)
@@ -109,7 +110,7 @@ local function accept(args, tasks_from, fresh, delays, counts, us, ms, may_deliv
     local _, queued, delayed_before, sequence = unpack(counts)
     if most then
       for _, queue in ipairs(queues_of) do bind(queue, tonumber(redis.call('HGET', RUNNING, queue) or 0)) end
-    else
+    elseif not used then
       weigh(tenant, share)
     end
     queue_accepted(args, tasks_from, fresh, delays, queues_of, sequence, demand)
@@ -127,7 +128,7 @@ end
 -- new tasks. `before` is called with where the tasks stand, the places, the delays and the time in ms before they are accepted, and then none is
 -- delivered. Returns the answer.
 local function submit(args, refused, before)
-  local tenant, quotas = args[5], args[7]
+  local tenant, share, quotas = args[5], args[6], args[7]
   local tasks_from, total = tasks_in(args)
   local places, older, delays, keys = by_key(args, tasks_from, total)
   if not places then return older end
@@ -144,13 +145,13 @@ local function submit(args, refused, before)
   local counts, waiting = read_counts(tenant)
   if waiting + #fresh > tonumber(args[1]) then return { 'full', waiting } end
   local us, ms = clock()
-  local over, has
+  local over, used, is_weighed
   if quotas ~= '' then
-    over, has = use_quota(tenant, quotas, #fresh, counted_bytes(args, tasks_from, fresh), us, ms)
+    over, used, is_weighed = use_quota(tenant, quotas, share, #fresh, counted_bytes(args, tasks_from, fresh), us, ms)
     if over then return over end
   end
   for key, value in pairs(keys) do redis.call('SET', IDEMPOTENCY .. key, value, 'EX', args[3]) end
   if before then before(tasks_from, fresh, delays, ms) end
-  accept(args, tasks_from, fresh, delays, counts, us, ms, not before, has)
+  accept(args, tasks_from, fresh, delays, counts, us, ms, not before, used, is_weighed)
   return older
 end

@@ -28,7 +28,7 @@ local _, waiting = read_counts('')
 if waiting + total > tonumber(ARGV[1]) then return { 'full', waiting } end
 local us, ms = clock()
 if quotas ~= '' then
-  local over = use_quota(tenant, quotas, total, bytes, us, ms)
+  local over = use_quota(tenant, quotas, '', total, bytes, us, ms)
   if over then return over end
 end
 for _, value in ipairs(values) do redis.call('PERSIST', value) end

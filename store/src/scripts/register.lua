@@ -15,8 +15,9 @@ if ARGV[6] ~= '' then
   if count >= tonumber(ARGV[6]) then return { 'functions', count } end
 end
 local us, ms = clock()
+local used = usage_of(tenant, us)
 if ARGV[7] ~= '' then
-  local bytes = stored_bytes(tenant, usage_of(tenant, us), ms)
+  local bytes = stored_bytes(tenant, used, ms)
   if bytes + size > tonumber(ARGV[7]) then return { 'bytes', bytes } end
 end
 if ARGV[9] ~= '' and redis.call('SISMEMBER', LABEL_SETS, ARGV[9]) == 0 then
@@ -38,5 +39,6 @@ redis.call('ZADD', functions, us, id)
 if ARGV[8] ~= '' then
   redis.call('ZADD', FUNCTION_EXPIRY, string.format('%.0f', math.floor(us / 1000) + ARGV[8]), id)
 end
-redis.call('HINCRBY', USAGE .. tenant, 'code', size)
+used[USED_CODE] = used[USED_CODE] + size
+save_usage(tenant, used)
 return { 'stored', us .. ARGV[2] }

@@ -28,5 +28,5 @@ redis.call('ZADD', SESSIONS_MADE .. tenant, created, id)
 redis.call('HSET', name, 'tenant', tenant, 'spec', spec, 'created', created, 'ttl', string.format('%.0f', ttl), 'calls', 0)
 if bytes > 0 then redis.call('COPY', SESSION_STATE .. from, SESSION_STATE .. id) end
 rest(id, tenant, ttl, ms)
-count_state(id, tenant, bytes, ttl, ms)
+count_state(id, tenant, bytes, ttl, us, ms)
 return { 'made' }

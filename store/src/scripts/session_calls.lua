@@ -18,26 +18,21 @@ local function session_of(record)
 end
 
 -- Counts the bytes of a session's state until it expires, in place of what was counted.
-local function count_state(session, tenant, bytes, ttl, ms)
-  local name = SESSION .. session
+local function count_state(session, tenant, bytes, ttl, us, ms)
+  local name, used = SESSION .. session, usage_of(tenant, us)
   local before = redis.call('HMGET', name, 'bytes', 'until')
-  if before[2] and redis.call('HEXISTS', EXPIRING .. tenant, before[2]) == 1 then
-    if redis.call('HINCRBY', EXPIRING .. tenant, before[2], -before[1]) == 0 then
-      redis.call('HDEL', EXPIRING .. tenant, before[2])
-    end
-    redis.call('HINCRBY', USAGE .. tenant, 'bytes', -before[1])
-  end
+  if before[2] then keep_no_more(tenant, used, before[1], tonumber(before[2])) end
   -- Lifetimes are the clients' choice: by powers of two a tenant has few such times all the same.
   local part = 1024
   while part * STATE_KEPT_IN_PARTS < ttl do part = part * 2 end
   local ends = math.ceil((ms + ttl) / part) * part
   if bytes > 0 then
-    redis.call('HINCRBY', USAGE .. tenant, 'bytes', bytes)
-    keep_until(tenant, bytes, ends)
+    keep_until(tenant, used, bytes, ends)
     redis.call('HSET', name, 'bytes', bytes, 'until', string.format('%.0f', ends))
   else
     redis.call('HDEL', name, 'bytes', 'until')
   end
+  save_usage(tenant, used)
 end
 
 -- Lets a session expire from now on.
@@ -108,7 +103,7 @@ local function end_session_call(ends, session, id, left)
   end
   redis.call('HINCRBY', name, 'calls', 1)
   local ms = tonumber(string.sub(ends.us, 1, 13))
-  count_state(session, tenant, bytes, ttl, ms)
+  count_state(session, tenant, bytes, ttl, ends.us, ms)
   local following, record = next_of_session(session)
   if not following then
     redis.call('HDEL', name, 'active')

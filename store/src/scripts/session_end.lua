@@ -10,7 +10,7 @@ local us, ms = clock()
 local ends = begin_ends(us, ms, ARGV[3])
 local waiting = redis.call('LRANGE', SESSION_TASKS .. session, 0, -1)
 local active = found[2]
-count_state(session, tenant, 0, 0, ms)
+count_state(session, tenant, 0, 0, us, ms)
 count({ in_sessions = -#waiting })
 redis.call('UNLINK', name, SESSION_STATE .. session, SESSION_TASKS .. session)
 redis.call('ZREM', SESSIONS .. tenant, session)

@@ -21,22 +21,12 @@ local function settle(ends)
   local part = math.max(1000, math.floor((ends.expires - ms) / KEPT_IN_PARTS))
   local expiry = math.ceil(ends.expires / part) * part
   for tenant, use in pairs(ends.uses) do
-    local used, began = usage_of(tenant, ends.us)
-    local changed = {
-      'tasks', used[USED_TASKS] - use.tasks, 'bytes', used[USED_BYTES] - use.bytes + use.kept,
-      'hour_cpu', used[USED_HOUR + 1] + use.cpu, 'day_cpu', used[USED_DAY + 1] + use.cpu,
-    }
-    local function set(field, value) changed[#changed + 1], changed[#changed + 2] = field, value end
-    if began or use.memory > 0 then
-      set('hour_memory', used[USED_HOUR + 2] + use.memory)
-      set('day_memory', used[USED_DAY + 2] + use.memory)
+    local used = usage_of(tenant, ends.us)
+    used[USED_TASKS], used[USED_BYTES] = used[USED_TASKS] - use.tasks, used[USED_BYTES] - use.bytes
+    for _, period in ipairs({ USED_HOUR, USED_DAY }) do
+      used[period + 1], used[period + 2] = used[period + 1] + use.cpu, used[period + 2] + use.memory
     end
-    if began then
-      set('hour', used[USED_HOUR])
-      set('day', used[USED_DAY])
-    end
-    if used[USED_EXPIRY] == 0 or expiry < used[USED_EXPIRY] then set('expiry', expiry) end
-    redis.call('HSET', USAGE .. tenant, unpack(changed))
-    redis.call('HINCRBY', EXPIRING .. tenant, expiry, use.kept)
+    keep_until(tenant, used, use.kept, expiry)
+    save_usage(tenant, used)
   end
 end

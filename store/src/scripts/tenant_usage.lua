@@ -6,12 +6,9 @@
 local tenant = ARGV[1]
 local us, ms = clock()
 local used = usage_of(tenant, us)
-local bytes, all = used[USED_CODE] + used[USED_BYTES], redis.call('HGETALL', EXPIRING .. tenant)
-for i = 1, #all, 2 do
-  if tonumber(all[i]) <= ms then bytes = bytes - all[i + 1] end
-end
+local _, gone = expired_of(tenant, used, ms)
 local functions = redis.call('ZCARD', tenant == '' and FUNCTIONS or FUNCTIONS_OF .. tenant)
 return {
-  functions, bytes, used[USED_TASKS], running_of(tenant),
+  functions, used[USED_CODE] + used[USED_BYTES] - gone, used[USED_TASKS], running_of(tenant),
   used[USED_HOUR + 1], used[USED_HOUR + 2], used[USED_DAY + 1], used[USED_DAY + 2],
 }

@@ -109,6 +109,9 @@ end
 local function weigh(tenant, share)
   if (redis.call('HGET', WEIGHTS, tenant) or '1') == share then return end
   redis.call('HSET', WEIGHTS, tenant, share)
+  -- What it uses tells of another share that WEIGHTS has it: no more.
+  local used = redis.call('GET', USAGE .. tenant)
+  if used then redis.call('SET', USAGE .. tenant, string.sub(used, 1, USED_WIDTH)) end
   local is_bound = string.find(share, '/', 1, true)
   for _, class in ipairs(redis.call('SMEMBERS', CLASSES)) do
     local queue = queue_name(class, tenant)

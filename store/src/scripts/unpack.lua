@@ -24,9 +24,10 @@ if staged then
   local fresh = without_record(args, tasks_from, places)
   if args[7] ~= '' and #fresh < total then
     -- They were accepted before: they count once.
-    redis.call('HINCRBY', USAGE .. args[5], 'tasks', #fresh - total)
-    redis.call('HINCRBY', USAGE .. args[5], 'bytes',
-      counted_bytes(args, tasks_from, fresh) - counted_bytes(args, tasks_from, places))
+    local used = usage_of(args[5], us)
+    used[USED_TASKS] = used[USED_TASKS] + #fresh - total
+    used[USED_BYTES] = used[USED_BYTES] + counted_bytes(args, tasks_from, fresh) - counted_bytes(args, tasks_from, places)
+    save_usage(args[5], used)
   end
   if #fresh > 0 then accept(args, tasks_from, fresh, delays, (read_counts(args[5])), us, ms, false) end
   count({ committed = -total })

@@ -10,16 +10,17 @@ redis.call('DEL', FUNCTION .. id)
 redis.call('ZREM', FUNCTION_EXPIRY, id)
 redis.call('ZREM', tenant == '' and FUNCTIONS or FUNCTIONS_OF .. tenant, id)
 local size = #ARGV[2] - TIME_DIGITS + ARGV[4]
-redis.call('HINCRBY', USAGE .. tenant, 'code', -size)
+local us, ms = clock()
+local used = usage_of(tenant, us)
+used[USED_CODE] = used[USED_CODE] - size
 if redis.call('HEXISTS', CODE_USES, code) == 1 and redis.call('HINCRBY', CODE_USES, code, -1) == 0 then
   redis.call('HDEL', CODE_USES, code)
-  local _, ms = clock()
   local latest = redis.call('ZRANGE', DELAYED, -1, -1, 'WITHSCORES')[2]
   local ends = math.max(ms, tonumber(latest or 0)) + ARGV[6]
   redis.call('PEXPIREAT', CODE .. code, string.format('%.0f', ends))
   -- Who registers and deletes all the time must not fill the memory.
-  redis.call('HINCRBY', USAGE .. tenant, 'bytes', size)
-  keep_until(tenant, size, ends)
+  keep_until(tenant, used, size, ends)
 end
+save_usage(tenant, used)
 redis.call('PUBLISH', TOPIC_UNREGISTERED, id)
 return 1

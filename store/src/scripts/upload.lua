@@ -13,17 +13,7 @@ local us, ms = clock()
 local part = math.max(1000, math.floor(ttl / KEPT_IN_PARTS))
 local ends = string.format('%.0f', math.ceil((ms + ttl) / part) * part)
 
-local function uncount(bytes, until_ms)
-  if redis.call('HEXISTS', EXPIRING .. tenant, until_ms) == 1 then
-    redis.call('HINCRBY', EXPIRING .. tenant, until_ms, -bytes)
-    redis.call('HINCRBY', USAGE .. tenant, 'bytes', -bytes)
-  end
-end
-
-local function count_on(bytes)
-  redis.call('HINCRBY', USAGE .. tenant, 'bytes', bytes)
-  keep_until(tenant, bytes, tonumber(ends))
-end
+local used = usage_of(tenant, us)
 
 local record = redis.call('GET', UPLOAD .. id)
 local front, stored, kept_until, whose = string.match(record or '', '^(%S+ (%d+) %x+ )(%d+) @(.*)$')
@@ -32,8 +22,9 @@ if what == 'use' or (front and what == 'keep') then
   if not front then return nil end
   -- Not at every use: half of its time is left.
   if kept_until - ms < ttl / 2 then
-    uncount(stored, kept_until)
-    count_on(stored)
+    keep_no_more(tenant, used, stored, tonumber(kept_until))
+    keep_until(tenant, used, stored, tonumber(ends))
+    save_usage(tenant, used)
     record = front .. ends .. ' @' .. tenant
     redis.call('SET', UPLOAD .. id, record, 'PXAT', ends)
   end
@@ -42,16 +33,21 @@ end
 if what == 'drop' then
   if not front then return nil end
   redis.call('DEL', UPLOAD .. id)
-  if ARGV[7] ~= 'held' then uncount(stored, kept_until) end
+  if ARGV[7] ~= 'held' then
+    keep_no_more(tenant, used, stored, tonumber(kept_until))
+    save_usage(tenant, used)
+  end
   return { 'dropped', record }
 end
 if front then return { 'kept', record } end
 local reserved, reserved_until = string.match(redis.call('GET', UPLOADING .. id) or '', '^(%d+) (%d+)$')
-if reserved then uncount(reserved, reserved_until) end
+if reserved then keep_no_more(tenant, used, reserved, tonumber(reserved_until)) end
 redis.call('DEL', UPLOADING .. id)
-local has = stored_bytes(tenant, usage_of(tenant, us), ms)
-if ARGV[6] ~= '' and has + bytes > tonumber(ARGV[6]) then return { 'bytes', has } end
-count_on(bytes)
+local has = stored_bytes(tenant, used, ms)
+local is_over = ARGV[6] ~= '' and has + bytes > tonumber(ARGV[6])
+if not is_over then keep_until(tenant, used, bytes, tonumber(ends)) end
+save_usage(tenant, used)
+if is_over then return { 'bytes', has } end
 if what == 'reserve' then
   redis.call('SET', UPLOADING .. id, bytes .. ' ' .. ends, 'PXAT', ends)
   return { 'reserved' }

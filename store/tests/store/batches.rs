@@ -70,7 +70,7 @@ async fn a_large_batch_is_refused_as_a_whole_and_leaves_nothing() {
     assert!(matches!(refused, Err(StoreError::OverQuota(_))), "{refused:?}");
     assert_eq!(audit(&store).await.counts.accepted, 0);
     let keys: Vec<String> = redis.command(&["KEYS", "{belljar}:*"]).await;
-    let known = ["format", "counts", "usage"].map(|name| format!("{{belljar}}:{name}"));
+    let known = ["format", "counts", "used"].map(|name| format!("{{belljar}}:{name}"));
     assert!(keys.iter().all(|key| known.iter().any(|known| key.starts_with(known))), "{keys:?}");
 }
 

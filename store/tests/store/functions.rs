@@ -205,11 +205,8 @@ async fn a_tenant_has_as_many_bytes_as_it_may_also_of_functions_that_are_deleted
     let still = over(put(&store, &acme, &code(3), quotas).await);
     assert_eq!(still.used, refused.used, "its code is there for tasks that wait");
     // As if that time were over.
-    let expiring: Vec<String> = redis.command(&["HGETALL", "{belljar}:expiring:acme"]).await;
-    redis.command::<()>(&["DEL", "{belljar}:expiring:acme"]).await;
-    redis.command::<()>(&["HSET", "{belljar}:expiring:acme", "1", &expiring[1]]).await;
-    redis.command::<()>(&["HSET", "{belljar}:usage:acme", "expiry", "1"]).await;
+    assert_eq!(redis.expire("acme").await, 1);
     put(&store, &acme, &code(3), quotas).await.expect("there is room");
-    let left: u64 = redis.command(&["EXISTS", "{belljar}:expiring:acme"]).await;
+    let left: u64 = redis.command(&["EXISTS", "{belljar}:ends:acme"]).await;
     assert_eq!(left, 0);
 }

@@ -78,6 +78,33 @@ impl Redis {
         self.command::<()>(&["ZADD", "{belljar}:dispatchers", "1", &dead]).await;
         self.command::<()>(&["HSET", "{belljar}:alive_since", &judge, "1"]).await;
     }
+
+    /// Makes all that a tenant has for a time look as if that were over; returns how many times it has.
+    pub(crate) async fn expire(&self, tenant: &str) -> u64 {
+        const SCRIPT: &str = "
+            local used = { struct.unpack('<dddddddddddd', redis.call('GET', KEYS[1])) }
+            local times, bytes = redis.call('HVALS', KEYS[2]), 0
+            for _, value in ipairs(times) do bytes = bytes + value end
+            redis.call('DEL', KEYS[2])
+            redis.call('HSET', KEYS[2], '1', bytes)
+            used[4], used[11] = 1, 1
+            redis.call('SET', KEYS[1], struct.pack('<dddddddddddd', unpack(used)))
+            return #times + (used[12] ~= 0 and 1 or 0)";
+        let [used, ends] = ["used", "ends"].map(|name| format!("{{belljar}}:{name}:{tenant}"));
+        self.command(&["EVAL", SCRIPT, "2", &used, &ends]).await
+    }
+
+    /// The number at a place of what a tenant uses, as `usage.lua` has them, changed by so much; returns what it is then.
+    pub(crate) async fn change_use(&self, tenant: &str, place: usize, change: i64) -> i64 {
+        const SCRIPT: &str = "
+            local used, at = { struct.unpack('<dddddddddddd', redis.call('GET', KEYS[1])) }, tonumber(ARGV[1])
+            used[at] = used[at] + ARGV[2]
+            redis.call('SET', KEYS[1], struct.pack('<dddddddddddd', unpack(used)))
+            return used[at]";
+        let [place, change] = [place.to_string(), change.to_string()];
+        let key = format!("{{belljar}}:used:{tenant}");
+        self.command(&["EVAL", SCRIPT, "1", &key, &place, &change]).await
+    }
 }
 
 /// Asks until there is an answer, for what no event announces.

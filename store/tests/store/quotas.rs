@@ -139,12 +139,7 @@ async fn arguments_count_until_a_task_ends_and_results_until_they_expire() {
         let four = vec![new(), new(), new(), new()];
         assert_eq!(over(submit(&store, &acme, quotas, four).await).used, kept);
         // As if their time were over.
-        let key = "{belljar}:expiring:acme";
-        let times: Vec<String> = redis.command(&["HGETALL", key]).await;
-        assert_eq!(times.len(), 2, "all expire at about the same time");
-        redis.command::<()>(&["DEL", key]).await;
-        redis.command::<()>(&["HSET", key, "1", &times[1]]).await;
-        redis.command::<()>(&["HSET", "{belljar}:usage:acme", "expiry", "1"]).await;
+        assert_eq!(redis.expire("acme").await, 1, "all expire at about the same time");
         let id = submit(&store, &acme, quotas, vec![new()]).await.expect("room again")[0];
         store.of(&acme).cancel(id).await.expect("cancelled");
         redis.command::<()>(&["FLUSHALL"]).await;
@@ -204,7 +199,7 @@ async fn processor_time_and_memory_count_for_an_hour_and_a_day() {
     let little = StoreQuotas { hour: of(Some(1_500_000), None), ..NONE };
     submit(&store, &other, little, tasks(1)).await.expect("another tenant's");
     // As if it had been an hour ago.
-    redis.command::<()>(&["HINCRBY", "{belljar}:usage:acme", "hour", "-1"]).await;
+    redis.change_use("acme", 5, -1).await;
     let one = StoreQuotas { hour: of(Some(1), None), ..NONE };
     submit(&store, &acme, one, tasks(1)).await.expect("a new hour");
     assert_eq!(usage(&store, &acme).await.hour.cpu_us, 0);
@@ -255,13 +250,15 @@ async fn nothing_is_counted_twice_whatever_becomes_of_a_task() {
     store.complete(NOBODY, 0, &ends).await.expect("completed");
     let known = usage(&store, &acme).await;
     assert_eq!((known.tasks, known.running), (0, 0));
-    let expiring: Vec<u64> = redis.command(&["HVALS", "{belljar}:expiring:acme"]).await;
-    assert_eq!(known.stored_bytes, expiring.iter().sum::<u64>(), "results, and nothing else");
+    let last = redis.change_use("acme", 12, 0).await;
+    let expiring: Vec<i64> = redis.command(&["HVALS", "{belljar}:ends:acme"]).await;
+    let kept = last + expiring.iter().sum::<i64>();
+    assert_eq!(known.stored_bytes, kept.cast_unsigned(), "results, and nothing else");
     let uncounted = tenant("other");
     store.of(&uncounted).submit(tasks(1)).await.expect("accepted");
     let claimed = claim_one(&store, DispatcherId::random()).await;
     store.complete(NOBODY, 0, &[completed(claimed.task(), b"v")]).await.expect("completed");
-    let keys: Vec<String> = redis.command(&["KEYS", "{belljar}:usage:other"]).await;
+    let keys: Vec<String> = redis.command(&["KEYS", "{belljar}:used:other"]).await;
     assert!(keys.is_empty(), "without a file nothing is counted");
     audit(&store).await;
 }

@@ -92,6 +92,27 @@ async fn nothing_is_delivered_beyond_the_bound() {
 }
 
 #[tokio::test]
+async fn a_bound_that_comes_back_is_in_force_whoever_counted_with_it_before() {
+    let redis = Redis::start().await;
+    let store = redis.store().await;
+    let (acme, me) = (tenant("acme"), DispatcherId::random());
+    // What is counted tells of the share; submissions without quotas are not counted.
+    let mut running = Vec::new();
+    for (quotas, runs) in [(most(2), 2), (most(2), 0), (None, 10)] {
+        store.of(&acme).with_quotas(quotas).submit(tasks(4)).await.expect("accepted");
+        let claimed = store.claim(me, &both(20)).await.expect("claimed");
+        assert_eq!(claimed.len(), runs);
+        running.extend(claimed);
+    }
+    store.of(&acme).with_quotas(most(2)).submit(tasks(9)).await.expect("accepted");
+    for task in &running[..10] {
+        end(&store, task).await;
+    }
+    assert_eq!(store.claim(me, &both(20)).await.expect("claimed"), [], "two run");
+    audit(&store).await;
+}
+
+#[tokio::test]
 async fn another_bound_is_in_force_with_the_next_submission() {
     let redis = Redis::start().await;
     let store = redis.store().await;
