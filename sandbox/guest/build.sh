@@ -31,7 +31,8 @@ WORK=$CACHE/work
 say() { echo "guest $MINOR: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-row "$MINOR" || die "pythons.toml names no guest for it"
+row "$MINOR" ||
+    die "there is no guest of Python $MINOR; hint: pythons.toml has" $("$ROOT/scripts/python-table.sh" list guest) "and docs/how-to/add-a-python.md says why"
 
 # One build at a time: the steps share folders.
 exec 9>"$WORK/lock"
@@ -94,7 +95,10 @@ fetch() {
                 esac ;;
             *://*) python3 -c 'import sys, urllib.request as r; r.urlretrieve(*sys.argv[1:])' "$BELLJAR_SOURCES/$2" "$target" ;;
             *) cp "$BELLJAR_SOURCES/$2" "$target" ;;
-        esac
+        esac || true
+        # Suites go on to later versions, and take the file of this one away.
+        [ -e "$target" ] || die "$2 cannot be fetched; hint: put it into $WORK/sources, the file with SHA-256 $3, or name by" \
+            "BELLJAR_SOURCES a folder or URL that has this and all other sources"
     fi
     echo "$3  $target" | sha256sum --check --quiet || { rm -f "$target"; die "$2 is not the pinned file"; }
 }
