@@ -19,7 +19,7 @@ MINOR := $(DEFAULT_MINOR)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help up build pythons guests test lint test-client test-browser test-valkey guest-tests cpython-tests public-examples check faults attack guest bench bench-sandbox bench-client bench-access bench-modes bench-floods bench-tenants bench-peers bench-sdk bench-packages bench-sessions bench-transfers dist dist-test reference audit sbom setup tools doctor clean
+.PHONY: help up build pythons guests test lint test-client test-browser test-valkey guest-tests cpython-tests public-examples check faults attack guest bench bench-sandbox bench-client bench-access bench-modes bench-floods bench-tenants bench-peers bench-sdk bench-packages bench-sessions bench-transfers bench-values dist dist-test reference audit sbom setup tools doctor clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -150,6 +150,11 @@ bench-transfers: build ## 1 MiB there and back beside Ray, Huey and ProcessPoolE
 	@$(PEERS)/bin/pip --quiet --disable-pip-version-check install --only-binary :all: redis dill cloudpickle
 	@$(PEERS)/bin/python bench/peers/transfers.py --belljar $(TARGET)/release/belljar $(ARGS) >.belljar/transfers.md
 	@mv .belljar/transfers.md docs/reports/transfers.md
+
+bench-values: build ## How much memory 1 GiB takes in each process, mode and place, written to docs/reports/values.md.
+	@cargo build --locked --release -p belljar-testkit --example bucket
+	@$(VENV)/bin/python bench/values.py --belljar $(TARGET)/release/belljar $(ARGS) >.belljar/values.md
+	@mv .belljar/values.md docs/reports/values.md
 
 bench-packages: build ## What imports and the sandbox's packages cost, in both runtimes, written to docs/reports/packages.md.
 	@. scripts/venv.sh && make_venv .belljar/packages $(BUILD_PYTHON) packages

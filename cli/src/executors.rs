@@ -1,11 +1,11 @@
 //! The pool of a worker: which executors it has, and how many slots.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use belljar_core::labels::Labels;
 use belljar_core::limits::MAX_INLINE_RESULT_MB;
+use belljar_core::shared_blobs::SharedBlobs;
 use belljar_core::task::{PythonVersion, TaskClass};
 use belljar_worker::config::PoolConfig;
 use belljar_worker::error::NotInstalled;
@@ -16,25 +16,24 @@ use crate::exit::WithHint;
 use crate::install::{self, with_hint};
 
 /// A pool with one executor for each of these runtimes and each Python, on a worker with these labels and packages, and this directory
-/// for large values. An executor that is not installed is
+/// or bucket for large values. An executor that is not installed is
 /// left out with a warning, unless its runtime is the only one asked for.
 pub(crate) fn pool_config(
     slots: usize,
     runtimes: Runtimes,
     (labels, requirements): (Labels, &RequirementsArgs),
     args: &ExecutorArgs,
-    blobs: Option<&Path>,
+    blobs: Option<SharedBlobs>,
 ) -> Result<PoolConfig> {
     let mut executors = Vec::new();
-    if let (Some(mib), None) = (args.max_result_mb, blobs)
+    if let (Some(mib), None) = (args.max_result_mb, &blobs)
         && mib > MAX_INLINE_RESULT_MB
     {
         return Err(anyhow!(
-            "--max-result-mb {mib}: results of more than {MAX_INLINE_RESULT_MB} MiB need a directory for large values"
+            "--max-result-mb {mib}: results of more than {MAX_INLINE_RESULT_MB} MiB need a place for large values"
         ))
-        .hint("--blobs DIR names it");
+        .hint("--blobs names it");
     }
-    let blobs = blobs.map(std::path::absolute).transpose().context("--blobs")?.map(Arc::from);
     let mut installation = Installation { labels, blobs, ..install::installation(args)? };
     if let Some(index) = &requirements.requirements {
         installation.packages = Some(Arc::new(install::packages(index, args, &installation)?));

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::{
     DispatcherArgs, GatewayArgs, MetricsArgs, SecretArgs, TraceArgs, WorkerArgs, WorkerMode,
-    blob_directory,
+    shared_blobs,
 };
 use crate::executors::{pool_config, slots};
 use crate::exit::{self, WithHint};
@@ -106,7 +106,7 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
         let config =
             args.store.retention.store_config(&args.store.redis, args.durability.durability);
         // What replicas must have, submissions wait for.
-        // Those in one message to a worker go there as they are, unless it shares the directory.
+        // Those in one message to a worker go there as they are, unless it shares the directory or bucket.
         let from = if args.mode.remote().is_some() { MAX_SENT_ARGS_BYTES + 1 } else { 0 };
         let named_args = Some(NamedArgs::from(from));
         let config = StoreConfig { replicas: 0, named_args_from: named_args.clone(), ..config };
@@ -120,11 +120,11 @@ pub(crate) fn dispatcher(args: DispatcherArgs) -> Result<()> {
                     args.runtimes,
                     (labels, &args.requirements),
                     &args.executors,
-                    blob_directory(args.store.retention.blobs.as_deref()),
+                    shared_blobs(args.store.retention.blobs.as_deref())?,
                 )?)
             }
             Some(mode) => {
-                let blobs = store.blob_owner()?;
+                let blobs = store.blob_owner().await?;
                 Workers::Remote(Box::new(RemoteConfig {
                     blobs,
                     named_args,
@@ -186,10 +186,9 @@ pub(crate) fn worker(args: WorkerArgs) -> Result<()> {
     runtime()?.block_on(async {
         let listener = metrics_listener(&args.metrics).await?;
         let offered = (args.labels.labels()?, &args.requirements);
-        let blobs = blob_directory(args.blobs.as_deref());
-        let blobs = blobs.map(std::path::absolute).transpose().context("--blobs")?;
+        let blobs = shared_blobs(args.blobs.as_deref())?;
         let mut pool =
-            pool_config(args.slots, args.runtimes, offered, &args.executors, blobs.as_deref())?;
+            pool_config(args.slots, args.runtimes, offered, &args.executors, blobs.clone())?;
         let metrics = listener.map(|listener| {
             let metrics = WorkerMetrics::of(&mut pool);
             tokio::spawn(belljar_metrics::serve(listener, metrics.clone()));
@@ -205,7 +204,7 @@ pub(crate) fn worker(args: WorkerArgs) -> Result<()> {
                 WorkerMode::Push => DeliveryMode::Push,
             },
             secret: secret(&args.secret)?,
-            blobs: blobs.map(Arc::from),
+            blobs,
             pool,
             metrics,
             host: host(),

@@ -18,7 +18,7 @@
 //! * [`guest`]: what a guest of the sandbox lacks.
 //! * [`files`]: files that go into a call and come out of it. [`collection`]: what a call leaves of them.
 //! * [`outcome`]: the outcome of a call: verdict, failure kinds, phases, output tails.
-//! * [`result_file`]: where long results are.
+//! * [`result_file`]: where long results are. [`shared_blobs`]: how slots reach large values.
 //! * [`live`]: what a running call shows before it ends: output and progress.
 //! * [`warm`]: whether a sandboxed function starts with its modules imported.
 //! * [`word`]: words that are none of those expected.
@@ -52,6 +52,7 @@ pub mod requirements;
 pub mod result_file;
 pub mod session;
 pub mod sha256;
+pub mod shared_blobs;
 pub mod task;
 pub mod tenant;
 pub mod trace;

@@ -159,8 +159,11 @@ class Chart(unittest.TestCase):
         self.assertRefused("there is no volume to share", "workers.sandbox.blobs=true")
 
     def test_large_values_have_a_bucket_on_several_nodes(self) -> None:
-        found = self.objects("blobs.bucket=s3://values/belljar", "blobs.bucketSecret=mine")
-        for name in ("bj-gateway", "bj-dispatcher"):
+        settings = ("blobs.bucket=s3://values/belljar", "blobs.bucketSecret=mine")
+        [alone] = self.objects(*settings)["Deployment", "bj-worker-sandbox"]["spec"]["template"]["spec"]["containers"]
+        self.assertNotIn("envFrom", alone)
+        found = self.objects(*settings, "workers.sandbox.blobs=true")
+        for name in ("bj-gateway", "bj-dispatcher", "bj-worker-sandbox"):
             made = found["Deployment", name]
             self.assertEqual(self.environment(made)["BELLJAR_BLOBS"]["value"], "s3://values/belljar")
             [container] = made["spec"]["template"]["spec"]["containers"]

@@ -10,11 +10,11 @@ use std::io;
 use std::time::Duration;
 
 use belljar_core::args::{self, ArgsPiece};
+use belljar_core::limits::SHARED_ARGS_BYTES;
 use bytes::Bytes;
 use futures_util::future::{join_all, try_join_all};
 
 use crate::Store;
-use crate::blob_files::BlobFiles;
 use crate::blob_name::{BlobName, REFERENCE_BYTES, Reference};
 use crate::blobs::{Blobs, no_directory};
 use crate::config::NamedArgs;
@@ -140,8 +140,7 @@ impl Store {
         keys: Vec<String>,
         named_from: Option<u64>,
     ) -> Result<Vec<Blob>, StoreError> {
-        let files = self.inner.blobs.as_ref().and_then(Blobs::directory);
-        let (Some(files), Some(from)) = (files, named_from) else {
+        let (Some(blobs), Some(from)) = (&self.inner.blobs, named_from) else {
             return self.get_blobs(what, keys).await;
         };
         if keys.is_empty() {
@@ -149,22 +148,21 @@ impl Store {
         }
         let values: Vec<Option<Bytes>> = self.ask(what, redis::cmd("MGET").arg(keys)).await?;
         let named = values.into_iter().map(async |value| {
-            let Some(value) = value else { return Blob::Gone };
-            let Some(reference) = Reference::read(&value) else { return Blob::Here(value) };
-            let args = match reference.bytes < from {
-                true => files.read(reference).await,
-                false => named_args(files, reference).await,
-            };
-            args.map_or_else(Blob::Lost, Blob::Here)
+            let reference = value.as_deref().and_then(Reference::read);
+            match reference.filter(|reference| reference.bytes >= from) {
+                None => self.referred(value).await,
+                Some(long) => named_args(blobs, long).await.map_or_else(Blob::Lost, Blob::Here),
+            }
         });
         Ok(join_all(named).await)
     }
 
-    /// From how many bytes on arguments in files are named. It may change at any time: one claim asks once.
+    /// From how many bytes on arguments in files or objects are named. It may change at any time: one claim asks once.
     pub(crate) fn named_from(&self) -> Option<u64> {
+        let from = self.inner.config.named_args_from.as_ref().map(NamedArgs::get)?;
+        // What is far away costs a file here, and another question of the bucket.
         let is_bucket = matches!(self.inner.blobs, Some(Blobs::Bucket(_)));
-        let from = self.inner.config.named_args_from.as_ref();
-        from.filter(|_| !is_bucket).map(NamedArgs::get)
+        Some(if is_bucket { from.max(SHARED_ARGS_BYTES) } else { from })
     }
 
     /// The bytes of a value, or those that it refers to.
@@ -293,12 +291,18 @@ impl Store {
     }
 }
 
-/// The name of a file of arguments, as a list of pieces; or the list that it has.
-async fn named_args(files: &BlobFiles, reference: Reference) -> io::Result<Bytes> {
-    let head = files.read_part(reference, 0, LIST_HEAD_BYTES).await?;
-    if args::is_list(&head) {
-        return files.read(reference).await;
+/// The name of a file or an object of arguments, as a list of pieces; or the list that it has.
+async fn named_args(blobs: &Blobs, reference: Reference) -> io::Result<Bytes> {
+    if let (Blobs::Bucket(bucket), BlobName::Args(task)) = (blobs, reference.name) {
+        bucket.claimed(task, reference);
     }
-    let path = files.named(reference).await?;
+    let head = blobs.read_part(reference, 0, LIST_HEAD_BYTES).await?;
+    if args::is_list(&head) {
+        return blobs.read(reference).await;
+    }
+    let path = match blobs {
+        Blobs::Directory(files) => files.named(reference).await?,
+        Blobs::Bucket(_) => reference.object().into(),
+    };
     Ok(args::list(&[ArgsPiece::File(path, reference.bytes)]))
 }

@@ -31,14 +31,6 @@ impl Blobs {
         }
     }
 
-    /// The directory, if it is one.
-    pub(crate) const fn directory(&self) -> Option<&BlobFiles> {
-        match self {
-            Self::Directory(files) => Some(files),
-            Self::Bucket(_) => None,
-        }
-    }
-
     /// Writes a blob. What is returned beside the reference is to be kept until a key has that.
     pub(crate) async fn write(
         &self,

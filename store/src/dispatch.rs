@@ -195,7 +195,7 @@ impl Store {
             let (part, states) = self.put_states(part).await?;
             let part = &*self.put_files_of(&part).await?;
             let part = &*self.take_result_files(part).await?;
-            let kinds = kind::of_results(part, self.directory()).await;
+            let kinds = kind::of_results(part, self.inner.blobs.as_ref()).await;
             let mut rows: Vec<_> = zip(part, kinds)
                 .map(|(one, kind)| {
                     task_record::encode_outcome(Some(one.worker), &one.report.outcome, kind)

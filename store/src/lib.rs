@@ -24,7 +24,7 @@
 //! * `blob`: values that no script touches. `blobs`, `blob_config`, `blob_name`: these in files or in a bucket. `blob_files`, `blob_owner`: in files.
 //! * `bucket`, `bucket_place`: in a bucket.
 //! * `upload`, `upload_files`, `pieces`: values that clients upload. [`value_ref`]: values that arguments refer to.
-//! * `result_files`, `mapped_file`: results that workers have written to files.
+//! * `result_files`, `mapped_file`: results that workers have written to files or objects.
 //! * `kind`: reads results statically before they are stored.
 //! * `reply`: reads the replies of scripts.
 //! * `primary`: which server is asked, where sentinels name it.
@@ -85,6 +85,7 @@ use belljar_core::outcome::{CallVerdict, Outcome};
 pub use audit_log::AuditEntryId;
 pub use blob::BLOB_BYTES;
 pub use blob_config::{BlobConfig, BlobPlace};
+pub use bucket::SharedBucket;
 pub use bucket_place::BucketPlace;
 pub use config::{
     DISPATCHER_TTL, IDEMPOTENCY_TTL, MAX_ATTEMPTS, MAX_LABEL_SETS, MAX_QUEUED, NamedArgs, PREFIX,

@@ -9,8 +9,6 @@ use crate::blob_name::{BlobName, Reference};
 use crate::bucket::{Bucket, NewObject, Pieces};
 use crate::error::StoreError;
 
-/// Whether a hash is another than the one that a value should have.
-pub(crate) type Differs<'a> = dyn Fn(Sha256Hash) -> bool + Sync + 'a;
 /// Which value has a hash.
 pub(crate) type Identify<'a> = dyn Fn(Sha256Hash) -> BlobId + Sync + 'a;
 
@@ -65,9 +63,10 @@ impl Store {
         &self,
         bucket: &Bucket,
         mut object: NewObject,
-        (differs, id_of): (&Differs<'_>, &Identify<'_>),
+        (expected, id_of): (Option<Sha256Hash>, &Identify<'_>),
     ) -> Result<Result<(Reference, Sha256Hash), Sha256Hash>, StoreError> {
         let away = |source| StoreError::BucketAway { bucket: bucket.url(), source };
+        let differs = |hash| expected.is_some_and(|expected| expected != hash);
         let Some(id) = object.piece_of() else {
             let hash = bucket.finish_value(&mut object).await.map_err(away)?;
             if differs(hash) {
@@ -80,7 +79,7 @@ impl Store {
         };
         self.keep_piece(bucket, &mut object).await?;
         let pieces = self.pieces(id).await?;
-        let (joined, hash) = bucket.join(id, &pieces).await.map_err(away)?;
+        let (joined, hash) = bucket.join((id, expected), &pieces).await.map_err(away)?;
         if !differs(hash) {
             return Ok(Ok((joined, hash)));
         }

@@ -1,6 +1,7 @@
-//! Results that workers have written to their files themselves: they are published without being in memory as a whole.
+//! Results that workers have written to their files or objects themselves: they are published without being in memory as a whole.
 
 use std::borrow::Cow;
+use std::io;
 use std::iter::zip;
 
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind};
@@ -8,7 +9,7 @@ use bytes::Bytes;
 
 use crate::Store;
 use crate::blob_name::Reference;
-use crate::blobs::no_directory;
+use crate::blobs::{Blobs, no_directory};
 use crate::error::StoreError;
 use crate::record::Completion;
 
@@ -28,7 +29,7 @@ impl Store {
                     "it cannot be kept: the memory of Redis is full".to_owned()
                 }
                 Err(StoreError::UnwrittenBlob(error)) => {
-                    format!("its file cannot be read: {error}")
+                    format!("it cannot be found: {error}")
                 }
                 Err(error) => return Err(error),
             };
@@ -41,9 +42,20 @@ impl Store {
     }
 
     async fn take_result_file(&self, reference: Reference) -> Result<(), StoreError> {
-        let files = self.directory();
-        let files = files.ok_or_else(|| StoreError::UnwrittenBlob(no_directory()))?;
-        files.adopt(reference).await.map_err(StoreError::UnwrittenBlob)?;
+        match &self.inner.blobs {
+            None => return Err(StoreError::UnwrittenBlob(no_directory())),
+            Some(Blobs::Directory(files)) => {
+                files.adopt(reference).await.map_err(StoreError::UnwrittenBlob)?;
+            }
+            Some(Blobs::Bucket(bucket)) => match bucket.has(reference).await {
+                Ok(false) => {
+                    let why = "the bucket has no such object".to_owned();
+                    return Err(StoreError::UnwrittenBlob(io::Error::other(why)));
+                }
+                // While it does not answer, the worker's word counts: what is not there then cannot be read later.
+                Ok(true) | Err(_) => {}
+            },
+        }
         fail::fail_point!("result_written");
         self.put_reference("complete", reference).await?;
         fail::fail_point!("result_keyed");

@@ -95,6 +95,11 @@ pub(crate) async fn check(store: &Store) -> Result<(), StoreError> {
     check_format(store).await
 }
 
+/// What directories and buckets of this deployment say, as far as the server has room for it.
+pub(crate) async fn deployment(store: &Store) -> Result<Option<String>, StoreError> {
+    mark(store, keys::DEPLOYMENT, &TaskId::random().to_string()).await
+}
+
 /// Writes a mark that is not there yet, and reads it. A server that takes no writes now is marked at a later start: what
 /// frees its memory must be able to start.
 async fn mark(store: &Store, name: &str, value: &str) -> Result<Option<String>, StoreError> {
@@ -138,7 +143,7 @@ pub(crate) async fn own_blobs(store: &Store) -> Result<(), StoreError> {
         Some(Blobs::Bucket(bucket)) => return own_bucket_if_there(store, bucket).await,
         Some(Blobs::Directory(files)) => files,
     };
-    let Some(own) = mark(store, keys::DEPLOYMENT, &TaskId::random().to_string()).await? else {
+    let Some(own) = deployment(store).await? else {
         return Ok(());
     };
     let StoreConfig { url, prefix, .. } = &store.inner.config;
@@ -173,7 +178,7 @@ async fn own_bucket_if_there(store: &Store, bucket: &Bucket) -> Result<(), Store
 
 /// Takes the bucket for this deployment, unless it is another's.
 pub(crate) async fn own_bucket(store: &Store, bucket: &Bucket) -> Result<(), StoreError> {
-    let Some(own) = mark(store, keys::DEPLOYMENT, &TaskId::random().to_string()).await? else {
+    let Some(own) = deployment(store).await? else {
         return Ok(());
     };
     let StoreConfig { url, prefix, .. } = &store.inner.config;

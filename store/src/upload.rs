@@ -13,7 +13,7 @@ use bytes::Bytes;
 use redis::Value;
 use tokio::io::AsyncRead;
 
-use crate::blob_files::{BlobFiles, Kept};
+use crate::blob_files::Kept;
 use crate::blob_name::{BlobName, Reference};
 use crate::blobs::Blobs;
 use crate::bucket::NewObject;
@@ -21,7 +21,7 @@ use crate::error::StoreError;
 use crate::record::{OverQuota, StoreQuotas, Timestamp};
 use crate::upload_files::NewFile;
 use crate::usage::StoreQuota;
-use crate::{Store, reply};
+use crate::{Store, reply, server};
 
 /// A value that was uploaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,25 +78,31 @@ impl Store {
         self.inner.blobs.is_some()
     }
 
-    /// Whose the directory of blobs is: a worker that shares it finds the same text there.
+    /// Whose the directory or bucket of blobs is: a worker that shares it finds the same text there.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn blob_owner(&self) -> Result<Option<String>, StoreError> {
-        let Some(files) = self.directory() else { return Ok(None) };
-        files.owner().map(Some).map_err(StoreError::UnwrittenBlob)
+    pub async fn blob_owner(&self) -> Result<Option<String>, StoreError> {
+        match &self.inner.blobs {
+            None => Ok(None),
+            Some(Blobs::Directory(files)) => {
+                files.owner().map(Some).map_err(StoreError::UnwrittenBlob)
+            }
+            // It need not be there now.
+            Some(Blobs::Bucket(_)) => server::deployment(self).await,
+        }
     }
 
-    /// Begins an upload that comes at once.
+    /// Begins an upload that comes at once, and should have this hash, as [`crate::TenantStore::keep_upload`] is told too.
     ///
     /// # Errors
     /// There is no place for values, or it cannot be written to.
-    pub async fn new_upload(&self) -> Result<Upload, StoreError> {
+    pub async fn new_upload(&self, expected: Option<Sha256Hash>) -> Result<Upload, StoreError> {
         Ok(Upload(match self.blobs()? {
             Blobs::Directory(files) => {
                 NewValue::File(files.new_file().await.map_err(StoreError::UnwrittenBlob)?)
             }
-            Blobs::Bucket(bucket) => NewValue::Object(Box::new(bucket.new_object())),
+            Blobs::Bucket(bucket) => NewValue::Object(Box::new(bucket.new_object(expected))),
         }))
     }
 
@@ -201,7 +207,7 @@ impl Store {
                 (Reference::new(BlobName::Upload(id_of(hash)), bytes), hash, kept)
             }
             (NewValue::Object(object), Blobs::Bucket(bucket)) => {
-                match self.put_object_together(bucket, *object, (&differs, &id_of)).await? {
+                match self.put_object_together(bucket, *object, (expected, &id_of)).await? {
                     Ok((reference, hash)) => (reference, hash, Kept::nothing()),
                     Err(hash) => return Ok(UploadEnd::Differs(hash)),
                 }
@@ -320,11 +326,6 @@ impl Store {
 
     pub(crate) fn blobs(&self) -> Result<&Blobs, StoreError> {
         self.inner.blobs.as_ref().ok_or(StoreError::NoBlobDirectory)
-    }
-
-    /// The directory of blobs, where they are in one.
-    pub(crate) fn directory(&self) -> Option<&BlobFiles> {
-        self.inner.blobs.as_ref().and_then(Blobs::directory)
     }
 }
 

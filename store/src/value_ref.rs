@@ -214,6 +214,9 @@ impl Store {
                     let reference = Reference::of_object(object, *bytes)
                         .ok_or_else(|| corrupt(id, "it refers to no object"))?;
                     bucket.claimed(id, reference);
+                    if by_name {
+                        continue;
+                    }
                     let read = bucket.read(reference).await;
                     *piece = ArgsPiece::Here(read.map_err(|error| blobs.unread(&what(), error))?);
                 }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use belljar_testkit::process::{self, eventually};
 use belljar_tests::Service;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const RUNTIMES: [&str; 2] = ["native", "sandbox"];
@@ -196,7 +198,7 @@ fn large_values_are_in_a_bucket_in_every_mode() -> Result<()> {
         // `((the value,), {})`.
         let length = u32::try_from(id.len())?.to_le_bytes();
         let args = [&b"\x80\x04X"[..], &length, id.as_bytes(), b"Q\x85}\x86."].concat();
-        let payload = service.python.dumps("def f(value): return value + b'x' * (3 << 20)", "f")?;
+        let payload = service.python.dumps("def f(value): return value + b'x' * (9 << 20)", "f")?;
         for runtime in RUNTIMES {
             let function = service.client.register(&payload, json!({"runtime": runtime}))?;
             let task = service.client.submit(&function, &STANDARD.encode(&args), json!({}))?;
@@ -204,10 +206,11 @@ fn large_values_are_in_a_bucket_in_every_mode() -> Result<()> {
             ensure!(status == "COMPLETED", "{mode:?} {runtime}: {status}");
             let joined: String = result.split_whitespace().collect();
             let result = STANDARD.decode(joined)?;
-            let content = [&[7; 2 << 20][..], &[b'x'; 3 << 20]].concat();
+            let content = [&[7; 2 << 20][..], &[b'x'; 9 << 20]].concat();
             ensure!(result.windows(content.len()).any(|it| it == content), "{mode:?} {runtime}");
             let names = objects(bucket.directory())?;
-            ensure!(names.iter().any(|name| name.contains(&task)), "{mode:?}: {names:?}");
+            // What a slot has written itself is named by its attempt alone.
+            ensure!(names.contains(&format!("result-1-{task}")), "{mode:?}: {names:?}");
         }
     }
     Ok(())
@@ -225,4 +228,30 @@ fn objects(directory: &Path) -> Result<Vec<String>> {
         }
     }
     Ok(found)
+}
+
+#[test]
+fn a_worker_that_is_killed_at_an_upload_leaves_no_result() -> Result<()> {
+    let bucket = belljar_testkit::Bucket::start()?;
+    let url = bucket.url();
+    let service = Service::start_in(bucket.env(), &[MODES[2], &["--blobs", &url]].concat())?;
+    let payload = service.python.dumps("def f(): return b'x' * (160 << 20)", "f")?;
+    let wanted = json!({"runtime": "native", "max_retries": 2, "memory_mb": 1024});
+    let function = service.client.register(&payload, wanted)?;
+    let args = service.python.dumps("", "((), {})")?;
+    let task = service.client.submit(&function, &args, json!({}))?;
+    let is_on_its_way = || {
+        let names = objects(bucket.directory()).unwrap_or_default();
+        names.iter().any(|name| name.contains(".part-"))
+    };
+    ensure!(eventually(Duration::from_secs(60), is_on_its_way), "no part of it in time");
+    process::kill(service.process(" worker ")?.pid, Signal::KILL);
+    let is_over = || service.client.record(&task).is_ok_and(|it| it["status"] == "COMPLETED");
+    ensure!(eventually(Duration::from_secs(60), is_over), "{}", service.client.record(&task)?);
+    let record = service.client.record(&task)?;
+    ensure!(record["attempts"] == 2, "{record}");
+    let mut names = objects(bucket.directory())?;
+    names.retain(|name| name.starts_with("result-"));
+    ensure!(names == [format!("result-2-{task}")], "{names:?}");
+    Ok(())
 }

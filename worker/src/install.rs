@@ -7,6 +7,7 @@ use std::sync::Arc;
 use belljar_core::grants::GrantPolicy;
 use belljar_core::labels::Labels;
 use belljar_core::limits::{MAX_INLINE_RESULT_MB, MAX_RESULT_MB};
+use belljar_core::shared_blobs::SharedBlobs;
 use belljar_core::task::PythonVersion;
 
 use crate::child::ChildCommand;
@@ -44,11 +45,11 @@ pub struct Installation {
     pub packages: Option<Arc<PackageStore>>,
     /// What this worker has beside them, for functions that ask for it.
     pub labels: Labels,
-    /// The largest result in MiB; where it was not given, [`MAX_RESULT_MB`], or without a directory of blobs
+    /// The largest result in MiB; where it was not given, [`MAX_RESULT_MB`], or without a place for blobs
     /// [`MAX_INLINE_RESULT_MB`].
     pub max_result_mb: Option<u32>,
-    /// The directory of blobs, where long results go.
-    pub blobs: Option<Arc<Path>>,
+    /// The directory or bucket of blobs, where long results go.
+    pub blobs: Option<SharedBlobs>,
 }
 
 impl Installation {

@@ -5,7 +5,6 @@
 mod support;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use belljar_core::grants::GrantPolicy;
@@ -13,6 +12,7 @@ use belljar_core::invocation::Invocation;
 use belljar_core::limits::{SANDBOX_HOST_BYTES, WARM_ADDRESS_BYTES};
 use belljar_core::outcome::{CallVerdict, FailureKind, Outcome};
 use belljar_core::result_file;
+use belljar_core::shared_blobs::SharedBlobs;
 use belljar_core::task::{PythonVersion, Runtime};
 use belljar_testkit::{binary, paths};
 use belljar_worker::ChildCommand;
@@ -38,7 +38,7 @@ fn sandbox() -> SandboxExecutor {
     sandbox_with(None)
 }
 
-fn sandbox_with(blobs: Option<Arc<Path>>) -> SandboxExecutor {
+fn sandbox_with(blobs: Option<SharedBlobs>) -> SandboxExecutor {
     let program = binary("belljar-sandbox");
     assert!(program.exists(), "run `cargo build -p belljar-sandbox` first");
     let python = PythonVersion::default();
@@ -149,7 +149,7 @@ async fn leaves_long_results(executor: &dyn Executor, directory: &Path) {
 #[tokio::test]
 async fn long_results_go_to_files() {
     let directory = tempfile::tempdir().expect("a directory");
-    let blobs = || Some(directory.path().into());
+    let blobs = || Some(SharedBlobs::Directory(directory.path().into()));
     leaves_long_results(
         &native_with(ChildCommand { blobs: blobs(), ..command() }),
         directory.path(),

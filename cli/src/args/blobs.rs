@@ -1,11 +1,14 @@
 //! Where large values are: `--blobs`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use belljar_store::{BlobPlace, BucketPlace};
+use anyhow::{Context as _, Result};
+use belljar_core::shared_blobs::SharedBlobs;
+use belljar_store::{BlobPlace, BucketPlace, SharedBucket};
 
 /// A directory, or the URL of a bucket.
-pub(super) fn parse(text: &str) -> Result<PathBuf, String> {
+pub(super) fn parse(text: &str) -> std::result::Result<PathBuf, String> {
     if BucketPlace::is_url(text) && BucketPlace::new(text, []).is_none() {
         return Err("it must be `s3://BUCKET` or `s3://BUCKET/PREFIX`, of letters, digits, `-`, `_` and `.`".to_owned());
     }
@@ -27,9 +30,15 @@ pub(super) fn place(place: &Path) -> BlobPlace {
     }
 }
 
-/// The directory, if it is one.
-pub(crate) fn directory(place: Option<&Path>) -> Option<&Path> {
-    place.filter(|place| !place.to_str().is_some_and(BucketPlace::is_url))
+/// The same, as slots reach it.
+pub(crate) fn shared(place: Option<&Path>) -> Result<Option<SharedBlobs>> {
+    let Some(place) = place else { return Ok(None) };
+    Ok(Some(match self::place(place) {
+        BlobPlace::Directory(directory) => {
+            SharedBlobs::Directory(std::path::absolute(directory).context("--blobs")?.into())
+        }
+        BlobPlace::Bucket(bucket) => SharedBlobs::Bucket(Arc::new(SharedBucket::open(*bucket)?)),
+    }))
 }
 
 #[cfg(test)]
@@ -41,7 +50,8 @@ mod tests {
         for (text, is_bucket) in [("s3://b/p", true), ("./s3", false), ("/var/blobs", false)] {
             let path = parse(text).expect("valid");
             assert_eq!(matches!(place(&path), BlobPlace::Bucket(_)), is_bucket, "{text}");
-            assert_eq!(directory(Some(&path)).is_none(), is_bucket, "{text}");
+            let shared = shared(Some(&path)).expect("opened");
+            assert_eq!(matches!(shared, Some(SharedBlobs::Bucket(_))), is_bucket, "{text}");
         }
         assert!(
             parse("s3://").is_err() && parse("s3://b//").is_ok() && parse("s3://b/a//c").is_err()

@@ -280,7 +280,7 @@ pub(crate) struct ExecutorArgs {
     /// calls start with the modules imported. 0 keeps none.
     #[arg(long, env = "BELLJAR_WARM_MB", value_name = "MIB", default_value_t = 64)]
     pub(crate) warm_mb: u32,
-    /// The largest result of a call, pickled, in MiB, at most 2048 [default: 2048 where there is a directory for large values
+    /// The largest result of a call, pickled, in MiB, at most 2048 [default: 2048 where there is a place for large values
     /// (`--blobs`), else 60, which is the most then].
     #[arg(long, env = "BELLJAR_MAX_RESULT_MB", value_name = "MIB", value_parser = max_result_mb)]
     pub(crate) max_result_mb: Option<u32>,

@@ -30,7 +30,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use argv::Argv;
 pub(crate) use audit::{AuditAction, AuditArgs};
-pub(crate) use blobs::directory as blob_directory;
+pub(crate) use blobs::shared as shared_blobs;
 pub(crate) use common::WorkerRange;
 use common::{DataArgs, LabelArgs, ShareArgs, positive};
 pub(crate) use common::{

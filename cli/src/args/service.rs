@@ -138,8 +138,9 @@ pub(crate) struct WorkerArgs {
     pub(crate) slots: usize,
     /// The dispatcher, as `tcp://HOST:PORT`.
     pub(crate) dispatcher: belljar_wire::Endpoint,
-    /// The dispatcher's directory for large values, on its machine: large arguments and results pass there, also of more than 60 MiB.
-    #[arg(long, env = "BELLJAR_BLOBS", value_name = "DIR", value_parser = super::blobs::parse)]
+    /// Where the dispatcher's large values are, its directory on its machine or its `s3://BUCKET/PREFIX`: large arguments and results pass
+    /// there, also of more than 60 MiB.
+    #[arg(long, env = "BELLJAR_BLOBS", value_name = "PLACE", value_parser = super::blobs::parse)]
     pub(crate) blobs: Option<PathBuf>,
     /// The runtimes to serve.
     #[arg(long = "runtime", env = "BELLJAR_RUNTIMES", value_parser = Runtimes::parser(), default_value = Runtimes::ALL)]

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::ffi::OsStr;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -14,7 +13,7 @@ use super::readiness::{self, Wanted};
 use super::redis::Redis;
 use super::service::{Service, Supervised};
 use super::workers::{Workers, WorkersEvent, metrics_address, metrics_option, shown_metrics};
-use crate::args::{Durability, Runtimes, UpArgs, blob_directory};
+use crate::args::{Durability, Runtimes, UpArgs};
 use crate::audit;
 use crate::serve::{LISTENING, WORKERS_AT};
 
@@ -67,8 +66,7 @@ impl<'a> Parts<'a> {
             (None, Some(_)) => Some(args.data.dir()?.join("blobs")),
             (None, None) => None,
         };
-        // Workers take their values from their dispatcher where it is none.
-        let shared = blob_directory(blobs.as_deref()).map(Path::to_owned);
+        let shared = blobs.clone();
         let blobs = blobs.as_ref().map(|blobs| ("blobs", blobs.as_os_str()));
         let runtimes = ("runtimes", OsStr::new(runtimes(installed)));
 

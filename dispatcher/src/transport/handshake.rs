@@ -15,7 +15,7 @@ pub(crate) struct Handshakes {
     dispatcher: DispatcherId,
     pub(crate) mode: DeliveryMode,
     secret: Option<Secret>,
-    /// Whose the directory of blobs is.
+    /// Whose the directory or bucket of blobs is.
     blobs: Option<String>,
     /// Peers that have said Hello, and the challenge of each.
     pending: HashMap<PeerId, Nonce>,
@@ -112,8 +112,12 @@ impl Handshakes {
         }
         if registration.blobs.is_some() && registration.blobs != self.blobs {
             let text = match self.blobs {
-                Some(_) => "the worker's directory for large values is not the dispatcher's",
-                None => "the worker has a directory for large values, and the dispatcher has none",
+                Some(_) => {
+                    "the worker's directory or bucket for large values is not the dispatcher's"
+                }
+                None => {
+                    "the worker has a directory or bucket for large values, and the dispatcher has none"
+                }
             };
             return Err((RejectReason::Blobs, text.to_owned()));
         }

@@ -107,7 +107,7 @@ impl RemoteTransport {
         Ok(events)
     }
 
-    /// Has long arguments in files named, as long as all workers share the directory. What was claimed before a worker came that does not
+    /// Has long arguments in files named, as long as all workers share the directory or bucket. What was claimed before a worker came that does not
     /// goes back to the store where it is that one's.
     fn name_args_by_workers(&self, events: &[SchedulerEvent]) {
         let Some(named) = &self.named_args else { return };
@@ -276,8 +276,8 @@ fn refused(invocation: &Invocation, shares_blobs: impl Fn() -> bool) -> Option<R
         let bytes: u64 = pieces.iter().map(ArgsPiece::bytes).sum();
         format!(
             "the arguments have {bytes} bytes with the values that they refer to, and a message to a worker has room for \
-             {MAX_SENT_ARGS_BYTES}\nhint: workers on the dispatcher's machine take more with its directory for large \
-             values, --blobs DIR"
+             {MAX_SENT_ARGS_BYTES}\nhint: workers take more that have the dispatcher's directory or bucket for large \
+             values, --blobs"
         )
     } else {
         return None;

@@ -12,7 +12,9 @@ use belljar_core::tenant::Tenant;
 use belljar_core::warm::WarmMode;
 use belljar_dispatcher::{Config, DispatcherError, RemoteConfig, Workers};
 use belljar_store::record::{FunctionRecord, NewTask, TaskResult, Timestamp};
-use belljar_store::{BlobConfig, NamedArgs, Store, StoreConfig, Subscription, Topic};
+use belljar_store::{
+    BlobConfig, BlobPlace, BucketPlace, NamedArgs, Store, StoreConfig, Subscription, Topic,
+};
 use belljar_wire::{Authentication, ConnectConfig, Endpoint, ListenConfig, ListenError};
 use belljar_worker::transport::{WorkerConfig, WorkerError};
 use bytes::Bytes;
@@ -44,6 +46,12 @@ impl Redis {
         let redis = Self::start();
         let blobs = Some(BlobConfig::new(redis.file("blobs")));
         Self { blobs, ..redis }
+    }
+
+    /// One with large values in a bucket.
+    pub(crate) fn start_with_bucket(place: BucketPlace) -> Self {
+        let blobs = Some(BlobConfig::at(BlobPlace::Bucket(Box::new(place))));
+        Self { blobs, ..Self::start() }
     }
 
     pub(crate) async fn store(&self) -> Store {
@@ -270,6 +278,15 @@ impl Client {
             result.result
         };
         self.results(ids).await.into_iter().map(value).collect()
+    }
+}
+
+/// Waits until something is so.
+pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let begin = Instant::now();
+    while !is_so().await {
+        assert!(begin.elapsed() < PATIENCE, "{what} in time");
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 

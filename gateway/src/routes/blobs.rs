@@ -152,7 +152,7 @@ impl Uploading<'_> {
             Ok(coding) => coding,
             Err(error) => return Err((error, Some(body))),
         };
-        let upload = match self.app.store.new_upload().await {
+        let upload = match self.app.store.new_upload(digest).await {
             Ok(upload) => upload,
             Err(error) => return Err((error.into(), Some(body))),
         };

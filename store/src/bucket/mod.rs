@@ -3,8 +3,13 @@
 //! As in a directory each blob has its key in Redis, which refers to an object. Two things differ. Nobody can lock objects: so
 //! each write has an object of its own, and one that no key names is never named again, by which a sweep may remove it. And objects have one name:
 //! so tasks that refer to a value are noted in Redis, in a set for each object.
+//!
+//! * `http`: how it is spoken to. `upload`: values that clients send. `files`: objects and files. `shared`: the bucket of a worker's slots.
+//! * `sweep`: objects that nothing needs.
 
+mod files;
 mod http;
+mod shared;
 mod sweep;
 mod upload;
 
@@ -26,8 +31,8 @@ use object_store::buffered::BufWriter;
 use object_store::client::ClientConfigKey;
 use object_store::path::Path;
 use object_store::{
-    BackoffConfig, Error, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt as _,
-    PutMode, PutPayload, RetryConfig,
+    Attributes, BackoffConfig, Error, GetOptions, GetRange, GetResult, ObjectStore,
+    ObjectStoreExt as _, PutMode, PutPayload, RetryConfig,
 };
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
@@ -37,6 +42,7 @@ use crate::blob_name::{BlobName, Reference};
 use crate::bucket_place::BucketPlace;
 use crate::error::StoreError;
 
+pub use shared::SharedBucket;
 use upload::Writer;
 pub(crate) use upload::{NewObject, Pieces};
 
@@ -146,7 +152,7 @@ impl Bucket {
     /// Writes a blob, into an object of its own.
     pub(crate) async fn write(&self, name: BlobName, bytes: &Bytes) -> io::Result<Reference> {
         let reference = new_copy(name, bytes.len() as u64);
-        let mut writer = self.writer(self.path(reference));
+        let mut writer = self.writer(self.path(reference), files::hash_in_memory(bytes).await?);
         self.asked(async {
             writer.put(bytes.clone()).await?;
             writer.finish().await
@@ -237,9 +243,10 @@ impl Bucket {
         self.0.prefix.clone().join(result_file::shard(last_byte))
     }
 
-    fn writer(&self, path: Path) -> Writer {
+    /// A writer of an object that says so of itself.
+    fn writer(&self, path: Path, attributes: Attributes) -> Writer {
         let writer = BufWriter::with_capacity(Arc::clone(&self.0.objects), path, PART_BYTES);
-        Writer::new(writer.with_max_concurrency(PARTS_AT_ONCE))
+        Writer::new(writer.with_max_concurrency(PARTS_AT_ONCE).with_attributes(attributes))
     }
 
     /// Asks the bucket, unless it was away just now.

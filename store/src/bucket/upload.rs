@@ -6,13 +6,14 @@ use belljar_core::id::{BlobId, TaskId};
 use belljar_core::sha256::Sha256Hash;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use object_store::ObjectStoreExt as _;
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
+use object_store::{Attributes, ObjectStoreExt as _};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 use tokio::runtime::Handle;
 
+use super::files::told;
 use super::{Bucket, new_copy};
 use crate::blob_files::UNFINISHED;
 use crate::blob_name::{BlobName, Reference};
@@ -90,18 +91,18 @@ impl NewObject {
 
 impl Bucket {
     /// An object for a value that comes at once.
-    pub(crate) fn new_object(&self) -> NewObject {
+    pub(crate) fn new_object(&self, expected: Option<Sha256Hash>) -> NewObject {
         let id = TaskId::random();
         let [.., last] = *id.as_bytes();
         let path = self.shard(last).join(format!("{UNFINISHED}{id}"));
-        let writer = self.writer(path.clone());
+        let writer = self.writer(path.clone(), told(expected));
         NewObject { writer, place: Place::Unnamed(path), hasher: Sha256::new(), bytes: 0 }
     }
 
     /// An object for what follows the first `offset` bytes of a value in pieces.
     pub(crate) fn new_piece(&self, id: BlobId, offset: u64) -> NewObject {
         let reference = new_copy(BlobName::Piece(id, offset), 0);
-        let writer = self.writer(self.path(reference));
+        let writer = self.writer(self.path(reference), Attributes::new());
         let place = Place::Piece(id, reference);
         NewObject { writer, place, hasher: Sha256::new(), bytes: offset }
     }
@@ -157,12 +158,12 @@ impl Bucket {
     /// Puts a value together from its pieces, and says which hash it has.
     pub(crate) async fn join(
         &self,
-        id: BlobId,
+        (id, expected): (BlobId, Option<Sha256Hash>),
         pieces: &Pieces,
     ) -> io::Result<(Reference, Sha256Hash)> {
         let bytes = pieces.iter().map(|piece| piece.bytes).sum();
         let reference = new_copy(BlobName::Upload(id), bytes);
-        let mut writer = self.writer(self.path(reference));
+        let mut writer = self.writer(self.path(reference), told(expected));
         let mut hasher = Sha256::new();
         self.asked(async {
             for piece in pieces {

@@ -1,22 +1,27 @@
 //! Large values in a bucket: how long objects are kept, and what an outage costs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use belljar_core::args::{ValueRef, list};
+use belljar_core::args::{ArgsPiece, ValueRef, list};
 use belljar_core::id::{BlobId, DispatcherId};
+use belljar_core::outcome::{CallVerdict, ResultKind};
 use belljar_core::sha256::Sha256Hash;
+use belljar_core::shared_blobs::BlobBucket as _;
+use belljar_core::task::{Attempt, TaskAttempt, TaskStatus};
 use belljar_core::tenant::Tenant;
 use belljar_store::record::{NewTask, Settled};
 use belljar_store::value_ref::ValueState;
 use belljar_store::{
-    BLOB_BYTES, BlobConfig, Store, StoreConfig, StoreError, UploadEnd, UploadedValue,
+    BLOB_BYTES, BlobConfig, BlobPlace, NamedArgs, SharedBucket, Store, StoreConfig, StoreError,
+    UploadEnd, UploadedValue,
 };
 use belljar_testkit::Bucket;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
 
-use crate::beside::{in_bucket, objects, sweep};
+use crate::beside::{files_in, in_bucket, objects, sweep};
 use crate::harness::{NOBODY, Redis, audit, claim_one, completed, eventually, submit_one, task};
 
 struct InBucket {
@@ -33,6 +38,11 @@ impl InBucket {
         StoreConfig { blobs: Some(in_bucket(&self.bucket)), ..self.redis.config() }
     }
 
+    fn worker(&self) -> SharedBucket {
+        let BlobPlace::Bucket(place) = in_bucket(&self.bucket).place else { unreachable!() };
+        SharedBucket::open(*place).expect("opened")
+    }
+
     async fn store(&self) -> Store {
         Store::connect(self.config()).await.expect("the server is fit")
     }
@@ -43,7 +53,7 @@ fn blob(fill: u8) -> Bytes {
 }
 
 async fn keep(store: &Store, value: Bytes) -> UploadedValue {
-    let upload = store.new_upload().await.expect("begun");
+    let upload = store.new_upload(None).await.expect("begun");
     let upload = store.write_upload(upload, value).await.expect("written");
     kept(store.of(&Tenant::default()).keep_upload(upload, None).await)
 }
@@ -212,7 +222,7 @@ async fn what_has_another_hash_leaves_nothing() {
     let said = Sha256Hash([7; 32]);
     let id = BlobId::derived(tenant.mark(), &said.0);
     for upload in [
-        store.new_upload().await.expect("begun"),
+        store.new_upload(None).await.expect("begun"),
         store.resume_upload(id).await.expect("begun").expect("free"),
     ] {
         let upload = store.write_upload(upload, blob(1)).await.expect("written");
@@ -232,7 +242,7 @@ async fn an_outage_costs_the_calls_in_question() {
     let claimed = claim_one(&store, DispatcherId::random()).await;
     store.submit(vec![with_args]).await.expect("accepted");
     store.check_blobs().await.expect("it answers");
-    let upload = store.new_upload().await.expect("begun");
+    let upload = store.new_upload(None).await.expect("begun");
     let upload = store.write_upload(upload, blob(1)).await.expect("gathered");
     service.bucket.set_away(true);
     assert!(matches!(store.check_blobs().await, Err(StoreError::BucketAway { .. })));
@@ -266,4 +276,93 @@ async fn a_bucket_belongs_to_one_deployment() {
     let refused = Store::connect(config).await.map(drop).expect_err("it is another's");
     assert!(matches!(refused, StoreError::BlobsOfAnother { .. }), "{refused:?}");
     assert!(refused.to_string().contains(&service.bucket.url()), "{refused}");
+}
+
+#[tokio::test]
+async fn what_a_worker_has_written_is_published_or_collected() {
+    let service = InBucket::start().await;
+    let (store, worker) = (service.store().await, service.worker());
+    let pickle = [&b"\x80\x04B"[..], &(12_u32 << 20).to_le_bytes(), &[7; 12 << 20], b"."].concat();
+    let file = || {
+        let mut file = worker.new_file().expect("made");
+        std::io::Write::write_all(&mut file, &pickle).expect("written");
+        Arc::new(file)
+    };
+    let bytes = pickle.len() as u64;
+    let (id, lost) = (submit_one(&store).await, submit_one(&store).await);
+    for (name, is_sent) in [(id, true), (lost, false)] {
+        let task = claim_one(&store, DispatcherId::random()).await.task();
+        assert_eq!(task.task_id, name);
+        if is_sent {
+            worker.send(task, file(), bytes).await.expect("sent");
+            // A worker that is killed then leaves this until the task has ended.
+            let before = TaskAttempt { attempt: Attempt(task.attempt.0 + 1), ..task };
+            worker.send(before, file(), bytes).await.expect("sent");
+            assert_eq!(sweep(&store).await, 0, "its task has not ended");
+        }
+        let mut end = completed(task, b"");
+        end.report.outcome.verdict = CallVerdict::CompletedInFile(bytes);
+        assert_eq!(store.complete(NOBODY, 0, &[end]).await.expect("answered"), [Settled::Accepted]);
+    }
+    let part = store.result_part(id, 5, 20).await.expect("read").expect("a part");
+    assert_eq!(part, pickle[5..25]);
+    let task = store.task(id).await.expect("read").expect("known");
+    assert_eq!((task.status, task.kind), (TaskStatus::Completed, Some(ResultKind::Data)));
+    let result = store.results(&[lost]).await.expect("read").pop().flatten().expect("ended");
+    let told = String::from_utf8_lossy(&result.result);
+    assert!(result.status == TaskStatus::Failed && told.contains("no such object"), "{told}");
+    assert_eq!(sweep(&store).await, 1, "that of the attempt of which nobody has told");
+    assert_eq!(objects(&service.bucket), [format!("result-1-{id}")]);
+    audit(&store).await;
+}
+
+#[tokio::test]
+async fn a_worker_reads_what_was_written() {
+    let service = InBucket::start().await;
+    let config = StoreConfig { named_args_from: Some(NamedArgs::from(0)), ..service.config() };
+    let store = Store::connect(config).await.expect("the server is fit");
+    let worker = service.worker();
+    let long = Bytes::from(vec![1; 3 << 20]);
+    for (args, is_named) in [(long.clone(), true), (blob(2), false)] {
+        store.submit(vec![NewTask { args: args.clone(), ..task() }]).await.expect("accepted");
+        let claimed = claim_one(&store, DispatcherId::random()).await;
+        let found = &claimed.invocation.args;
+        assert_eq!(belljar_core::args::is_list(found), is_named);
+        if is_named {
+            let pieces = belljar_core::args::pieces(found).expect("a list");
+            let [ArgsPiece::File(object, bytes)] = &pieces[..] else { panic!("{pieces:?}") };
+            let object = object.to_str().expect("a name");
+            let file = worker.fetch(object, *bytes).await.expect("read");
+            let mut read = vec![0; args.len()];
+            std::os::unix::fs::FileExt::read_exact_at(&*file, &mut read, 0).expect("read");
+            assert!(read == args);
+            assert!(worker.fetch(object, 5).await.is_err(), "it has another length");
+            // The same length, and another content.
+            let files = files_in(&service.bucket.directory().join("values"));
+            let path = files.iter().find(|path| path.ends_with(object)).expect("its file");
+            std::fs::write(path, vec![9; args.len()]).expect("written");
+            let error = worker.fetch(object, *bytes).await.expect_err("changed");
+            assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{error}");
+        }
+        let end = completed(claimed.task(), b"\x80\x04N.");
+        store.complete(NOBODY, 0, &[end]).await.expect("answered");
+    }
+    sweep(&store).await;
+    assert_eq!(objects(&service.bucket), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_value_that_several_calls_need_comes_once() {
+    let service = InBucket::start().await;
+    let (store, worker) = (service.store().await, service.worker());
+    let value = keep(&store, vec![4; 6 << 20].into()).await;
+    let waiting = refer(&store, ValueRef::Upload(value.id)).await.expect("held");
+    let pieces = belljar_core::args::pieces(&waiting.args).expect("a list");
+    let [ArgsPiece::File(object, bytes)] = &pieces[..] else { panic!("{pieces:?}") };
+    let object = object.to_str().expect("a name");
+    let (first, same) = tokio::join!(worker.fetch(object, *bytes), worker.fetch(object, *bytes));
+    let first = first.expect("read");
+    assert!(Arc::ptr_eq(&first, &same.expect("read")));
+    service.bucket.set_away(true);
+    assert!(Arc::ptr_eq(&first, &worker.fetch(object, *bytes).await.expect("kept")));
 }

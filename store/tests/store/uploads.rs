@@ -26,7 +26,7 @@ async fn store_for(beside: &Beside, result_ttl: Duration) -> Store {
 }
 
 async fn upload(store: &Store, tenant: &Tenant, value: &'static [u8]) -> UploadedValue {
-    let upload = store.new_upload().await.expect("a file");
+    let upload = store.new_upload(None).await.expect("a file");
     let upload = store.write_upload(upload, Bytes::from_static(value)).await.expect("written");
     match store.of(tenant).keep_upload(upload, None).await.expect("answered") {
         UploadEnd::Kept(value) => value,

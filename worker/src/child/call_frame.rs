@@ -1,7 +1,8 @@
 //! A call as it is sent to a child, with arguments that may be in files.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
@@ -10,16 +11,34 @@ use belljar_core::files::CallFiles;
 use belljar_core::frame::{self, Call, FrameError};
 use belljar_core::limits::{MAX_SANDBOX_ARGS_BYTES, STREAMED_RESULT_BYTES};
 use belljar_core::outcome::{Failure, FailureKind};
+use belljar_core::shared_blobs::SharedBlobs;
 use bytes::Bytes;
 
 use super::long_result::ResultPlace;
+
+/// A piece of arguments that is there to be sent.
+#[derive(Debug)]
+pub(crate) enum SentPiece {
+    Here(Bytes),
+    /// So many bytes in a file.
+    File(Arc<File>, u64),
+}
+
+impl SentPiece {
+    const fn bytes(&self) -> u64 {
+        match self {
+            Self::Here(bytes) => bytes.len() as u64,
+            Self::File(_, bytes) => *bytes,
+        }
+    }
+}
 
 /// What stands around the arguments of a call, and these.
 #[derive(Debug)]
 pub(crate) struct CallFrame {
     pub(crate) before: Vec<u8>,
     /// Nothing where the arguments stand in `before`.
-    pub(crate) args: Vec<ArgsPiece>,
+    pub(crate) args: Vec<SentPiece>,
     pub(crate) after: Vec<u8>,
     /// What the answer repeats.
     pub(crate) nonce: u64,
@@ -28,67 +47,95 @@ pub(crate) struct CallFrame {
 }
 
 impl CallFrame {
-    /// The frame of a call.
+    /// The frame of a call. Its arguments are these pieces, if they are a list.
     pub(crate) fn of(
         call: &mut Call,
-        is_sandboxed: bool,
-        blobs: Option<&Arc<Path>>,
+        args: Option<Vec<SentPiece>>,
+        blobs: Option<&SharedBlobs>,
     ) -> Result<Self, Failure> {
         let (nonce, task, max_bytes) = (call.nonce, call.invocation.task, call.max_result_bytes);
         let result = blobs.filter(|_| max_bytes > STREAMED_RESULT_BYTES).map(|blobs| ResultPlace {
-            directory: Arc::clone(blobs),
+            blobs: blobs.clone(),
             task,
             max_bytes,
         });
-        let limit = |text: String| Failure::by_platform(FailureKind::Limit, text);
         let encoded = |error: FrameError| limit(error.to_string());
-        if !args::is_list(&call.invocation.args) {
+        let Some(args) = args else {
             let before = frame::encode(call).map_err(encoded)?;
             return Ok(Self { before, args: Vec::new(), after: Vec::new(), nonce, result });
+        };
+        let bytes = args.iter().map(SentPiece::bytes).sum();
+        let (before, after) = frame::encode_around(call, bytes).map_err(encoded)?;
+        Ok(Self { before, args, after, nonce, result })
+    }
+}
+
+fn limit(text: String) -> Failure {
+    Failure::by_platform(FailureKind::Limit, text)
+}
+
+/// The pieces of arguments that are a list, with what they name opened, or got from the bucket.
+pub(crate) async fn collect(
+    arguments: &Bytes,
+    is_sandboxed: bool,
+    blobs: Option<&SharedBlobs>,
+) -> Result<Vec<SentPiece>, Failure> {
+    let pieces = args::pieces(arguments)
+        .map_err(|error| limit(format!("the arguments cannot be put together: {error}")))?;
+    let bytes: u64 = pieces.iter().map(ArgsPiece::bytes).sum();
+    if is_sandboxed && bytes > MAX_SANDBOX_ARGS_BYTES {
+        return Err(limit(format!(
+            "the arguments have {bytes} bytes with the values that they refer to, and a sandboxed call gets \
+             {MAX_SANDBOX_ARGS_BYTES} at most"
+        )));
+    }
+    let mut collected = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        collected.push(match piece {
+            ArgsPiece::Here(bytes) => SentPiece::Here(bytes),
+            ArgsPiece::File(path, bytes) => {
+                SentPiece::File(file(&path, bytes, blobs).await?, bytes)
+            }
+            ArgsPiece::Held(..) => return Err(unread(&io::Error::other("it has no name here"))),
+        });
+    }
+    Ok(collected)
+}
+
+async fn file(path: &Path, bytes: u64, blobs: Option<&SharedBlobs>) -> Result<Arc<File>, Failure> {
+    let is_below = path.components().all(|part| matches!(part, Component::Normal(_)));
+    let opened = match (blobs.filter(|_| is_below), path.to_str()) {
+        (Some(SharedBlobs::Directory(directory)), _) => {
+            let path = directory.join(path);
+            let opened = tokio::task::spawn_blocking(move || File::open(path)).await;
+            opened.unwrap_or_else(|error| Err(io::Error::other(error))).map(Arc::new)
         }
-        let pieces = located(&call.invocation.args, blobs.map(|blobs| &**blobs)).map_err(limit)?;
-        let bytes = pieces.iter().map(ArgsPiece::bytes).sum();
-        if is_sandboxed && bytes > MAX_SANDBOX_ARGS_BYTES {
+        (Some(SharedBlobs::Bucket(bucket)), Some(object)) => bucket.fetch(object, bytes).await,
+        _ => {
             return Err(limit(format!(
-                "the arguments have {bytes} bytes with the values that they refer to, and a sandboxed call gets \
-                 {MAX_SANDBOX_ARGS_BYTES} at most"
+                "the arguments are in `{}`, which is nothing of this worker's --blobs",
+                path.display()
             )));
         }
-        let (before, after) = frame::encode_around(call, bytes).map_err(encoded)?;
-        Ok(Self { before, args: pieces, after, nonce, result })
-    }
+    };
+    opened.map_err(|error| unread(&error))
 }
 
-/// The pieces of arguments, with the whole names of their files.
-fn located(arguments: &Bytes, blobs: Option<&Path>) -> Result<Vec<ArgsPiece>, String> {
-    let mut pieces = args::pieces(arguments)
-        .map_err(|error| format!("the arguments cannot be put together: {error}"))?;
-    for piece in &mut pieces {
-        let ArgsPiece::File(path, _) = piece else { continue };
-        let is_below = path.components().all(|part| matches!(part, Component::Normal(_)));
-        let directory = blobs.filter(|_| is_below).ok_or_else(|| {
-            format!(
-                "the arguments are in `{}`, which is no file of this worker's --blobs",
-                path.display()
-            )
-        })?;
-        *path = directory.join(&*path);
-    }
-    Ok(pieces)
+fn unread(error: &io::Error) -> Failure {
+    let text = format!("a value that the arguments refer to cannot be read: {error}");
+    Failure::by_platform(FailureKind::Decode, text)
 }
 
-/// Whether files come with the arguments.
-pub(crate) fn has_files(arguments: &Bytes, blobs: Option<&Path>) -> bool {
-    if !args::is_list(arguments) {
-        return CallFiles::are_in(arguments);
-    }
-    match located(arguments, blobs).unwrap_or_default().first() {
-        Some(ArgsPiece::Here(bytes)) => CallFiles::are_in(bytes),
-        Some(ArgsPiece::File(path, _)) => {
+/// Whether files come with the arguments, or with these pieces in their place.
+pub(crate) fn has_files(arguments: &Bytes, pieces: Option<&[SentPiece]>) -> bool {
+    match pieces.map(<[_]>::first) {
+        None => CallFiles::are_in(arguments),
+        Some(Some(SentPiece::Here(bytes))) => CallFiles::are_in(bytes),
+        Some(Some(SentPiece::File(file, _))) => {
             let mut head = [0; 16];
-            let read = File::open(path).and_then(|mut file| file.read(&mut head)).unwrap_or(0);
+            let read = file.read_at(&mut head, 0).unwrap_or(0);
             CallFiles::are_in(&head[..read])
         }
-        Some(ArgsPiece::Held(..)) | None => false,
+        Some(None) => false,
     }
 }

@@ -1,11 +1,11 @@
 //! How a child process is started.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use belljar_core::limits::MAX_INLINE_RESULT_MB;
+use belljar_core::shared_blobs::SharedBlobs;
 
 /// The command of a child process that speaks the frame protocol (`belljar_core::frame`).
 #[derive(Debug, Clone)]
@@ -21,8 +21,8 @@ pub struct ChildCommand {
     pub has_supervisor: bool,
     /// The longest pickle that a call may return or raise, in bytes.
     pub max_result_bytes: usize,
-    /// The directory of blobs, where long results go; `None` keeps them in memory.
-    pub blobs: Option<Arc<Path>>,
+    /// The directory or bucket of blobs, where long results go; `None` keeps them in memory.
+    pub blobs: Option<SharedBlobs>,
     /// How long it may take to say that it is ready.
     pub start_timeout: Duration,
 }

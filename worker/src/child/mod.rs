@@ -4,7 +4,7 @@
 //! # Layout
 //!
 //! * [`pipe`]: what passes between a slot and its child. [`call_frame`]: a call as it is sent. [`long_result`]: a result on its
-//!   way to a file.
+//!   way to a file or the bucket.
 //! * [`command`]: how a child is started.
 //! * [`spawn`]: the thread that starts and reaps.
 //! * [`output`]: what a child writes, kept to its tail.

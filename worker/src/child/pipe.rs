@@ -6,10 +6,11 @@
 
 mod long_reply;
 
+use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
-use belljar_core::args::ArgsPiece;
 use belljar_core::frame::{self, ChildReply, Done, FrameError, HEAD_BYTES};
 use belljar_core::limits::{MAX_INLINE_RESULT_BYTES, REPLY_MARGIN_BYTES, STREAMED_RESULT_BYTES};
 use belljar_core::live::Progress;
@@ -19,8 +20,8 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::Lost;
-use super::call_frame::CallFrame;
-use super::long_result::ResultPlace;
+use super::call_frame::{CallFrame, SentPiece};
+use super::long_result::{LongResult, ResultPlace};
 use crate::http_proxy::CallProxy;
 
 /// So much of a file is sent, or written, at once.
@@ -45,16 +46,16 @@ pub(crate) struct FramedPipe {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) done: Done,
-    /// The length of its result where that is in its file, and an empty one stands in `done`.
-    pub(crate) in_file: Option<u64>,
+    /// Its result where that is in a file, and an empty one stands in `done`.
+    pub(crate) in_file: Option<LongResult>,
 }
 
 /// What a child said.
 #[derive(Debug)]
 pub(crate) enum Received {
     Reply(ChildReply),
-    /// The end of the call, and the length of its result, which is in its file.
-    InFile(Done, u64),
+    /// The end of the call, and its result, which is in a file.
+    InFile(Done, LongResult),
 }
 
 impl FramedPipe {
@@ -94,7 +95,9 @@ impl FramedPipe {
         let (nonce, place) = (frame.nonce, frame.result.as_ref());
         loop {
             let reply = match self.receive(place.map(|place| (nonce, place))).await? {
-                Received::InFile(done, bytes) => return Ok(Answer { done, in_file: Some(bytes) }),
+                Received::InFile(done, result) => {
+                    return Ok(Answer { done, in_file: Some(result) });
+                }
                 Received::Reply(reply) => reply,
             };
             match (reply, &mut http) {
@@ -118,31 +121,35 @@ impl FramedPipe {
         self.socket.write_all(&frame.before).await?;
         for piece in &frame.args {
             match piece {
-                ArgsPiece::Here(bytes) => self.socket.write_all(bytes).await?,
-                ArgsPiece::File(path, bytes) => {
+                SentPiece::Here(bytes) => self.socket.write_all(bytes).await?,
+                SentPiece::File(file, bytes) => {
                     // In a box: other calls carry none of its state.
-                    Box::pin(self.send_file(path, *bytes)).await?;
-                }
-                ArgsPiece::Held(..) => {
-                    return Err(Lost::Arguments(io::Error::other("it has no name here")));
+                    Box::pin(self.send_file(file, *bytes)).await?;
                 }
             }
         }
         Ok(self.socket.write_all(&frame.after).await?)
     }
 
-    async fn send_file(&mut self, path: &Path, bytes: u64) -> Result<(), Lost> {
-        let mut file = tokio::fs::File::open(path).await.map_err(Lost::Arguments)?;
+    /// Sends what is in a file, which other calls may send too: so each reads at a place of its own.
+    async fn send_file(&mut self, file: &Arc<File>, bytes: u64) -> Result<(), Lost> {
         let mut piece = vec![0; PIECE_BYTES];
-        let mut left = bytes;
-        while left > 0 {
-            let most = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let read = file.read(&mut piece[..most]).await.map_err(Lost::Arguments)?;
-            if read == 0 {
+        let mut sent = 0;
+        while sent < bytes {
+            let most = piece.len().min(usize::try_from(bytes - sent).unwrap_or(usize::MAX));
+            let file = Arc::clone(file);
+            let read = tokio::task::spawn_blocking(move || {
+                let read = file.read_at(&mut piece[..most], sent);
+                (piece, read)
+            });
+            let read = read.await.map_err(|error| Lost::Arguments(io::Error::other(error)))?;
+            let length = read.1.map_err(Lost::Arguments)?;
+            if length == 0 {
                 return Err(Lost::Arguments(io::ErrorKind::UnexpectedEof.into()));
             }
-            self.socket.write_all(&piece[..read]).await?;
-            left -= read as u64;
+            piece = read.0;
+            self.socket.write_all(&piece[..length]).await?;
+            sent += length as u64;
         }
         Ok(())
     }

@@ -1,18 +1,19 @@
 //! An instance over a child process that answers one call at a time over a framed socket.
 
 use std::ffi::OsString;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use belljar_core::access::AccessLog;
+use belljar_core::args;
 use belljar_core::frame::{self, Call, Done, FrameError};
 use belljar_core::grants::GrantPolicy;
 use belljar_core::invocation::Invocation;
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome};
 use belljar_core::requirements::PackageLock;
 use belljar_core::session;
+use belljar_core::shared_blobs::SharedBlobs;
 use belljar_core::task::{Runtime, TaskClass};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,8 @@ use super::folder::Folder;
 use super::host_memory::HostMemory;
 use super::sent_code::SentCode;
 use super::{Instance, Ran, Started};
-use crate::child::call_frame::{self, CallFrame};
+use crate::child::call_frame::{self, CallFrame, SentPiece};
+use crate::child::long_result::LongResult;
 use crate::child::output::Output;
 use crate::child::pipe::Answer;
 use crate::child::{Child, ChildCommand, Lost};
@@ -96,7 +98,7 @@ struct Process {
     grant_policy: GrantPolicy,
     http: Option<Arc<HttpProxy>>,
     max_result_bytes: u64,
-    blobs: Option<Arc<Path>>,
+    blobs: Option<SharedBlobs>,
     sent: SentCode,
     calls: u64,
     timer: Deadline,
@@ -132,6 +134,7 @@ impl Process {
     fn request(
         &mut self,
         invocation: &Invocation,
+        args: Option<Vec<SentPiece>>,
         folder: Option<&Folder>,
     ) -> Result<ChildRequest, Failure> {
         let asked = invocation.spec.grants.as_deref();
@@ -158,7 +161,7 @@ impl Process {
         let granted = granted.map(Box::new);
         let (nonce, folder) = (frame::nonce(), folder.map(Folder::path));
         let mut call = Call { nonce, invocation, evict, granted, max_result_bytes, folder };
-        let frame = CallFrame::of(&mut call, self.memory.is_some(), self.blobs.as_ref())?;
+        let frame = CallFrame::of(&mut call, args, self.blobs.as_ref())?;
         Ok(ChildRequest { frame, http })
     }
 
@@ -169,13 +172,22 @@ impl Process {
         live: &Live<'_>,
     ) -> (Option<Outcome>, Fate) {
         self.calls += 1;
+        // What is far away comes before the call's time begins.
+        let args = match args::is_list(&invocation.args) {
+            // In a box: other calls carry none of its state.
+            true => match Box::pin(self.collected(invocation, cancel)).await {
+                Ok(args) => Some(args),
+                Err(verdict) => return (Some(Outcome::bare(verdict, Duration::ZERO)), Fate::Kept),
+            },
+            false => None,
+        };
         let started = Instant::now();
         // A sandboxed call has a `/tmp` of its own.
         let has_folder =
-            self.memory.is_none() && call_frame::has_files(&invocation.args, self.blobs.as_deref());
+            self.memory.is_none() && call_frame::has_files(&invocation.args, args.as_deref());
         let folder = if has_folder { Folder::make().map(Some) } else { Ok(None) };
         let request = folder.and_then(|folder| {
-            self.request(invocation, folder.as_ref()).map(|request| (request, folder))
+            self.request(invocation, args, folder.as_ref()).map(|request| (request, folder))
         });
         // The folder is removed once the call has ended, however it ends.
         let (mut request, _folder) = match request {
@@ -188,7 +200,16 @@ impl Process {
         let deadline = self.timer.passed(started + invocation.spec.limits.timeout());
         let exchange = exchange(&mut self.child, &mut request, deadline, cancel, live).await;
         let (mut outcome, fate) = match exchange {
-            Exchange::Replied(Ok(answer)) => self.done(answer, invocation),
+            Exchange::Replied(Ok(mut answer)) => {
+                let unsent = answer.in_file.as_mut().and_then(|result| result.unsent.take());
+                let (mut outcome, fate) = self.done(answer, invocation);
+                if let Some(unsent) = unsent
+                    && matches!(outcome.verdict, CallVerdict::CompletedInFile(_))
+                {
+                    outcome.verdict = Box::pin(unsent.send(cancel)).await;
+                }
+                (outcome, fate)
+            }
             Exchange::Replied(Err(lost)) if self.calls > 1 && lost.has_not_begun() => {
                 let why = &lost as &dyn std::error::Error;
                 tracing::debug!(task_id = %invocation.task.task_id, why, "runs in another child");
@@ -212,6 +233,18 @@ impl Process {
         }
         outcome.elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         (Some(outcome), fate)
+    }
+
+    /// The pieces of arguments that are a list; how the call ends, where they cannot be had.
+    async fn collected(
+        &self,
+        invocation: &Invocation,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<SentPiece>, CallVerdict> {
+        let is_sandboxed = self.memory.is_some();
+        let collect = call_frame::collect(&invocation.args, is_sandboxed, self.blobs.as_ref());
+        let collected = cancel.run_until_cancelled(collect).await;
+        collected.ok_or(CallVerdict::Cancelled)?.map_err(CallVerdict::Failed)
     }
 
     /// The end of a call that the child did not answer.
@@ -331,10 +364,10 @@ fn with_output(verdict: CallVerdict, output: Output, peak_memory_bytes: u64) -> 
     Outcome { stdout, stderr, peak_memory_bytes, ..Outcome::bare(verdict, Duration::ZERO) }
 }
 
-fn outcome_of(done: Done, in_file: Option<u64>, output: Output) -> Outcome {
+fn outcome_of(done: Done, in_file: Option<LongResult>, output: Output) -> Outcome {
     let verdict = match (done.result, in_file) {
         (Err(failure), _) => CallVerdict::Failed(failure),
-        (Ok(_), Some(bytes)) => CallVerdict::CompletedInFile(bytes),
+        (Ok(_), Some(result)) => CallVerdict::CompletedInFile(result.bytes),
         (Ok(value), None) => CallVerdict::Completed(value),
     };
     let mut access = AccessLog::default();

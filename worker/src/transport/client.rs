@@ -1,8 +1,6 @@
 //! The pool of a worker process and its session: events of the pool go into the session, commands of the
 //! dispatcher go to the pool.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +8,6 @@ use belljar_core::id::WorkerId;
 use belljar_core::message::{
     FromDispatcher, FromWorker, RejectReason, SessionId, WorkerRegistration,
 };
-use belljar_core::result_file::OWNER;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -18,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::announced::Announced;
 use super::config::WorkerConfig;
-use super::handshake::Ended;
 use super::metrics::WorkerMetrics;
 use super::session::{PoolCommand, Rejected, WorkerInfo, WorkerSession};
 use crate::event::PoolEvent;
@@ -59,7 +55,6 @@ pub(crate) struct WorkerClient {
     shutdown: CancellationToken,
     drain_timeout: Duration,
     metrics: Option<Arc<WorkerMetrics>>,
-    blobs: Option<Arc<Path>>,
 }
 
 impl WorkerClient {
@@ -78,7 +73,7 @@ impl WorkerClient {
         });
         let drain_timeout = config.drain_timeout;
         let (over_since, disconnected_since) = (None, Instant::now());
-        let (metrics, blobs) = (config.metrics.clone(), config.blobs.clone());
+        let metrics = config.metrics.clone();
         Self {
             pool,
             events,
@@ -88,7 +83,6 @@ impl WorkerClient {
             shutdown,
             drain_timeout,
             metrics,
-            blobs,
         }
     }
 
@@ -183,22 +177,10 @@ impl WorkerClient {
         tokio::spawn(async move { pool.drain(deadline).await });
     }
 
-    /// What the next connection begins with.
-    ///
-    /// # Errors
-    /// The directory of blobs is not to be read, or not yet a dispatcher's.
-    pub(crate) fn registration(&self) -> Result<WorkerRegistration, Ended> {
-        let owner = |directory: &Arc<Path>| {
-            let path = directory.join(OWNER);
-            fs::read_to_string(&path).map_err(|error| {
-                let path = path.display();
-                Ended::broken(format!(
-                    "`{path}` cannot be read ({error}): a dispatcher with the same --blobs writes it"
-                ))
-            })
-        };
-        let blobs = self.blobs.as_ref().map(owner).transpose()?;
-        Ok(WorkerRegistration { blobs, ..self.session.registration(self.pool.window()) })
+    /// What the next connection begins with, where the directory or bucket of blobs is this one's.
+    pub(crate) fn registration(&self, blobs: Option<&str>) -> WorkerRegistration {
+        let blobs = blobs.map(str::to_owned);
+        WorkerRegistration { blobs, ..self.session.registration(self.pool.window()) }
     }
 
     pub(crate) fn welcomed(

@@ -1,10 +1,10 @@
 //! What a worker process is made of.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use belljar_core::message::{DeliveryMode, Secret};
+use belljar_core::shared_blobs::SharedBlobs;
 use belljar_wire::ConnectConfig;
 
 use super::metrics::WorkerMetrics;
@@ -19,8 +19,8 @@ pub struct WorkerConfig {
     pub mode: DeliveryMode,
     /// What both sides must hold. Without one the dispatcher need not prove anything.
     pub secret: Option<Secret>,
-    /// The directory of blobs that this worker shares with its dispatcher.
-    pub blobs: Option<Arc<Path>>,
+    /// The directory or bucket of blobs that this worker shares with its dispatcher.
+    pub blobs: Option<SharedBlobs>,
     /// What runs them.
     pub pool: PoolConfig,
     /// The name of this machine, for people.

@@ -29,7 +29,7 @@ const fn hint(reason: RejectReason) -> &'static str {
         RejectReason::Version => "\n  hint: run the same version of belljar on both sides",
         RejectReason::Secret => "\n  hint: give both sides the same secret",
         RejectReason::Blobs => {
-            "\n  hint: give both sides the same directory by --blobs, or the worker none"
+            "\n  hint: give both sides the same directory or bucket by --blobs, or the worker none"
         }
         RejectReason::DeliveryMode => "\n  hint: start the worker in the dispatcher's mode",
         RejectReason::Session | RejectReason::Unavailable | RejectReason::Malformed => "",

@@ -1,11 +1,14 @@
 //! The handshake of a new connection: both sides prove who they are, and the worker registers.
 
+use std::fs;
 use std::time::Duration;
 
 use belljar_core::message::{
     FromDispatcher, FromWorker, RejectReason, SessionId, VERSION, WorkerRegistration, accepts,
     decode, encode,
 };
+use belljar_core::result_file::OWNER;
+use belljar_core::shared_blobs::SharedBlobs;
 use belljar_wire::{ConnectError, ConnectionError, Dealer, Req};
 use bytes::Bytes;
 use tokio::time::timeout;
@@ -130,6 +133,25 @@ impl Ask for Req {
 pub(crate) struct Welcome {
     pub(crate) session: SessionId,
     pub(crate) heartbeat: Duration,
+}
+
+/// Whose the directory or bucket of blobs is, where there is one.
+pub(crate) async fn owner_of(blobs: Option<&SharedBlobs>) -> Result<Option<String>, Ended> {
+    let (place, owner) = match blobs {
+        None => return Ok(None),
+        Some(SharedBlobs::Directory(directory)) => {
+            let path = directory.join(OWNER);
+            (path.display().to_string(), fs::read_to_string(path))
+        }
+        Some(SharedBlobs::Bucket(bucket)) => {
+            (format!("{}/{OWNER}", bucket.url()), bucket.owner().await)
+        }
+    };
+    owner.map(Some).map_err(|error| {
+        Ended::broken(format!(
+            "`{place}` cannot be read ({error}): a dispatcher with the same --blobs writes it"
+        ))
+    })
 }
 
 /// Registers on a new connection.

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::announced::Announced;
 use super::client::WorkerClient;
 use super::config::WorkerConfig;
-use super::handshake::{Connection, Ended, MISSED, Welcome, register};
+use super::handshake::{Connection, Ended, MISSED, Welcome, owner_of, register};
 
 /// When one socket fails, the reply on the other may take this long. A dispatcher that leaves sends its
 /// last acknowledgement on one and closes both.
@@ -28,10 +28,11 @@ pub(crate) struct PullConnection {
 
 impl Connection for PullConnection {
     async fn open(client: &mut WorkerClient, config: &WorkerConfig) -> Result<Self, Ended> {
-        let registration = client.registration()?;
+        let owner = client.meanwhile(owner_of(config.blobs.as_ref())).await??;
+        let registration = client.registration(owner.as_deref());
         let (first, welcome) = client.meanwhile(registered(config, &registration)).await??;
         let announced = client.welcomed(welcome.session, &registration);
-        let registration = client.registration()?;
+        let registration = client.registration(owner.as_deref());
         let (second, again) = client.meanwhile(registered(config, &registration)).await??;
         if again.session != welcome.session {
             return Err(Ended::broken("the dispatcher has changed"));

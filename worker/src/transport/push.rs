@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::announced::Announced;
 use super::client::WorkerClient;
 use super::config::WorkerConfig;
-use super::handshake::{Connection, Ended, MISSED, register};
+use super::handshake::{Connection, Ended, MISSED, owner_of, register};
 
 /// A registered DEALER.
 pub(crate) struct PushConnection {
@@ -22,7 +22,8 @@ pub(crate) struct PushConnection {
 
 impl Connection for PushConnection {
     async fn open(client: &mut WorkerClient, config: &WorkerConfig) -> Result<Self, Ended> {
-        let registration = client.registration()?;
+        let owner = client.meanwhile(owner_of(config.blobs.as_ref())).await??;
+        let registration = client.registration(owner.as_deref());
         let connecting = async {
             let mut dealer = Dealer::connect(&config.endpoint).await?;
             let welcome = register(&mut dealer, config, &registration).await?;

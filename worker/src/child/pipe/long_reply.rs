@@ -48,7 +48,7 @@ impl FramedPipe {
             return Err(FrameError::TooLong { bytes, limit: limit.unwrap_or(usize::MAX) }.into());
         }
         match ResultFile::create(place).await {
-            Ok(file) => self.fill(file, long).await,
+            Ok(file) => self.fill((file, place), long).await,
             Err(error) => {
                 let before = self.buffer.split_to(4 + long.head);
                 self.receive_whole(long, (before, BytesMut::new()), error).await
@@ -56,7 +56,11 @@ impl FramedPipe {
         }
     }
 
-    async fn fill(&mut self, mut file: ResultFile, long: LongReply) -> Result<Received, Lost> {
+    async fn fill(
+        &mut self,
+        (mut file, place): (ResultFile, &ResultPlace),
+        long: LongReply,
+    ) -> Result<Received, Lost> {
         let before = self.buffer.split_to(4 + long.head);
         while file.bytes() < long.bytes {
             if self.buffer.is_empty() {
@@ -80,10 +84,11 @@ impl FramedPipe {
         let after = self.buffer.split_to(long.after);
         let done = frame::decode_around(&before[4..], &after)?;
         fail::fail_point!("result_unnamed");
-        file.finish().await.map_err(|error| Lost::Unwritten(long.bytes, error))?;
+        let finished = file.finish(place).await;
+        let result = finished.map_err(|error| Lost::Unwritten(long.bytes, error))?;
         fail::fail_point!("result_named");
         self.reset_buffer();
-        Ok(Received::InFile(done, long.bytes))
+        Ok(Received::InFile(done, result))
     }
 
     /// Receives a reply of which a part has come, after a file could not be written.
@@ -114,11 +119,13 @@ mod tests {
     use belljar_core::id::TaskId;
     use belljar_core::outcome::{Failure, FailureKind};
     use belljar_core::result_file;
+    use belljar_core::shared_blobs::SharedBlobs;
     use belljar_core::task::{Attempt, TaskAttempt};
     use belljar_stream::UnixStream;
     use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 
     use super::*;
+    use crate::child::long_result::LongResult;
     use crate::child::pipe::BUFFER_BYTES;
 
     const NONCE: u64 = 7;
@@ -142,11 +149,12 @@ mod tests {
 
     fn place(directory: &Path) -> ResultPlace {
         let task = TaskAttempt { task_id: TaskId::random(), attempt: Attempt(1) };
-        ResultPlace { directory: directory.into(), task, max_bytes: 1 << 30 }
+        let blobs = SharedBlobs::Directory(directory.into());
+        ResultPlace { blobs, task, max_bytes: 1 << 30 }
     }
 
-    fn make_shard(place: &ResultPlace) -> std::path::PathBuf {
-        let path = place.directory.join(result_file::path(place.task));
+    fn make_shard(directory: &Path, place: &ResultPlace) -> std::path::PathBuf {
+        let path = directory.join(result_file::path(place.task));
         fs::create_dir(path.parent().expect("a shard")).expect("made");
         path
     }
@@ -155,9 +163,11 @@ mod tests {
     async fn a_long_result_goes_to_its_file() {
         let directory = tempfile::tempdir().expect("a directory");
         let place = place(directory.path());
-        let path = make_shard(&place);
+        let path = make_shard(directory.path(), &place);
         let received = pipe(done(70)).receive(Some((NONCE, &place))).await.expect("received");
-        let Received::InFile(ended, bytes) = received else { panic!("{received:?}") };
+        let Received::InFile(ended, LongResult { bytes, .. }) = received else {
+            panic!("{received:?}")
+        };
         assert_eq!((ended, bytes), (done(0), 70 << 20));
         assert_eq!(fs::read(&path).expect("a file"), vec![1; 70 << 20]);
         let files = fs::read_dir(path.parent().expect("a shard")).expect("read");
@@ -189,6 +199,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_disk_that_gets_full_costs_the_longest_results_alone() {
+        let place = place(Path::new("nowhere"));
         for room in [0, 1 << 20, 5 << 20] {
             for (mebibytes, is_kept) in [(9, true), (70, false)] {
                 let mut pipe = pipe(done(mebibytes));
@@ -199,7 +210,7 @@ mod tests {
                 let long =
                     pipe.long_result(length as usize, NONCE).expect("it may be").expect("long");
                 let file = ResultFile::of(Arc::new(file_with_room(room)));
-                match pipe.fill(file, long).await {
+                match pipe.fill((file, &place), long).await {
                     Ok(Received::Reply(reply)) if is_kept => {
                         assert!(reply == ChildReply::Done(done(mebibytes)), "all of it");
                     }
