@@ -227,29 +227,23 @@ async fn arguments_that_a_worker_cannot_have_are_told() {
     let place = Place::bucket();
     let bucket = place.bucket.as_ref().expect("a bucket");
     let dispatcher = place.dispatcher(DeliveryMode::Push).await;
-    let config = Worker::config(DeliveryMode::Push, 1, dispatcher.address);
-    let worker = Worker::of(sharing(config, place.shared()));
+    let config = || Worker::config(DeliveryMode::Push, 1, dispatcher.address);
+    // It says that it is the dispatcher's, and has nothing of it.
+    let files = bucket.directory().join("values");
+    std::fs::create_dir(files.join("empty")).expect("made");
+    std::fs::copy(files.join("deployment/owner"), files.join("empty/owner")).expect("copied");
+    let worker = Worker::of(sharing(config(), open(below(bucket, "empty"))));
     let mut client = Client::new(&place.redis).await;
-    // Short calls first: so the worker takes some ahead.
-    let warm = client.submit(GROW, &vec!["((b'',), {})".to_owned(); 20]).await;
-    client.values(&warm).await;
-    let (args, started, go) = held(&place, "it", 0);
-    let holding = client.submit(HELD, &[args]).await;
-    until("it runs", async || started.exists()).await;
+    let short = client.submit(GROW, &["((b'',), {})".to_owned()]).await;
+    client.results(&short).await;
     let long = client.submit(GROW, &[LONG.to_owned()]).await;
-    let is_claimed = async || {
-        let task = client.store.task(long[0]).await.expect("read").expect("known");
-        task.status == TaskStatus::Running
-    };
-    until("the worker has it", is_claimed).await;
-    bucket.set_away(true);
-    std::fs::write(go, "").expect("written");
-    client.values(&holding).await;
     let result = client.results(&long).await.remove(0);
     let told = support::read(&result.result);
     assert_eq!(result.status, TaskStatus::Failed, "{told}");
-    assert!(told.contains("the bucket `s3://values/deployment`"), "{told}");
-    bucket.set_away(false);
+    assert!(told.contains("a value that the arguments refer to cannot be read"), "{told}");
+    assert!(told.contains("the bucket `s3://values/empty`"), "{told}");
+    worker.leave().await;
+    let worker = Worker::of(sharing(config(), place.shared()));
     let again = client.submit(GROW, &[LONG.to_owned()]).await;
     client.values(&again).await;
     worker.leave().await;

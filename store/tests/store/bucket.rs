@@ -365,4 +365,6 @@ async fn a_value_that_several_calls_need_comes_once() {
     assert!(Arc::ptr_eq(&first, &same.expect("read")));
     service.bucket.set_away(true);
     assert!(Arc::ptr_eq(&first, &worker.fetch(object, *bytes).await.expect("kept")));
+    let told = service.worker().fetch(object, *bytes).await.expect_err("away").to_string();
+    assert!(told.starts_with("the bucket `s3://values/deployment`: "), "{told}");
 }

@@ -92,7 +92,7 @@ async fn nothing_is_delivered_beyond_the_bound() {
 }
 
 #[tokio::test]
-async fn a_bound_that_comes_back_is_in_force_whoever_counted_with_it_before() {
+async fn a_bound_that_comes_back_is_in_force_where_others_counted_with_it_before() {
     let redis = Redis::start().await;
     let store = redis.store().await;
     let (acme, me) = (tenant("acme"), DispatcherId::random());
