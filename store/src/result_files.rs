@@ -47,14 +47,13 @@ impl Store {
             Some(Blobs::Directory(files)) => {
                 files.adopt(reference).await.map_err(StoreError::UnwrittenBlob)?;
             }
-            Some(Blobs::Bucket(bucket)) => match bucket.has(reference).await {
-                Ok(false) => {
+            // While it does not answer, the worker's word counts: what is not there then cannot be read later.
+            Some(Blobs::Bucket(bucket)) => {
+                if matches!(bucket.has(reference).await, Ok(false)) {
                     let why = "the bucket has no such object".to_owned();
                     return Err(StoreError::UnwrittenBlob(io::Error::other(why)));
                 }
-                // While it does not answer, the worker's word counts: what is not there then cannot be read later.
-                Ok(true) | Err(_) => {}
-            },
+            }
         }
         fail::fail_point!("result_written");
         self.put_reference("complete", reference).await?;
