@@ -289,6 +289,12 @@ mod tests {
     use crate::engine::EngineConfig;
     use crate::source;
 
+    fn image() -> Image {
+        let minor = belljar_core::task::PythonVersion::default();
+        let dir = crate::image::default_dir(minor).expect("a home");
+        Image::load(dir, &EngineConfig::default()).expect("a guest")
+    }
+
     /// Bytes of `ready`'s whole memory that differ from those of an interpreter that never ran a call.
     fn differing(ready: &Ready, untouched: &Ready) -> usize {
         let pair = (ready.memory.data(&ready.store), untouched.memory.data(&untouched.store));
@@ -298,12 +304,7 @@ mod tests {
 
     #[test]
     fn nothing_of_a_call_is_left_in_any_byte_of_the_next_memory() {
-        let image = Image::load(
-            crate::image::default_dir(belljar_core::task::PythonVersion::default())
-                .expect("a home"),
-            &EngineConfig::default(),
-        );
-        let image = image.expect("a guest");
+        let image = image();
         let sandbox =
             || Sandbox::new(&image, &GrantedAccess::none(), Output::Inherit).expect("starts");
         let (mut used, untouched) = (sandbox(), sandbox());
@@ -324,5 +325,28 @@ mod tests {
             // Their seeds differ: the state of `random`, and the bytes on their way there.
             assert!(differing(ready, untouched) < 4000, "{body}");
         }
+    }
+
+    #[test]
+    fn pages_that_calls_write_no_more_are_given_back() {
+        let image = image();
+        let mut sandbox =
+            Sandbox::new(&image, &GrantedAccess::none(), Output::Inherit).expect("starts");
+        let mut own_pages_after = |body: &str, calls: u32| {
+            let code = source::function(&format!("def f(): {body}"), "f");
+            for _ in 0..calls {
+                let _ = sandbox.call(&code, &source::arguments("[]"), &Limits::default());
+                sandbox.prepare().expect("starts again");
+            }
+            let ready = sandbox.standby[0].as_ref().expect("it stands by");
+            image.memories[0].written(ready.memory.data(&ready.store)).expect("asked").len()
+        };
+        // Each of the two memories is used in turn.
+        let many = 4 * crate::memory::SWEPT_AFTER;
+        let little = own_pages_after("return 1", many);
+        let much = own_pages_after("return len([b'%d' % i for i in range(20_000)])", 2);
+        assert!(much > little + 100, "{much} after {little}");
+        let again = own_pages_after("return 1", many);
+        assert!(again < little + 20, "{again} after {much}, {little} at first");
     }
 }

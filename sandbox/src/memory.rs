@@ -20,6 +20,10 @@ use crate::delta::{Arena, Room};
 use crate::mapping::Mapping;
 use crate::pagemap::{PAGE, Pagemap};
 
+/// After so many calls in it a memory gives back the pages that the last one left as they were: else what any call has ever
+/// written would be copied after every call.
+pub(crate) const SWEPT_AFTER: u32 = 64;
+
 /// Written pages that a memory keeps between calls: 3 MiB. Beyond, it gives all pages back and starts
 /// with those that every call writes, so that one hungry call does not make the following ones slow.
 const KEPT_PAGES: usize = 768;
@@ -70,12 +74,16 @@ struct Delta {
 #[derive(Default)]
 struct Pool {
     free: Vec<Slot>,
-    /// Offsets of what every call writes, as the first call showed.
+    /// Offsets of what calls write, as the one before the last sweep showed.
     hot: Vec<Range<usize>>,
 }
 
 /// Address space for one linear memory: the image, zeros up to `minimum`, then inaccessible.
-struct Slot(Mapping);
+struct Slot {
+    mapping: Mapping,
+    /// Calls in it that have ended.
+    calls: u32,
+}
 
 impl Memories {
     /// For instances of `module` whose memory starts as `image` and has at least `minimum` bytes.
@@ -203,7 +211,7 @@ impl Memories {
         let slot = Mapping::reserve(length)?;
         slot.protect(0..self.minimum, MprotectFlags::READ | MprotectFlags::WRITE)?;
         self.map_onto(&slot, ProtFlags::READ | ProtFlags::WRITE)?;
-        Ok(Slot(slot))
+        Ok(Slot { mapping: slot, calls: 0 })
     }
 
     fn take(&self, length: usize) -> io::Result<Slot> {
@@ -220,13 +228,11 @@ impl Memories {
     }
 
     /// Makes `slot` the image again and keeps it, or drops it where that fails.
-    fn put_back(&self, slot: Slot, size: usize) {
+    fn put_back(&self, mut slot: Slot, size: usize) {
         let mut written = Vec::with_capacity(512);
-        if self.restore(&slot, size, &mut written).is_err() {
-            return;
-        }
+        let Ok(is_swept) = self.restore(&mut slot, size, &mut written) else { return };
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        if pool.hot.is_empty() {
+        if is_swept {
             pool.hot = written;
         }
         if pool.free.len() < KEPT_SLOTS {
@@ -234,14 +240,19 @@ impl Memories {
         }
     }
 
-    /// Restores `slot`, of which the guest had `size` bytes; leaves in `written` the offsets that the
-    /// call wrote, where known.
-    fn restore(&self, slot: &Slot, size: usize, written: &mut Vec<Range<usize>>) -> io::Result<()> {
+    /// Restores `slot`, of which the guest had `size` bytes. Where that was a sweep, `written` has the offsets that the call
+    /// wrote.
+    fn restore(
+        &self,
+        slot: &mut Slot,
+        size: usize,
+        written: &mut Vec<Range<usize>>,
+    ) -> io::Result<bool> {
         if size > self.minimum {
-            slot.0.advise(self.minimum..size, Advice::LinuxDontNeed)?;
-            slot.0.protect(self.minimum..size, MprotectFlags::empty())?;
+            slot.mapping.advise(self.minimum..size, Advice::LinuxDontNeed)?;
+            slot.mapping.protect(self.minimum..size, MprotectFlags::empty())?;
         }
-        let base = slot.0.base as usize;
+        let base = slot.mapping.base as usize;
         let known = match &self.base.pagemap {
             Some(pagemap) => pagemap.written(base..base + self.minimum, written).is_ok(),
             None => false,
@@ -252,15 +263,35 @@ impl Memories {
         let pages = written.iter().map(Range::len).sum::<usize>() / PAGE;
         if !known || pages > self.kept_pages.load(Ordering::Relaxed) {
             written.clear();
-            slot.0.advise(0..self.minimum, Advice::LinuxDontNeed)?;
+            slot.mapping.advise(0..self.minimum, Advice::LinuxDontNeed)?;
             let hot = self.pool.lock().unwrap_or_else(PoisonError::into_inner).hot.clone();
             populate(slot, &hot);
-            return Ok(());
+            return Ok(false);
+        }
+        let is_swept = slot.calls.is_multiple_of(SWEPT_AFTER);
+        slot.calls = slot.calls.wrapping_add(1);
+        if is_swept {
+            *written = self.sweep(slot, written)?;
         }
         for range in written.iter() {
             self.copy(slot, range.clone());
         }
-        Ok(())
+        Ok(is_swept)
+    }
+
+    /// Gives those pages in the ranges `own` back that are as in the image; returns the others.
+    fn sweep(&self, slot: &Slot, own: &[Range<usize>]) -> io::Result<Vec<Range<usize>>> {
+        let (mut written, mut unwritten) = (Vec::new(), Vec::new());
+        for at in own.iter().flat_map(|range| range.clone().step_by(PAGE)) {
+            #[expect(unsafe_code, reason = "reads a memory that no instance has at the moment")]
+            // SAFETY: the page is in the accessible part of the slot.
+            let page = unsafe { std::slice::from_raw_parts(slot.mapping.base.add(at), PAGE) };
+            add_page(if page == self.page(at) { &mut unwritten } else { &mut written }, at);
+        }
+        for range in unwritten {
+            slot.mapping.advise(range, Advice::LinuxDontNeed)?;
+        }
+        Ok(written)
     }
 
     /// Copies `range` of the image over that of `slot`; beyond the image there are zeros.
@@ -270,7 +301,7 @@ impl Memories {
         #[expect(unsafe_code, reason = "writes a memory that no instance has at the moment")]
         // SAFETY: `imaged` ends within the image, `range` within the accessible part of the slot.
         unsafe {
-            let target = slot.0.base.add(range.start);
+            let target = slot.mapping.base.add(range.start);
             if imaged > 0 {
                 ptr::copy_nonoverlapping(self.pristine.base.add(range.start), target, imaged);
             }
@@ -279,10 +310,18 @@ impl Memories {
     }
 }
 
+/// Adds a page to ranges of pages, of which the last ends before it.
+fn add_page(ranges: &mut Vec<Range<usize>>, at: usize) {
+    match ranges.last_mut() {
+        Some(last) if last.end == at => last.end += PAGE,
+        _ => ranges.push(at..at + PAGE),
+    }
+}
+
 /// Maps the pages of `hot` for writing, in few calls instead of one fault each. Only a matter of speed.
 fn populate(slot: &Slot, hot: &[Range<usize>]) {
     for range in hot {
-        if slot.0.advise(range.clone(), Advice::LinuxPopulateWrite).is_err() {
+        if slot.mapping.advise(range.clone(), Advice::LinuxPopulateWrite).is_err() {
             return;
         }
     }
@@ -352,13 +391,13 @@ unsafe impl LinearMemory for ImageMemory {
         let Some(slot) = self.slot.as_ref().filter(|_| new_size <= self.reserved) else {
             return Err(wasmtime::Error::msg("beyond the reservation"));
         };
-        slot.0.protect(self.size..new_size, MprotectFlags::READ | MprotectFlags::WRITE)?;
+        slot.mapping.protect(self.size..new_size, MprotectFlags::READ | MprotectFlags::WRITE)?;
         self.size = new_size;
         Ok(())
     }
 
     fn as_ptr(&self) -> *mut u8 {
-        self.slot.as_ref().map_or(ptr::null_mut(), |slot| slot.0.base)
+        self.slot.as_ref().map_or(ptr::null_mut(), |slot| slot.mapping.base)
     }
 }
 
