@@ -38,6 +38,9 @@ def run_tests(directory, name):
         if inner[0] != package or inner[at - 1] == "tests":
             break
         importlib.import_module(".".join(inner[:at])).__path__.append("/".join((directory, package, *inner[:at])))
+    if os.path.isdir(f"{directory}/{package}/Tests"):  # Pillow's read their pictures from there.
+        os.chdir(f"{directory}/{package}")
+        sys.path.insert(0, f"{directory}/{package}")
     import pytest
 
     ends, why = {}, {}
@@ -79,7 +82,7 @@ def run_tests(directory, name):
 def folder(name):
     """The folder of tests that a file belongs to, as a page names it."""
     package, *inner = Path(name).parts[:-1]
-    named = [part for part in inner if part not in (package, "tests", "test")]
+    named = [part for part in inner if part not in (package, "tests", "test", "Tests")]
     return "/".join([package, *named[:1]])
 
 
@@ -123,7 +126,7 @@ def main():
     parse.add_argument("--json", type=Path, help="a file for how every test ended")
     given = parse.parse_args()
     tests = given.tests.resolve()
-    files = sorted(str(path.relative_to(tests)) for path in tests.glob("*/**/test_*.py") if {"tests", "test"} & set(path.parts))
+    files = sorted(str(path.relative_to(tests)) for path in tests.glob("*/**/test_*.py") if {"tests", "test", "Tests"} & set(path.parts))
     said = measured(given.belljar, tests, [name for name in files if name.startswith(tuple(given.only))], run_tests)
     if given.json:
         given.json.write_text(json.dumps(said, indent=1))

@@ -118,15 +118,21 @@ pub(crate) fn check(guests: &Guests, name: &str, modules: &[String]) -> Result<(
     if problems.is_empty() { Ok(()) } else { Err(ApiError::NotInSandbox(problems)) }
 }
 
+/// Whether the guest has the package that is imported as `module`. Packages are listed by the names that they are installed by.
+fn has(guest: &GuestModules, module: &str) -> bool {
+    let package = if module == "PIL" { "pillow" } else { module };
+    guest.added.contains_key(package)
+}
+
 fn problem(Guests { all, guest }: &Guests, name: &str, package: &str) -> Option<Problem> {
     let why = if guest.missing.iter().any(|missing| missing == package) {
         format!("it is not part of its Python {}", guest.python)
-    } else if COMPILED.binary_search(&package).is_ok() && !guest.added.contains_key(package) {
+    } else if COMPILED.binary_search(&package).is_ok() && !has(guest, package) {
         "its compiled code cannot be loaded there".to_owned()
     } else {
         return None;
     };
-    let way = match all.iter().find(|other| other.added.contains_key(package)) {
+    let way = match all.iter().find(|other| has(other, package)) {
         Some(other) => {
             format!("That of Python {} has it: send the function from there", other.python)
         }
@@ -152,7 +158,8 @@ mod tests {
     fn refused(modules: &[&str]) -> Vec<String> {
         let modules: Vec<_> = modules.iter().map(|&name| name.to_owned()).collect();
         let missing = ["ctypes", "sqlite3"].map(str::to_owned).to_vec();
-        let added = BTreeMap::from([("pandas".to_owned(), "3.1.1".to_owned())]);
+        let added = [("pandas", "3.1.1"), ("pillow", "13.0.0")];
+        let added = added.map(|(name, version)| (name.to_owned(), version.to_owned())).into();
         let python = PythonVersion::default();
         let guest = GuestModules { python, missing: missing.clone(), added };
         let has_torch = BTreeMap::from([("torch".to_owned(), "2".to_owned())]);
@@ -193,7 +200,16 @@ mod tests {
         let imported = ["dill._dill", "socket", "threading", "subprocess", "multiprocessing.pool"];
         assert_eq!(refused(&imported), [""; 0]);
         assert_eq!(
-            refused(&["mine", "numpy", "pandas.api", "scipy_like", "yaml", "__main__", ""]),
+            refused(&[
+                "mine",
+                "numpy",
+                "pandas.api",
+                "PIL.Image",
+                "scipy_like",
+                "yaml",
+                "__main__",
+                ""
+            ]),
             [""; 0]
         );
     }

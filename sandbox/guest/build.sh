@@ -114,7 +114,6 @@ library() {
     "$TOOLS/bin/pip" install --quiet --no-compile --no-deps --require-hashes \
         --target "$1/site" -r "$HERE/requirements.txt"
     for package in $PACKAGES $APART_PACKAGES; do
-        package=${package#*=}
         [ ! -d "$package/site" ] || cp -r "$package/site/." "$1/site/"
     done
     cp "$HERE"/site/*.py "$ROOT"/runner/runner*.py "$1/site/"
@@ -153,21 +152,22 @@ fi
 headers_hash=$(cd "$PYTHON/src" && cat Include/*.h Include/*/*.h ../build/pyconfig.h ../build/linux_errno.h Modules/_bz2module.c Modules/_lzmamodule.c \
     Modules/_sqlite/*.[ch] | sha256sum)
 table() { TABLE=$HERE/packages/packages.toml "$ROOT/scripts/python-table.sh" "$@"; }
-PACKAGES= IMAGES= APART_PACKAGES=
+PACKAGES= IMAGES= APART_PACKAGES= APART_IMPORTS=
 for name in $(table list sha256); do
-    PACKAGE= INDEX= SUITE= NEEDS= IMAGE= APART=
+    PACKAGE= INDEX= SUITE= NEEDS= IMAGE= APART= IMPORT=
     eval "$(table show "$name")"
     case " $MINORS " in *" $MINOR "*) ;; *) continue ;; esac
-    [ -z "$IMAGE" ] || [ -n "$APART" ] || IMAGES="$IMAGES $name"
+    [ -z "$IMAGE" ] || IMAGES="$IMAGES $name"
     fetch "${PACKAGE:-index:$INDEX}" "$TARBALL" "$SHA256" "$SUITE"
     needed=
-    for folder in $PACKAGES; do
-        for need in $NEEDS; do
+    for need in $NEEDS; do
+        for folder in $PACKAGES $APART_PACKAGES; do
             case $folder in */package-"$MINOR-$need"-*) needed="$needed $folder" ;; esac
         done
     done
     package_hash=$( (echo "$headers_hash" ${needed:+$(basename -a $needed)}; table show "$name"; cd "$HERE/packages"
-        cat ../toolchain.sh common.sh "$name"[._]*; [ -z "$INDEX" ] || cat tools.txt meson.sh extension.sh sigscan.py compiler include/*) | sha256sum | cut -c1-16)
+        cat ../toolchain.sh common.sh "$name"[._]*; [ -z "$INDEX" ] || cat tools.txt meson.sh extension.sh sigscan.py compiler include/shared_mutex
+        ! grep -q belljar_jump "$name"[._]* || cat include/belljar_jump.h jump/jump.c) | sha256sum | cut -c1-16)
     folder=$WORK/package-$MINOR-$name-$package_hash
     if ! [ -d "$folder" ]; then
         say "compiling $name"
@@ -176,7 +176,13 @@ for name in $(table list sha256); do
         PATH=$TOOLS/bin:$PATH "$HERE/packages/$name.sh" "$MINOR" "$PYTHON" "$WORK/sources/$TARBALL" "$folder.new" $needed
         mv "$folder.new" "$folder"
     fi
-    if [ -z "$APART" ]; then PACKAGES="$PACKAGES $folder"; else APART_PACKAGES="$APART_PACKAGES $name=$folder"; fi
+    if [ -z "$APART" ]; then
+        PACKAGES="$PACKAGES $folder"
+    else
+        APART_PACKAGES="$APART_PACKAGES $folder"
+        # Libraries have no modules that a call could name.
+        [ ! -s "$folder/modules" ] || APART_IMPORTS=$APART_IMPORTS,${IMPORT:-$name}
+    fi
 done
 
 # usage: link PACKAGE...      sets LINKED, the module with these packages
@@ -192,17 +198,17 @@ link() {
     mv "$LINKED.new" "$LINKED"
 }
 
-# A package apart is linked into a module of its own, with those that all calls may use.
-APART_IMAGES=
-for package in $APART_PACKAGES; do
-    link $PACKAGES "${package#*=}"
-    APART_IMAGES="$APART_IMAGES ${package%%=*}=$LINKED"
-done
+# Packages apart are linked into a second module, with those that all calls may use. It has one image, with all of them imported.
+APART_IMAGE=
+if [ -n "$APART_PACKAGES" ]; then
+    link $PACKAGES $APART_PACKAGES
+    APART_IMAGE=${APART_IMPORTS#,}=$LINKED
+fi
 link $PACKAGES
 
 # Compiled code is for one CPU, one version of wasmtime and its settings.
 cpu=$(grep -m1 '^flags' /proc/cpuinfo || uname -m)
-guest_hash=$( (echo "$link_hash $cpu" ${APART_IMAGES:+$(basename -a $APART_IMAGES)}; grep -A1 '^name = "wasmtime"$' "$ROOT/Cargo.lock"
+guest_hash=$( (echo "$link_hash $cpu" ${APART_IMAGE:+"${APART_IMAGE%%/*}$(basename "$APART_IMAGE")"}; grep -A1 '^name = "wasmtime"$' "$ROOT/Cargo.lock"
     grep -A1 '^name = "wasmtime-wasi"$' "$ROOT/sandbox/reference/Cargo.lock"; cat "$ROOT/sandbox/reference/src/start.rs"
     cat "$HERE"/site/*.py "$ROOT"/runner/runner*.py "$HERE/requirements.txt" "$HERE/build.sh" \
         "$ROOT/sandbox/src/snapshot.rs" "$ROOT/sandbox/src/engine.rs") | sha256sum | cut -c1-16)
@@ -223,11 +229,11 @@ if ! [ -d "$GUEST" ]; then
     mkdir "$GUEST.started"
     count=$(echo $IMAGES | wc -w)
     "$target/debug/belljar-guest-start" "$LINKED" "$GUEST.new" "$GUEST.started" 0 "$count"
-    for image in $APART_IMAGES; do
+    if [ -n "$APART_IMAGE" ]; then
         count=$((count + 1))
-        "$target/debug/belljar-guest-start" "${image#*=}" "$GUEST.new" "$GUEST.started" "$count" "$count"
-    done
-    "$target/debug/belljar-snapshot" "$LINKED" "$GUEST.started" "$GUEST.new" "$VERSION" "$dill" $IMAGES $APART_IMAGES
+        "$target/debug/belljar-guest-start" "${APART_IMAGE#*=}" "$GUEST.new" "$GUEST.started" "$count" "$count"
+    fi
+    "$target/debug/belljar-snapshot" "$LINKED" "$GUEST.started" "$GUEST.new" "$VERSION" "$dill" $IMAGES $APART_IMAGE
     rm -rf "$GUEST.started"
     mv "$GUEST.new" "$GUEST"
 fi

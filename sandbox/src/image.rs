@@ -39,9 +39,12 @@ pub struct Description {
 pub struct PackageImage {
     /// The package's name. Calls that mention it start from this image.
     pub name: String,
+    /// Further packages that are imported in it. Calls that mention one of them start from it too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// Bytes of linear memory that an instance has from its start.
     pub memory_bytes: usize,
-    /// Whether its compiled code is in a module of its own, with all that the guest's has, in the folder of its name:
+    /// Whether their compiled code is in a module of its own, with all that the guest's has, in the folder of its name:
     /// much code that is not run makes the rest slower.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub apart: bool,
@@ -51,6 +54,11 @@ impl PackageImage {
     /// The file with the memory, in the guest's folder.
     pub(crate) fn file(&self) -> String {
         format!("memory-{}.img", self.name)
+    }
+
+    fn finders(&self) -> Vec<Finder<'static>> {
+        let names = std::iter::once(&self.name).chain(&self.also);
+        names.map(|name| Finder::new(name).into_owned()).collect()
     }
 }
 
@@ -71,8 +79,8 @@ pub struct Image {
     modules: Arc<[(PathBuf, OnceLock<InstancePre<Host>>)]>,
     /// Of the bare image, then of [`Description::packages`].
     pub(crate) memories: Arc<[Arc<Memories>]>,
-    /// Finds the packages' names.
-    mentions: Arc<[Finder<'static>]>,
+    /// Finds the packages' names, those of each image.
+    mentions: Arc<[Vec<Finder<'static>>]>,
     pub(crate) config: EngineConfig,
     pub(crate) mounts: Arc<[Mount]>,
 }
@@ -104,8 +112,7 @@ impl Image {
         let dirs = std::iter::once(dir.clone()).chain(apart.map(|package| dir.join(&package.name)));
         let modules: Arc<[_]> = dirs.map(|dir| (dir, OnceLock::new())).collect();
         let mounts = own_mounts(&dir)?;
-        let packages = description.packages.iter();
-        let mentions = packages.map(|package| Finder::new(&package.name).into_owned()).collect();
+        let mentions = description.packages.iter().map(PackageImage::finders).collect();
         let description = Arc::new(description);
         let image =
             Self { description, engine, modules, memories, mentions, config: *config, mounts };
@@ -146,8 +153,8 @@ impl Image {
     /// a package apart can only be had by its name.
     pub(crate) fn choose(&self, code: &[u8], args: &[u8]) -> usize {
         let args = &args[..args.len().min(MENTIONED_WITHIN)];
-        let mentioned =
-            |finder: &Finder<'_>| finder.find(code).or_else(|| finder.find(args)).is_some();
+        let found = |finder: &Finder<'_>| finder.find(code).or_else(|| finder.find(args)).is_some();
+        let mentioned = |finders: &Vec<Finder<'_>>| finders.iter().any(found);
         self.mentions.iter().rposition(mentioned).map_or(0, |package| package + 1)
     }
 }

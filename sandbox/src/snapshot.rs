@@ -31,7 +31,7 @@ const WASM_PAGE: usize = 64 << 10;
 
 /// Makes the guest's files in `dir`, which already holds the library (`lib`, `site`), of the linked
 /// module `linked` and its memories in `started`. `python` and `dill` are their versions, `packages` what its further images
-/// import: names, and `NAME=LINKED` for one whose code is in a module of its own.
+/// import: names, and `NAME,NAME=LINKED` for those whose code is in a module of their own.
 ///
 /// # Errors
 /// A file cannot be read or written, or the guest does not run.
@@ -48,12 +48,14 @@ pub fn build(
     let memory_bytes = images[0].len();
     compile(linked, memory_bytes, dir)?;
     let packages = std::iter::zip(packages, &images[1..]).map(|(package, memory)| {
-        let (name, linked) = package.split_once('=').unwrap_or((package, ""));
+        let (names, linked) = package.split_once('=').unwrap_or((package, ""));
+        let mut names = names.split(',');
+        let name = names.next().unwrap_or_default();
         if !linked.is_empty() {
             compile(Path::new(linked), memory.len(), &dir.join(name))?;
         }
-        let (name, apart) = (name.to_owned(), !linked.is_empty());
-        Ok(PackageImage { name, memory_bytes: memory.len(), apart })
+        let (name, also) = (name.to_owned(), names.map(str::to_owned).collect());
+        Ok(PackageImage { name, also, memory_bytes: memory.len(), apart: !linked.is_empty() })
     });
     let packages = packages.collect::<Result<Vec<_>, Error>>()?;
     let names =

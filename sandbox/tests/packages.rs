@@ -54,9 +54,11 @@ fn numpy_is_the_native_one() {
 }
 
 #[test]
-fn pandas_is_the_native_one() {
+fn packages_apart_are_the_native_ones() {
     let python = PythonVersion::default();
-    gives_them_in(python, &default_dir(python).expect("a home"), "pandas");
+    for name in ["pandas", "pillow"] {
+        gives_them_in(python, &default_dir(python).expect("a home"), name);
+    }
 }
 
 #[test]
@@ -153,12 +155,25 @@ fn pandas_has_an_image_that_goes_on_from_numpys() {
     assert_eq!(sandbox.value(numpy), "[true, false]");
     let draw = "import pandas as pd\ndef f(): return pd.Series(range(100_000)).sample(4).tolist()";
     assert_ne!(sandbox.value(draw), sandbox.value(draw));
-    // Its code is in a module of its own, which only what mentions it runs.
-    let hidden = "def f():\n    import importlib\n    importlib.import_module('pan' + 'das')";
-    let failure = sandbox.call(hidden).result.expect_err("not there");
-    assert!(failure.message.contains("No module named 'pandas._libs"), "{}", failure.message);
-    let hint = failure.traceback.lines().last().expect("a hint");
-    assert!(hint.contains("say `import pandas` in the function"), "{hint}");
+    sandbox.is_right();
+}
+
+/// Their code is in a module of its own, which only what mentions one of them runs.
+#[test]
+fn packages_apart_are_there_for_who_names_them() {
+    let mut sandbox = SandboxChild::start(&[]);
+    for (name, part, code) in [("pandas", "", "pandas._libs"), ("PIL", ".Image", "PIL")] {
+        let mention = format!("def f():\n    import sys\n    return '{name}' in sys.modules");
+        assert_eq!(sandbox.value(&mention), "true");
+        let (start, end) = name.split_at(2);
+        let hidden = format!(
+            "def f():\n    import importlib\n    importlib.import_module('{start}' + '{end}{part}')"
+        );
+        let failure = sandbox.call(&hidden).result.expect_err("not there");
+        assert!(failure.message.contains(code), "{}", failure.message);
+        let hint = failure.traceback.lines().last().expect("a hint");
+        assert!(hint.contains(&format!("say `import {name}` in the function")), "{hint}");
+    }
     sandbox.is_right();
 }
 

@@ -83,7 +83,9 @@ def _kind(error):
     """What an error is about, and a name that its way out tells; None for an error with no way out."""
     if isinstance(error, ImportError) and error.name:
         root, _, part = error.name.partition(".")
-        if part and root in belljar_packages.APART:
+        # The package itself is there; what it has of compiled code may be asked for as a name in it.
+        is_inside = part or not isinstance(error, ModuleNotFoundError)
+        if is_inside and root in belljar_packages.APART:
             return "package apart", root
         return _OF_MODULES.get(root) or ("module" if root in sys.stdlib_module_names else "package"), error.name
     if type(error) is KeyError and error.args and _raised_in(error) == os._Environ.__getitem__.__code__.co_filename:

@@ -1,5 +1,5 @@
 //! `belljar-snapshot LINKED STARTED DIR PYTHON DILL [PACKAGE...]`: the last step of the guest's build; a `PACKAGE` whose code is in a
-//! module of its own is `NAME=LINKED`. `STARTED` is what
+//! module of its own is `NAME=LINKED`, several in one `NAME,NAME=LINKED`. `STARTED` is what
 //! `belljar-guest-start` of `reference/` wrote.
 //! `belljar-snapshot --levels WASM DIR`: compiles a guest's module for other machines, into `DIR`.
 

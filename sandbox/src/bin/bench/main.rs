@@ -186,9 +186,10 @@ fn importing(minor: PythonVersion) -> Result<BTreeMap<String, Vec<f64>>, Failure
     let image = Image::load(default_dir(minor)?, &EngineConfig::default())?;
     let mut sandbox = Sandbox::new(&image, &GrantedAccess::none(), Output::Inherit)?;
     let limits = Limits::default();
-    let packages = image.description().packages.iter().map(|package| package.name.clone());
+    let packages = image.description().packages.iter();
+    let packages = packages.flat_map(|image| std::iter::once(&image.name).chain(&image.also));
     let mut functions = Vec::new();
-    for name in std::iter::once("nothing".to_owned()).chain(packages) {
+    for name in std::iter::once("nothing".to_owned()).chain(packages.cloned()) {
         let statement = if functions.is_empty() { "pass".into() } else { format!("import {name}") };
         let arguments = source::arguments(&format!("[{statement:?}]"));
         let pickle = sandbox.call(&source::function(PICKLE, "f"), &arguments, &limits)?.result;

@@ -1,9 +1,10 @@
-//! The functions of `wasi_snapshot_preview1`.
+//! The functions of `wasi_snapshot_preview1`, and [`tries`].
 
 mod descriptors;
 mod enter;
 mod paths;
 mod transfers;
+mod tries;
 
 use wasmtime::{Caller, Linker};
 
@@ -23,6 +24,7 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     descriptors::link(linker)?;
     transfers::link(linker)?;
     paths::link(linker)?;
+    tries::link(linker)?;
     refusals(linker)
 }
 
