@@ -17,7 +17,7 @@ if from ~= '' then
   spec, ttl, bytes = found[2], tonumber(found[3]), tonumber(found[4] or 0)
 end
 if ARGV[5] ~= '' then
-  local count = redis.call('ZCOUNT', SESSIONS .. tenant, '(' .. ms, '+inf')
+  local count = redis.call('ZCOUNT', SESSIONS .. tenant, ms, '+inf')
   if count >= tonumber(ARGV[5]) then return { 'sessions', count } end
 end
 if ARGV[6] ~= '' and has + bytes > tonumber(ARGV[6]) then return { 'bytes', has } end

@@ -56,9 +56,9 @@ local function keep_session(session, tenant)
   redis.call('ZADD', SESSIONS .. tenant, 'inf', session)
 end
 
--- Takes sessions of a tenant that have expired out of its lists.
+-- Takes sessions of a tenant that have expired out of its lists. A key is there to the end of its last millisecond.
 local function forget_expired(tenant, ms)
-  local ids = redis.call('ZRANGE', SESSIONS .. tenant, '-inf', ms, 'BYSCORE', 'LIMIT', 0, FORGOTTEN_AT_ONCE)
+  local ids = redis.call('ZRANGE', SESSIONS .. tenant, '-inf', '(' .. ms, 'BYSCORE', 'LIMIT', 0, FORGOTTEN_AT_ONCE)
   write_all('ZREM', SESSIONS .. tenant, ids)
   write_all('ZREM', SESSIONS_MADE .. tenant, ids)
 end
