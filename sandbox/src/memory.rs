@@ -149,14 +149,11 @@ impl Memories {
 
     /// The ranges of whole pages in which `memory` differs from the image.
     fn differing(&self, memory: &[u8]) -> io::Result<Vec<Range<usize>>> {
-        let mut ranges: Vec<Range<usize>> = Vec::new();
+        let mut ranges = Vec::new();
         let mut pages = self.written(memory)?;
         pages.retain(|&page| memory[page..page + PAGE] != *self.page(page));
         for page in pages {
-            match ranges.last_mut() {
-                Some(last) if page - last.end <= GAP_PAGES * PAGE => last.end = page + PAGE,
-                _ => ranges.push(page..page + PAGE),
-            }
+            add_page(&mut ranges, page, GAP_PAGES);
         }
         Ok(ranges)
     }
@@ -286,7 +283,7 @@ impl Memories {
             #[expect(unsafe_code, reason = "reads a memory that no instance has at the moment")]
             // SAFETY: the page is in the accessible part of the slot.
             let page = unsafe { std::slice::from_raw_parts(slot.mapping.base.add(at), PAGE) };
-            add_page(if page == self.page(at) { &mut unwritten } else { &mut written }, at);
+            add_page(if page == self.page(at) { &mut unwritten } else { &mut written }, at, 0);
         }
         for range in unwritten {
             slot.mapping.advise(range, Advice::LinuxDontNeed)?;
@@ -310,10 +307,10 @@ impl Memories {
     }
 }
 
-/// Adds a page to ranges of pages, of which the last ends before it.
-fn add_page(ranges: &mut Vec<Range<usize>>, at: usize) {
+/// Adds a page to ranges of pages, of which the last ends before it: to that, where at most `gap` pages are between.
+fn add_page(ranges: &mut Vec<Range<usize>>, at: usize, gap: usize) {
     match ranges.last_mut() {
-        Some(last) if last.end == at => last.end += PAGE,
+        Some(last) if at - last.end <= gap * PAGE => last.end = at + PAGE,
         _ => ranges.push(at..at + PAGE),
     }
 }

@@ -162,8 +162,7 @@ impl BlobFiles {
         work: impl FnOnce(&Inner) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let inner = Arc::clone(&self.0);
-        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
-        done.unwrap_or_else(|_| Err(io::Error::other("work on a blob panicked")))
+        blocking(move || work(&inner)).await
     }
 
     /// Notes that a task was claimed here whose arguments are in a file, or that holds so many values.
@@ -404,6 +403,14 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
+/// Work on files, on a thread that may wait.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(io::Error::other("work on a blob panicked")))
 }
 
 #[cfg(test)]

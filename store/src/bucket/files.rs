@@ -13,6 +13,7 @@ use object_store::{Attribute, Attributes, ObjectStoreExt as _};
 use sha2::{Digest as _, Sha256};
 
 use super::{Bucket, io_error};
+use crate::blob_files::blocking;
 use crate::blob_name::Reference;
 
 /// Where files without names are, unless `TMPDIR` says so; the second where the first cannot be written to. `/tmp` is in memory on many
@@ -131,11 +132,4 @@ fn hash_of(file: &File, bytes: u64) -> io::Result<Sha256Hash> {
         at += length as u64;
     }
     Ok(Sha256Hash(hasher.finalize().into()))
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| Err(io::Error::other("work on a file panicked")))
 }

@@ -173,7 +173,8 @@ async fn read_from(file: &Arc<File>, bytes: u64) -> io::Result<BytesMut> {
     .await
 }
 
-async fn blocking<T: Send + 'static>(
+/// Work on a file, on a thread that may wait.
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let done = tokio::task::spawn_blocking(work).await;

@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::Lost;
 use super::call_frame::{CallFrame, SentPiece};
-use super::long_result::{LongResult, ResultPlace};
+use super::long_result::{LongResult, ResultPlace, blocking};
 use crate::http_proxy::CallProxy;
 
 /// So much of a file is sent, or written, at once.
@@ -138,16 +138,15 @@ impl FramedPipe {
         while sent < bytes {
             let most = piece.len().min(usize::try_from(bytes - sent).unwrap_or(usize::MAX));
             let file = Arc::clone(file);
-            let read = tokio::task::spawn_blocking(move || {
-                let read = file.read_at(&mut piece[..most], sent);
-                (piece, read)
+            let read = blocking(move || {
+                let length = file.read_at(&mut piece[..most], sent)?;
+                Ok((piece, length))
             });
-            let read = read.await.map_err(|error| Lost::Arguments(io::Error::other(error)))?;
-            let length = read.1.map_err(Lost::Arguments)?;
+            let length;
+            (piece, length) = read.await.map_err(Lost::Arguments)?;
             if length == 0 {
                 return Err(Lost::Arguments(io::ErrorKind::UnexpectedEof.into()));
             }
-            piece = read.0;
             self.socket.write_all(&piece[..length]).await?;
             sent += length as u64;
         }
