@@ -167,7 +167,8 @@ for name in $(table list sha256); do
     done
     package_hash=$( (echo "$headers_hash" ${needed:+$(basename -a $needed)}; table show "$name"; cd "$HERE/packages"
         cat ../toolchain.sh common.sh "$name"[._]*; [ -z "$INDEX" ] || cat tools.txt meson.sh extension.sh sigscan.py compiler include/shared_mutex
-        ! grep -q belljar_jump "$name"[._]* || cat include/belljar_jump.h jump/jump.c) | sha256sum | cut -c1-16)
+        ! grep -q belljar_jump "$name"[._]* || cat include/belljar_jump.h jump/jump.c
+        [ ! -d "$name" ] || cat "$name"/*) | sha256sum | cut -c1-16)
     folder=$WORK/package-$MINOR-$name-$package_hash
     if ! [ -d "$folder" ]; then
         say "compiling $name"

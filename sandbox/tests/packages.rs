@@ -56,7 +56,7 @@ fn numpy_is_the_native_one() {
 #[test]
 fn packages_apart_are_the_native_ones() {
     let python = PythonVersion::default();
-    for name in ["pandas", "pillow"] {
+    for name in ["pandas", "pillow", "lxml"] {
         gives_them_in(python, &default_dir(python).expect("a home"), name);
     }
 }

@@ -5,19 +5,19 @@ import sys
 from importlib.machinery import BuiltinImporter, ModuleSpec
 
 # What is there besides the standard library.
-ADDED = ["cloudpickle", "dill", "tzdata", "numpy", "pandas", "pillow", "python-dateutil", "PyYAML", "MarkupSafe", "msgpack", "regex"]
+ADDED = ["cloudpickle", "dill", "tzdata", "numpy", "pandas", "pillow", "lxml", "python-dateutil", "PyYAML", "MarkupSafe", "msgpack", "regex"]
 
 # The further images, in their order: what is imported in each besides that of those before it. The last is that of all apart.
 IMPORTED = {
     "numpy": ["numpy", "numpy.linalg", "numpy.fft", "numpy.random", "numpy.ma", "numpy.polynomial"],
     "pandas": [
         "pandas", "PIL.Image", "PIL.ImageDraw", "PIL.ImageFilter", "PIL.ImageFont", "PIL.ImageOps", "PIL.JpegImagePlugin",
-        "PIL.PngImagePlugin",
+        "PIL.PngImagePlugin", "lxml.etree", "lxml.html",
     ],
 }
 
 # Those whose compiled code is only there in calls that start from their image.
-APART = ["pandas", "PIL"]
+APART = ["pandas", "PIL", "lxml"]
 
 
 class Finder:
