@@ -152,7 +152,7 @@ bench-transfers: build ## 1 MiB there and back beside Ray, Huey and ProcessPoolE
 	@mv .belljar/transfers.md docs/reports/transfers.md
 
 bench-values: build ## How much memory 1 GiB takes in each process, mode and place, written to docs/reports/values.md.
-	@cargo build --locked --release -p belljar-testkit --example bucket
+	@cargo build --locked --release -p belljar-testkit --bin belljar-bucket
 	@$(VENV)/bin/python bench/values.py --belljar $(TARGET)/release/belljar $(ARGS) >.belljar/values.md
 	@mv .belljar/values.md docs/reports/values.md
 

@@ -2,7 +2,7 @@
 
     .belljar/venv/bin/python bench/values.py --belljar target/release/belljar [--mib 1024] [--modes local,pull,push] [--places directory,bucket]
 
-The bucket is that of the example `bucket` of `testkit/`. A value is uploaded and read back, eight clients read one slowly at once, and calls get a value by reference and leave one there. The
+The bucket is the program `belljar-bucket` of `testkit/`. A value is uploaded and read back, eight clients read one slowly at once, and calls get a value by reference and leave one there. The
 peak of each process is its resident memory (`VmHWM`), set back before each row.
 """
 
@@ -108,6 +108,7 @@ def main():
     parser.add_argument("--mib", type=int, default=1024, help="the value that is uploaded and read back")
     parser.add_argument("--slow-mib", type=int, default=100, help="the value that slow readers read")
     parser.add_argument("--call-mib", type=int, default=48, help="the value that calls get and return")
+    parser.add_argument("--sandbox-mib", type=int, default=124, help="the largest value that sandboxed calls get and return")
     parser.add_argument("--modes", default="local,pull,push")
     parser.add_argument("--places", default="directory,bucket")
     arguments = parser.parse_args()
@@ -125,7 +126,7 @@ def values_in(place, belljar):
     if place == "directory":
         yield {}
         return
-    program = Path(belljar).parent / "examples/bucket"
+    program = Path(belljar).parent / "belljar-bucket"
     with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as bucket:
         told = json.loads(bucket.stdout.readline())
         yield {"BELLJAR_BLOBS": told["url"], **told["env"]}
@@ -165,6 +166,11 @@ def measure(arguments, where, url, peaks):
             peaks.of(f"{arguments.call_mib} MiB to a {name} call", lambda: executor.submit(length, data).result(120))
             kept_there = executor.options(keep=True)
             peaks.of(f"{arguments.call_mib} MiB left by a {name} call", lambda: kept_there.submit(make, arguments.call_mib).result(120))
+        mib = arguments.sandbox_mib
+        # Room for the value, for its pickle, and for what the guest makes of them.
+        roomy, value = sandbox.options(memory_mb=4 * mib + 128), sandbox.put(os.urandom(1 << 20) * mib)
+        peaks.of(f"{mib} MiB to a sandbox call", lambda: roomy.submit(length, value).result(120))
+        peaks.of(f"{mib} MiB left by a sandbox call", lambda: roomy.options(keep=True).submit(make, mib).result(120))
         # Room for the value and for its pickle.
         roomy = native.options(memory_mb=3 * arguments.mib + 256, keep=True)
         left = []

@@ -70,6 +70,13 @@ pub enum SchedulerEvent {
         /// Whether the store delivers no more before the next claim.
         is_last: bool,
     },
+    /// The answer to [`SchedulerAction::ReadArgs`].
+    ArgsRead {
+        /// The worker.
+        worker: WorkerId,
+        /// The call, with its arguments.
+        invocation: Box<Invocation>,
+    },
     /// [`SchedulerAction::Claim`] has failed.
     ClaimFailed,
     /// Tasks were queued since the last claim found too few.
@@ -104,7 +111,6 @@ pub struct WorkerCapacity {
 
 /// Something to be done.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "under load nearly every action is the large one")]
 pub enum SchedulerAction {
     /// Claim tasks for this demand; at most one claim is under way. The store then delivers what it
     /// could not find. Without demand it delivers no more.
@@ -119,6 +125,13 @@ pub enum SchedulerAction {
         worker: WorkerId,
         /// The calls.
         invocations: Vec<Invocation>,
+    },
+    /// Read the arguments of a call for a worker, which are in a bucket. A report says that they cannot be had.
+    ReadArgs {
+        /// The worker, which has a place for it.
+        worker: WorkerId,
+        /// The task.
+        task: ClaimedTask,
     },
     /// Tell a worker to stop a call.
     Stop {
@@ -146,6 +159,9 @@ pub enum SchedulerAction {
 
 /// How long after its deadline a call is given up that its worker has not ended.
 pub const DEADLINE_GRACE: Duration = Duration::from_secs(5);
+
+/// How long the arguments of a call may take from a bucket, beside its own time.
+pub(crate) const READING_TIME: Duration = Duration::from_secs(120);
 
 /// The worker in the record of a task that was never sent to one.
 pub(crate) const NO_WORKER: WorkerId = WorkerId::from_bytes([0; 16]);

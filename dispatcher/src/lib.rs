@@ -105,6 +105,7 @@ pub async fn run(
             }
             for action in scheduler.handle(event, now) {
                 observer.action(&action);
+                store_client.note_stop(&action);
                 match action {
                     SchedulerAction::Send { worker, invocations } => {
                         fail::fail_point!("leased");

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use belljar_core::id::{TaskId, WorkerId};
+use belljar_core::invocation::Invocation;
 use belljar_core::live::LiveUpdate;
 use belljar_core::outcome::{CallVerdict, Failure, FailureKind, Outcome, Report};
 use belljar_core::task::{Attempt, TaskAttempt, TaskLimits};
@@ -14,7 +15,7 @@ use belljar_core::tenant::Tenant;
 use belljar_store::record::{ClaimedTask, Completion, Leased, RequeueReason, Requeued};
 
 use crate::claim_state::{ClaimState, NextRequest};
-use crate::event::{DEADLINE_GRACE, NO_WORKER, SchedulerAction, SchedulerEvent};
+use crate::event::{DEADLINE_GRACE, NO_WORKER, READING_TIME, SchedulerAction, SchedulerEvent};
 use crate::worker_registry::WorkerRegistry;
 
 /// The state of one dispatcher.
@@ -140,6 +141,9 @@ impl Scheduler {
                 self.claims.delivered(is_last);
                 self.assign(tasks, now);
             }
+            SchedulerEvent::ArgsRead { worker, invocation } => {
+                self.handle_args(worker, *invocation, now);
+            }
             SchedulerEvent::ClaimFailed => self.claims.claim_failed(),
             SchedulerEvent::WorkAvailable => self.claims.expect_tasks(),
             SchedulerEvent::StoreReconnected => {
@@ -177,9 +181,10 @@ impl Scheduler {
 
     fn assign(&mut self, claimed: Vec<ClaimedTask>, now: Instant) {
         let mut batches: HashMap<WorkerId, Vec<_>> = HashMap::new();
-        for ClaimedTask { invocation, tenant, deaths, .. } in claimed {
-            self.tenants.note(tenant, now);
-            let (task, limits) = (invocation.task, invocation.spec.limits);
+        for claimed in claimed {
+            self.tenants.note(claimed.tenant.clone(), now);
+            let ClaimedTask { invocation, deaths, .. } = &claimed;
+            let (task, limits, deaths) = (invocation.task, invocation.spec.limits, *deaths);
             let is_cancelled = self.claims.is_cancelled(task.task_id);
             let worker = if is_cancelled || self.phase == Phase::Draining {
                 None
@@ -187,6 +192,9 @@ impl Scheduler {
                 self.registry.assign(invocation.spec.class, invocation.spec.code)
             };
             let (stage, deadline) = match worker {
+                Some(_) if claimed.unread.is_some() => {
+                    (Stage::Running, now + READING_TIME + limits.timeout())
+                }
                 Some(_) => (Stage::Running, now + limits.timeout()),
                 None => (Stage::Recording, now),
             };
@@ -205,7 +213,10 @@ impl Scheduler {
                 self.release(older.worker);
             }
             match worker {
-                Some(worker) => batches.entry(worker).or_default().push(invocation),
+                Some(worker) if claimed.unread.is_some() => {
+                    self.actions.push(SchedulerAction::ReadArgs { worker, task: claimed });
+                }
+                Some(worker) => batches.entry(worker).or_default().push(claimed.invocation),
                 None if is_cancelled => {
                     let outcome = Outcome::bare(CallVerdict::Cancelled, Duration::ZERO);
                     self.complete(NO_WORKER, Report { task, outcome });
@@ -219,6 +230,18 @@ impl Scheduler {
         self.actions.extend(
             sends.map(|(worker, invocations)| SchedulerAction::Send { worker, invocations }),
         );
+    }
+
+    /// The worker has kept a place for this call, unless it has left or the call has ended meanwhile.
+    fn handle_args(&mut self, worker: WorkerId, invocation: Invocation, now: Instant) {
+        let is_serving = self.phase == Phase::Serving;
+        let task = invocation.task;
+        let Some(held) = self.find(task).filter(|held| held.is_running_on(worker)) else { return };
+        if !is_serving {
+            return self.handle_returned(task);
+        }
+        held.deadline = now + held.limits.timeout();
+        self.actions.push(SchedulerAction::Send { worker, invocations: vec![invocation] });
     }
 
     /// Where tenants compete, fewer calls wait at workers.

@@ -4,23 +4,28 @@
 //! outcomes, one heartbeat. Outcomes and returned tasks that come up meanwhile wait for the next batch;
 //! there are never more of them than calls at the workers. While short calls queue up in the store, a few
 //! outcomes wait for each other: a batch costs the store as much as several of them do.
+//!
+//! What waits for a bucket is apart from all this, each call by itself: arguments that are read there, and large results.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use belljar_core::id::DispatcherId;
+use belljar_core::id::{DispatcherId, WorkerId};
+use belljar_core::invocation::Invocation;
 use belljar_core::labels::Labels;
 use belljar_core::live::LiveUpdate;
+use belljar_core::outcome::{CallVerdict, Outcome, Report};
 use belljar_core::task::TaskAttempt;
-use belljar_store::record::{Completion, Demand, HeartbeatReport, Requeued};
+use belljar_store::record::{ClaimedTask, Completion, Demand, HeartbeatReport, Requeued};
 use belljar_store::{Store, StoreError, StoreEvent};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use crate::event::{SchedulerAction, SchedulerEvent};
+use crate::event::{NO_WORKER, SchedulerAction, SchedulerEvent};
 use crate::freed_capacity::FreedCapacity;
 use crate::functions::Functions;
 use crate::retry;
@@ -53,6 +58,14 @@ pub(crate) struct StoreClient {
     /// Delivered tasks whose code is being read.
     deliveries: FuturesUnordered<Pending<(SchedulerEvent, Vec<Completion>)>>,
     recording: Request<Vec<TaskAttempt>>,
+    /// Outcomes whose recording waits for a bucket.
+    recording_apart: FuturesUnordered<Pending<Vec<TaskAttempt>>>,
+    /// Whether one of these has freed a place of which the store is not told with it.
+    is_place_untold: bool,
+    /// Arguments that are being read from a bucket.
+    reads: FuturesUnordered<Pending<(TaskAttempt, SchedulerEvent)>>,
+    /// Of which attempts, and what stops that.
+    reading: HashMap<TaskAttempt, CancellationToken>,
     heartbeat: Request<Result<HeartbeatReport, StoreError>>,
     publishing: Request<()>,
     next_heartbeat: Instant,
@@ -83,6 +96,10 @@ impl StoreClient {
             claim: None,
             deliveries: FuturesUnordered::new(),
             recording: None,
+            recording_apart: FuturesUnordered::new(),
+            is_place_untold: false,
+            reads: FuturesUnordered::new(),
+            reading: HashMap::new(),
             heartbeat: None,
             publishing: None,
             next_heartbeat: Instant::now(),
@@ -100,7 +117,8 @@ impl StoreClient {
     /// Whether there is nothing to record.
     pub(crate) fn is_idle(&self) -> bool {
         let is_batch_empty = self.completed.is_empty() && self.requeued.is_empty();
-        self.recording.is_none() && self.deliveries.is_empty() && is_batch_empty
+        let is_recorded = self.recording.is_none() && self.recording_apart.is_empty();
+        is_recorded && self.deliveries.is_empty() && is_batch_empty
     }
 
     /// Begins an action that concerns the store.
@@ -119,6 +137,12 @@ impl StoreClient {
                     (SchedulerEvent::Leased(held), Vec::new())
                 }));
             }
+            SchedulerAction::ReadArgs { worker, task } => self.read_args(worker, task),
+            SchedulerAction::Complete(completed) if store.needs_bucket(&completed) => {
+                self.is_place_untold = true;
+                let recording = record(store, (id, 0), vec![completed], Vec::new());
+                self.recording_apart.push(Box::pin(recording));
+            }
             SchedulerAction::Complete(completed) => {
                 if self.is_queue_long && self.completed.is_empty() {
                     self.recording_due = Instant::now() + RECORDING_DELAY;
@@ -134,6 +158,37 @@ impl StoreClient {
             SchedulerAction::Send { .. }
             | SchedulerAction::Stop { .. }
             | SchedulerAction::Watch { .. } => {}
+        }
+    }
+
+    /// Reads the arguments of a call, which a worker has a place for.
+    fn read_args(&mut self, worker: WorkerId, task: ClaimedTask) {
+        let (store, attempt, stop) = (self.store.clone(), task.task(), CancellationToken::new());
+        self.reading.insert(attempt, stop.clone());
+        self.reads.push(Box::pin(async move {
+            let read = retry::until_ok("read arguments", || store.read_args(&task));
+            let report = match stop.run_until_cancelled(read).await {
+                Some(Ok(args)) => {
+                    let invocation = Box::new(Invocation { args, ..task.invocation });
+                    return (attempt, SchedulerEvent::ArgsRead { worker, invocation });
+                }
+                Some(Err(report)) => report,
+                None => {
+                    let outcome = Outcome::bare(CallVerdict::Cancelled, Duration::ZERO);
+                    Report { task: attempt, outcome }
+                }
+            };
+            let reports = vec![report];
+            (attempt, SchedulerEvent::Reported { worker: NO_WORKER, reports })
+        }));
+    }
+
+    /// Gives up reading the arguments of a call that is to stop.
+    pub(crate) fn note_stop(&self, action: &SchedulerAction) {
+        if let SchedulerAction::Stop { task, .. } = action
+            && let Some(stop) = self.reading.get(task)
+        {
+            stop.cancel();
         }
     }
 
@@ -169,6 +224,10 @@ impl StoreClient {
     /// Waits for the next answer of the store. Cancel safe.
     pub(crate) async fn answer(&mut self) -> SchedulerEvent {
         loop {
+            if std::mem::take(&mut self.is_place_untold) {
+                // The next claim tells of it.
+                return SchedulerEvent::WorkAvailable;
+            }
             self.start_recording();
             self.start_publishing();
             tokio::select! {
@@ -190,6 +249,13 @@ impl StoreClient {
                 () = answer(&mut self.publishing) => {}
                 recorded = answer(&mut self.recording) => {
                     return SchedulerEvent::Recorded(recorded);
+                }
+                Some(recorded) = self.recording_apart.next() => {
+                    return SchedulerEvent::Recorded(recorded);
+                }
+                Some((task, event)) = self.reads.next() => {
+                    self.reading.remove(&task);
+                    return event;
                 }
                 answered = answer(&mut self.heartbeat) => {
                     if let Some(event) = self.handle_heartbeat(answered) {

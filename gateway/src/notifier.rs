@@ -1,5 +1,6 @@
 //! The gateway's subscription: wakes the waiters of tasks that have ended. A long result is not part of the
-//! event: it is read, several at a time, if a request waits for it.
+//! event: it is read, several at a time, if a request waits for it. Large ones are read apart: a bucket that does not answer keeps no
+//! other result waiting.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,11 +25,32 @@ const RETRY: Duration = Duration::from_millis(250);
 pub(crate) struct Notifier {
     /// The waiters, by task.
     pub(crate) waiters: Waiters,
-    /// Ended tasks whose results are not read yet; bounded by the waiters.
-    pending: Mutex<HashSet<TaskId>>,
-    arrival: Notify,
+    /// Ended tasks whose results are not read yet.
+    pending: Pending,
+    /// Those of them that are known to be large.
+    large: Pending,
     /// The ends that somebody watches.
     pub(crate) activity: Activity,
+}
+
+/// Ended tasks; bounded by the waiters.
+#[derive(Default)]
+struct Pending {
+    ids: Mutex<HashSet<TaskId>>,
+    arrival: Notify,
+}
+
+impl Pending {
+    fn add(&self, ids: Vec<TaskId>) {
+        if !ids.is_empty() {
+            self.ids.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+            self.arrival.notify_one();
+        }
+    }
+
+    fn take(&self) -> Vec<TaskId> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
+    }
 }
 
 impl Notifier {
@@ -36,8 +58,8 @@ impl Notifier {
     pub(crate) fn new(max_waiters: usize) -> Self {
         Self {
             waiters: Waiters::new(max_waiters),
-            pending: Mutex::default(),
-            arrival: Notify::new(),
+            pending: Pending::default(),
+            large: Pending::default(),
             activity: Activity::default(),
         }
     }
@@ -68,26 +90,34 @@ impl Notifier {
                 None => {}
             }
         }
-        if !unread.is_empty() {
-            self.pending.lock().unwrap_or_else(PoisonError::into_inner).extend(unread);
-            self.arrival.notify_one();
+        self.pending.add(unread);
+    }
+
+    /// Reads what is pending, as it comes. Without room for them, large results become pending themselves. Never returns.
+    async fn deliver(&self, store: &Store, pending: &Pending, room: u64) {
+        loop {
+            let ids = pending.take();
+            if ids.is_empty() {
+                pending.arrival.notified().await;
+            }
+            for chunk in ids.chunks(CHUNK) {
+                self.deliver_some(store, chunk, room).await;
+            }
         }
     }
 
-    fn take_pending(&self) -> Vec<TaskId> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
-    }
-
-    async fn deliver(&self, store: &Store, ids: &[TaskId]) {
-        match store.results_within(ids, WHOLE_BYTES).await {
+    async fn deliver_some(&self, store: &Store, ids: &[TaskId], room: u64) {
+        match store.results_within(ids, room).await {
             Ok(results) => {
+                let mut large = Vec::new();
                 for (&id, result) in ids.iter().zip(results) {
-                    let Some(result) = result.filter(|result| result.status.is_terminal()) else {
-                        self.waiters.reread(id);
-                        continue;
-                    };
-                    self.waiters.ended(id, &result);
+                    match result.filter(|result| result.status.is_terminal() && !result.is_away) {
+                        None => self.waiters.reread(id),
+                        Some(result) if room == 0 && result.unread_bytes > 0 => large.push(id),
+                        Some(result) => self.waiters.ended(id, &result),
+                    }
                 }
+                self.large.add(large);
             }
             // The waiters' own reads report the error to their clients.
             Err(_) => ids.iter().for_each(|&id| self.waiters.reread(id)),
@@ -134,15 +164,9 @@ async fn subscribe(store: &Store) -> Subscription {
 
 /// Reads the results that events did not contain. Never returns.
 pub(crate) async fn deliver(notifier: Arc<Notifier>, store: Store) {
-    loop {
-        let ids = notifier.take_pending();
-        if ids.is_empty() {
-            notifier.arrival.notified().await;
-        }
-        for chunk in ids.chunks(CHUNK) {
-            notifier.deliver(&store, chunk).await;
-        }
-    }
+    let Notifier { pending, large, .. } = &*notifier;
+    let small = notifier.deliver(&store, pending, 0);
+    tokio::join!(small, notifier.deliver(&store, large, WHOLE_BYTES));
 }
 
 #[cfg(test)]
@@ -173,7 +197,7 @@ mod tests {
         notifier.handle_notice(end(id, Some(result.clone())));
         let Event::Ended(ended) = guard.next_event().await else { panic!("not an end") };
         assert_eq!(ended, [(id, result)]);
-        assert!(notifier.take_pending().is_empty());
+        assert!(notifier.pending.take().is_empty());
     }
 
     #[test]
@@ -183,6 +207,6 @@ mod tests {
         let _guard = notifier.waiters.register(vec![awaited]).expect("room");
         notifier.handle_notice(end(awaited, None));
         notifier.handle_notice(end(other, None));
-        assert_eq!(notifier.take_pending(), [awaited]);
+        assert_eq!(notifier.pending.take(), [awaited]);
     }
 }

@@ -82,7 +82,12 @@ impl Store {
             let written = match blobs {
                 None => None,
                 Some(blobs) => match blobs.write(name, value).await {
-                    Ok((reference, kept)) => Some((reference.text(), kept)),
+                    Ok((reference, kept)) => {
+                        if name.is_args() {
+                            fail::fail_point!("args_written");
+                        }
+                        Some((reference.text(), kept))
+                    }
                     Err(error) if name.is_args() => return Err(blobs.unwritten(error)),
                     // What has ended cannot wait: it is in Redis then.
                     Err(error) => {

@@ -17,7 +17,9 @@ use crate::blob_name::BlobName;
 use crate::blobs::Blobs;
 use crate::error::StoreError;
 use crate::kind;
-use crate::record::{ClaimedTask, Completion, Demand, Leased, RequeueReason, Requeued, Settled};
+use crate::record::{
+    ClaimedTask, Completion, Demand, Leased, RequeueReason, Requeued, Settled, UnreadArgs,
+};
 use crate::reply::{parse_id, unexpected};
 use crate::result_files;
 use crate::task_record::{self, Body, StoredTask};
@@ -34,7 +36,7 @@ impl Store {
     /// weight goes first; within a tenant requeued tasks, then by priority; a tenant that waits alone has
     /// its classes served in their order. Where fewer were there, the dispatcher is woken
     /// ([`crate::StoreEvent::Work`]) when more come. A task whose record cannot be read ends as
-    /// failed: it would come back with every claim.
+    /// failed: it would come back with every claim. Arguments in a bucket are still to be read ([`Store::read_args`]).
     ///
     /// # Errors
     /// Redis does not answer or refuses. The answer may have been lost after attempts were opened: see
@@ -89,9 +91,14 @@ impl Store {
                     continue;
                 }
             };
-            let session = record.session();
-            sessions.extend(session.map(|session| (id, session)));
-            if record.has_args_blob() {
+            let (session, is_blob) = (record.session(), record.has_args_blob());
+            let is_apart = matches!(self.inner.blobs, Some(Blobs::Bucket(_)))
+                && (is_blob || args::is_list(&args));
+            let unread = is_apart.then_some(UnreadArgs { is_blob, session });
+            if !is_apart {
+                sessions.extend(session.map(|session| (id, session)));
+            }
+            if is_blob && !is_apart {
                 let of_session = session.is_some();
                 blobs.push((tasks.len(), (self.inner.keys.args_blob(id), of_session)));
             }
@@ -99,15 +106,9 @@ impl Store {
             let Body { spec, trace, .. } = body;
             let invocation = Invocation { task, spec, code: None, args, trace };
             let tenant = record.tenant(id).unwrap_or_default();
-            tasks.push(ClaimedTask { invocation, tenant, deaths, due_at });
+            tasks.push(ClaimedTask { invocation, tenant, deaths, due_at, unread });
         }
-        let mut without_args = Vec::new();
-        let named_from = self.named_from();
-        self.read_args(&mut tasks, blobs, named_from, &mut without_args).await?;
-        self.put_args_together(&mut tasks, &sessions, named_from, &mut without_args).await;
-        if !sessions.is_empty() {
-            self.resume_sessions(&mut tasks, &sessions, &mut without_args).await?;
-        }
+        let mut without_args = self.complete_args(&mut tasks, blobs, &sessions).await?;
         without_args.sort_by_key(|(place, _)| *place);
         // From behind, so that the places before stay what they are.
         for (place, error) in without_args.into_iter().rev() {
@@ -117,9 +118,47 @@ impl Store {
         Ok((tasks, unreadable))
     }
 
+    /// The arguments of a task that was claimed without them; or how it ends, where they cannot be had.
+    ///
+    /// # Errors
+    /// Redis does not answer or refuses.
+    pub async fn read_args(&self, task: &ClaimedTask) -> Result<Result<Bytes, Report>, StoreError> {
+        let UnreadArgs { is_blob, session } = match task.unread {
+            Some(unread) => unread,
+            None => return Ok(Ok(task.invocation.args.clone())),
+        };
+        let mut one = [ClaimedTask { unread: None, ..task.clone() }];
+        let key = is_blob.then(|| (0, (self.inner.keys.args_blob(task.id()), session.is_some())));
+        let sessions: Vec<_> = session.map(|session| (task.id(), session)).into_iter().collect();
+        let lost = self.complete_args(&mut one, key.into_iter().collect(), &sessions).await?;
+        let [one] = one;
+        Ok(match lost.first() {
+            Some((_, error)) => Err(without_record(task.task(), error).report),
+            None => Ok(one.invocation.args),
+        })
+    }
+
+    /// Adds to tasks what their arguments lack: blobs, as [`Store::read_blobs`] has them, parts elsewhere, and the states of
+    /// sessions. Returns the places of those that cannot be had.
+    async fn complete_args(
+        &self,
+        tasks: &mut [ClaimedTask],
+        blobs: Vec<(usize, (String, bool))>,
+        sessions: &[(TaskId, SessionId)],
+    ) -> Result<Vec<(usize, StoreError)>, StoreError> {
+        let mut without_args = Vec::new();
+        let named_from = self.named_from();
+        self.read_blobs(tasks, blobs, named_from, &mut without_args).await?;
+        self.put_args_together(tasks, sessions, named_from, &mut without_args).await;
+        if !sessions.is_empty() {
+            self.resume_sessions(tasks, sessions, &mut without_args).await?;
+        }
+        Ok(without_args)
+    }
+
     /// Reads arguments that are blobs: of which tasks, their keys, and whether a session's state goes in front of them. Those from `named_from`
     /// bytes on are named.
-    async fn read_args(
+    async fn read_blobs(
         &self,
         tasks: &mut [ClaimedTask],
         blobs: Vec<(usize, (String, bool))>,
@@ -164,7 +203,7 @@ impl Store {
         without_args: &mut Vec<(usize, StoreError)>,
     ) {
         for (place, task) in tasks.iter_mut().enumerate() {
-            if !args::is_list(&task.invocation.args) {
+            if task.unread.is_some() || !args::is_list(&task.invocation.args) {
                 continue;
             }
             let args = std::mem::take(&mut task.invocation.args);
@@ -175,6 +214,16 @@ impl Store {
                 Err(error) => without_args.push((place, error)),
             }
         }
+    }
+
+    /// Whether recording this end waits for a bucket, which may not answer.
+    #[must_use]
+    pub fn needs_bucket(&self, end: &Completion) -> bool {
+        let Report { outcome, .. } = &end.report;
+        matches!(self.inner.blobs, Some(Blobs::Bucket(_)))
+            && (matches!(outcome.verdict, CallVerdict::CompletedInFile(_))
+                || is_blob(&outcome.verdict.pickle())
+                || outcome.files.iter().any(|file| is_blob(&file.bytes)))
     }
 
     /// Publishes results, each under its fence; answers in the same order. An attempt that

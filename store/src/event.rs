@@ -178,7 +178,7 @@ fn read_delivery(message: &[u8]) -> Option<StoreEvent> {
         let invocation = Invocation { task, spec, code: None, args, trace };
         rest = after;
         let tenant = record.tenant(id).ok()?;
-        tasks.push(ClaimedTask { invocation, tenant, deaths: 0, due_at });
+        tasks.push(ClaimedTask { invocation, tenant, deaths: 0, due_at, unread: None });
     }
     Some(StoreEvent::Delivered { tasks, is_last: *first == b'C' })
 }

@@ -77,7 +77,9 @@ impl Store {
             let named = bucket.name_value(&mut object, id_of(hash)).await.map_err(away)?;
             return Ok(Ok((named, hash)));
         };
-        self.keep_piece(bucket, &mut object).await?;
+        if !object.is_empty_piece() {
+            self.keep_piece(bucket, &mut object).await?;
+        }
         let pieces = self.pieces(id).await?;
         let (joined, hash) = bucket.join((id, expected), &pieces).await.map_err(away)?;
         if !differs(hash) {

@@ -43,7 +43,7 @@ impl Store {
     }
 
     /// Status and result of each; `None` for an unknown id. Blobs are read as long as they fit into `room`
-    /// bytes; others are left unread ([`TaskResult::unread_bytes`]).
+    /// bytes; others are left unread ([`TaskResult::unread_bytes`]), and those of several in a bucket that is away ([`TaskResult::is_away`]).
     ///
     /// # Errors
     /// Redis does not answer or refuses.
@@ -82,16 +82,19 @@ impl Store {
                 }
                 results.push(read);
             }
+            let offset = results.len() - part.len();
             for (place, result) in zip(places, self.get_blobs("results", keys).await?) {
                 match (result, &mut results[place]) {
                     (Blob::Here(result), Some(known)) => {
                         known.result = result;
                         known.unread_bytes = 0;
                     }
-                    (Blob::Lost(why), Some(_)) => {
-                        let offset = results.len() - part.len();
+                    (Blob::Lost(why), Some(known)) => {
                         let what = format!("the result of task {}", part[place - offset]);
-                        return Err(self.unread(&what, why));
+                        match self.unread(&what, why) {
+                            StoreError::BucketAway { .. } if ids.len() > 1 => known.is_away = true,
+                            error => return Err(error),
+                        }
                     }
                     // Its record and it expire together: where it is gone, so is the task.
                     (_, gone) => *gone = None,
@@ -315,6 +318,7 @@ fn task_result(
         kind: stored.and_then(|stored| stored.kind),
         expires_at: record.end.as_ref().map(|end| end.expires_at),
         unread_bytes: record.result_blob().unwrap_or(0),
+        is_away: false,
         ..TaskResult::of(status)
     }))
 }

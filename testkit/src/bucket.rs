@@ -1,9 +1,9 @@
-//! A bucket: an S3 server in this process, over a directory.
+//! A bucket: an S3 server in this process, over a directory. The program `belljar-bucket` is one that can be killed.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -12,7 +12,7 @@ use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 const NAME: &str = "values";
 const KEY: &str = "belljar";
@@ -20,16 +20,24 @@ const SECRET: &str = "a secret of tests";
 
 /// An S3 server with one bucket, on a port of its own. Dropping it ends it.
 pub struct Bucket {
-    directory: TempDir,
+    directory: PathBuf,
     address: SocketAddr,
     switch: Arc<Switch>,
     _stop: oneshot::Sender<()>,
+    _scratch: Option<TempDir>,
 }
 
-#[derive(Default)]
 struct Switch {
-    is_away: AtomicBool,
+    presence: watch::Sender<Presence>,
     connections: AtomicUsize,
+}
+
+/// What a bucket does with requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Here,
+    Away,
+    Silent,
 }
 
 impl Bucket {
@@ -38,16 +46,26 @@ impl Bucket {
     /// # Errors
     /// There is no port, or no directory.
     pub fn start() -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        std::fs::create_dir(directory.path().join(NAME))?;
-        let files = FileSystem::new(directory.path()).ok().context("no directory")?;
+        let scratch = tempfile::tempdir()?;
+        let bucket = Self::start_at(scratch.path().to_owned(), "127.0.0.1:0")?;
+        Ok(Self { _scratch: Some(scratch), ..bucket })
+    }
+
+    /// One at an address, with the objects that are in the directory already.
+    ///
+    /// # Errors
+    /// The address is taken, or the directory cannot be written to.
+    pub fn start_at(directory: PathBuf, address: &str) -> Result<Self> {
+        std::fs::create_dir_all(directory.join(NAME))?;
+        let files = FileSystem::new(&directory).ok().context("no directory")?;
         let mut service = S3ServiceBuilder::new(files);
         service.set_auth(SimpleAuth::from_single(KEY, SECRET));
         let service = service.build();
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let switch = Arc::new(Switch::default());
+        let (presence, connections) = (watch::Sender::new(Presence::Here), AtomicUsize::new(0));
+        let switch = Arc::new(Switch { presence, connections });
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let served = Arc::clone(&switch);
@@ -59,7 +77,7 @@ impl Bucket {
                 }
             });
         });
-        Ok(Self { directory, address, switch, _stop: stop })
+        Ok(Self { directory, address, switch, _stop: stop, _scratch: None })
     }
 
     /// Its URL, with a prefix.
@@ -81,12 +99,19 @@ impl Bucket {
     /// Where its objects are files, by their names.
     #[must_use]
     pub fn directory(&self) -> &Path {
-        self.directory.path()
+        &self.directory
     }
 
     /// Has it go away, or come back: it takes connections, and closes them.
     pub fn set_away(&self, is_away: bool) {
-        self.switch.is_away.store(is_away, Ordering::SeqCst);
+        let presence = if is_away { Presence::Away } else { Presence::Here };
+        self.switch.presence.send_replace(presence);
+    }
+
+    /// Has it be silent, or answer: it takes requests, and answers when it is not silent any more.
+    pub fn set_silent(&self, is_silent: bool) {
+        let presence = if is_silent { Presence::Silent } else { Presence::Here };
+        self.switch.presence.send_replace(presence);
     }
 
     /// How many connections there were.
@@ -105,10 +130,11 @@ async fn serve(listener: TcpListener, service: S3Service, switch: Arc<Switch>) {
         tokio::spawn(async move {
             let server = auto::Builder::new(TokioExecutor::new());
             let service = hyper::service::service_fn(move |request| {
-                let (service, is_away) = (service.clone(), switch.is_away.load(Ordering::SeqCst));
+                let (service, mut presence) = (service.clone(), switch.presence.subscribe());
                 async move {
+                    let told = presence.wait_for(|now| *now != Presence::Silent).await;
                     // As a connection that breaks.
-                    if is_away {
+                    if !told.is_ok_and(|now| *now == Presence::Here) {
                         return Err("it is away".to_owned());
                     }
                     let answer = hyper::service::Service::call(&service, request).await;

@@ -6,11 +6,13 @@
 //! * [`service`]: `belljar up`.
 //! * [`deployment`]: a service whose processes a test starts one by one.
 //! * [`client`]: REST and JSON.
+//! * [`disk`]: a file system that is soon full.
 //! * [`examples`]: the functions of `guest-examples/`.
 //! * [`session`]: sessions, by REST.
 
 pub mod client;
 pub mod deployment;
+pub mod disk;
 pub mod examples;
 pub mod service;
 pub mod session;

@@ -1,12 +1,12 @@
 //! How `belljar up` starts: over any backlog, and with one sentence where it cannot.
 
-use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use belljar_testkit::process::eventually;
 use belljar_testkit::{Program, Redis, binary, paths};
+use belljar_tests::disk::small_disk;
 use belljar_tests::{Client, Service};
 use rustix::process::Signal;
 use serde_json::json;
@@ -131,20 +131,6 @@ fn a_redis_that_cannot_be_used_is_named() -> Result<()> {
         failure(&["up", "--listen", "127.0.0.1:0", "--redis", &format!("{url}?pass=wrong")])?;
     ensure!(text.contains("refuses this password"), "{text}");
     Ok(())
-}
-
-/// A file system of so many KiB, if this process may mount one.
-fn small_disk(kib: u32, work: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let size = format!("size={kib}k");
-    let mount = ["-t", "tmpfs", "-o", &size, "tmpfs"];
-    let mounted = Command::new("mount").args(mount).arg(dir.path()).output()?;
-    if !mounted.status.success() {
-        return Ok(());
-    }
-    let done = work(dir.path());
-    Command::new("umount").arg("--lazy").arg(dir.path()).status()?;
-    done
 }
 
 #[test]

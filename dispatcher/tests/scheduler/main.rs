@@ -13,7 +13,7 @@ use belljar_core::task::{Attempt, TaskAttempt, TaskClass, TaskLimits};
 use belljar_core::tenant::Tenant;
 use belljar_dispatcher::event::{DEADLINE_GRACE, SchedulerAction, SchedulerEvent, WorkerCapacity};
 use belljar_dispatcher::scheduler::Scheduler;
-use belljar_store::record::{ClaimedTask, Leased, RequeueReason, Timestamp};
+use belljar_store::record::{ClaimedTask, Leased, RequeueReason, Timestamp, UnreadArgs};
 use bytes::Bytes;
 
 mod random;
@@ -30,7 +30,8 @@ fn assignment(task_id: TaskId, number: u32, deaths: u32) -> ClaimedTask {
     let mut invocation = Invocation::standalone(class(), Bytes::from_static(b"f"), Bytes::new());
     invocation.task = attempt(task_id, number);
     invocation.spec.limits = TaskLimits { timeout_ms: 1000, memory_mb: 64, ..TaskLimits::DEFAULT };
-    ClaimedTask { invocation, tenant: Tenant::default(), deaths, due_at: Timestamp::default() }
+    let (tenant, due_at) = (Tenant::default(), Timestamp::default());
+    ClaimedTask { invocation, tenant, deaths, due_at, unread: None }
 }
 
 fn delivered(task_id: TaskId) -> SchedulerEvent {
@@ -103,6 +104,38 @@ fn where_tenants_compete_few_calls_wait_at_workers() {
     let alone = now + Duration::from_secs(2);
     let actions = scheduler.handle(SchedulerEvent::Tick, alone);
     assert_eq!(counts(&actions), [64]);
+}
+
+#[test]
+fn a_call_keeps_its_place_while_its_arguments_are_read() {
+    let (mut scheduler, worker, now) = started(1);
+    let unread = |id| ClaimedTask { unread: Some(UnreadArgs::default()), ..assignment(id, 1, 0) };
+    let (first, second) = (unread(TaskId::random()), unread(TaskId::random()));
+    let invocation = |task: &ClaimedTask| task.invocation.clone();
+    let read = |task: &ClaimedTask| SchedulerEvent::ArgsRead {
+        worker,
+        invocation: Box::new(invocation(task)),
+    };
+    let actions = scheduler.handle(SchedulerEvent::Claimed(vec![first.clone()]), now);
+    assert!(matches!(&actions[..], [SchedulerAction::ReadArgs { task, .. }] if *task == first));
+    // Its own time has not begun.
+    let later = now + Duration::from_secs(60);
+    assert!(scheduler.handle(SchedulerEvent::Tick, later).is_empty());
+    let actions = scheduler.handle(read(&first), later);
+    assert!(
+        matches!(&actions[..], [SchedulerAction::Send { invocations, .. }] if *invocations == [invocation(&first)])
+    );
+    // Now it has.
+    let much_later = later + Duration::from_secs(10);
+    let actions = scheduler.handle(SchedulerEvent::Tick, much_later);
+    assert!(
+        matches!(finished(&actions)[..], [CallVerdict::Failed(failure)] if failure.kind == FailureKind::Timeout)
+    );
+    // What has ended meanwhile is not sent, and what comes while the dispatcher leaves goes back.
+    assert!(scheduler.handle(read(&first), much_later).is_empty());
+    scheduler.handle(SchedulerEvent::Claimed(vec![second.clone()]), much_later);
+    scheduler.handle(SchedulerEvent::DrainStarted, much_later);
+    assert_eq!(returned(&scheduler.handle(read(&second), much_later)), [&RequeueReason::Unstarted]);
 }
 
 #[test]

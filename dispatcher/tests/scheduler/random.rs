@@ -7,7 +7,7 @@ use belljar_core::id::{TaskId, WorkerId};
 use belljar_core::task::TaskAttempt;
 use belljar_dispatcher::event::{SchedulerAction, SchedulerEvent, WorkerCapacity};
 use belljar_dispatcher::scheduler::Scheduler;
-use belljar_store::record::ClaimedTask;
+use belljar_store::record::{ClaimedTask, UnreadArgs};
 use proptest::prelude::*;
 
 use super::{assignment, class, completed, died};
@@ -18,6 +18,10 @@ struct World {
     now: Instant,
     windows: HashMap<WorkerId, usize>,
     running: HashMap<TaskAttempt, WorkerId>,
+    /// Calls whose arguments are being read for a worker.
+    reading: HashMap<TaskAttempt, (WorkerId, ClaimedTask)>,
+    /// Whether one of these is being sent.
+    is_sent_late: bool,
     /// Calls that were told to stop and have not ended.
     stopped: HashMap<TaskAttempt, WorkerId>,
     settling: Vec<TaskAttempt>,
@@ -36,6 +40,8 @@ impl World {
             now: Instant::now(),
             windows: HashMap::new(),
             running: HashMap::new(),
+            reading: HashMap::new(),
+            is_sent_late: false,
             stopped: HashMap::new(),
             settling: Vec::new(),
             opened: HashSet::new(),
@@ -62,11 +68,19 @@ impl World {
                     for sent in invocations {
                         self.running.insert(sent.task, worker);
                     }
+                    // What was read for a while had its place before the window became smaller.
+                    let fits = self.is_sent_late || self.load(worker) <= self.windows[&worker];
+                    assert!(fits, "more than the window");
+                }
+                SchedulerAction::ReadArgs { worker, task } => {
+                    self.reading.insert(task.task(), (worker, task));
                     assert!(self.load(worker) <= self.windows[&worker], "more than the window");
                 }
                 SchedulerAction::Stop { task, .. } => {
                     let stopped = self.running.remove_entry(&task);
                     self.stopped.extend(stopped);
+                    let unread = self.reading.remove(&task);
+                    self.stopped.extend(unread.map(|(worker, _)| (task, worker)));
                 }
                 SchedulerAction::CapacityFreed(_)
                 | SchedulerAction::Watch { .. }
@@ -78,7 +92,8 @@ impl World {
     }
 
     fn load(&self, worker: WorkerId) -> usize {
-        let all = self.running.values().chain(self.stopped.values());
+        let reading = self.reading.values().map(|(worker, _)| worker);
+        let all = self.running.values().chain(self.stopped.values()).chain(reading);
         all.filter(|on| **on == worker).count()
     }
 
@@ -94,6 +109,20 @@ impl World {
         assert!(self.ended.insert(task), "an attempt that ends twice");
         self.stopped.remove(&task);
         self.settling.push(task);
+    }
+
+    /// The store has read the arguments of a call, or cannot.
+    fn read_args(&mut self, at: usize) {
+        let Some(task) = self.reading.keys().min().copied() else { return };
+        let Some((worker, claimed)) = self.reading.remove(&task) else { return };
+        if at.is_multiple_of(3) {
+            let reports = vec![completed(task)];
+            return self.handle(SchedulerEvent::Reported { worker: WorkerId::random(), reports });
+        }
+        let invocation = Box::new(claimed.invocation);
+        self.is_sent_late = true;
+        self.handle(SchedulerEvent::ArgsRead { worker, invocation });
+        self.is_sent_late = false;
     }
 
     fn pick(&self, at: usize) -> Option<(TaskAttempt, WorkerId)> {
@@ -130,8 +159,21 @@ impl World {
         self.handle(SchedulerEvent::Delivered { tasks, is_last });
     }
 
+    /// The store answers a claim, and some of the tasks come without their arguments.
+    fn claim(&mut self, at: usize) {
+        let Some(wanted) = self.wanted.take() else { return };
+        let count = if wanted == 0 { 0 } else { at % (wanted + 1) };
+        let unread = at.is_multiple_of(5).then(UnreadArgs::default);
+        let task = || assignment(TaskId::random(), 1, (at % 4) as u32);
+        let claimed: Vec<_> = (0..count).map(|_| ClaimedTask { unread, ..task() }).collect();
+        self.opened.extend(claimed.iter().map(ClaimedTask::task));
+        self.is_registered = count < wanted;
+        self.handle(SchedulerEvent::Claimed(claimed));
+    }
+
     fn step(&mut self, what: u8, at: usize) {
-        match what % 12 {
+        match what % 13 {
+            12 => self.read_args(at),
             0 if self.windows.len() < 4 => {
                 let (id, window) = (WorkerId::random(), at % 4);
                 self.windows.insert(id, window);
@@ -146,17 +188,11 @@ impl World {
                 let Some(worker) = self.windows.keys().next().copied() else { return };
                 self.windows.remove(&worker);
                 self.running.retain(|_, on| *on != worker);
+                // What is read for it comes too late.
+                self.reading.retain(|_, (on, _)| *on != worker);
                 self.handle(SchedulerEvent::WorkerLeft { worker, reason: "gone".to_owned() });
             }
-            2 | 3 => {
-                let Some(wanted) = self.wanted.take() else { return };
-                let count = if wanted == 0 { 0 } else { at % (wanted + 1) };
-                let claimed: Vec<_> =
-                    (0..count).map(|_| assignment(TaskId::random(), 1, (at % 4) as u32)).collect();
-                self.opened.extend(claimed.iter().map(ClaimedTask::task));
-                self.is_registered = count < wanted;
-                self.handle(SchedulerEvent::Claimed(claimed));
-            }
+            2 | 3 => self.claim(at),
             4 | 5 => {
                 let Some((task, worker)) = self.pick(at) else { return };
                 self.running.remove(&task);

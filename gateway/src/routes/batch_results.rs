@@ -153,7 +153,7 @@ impl Finished {
 
     /// Those of `ids` that have ended.
     async fn of(asker: Asker<'_>, ids: &[TaskId]) -> Result<Self, ApiError> {
-        let mut finished = Self::default();
+        let (mut finished, mut away) = (Self::default(), None);
         let _turn = asker.caller.turn(ids.len()).await;
         for chunk in ids.chunks(CHUNK) {
             if finished.is_full() {
@@ -162,10 +162,19 @@ impl Finished {
             let room = WHOLE_BYTES.saturating_sub(finished.blob_bytes);
             for (&id, result) in chunk.iter().zip(asker.results(chunk, room).await?) {
                 let result = result.ok_or(ApiError::UnknownTask(id))?;
+                if result.is_away {
+                    away = Some(id);
+                    continue;
+                }
                 if result.status.is_terminal() && !finished.is_full() {
                     finished.push(id, result);
                 }
             }
+        }
+        // The others are answered without it. Asked for alone, it says what is wrong.
+        if let Some(id) = away.filter(|_| finished.is_empty()) {
+            let result = asker.results(&[id], WHOLE_BYTES).await?.pop().flatten();
+            finished.push(id, result.ok_or(ApiError::UnknownTask(id))?);
         }
         Ok(finished)
     }

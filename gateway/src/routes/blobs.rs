@@ -74,7 +74,7 @@ impl BlobReply {
 /// has the same id. With `Repr-Digest: sha-256=:BASE64:` it is refused if it has another hash.
 ///
 /// A value may come in pieces, each with `Content-Range: bytes FIRST-LAST/TOTAL` and the `Repr-Digest` of the whole; one with
-/// `Content-Range: bytes */TOTAL` and no body asks how much has come. What has come is kept for an hour after the last piece.
+/// `Content-Range: bytes */TOTAL` and no body asks how much has come, and keeps a value of which all has. What has come is kept for an hour after the last piece.
 #[utoipa::path(
     put, path = "/v1/blobs", tag = "Values", operation_id = "upload_value",
     params(
@@ -184,12 +184,17 @@ impl Uploading<'_> {
             if let Some(value) = reserve.await.map_err(|error| self.caller.told(error))? {
                 return Ok(Begun::Known(value));
             }
-            let Some((first, _)) = place else {
-                return Ok(Begun::Asked(store.uploaded_bytes(id).await?));
-            };
+            if place.is_none() {
+                let received = store.uploaded_bytes(id).await?;
+                if received < total {
+                    return Ok(Begun::Asked(received));
+                }
+                // All has come, and who took the last piece was lost before it was kept: it is now.
+            }
             let upload = store.resume_upload(id).await?;
             let upload = upload.ok_or(ApiError::Upload(UploadProblem::Busy))?;
             let offset = upload.bytes();
+            let first = place.map_or(offset, |(first, _)| first);
             if offset != first {
                 return Err(ApiError::Upload(UploadProblem::Offset { first, offset }));
             }

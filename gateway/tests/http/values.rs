@@ -151,6 +151,25 @@ async fn interrupted(gateway: Gateway) {
 }
 
 #[tokio::test]
+async fn what_has_come_whole_is_kept_when_it_is_asked_for() {
+    let bucket = Bucket::start().expect("a bucket");
+    for gateway in [Gateway::start().await, Gateway::in_bucket(&bucket).await] {
+        let client = gateway.client();
+        let value = vec![8; 300_000];
+        let id = piece(&client, &value, 0, 200_000).await.text_at("blob_id");
+        // A gateway that is lost between the last piece and its answer.
+        let upload = gateway.store.resume_upload(id.parse().expect("an id")).await.expect("asked");
+        let upload = upload.expect("nobody else sends pieces");
+        let upload = gateway.store.write_upload(upload, value[200_000..].to_vec().into()).await;
+        assert!(gateway.store.leave_upload(upload.expect("written")).await.expect("left"));
+        let asked = piece(&client, &value, 0, 0).await;
+        assert_eq!((asked.status, asked.text_at("blob_id")), (201, id.clone()), "{}", asked.text());
+        assert!(client.get(&format!("/v1/blobs/{id}")).await.body == value);
+        assert_eq!(piece(&client, &value, 0, 0).await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn values_are_counted_and_bounded() {
     let file = TenantsFile::new("[tenant.acme]\nquotas.stored_mb = 2");
     let guarded = Guarded::with(|config| {
@@ -319,6 +338,35 @@ async fn a_bucket_that_is_away_costs_what_needs_it_and_nothing_else() {
     .await;
     assert_eq!(execute(&client, &function, &large).await.status, 200);
     assert!(!codes().await.1.contains(&json!("bucket_unreachable")));
+}
+
+#[tokio::test]
+async fn results_elsewhere_are_answered_while_the_bucket_is_away() {
+    let bucket = Bucket::start().expect("a bucket");
+    let gateway = Gateway::in_bucket(&bucket).await;
+    let client = gateway.client();
+    let dispatcher = Dispatcher::start(&gateway.store, &["native:3.11"]).await;
+    let function = gateway.register().await;
+    let large = [&b"\x80\x04B\0\0\x02\0"[..], &[7; 1 << 17], b"."].concat();
+    let mut ids = Vec::new();
+    for result in [large, b"\x80\x04N.".to_vec()] {
+        gateway.execute(&function).await;
+        let task = dispatcher.claim(1).await.pop().expect("a task");
+        dispatcher.finish(&task, CallVerdict::Completed(result.into())).await;
+        ids.push(task.id().to_string());
+    }
+    let asked = async |ids: &[String]| {
+        client.post("/v1/results", &json!({"task_ids": ids, "wait": 5})).await
+    };
+    let answered = async || asked(&ids).await.json()["results"].as_array().map_or(0, Vec::len);
+    assert_eq!(answered().await, 2);
+    bucket.set_away(true);
+    let reply = asked(&ids).await.json();
+    assert_eq!(reply["results"].as_array().map(Vec::len), Some(1), "{reply}");
+    assert_eq!(reply["results"][0]["task_id"], ids[1]);
+    asked(&ids[..1]).await.is_error(503, "bucket_unreachable");
+    bucket.set_away(false);
+    crate::support::until("it is back", async || answered().await == 2).await;
 }
 
 #[tokio::test]

@@ -60,6 +60,9 @@ impl Bucket {
             if is_over {
                 break;
             }
+            if reference.name.is_args() {
+                fail::fail_point!("args_coming");
+            }
         }
         let hash = Sha256Hash(hasher.finalize().into()).to_string();
         if written != reference.bytes || told.is_some_and(|told| told != hash) {
@@ -88,6 +91,7 @@ impl Bucket {
             self.asked(writer.put(piece)).await?;
             written += length as u64;
         }
+        fail::fail_point!("result_sending");
         self.asked(writer.finish()).await
     }
 

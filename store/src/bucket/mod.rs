@@ -4,9 +4,10 @@
 //! each write has an object of its own, and one that no key names is never named again, by which a sweep may remove it. And objects have one name:
 //! so tasks that refer to a value are noted in Redis, in a set for each object.
 //!
-//! * `http`: how it is spoken to. `upload`: values that clients send. `files`: objects and files. `shared`: the bucket of a worker's slots.
+//! * `http`: how it is spoken to. `away`: whether it answers. `upload`: values that clients send. `files`: objects and files. `shared`: the bucket of a worker's slots.
 //! * `sweep`: objects that nothing needs.
 
+mod away;
 mod files;
 mod http;
 mod shared;
@@ -42,6 +43,7 @@ use crate::blob_name::{BlobName, Reference};
 use crate::bucket_place::BucketPlace;
 use crate::error::StoreError;
 
+use away::{Presence, RETRIED};
 pub use shared::SharedBucket;
 use upload::Writer;
 pub(crate) use upload::{NewObject, Pieces};
@@ -50,10 +52,9 @@ pub(crate) use upload::{NewObject, Pieces};
 const PART_BYTES: usize = 5 << 20;
 /// How many parts are on their way at once, while another is gathered.
 const PARTS_AT_ONCE: usize = 2;
-/// How long a request may be tried again: what waits for it is told then.
-const RETRIED: Duration = Duration::from_secs(5);
-/// After a request failed, others fail at once for so long: what waits for them need not.
-const AWAY: Duration = Duration::from_secs(1);
+/// The longest pause between two tries of a request, and how many there are at most: [`RETRIED`] ends them.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MANY: usize = 100;
 
 /// A blob that is read as it comes.
 pub(crate) type BlobReader = Pin<Box<dyn AsyncRead + Send>>;
@@ -70,8 +71,7 @@ struct Inner {
     part_ttl: Duration,
     /// Whether it is known to be this deployment's.
     is_owned: AtomicBool,
-    /// When the last request failed, and why.
-    failed: Mutex<Option<(Instant, String)>>,
+    presence: Presence,
     /// Objects that tasks need that were claimed here.
     claimed: Mutex<HashMap<TaskId, Vec<Reference>>>,
     /// Objects that nothing needed when they were looked at, and since when, for each part of the bucket.
@@ -91,7 +91,7 @@ impl Bucket {
             grace: config.grace,
             part_ttl: config.part_ttl,
             is_owned: AtomicBool::new(false),
-            failed: Mutex::default(),
+            presence: Presence::default(),
             claimed: Mutex::default(),
             idle: Default::default(),
             next_shard: AtomicUsize::new(0),
@@ -249,28 +249,16 @@ impl Bucket {
         Writer::new(writer.with_max_concurrency(PARTS_AT_ONCE).with_attributes(attributes))
     }
 
-    /// Asks the bucket, unless it was away just now.
+    /// Asks the bucket, unless it is away.
     async fn asked<T>(
         &self,
         request: impl Future<Output = object_store::Result<T>>,
     ) -> io::Result<T> {
-        if let Some((at, why)) = &*self.failed()
-            && at.elapsed() < AWAY
-        {
-            return Err(io::Error::other(why.clone()));
-        }
+        let asking = self.0.presence.ask().map_err(io::Error::other)?;
         let answer = request.await.map_err(io_error);
-        match &answer {
-            Err(error) if error.kind() == io::ErrorKind::Other => {
-                *self.failed() = Some((Instant::now(), error.to_string()));
-            }
-            _ => *self.failed() = None,
-        }
+        let failed = answer.as_ref().err().filter(|error| error.kind() == io::ErrorKind::Other);
+        asking.answered(failed);
         answer
-    }
-
-    fn failed(&self) -> std::sync::MutexGuard<'_, Option<(Instant, String)>> {
-        self.0.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -288,8 +276,8 @@ fn reached(place: &BucketPlace) -> object_store::Result<AmazonS3> {
         .with_bucket_name(&place.bucket)
         .with_http_connector(http::Connector)
         .with_retry(RetryConfig {
-            backoff: BackoffConfig { max_backoff: AWAY, ..BackoffConfig::default() },
-            max_retries: 3,
+            backoff: BackoffConfig { max_backoff: LONGEST_PAUSE, ..BackoffConfig::default() },
+            max_retries: MANY,
             retry_timeout: RETRIED,
         })
         .build()

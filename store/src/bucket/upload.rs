@@ -87,6 +87,16 @@ impl NewObject {
             Place::Piece(id, _) => Some(id),
         }
     }
+
+    /// Whether it is a piece of which nothing has come.
+    pub(crate) const fn is_empty_piece(&self) -> bool {
+        match self.place {
+            Place::Piece(_, Reference { name: BlobName::Piece(_, offset), .. }) => {
+                self.bytes == offset
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Bucket {

@@ -1,7 +1,7 @@
 //! What passes between the store and dispatchers.
 
 use belljar_core::guest::GuestModules;
-use belljar_core::id::{DispatcherId, TaskId, WorkerId};
+use belljar_core::id::{DispatcherId, SessionId, TaskId, WorkerId};
 use belljar_core::invocation::Invocation;
 use belljar_core::labels::Labels;
 use belljar_core::outcome::Report;
@@ -66,6 +66,17 @@ pub struct ClaimedTask {
     pub deaths: u32,
     /// From when on it might run, by the clock of Redis: its acceptance, and its delay after that.
     pub due_at: Timestamp,
+    /// What its arguments lack, where parts of them are in a bucket: see [`crate::Store::read_args`].
+    pub unread: Option<UnreadArgs>,
+}
+
+/// Arguments that are not read when their task is claimed: a bucket that does not answer must not keep other tasks waiting.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UnreadArgs {
+    /// Whether they have a key of their own.
+    pub(crate) is_blob: bool,
+    /// The session whose state goes in front of them.
+    pub(crate) session: Option<SessionId>,
 }
 
 impl ClaimedTask {

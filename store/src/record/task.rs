@@ -132,14 +132,23 @@ pub struct TaskResult {
     pub expires_at: Option<Timestamp>,
     /// The length of a result that was not read, since it is long: see [`crate::Store::result_part`]. Else 0.
     pub unread_bytes: u64,
+    /// Whether it was not read because the bucket that has it is away. One that is asked for alone is an error instead.
+    pub is_away: bool,
 }
 
 impl TaskResult {
     /// A status alone.
     #[must_use]
     pub const fn of(status: TaskStatus) -> Self {
-        let result = Bytes::new();
-        Self { status, result, kind: None, failure: None, expires_at: None, unread_bytes: 0 }
+        Self {
+            status,
+            result: Bytes::new(),
+            kind: None,
+            failure: None,
+            expires_at: None,
+            unread_bytes: 0,
+            is_away: false,
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use crate::beside::in_bucket;
 use crate::harness::{
-    NOBODY, Redis, audit, claim_one, completed, demand, died, finished, native, submit_one, task,
-    unstarted,
+    NOBODY, Redis, audit, claim, claim_one, completed, demand, died, finished, native, submit_one,
+    task, unstarted,
 };
 
 /// Where the bytes are.
@@ -113,7 +113,7 @@ async fn blobs_come_back_and_leave_nothing(place: Place) {
     found.sort_by_key(|(key, _)| kept.iter().position(|(known, _)| known == key));
     assert_eq!(found, kept, "they must not expire while their tasks wait");
 
-    let claimed = store.claim(dispatcher, &demand(10)).await.expect("claimed");
+    let claimed = claim(&store, dispatcher, 10).await;
     let got: Vec<_> =
         claimed.iter().map(|task| (task.id(), task.invocation.args.clone())).collect();
     assert_eq!(got, sent);

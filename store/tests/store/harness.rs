@@ -175,9 +175,22 @@ pub(crate) async fn submit_one(store: &Store) -> TaskId {
     store.submit(vec![task()]).await.expect("accepted")[0]
 }
 
+/// Claims tasks, and reads the arguments of those that come without.
+pub(crate) async fn claim(
+    store: &Store,
+    dispatcher: DispatcherId,
+    count: usize,
+) -> Vec<ClaimedTask> {
+    let mut claimed = store.claim(dispatcher, &demand(count)).await.expect("claimed");
+    for task in claimed.iter_mut().filter(|task| task.unread.is_some()) {
+        task.invocation.args = store.read_args(task).await.expect("asked").expect("there");
+    }
+    claimed
+}
+
 /// Claims the one task that there is.
 pub(crate) async fn claim_one(store: &Store, dispatcher: DispatcherId) -> ClaimedTask {
-    let mut claimed = store.claim(dispatcher, &demand(1)).await.expect("claimed");
+    let mut claimed = claim(store, dispatcher, 1).await;
     assert_eq!(claimed.len(), 1, "one task is queued");
     claimed.remove(0)
 }

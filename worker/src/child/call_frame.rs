@@ -110,7 +110,11 @@ async fn file(path: &Path, bytes: u64, blobs: Option<&SharedBlobs>) -> Result<Ar
             let opened = tokio::task::spawn_blocking(move || File::open(path)).await;
             opened.unwrap_or_else(|error| Err(io::Error::other(error))).map(Arc::new)
         }
-        (Some(SharedBlobs::Bucket(bucket)), Some(object)) => bucket.fetch(object, bytes).await,
+        (Some(SharedBlobs::Bucket(bucket)), Some(object)) => {
+            let fetched = bucket.fetch(object, bytes).await;
+            fail::fail_point!("args_come");
+            fetched
+        }
         _ => {
             return Err(limit(format!(
                 "the arguments are in `{}`, which is nothing of this worker's --blobs",
