@@ -18,10 +18,11 @@ def native(key, executions):
     return f"{key} {run}"
 
 
-def native_long(key, executions):
-    """The same, and now and then returns so much besides that it is left in a file."""
-    first = native(key, executions)
-    return (first, os.urandom(9 << 20)) if int(key) % 25 == 1 else first
+def native_large(key, executions):
+    """The same of a key that may be very long, with spaces at its end; and now and then returns so much besides that it is left in a
+    file or object."""
+    first = native(key.strip(), executions)
+    return (first, os.urandom(9 << 20)) if int(key) % 50 == 1 else first
 
 
 def sandbox(key, executions):

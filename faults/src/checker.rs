@@ -24,8 +24,10 @@ pub enum Rule {
     Failed,
     /// Recovery took too long.
     Late,
-    /// Files of values stay that nobody needs.
+    /// Files or objects of values stay that nobody needs.
     Leaked,
+    /// A result is named and is not there.
+    Dangling,
     /// The service's audit disagrees with itself or with what clients saw.
     Inconsistent,
 }
@@ -41,6 +43,7 @@ impl fmt::Display for Rule {
             Self::Failed => "R1 failed",
             Self::Late => "R4 late",
             Self::Leaked => "R7 leaked",
+            Self::Dangling => "R1 dangling",
             Self::Inconsistent => "R8 inconsistent",
         };
         f.write_str(text)
@@ -83,6 +86,13 @@ impl CheckReport {
         if self.reruns > 0 {
             let text = format!("{} executions were repeated although no part died", self.reruns);
             self.find(Rule::Duplicated, text);
+        }
+    }
+
+    /// Makes every result a finding that is named and not there.
+    pub fn allow_none_dangling(&mut self, dangling: &[String]) {
+        for text in dangling {
+            self.find(Rule::Dangling, text.clone());
         }
     }
 
@@ -214,7 +224,9 @@ impl<'a> Tasks<'a> {
                 let text = format!("{id} was run {made} times in {attempts} attempts");
                 report.find(Rule::Duplicated, text);
             }
-            let Some(end) = task.end().filter(|end| end.status == "COMPLETED") else { continue };
+            let Some(end) = task.whole_end().filter(|end| end.status == "COMPLETED") else {
+                continue;
+            };
             let text = pickle::text(end.result).unwrap_or_default();
             let run = text.split_once(' ').filter(|(key, _)| *key == task.key.to_string());
             if !run.is_some_and(|(_, run)| ended.contains(&(task.key, run))) {
@@ -231,7 +243,14 @@ impl Task<'_> {
         self.readings.iter().find(|reading| is_terminal(reading.status))
     }
 
+    /// The first reading of it as ended that has its result.
+    fn whole_end(&self) -> Option<&Reading<'_>> {
+        let mut ends = self.readings.iter().filter(|reading| is_terminal(reading.status));
+        ends.find(|reading| !reading.result.is_empty()).or_else(|| self.end())
+    }
+
     fn check(&self, id: &str, report: &mut CheckReport) {
+        let whole = self.whole_end();
         let Some(end) = self.end() else {
             let last = self.readings.last().map_or("never read", |reading| reading.status);
             return report.find(Rule::Lost, format!("{id}: {last}"));
@@ -247,10 +266,12 @@ impl Task<'_> {
                 return report.find(Rule::Backwards, text);
             }
         }
-        let ends = self.readings.iter().filter(|reading| is_terminal(reading.status));
-        let mut others =
-            ends.filter(|reading| (reading.status, reading.result) != (end.status, end.result));
-        if let Some(other) = others.next() {
+        let (mut ends, end) = (self.readings.iter(), whole.unwrap_or(end));
+        let differs = |reading: &Reading<'_>| {
+            let has_other = !reading.result.is_empty() && reading.result != end.result;
+            is_terminal(reading.status) && (reading.status != end.status || has_other)
+        };
+        if let Some(other) = ends.find(|reading| differs(reading)) {
             let text = format!(
                 "{id}: {} `{}`, then {} `{}`",
                 end.status, end.result, other.status, other.result
@@ -279,7 +300,9 @@ fn check_recovery(history: &History, tasks: &Tasks<'_>, report: &mut CheckReport
             report.recoveries.push(Duration::ZERO);
             continue;
         };
-        let took = Duration::from_micros(last_us.saturating_sub(over_us));
+        let took =
+            last_us.saturating_sub(over_us).saturating_sub(history.stopped_us(over_us, last_us));
+        let took = Duration::from_micros(took);
         report.recoveries.push(took);
         if took > Duration::from_millis(bound_ms) {
             report.find(Rule::Late, format!("{what}: {id} ended only after {took:?}"));

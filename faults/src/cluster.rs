@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use belljar_testkit::Program;
 use belljar_testkit::process::{self, eventually};
+use belljar_testkit::program::Environment;
 use belljar_tests::Client;
 use rustix::process::Signal;
 use serde_json::json;
@@ -14,8 +15,8 @@ use tokio::runtime::Handle;
 
 use crate::control::Control;
 use crate::proxy::{Proxy, Target};
-use crate::scenario::{Connection, DispatchMode, Fault, Scenario, Stage, Victim};
-use crate::servers::Servers;
+use crate::scenario::{Connection, DispatchMode, Fault, Scenario, Stage, ValuePlace, Victim};
+use crate::servers::{BucketServer, Servers};
 
 /// How many worker processes there are in pull and push, and how many slots each has.
 const WORKERS: usize = 2;
@@ -37,6 +38,7 @@ pub struct Cluster {
     dispatchers: Vec<Program>,
     gateways: Vec<Program>,
     redis: Servers,
+    bucket: Option<BucketServer>,
     control: Control,
     proxies: Vec<(Connection, Proxy)>,
     bases: Vec<String>,
@@ -50,18 +52,21 @@ struct Builder<'a> {
     scenario: Scenario,
     runtime: &'a Handle,
     proxies: Vec<(Connection, Proxy)>,
-    /// Empty where tasks refer to none.
+    /// Where large values are; empty where tasks have none.
     values: String,
+    /// How the bucket is reached, if that is one.
+    bucket: Environment,
 }
 
 impl Builder<'_> {
     fn belljar(&self, name: &str, args: &[&str]) -> Result<Program> {
         let log = self.dir.join(format!("{name}.log"));
         let collected = COLLECTED_AFTER.as_millis().to_string();
-        let environment = vec![
+        let mut environment = vec![
             ("BELLJAR_FAULT_SOCKET".into(), self.control.socket().into()),
             ("BELLJAR_FAULT_COLLECTED_MS".into(), collected.into()),
         ];
+        environment.extend(self.bucket.iter().cloned());
         let part = Program::belljar(args, environment, Some(log))?;
         await_control(&part, &self.control)?;
         Ok(part)
@@ -117,6 +122,22 @@ impl Builder<'_> {
         self.belljar(&format!("worker-{number}"), &args)
     }
 
+    /// Chooses where large values are, if there are some. Starts the bucket.
+    fn values_place(&mut self) -> Result<Option<BucketServer>> {
+        let place = self.dir.join(VALUES);
+        if self.scenario.place == ValuePlace::Directory {
+            if self.scenario.has_values() || self.scenario.has_large_tasks() {
+                self.values = place.to_string_lossy().into_owned();
+            }
+            return Ok(None);
+        }
+        let bucket = BucketServer::start(&place)?;
+        let at = self.proxy(Connection::Bucket, Target::Tcp(bucket.address()))?;
+        self.bucket = bucket.environment(at.unwrap_or_else(|| bucket.address()));
+        self.values = bucket.url().to_owned();
+        Ok(Some(bucket))
+    }
+
     /// Where large values are, if there are some.
     fn values(&self) -> Vec<&str> {
         if self.values.is_empty() { Vec::new() } else { vec!["--blobs", &self.values] }
@@ -143,11 +164,10 @@ impl Cluster {
     pub fn start(dir: &Path, scenario: Scenario, runtime: &Handle) -> Result<Self> {
         let redis = Servers::start(dir, scenario.fault == Fault::Failover)?;
         let control = Control::listen(&dir.join("faults.sock"))?;
-        let values = dir.join(VALUES).to_string_lossy().into_owned();
-        let has_files = scenario.has_values() || scenario.has_long_results();
-        let values = if has_files { values } else { String::new() };
-        let proxies = Vec::new();
-        let mut builder = Builder { dir, redis, control, scenario, runtime, proxies, values };
+        let (values, proxies, bucket) = (String::new(), Vec::new(), Vec::new());
+        let mut builder =
+            Builder { dir, redis, control, scenario, runtime, proxies, values, bucket };
+        let bucket = builder.values_place()?;
         // Who is restarted leaves another one.
         let each = if scenario.fault == Fault::Rolling { 2 } else { 1 };
         let (mut gateways, mut bases) = (Vec::new(), Vec::new());
@@ -166,7 +186,7 @@ impl Cluster {
             }
         }
         let Builder { redis, control, proxies, .. } = builder;
-        Ok(Self { workers, dispatchers, gateways, redis, control, proxies, bases })
+        Ok(Self { workers, dispatchers, gateways, redis, bucket, control, proxies, bases })
     }
 
     /// Where clients reach its gateways.
@@ -186,10 +206,11 @@ impl Cluster {
         match stage {
             Stage::BeforeEnqueue | Stage::Enqueued => pids(&self.gateways),
             Stage::Uploaded | Stage::UploadNamed | Stage::UploadKept => pids(&self.gateways),
-            Stage::ValuesHeld | Stage::Sweeping => pids(&self.gateways),
+            Stage::ValuesHeld | Stage::Sweeping | Stage::ArgsWritten => pids(&self.gateways),
             Stage::Leased | Stage::Stored => pids(&self.dispatchers),
             Stage::ResultWritten | Stage::ResultKeyed => pids(&self.dispatchers),
             Stage::Sent | Stage::Running | Stage::Computed => self.with_slots(),
+            Stage::ArgsComing | Stage::ArgsCome | Stage::ResultSending => self.with_slots(),
             Stage::ResultUnnamed | Stage::ResultNamed => self.with_slots(),
         }
     }
@@ -222,6 +243,7 @@ impl Cluster {
             Victim::Gateway => self.gateways[0].pid(),
             Victim::Dispatcher => self.dispatchers[0].pid(),
             Victim::Redis => self.redis.primary().program().pid(),
+            Victim::Bucket => self.bucket.as_ref().context("no bucket")?.program().pid(),
             Victim::Worker | Victim::SandboxWorker => chosen,
             Victim::Child => child_of(chosen, &slots, choice)?,
         };
@@ -249,6 +271,11 @@ impl Cluster {
         std::thread::sleep(RESTART_PAUSE);
         if is_dead(self.redis.primary_mut().program_mut()) {
             self.redis.primary_mut().restart()?;
+        }
+        if let Some(bucket) = &mut self.bucket
+            && is_dead(bucket.program_mut())
+        {
+            bucket.restart()?;
         }
         let with_slots = self.with_slots();
         let Self { gateways, dispatchers, workers, control, .. } = self;
@@ -330,6 +357,7 @@ impl Cluster {
             .chain(&mut self.dispatchers)
             .chain(&mut self.gateways)
             .chain([redis])
+            .chain(self.bucket.as_mut().map(BucketServer::program_mut))
     }
 }
 

@@ -60,6 +60,11 @@ pub enum Event {
     },
     /// The last fault ended. A fault without this event ended when it began.
     FaultEnded,
+    /// All processes stood still, as on a machine that is stopped. It has just ended.
+    Stopped {
+        /// For how long.
+        for_us: u64,
+    },
     /// The service's own audit, when no task is left.
     Audit {
         /// Whether its counts agree with its queues.
@@ -113,6 +118,18 @@ impl History {
     pub fn read(lines: &Path, executions: Option<&Path>) -> Result<Self> {
         let executions = executions.map(Self::read_executions).transpose()?;
         Ok(Self { lines: read_lines(lines)?, executions })
+    }
+
+    /// For how long all processes stood still between two times.
+    pub(crate) fn stopped_us(&self, from_us: u64, to_us: u64) -> u64 {
+        let stopped = self.lines.iter().filter_map(|line| match line.event {
+            Event::Stopped { for_us } => {
+                let begun_us = line.at_us.saturating_sub(for_us).max(from_us);
+                Some(line.at_us.min(to_us).saturating_sub(begun_us))
+            }
+            _ => None,
+        });
+        stopped.sum()
     }
 
     /// Reads what the tasks wrote.

@@ -3,10 +3,10 @@
 //!
 //! # Layout
 //!
-//! * [`scenario`]: which fault, where, in which mode; the matrix of all.
+//! * [`scenario`]: which fault, where, in which mode. [`matrix`]: all of them.
 //! * [`run`]: runs one scenario.
 //! * [`cluster`]: the processes.
-//! * `servers`: Redis, alone or behind sentinels.
+//! * `servers`: Redis, alone or behind sentinels, and a bucket.
 //! * `control`: stops them at fail points.
 //! * [`proxy`]: breaks connections.
 //! * [`load`]: the clients.
@@ -20,6 +20,7 @@ pub mod cluster;
 mod control;
 pub mod history;
 pub mod load;
+pub mod matrix;
 pub mod pickle;
 pub mod proxy;
 pub mod report;

@@ -34,8 +34,16 @@ const READ_AT_ONCE: usize = 500;
 /// With more open tasks than this, clients stop submitting: on a machine too slow for the rate, everything
 /// would be late.
 const MOST_OPEN: usize = 500;
-/// Every so many tasks one returns much.
-const LONG_EVERY: u64 = 25;
+/// Every so many tasks one returns much, and another one gets much.
+const LONG_EVERY: u64 = 50;
+/// How long its key is then: so much is read by the worker itself.
+const LARGE_KEY_BYTES: usize = 2 << 20;
+/// How often a large result is read that does not come.
+const READS: usize = 3;
+/// How long a large result is at least.
+const LONG_RESULT_BYTES: usize = 9 << 20;
+/// All processes stood still if a thread wakes so much too late.
+const STOPPED: Duration = Duration::from_secs(1);
 /// The observer reads one of this many newest tasks.
 const RECENT: usize = 400;
 
@@ -46,8 +54,8 @@ pub struct LoadConfig {
     pub is_sandboxed: bool,
     /// Whether calls refer to values that were uploaded.
     pub has_values: bool,
-    /// Whether some calls return so much that it is left in a file.
-    pub has_long_results: bool,
+    /// Whether some calls get or return so much that a worker reads or writes it itself.
+    pub has_large_tasks: bool,
     /// Tasks submitted per second.
     pub rate: u64,
 }
@@ -60,7 +68,7 @@ struct Shared {
     /// The file to which tasks write their executions.
     executions: String,
     has_values: bool,
-    has_long_results: bool,
+    has_large_tasks: bool,
     rate: u64,
     begun: Instant,
     recorder: Arc<Recorder>,
@@ -71,6 +79,8 @@ struct Shared {
     stop_reading: AtomicBool,
     /// How many submissions were repeated after a refusal or no answer.
     repeated: AtomicU64,
+    /// For how many microseconds all processes stood still.
+    stopped_us: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -79,8 +89,9 @@ struct Tasks {
     all: Vec<(String, u64)>,
     /// The tasks that have not ended.
     open: HashSet<String>,
-    /// The same, in the order in which each collector reads them.
-    queues: [VecDeque<String>; COLLECTORS],
+    /// The same, in the order in which each collector reads them. The last one has those that return much, and leaves their results
+    /// with the service: they are read at the end.
+    queues: [VecDeque<String>; COLLECTORS + 1],
 }
 
 impl Shared {
@@ -90,9 +101,14 @@ impl Shared {
 
     /// A client that begins with one of the gateways.
     fn client(&self, number: u64) -> AnyClient {
-        let timeout = if self.has_long_results { LONG_ANSWER_TIMEOUT } else { ANSWER_TIMEOUT };
+        let timeout = if self.has_large_tasks { LONG_ANSWER_TIMEOUT } else { ANSWER_TIMEOUT };
         let clients = self.bases.iter().map(|base| Client::with_timeout(base, timeout));
         AnyClient { clients: clients.collect(), at: Cell::new(number as usize % self.bases.len()) }
+    }
+
+    /// Whether the task with this key returns much.
+    const fn is_large(&self, key: u64) -> bool {
+        self.has_large_tasks && is_long(key)
     }
 
     fn record(&self, task: &str, reply: &Value, asked_us: u64) -> Result<bool> {
@@ -130,6 +146,15 @@ impl AnyClient {
     }
 }
 
+/// The tasks that return much.
+#[derive(Debug)]
+pub struct LargeResults {
+    /// All of them.
+    pub tasks: HashSet<String>,
+    /// Those whose results cannot be read, and what is answered.
+    pub dangling: Vec<String>,
+}
+
 /// Clients at work.
 #[derive(Debug)]
 pub struct Load {
@@ -151,7 +176,7 @@ impl Load {
     ) -> Result<Self> {
         let runtime = if config.is_sandboxed { "sandbox" } else { "native" };
         let client = Client::new(bases.first().context("no gateway")?);
-        let name = if config.has_long_results { "native_long" } else { runtime };
+        let name = if config.has_large_tasks { "native_large" } else { runtime };
         let payload = pickle::function("belljar_faults", name);
         let function = client.register(&payload, json!({"runtime": runtime}))?;
         let shared = Arc::new(Shared {
@@ -159,7 +184,7 @@ impl Load {
             function,
             executions: executions.to_string_lossy().into_owned(),
             has_values: config.has_values,
-            has_long_results: config.has_long_results,
+            has_large_tasks: config.has_large_tasks,
             rate: config.rate,
             begun: Instant::now(),
             recorder,
@@ -167,6 +192,7 @@ impl Load {
             stop_submitting: AtomicBool::new(false),
             stop_reading: AtomicBool::new(false),
             repeated: AtomicU64::new(0),
+            stopped_us: AtomicU64::new(0),
         });
         submit(&shared, &shared.client(0), 0)?;
         let first = shared.tasks().all[0].0.clone();
@@ -180,8 +206,8 @@ impl Load {
         };
         let submitters = (0..SUBMITTERS).map(|number| spawn(submit_steadily, number)).collect();
         let mut readers: Vec<_> =
-            (0..COLLECTORS as u64).map(|number| spawn(collect, number)).collect();
-        readers.push(spawn(observe, 0));
+            (0..=COLLECTORS as u64).map(|number| spawn(collect, number)).collect();
+        readers.extend([spawn(observe, 0), spawn(note_stops, 0)]);
         Ok(Self { shared, submitters, readers })
     }
 
@@ -202,11 +228,11 @@ impl Load {
         self.shared.repeated.load(Ordering::Relaxed)
     }
 
-    /// Stops submitting, waits until all tasks have ended, and reads everything once more. Returns the tasks whose results are in files.
+    /// Stops submitting, waits until all tasks have ended, and reads everything once more. Returns the tasks with large results.
     ///
     /// # Errors
     /// The service does not answer, or the history cannot be written.
-    pub fn finish(self, executions: Option<&Path>, timeout: Duration) -> Result<HashSet<String>> {
+    pub fn finish(self, executions: Option<&Path>, timeout: Duration) -> Result<LargeResults> {
         self.shared.stop_submitting.store(true, Ordering::Relaxed);
         join(self.submitters)?;
         let load = Self { submitters: Vec::new(), shared: self.shared, readers: self.readers };
@@ -220,11 +246,31 @@ impl Load {
             count_attempts(&load.shared, &client, executions)?;
         }
         read_audit(&load.shared, &client, timeout)?;
-        load.shared.recorder.flush()?;
         let all = std::mem::take(&mut load.shared.tasks().all);
-        let long = all.into_iter().filter(|(_, key)| load.shared.has_long_results && is_long(*key));
-        Ok(long.map(|(task, _)| task).collect())
+        let long = all.into_iter().filter(|(_, key)| load.shared.is_large(*key));
+        let tasks: HashSet<_> = long.map(|(task, _)| task).collect();
+        let dangling = dangling(&load.shared, &client, &tasks)?;
+        load.shared.recorder.flush()?;
+        Ok(LargeResults { tasks, dangling })
     }
+}
+
+/// Reads large results, and says which of them are named and not there.
+fn dangling(shared: &Shared, client: &Client, tasks: &HashSet<String>) -> Result<Vec<String>> {
+    let mut dangling = Vec::new();
+    for task in tasks {
+        let asked_us = now_us();
+        // A connection may break, where all stands still for so long that the service gives it up.
+        let read = (0..READS).find_map(|_| client.get(&format!("/result/{task}")).ok());
+        let (status, reply) = read.unwrap_or_default();
+        shared.record(task, &reply, asked_us)?;
+        let result = reply["result"].as_str().unwrap_or_default();
+        if status != 200 || reply["status"] != "COMPLETED" || result.len() < LONG_RESULT_BYTES {
+            let told = format!("{status} {} {}", reply["status"], reply["message"]);
+            dangling.push(format!("{task}: {told}, {} characters", result.len()));
+        }
+    }
+    Ok(dangling)
 }
 
 fn join(threads: Vec<JoinHandle<Result<()>>>) -> Result<()> {
@@ -239,11 +285,17 @@ const fn is_long(key: u64) -> bool {
     key % LONG_EVERY == 1
 }
 
+/// Whether the task with this key gets much.
+const fn gets_much(key: u64) -> bool {
+    key % LONG_EVERY == 26
+}
+
 /// Submits every eighth task when it is due, no matter how long earlier ones took.
 fn submit_steadily(shared: &Shared, number: u64) -> Result<()> {
     let client = shared.client(number);
     for key in (number + 1..).step_by(SUBMITTERS as usize) {
-        let due = shared.begun + Duration::from_micros(key * 1_000_000 / shared.rate);
+        let stopped_us = shared.stopped_us.load(Ordering::Relaxed);
+        let due = shared.begun + Duration::from_micros(key * 1_000_000 / shared.rate + stopped_us);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         while shared.tasks().open.len() >= MOST_OPEN
             && !shared.stop_submitting.load(Ordering::Relaxed)
@@ -267,6 +319,11 @@ fn submit(shared: &Shared, client: &AnyClient, key: u64) -> Result<()> {
         };
         let args = match &value {
             Some(id) => pickle::referring(&format!("blob:{id}"), &shared.executions),
+            // Spaces behind a key do not count.
+            None if shared.has_large_tasks && gets_much(key) => {
+                let spaces = " ".repeat(LARGE_KEY_BYTES);
+                pickle::arguments(&format!("{key}{spaces}"), &shared.executions)
+            }
             None => pickle::arguments(&key.to_string(), &shared.executions),
         };
         let (function, key_text) = (&shared.function, key.to_string());
@@ -277,7 +334,11 @@ fn submit(shared: &Shared, client: &AnyClient, key: u64) -> Result<()> {
                 let task = reply["task_id"].as_str().context("no task id")?.to_owned();
                 shared.recorder.record(Event::Accepted { key, task: task.clone() })?;
                 let mut tasks = shared.tasks();
-                tasks.queues[key as usize % COLLECTORS].push_back(task.clone());
+                let queue = match shared.is_large(key) {
+                    true => COLLECTORS,
+                    false => key as usize % COLLECTORS,
+                };
+                tasks.queues[queue].push_back(task.clone());
                 tasks.open.insert(task.clone());
                 tasks.all.push((task, key));
                 drop(tasks);
@@ -326,6 +387,7 @@ fn again(shared: &Shared) {
 fn collect(shared: &Shared, number: u64) -> Result<()> {
     let client = shared.client(number);
     let mine = number as usize;
+    let path = if mine == COLLECTORS { "/v1/results?keep=true" } else { "/v1/results" };
     while !shared.stop_reading.load(Ordering::Relaxed) {
         let batch: Vec<_> = {
             let mut tasks = shared.tasks();
@@ -334,8 +396,7 @@ fn collect(shared: &Shared, number: u64) -> Result<()> {
         };
         let asked_us = now_us();
         if !batch.is_empty()
-            && let Ok((200, reply)) =
-                client.post("/v1/results", &json!({"task_ids": batch, "wait": 0.5}))
+            && let Ok((200, reply)) = client.post(path, &json!({"task_ids": batch, "wait": 0.5}))
         {
             for result in reply["results"].as_array().into_iter().flatten() {
                 let task = result["task_id"].as_str().unwrap_or_default();
@@ -353,6 +414,20 @@ fn collect(shared: &Shared, number: u64) -> Result<()> {
     Ok(())
 }
 
+/// Notes when all processes have stood still: what that took is no recovery.
+fn note_stops(shared: &Shared, _: u64) -> Result<()> {
+    while !shared.stop_reading.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        std::thread::sleep(READ_PAUSE);
+        if begun.elapsed() > STOPPED {
+            let for_us = u64::try_from(begun.elapsed().as_micros())?;
+            shared.stopped_us.fetch_add(for_us, Ordering::Relaxed);
+            shared.recorder.record(Event::Stopped { for_us })?;
+        }
+    }
+    Ok(())
+}
+
 /// Reads one of the newest tasks, ended or not.
 fn observe(shared: &Shared, number: u64) -> Result<()> {
     let client = shared.client(number);
@@ -363,7 +438,8 @@ fn observe(shared: &Shared, number: u64) -> Result<()> {
         let task = {
             let tasks = shared.tasks();
             let back = turn % RECENT.min(tasks.all.len()).max(1);
-            tasks.all.iter().rev().nth(back).map(|(task, _)| task.clone())
+            let found = tasks.all.iter().rev().nth(back);
+            found.filter(|(_, key)| !shared.is_large(*key)).map(|(task, _)| task.clone())
         };
         let asked_us = now_us();
         if let Some(task) = task
@@ -376,10 +452,11 @@ fn observe(shared: &Shared, number: u64) -> Result<()> {
     Ok(())
 }
 
-/// Reads every task once more.
+/// Reads every task once more, but for those that return much.
 fn read_all(shared: &Shared, client: &Client) -> Result<()> {
-    let all = std::mem::take(&mut shared.tasks().all);
-    for part in all.chunks(READ_AT_ONCE) {
+    let all = shared.tasks().all.clone();
+    let small: Vec<_> = all.into_iter().filter(|(_, key)| !shared.is_large(*key)).collect();
+    for part in small.chunks(READ_AT_ONCE) {
         let tasks: Vec<_> = part.iter().map(|(task, _)| task).collect();
         let asked_us = now_us();
         let (status, reply) = client.post("/v1/results", &json!({"task_ids": tasks, "wait": 0}))?;
@@ -388,7 +465,6 @@ fn read_all(shared: &Shared, client: &Client) -> Result<()> {
             shared.record(result["task_id"].as_str().unwrap_or_default(), result, asked_us)?;
         }
     }
-    shared.tasks().all = all;
     Ok(())
 }
 

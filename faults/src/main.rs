@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use belljar_faults::matrix;
 use belljar_faults::report::{self, Row};
 use belljar_faults::run::{self, Options};
-use belljar_faults::scenario::{self, Scenario};
+use belljar_faults::scenario::Scenario;
 use clap::Parser;
 
 /// Kills processes at exact moments and breaks connections under load, and checks that no promise is broken.
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<()> {
     let fits = |scenario: &Scenario| args.scenarios.iter().any(|pattern| scenario.matches(pattern));
-    let scenarios: Vec<_> = scenario::all().into_iter().filter(fits).collect();
+    let scenarios: Vec<_> = matrix::all().into_iter().filter(fits).collect();
     if scenarios.is_empty() {
         bail!("no scenario matches {:?}\n  hint: --list prints their names", args.scenarios);
     }

@@ -87,8 +87,8 @@ fn run_in(
     let recorder = Arc::new(Recorder::create(&lines)?);
     let mut cluster = Cluster::start(dir, scenario, runtime.handle())?;
     let (is_sandboxed, has_values) = (scenario.is_sandboxed(), scenario.has_values());
-    let has_long_results = scenario.has_long_results();
-    let config = LoadConfig { is_sandboxed, has_values, has_long_results, rate: options.rate };
+    let has_large_tasks = scenario.has_large_tasks();
+    let config = LoadConfig { is_sandboxed, has_values, has_large_tasks, rate: options.rate };
     let load = Load::start(cluster.bases(), &executions, &config, Arc::clone(&recorder))?;
     let mut random = Random::new(options.seed, scenario);
     for _ in 0..options.repeats {
@@ -97,47 +97,57 @@ fn run_in(
         // If it does not recover, the checker finds tasks late or lost.
         let _ = load.settled(RECOVERY_TIMEOUT);
     }
-    let published = load.finish(traced, RECOVERY_TIMEOUT)?;
-    let left = match has_values || has_long_results {
-        true => left_after_collection(&dir.join(VALUES), &published),
+    let large = load.finish(traced, RECOVERY_TIMEOUT)?;
+    let left = match has_values || has_large_tasks {
+        true => left_after_collection(&dir.join(VALUES), &large.tasks),
         false => Vec::new(),
     };
     drop(cluster);
     let mut report = checker::check(&History::read(&lines, traced)?);
     report.allow_no_leaks(&left);
+    report.allow_none_dangling(&large.dangling);
     if matches!(scenario.fault, Fault::Rolling | Fault::Drain) {
         report.allow_no_reruns();
     }
     Ok(report)
 }
 
-/// The files of values that are still there some time after every task has ended and every value was deleted, but for the one with
+/// The files or objects of values that are still there some time after every task has ended and every value was deleted, but for the one with
 /// the result of each of these tasks.
 fn left_after_collection(values: &Path, published: &HashSet<String>) -> Vec<String> {
-    let files = || -> std::io::Result<Vec<String>> {
-        let mut found = Vec::new();
-        for part in std::fs::read_dir(values)? {
-            let part = part?.path();
-            if part.is_dir() {
-                for file in std::fs::read_dir(part)? {
-                    found.push(file?.file_name().to_string_lossy().into_owned());
-                }
-            }
-        }
-        Ok(found)
-    };
     let mut left = Vec::new();
     let _ = belljar_testkit::eventually(RECOVERY_TIMEOUT, || {
-        let mut missing = published.clone();
-        left = files().unwrap_or_else(|error| vec![error.to_string()]);
+        let (mut missing, mut found) = (published.clone(), Vec::new());
+        left = match add_names(values, &mut found) {
+            Ok(()) => found,
+            Err(error) => vec![error.to_string()],
+        };
         left.retain(|name| {
-            // result-ATTEMPT-TASK
+            // result-ATTEMPT-TASK, and the number of an object
             let task = name.strip_prefix("result-").and_then(|name| name.split_once('-'));
-            !task.is_some_and(|(_, task)| missing.remove(task))
+            let task = task.map(|(_, task)| task.split('.').next().unwrap_or(task));
+            !task.is_some_and(|task| missing.remove(task))
         });
         left.is_empty()
     });
     left
+}
+
+/// The names of the files of values below a directory, which may be that of a bucket.
+fn add_names(directory: &Path, names: &mut Vec<String>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            add_names(&entry.path(), names)?;
+            continue;
+        }
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // Whose it is, the lock of sweeps, and what a bucket has for itself.
+        if !(name == "owner" || name == "lock" || name.starts_with('.')) {
+            names.push(name);
+        }
+    }
+    Ok(())
 }
 
 /// Begins and ends one fault.
@@ -148,7 +158,7 @@ fn inject(
     recorder: &Recorder,
     random: &mut Random,
 ) -> Result<()> {
-    let bound_ms = u64::try_from(scenario.fault.bound().as_millis())?;
+    let bound_ms = u64::try_from(scenario.bound().as_millis())?;
     match scenario.fault {
         Fault::Kill(victim, stage) => {
             let choice = random.next() as usize;

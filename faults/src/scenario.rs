@@ -1,9 +1,10 @@
-//! The matrix of scenarios: which fault, where, in which mode. A scenario's name joins the three by slashes:
-//! `push/worker/sent`, `pull/gateway-redis/cut`.
+//! A scenario: which fault, where, in which mode. Its name joins the three by slashes: `push/worker/sent`,
+//! `pull/gateway-redis/cut`. Behind those whose large values are in a bucket stands `/bucket`, where nothing else says so.
 
 use std::fmt;
 use std::time::Duration;
 
+use crate::matrix::{LARGE_STAGES, VALUE_STAGES};
 use crate::proxy::NetworkFault;
 
 /// How tasks reach executors.
@@ -32,6 +33,8 @@ pub enum Victim {
     Child,
     /// Redis.
     Redis,
+    /// The bucket of large values.
+    Bucket,
 }
 
 /// How far a task has come at that moment. Each stage is a fail point of the same name.
@@ -61,6 +64,14 @@ pub enum Stage {
     ValuesHeld,
     /// The gateway is about to remove files of values that nobody needs.
     Sweeping,
+    /// The gateway has written large arguments, and their key is not.
+    ArgsWritten,
+    /// A worker has got a part of large arguments from the bucket.
+    ArgsComing,
+    /// A worker has all of them.
+    ArgsCome,
+    /// A worker has written a part of a long result to the bucket.
+    ResultSending,
     /// The worker has written all of a long result to a file, which has no name yet.
     ResultUnnamed,
     /// The file has its name, and the worker has told nobody.
@@ -82,6 +93,8 @@ pub enum Connection {
     DispatcherRedis,
     /// The dispatcher and its workers.
     DispatcherWorker,
+    /// The bucket and all who use it.
+    Bucket,
 }
 
 /// What goes wrong.
@@ -99,6 +112,15 @@ pub enum Fault {
     Drain,
 }
 
+/// Where large values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValuePlace {
+    /// In a directory, if tasks have some.
+    Directory,
+    /// In a bucket.
+    Bucket,
+}
+
 /// A fault in a mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scenario {
@@ -106,87 +128,23 @@ pub struct Scenario {
     pub mode: DispatchMode,
     /// What goes wrong.
     pub fault: Fault,
-}
-
-/// All stages, in a task's order.
-pub const STAGES: [Stage; 7] = [
-    Stage::BeforeEnqueue,
-    Stage::Enqueued,
-    Stage::Leased,
-    Stage::Sent,
-    Stage::Running,
-    Stage::Computed,
-    Stage::Stored,
-];
-
-/// The stages of values that tasks refer to, in their order.
-pub const VALUE_STAGES: [Stage; 5] =
-    [Stage::Uploaded, Stage::UploadNamed, Stage::UploadKept, Stage::ValuesHeld, Stage::Sweeping];
-
-/// The stages of results that workers leave in files, in their order.
-pub const RESULT_STAGES: [Stage; 4] =
-    [Stage::ResultUnnamed, Stage::ResultNamed, Stage::ResultWritten, Stage::ResultKeyed];
-
-const CONNECTIONS: [Connection; 4] = [
-    Connection::ClientGateway,
-    Connection::GatewayRedis,
-    Connection::DispatcherRedis,
-    Connection::DispatcherWorker,
-];
-const NETWORK_FAULTS: [NetworkFault; 4] =
-    [NetworkFault::Cut, NetworkFault::HalfOpen, NetworkFault::Slow, NetworkFault::Reset];
-
-/// Every scenario: six victims at seven stages in pull and push, the two that differ in local mode, four
-/// faults of each connection, the gateway and Redis at five stages of values, those who have results in files at four stages of these, a failover of Redis, and in pull and push restarts of all parts and workers that are drained.
-#[must_use]
-pub fn all() -> Vec<Scenario> {
-    use Victim::{Child, Dispatcher, Gateway, Redis, SandboxWorker, Worker};
-    let victims = [
-        (DispatchMode::Push, vec![Gateway, Dispatcher, Worker, SandboxWorker, Child, Redis]),
-        (DispatchMode::Pull, vec![Gateway, Dispatcher, Worker, SandboxWorker, Child, Redis]),
-        (DispatchMode::Local, vec![Dispatcher, Child]),
-    ];
-    let mut scenarios = Vec::new();
-    for (mode, victims) in victims {
-        for victim in victims {
-            let kill = |stage| Scenario { mode, fault: Fault::Kill(victim, stage) };
-            scenarios.extend(STAGES.map(kill));
-        }
-    }
-    for victim in [Gateway, Redis] {
-        let kill = |stage| Scenario { mode: DispatchMode::Push, fault: Fault::Kill(victim, stage) };
-        scenarios.extend(VALUE_STAGES.map(kill));
-    }
-    let [unnamed, named, ..] = RESULT_STAGES;
-    for (mode, victim, stages) in [
-        (DispatchMode::Push, Worker, &[unnamed, named][..]),
-        (DispatchMode::Push, Dispatcher, &RESULT_STAGES),
-        (DispatchMode::Push, Redis, &RESULT_STAGES),
-        (DispatchMode::Local, Dispatcher, &[unnamed, named]),
-    ] {
-        let kill = |stage: &Stage| Scenario { mode, fault: Fault::Kill(victim, *stage) };
-        scenarios.extend(stages.iter().map(kill));
-    }
-    for mode in [DispatchMode::Push, DispatchMode::Pull] {
-        // Only the last connection is used in another way in pull.
-        let connections =
-            if mode == DispatchMode::Pull { &CONNECTIONS[3..] } else { &CONNECTIONS[..] };
-        for connection in connections {
-            scenarios.extend(
-                NETWORK_FAULTS
-                    .map(|how| Scenario { mode, fault: Fault::Network(*connection, how) }),
-            );
-        }
-    }
-    scenarios.push(Scenario { mode: DispatchMode::Push, fault: Fault::Failover });
-    for fault in [Fault::Rolling, Fault::Drain] {
-        scenarios
-            .extend([DispatchMode::Push, DispatchMode::Pull].map(|mode| Scenario { mode, fault }));
-    }
-    scenarios
+    /// Where large values are.
+    pub place: ValuePlace,
 }
 
 impl Scenario {
+    /// One without large values, or with these in a directory.
+    #[must_use]
+    pub const fn new(mode: DispatchMode, fault: Fault) -> Self {
+        Self { mode, fault, place: ValuePlace::Directory }
+    }
+
+    /// The same with large values in a bucket.
+    #[must_use]
+    pub const fn in_bucket(mode: DispatchMode, fault: Fault) -> Self {
+        Self { mode, fault, place: ValuePlace::Bucket }
+    }
+
     /// Whether tasks run in the sandbox.
     #[must_use]
     pub const fn is_sandboxed(self) -> bool {
@@ -199,10 +157,14 @@ impl Scenario {
         matches!(self.fault, Fault::Kill(_, stage) if VALUE_STAGES.contains(&stage))
     }
 
-    /// Whether some tasks return so much that it is left in a file.
+    /// Whether some tasks get or return so much that a worker reads or writes it itself.
     #[must_use]
-    pub fn has_long_results(self) -> bool {
-        matches!(self.fault, Fault::Kill(_, stage) if RESULT_STAGES.contains(&stage))
+    pub fn has_large_tasks(self) -> bool {
+        match self.fault {
+            Fault::Kill(_, stage) => LARGE_STAGES.contains(&stage),
+            Fault::Network(Connection::Bucket, _) => true,
+            _ => false,
+        }
     }
 
     /// Whether a pattern, in which `*` stands for any text, matches the name.
@@ -228,18 +190,29 @@ impl Scenario {
     }
 }
 
+impl Scenario {
+    /// How soon after the fault every task that was open must have ended. What is large goes to and from a bucket several times.
+    #[must_use]
+    pub fn bound(self) -> Duration {
+        match self.place {
+            ValuePlace::Bucket if self.has_large_tasks() => 2 * self.fault.bound(),
+            _ => self.fault.bound(),
+        }
+    }
+}
+
 impl Fault {
     /// How soon after the fault every task that was open must have ended. A dead dispatcher takes longest: the
-    /// next one must first be sure that it is dead. Long results must be made and moved once more.
+    /// next one must first be sure that it is dead. Large arguments and results must be made and moved once more.
     #[must_use]
     pub const fn bound(self) -> Duration {
         match self {
-            Self::Kill(_, Stage::ResultUnnamed | Stage::ResultNamed) => Duration::from_secs(5),
+            Self::Kill(_, stage) if stage.is_of_large_tasks() => Duration::from_secs(5),
             Self::Kill(
                 Victim::Gateway | Victim::Worker | Victim::SandboxWorker | Victim::Child,
                 _,
             ) => Duration::from_secs(3),
-            Self::Kill(Victim::Dispatcher | Victim::Redis, _)
+            Self::Kill(Victim::Dispatcher | Victim::Redis | Victim::Bucket, _)
             | Self::Network(..)
             | Self::Failover
             | Self::Rolling
@@ -249,6 +222,18 @@ impl Fault {
 }
 
 impl Stage {
+    /// Whether a worker reads or writes there what is large.
+    const fn is_of_large_tasks(self) -> bool {
+        matches!(
+            self,
+            Self::ArgsComing
+                | Self::ArgsCome
+                | Self::ResultSending
+                | Self::ResultUnnamed
+                | Self::ResultNamed
+        )
+    }
+
     /// The fail point's name.
     #[must_use]
     pub const fn point(self) -> &'static str {
@@ -265,6 +250,10 @@ impl Stage {
             Self::UploadKept => "upload_kept",
             Self::ValuesHeld => "values_held",
             Self::Sweeping => "sweeping",
+            Self::ArgsWritten => "args_written",
+            Self::ArgsComing => "args_coming",
+            Self::ArgsCome => "args_come",
+            Self::ResultSending => "result_sending",
             Self::ResultUnnamed => "result_unnamed",
             Self::ResultNamed => "result_named",
             Self::ResultWritten => "result_written",
@@ -294,7 +283,11 @@ impl fmt::Display for Scenario {
             Fault::Rolling => ("all", "rolling"),
             Fault::Drain => ("worker", "drain"),
         };
-        write!(f, "{}/{what}/{how}", self.mode.as_str())
+        write!(f, "{}/{what}/{how}", self.mode.as_str())?;
+        if self.place == ValuePlace::Bucket && what != Victim::Bucket.as_str() {
+            f.write_str("/bucket")?;
+        }
+        Ok(())
     }
 }
 
@@ -307,6 +300,7 @@ impl Victim {
             Self::SandboxWorker => "sandbox-worker",
             Self::Child => "child",
             Self::Redis => "redis",
+            Self::Bucket => "bucket",
         }
     }
 }
@@ -318,6 +312,7 @@ impl Connection {
             Self::GatewayRedis => "gateway-redis",
             Self::DispatcherRedis => "dispatcher-redis",
             Self::DispatcherWorker => "dispatcher-worker",
+            Self::Bucket => "bucket",
         }
     }
 }
@@ -328,30 +323,5 @@ const fn name_of(fault: NetworkFault) -> &'static str {
         NetworkFault::HalfOpen => "half-open",
         NetworkFault::Slow => "slow",
         NetworkFault::Reset => "reset",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn every_scenario_has_its_own_name() {
-        let names: HashSet<_> = all().iter().map(Scenario::to_string).collect();
-        assert_eq!(names.len(), 2 * 6 * 7 + 2 * 7 + 2 * 5 + 12 + 4 * 4 + 4 + 5);
-    }
-
-    #[test]
-    fn patterns_choose_cells() {
-        let count =
-            |pattern| all().into_iter().filter(|scenario| scenario.matches(pattern)).count();
-        assert_eq!(count("push/worker/sent"), 1);
-        assert_eq!(count("push/worker"), 0);
-        assert_eq!(count("*/worker/*"), 18);
-        assert_eq!(count("*/sent"), 14);
-        assert_eq!(count("pull/*-*/cut"), 1);
-        assert_eq!(count("*"), all().len());
     }
 }

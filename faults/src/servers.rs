@@ -1,11 +1,14 @@
-//! Redis: one server, or a primary and its replica behind sentinels.
+//! Redis: one server, or a primary and its replica behind sentinels. And a bucket.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use belljar_testkit::program::Environment;
 use belljar_testkit::redis::free_port;
-use belljar_testkit::{Redis, Sentinels, eventually};
+use belljar_testkit::{Program, Redis, Sentinels, binary, eventually};
+use serde_json::Value;
 
 /// How long sentinels may take to promote a replica, or to make a server one that was the primary. They look at it every ten
 /// seconds.
@@ -82,4 +85,60 @@ fn has_role(server: &Redis, role: &str) -> bool {
     eventually(SENTINEL_TIMEOUT, || {
         server.tell("INFO replication").is_ok_and(|told| told.contains(&line))
     })
+}
+
+/// A bucket of large values.
+#[derive(Debug)]
+pub(crate) struct BucketServer {
+    program: Program,
+    url: String,
+    /// How it is reached.
+    environment: Environment,
+    address: SocketAddr,
+}
+
+impl BucketServer {
+    /// Starts one with its objects in `directory`, and its log beside that.
+    pub(crate) fn start(directory: &Path) -> Result<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let argv =
+            vec![binary("belljar-bucket").into(), directory.into(), address.to_string().into()];
+        let log = directory.with_extension("log");
+        let program = Program::start(argv, Vec::new(), Some(log))?;
+        let told: Value = serde_json::from_str(&program.line_after("")?)?;
+        let url = told["url"].as_str().context("no URL")?.to_owned();
+        let named = told["env"].as_object().context("no variables")?.iter();
+        let text = |value: &Value| value.as_str().unwrap_or_default().into();
+        let environment = named.map(|(name, value)| (name.into(), text(value))).collect();
+        Ok(Self { program, url, environment, address })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How it is reached, at this address.
+    pub(crate) fn environment(&self, at: SocketAddr) -> Environment {
+        let mut environment = self.environment.clone();
+        environment.push(("AWS_ENDPOINT_URL".into(), format!("http://{at}").into()));
+        environment
+    }
+
+    pub(crate) const fn program(&self) -> &Program {
+        &self.program
+    }
+
+    pub(crate) const fn program_mut(&mut self) -> &mut Program {
+        &mut self.program
+    }
+
+    /// Starts it again over the same objects.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        self.program.restart()?;
+        self.program.line_after("").map(drop)
+    }
 }

@@ -190,6 +190,44 @@ fn an_inconsistent_audit_is_found() {
 }
 
 #[test]
+fn time_in_which_everything_stood_still_is_no_recovery() {
+    for (stopped, is_late) in [(Duration::from_secs(8), false), (Duration::from_secs(2), true)] {
+        let mut builder = HistoryBuilder::new();
+        builder.accepted(1).ran(1, "a").fault(3000).wait(Duration::from_secs(9));
+        builder.event(Event::Stopped { for_us: stopped.as_micros() as u64 }).completed(1, "a");
+        assert_eq!(builder.report().count(Rule::Late), usize::from(is_late), "{stopped:?}");
+    }
+}
+
+#[test]
+fn a_result_that_stays_with_the_service_is_known_once_it_is_read() {
+    let left = |read: &dyn Fn(&mut HistoryBuilder)| {
+        let mut builder = HistoryBuilder::new();
+        builder.accepted(1).ran(1, "a").read(1, "COMPLETED", "");
+        read(&mut builder);
+        builder.report().findings.first().map(|finding| finding.rule)
+    };
+    assert_eq!(
+        left(&|builder| {
+            builder.completed(1, "a");
+        }),
+        None
+    );
+    assert_eq!(left(&|_| {}), Some(Rule::Unfounded), "it was never read");
+    let changed = |builder: &mut HistoryBuilder| {
+        builder.completed(1, "a").read(1, "FAILED", "");
+    };
+    assert_eq!(left(&changed), Some(Rule::Changed));
+}
+
+#[test]
+fn a_result_that_is_named_and_not_there_dangles() {
+    let mut report = correct().report();
+    report.allow_none_dangling(&["t1: 500".to_owned()]);
+    assert_eq!(report.count(Rule::Dangling), 1, "{report:?}");
+}
+
+#[test]
 fn a_history_is_read_as_it_was_written() {
     let directory = tempfile::tempdir().expect("made");
     let (lines, executions) = (directory.path().join("lines"), directory.path().join("executions"));

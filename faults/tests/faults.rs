@@ -6,9 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use belljar_faults::matrix;
 use belljar_faults::report::Row;
 use belljar_faults::run::{self, Options};
-use belljar_faults::scenario;
 
 /// Services that run side by side would disturb each other's measurements.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -21,7 +21,7 @@ fn check(names: &[&str]) -> Result<()> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.context("no runtime")?;
     for name in names {
-        let mut all = scenario::all().into_iter();
+        let mut all = matrix::all().into_iter();
         let scenario =
             all.find(|scenario| scenario.to_string() == *name).context("no such scenario")?;
         let report = run::run(scenario, &options, &runtime)?;
@@ -48,6 +48,12 @@ fn nothing_is_lost_when_a_worker_is_killed() -> Result<()> {
 fn nothing_is_lost_when_a_dispatcher_is_killed() -> Result<()> {
     check(&["push/dispatcher/leased", "pull/dispatcher/stored", "local/dispatcher/running"])?;
     check(&["push/dispatcher/result_keyed"])
+}
+
+#[test]
+fn nothing_is_lost_with_values_in_a_bucket() -> Result<()> {
+    check(&["push/worker/result_sending/bucket", "pull/worker/args_coming/bucket"])?;
+    check(&["push/bucket/values_held", "push/bucket/half-open", "local/bucket/cut"])
 }
 
 #[test]
