@@ -162,7 +162,9 @@ fn pandas_has_an_image_that_goes_on_from_numpys() {
 #[test]
 fn packages_apart_are_there_for_who_names_them() {
     let mut sandbox = SandboxChild::start(&[]);
-    for (name, part, code) in [("pandas", "", "pandas._libs"), ("PIL", ".Image", "PIL")] {
+    for (name, part, code) in
+        [("pandas", "", "pandas._libs"), ("PIL", ".Image", "PIL"), ("lxml", ".html", "lxml")]
+    {
         let mention = format!("def f():\n    import sys\n    return '{name}' in sys.modules");
         assert_eq!(sandbox.value(&mention), "true");
         let (start, end) = name.split_at(2);
