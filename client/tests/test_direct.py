@@ -11,6 +11,7 @@ from unittest import mock
 
 import belljar
 from belljar import _direct
+from belljar._packed import loads
 from belljar._pickling import encode
 
 from . import support
@@ -55,6 +56,15 @@ class Direct(unittest.TestCase):
             for n in range(20):
                 self.assertEqual(self.executor.submit(scaled, n).result(60), 3 * n)
         self.assertGreater(readers.count(threading.main_thread()), 10)
+
+    def test_large_values_go_the_same_way(self):
+        self.executor.submit(bytes, b"").result(60)
+        for n in range(4):
+            self.assertTrue(support.eventually(lambda: self.direct.is_ready))
+            value = bytes([n]) * (1 << 20)
+            future = self.executor.submit(bytes, value)
+            self.assertIsNotNone(future._direct)
+            self.assertEqual(future.result(60), value)
 
     def test_the_loop_reads_what_nobody_waits_for(self):
         for n in range(20):
@@ -155,8 +165,8 @@ class Peer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, script):
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, script, handler):
+        super().__init__(("127.0.0.1", 0), handler)
         self.script, self.bodies, self.count = script, [], 0
         self.url = "http://127.0.0.1:%d" % self.server_address[1]
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
@@ -168,17 +178,22 @@ class Handler(socketserver.StreamRequestHandler):
             path, length = self.request_head()
             if path is None:
                 return
-            body = self.rfile.read(length)
+            body = self.body(length)
+            if len(body) < length:
+                return
             if path == "/register_function":
                 self.answer({"function_id": "f"})
                 continue
             if path == "/v1/functions/f?":
                 self.answer({"runtime": "native"})
                 continue
-            self.server.bodies.append(json.loads(body))
+            self.server.bodies.append(loads(body))
             self.server.count += 1
             if not self.server.script(self, self.server.count):
                 return
+
+    def body(self, length):
+        return self.rfile.read(length)
 
     def request_head(self):
         first, length = self.rfile.readline().split(), 0
@@ -208,14 +223,14 @@ class Handler(socketserver.StreamRequestHandler):
 class Faults(unittest.TestCase):
     """What may happen to a lone call on its way."""
 
-    def check(self, script):
+    def check(self, script, handler=Handler, arguments=("four", "four", "four")):
         """The second call goes its own way and meets the fault; it and the third have their result."""
-        peer = Peer(script)
+        peer = Peer(script, handler)
         self.addCleanup(peer.server_close)
         self.addCleanup(peer.shutdown)
         with belljar.Executor(peer.url) as executor:
-            for _ in range(3):
-                self.assertEqual(executor.submit(len, "four").result(60), 7)
+            for argument in arguments:
+                self.assertEqual(executor.submit(len, argument).result(60), 7)
         return [body["idempotency_key"] for body in peer.bodies]
 
     def test_a_lost_answer_is_asked_for_again_under_the_same_key(self):
@@ -240,6 +255,22 @@ class Faults(unittest.TestCase):
 
     def test_an_answer_may_come_in_pieces(self):
         self.assertEqual(len(self.check(lambda handler, number: handler.seven(pieces=40))), 3)
+
+    def test_a_large_call_that_is_not_read_is_sent_again(self):
+        is_over, large = threading.Event(), []
+
+        class Deaf(Handler):
+            def body(self, length):
+                if length > 1 << 20:
+                    large.append(length)
+                    if len(large) == 1:
+                        is_over.wait(60)
+                return super().body(length)
+
+        keys = self.check(lambda handler, _: handler.seven(), Deaf, ["four", "x" * (3 << 20), "four"])
+        is_over.set()
+        self.assertEqual(large, [large[0]] * 2)
+        self.assertEqual(len(set(keys)), 3)
 
     def test_an_answer_that_never_comes_is_asked_for_again(self):
         with mock.patch.object(_direct, "_ROUND_SECONDS", 0.1):

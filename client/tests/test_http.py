@@ -100,6 +100,26 @@ class Answers(unittest.IsolatedAsyncioTestCase):
             answers = _answer.Answers()
             self.assertEqual([answers.feed(whole + whole), answers.feed(b"")], [expected, expected])
 
+    async def test_the_memory_of_a_large_body_is_the_next_ones_once_nobody_has_a_view(self):
+        answers = _answer.Answers()
+
+        def body(byte, size):
+            self.assertIsNone(answers.feed(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + byte * 9))
+            room = answers.room()
+            room[:] = byte * len(room)
+            found = answers.filled(len(room)).body
+            self.assertEqual(found, byte * size)
+            return found
+
+        first = body(b"1", 50_000)
+        for byte, size in ((b"2", 40_000), (b"3", 90_000), (b"4", 50_000)):
+            self.assertIs(body(byte, size), first)
+        view = memoryview(first)
+        self.assertIsNot(body(b"5", 50_000), first)
+        self.assertEqual(view, b"4" * 50_000)
+        large = body(b"6", _answer._KEPT_BYTES + 1)
+        self.assertIsNot(body(b"7", 50_000), large)
+
     async def test_what_is_no_answer_is_an_error_of_the_connection(self):
         for answer, said in (
             (b"SSH-2.0-OpenSSH\r\n\r\n", "no HTTP"),
@@ -118,7 +138,7 @@ class Answers(unittest.IsolatedAsyncioTestCase):
         with self.assertRaisesRegex(ValueError, "line break"):
             Address("http://host", {"X": "a\r\nb: c"})
         self.assertEqual(Address("http://me:secret@host:1/base/").url, "http://host:1/base")
-        self.assertIn(b"GET /base/x HTTP/1.1\r\nHost: host:1\r\n", Address("http://host:1/base/").request("GET", "/x", None))
+        self.assertIn(b"GET /base/x HTTP/1.1\r\nHost: host:1\r\n", Address("http://host:1/base/").request("GET", "/x", None)[0])
 
 
 class Retries(unittest.IsolatedAsyncioTestCase):

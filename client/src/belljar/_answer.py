@@ -9,12 +9,15 @@ _LIMIT_HEAD = 64 * 1024
 _LARGE_BYTES = 32 * 1024
 # No more is set aside than this before it has come: an answer may claim any length.
 _AHEAD_BYTES = 64 << 20
+# The memory of a body up to this size is kept for the next: what is new to a process has to be mapped, page by page.
+_KEPT_BYTES = 4 << 20
 _CHUNKED = -1
 _UNTIL_CLOSE = -2
 
 
 class Response(NamedTuple):
-    """An answer: its status, whether the connection ends with it, its body, and after how many seconds to try again."""
+    """An answer: its status, whether the connection ends with it, its body, and after how many seconds to try again. A large body is
+    there until the next answer on its connection, or as long as there are views of it."""
 
     status: int
     is_last: bool
@@ -32,6 +35,7 @@ class Answers:
         self._chunks = bytearray()
         self._large: Optional[bytearray] = None
         self._filled = 0
+        self._kept = bytearray()
 
     @property
     def has_room(self) -> bool:
@@ -84,10 +88,21 @@ class Answers:
         return self._finish(body)
 
     def _begin_large(self) -> None:
-        # Zeros that nobody has looked at cost no memory.
-        self._large, self._filled = bytearray(min(self._length, _AHEAD_BYTES)), len(self._buffer)
+        self._large, self._filled = self._set_aside(min(self._length, _AHEAD_BYTES)), len(self._buffer)
         self._large[: self._filled] = self._buffer
         self._buffer = bytearray()
+
+    def _set_aside(self, size: int) -> bytearray:
+        if size > _KEPT_BYTES:
+            return bytearray(size)  # Zeros that nobody has looked at cost no memory.
+        try:
+            self._kept.append(0)
+        except BufferError:  # Somebody still has a view of the last body.
+            self._kept = bytearray(size)
+        else:
+            del self._kept[size:]
+            self._kept += bytes(size - len(self._kept))
+        return self._kept
 
     def _read_head(self) -> bool:
         while True:

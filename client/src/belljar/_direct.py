@@ -21,7 +21,7 @@ from typing import Any, Callable, NamedTuple, Optional, Protocol, Union
 
 from ._answer import Answers, Response
 from ._calls import Call, PendingCall, finish
-from ._http import Address
+from ._http import Address, Request
 from ._packed import Packed, loads
 
 # A longer wait is the loop's, so that others can end it.
@@ -238,7 +238,8 @@ class _Connection:
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # As an option of the socket, not by its `settimeout`, which costs two more system calls for each call.
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, int(WAIT_SECONDS * 1e6)))
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self._socket.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", 0, int(WAIT_SECONDS * 1e6)))
         self._socket.setblocking(False)
         self._socket.connect_ex(peer)
         self._socket.setblocking(True)
@@ -247,10 +248,16 @@ class _Connection:
         self._poll.register(self._socket, 0)
         loop.add_reader(self._poll, self._wake)
 
-    def send(self, request: bytes) -> None:
-        """Sends a request, without waiting."""
-        if self._socket.send(request, socket.MSG_DONTWAIT) < len(request):
-            raise ConnectionError("the service does not read")
+    def send(self, request: Request) -> None:
+        """Sends a request. What there is no room for at once waits, but not for long."""
+        sent = self._socket.sendmsg(request, (), socket.MSG_DONTWAIT)
+        try:
+            for piece in request:
+                if sent < len(piece):
+                    self._socket.sendall(memoryview(piece)[sent:])
+                sent = max(sent - len(piece), 0)
+        except BlockingIOError:
+            raise ConnectionError("the service does not read") from None
         self.watch()
 
     def receive(self, is_patient: bool) -> Optional[Response]:
@@ -263,7 +270,8 @@ class _Connection:
                     data = self._socket.recv(_RECEIVE_BYTES, flags)
                     count, response = len(data), self._answers.feed(data) if data else None
                 else:
-                    count = self._socket.recv_into(room, 0, flags)
+                    # All of it with one call, where it comes in time.
+                    count = self._socket.recv_into(room, 0, flags or socket.MSG_WAITALL)
                     response = self._answers.filled(count) if count else None
                 if count == 0:
                     raise ConnectionResetError("the service closed the connection")

@@ -34,8 +34,8 @@ _JOINED_WAIT = 0.02
 _JOINED_AT_ONCE = 2
 # What is larger is uploaded first: a request has 32 MiB at most, unless the operator says otherwise.
 _UPLOADED_BYTES = 24 << 20
-# A socket takes at least so much at once.
-_DIRECT_CHARACTERS = 8 << 10
+# Who submits a call waits until the service has read it: for so much at most.
+_DIRECT_BYTES = 4 << 20
 
 
 class Engine:
@@ -82,7 +82,7 @@ class Engine:
         """Whether there is nothing that a call could travel with."""
         is_quiet = self._sender is None and not self._is_woken
         is_plain = not call.options.keep and call.options.session is None
-        return is_quiet and is_plain and call.function.key in self._functions and len(call.payload) <= _DIRECT_CHARACTERS
+        return is_quiet and is_plain and call.function.key in self._functions and len(call.payload) <= _DIRECT_BYTES
 
     def hold(self, pending: PendingCall) -> None:
         """A call will be added later; until then there is something to wait for."""

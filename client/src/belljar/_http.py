@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Any, Mapping, Optional, Tuple, Union, cast
+from typing import Any, List, Mapping, Optional, Tuple, Union, cast
 from urllib.parse import SplitResult, urlsplit
 
 from ._answer import Answers, Response
-from ._packed import Packed
+from ._packed import Packed, Pickled
 
 _RECEIVE_BYTES = 64 * 1024
 
 Certificate = Union[str, Tuple[str, str]]
 """A PEM file with a certificate and its private key, or one of each."""
+Request = List[Pickled]
+"""The bytes of a request: large values in it are not copied together with the rest."""
 
 
 class AddressError(ValueError):
@@ -52,15 +54,15 @@ class Address:
         self._head = _common_head(self._netloc, headers, "application/json")
         self._packed_head = _common_head(self._netloc, headers, "application/msgpack")
 
-    def request(self, method: str, path: str, body: Union[bytes, Packed, None], headers: str = "") -> bytes:
+    def request(self, method: str, path: str, body: Union[bytes, Packed, None], headers: str = "") -> Request:
         """The bytes of a request; `headers` are lines of its own."""
         if isinstance(body, Packed):
             head = f"{method} {self._path}{path} HTTP/1.1\r\n{self._packed_head}{headers}"
-            return b"".join((f"{head}Content-Length: {len(body)}\r\n\r\n".encode("latin-1"), *body.pieces))
+            return [f"{head}Content-Length: {len(body)}\r\n\r\n".encode("latin-1"), *body.pieces]
         head = f"{method} {self._path}{path} HTTP/1.1\r\n{self._head}{headers}"
         if body is None:
-            return f"{head}\r\n".encode("latin-1")
-        return f"{head}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body
+            return [f"{head}\r\n".encode("latin-1")]
+        return [f"{head}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body]
 
 
 def _split(url: str) -> tuple[Optional[SplitResult], Optional[int]]:
@@ -124,13 +126,15 @@ class Connection(asyncio.BufferedProtocol):
         own = self._transport.get_extra_info("socket")
         return own.family, self._transport.get_extra_info("peername")
 
-    async def exchange(self, request: bytes, timeout: float) -> Response:
+    async def exchange(self, request: Request, timeout: float) -> Response:
         """Sends a request and waits for its answer; closes the connection if that is cut short."""
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError("the connection is closed")
         answer: asyncio.Future[Response] = self._loop.create_future()
         self._answer = answer
-        self._transport.write(request)
+        for piece in request:
+            # Of a view, asyncio sends the rest without copying it before.
+            self._transport.write(memoryview(piece))
         deadline = self._loop.call_later(timeout, self._late, timeout)
         try:
             response = await answer

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from ._access import Access
 from ._answer import Response
 from ._errors import ServiceError, ServiceUnreachable, service_error
-from ._http import Address, Connection, connect
+from ._http import Address, Connection, Request, connect
 from ._packed import Packed, loads
 
 # Statuses that mean "later": a proxy without a gateway, a gateway without its store, a full queue, a quota.
@@ -205,7 +205,7 @@ class Service:
         hint = "" if self._has_answered else "; hint: `belljar up` starts a service, BELLJAR_URL or url=... names one"
         return f"{self.url} does not answer: {error}{hint}"
 
-    async def _exchange(self, request: bytes, timeout: float) -> Response:
+    async def _exchange(self, request: Request, timeout: float) -> Response:
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open:
@@ -215,7 +215,7 @@ class Service:
                     continue  # The service had closed it between two requests.
         return await self._over(await connect(self.address, self._connect_timeout), request, timeout)
 
-    async def _over(self, connection: Connection, request: bytes, timeout: float) -> Response:
+    async def _over(self, connection: Connection, request: Request, timeout: float) -> Response:
         response = await connection.exchange(request, timeout)
         if connection.is_open:
             if len(self._idle) < _IDLE_KEPT:

@@ -69,9 +69,8 @@ def _told(name: str, data: Mapping[str, Any]) -> Optional[TaskEvent]:
 
 async def _events(service: Service, task_id: str, place: str) -> AsyncIterator[_Event]:
     address = service.address
-    request = address.request("GET", f"/v1/tasks/{task_id}/output", None)
-    if place:
-        request = request[:-2] + f"Last-Event-ID: {place}\r\n\r\n".encode("latin-1")
+    headers = f"Last-Event-ID: {place}\r\n" if place else ""
+    (request,) = address.request("GET", f"/v1/tasks/{task_id}/output", None, headers)
     opening = asyncio.open_connection(address.host, address.port, ssl=address.tls, limit=_LIMIT_LINE)
     reader, writer = await asyncio.wait_for(opening, _SILENCE)
     try:
