@@ -29,6 +29,10 @@ pub struct Description {
     /// Names this build: another has another. Guests that earlier versions have built have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// Whether all that a call can change in an instance is its memory and its stack pointer: the build has looked. Then an
+    /// instance is used again, with both put back.
+    #[serde(default)]
+    pub renewable: bool,
     /// Further images, each with a package imported; one includes those before it.
     #[serde(default)]
     pub packages: Vec<PackageImage>,

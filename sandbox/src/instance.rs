@@ -32,7 +32,7 @@ pub struct Sandbox {
     /// By image.
     pub(crate) standby: Vec<Option<Ready>>,
     warm: WarmFunctions,
-    /// What the last call of a session ran in: it becomes the image again while nobody waits.
+    /// What the last call ran in: it becomes the image again while nobody waits.
     pub(crate) spent: Option<Ready>,
     /// Where the last call started, and so probably the next.
     last: Start,
@@ -93,20 +93,20 @@ impl Sandbox {
     /// # Errors
     /// No interpreter can be started.
     pub fn prepare(&mut self) -> Result<(), Error> {
-        self.spent = None;
         match self.last {
             Start::Image(index) if self.standby[index].is_none() => {
-                let ready = self.fresh(&self.image.memories[index], self.output, self.paths)?;
-                self.standby[index] = Some(ready);
+                let memories = Arc::clone(&self.image.memories[index]);
+                self.standby[index] = Some(self.fresh(&memories, self.paths)?);
             }
             Start::Function(name) => {
                 if let Some(memories) = self.warm.without_standby(&name) {
-                    let ready = self.fresh(&memories, self.output, 0)?;
+                    let ready = self.fresh(&memories, 0)?;
                     self.warm.stand_by(&name, ready);
                 }
             }
             Start::Image(_) => {}
         }
+        self.spent = None;
         Ok(())
     }
 
@@ -154,6 +154,7 @@ impl Sandbox {
         let before = cpu_us();
         let code = matches!(self.last, Start::Image(_)).then_some(function.code);
         let mut answer = run(&mut ready, code, args, grants);
+        self.spent = Some(ready);
         answer.phases.instance_us = instance_us;
         answer.phases.cpu_us = cpu_us().saturating_sub(before);
         answer.phases.start = match self.last {
@@ -186,7 +187,7 @@ impl Sandbox {
         let floor = memories.floor();
         match standby {
             Some(ready) => Ok((ready, floor, false)),
-            None => Ok((self.fresh(&memories, self.output, paths)?, floor, true)),
+            None => Ok((self.fresh(&memories, paths)?, floor, true)),
         }
     }
 
@@ -201,7 +202,8 @@ impl Sandbox {
     ) -> Result<(), Error> {
         let memories = Arc::clone(&self.image.memories[image]);
         let start = Instant::now();
-        let mut ready = self.fresh(&memories, Output::Capture(0), self.paths)?;
+        let starting = self.starting(&memories, Output::Capture(0))?;
+        let mut ready = starting.prepare(self.paths).map_err(Error::Instance)?;
         ready.limit(limits, memories.floor(), self.image.config.flavour);
         let files = &mut ready.store.data_mut().wasi.files;
         files.grant(&GrantedAccess::none().scratch(grants.scratch_bytes));
@@ -215,13 +217,16 @@ impl Sandbox {
         Ok(())
     }
 
-    pub(crate) fn fresh(
-        &self,
-        memories: &Arc<Memories>,
-        output: Output,
-        paths: u32,
-    ) -> Result<Ready, Error> {
-        self.starting(memories, output)?.prepare(paths).map_err(Error::Instance)
+    /// One that waits for its call: what the last call ran in, where that can be as if nothing had run in it.
+    fn fresh(&mut self, memories: &Arc<Memories>, paths: u32) -> Result<Ready, Error> {
+        let spent = self.spent.take().filter(|_| self.image.description.renewable);
+        let host = || Host::new(Arc::clone(&self.mounts), self.output);
+        let flavour = self.image.config.flavour;
+        let starting = match spent.and_then(|spent| spent.renewed(memories, host(), flavour)) {
+            Some(starting) => starting,
+            None => self.starting(memories, self.output)?,
+        };
+        starting.prepare(paths).map_err(Error::Instance)
     }
 
     /// One in which nothing has run, to have its memory changed.
@@ -325,6 +330,35 @@ mod tests {
             // Their seeds differ: the state of `random`, and the bytes on their way there.
             assert!(differing(ready, untouched) < 4000, "{body}");
         }
+    }
+
+    #[test]
+    fn an_instance_is_used_again_where_it_has_answered_and_not_grown() {
+        let mut sandbox =
+            Sandbox::new(&image(), &GrantedAccess::none(), Output::Inherit).expect("starts");
+        let mut renewed_after = |body: &str| {
+            let code = source::function(&format!("def f(): {body}"), "f");
+            let _ = sandbox.call(&code, &source::arguments("[]"), &Limits::default());
+            // As a guest would that had been taken over.
+            let spent = sandbox.spent.as_mut().expect("a call has ended");
+            let (top, store) = (spent.stack_top, &mut spent.store);
+            spent.stack_pointer.set(store, wasmtime::Val::I32(top - 4096)).expect("set");
+            sandbox.prepare().expect("starts again");
+            assert!(sandbox.spent.is_none(), "what is not used again is gone");
+            let ready = sandbox.standby[0].as_mut().expect("it stands by");
+            assert_eq!(ready.stack_pointer.get(&mut ready.store).unwrap_i32(), top, "{body}");
+            ready.calls
+        };
+        assert_eq!([(); 3].map(|()| renewed_after("return 1")), [1, 2, 3]);
+        assert_eq!(renewed_after("raise ValueError"), 4);
+        assert_eq!(
+            renewed_after("return len(bytearray(10_000_000))"),
+            5,
+            "more pages than are kept"
+        );
+        assert_eq!(renewed_after("return len(bytearray(100_000_000))"), 0, "it has grown");
+        assert_eq!(renewed_after("return 1"), 1);
+        assert_eq!(renewed_after("import os; os.abort()"), 0, "it has not answered");
     }
 
     #[test]

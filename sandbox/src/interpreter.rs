@@ -27,12 +27,19 @@ const WASM_PAGE: usize = 64 << 10;
 pub(crate) struct Ready {
     pub(crate) store: Store<Host>,
     pub(crate) memory: Memory,
-    stack_pointer: Global,
+    pub(crate) stack_pointer: Global,
     allocate: TypedFunc<u32, u32>,
     load: TypedFunc<(u32, u32), u32>,
     run: TypedFunc<(u32, u32, u32, u32, u32, u32), u32>,
     answer: TypedFunc<(), u32>,
     settle: Option<TypedFunc<(), ()>>,
+    prepare: TypedFunc<u32, i32>,
+    /// What its memory began as.
+    memories: Arc<Memories>,
+    /// Where the stack is empty.
+    pub(crate) stack_top: i32,
+    /// How many calls its instance has answered before.
+    pub(crate) calls: u32,
     /// Whether its call has come back with an answer: another may follow.
     pub(crate) is_intact: bool,
 }
@@ -46,7 +53,6 @@ impl std::fmt::Debug for Ready {
 /// An interpreter in which nothing has run yet.
 pub(crate) struct Starting {
     pub(crate) ready: Ready,
-    instance: Instance,
 }
 
 impl Starting {
@@ -59,13 +65,20 @@ impl Starting {
     ) -> wasmtime::Result<Self> {
         let mut store = Store::new(pre.module().engine(), host);
         store.limiter(|host| &mut host.account);
-        if flavour == Flavour::Epoch {
-            store.set_epoch_deadline(u64::MAX >> 1);
-        }
         let instance = with_image(memories, || pre.instantiate(&mut store))?;
+        Ok(Self::of(Ready::new(store, &instance, memories)?, flavour))
+    }
+
+    /// One whose instance has run nothing, or is as if it had not.
+    fn of(mut ready: Ready, flavour: Flavour) -> Self {
+        if flavour == Flavour::Epoch {
+            ready.store.set_epoch_deadline(u64::MAX >> 1);
+        }
+        let host = ready.store.data_mut();
+        host.memory = Some(ready.memory);
         // wasmtime asked for the module's minimum.
-        store.data_mut().account.peak = memories.minimum();
-        Ok(Self { ready: Ready::new(store, &instance)?, instance })
+        host.account.peak = ready.memories.minimum();
+        Self { ready }
     }
 
     /// Has its memory be of `bytes` bytes, unless it is larger.
@@ -80,9 +93,8 @@ impl Starting {
 
     /// Makes what must differ between calls: randomness; and between sandboxes: `sys.path`.
     pub(crate) fn prepare(self, paths: u32) -> wasmtime::Result<Ready> {
-        let Self { mut ready, instance } = self;
-        let prepare = instance.get_typed_func::<u32, i32>(&mut ready.store, "belljar_prepare")?;
-        match prepare.call(&mut ready.store, paths)? {
+        let Self { mut ready } = self;
+        match ready.prepare.call(&mut ready.store, paths)? {
             0 => Ok(ready),
             _ => Err(wasmtime::Error::msg("the interpreter could not be seeded")),
         }
@@ -90,7 +102,11 @@ impl Starting {
 }
 
 impl Ready {
-    fn new(mut store: Store<Host>, instance: &Instance) -> wasmtime::Result<Self> {
+    fn new(
+        mut store: Store<Host>,
+        instance: &Instance,
+        memories: &Arc<Memories>,
+    ) -> wasmtime::Result<Self> {
         let missing = |name| wasmtime::Error::msg(format!("the guest has no `{name}`"));
         let memory = instance.get_memory(&mut store, "memory").ok_or_else(|| missing("memory"))?;
         let stack_pointer = instance.get_global(&mut store, "__stack_pointer");
@@ -100,9 +116,44 @@ impl Ready {
         let run = instance.get_typed_func(&mut store, "belljar_run")?;
         let answer = instance.get_typed_func(&mut store, "belljar_answer")?;
         let settle = instance.get_typed_func(&mut store, "belljar_settle").ok();
-        store.data_mut().memory = Some(memory);
-        let is_intact = false;
-        Ok(Self { store, memory, stack_pointer, allocate, load, run, answer, settle, is_intact })
+        let prepare = instance.get_typed_func(&mut store, "belljar_prepare")?;
+        let (memories, stack_top) =
+            (Arc::clone(memories), stack_pointer.get(&mut store).unwrap_i32());
+        Ok(Self {
+            store,
+            memory,
+            stack_pointer,
+            allocate,
+            load,
+            run,
+            answer,
+            settle,
+            prepare,
+            memories,
+            stack_top,
+            calls: 0,
+            is_intact: false,
+        })
+    }
+
+    /// The same instance as if nothing had run in it, with its memory the image of `memories` again; `None` where it has another
+    /// one, did not answer or has grown. To be asked only where the build has found that an instance has no other state.
+    pub(crate) fn renewed(
+        mut self,
+        memories: &Arc<Memories>,
+        host: Host,
+        flavour: Flavour,
+    ) -> Option<Starting> {
+        let memory = self.memory.data_mut(&mut self.store);
+        let fits = Arc::ptr_eq(&self.memories, memories) && memory.len() == memories.minimum();
+        if !(fits && self.is_intact) {
+            return None;
+        }
+        memories.restore(memory, &mut self.calls).ok()?;
+        self.stack_pointer.set(&mut self.store, Val::I32(self.stack_top)).ok()?;
+        *self.store.data_mut() = host;
+        self.is_intact = false;
+        Some(Starting::of(self, flavour))
     }
 
     /// Puts the files of a call into its working directory.
@@ -233,7 +284,10 @@ impl Ready {
     pub(crate) fn settle(&mut self) -> wasmtime::Result<()> {
         let settle = self.settle.clone();
         let missing = || wasmtime::Error::msg("the guest has no sessions");
-        settle.ok_or_else(missing)?.call(&mut self.store, ())
+        self.is_intact = false;
+        settle.ok_or_else(missing)?.call(&mut self.store, ())?;
+        self.is_intact = true;
+        Ok(())
     }
 
     /// Copies `bytes` into the guest; `None` where it has no room.

@@ -100,3 +100,13 @@ impl Mapping {
         Ok(())
     }
 }
+
+/// Gives whole pages of a mapping that somebody has borrowed back to the system, or asks for them.
+pub(crate) fn advise(pages: &mut [u8], advice: Advice) -> io::Result<()> {
+    #[expect(unsafe_code, reason = "gives back or populates pages that were borrowed")]
+    // SAFETY: they are all of the borrowed range, and what is read there afterwards is some bytes all the same.
+    unsafe {
+        rustix::mm::madvise(pages.as_mut_ptr().cast(), pages.len(), advice)?;
+    }
+    Ok(())
+}

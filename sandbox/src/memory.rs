@@ -17,7 +17,7 @@ use rustix::mm::{Advice, MprotectFlags, ProtFlags};
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
 use crate::delta::{Arena, Room};
-use crate::mapping::Mapping;
+use crate::mapping::{Mapping, advise};
 use crate::pagemap::{PAGE, Pagemap};
 
 /// After so many calls in it a memory gives back the pages that the last one left as they were: else what any call has ever
@@ -161,13 +161,15 @@ impl Memories {
     /// What is in the image at the page `at`.
     pub(crate) fn page(&self, at: usize) -> &[u8] {
         const ZEROS: [u8; PAGE] = [0; PAGE];
-        if at + PAGE > self.pristine.length {
-            return &ZEROS;
-        }
+        self.image().get(at..at + PAGE).unwrap_or(&ZEROS)
+    }
+
+    /// The image, to where only zeros follow.
+    fn image(&self) -> &[u8] {
         #[expect(unsafe_code, reason = "reads a mapping that is never written")]
-        // SAFETY: the page is within the mapping.
+        // SAFETY: all of it can be read, since `new` and `derive` have made it so.
         unsafe {
-            std::slice::from_raw_parts(self.pristine.base.add(at), PAGE)
+            std::slice::from_raw_parts(self.pristine.base, self.pristine.length)
         }
     }
 
@@ -219,91 +221,83 @@ impl Memories {
             }
             pool.hot.clone()
         };
-        let slot = self.new_slot(length)?;
-        populate(&slot, &hot);
+        let mut slot = self.new_slot(length)?;
+        populate(slot.memory(self.minimum), &hot);
         Ok(slot)
     }
 
-    /// Makes `slot` the image again and keeps it, or drops it where that fails.
+    /// Makes `slot`, of which the guest had `size` bytes, the image again and keeps it, or drops it where that fails.
     fn put_back(&self, mut slot: Slot, size: usize) {
-        let mut written = Vec::with_capacity(512);
-        let Ok(is_swept) = self.restore(&mut slot, size, &mut written) else { return };
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_swept {
-            pool.hot = written;
+        let more = self.minimum..size.max(self.minimum);
+        let cut = slot.mapping.advise(more.clone(), Advice::LinuxDontNeed);
+        let cut = cut.and_then(|()| slot.mapping.protect(more, MprotectFlags::empty()));
+        let mut calls = slot.calls;
+        if cut.and_then(|()| self.restore(slot.memory(self.minimum), &mut calls)).is_err() {
+            return;
         }
+        slot.calls = calls;
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         if pool.free.len() < KEPT_SLOTS {
             pool.free.push(slot);
         }
     }
 
-    /// Restores `slot`, of which the guest had `size` bytes. Where that was a sweep, `written` has the offsets that the call
-    /// wrote.
-    fn restore(
-        &self,
-        slot: &mut Slot,
-        size: usize,
-        written: &mut Vec<Range<usize>>,
-    ) -> io::Result<bool> {
-        if size > self.minimum {
-            slot.mapping.advise(self.minimum..size, Advice::LinuxDontNeed)?;
-            slot.mapping.protect(self.minimum..size, MprotectFlags::empty())?;
-        }
-        let base = slot.mapping.base as usize;
+    /// Makes `memory`, the whole of an instance's that has not grown, the image again. `calls` is how many have ended in it before.
+    ///
+    /// # Errors
+    /// The kernel refuses; then it must not be used.
+    pub(crate) fn restore(&self, memory: &mut [u8], calls: &mut u32) -> io::Result<()> {
+        assert_eq!(memory.len(), self.minimum, "as much as every instance has");
+        let base = memory.as_ptr() as usize;
+        let is_swept = calls.is_multiple_of(SWEPT_AFTER);
+        *calls = calls.wrapping_add(1);
+        let mut written = Vec::with_capacity(512);
         let known = match &self.base.pagemap {
-            Some(pagemap) => pagemap.written(base..base + self.minimum, written).is_ok(),
+            Some(pagemap) => pagemap.written(base..base + memory.len(), &mut written).is_ok(),
             None => false,
         };
-        for range in written.iter_mut() {
+        for range in &mut written {
             *range = range.start - base..range.end - base;
         }
         let pages = written.iter().map(Range::len).sum::<usize>() / PAGE;
         if !known || pages > self.kept_pages.load(Ordering::Relaxed) {
-            written.clear();
-            slot.mapping.advise(0..self.minimum, Advice::LinuxDontNeed)?;
+            advise(memory, Advice::LinuxDontNeed)?;
             let hot = self.pool.lock().unwrap_or_else(PoisonError::into_inner).hot.clone();
-            populate(slot, &hot);
-            return Ok(false);
+            populate(memory, &hot);
+            return Ok(());
         }
-        let is_swept = slot.calls.is_multiple_of(SWEPT_AFTER);
-        slot.calls = slot.calls.wrapping_add(1);
         if is_swept {
-            *written = self.sweep(slot, written)?;
+            written = self.sweep(memory, &written)?;
         }
-        for range in written.iter() {
-            self.copy(slot, range.clone());
+        for range in &written {
+            self.copy(memory, range.clone());
         }
-        Ok(is_swept)
+        if is_swept {
+            self.pool.lock().unwrap_or_else(PoisonError::into_inner).hot = written;
+        }
+        Ok(())
     }
 
     /// Gives those pages in the ranges `own` back that are as in the image; returns the others.
-    fn sweep(&self, slot: &Slot, own: &[Range<usize>]) -> io::Result<Vec<Range<usize>>> {
+    fn sweep(&self, memory: &mut [u8], own: &[Range<usize>]) -> io::Result<Vec<Range<usize>>> {
         let (mut written, mut unwritten) = (Vec::new(), Vec::new());
         for at in own.iter().flat_map(|range| range.clone().step_by(PAGE)) {
-            #[expect(unsafe_code, reason = "reads a memory that no instance has at the moment")]
-            // SAFETY: the page is in the accessible part of the slot.
-            let page = unsafe { std::slice::from_raw_parts(slot.mapping.base.add(at), PAGE) };
-            add_page(if page == self.page(at) { &mut unwritten } else { &mut written }, at, 0);
+            let is_same = memory[at..at + PAGE] == *self.page(at);
+            add_page(if is_same { &mut unwritten } else { &mut written }, at, 0);
         }
         for range in unwritten {
-            slot.mapping.advise(range, Advice::LinuxDontNeed)?;
+            advise(&mut memory[range], Advice::LinuxDontNeed)?;
         }
         Ok(written)
     }
 
-    /// Copies `range` of the image over that of `slot`; beyond the image there are zeros.
-    fn copy(&self, slot: &Slot, range: Range<usize>) {
-        assert!(range.start <= range.end && range.end <= self.minimum, "a range of the memory");
-        let imaged = range.end.min(self.pristine.length).saturating_sub(range.start);
-        #[expect(unsafe_code, reason = "writes a memory that no instance has at the moment")]
-        // SAFETY: `imaged` ends within the image, `range` within the accessible part of the slot.
-        unsafe {
-            let target = slot.mapping.base.add(range.start);
-            if imaged > 0 {
-                ptr::copy_nonoverlapping(self.pristine.base.add(range.start), target, imaged);
-            }
-            ptr::write_bytes(target.add(imaged), 0, range.len() - imaged);
-        }
+    /// Copies `range` of the image over that of `memory`; beyond the image there are zeros.
+    fn copy(&self, memory: &mut [u8], range: Range<usize>) {
+        let image = self.image();
+        let imaged = range.start.min(image.len())..range.end.min(image.len());
+        let (start, zeros) = memory[range].split_at_mut(imaged.len());
+        start.copy_from_slice(&image[imaged]);
+        zeros.fill(0);
     }
 }
 
@@ -316,10 +310,22 @@ fn add_page(ranges: &mut Vec<Range<usize>>, at: usize, gap: usize) {
 }
 
 /// Maps the pages of `hot` for writing, in few calls instead of one fault each. Only a matter of speed.
-fn populate(slot: &Slot, hot: &[Range<usize>]) {
+fn populate(memory: &mut [u8], hot: &[Range<usize>]) {
     for range in hot {
-        if slot.mapping.advise(range.clone(), Advice::LinuxPopulateWrite).is_err() {
+        if advise(&mut memory[range.clone()], Advice::LinuxPopulateWrite).is_err() {
             return;
+        }
+    }
+}
+
+impl Slot {
+    /// The first `length` bytes, which can be written.
+    fn memory(&mut self, length: usize) -> &mut [u8] {
+        assert!(length <= self.mapping.length, "within the mapping");
+        #[expect(unsafe_code, reason = "a memory that no instance has at the moment")]
+        // SAFETY: the slot owns it, and `new_slot` has made so much of it accessible.
+        unsafe {
+            std::slice::from_raw_parts_mut(self.mapping.base, length)
         }
     }
 }

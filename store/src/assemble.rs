@@ -1,5 +1,6 @@
-//! Puts scripts together. What a script defines costs it time in every run, whether it is used or not: a script gets only
-//! the shared functions that it uses, and values in place of the names of keys and constants.
+//! Puts scripts together. What a script defines costs it time in every run, whether it is called or not, and more when Lua collects
+//! its garbage: a script gets only the shared functions that it uses, and values in place of the names of keys and constants. What only
+//! functions use that are marked as [`SELDOM`] called is defined within these, when they are called.
 
 use std::collections::HashMap;
 
@@ -21,26 +22,69 @@ const PARTS: [&str; 11] = [
     include_str!("scripts/accept.lua"),
 ];
 
+/// The line behind the first one of a function that most runs of a script do not call.
+const SELDOM: &str = "-- Seldom called.";
+
 /// The whole code of a script.
 pub(crate) fn assemble(body: &str, keys: &Keys) -> String {
-    let parts = PARTS.map(without_comments);
-    let definitions: Vec<_> = parts.iter().flat_map(|part| definitions(part)).collect();
+    let definitions: Vec<_> = PARTS.iter().flat_map(|part| definitions(part)).collect();
     let mut values: HashMap<&str, String> = layout::values().into();
     values.extend(keys.values().map(|(name, text)| (name, format!("'{text}'"))));
-    let mut code = without_comments(body);
-    for definition in definitions.iter().rev() {
+    let mut functions = Vec::new();
+    for definition in &definitions {
         match *definition {
-            Definition::Function { name, text } if words(&code).any(|word| word == name) => {
-                code.insert_str(0, text);
-            }
-            Definition::Function { .. } => {}
+            Definition::Function { name, text } => functions.push((name, text)),
             Definition::Constant { name, value } => {
                 values.insert(name, value.to_owned());
             }
         }
     }
-    let unindented = code.lines().fold(String::new(), |code, line| code + line.trim_start() + "\n");
-    words(&unindented).map(|word| values.get(word).map_or(word, String::as_str)).collect()
+    let code = without_comments(&with_functions(body, &functions));
+    words(&code).map(|word| values.get(word).map_or(word, String::as_str)).collect()
+}
+
+/// A script with those of `functions` in front of it that it uses.
+fn with_functions(body: &str, functions: &[(&str, &str)]) -> String {
+    let often = used_by(body, functions, |text| !is_seldom(text));
+    let mut code = String::new();
+    for (name, text) in &often {
+        if !is_seldom(text) {
+            code.push_str(text);
+            continue;
+        }
+        let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+        code.push_str(first);
+        code.push('\n');
+        let within = used_by(text, functions, |_| true);
+        let within = within.iter().filter(|one| one.0 != *name && !often.contains(one));
+        within.for_each(|(_, text)| code.push_str(text));
+        code.push_str(rest);
+    }
+    code + body
+}
+
+/// Those of `functions` that `code` uses, by itself or by one that it uses and whose text `is_asked` too.
+fn used_by<'a>(
+    code: &str,
+    functions: &[(&'a str, &'a str)],
+    is_asked: impl Fn(&str) -> bool,
+) -> Vec<(&'a str, &'a str)> {
+    let mut asked = without_comments(code);
+    let mut used = Vec::new();
+    for &(name, text) in functions.iter().rev() {
+        if words(&asked).any(|word| word == name) {
+            used.push((name, text));
+            if is_asked(text) {
+                asked.push_str(&without_comments(text));
+            }
+        }
+    }
+    used.reverse();
+    used
+}
+
+fn is_seldom(function: &str) -> bool {
+    function.lines().nth(1).is_some_and(|line| line.trim() == SELDOM)
 }
 
 enum Definition<'a> {
@@ -54,8 +98,8 @@ enum Definition<'a> {
 fn definitions(part: &str) -> Vec<Definition<'_>> {
     let mut found = Vec::new();
     let mut rest = part;
-    while let Some(begin) = rest.find("local ") {
-        rest = &rest[begin..];
+    while let Some(begin) = rest.find("\nlocal ") {
+        rest = &rest[begin + 1..];
         let line = rest.lines().next().unwrap_or_default();
         let (length, definition) = if let Some(function) = line.strip_prefix("local function ") {
             let name = function.split('(').next().unwrap_or_default();
@@ -63,19 +107,22 @@ fn definitions(part: &str) -> Vec<Definition<'_>> {
             (end, Definition::Function { name, text: &rest[..end] })
         } else {
             let (name, value) = line["local ".len()..].split_once(" = ").unwrap_or_default();
+            let value = value.split("--").next().unwrap_or_default().trim_end();
             let text = &rest[..line.len() + 1];
             let is_table = value.starts_with('{');
             let table = Definition::Function { name, text };
             (text.len(), if is_table { table } else { Definition::Constant { name, value } })
         };
         found.push(definition);
-        rest = &rest[length..];
+        // What follows begins a line.
+        rest = &rest[length - 1..];
     }
     found
 }
 
+/// A code without comments, empty lines and what its lines are indented by.
 fn without_comments(lua: &str) -> String {
-    let code = lua.lines().map(|line| line.split("--").next().unwrap_or_default().trim_end());
+    let code = lua.lines().map(|line| line.split("--").next().unwrap_or_default().trim());
     code.filter(|line| !line.is_empty()).fold(String::new(), |code, line| code + line + "\n")
 }
 
@@ -109,5 +156,25 @@ mod tests {
         assert!(code.contains("#items, 4000 do"), "constants have their values: {code}");
         assert!(code.ends_with("return records_of(ARGV) .. '{one}:counts' .. 18\n"), "{code}");
         assert!(!code.contains("--"), "{code}");
+    }
+
+    #[test]
+    fn what_only_seldom_functions_use_is_defined_within_them() {
+        let part = "-- A part.\nlocal function one()\nend\n-- Two.\nlocal function two()\nend\nlocal function three()\n  \
+                    -- Seldom called.\n  one() two()\nend\nlocal function four()\nend\n";
+        let functions: Vec<_> = definitions(part)
+            .into_iter()
+            .map(|definition| match definition {
+                Definition::Function { name, text } => (name, text),
+                Definition::Constant { name, .. } => panic!("{name} is no function"),
+            })
+            .collect();
+        let code = |body: &str| without_comments(&with_functions(body, &functions));
+        let (one, two) = ("local function one()\nend\n", "local function two()\nend\n");
+        let begin = "local function three()\n";
+        let rest = "one() two()\nend\n";
+        assert_eq!(code("three()"), format!("{begin}{one}{two}{rest}three()\n"));
+        assert_eq!(code("one() three()"), format!("{one}{begin}{two}{rest}one() three()\n"));
+        assert_eq!(code("two()"), format!("{two}two()\n"));
     }
 }

@@ -33,6 +33,7 @@ end
 
 -- The bytes that the tasks at these places are counted with.
 local function counted_bytes(args, tasks_from, places)
+  -- Seldom called.
   local bytes = 0
   for _, i in ipairs(places) do
     bytes = bytes + string.match(args[tasks_from + 5 * i - 3], '^[^\n]*%' .. COUNTED_MARK .. '(%d+)\n')
@@ -42,6 +43,7 @@ end
 
 -- Queues those of the tasks at the places `fresh` that are not delayed; `queues_of` holds the queue of each group.
 local function queue_accepted(args, tasks_from, fresh, delays, queues_of, sequence, demand)
+  -- Seldom called.
   local first, queues = {}, {}
   for g = 1, #queues_of do first[g] = args[GROUPS_FROM + 2 * g] * PRIORITY_WIDTH + sequence end
   for n, i in ipairs(fresh) do

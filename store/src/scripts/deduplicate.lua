@@ -3,6 +3,7 @@
 -- What an idempotency key is known for: a task's id and the hash of the body that the key came with.
 -- Nothing where that task was forgotten.
 local function known_key(key)
+  -- Seldom called.
   local known = redis.call('GET', IDEMPOTENCY .. key)
   local id = known and string.sub(known, 1, ID_BYTES)
   -- That of a batch may not be unpacked yet.

@@ -87,6 +87,7 @@ end
 
 -- Goes on with a session of which a task has ended. What it has left stands in the key `left`, where it left something.
 local function end_session_call(ends, session, id, left)
+  -- Seldom called.
   local name = SESSION .. session
   local found = redis.call('HMGET', name, 'active', 'tenant', 'ttl', 'bytes')
   local active, tenant, ttl, bytes = unpack(found)

@@ -17,6 +17,7 @@ end
 
 -- Counts what was noted: see usage.lua.
 local function settle(ends)
+  -- Seldom called.
   local ms = tonumber(string.sub(ends.us, 1, 13))
   local part = math.max(1000, math.floor((ends.expires - ms) / KEPT_IN_PARTS))
   local expiry = math.ceil(ends.expires / part) * part

@@ -13,6 +13,7 @@ end
 
 -- How many of `n` tasks of a queue, which are counted as running, its tenant may run; the others are counted no more.
 local function within_bound(queue, n)
+  -- Seldom called.
   local tenant = tenant_of_queue(queue)
   local most = tonumber(string.match(redis.call('HGET', WEIGHTS, tenant) or '', '/(%d+)'))
   local over = most and running_of(tenant) - most or 0
@@ -39,6 +40,7 @@ end
 
 -- Takes tasks where several queues wait, or places are reserved. Arguments and answer are those of `take`.
 local function take_in_turns(classes, most, reserved)
+  -- Seldom called.
   local costs, virtual_times = {}, {} -- what was read of queues and classes
 
   -- The queue of a class that goes next, with its score and the score of the queue behind it if there is one; nil where

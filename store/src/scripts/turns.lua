@@ -52,6 +52,7 @@ end
 
 -- How many tasks of a tenant run.
 local function running_of(tenant)
+  -- Seldom called.
   local queues, running = {}, 0
   for i, class in ipairs(redis.call('SMEMBERS', CLASSES)) do queues[i] = queue_name(class, tenant) end
   for _, number in ipairs(read_all('HMGET', RUNNING, queues)) do running = running + runs_by(number) end
@@ -60,6 +61,7 @@ end
 
 -- What a running task and a turn add to the score of a queue.
 local function costs_of(queue)
+  -- Seldom called.
   local share = redis.call('HGET', WEIGHTS, tenant_of_queue(queue)) or 1
   local weight = tonumber(share) or string.match(share, '%d+')
   return math.floor(RUNNING_COST / weight), math.floor(TURN_COST / weight)
@@ -67,6 +69,7 @@ end
 
 -- Gives a queue that waits its score.
 local function place(class, queue, virtual_time)
+  -- Seldom called.
   local running_cost, turn_cost = costs_of(queue)
   local running = runs_by(redis.call('HGET', RUNNING, queue))
   redis.call('ZADD', TURNS .. class, virtual_time + turn_cost + running * running_cost, queue)
@@ -74,6 +77,7 @@ end
 
 -- Lets a queue wait for its turn, if it does not.
 local function wait_for_turn(class, queue)
+  -- Seldom called.
   if redis.call('ZADD', TURNS .. class, 'NX', 0, queue) == 0 then return end
   redis.call('SADD', CLASSES, class)
   local waiting = redis.call('ZCARD', TURNS .. class)
@@ -88,6 +92,7 @@ end
 
 -- Gives turns back to the queues of a tenant that lost them, and wakes all dispatchers where tasks wait.
 local function unpark(tenant)
+  -- Seldom called.
   local waits = false
   for _, class in ipairs(redis.call('SMEMBERS', CLASSES)) do
     local queue = queue_name(class, tenant)
@@ -107,6 +112,7 @@ end
 
 -- Sets the share of a tenant: its weight, and how many of its tasks may run where that is bound.
 local function weigh(tenant, share)
+  -- Seldom called.
   if (redis.call('HGET', WEIGHTS, tenant) or '1') == share then return end
   redis.call('HSET', WEIGHTS, tenant, share)
   -- What it uses tells of another share that WEIGHTS has it: no more.
@@ -129,6 +135,7 @@ end
 
 -- Notes of a queue whose tenant has a bound that it has one; `number` is its number in RUNNING.
 local function bind(queue, number)
+  -- Seldom called.
   if number < BOUND then
     redis.call('SADD', CLASSES, class_of_queue(queue))
     mark(queue, BOUND)
@@ -149,6 +156,7 @@ end
 -- Queues ids: `queues` maps a queue to scores and ids in turn. Wakes the dispatchers that wait for them;
 -- `demand` is all of DEMAND, where the caller has read it.
 local function enqueue(queues, demand)
+  -- Seldom called.
   local woken = {}
   demand = demand or redis.call('HGETALL', DEMAND)
   for queue, items in pairs(queues) do

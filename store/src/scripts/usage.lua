@@ -102,6 +102,7 @@ end
 -- would be exceeded. Then returns 'quota', its name, how much is used, and in how many ms that is certainly less, or -1. `quotas` holds, each `-` where there is no bound: waiting tasks, bytes, processor us and
 -- MiB times ms of memory of an hour, and of a day.
 local function use_quota(tenant, quotas, share, n, bytes, us, ms)
+  -- Seldom called.
   local tasks, stored, hour_cpu, hour_memory, day_cpu, day_memory =
     string.match(quotas, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
   local used = usage_of(tenant, us)
