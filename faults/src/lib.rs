@@ -9,12 +9,13 @@
 //! * `servers`: Redis, alone or behind sentinels, and a bucket.
 //! * `control`: stops them at fail points.
 //! * [`proxy`]: breaks connections.
-//! * [`load`]: the clients.
+//! * [`load`]: the clients. `any_client`: one of several gateways.
 //! * [`pickle`]: the few pickles that they need.
 //! * [`history`]: what clients and tasks saw.
 //! * [`checker`]: finds the promises that a history breaks.
 //! * [`report`]: the table.
 
+mod any_client;
 pub mod checker;
 pub mod cluster;
 mod control;

@@ -1,7 +1,6 @@
 //! The clients. Some submit at a steady rate and repeat what was not accepted, some wait for results, one
 //! reads tasks at irregular times. They record everything that they see.
 
-use std::cell::Cell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,9 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use belljar_testkit::eventually;
 use belljar_tests::Client;
-use belljar_tests::client::Response;
 use serde_json::{Value, json};
 
+use crate::any_client::AnyClient;
 use crate::history::{Event, History, Phase, Recorder, now_us};
 use crate::pickle;
 
@@ -102,8 +101,7 @@ impl Shared {
     /// A client that begins with one of the gateways.
     fn client(&self, number: u64) -> AnyClient {
         let timeout = if self.has_large_tasks { LONG_ANSWER_TIMEOUT } else { ANSWER_TIMEOUT };
-        let clients = self.bases.iter().map(|base| Client::with_timeout(base, timeout));
-        AnyClient { clients: clients.collect(), at: Cell::new(number as usize % self.bases.len()) }
+        AnyClient::new(&self.bases, timeout, number as usize)
     }
 
     /// Whether the task with this key returns much.
@@ -117,32 +115,6 @@ impl Shared {
         let is_terminal = !matches!(status.as_str(), "QUEUED" | "RUNNING");
         self.recorder.record(Event::Read { task: task.to_owned(), status, result, asked_us })?;
         Ok(is_terminal)
-    }
-}
-
-/// A client of all gateways: where one does not answer or cannot serve, it asks the next one the next time.
-#[derive(Debug)]
-struct AnyClient {
-    clients: Vec<Client>,
-    at: Cell<usize>,
-}
-
-impl AnyClient {
-    fn ask(&self, ask: impl FnOnce(&Client) -> Result<Response>) -> Result<Response> {
-        let at = self.at.get();
-        let response = ask(&self.clients[at]);
-        if !matches!(response, Ok((status, _)) if status < 500) {
-            self.at.set((at + 1) % self.clients.len());
-        }
-        response
-    }
-
-    fn get(&self, path: &str) -> Result<Response> {
-        self.ask(|client| client.get(path))
-    }
-
-    fn post(&self, path: &str, body: &Value) -> Result<Response> {
-        self.ask(|client| client.post(path, body))
     }
 }
 

@@ -1,34 +1,9 @@
 //! All scenarios.
 
 use crate::proxy::NetworkFault;
-use crate::scenario::{Connection, DispatchMode, Fault, Scenario, Stage, Victim};
-
-/// All stages of tasks, in their order.
-pub const STAGES: [Stage; 7] = [
-    Stage::BeforeEnqueue,
-    Stage::Enqueued,
-    Stage::Leased,
-    Stage::Sent,
-    Stage::Running,
-    Stage::Computed,
-    Stage::Stored,
-];
-
-/// The stages of values that tasks refer to, in their order.
-pub const VALUE_STAGES: [Stage; 5] =
-    [Stage::Uploaded, Stage::UploadNamed, Stage::UploadKept, Stage::ValuesHeld, Stage::Sweeping];
-
-/// The stages of large arguments and results, in their order.
-pub const LARGE_STAGES: [Stage; 8] = [
-    Stage::ArgsWritten,
-    Stage::ArgsComing,
-    Stage::ArgsCome,
-    Stage::ResultUnnamed,
-    Stage::ResultSending,
-    Stage::ResultNamed,
-    Stage::ResultWritten,
-    Stage::ResultKeyed,
-];
+use crate::scenario::{
+    Connection, DispatchMode, Fault, STAGES, Scenario, Stage, VALUE_STAGES, Victim,
+};
 
 /// Those of results in files.
 const RESULT_STAGES: [Stage; 4] =

@@ -4,7 +4,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::matrix::{LARGE_STAGES, VALUE_STAGES};
 use crate::proxy::NetworkFault;
 
 /// How tasks reach executors.
@@ -81,6 +80,33 @@ pub enum Stage {
     /// The key of the file is written, and the task has not ended.
     ResultKeyed,
 }
+
+/// All stages of tasks, in their order.
+pub const STAGES: [Stage; 7] = [
+    Stage::BeforeEnqueue,
+    Stage::Enqueued,
+    Stage::Leased,
+    Stage::Sent,
+    Stage::Running,
+    Stage::Computed,
+    Stage::Stored,
+];
+
+/// The stages of values that tasks refer to, in their order.
+pub const VALUE_STAGES: [Stage; 5] =
+    [Stage::Uploaded, Stage::UploadNamed, Stage::UploadKept, Stage::ValuesHeld, Stage::Sweeping];
+
+/// The stages of large arguments and results, in their order.
+pub const LARGE_STAGES: [Stage; 8] = [
+    Stage::ArgsWritten,
+    Stage::ArgsComing,
+    Stage::ArgsCome,
+    Stage::ResultUnnamed,
+    Stage::ResultSending,
+    Stage::ResultNamed,
+    Stage::ResultWritten,
+    Stage::ResultKeyed,
+];
 
 /// Which connection is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
